@@ -1,0 +1,1 @@
+"""Software-defined assets, one file a stage: fetch, compute, write, report."""

@@ -1,0 +1,29 @@
+"""The one clock. Every time in BizCharts is UTC and, as DuckDB's ``TIMESTAMP``, carries no zone."""
+
+import os
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """Return the present as a naive UTC ``datetime``.
+
+    ``BIZCHARTS_NOW`` (ISO 8601, UTC) replaces it: the demo and the tests fast-forward simulated days with it.
+    """
+    if pretended := os.environ.get("BIZCHARTS_NOW"):
+        return naive_utc(datetime.fromisoformat(pretended))
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def naive_utc(moment: datetime) -> datetime:
+    """Return ``moment`` in UTC without its zone; a moment without a zone is taken to be UTC already."""
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def from_epoch(seconds: float) -> datetime:
+    """Return the naive UTC ``datetime`` of Unix ``seconds``; raises ``ValueError`` or ``OverflowError`` off the calendar."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def to_epoch(moment: datetime) -> float:
+    """Return the Unix seconds of a naive UTC ``moment``."""
+    return moment.replace(tzinfo=UTC).timestamp()

@@ -1,0 +1,1 @@
+"""A simulated world on loopback with a hidden mood."""

@@ -1,0 +1,1 @@
+"""What people and paid APIs said of posts, in ledgers that lose nothing."""

@@ -1,0 +1,1 @@
+"""Scorers behind one protocol: posts in, calibrated stance probabilities out."""

@@ -1,0 +1,140 @@
+"""Every setting: typed, from the environment (``BIZCHARTS_…``), then from ``settings.toml``, then its default."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.functional_validators import AfterValidator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from bizcharts_pipeline.errors import BizchartsError
+
+REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
+FOURCHAN_MINIMUM_SECONDS = 1.0
+WAROSU_MINIMUM_SECONDS = 2.0
+_LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+_HTTP_URL = TypeAdapter(AnyHttpUrl)
+
+
+class SettingsError(BizchartsError):
+    """A setting has a value that is not allowed."""
+
+
+def _http_url(text: str) -> str:
+    _HTTP_URL.validate_python(text)
+    return text.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class FearGreedSettings(BaseModel):
+    """The index's parameters (``[fear_greed]``); docs/methodology.md has the formulas they stand in.
+
+    Changing one changes every value that is computed from then on: published values stay as they are, and the
+    ``history`` job appends corrected vintages beside them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window_hours: int = Field(24, ge=1, le=168, description="posts of so many hours make a reading of the market")
+    coin_window_hours: int = Field(48, ge=1, le=168, description="posts of so many hours make a reading of a coin")
+    recency_half_life_hours: float = Field(12, gt=0, description="a post's weight halves in this time")
+    cluster_share_cap: float = Field(0.05, gt=0, le=1, description="most of the weight one group of duplicates may hold")
+    shrinkage_posts: float = Field(10, ge=0, description="posts' worth of pull towards the last 30 days' mean")
+    coin_shrinkage_posts: float = Field(15, ge=0, description="posts' worth of pull of a coin towards the market")
+    smoothing_half_life_hours: float = Field(24, gt=0, description="half-life of the exponential smoothing")
+    history_days: int = Field(365, ge=60, description="the past that a value is ranked in")
+    minimum_history_days: int = Field(60, ge=2, description="below so many daily points the index is calibrating")
+    no_reading_below: float = Field(15, ge=0, description="effective sample size below which there is no value")
+    thin_below: float = Field(30, ge=0, description="effective sample size below which a value is marked thin")
+    spam_cut: float = Field(0.8, ge=0, le=1, description="posts with at least this spam score are left out")
+    interval: float = Field(0.90, gt=0, lt=1, description="probability mass of lo to hi")
+    replicates: int = Field(1000, ge=100, le=10_000, description="bootstrap replicates behind lo and hi")
+
+
+class Settings(BaseSettings):
+    """All settings of one installation. Immutable; read once by :func:`load_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="BIZCHARTS_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    home: Path = Field(Path("data"), description="database, images, models, ledgers, exports; relative to the repository")
+    database: str = Field("", description="path of the DuckDB file; empty: bizcharts.duckdb in the home")
+    database_wait_seconds: float = Field(60, gt=0, description="how long to wait for a database that somebody holds open")
+    board: str = Field("biz", pattern=r"^[a-z0-9]{1,10}$", description="the board to read")
+    contact: str = Field("", max_length=200, pattern=r"^[\x20-\x7e]*$", description="e-mail or URL put into the User-Agent")
+    fourchan_api_url: HttpUrl = Field("https://a.4cdn.org", description="host of the catalogue JSON")
+    fourchan_image_url: HttpUrl = Field("https://i.4cdn.org", description="host of the pictures")
+    fourchan_seconds_per_request: float = Field(
+        FOURCHAN_MINIMUM_SECONDS, ge=0, description="least time between two requests; below 1 only for loopback"
+    )
+    fear_greed: FearGreedSettings = FearGreedSettings()
+
+    @model_validator(mode="after")
+    def _polite(self) -> "Settings":
+        urls = (self.fourchan_api_url, self.fourchan_image_url)
+        if self.fourchan_seconds_per_request < FOURCHAN_MINIMUM_SECONDS and not all(map(is_loopback, urls)):
+            raise ValueError(
+                f"fourchan_seconds_per_request must be at least {FOURCHAN_MINIMUM_SECONDS:g} (the API's rule) "
+                "unless both fourchan URLs are loopback addresses"
+            )
+        return self
+
+    @cached_property
+    def home_path(self) -> Path:
+        """The home as an absolute path."""
+        return (REPOSITORY_ROOT / self.home.expanduser()).resolve()
+
+    @cached_property
+    def database_path(self) -> Path:
+        """The DuckDB file as an absolute path."""
+        return (REPOSITORY_ROOT / Path(self.database or self.home_path / "bizcharts.duckdb").expanduser()).resolve()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, settings_file())
+        return init_settings, env_settings, toml
+
+
+def settings_file() -> Path:
+    """Where ``settings.toml`` is looked for: ``BIZCHARTS_SETTINGS_FILE``, or the repository root."""
+    return Path(os.environ.get("BIZCHARTS_SETTINGS_FILE") or REPOSITORY_ROOT / "settings.toml")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` names this machine itself."""
+    return (urlsplit(url).hostname or "") in _LOOPBACK_HOSTS
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; ``overrides`` win over every source.
+
+    Raises:
+        SettingsError: a value is not allowed; names each setting and what is allowed.
+    """
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(_problem(dict(problem)) for problem in error.errors())
+        raise SettingsError(f"Bad settings (environment or {settings_file()}): {problems}") from None
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{settings_file()} cannot be read as TOML: {error}") from None
+    if settings.database.startswith(("ducklake:", "md:")):
+        raise SettingsError("BIZCHARTS_DATABASE: only DuckDB files are supported so far; give the path of one")
+    return settings
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

@@ -1,0 +1,1 @@
+"""The warehouse: the schema, short connections, MERGE. The only room that opens the database."""

@@ -1,0 +1,1 @@
+"""Selections of assets that run together."""

@@ -1,0 +1,1 @@
+"""Thin handles on settings, sources and the warehouse."""
