@@ -20,7 +20,7 @@ def naive_utc(moment: datetime) -> datetime:
 
 
 def from_epoch(seconds: float) -> datetime:
-    """Return the naive UTC ``datetime`` of Unix ``seconds``; raises ``ValueError`` or ``OverflowError`` off the calendar."""
+    """Return the naive UTC ``datetime`` of Unix ``seconds``; ``ValueError`` or ``OverflowError`` off the calendar."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 

@@ -8,13 +8,17 @@ from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from bizcharts_pipeline.errors import BizchartsError
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
-WAROSU_MINIMUM_SECONDS = 2.0
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
@@ -43,7 +47,9 @@ class FearGreedSettings(BaseModel):
     window_hours: int = Field(24, ge=1, le=168, description="posts of so many hours make a reading of the market")
     coin_window_hours: int = Field(48, ge=1, le=168, description="posts of so many hours make a reading of a coin")
     recency_half_life_hours: float = Field(12, gt=0, description="a post's weight halves in this time")
-    cluster_share_cap: float = Field(0.05, gt=0, le=1, description="most of the weight one group of duplicates may hold")
+    cluster_share_cap: float = Field(
+        0.05, gt=0, le=1, description="most of the weight one group of duplicates may hold"
+    )
     shrinkage_posts: float = Field(10, ge=0, description="posts' worth of pull towards the last 30 days' mean")
     coin_shrinkage_posts: float = Field(15, ge=0, description="posts' worth of pull of a coin towards the market")
     smoothing_half_life_hours: float = Field(24, gt=0, description="half-life of the exponential smoothing")
@@ -61,25 +67,32 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BIZCHARTS_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    home: Path = Field(Path("data"), description="database, images, models, ledgers, exports; relative to the repository")
+    home: Path = Field(
+        Path("data"), description="database, images, models, ledgers, exports; relative to the repository"
+    )
     database: str = Field("", description="path of the DuckDB file; empty: bizcharts.duckdb in the home")
-    database_wait_seconds: float = Field(60, gt=0, description="how long to wait for a database that somebody holds open")
+    database_wait_seconds: float = Field(
+        60, gt=0, description="how long to wait for a database that somebody holds open"
+    )
     board: str = Field("biz", pattern=r"^[a-z0-9]{1,10}$", description="the board to read")
-    contact: str = Field("", max_length=200, pattern=r"^[\x20-\x7e]*$", description="e-mail or URL put into the User-Agent")
+    contact: str = Field(
+        "", max_length=200, pattern=r"^[\x20-\x7e]*$", description="e-mail or URL put into the User-Agent"
+    )
     fourchan_api_url: HttpUrl = Field("https://a.4cdn.org", description="host of the catalogue JSON")
     fourchan_image_url: HttpUrl = Field("https://i.4cdn.org", description="host of the pictures")
     fourchan_seconds_per_request: float = Field(
-        FOURCHAN_MINIMUM_SECONDS, ge=0, description="least time between two requests; below 1 only for loopback"
+        FOURCHAN_MINIMUM_SECONDS,
+        ge=0,
+        description="least time between two requests; below 1 only for loopback",
     )
     fear_greed: FearGreedSettings = FearGreedSettings()
 
     @model_validator(mode="after")
     def _polite(self) -> "Settings":
-        urls = (self.fourchan_api_url, self.fourchan_image_url)
-        if self.fourchan_seconds_per_request < FOURCHAN_MINIMUM_SECONDS and not all(map(is_loopback, urls)):
+        if self.fourchan_seconds_per_request < FOURCHAN_MINIMUM_SECONDS and not is_loopback(self.fourchan_api_url):
             raise ValueError(
                 f"fourchan_seconds_per_request must be at least {FOURCHAN_MINIMUM_SECONDS:g} (the API's rule) "
-                "unless both fourchan URLs are loopback addresses"
+                "unless fourchan_api_url is a loopback address"
             )
         return self
 

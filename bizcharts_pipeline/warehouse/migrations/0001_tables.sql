@@ -10,6 +10,8 @@ CREATE TABLE thread_ops (
     image_count              INTEGER,
     observed_reply_count     INTEGER,             -- last live sighting; goes down when replies are deleted
     observed_image_count     INTEGER,
+    observed_sticky          BOOLEAN,
+    observed_closed          BOOLEAN,
     archive_reply_count      INTEGER,             -- the archive's final count: from the future, never used as weight
     archive_image_count      INTEGER,
     image_url                VARCHAR,
@@ -163,4 +165,4 @@ CREATE TABLE coin_sentiment (
     knowable_at    TIMESTAMP NOT NULL
 );
 
-CREATE TABLE coin_prices (coin_symbol VARCHAR NOT NULL, at TIMESTAMP NOT NULL, usd DECIMAL(38, 12) NOT NULL, source VARCHAR NOT NULL);
+CREATE TABLE coin_prices (coin_symbol VARCHAR NOT NULL, "at" TIMESTAMP NOT NULL, usd DECIMAL(38, 12) NOT NULL, source VARCHAR NOT NULL);

@@ -1,0 +1,46 @@
+PYTHON ?= python3
+BIN := .venv/bin
+export DAGSTER_HOME ?= $(CURDIR)/dagster_home
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test acceptance bench lock app label
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+.venv/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("BizCharts needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
+	@touch $@
+
+.venv/.installed-test: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
+	@touch $@
+
+demo: .venv/.installed ## the whole pipeline on a simulated board, in under three minutes
+	$(BIN)/bizcharts demo
+
+dev: .venv/.installed ## Dagster UI on 127.0.0.1:3000 with the schedules, on the live board
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+test: .venv/.installed-test ## every check and every test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m 'not acceptance'
+
+acceptance: .venv/.installed-test ## the long runs
+	$(BIN)/python -m pytest -m acceptance --timeout 3600
+
+bench: .venv/.installed-test ## benchmarks, each beside a peer or a floor
+	$(BIN)/python -m benchmarks
+
+lock: ## pin the versions that a fresh resolution gives
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
+	build/lock/bin/python -m pip freeze --exclude bizcharts --disable-pip-version-check | grep -v ' @ ' > requirements.lock
+
+app label:
+	@echo 'make $@ is not part of this version yet; the README says what is.' >&2; exit 2

@@ -1,0 +1,68 @@
+"""The live board, polled."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from assets.reporting import Stopwatch, check, table
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.ingest import poll_catalog
+from bizcharts_pipeline.warehouse.checks import duplicate_threads, missing_columns
+from bizcharts_pipeline.warehouse.previews import busiest_threads
+from resources.fourchan import Fourchan
+from resources.warehouse import Warehouse
+
+EXPECTED_THREADS = range(100, 204)  # ten pages of 15 and a sticky; some boards have pages of 20
+CATALOG_GROWS_STALE = timedelta(minutes=30)
+NEWEST_POST_NUMBERS = 200_000  # about two weeks of the board
+
+
+@dg.asset(
+    group_name="sources",
+    owners=["team:bizcharts"],
+    kinds={"python", "duckdb"},
+    description=(
+        "One poll of the board's catalogue: every opening post into `thread_ops`, its counts into "
+        "`thread_observations` when they changed, and one row in `catalog_snapshots`, also when the board had nothing "
+        "new (304). Source: 4chan /biz/, https://boards.4chan.org/biz/"
+    ),
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=15)),
+    retry_policy=dg.RetryPolicy(max_retries=1, delay=5, jitter=dg.Jitter.PLUS_MINUS),
+    check_specs=[
+        dg.AssetCheckSpec("schema", asset="catalog_snapshot", description="Every column that others rely on is there."),
+        dg.AssetCheckSpec("no_duplicate_threads", asset="catalog_snapshot", description="One row a thread."),
+        dg.AssetCheckSpec("thread_count", asset="catalog_snapshot", description="About 150 threads, all readable."),
+        dg.AssetCheckSpec("catalog_is_fresh", asset="catalog_snapshot", description="The board moves."),
+    ],
+)
+def catalog_snapshot(warehouse: Warehouse, fourchan: Fourchan) -> dg.MaterializeResult:
+    stopwatch = Stopwatch()
+    database = warehouse.open()
+    with stopwatch("poll and store"):
+        report = poll_catalog(fourchan.client(), fourchan.spool(), database, utc_now())
+    with stopwatch("look back"), database.read() as connection:
+        missing = missing_columns(connection)
+        duplicates = duplicate_threads(connection, NEWEST_POST_NUMBERS)
+        preview = busiest_threads(connection)
+    result, modified = report.result, report.last_modified
+    odd_counts = [] if result.total_threads in EXPECTED_THREADS else [f"{result.total_threads} threads"]
+    stale = [f"unchanged since {modified}"] if modified and report.snapshot_at - modified > CATALOG_GROWS_STALE else []
+    warning = dg.AssetCheckSeverity.WARN
+    return dg.MaterializeResult(
+        metadata={
+            "threads": result.total_threads,
+            "new_threads": result.new_threads,
+            "changed_threads": result.changed_threads,
+            "not_modified": result.not_modified,
+            "recovered_polls": report.recovered_polls,
+            "unreadable_entries": len(report.problems),
+            "busiest_threads": table(preview),
+            **stopwatch.metadata(),
+        },
+        check_results=[
+            check("catalog_snapshot", "schema", missing),
+            check("catalog_snapshot", "no_duplicate_threads", duplicates),
+            check("catalog_snapshot", "thread_count", [*odd_counts, *report.problems], warning),
+            check("catalog_snapshot", "catalog_is_fresh", stale, warning),
+        ],
+    )

@@ -1,0 +1,60 @@
+"""What a run shows in the UI: tables, pictures, and where its time went."""
+
+import base64
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import dagster as dg
+
+from bizcharts_pipeline.warehouse.previews import Preview
+
+_MARKDOWN_SPECIALS = {ord(character): f"\\{character}" for character in "\\`*_{}[]()#+-!|<>&~"}
+
+
+class Stopwatch:
+    """Times the named steps of one materialisation: ``with stopwatch("write"): …``."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[step] = self._seconds.get(step, 0.0) + time.perf_counter() - started
+
+    def metadata(self) -> dict[str, dg.MetadataValue]:
+        """Return one number a step, which the UI plots over materialisations."""
+        return {f"seconds: {step}": dg.MetadataValue.float(round(s, 3)) for step, s in self._seconds.items()}
+
+
+def table(preview: Preview) -> dg.MarkdownMetadataValue:
+    """Return a preview as a markdown table; what comes from outside is escaped."""
+    lines = [preview.columns, ["---"] * len(preview.columns)]
+    lines += [["" if cell is None else str(cell).translate(_MARKDOWN_SPECIALS) for cell in row] for row in preview.rows]
+    return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+
+def picture(svg: str, alternative_text: str) -> dg.MarkdownMetadataValue:
+    """Return an SVG drawing as markdown that the UI shows inline."""
+    data = base64.b64encode(svg.encode()).decode()
+    return dg.MetadataValue.md(f"![{alternative_text}](data:image/svg+xml;base64,{data})")
+
+
+def check(
+    asset: str,
+    name: str,
+    offenders: Sequence[object],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+) -> dg.AssetCheckResult:
+    """Return a check that passes where there is no offender, and names the first ones where there are."""
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=name,
+        passed=not offenders,
+        severity=severity,
+        metadata={"offenders": ", ".join(str(offender) for offender in offenders[:20])} if offenders else {},
+    )

@@ -1,0 +1,61 @@
+"""Stance of every opening post."""
+
+import dagster as dg
+from pydantic import Field
+
+from assets.reporting import Stopwatch, check, table
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.sentiment.scoring import score_new_posts
+from bizcharts_pipeline.warehouse.checks import invalid_scores
+from bizcharts_pipeline.warehouse.previews import strongest_scores
+from resources.scorers import Scorers
+from resources.warehouse import Warehouse
+
+POSTS_PER_TICK = 500
+
+
+class ScoredPostsConfig(dg.Config):
+    """How much one run scores."""
+
+    limit: int | None = Field(None, ge=1, description="At most so many posts, newest first; nothing: all that wait.")
+
+
+@dg.asset(
+    deps=["catalog_snapshot"],
+    group_name="sentiment",
+    owners=["team:bizcharts"],
+    kinds={"python", "duckdb"},
+    description=(
+        "One row a thread and model version: calibrated probabilities of bearish, neutral and bullish. Takes the posts "
+        "that the champion has not scored yet, newest first, so any run may be killed and repeated."
+    ),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "probabilities_valid",
+            asset="scored_posts",
+            description="The newest scores are probabilities that sum to 1.",
+        )
+    ],
+)
+def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Scorers) -> dg.MaterializeResult:
+    stopwatch = Stopwatch()
+    database = warehouse.open()
+    with stopwatch("load model"):
+        scorer = scorers.champion(database)
+    with stopwatch("score and write"):
+        report = score_new_posts(database, scorer, limit=config.limit, now=utc_now())
+    with stopwatch("look back"), database.read() as connection:
+        offenders = invalid_scores(connection)
+        preview = strongest_scores(connection)
+    return dg.MaterializeResult(
+        metadata={
+            "posts_scored": report.scored,
+            "more_waiting": report.full,
+            "mean_score": report.mean_score,
+            "mean_confidence": report.mean_confidence,
+            "model_version": report.model_version,
+            "most_decided": table(preview),
+            **stopwatch.metadata(),
+        },
+        check_results=[check("scored_posts", "probabilities_valid", offenders)],
+    )

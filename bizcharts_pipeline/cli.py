@@ -1,0 +1,217 @@
+"""``bizcharts …``: what is not a materialisation. Tables by default, ``--json`` for programs, errors in one line."""
+
+import json
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_settings
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.warehouse.database import Database
+
+POLL_SECONDS = 60
+
+as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
+new_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+existing_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bizcharts")
+def bizcharts() -> None:
+    """The mood of 4chan's /biz/ board: a Fear/Greed index and coin sentiment, each with an error band.
+
+    Stages run in Dagster (`make dev`); these commands are the rest. Settings come from the environment and from
+    settings.toml. A research tool, not financial advice. Source: 4chan /biz/, https://boards.4chan.org/biz/
+    """
+
+
+@bizcharts.command()
+@click.option("--days", type=click.IntRange(65, 365), default=90, show_default=True, help="Simulated days of history.")
+def demo(days: int) -> None:
+    """Run the whole pipeline on a simulated board with a known mood; no network but loopback."""
+    from bizcharts_pipeline.demo.run import run_demo
+
+    report = run_demo(load_settings(), history_days=days, say=click.echo)
+    click.echo("\nFear/Greed index of the simulated board (newest first; times UTC):")
+    print_table(report.readings.columns, [[text(cell) for cell in row] for row in report.readings.rows])
+    found = report.recovery
+    click.echo(
+        f"\nThe hidden mood, found again over {found.hours:,} hours: correlation {found.stance_correlation:.2f} of the "
+        f"stance, rank correlation\n{found.index_correlation:.2f} of the index; the 90 % interval held the true stance "
+        f"in {found.coverage:.0%} of the hours. Took {report.seconds:.0f} s."
+    )
+    click.echo(
+        f"""
+data     {report.home}
+picture  {report.plot}
+next     look at the runs and the lineage in the Dagster UI:
+         DAGSTER_HOME={report.dagster_home} BIZCHARTS_HOME={report.home} \\
+           .venv/bin/dagster-webserver -w workspace.yaml -h 127.0.0.1 -p 3000
+         or go live: make dev"""
+    )
+
+
+@bizcharts.command()
+@click.option("--once", is_flag=True, help="One poll, then stop.")
+@as_json
+def poll(once: bool, json_output: bool) -> None:
+    """Poll the catalogue every minute, score what is new and bring the index up to now, without Dagster."""
+    from bizcharts_pipeline.live import LivePipeline, run_tick
+
+    pipeline = LivePipeline.from_settings(load_settings())
+    while True:
+        started = time.monotonic()
+        try:
+            report = run_tick(pipeline, utc_now())
+        except BizchartsError as error:
+            if once:
+                raise
+            click.echo(f"{utc_now():%Y-%m-%d %H:%M:%S}  {error}", err=True)
+        else:
+            show(report, json_output)
+        if once:
+            return
+        time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
+
+
+@bizcharts.command()
+@as_json
+def stats(json_output: bool) -> None:
+    """Show what the database holds, table by table."""
+    from bizcharts_pipeline.warehouse.statistics import table_statistics
+
+    database = open_database()
+    with database.read() as connection:
+        tables = table_statistics(connection)
+    size = database.path.stat().st_size
+    if json_output:
+        click.echo(to_json({"database": str(database.path), "bytes": size, "tables": tables}))
+        return
+    print_table(
+        ["table", "rows", "oldest (UTC)", "newest (UTC)"],
+        [[table.table, f"{table.rows:,}", moment(table.oldest), moment(table.newest)] for table in tables],
+    )
+    click.echo(f"{database.path}: {size / 1e6:,.1f} MB")
+
+
+@bizcharts.command()
+@new_file
+def backup(file: Path) -> None:
+    """Copy the database to FILE, verified; works while the schedules run."""
+    from bizcharts_pipeline.warehouse.backup import backup as make_backup
+
+    make_backup(open_database(), file)
+    click.echo(f"Backed up to {file} ({file.stat().st_size / 1e6:,.1f} MB).")
+
+
+@bizcharts.command()
+@existing_file
+def restore(file: Path) -> None:
+    """Replace the database with the backup FILE; the replaced one is kept beside it."""
+    from bizcharts_pipeline.warehouse.backup import restore as restore_backup
+
+    kept = restore_backup(open_database(), file)
+    click.echo(f"Restored {file}." + (f" The database it replaced is kept as {kept}." if kept else ""))
+
+
+@bizcharts.command()
+@new_file
+def snapshot(file: Path) -> None:
+    """Write a read copy of the database to FILE, for free exploration."""
+    from bizcharts_pipeline.warehouse.backup import snapshot as make_snapshot
+
+    make_snapshot(open_database(), file)
+    click.echo(f"{file}: a copy of this moment; open it with any DuckDB shell. Nothing written to it comes back.")
+
+
+@bizcharts.command("import-sqlite")
+@existing_file
+@as_json
+def import_sqlite(file: Path, json_output: bool) -> None:
+    """Take over the first implementation's database (posts.db): posts, polls, and labels into the label ledger."""
+    from bizcharts_pipeline.takeover import take_over
+
+    settings = load_settings()
+    report = take_over(file, open_database(), settings.home_path, settings.board, utc_now())
+    show(report, json_output)
+
+
+def open_database() -> "Database":
+    """Return the installation's database; imported late, so that `--help` starts at once."""
+    from bizcharts_pipeline.warehouse.database import Database
+
+    return Database.from_settings(load_settings())
+
+
+def show(report: object, json_output: bool) -> None:
+    """Print a report as text, or as JSON for programs."""
+    click.echo(to_json(report) if json_output else str(report))
+
+
+def to_json(value: object) -> str:
+    """Return dataclasses, times and paths as JSON."""
+
+    def default(item: object) -> object:
+        if is_dataclass(item) and not isinstance(item, type):
+            return asdict(item)
+        return item.isoformat() if isinstance(item, datetime) else str(item)
+
+    return json.dumps(value, default=default)
+
+
+def text(cell: object) -> str:
+    """Return a table's cell."""
+    return "" if cell is None else str(cell)
+
+
+def moment(value: datetime | None) -> str:
+    """Return a time for a table's cell."""
+    return f"{value:%Y-%m-%d %H:%M}" if value else ""
+
+
+def print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print rows under their column names; numbers stand to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = all(row[index].replace(",", "").replace(".", "").isdigit() for row in rows)
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def main(run: Callable[..., Any] = bizcharts) -> None:
+    """Run the command line: exit status 0, 1 with one line on stderr for a failure, 2 for bad usage."""
+    os.environ.setdefault("DAGSTER_HOME", str(REPOSITORY_ROOT / "dagster_home"))
+    try:
+        run(standalone_mode=False)
+    except click.exceptions.Abort:
+        fail("Stopped.")
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2 if isinstance(error, click.UsageError) else 1)
+    except BizchartsError as error:
+        fail(str(error))
+    except (OSError, sqlite3.Error) as error:
+        fail(f"{type(error).__name__}: {error}")
+
+
+def fail(message: str) -> None:
+    """Print one line on stderr and exit with status 1."""
+    click.echo("bizcharts: " + " ".join(message.split()), err=True)
+    sys.exit(1)

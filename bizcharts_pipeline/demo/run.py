@@ -1,0 +1,155 @@
+"""The demo: ninety days of a simulated board's history, then a live week, the last hours through the Dagster job."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.truth import Recovery, recovery
+from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.index.plot import svg_plot
+from bizcharts_pipeline.ingest import poll_catalog
+from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_tick
+from bizcharts_pipeline.sentiment.champion import champion_scorer
+from bizcharts_pipeline.sentiment.scoring import score_new_posts
+from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
+from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.previews import Preview, current_readings, plotted_days
+from bizcharts_pipeline.warehouse.threads import merge_threads
+
+SEED = 2026
+LIVE_DAYS = 7
+POLL_EVERY = timedelta(minutes=10)
+DAGSTER_HOURS = 2
+DAGSTER_TICK_EVERY = timedelta(minutes=15)
+JOB_TIMEOUT_SECONDS = 120
+
+
+class DemoError(BizchartsError):
+    """A step of the demo failed."""
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo made and how well it found what it should."""
+
+    home: Path
+    dagster_home: Path
+    plot: Path
+    readings: Preview
+    recovery: Recovery
+    seconds: float
+
+
+def run_demo(settings: Settings, *, history_days: int, say: Callable[[str], None]) -> DemoReport:
+    """Run the whole pipeline on a simulated board, in a home of its own that is made anew each time.
+
+    Raises:
+        DemoError: the Dagster job failed; other ``BizchartsError`` as the stages raise them.
+    """
+    started = time.monotonic()
+    home = settings.home_path / "demo"
+    dagster_home = Path(os.environ.get("DAGSTER_HOME") or REPOSITORY_ROOT / "dagster_home") / "demo"
+    for folder in (home, dagster_home):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    shutil.copy(REPOSITORY_ROOT / "dagster_home" / "dagster.yaml", dagster_home)
+
+    end = utc_now().replace(minute=0, second=0, microsecond=0)
+    live_from = end - timedelta(days=LIVE_DAYS)
+    world = World(SEED, live_from - timedelta(days=history_days), history_days + LIVE_DAYS)
+    with SimulatedBoard(world) as board:
+        demo_settings = load_settings(
+            home=home,
+            database="",
+            fourchan_api_url=board.url,
+            fourchan_image_url=board.url,
+            fourchan_seconds_per_request=0,
+            fear_greed=settings.fear_greed,
+        )
+        pipeline = LivePipeline.from_settings(demo_settings)
+        say(f"{history_days} days of history, from a simulated archive ...")
+        fill_history(world, pipeline, live_from)
+        say(f"{LIVE_DAYS} days live, a poll every {POLL_EVERY.seconds // 60} minutes over HTTP ...")
+        dagster_from = end - timedelta(hours=DAGSTER_HOURS)
+        fast_forward(board, pipeline, live_from, dagster_from)
+        ticks = DAGSTER_HOURS * 3600 // DAGSTER_TICK_EVERY.seconds
+        say(f"the last {DAGSTER_HOURS} hours: {ticks} runs of the Dagster job `live` ...")
+        for tick in range(1, ticks + 1):
+            board.now = dagster_from + tick * DAGSTER_TICK_EVERY
+            run_live_job(demo_settings, dagster_home, board.now)
+    with pipeline.database.read() as connection:
+        readings, days = current_readings(connection), plotted_days(connection)
+    plot = home / "index.svg"
+    plot.write_text(svg_plot(days), encoding="utf-8")
+    found = recovery(world, pipeline.database, demo_settings.fear_greed)
+    return DemoReport(home, dagster_home, plot, readings, found, time.monotonic() - started)
+
+
+def fill_history(world: World, pipeline: LivePipeline, until: datetime) -> None:
+    """Take in the archive's posts up to ``until``, day by day, score them and compute their index."""
+    day = world.start
+    while day < until:
+        following = min(until, day + timedelta(days=1))
+        posts = [read_thread(world.as_archive(thread)) for thread in world.threads_between(day, following)]
+        with pipeline.database.write() as connection:
+            merge_threads(connection, posts, ingested_at=until, seen_at=None)
+        day = following
+    scorer = champion_scorer(pipeline.database, until)
+    score_new_posts(pipeline.database, scorer, limit=None, now=until)
+    bring_indexes_up_to_date(pipeline.database, scorer.model_version, until, pipeline.parameters, everything=True)
+
+
+def fast_forward(board: SimulatedBoard, pipeline: LivePipeline, begin: datetime, end: datetime) -> None:
+    """Poll the board through the simulated time from ``begin`` to ``end``; score and index at every full hour."""
+    now = begin
+    while (now := now + POLL_EVERY) <= end:
+        board.now = now
+        if now.minute:
+            poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
+        else:
+            run_tick(pipeline, now)
+
+
+def run_live_job(settings: Settings, dagster_home: Path, now: datetime) -> None:
+    """Run the Dagster job ``live`` in a process of its own, as the schedule does, at the simulated time ``now``."""
+    environment = os.environ | {
+        "DAGSTER_HOME": str(dagster_home),
+        "BIZCHARTS_HOME": str(settings.home_path),
+        "BIZCHARTS_DATABASE": "",
+        "BIZCHARTS_FOURCHAN_API_URL": settings.fourchan_api_url,
+        "BIZCHARTS_FOURCHAN_IMAGE_URL": settings.fourchan_image_url,
+        "BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST": "0",
+        "BIZCHARTS_NOW": now.isoformat(),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "job",
+        "execute",
+        "-m",
+        "bizcharts_pipeline.definitions",
+        "-j",
+        "live",
+    ]
+    finished = subprocess.run(
+        command,
+        env=environment,
+        cwd=REPOSITORY_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=JOB_TIMEOUT_SECONDS,
+    )
+    if finished.returncode:
+        log = dagster_home / "failed-run.log"
+        log.write_text(finished.stdout + finished.stderr, encoding="utf-8")
+        raise DemoError(f"The Dagster job `live` failed at the simulated {now}; its output is in {log}")

@@ -1,0 +1,303 @@
+"""A web server on loopback that answers as 4chan's hosts do, and fails on demand as they may."""
+
+import email.utils
+import gzip
+import math
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+from bizcharts_pipeline.clock import naive_utc, to_epoch
+
+JSON = "application/json"
+_HTML = "text/html; charset=utf-8"
+_ERROR_PAGE = b"<!DOCTYPE html><html><head><title>%d</title></head><body><h1>%d</h1></body></html>"
+_CHUNK = 16 * 1024
+_BOMB_MEBIBYTES = 256
+_DRIP_SECONDS = 0.05
+
+
+class Fault(StrEnum):
+    """What can go wrong with one answer."""
+
+    SERVER_ERROR = "500"
+    UNAVAILABLE = "503"
+    BLOCKED = "403"  # with the HTML of a bot check
+    TOO_MANY = "429"  # with the server's `retry_after`
+    HANG = "hang"  # no byte at all
+    RESET = "reset"  # the connection is reset before the answer
+    TRUNCATED = "truncated"  # half of the announced body
+    TRUNCATED_GZIP = "truncated gzip"  # a whole answer whose gzip stream ends early
+    HTML = "html"  # 200, but an HTML page
+    MALFORMED = "malformed"  # 200 and JSON's content type, but half of the JSON
+    HUGE = "huge"  # a gigabyte of zeros
+    GZIP_BOMB = "gzip bomb"  # 256 MiB of zeros, compressed to a quarter of one
+    DRIP = "drip"  # the body, byte by byte
+    DRIP_HEADERS = "drip headers"  # a header that never ends, byte by byte
+
+
+@dataclass(frozen=True)
+class Page:
+    """An answer as it should be. ``last_modified`` is an HTTP date as served."""
+
+    body: bytes
+    content_type: str = JSON
+    last_modified: str | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True)
+class RequestRecord:
+    """One request as it arrived. ``at`` is the monotonic clock, which all processes of a machine share."""
+
+    at: float
+    method: str
+    path: str
+    if_modified_since: str | None
+    user_agent: str | None
+    status: int  # 0 where a fault gives none
+    fault: Fault | None
+
+
+class BoardServer:
+    """The server; a context manager. Subclasses say which :class:`Page` a path has.
+
+    ``enforce_seconds`` answers 429 to requests that follow each other more quickly; ``retry_after`` is what a
+    429 or 503 says (``None``: nothing).
+    """
+
+    def __init__(self, board: str = "biz") -> None:
+        self.board = board
+        self.enforce_seconds: float | None = None
+        self.retry_after: str | None = None
+        self._lock = threading.Lock()
+        self._last_arrival = -math.inf
+        self._requests: list[RequestRecord] = []
+        self._faults: deque[Fault] = deque()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.board_server = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Address of both the API and the pictures."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def catalog_url(self) -> str:
+        return f"{self.url}/{self.board}/catalog.json"
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """What has been asked so far, in the order of arrival."""
+        with self._lock:
+            return sorted(self._requests, key=lambda record: record.at)
+
+    def fail_next(self, *faults: Fault | str) -> None:
+        """Answer the next requests with ``faults``, one each."""
+        wanted = [Fault(fault) for fault in faults]
+        if Fault.GZIP_BOMB in wanted:
+            _bomb()  # takes a moment, which no client shall wait for
+        with self._lock:
+            self._faults.extend(wanted)
+
+    def page(self, path: str) -> Page | None:
+        """Return what ``path`` has; ``None`` for 404."""
+        raise NotImplementedError
+
+    def outage(self) -> Fault | None:
+        """Return the fault that every answer has at present."""
+        return None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def admit(self, at: float) -> Fault | None:
+        """Return the fault that the request which arrived ``at`` shall meet."""
+        with self._lock:
+            quick = self.enforce_seconds is not None and at - self._last_arrival < self.enforce_seconds
+            self._last_arrival = at
+            if quick:
+                return Fault.TOO_MANY
+            return self._faults.popleft() if self._faults else self.outage()
+
+    def log(self, record: RequestRecord) -> None:
+        """Note a request; called before its answer leaves."""
+        with self._lock:
+            self._requests.append(record)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+    board_server: BoardServer
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self.closing = threading.Event()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that leaves early is no error of ours."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "cloudflare", ""
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _Server
+
+    def do_GET(self) -> None:
+        at = time.monotonic()
+        path = self.path.partition("?")[0]
+        since = self.headers.get("If-Modified-Since")
+        board = self.server.board_server
+        fault = board.admit(at)
+        page = None if fault in _WITHOUT_PAGE else board.page(path)
+        if fault is not None:
+            status = int(fault) if fault.isdigit() else 0
+        elif page is None:
+            status = 404
+        else:
+            status = 304 if since is not None and since == page.last_modified else 200
+        board.log(RequestRecord(at, self.command, path, since, self.headers.get("User-Agent"), status, fault))
+        if fault is not None:
+            self._fail(fault, page or Page(b"[]"))
+        else:
+            self._answer(status, page or _error_page(404))
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """The log is kept in memory."""
+
+    def _head(self, status: int, page: Page, extra: Iterable[tuple[str, str]]) -> None:
+        self.send_response(status)
+        if status != 304:
+            self.send_header("Content-Type", page.content_type)
+        for name, value in extra:
+            self.send_header(name, value)
+        if page.last_modified is not None:
+            self.send_header("Last-Modified", page.last_modified)
+        if page.etag is not None:
+            self.send_header("ETag", page.etag)
+        if page.content_type == JSON:
+            self.send_header("Cache-Control", "public, must-revalidate, proxy-revalidate")
+            self.send_header("Expires", "-1")
+        self.send_header("Vary", "Accept-Encoding")
+        self.end_headers()
+
+    def _answer(self, status: int, page: Page, *extra: tuple[str, str]) -> None:
+        """Send text as the API does, compressed and in chunks; files with their length."""
+        if status == 304:
+            self._head(status, page, extra)
+            return
+        body = page.body
+        headers = list(extra)
+        text = page.content_type in (JSON, _HTML)
+        if text and "gzip" in self.headers.get("Accept-Encoding", ""):
+            body = gzip.compress(body, compresslevel=3, mtime=0)
+            headers.append(("Content-Encoding", "gzip"))
+        headers.append(("Transfer-Encoding", "chunked") if text else ("Content-Length", str(len(body))))
+        self._head(status, page, headers)
+        if self.command == "HEAD":
+            return
+        if not text:
+            self.wfile.write(body)
+            return
+        for start in range(0, len(body), _CHUNK):
+            self._chunk(body[start : start + _CHUNK])
+        self._chunk(b"")
+
+    def _chunk(self, content: bytes) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(content), content))
+
+    def _fail(self, fault: Fault, page: Page) -> None:
+        self.close_connection = True
+        if fault.isdigit():
+            status = int(fault)
+            retry = self.server.board_server.retry_after if status in (429, 503) else None
+            headers = [("Retry-After", retry)] if retry else []
+            self._answer(status, _error_page(status), *headers)
+        elif fault is Fault.HTML:
+            self._answer(200, Page(b"<!DOCTYPE html><html><body>Just a moment...</body></html>", _HTML))
+        elif fault is Fault.MALFORMED:
+            self._answer(200, Page(page.body[: len(page.body) // 2 + 1], JSON, page.last_modified))
+        elif fault is Fault.HANG:
+            self.server.closing.wait()
+        elif fault is Fault.RESET:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        elif fault is Fault.TRUNCATED:
+            self._head(200, page, [("Content-Length", str(len(page.body)))])
+            self.wfile.write(page.body[: len(page.body) // 2])
+        elif fault is Fault.TRUNCATED_GZIP:
+            body = gzip.compress(page.body, mtime=0)[:-9]
+            self._head(200, page, [("Content-Encoding", "gzip"), ("Content-Length", str(len(body)))])
+            self.wfile.write(body)
+        elif fault is Fault.GZIP_BOMB:
+            body = _bomb()
+            self._head(200, page, [("Content-Encoding", "gzip"), ("Content-Length", str(len(body)))])
+            self.wfile.write(body)
+        else:
+            self._stream(fault, page)
+
+    def _stream(self, fault: Fault, page: Page) -> None:
+        """Answers without a good end: they last until the client has had enough."""
+        if fault is Fault.HUGE:
+            self._head(200, page, [("Transfer-Encoding", "chunked")])
+            for _ in range(1024):
+                self._chunk(bytes(2**20))
+            self._chunk(b"")
+            return
+        if fault is Fault.DRIP:
+            self._head(200, page, [("Content-Length", str(len(page.body)))])
+            drops = page.body
+        else:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            drops = b"X-Slow: " + b"a" * 60_000
+        for drop in drops:
+            self.wfile.write(bytes([drop]))
+            self.wfile.flush()
+            if self.server.closing.wait(_DRIP_SECONDS):
+                return
+
+
+_WITHOUT_PAGE = {Fault.HANG, Fault.RESET, Fault.DRIP_HEADERS}
+
+
+def _error_page(status: int) -> Page:
+    return Page(_ERROR_PAGE % (status, status), _HTML)
+
+
+@lru_cache(maxsize=1)
+def _bomb() -> bytes:
+    compressor = zlib.compressobj(level=9, wbits=31)
+    zeros = bytes(2**20)
+    return b"".join(compressor.compress(zeros) for _ in range(_BOMB_MEBIBYTES)) + compressor.flush()
+
+
+def http_date(moment: datetime) -> str:
+    """Return the HTTP date of a naive UTC ``moment``, whose fraction of a second is lost."""
+    return email.utils.format_datetime(datetime.fromtimestamp(int(to_epoch(naive_utc(moment))), UTC), usegmt=True)

@@ -1,0 +1,103 @@
+"""What the index should have found: the stance that the scorer gives the hidden mood on infinitely many posts."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bizcharts_pipeline.clock import to_epoch
+from bizcharts_pipeline.demo.mood import class_probabilities
+from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.index.votes import certainty_factor
+from bizcharts_pipeline.settings import FearGreedSettings
+from bizcharts_pipeline.warehouse.database import Database
+
+Floats = NDArray[np.float64]
+
+_SCORES = "SELECT thread_id, score, confidence FROM scored_posts ORDER BY thread_id"
+_HOURS = """
+SELECT epoch(bucket_start)::BIGINT + 3600 AS at, stance, stance_lo, stance_hi, value, state
+FROM fear_greed_index WHERE bucket = 'hour' AND final
+QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1
+ORDER BY bucket_start
+"""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How well the index found the hidden mood again, over the hours that have an index value."""
+
+    hours: int
+    stance_correlation: float  # of the published stance with the expected one
+    index_correlation: float  # Spearman's, of the published index with the hidden mood, smoothed alike
+    coverage: float  # share of the hours whose interval holds the expected stance
+
+
+def recovery(world: World, database: Database, parameters: FearGreedSettings) -> Recovery:
+    """Compare the published hours with the truth of ``world``."""
+    with database.read() as connection:
+        scores = connection.execute(_SCORES).fetchnumpy()
+        hours = connection.execute(_HOURS).fetchnumpy()
+    at = hours["at"].astype(np.int64)
+    begin = world.start
+    grid = np.arange(int(to_epoch(begin)) + 3600, int(at[-1]) + 1, 3600)
+    expected, mood = _expected(world, grid, scores, parameters)
+    place = np.searchsorted(grid, at)
+    counted = np.isin(hours["state"].astype(str), ["normal", "thin"])
+    stance, lo, hi = (np.asarray(hours[name], float)[counted] for name in ("stance", "stance_lo", "stance_hi"))
+    value = np.asarray(hours["value"], float)[counted]
+    truth, mood = expected[place][counted], mood[place][counted]
+    return Recovery(
+        hours=int(counted.sum()),
+        stance_correlation=float(np.corrcoef(stance, truth)[0, 1]),
+        index_correlation=float(np.corrcoef(_ranks(value), _ranks(mood))[0, 1]),
+        coverage=float(np.mean((lo <= truth) & (truth <= hi))),
+    )
+
+
+def _expected(
+    world: World,
+    grid: NDArray[np.int64],
+    scores: dict[str, NDArray[np.float64]],
+    parameters: FearGreedSettings,
+) -> tuple[Floats, Floats]:
+    """Expected smoothed stance, and the smoothed mood itself, at each Unix second of the hourly ``grid``."""
+    weight_of, stance_of = _mean_weights(world, grid, scores)
+    mood = world.mood_path.at_epochs(grid - 1800.0)  # of the middle of the hour that ends there
+    shares = [class_probabilities(float(level)) for level in mood]
+    weight = np.array([sum(share[k] * weight_of[k] for k in share) for share in shares])
+    stance = np.array([sum(share[k] * stance_of[k] for k in share) for share in shares])
+    recency = 2.0 ** (-(np.arange(parameters.window_hours) + 0.5) / parameters.recency_half_life_hours)
+    windowed = [np.convolve(column, recency)[: len(grid)] for column in (stance, weight, mood, np.ones_like(mood))]
+    step = 1 - 2 ** (-1 / parameters.smoothing_half_life_hours)
+    return _smoothed(windowed[0] / windowed[1], step), _smoothed(windowed[2] / windowed[3], step)
+
+
+def _mean_weights(
+    world: World, grid: NDArray[np.int64], scores: dict[str, NDArray[np.float64]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean weight, and mean weight times stance, of the posts of each true class."""
+    end = datetime(1970, 1, 1) + timedelta(seconds=int(grid[-1]))
+    truth = {thread.thread_id: thread.stance for thread in world.threads_between(world.start, end)}
+    classes = np.array([truth.get(int(number), "") for number in scores["thread_id"]])
+    weight = certainty_factor(np.asarray(scores["confidence"], float))
+    product = weight * np.asarray(scores["score"], float)
+    names = ("bearish", "neutral", "bullish")
+    return (
+        {name: float(weight[classes == name].mean()) for name in names},
+        {name: float(product[classes == name].mean()) for name in names},
+    )
+
+
+def _smoothed(levels: Floats, step: float) -> Floats:
+    smoothed = np.empty_like(levels)
+    last = levels[0]
+    for place, level in enumerate(levels):
+        last += step * (level - last)
+        smoothed[place] = last
+    return smoothed
+
+
+def _ranks(values: Floats) -> Floats:
+    return np.argsort(np.argsort(values)).astype(float)

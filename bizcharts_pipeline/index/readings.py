@@ -1,0 +1,87 @@
+"""From stances to what is published: rank in the own past, class and state."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from bizcharts_pipeline.index.votes import DAY, Bools, Floats, Ints
+from bizcharts_pipeline.settings import FearGreedSettings
+
+LABELS = ("Extreme Fear", "Fear", "Neutral", "Greed", "Extreme Greed")
+CLASS_EDGES = (0.0, 25.0, 45.0, 55.0, 75.0, 100.0)  # alternative.me's, for comparison
+HYSTERESIS = 2.0  # points beyond its edge until a class is left
+FULL_COVERAGE = 0.5  # of the window's hours; a reading on less is thin at best
+
+STATES = NORMAL, THIN, CALIBRATING, NO_READING = ("normal", "thin", "calibrating", "no reading")
+
+
+def mid_rank(history: Floats, stances: Floats) -> Floats:
+    """Mid-rank percentile of each of ``stances`` in the ascending ``history`` of N points, 0 to 100.
+
+    100 (#less + #equal / 2 + 1/2) / (N + 1)
+    """
+    less = np.searchsorted(history, stances, side="left")
+    up_to = np.searchsorted(history, stances, side="right")
+    rank: Floats = 100 * ((less + up_to) / 2 + 0.5) / (len(history) + 1)
+    return np.where(np.isnan(stances), np.nan, rank)
+
+
+def index_values(
+    ends: Ints,
+    stances: tuple[Floats, ...],
+    day_ends: Ints,
+    day_stances: Floats,
+    parameters: FearGreedSettings,
+) -> tuple[tuple[Floats, ...], Bools]:
+    """Index values (0 to 100) of several series of ``stances`` at ``ends``, and where they are calibrated.
+
+    A stance is ranked among the daily points of the last ``history_days`` strictly before its end. With fewer
+    than ``minimum_history_days`` of them its value is the plain 50 + 50 stance. ``ends`` ascend.
+    """
+    values = tuple(50 + 50 * stance for stance in stances)
+    calibrated = np.zeros(len(ends), bool)
+    days = -(-ends // DAY) * DAY
+    turns = np.flatnonzero(np.diff(days, prepend=-1)).tolist()
+    for begin, stop in zip(turns, [*turns[1:], len(ends)], strict=True):
+        # All ends of one UTC day see the same daily points.
+        day = int(days[begin])
+        oldest, newest = np.searchsorted(day_ends, [day - parameters.history_days * DAY, day])
+        if newest - oldest < parameters.minimum_history_days:
+            continue
+        history = np.sort(day_stances[oldest:newest])
+        calibrated[begin:stop] = True
+        for value, stance in zip(values, stances, strict=True):
+            value[begin:stop] = mid_rank(history, stance[begin:stop])
+    return values, calibrated
+
+
+def label_of(value: float, previous: str | None = None) -> str:
+    """The class of a ``value``; the ``previous`` one is kept until its edge is passed by the hysteresis."""
+    if previous is not None:
+        place = LABELS.index(previous)
+        if CLASS_EDGES[place] - HYSTERESIS <= value <= CLASS_EDGES[place + 1] + HYSTERESIS:
+            return previous
+    if value < CLASS_EDGES[1]:
+        return LABELS[0]
+    if value < CLASS_EDGES[2]:
+        return LABELS[1]
+    if value <= CLASS_EDGES[3]:
+        return LABELS[2]
+    return LABELS[3] if value <= CLASS_EDGES[4] else LABELS[4]
+
+
+def labels_of(values: Iterable[float], previous: str | None) -> list[str | None]:
+    """Classes of consecutive ``values``; none where there is no value, and the next one starts afresh."""
+    labels: list[str | None] = []
+    for value in values:
+        previous = None if np.isnan(value) else label_of(value, previous)
+        labels.append(previous)
+    return labels
+
+
+def states_of(n_eff: Floats, calibrated: Bools, coverage: Floats, parameters: FearGreedSettings) -> list[str]:
+    """The state of each reading: the gravest reason for caution that applies (NaN coverage: not known)."""
+    thin = (n_eff < parameters.thin_below) | (coverage < FULL_COVERAGE)
+    choice = [n_eff < parameters.no_reading_below, ~calibrated, thin]
+    states: list[str] = np.select(choice, [NO_READING, CALIBRATING, THIN], NORMAL).tolist()
+    return states

@@ -1,0 +1,276 @@
+"""What the index reads from the warehouse.
+
+Connections are the ``warehouse``'s; nothing here computes more than a query does. Values reach the SQL as
+numpy arrays: binding Python objects makes DuckDB import pandas and pyarrow, 0.2 s that a minutely job would
+pay each time.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from bizcharts_pipeline.index.series import NORMAL_MOOD_DAYS, WARM_UP, Coverage, State
+from bizcharts_pipeline.index.votes import DAY, HOUR, Floats, Ints, Mentions, Posts
+from bizcharts_pipeline.settings import FearGreedSettings
+
+_ASKED = "SET VARIABLE asked = (SELECT asked FROM asked)"
+
+# Posts first, their scores second: DuckDB then reads only that range of the scores.
+_CANDIDATES = """
+CREATE OR REPLACE TEMP TABLE candidates AS
+SELECT thread_id, posted_at, ingested_at, coalesce(cluster_id, thread_id) AS cluster,
+       first_seen_at IS NOT NULL AS live,
+       date_trunc('hour', posted_at + INTERVAL 1 HOUR - INTERVAL 1 MICROSECOND) AS first_end
+FROM thread_ops
+WHERE posted_at > getvariable('asked').after AND posted_at <= getvariable('asked').until
+  AND NOT sticky AND capcode IS NULL
+  AND coalesce(spam_score, 0) < getvariable('asked').spam_cut
+  AND coalesce(general, '') NOT IN (SELECT general FROM excluded)
+"""
+# In order: a post's rowid is its place.
+_COUNTED = """
+CREATE OR REPLACE TEMP TABLE counted AS
+SELECT c.*, s.score AS stance, s.confidence, s.model_version
+FROM candidates c JOIN scored_posts s USING (thread_id)
+WHERE s.model_version = getvariable('asked').model_version
+ORDER BY c.posted_at, c.thread_id
+"""
+
+# The last look at each post's replies at three moments: its first two full hours, and the age of two hours.
+_WITH_REPLIES = """
+WITH looked AS (
+    SELECT o.thread_id,
+           arg_max(o.reply_count, o.seen_at) FILTER (o.seen_at <= c.first_end) AS first_hour,
+           arg_max(o.reply_count, o.seen_at)
+               FILTER (o.seen_at <= c.first_end + INTERVAL 1 HOUR) AS second_hour,
+           arg_max(o.reply_count, o.seen_at) AS two_hours
+    FROM thread_observations o JOIN counted c USING (thread_id)
+    WHERE o.seen_at > getvariable('asked').after AND o.seen_at <= getvariable('asked').until
+      AND o.seen_at <= c.posted_at + INTERVAL 2 HOUR AND o.reply_count IS NOT NULL
+    GROUP BY o.thread_id
+)
+SELECT c.thread_id, epoch_us(c.posted_at) AS posted_at, epoch_us(c.ingested_at) AS ingested_at, c.cluster,
+       c.stance, c.confidence, c.live, coalesce(l.first_hour, 0)::DOUBLE AS first_hour,
+       coalesce(l.second_hour, 0)::DOUBLE AS second_hour, coalesce(l.two_hours, 0)::DOUBLE AS two_hours
+FROM counted c LEFT JOIN looked l USING (thread_id)
+ORDER BY c.rowid
+"""
+
+# A post that names one coin speaks for it as a whole; one that names several has a stance towards each.
+_NAMED = """
+CREATE OR REPLACE TEMP TABLE named AS
+SELECT c.rowid AS place, c.thread_id, m.coin_symbol, max(m.confidence) AS certainty
+FROM coin_mentions m JOIN counted c USING (thread_id) GROUP BY ALL
+"""
+_SYMBOLS = """
+CREATE OR REPLACE TEMP TABLE symbols AS
+SELECT coin_symbol, row_number() OVER (ORDER BY coin_symbol) - 1 AS coin FROM (SELECT DISTINCT coin_symbol
+FROM named)
+"""
+_MENTIONS = """
+WITH counts AS (SELECT thread_id, count(*) AS coins_named FROM named GROUP BY thread_id)
+SELECT n.place, y.coin, n.certainty, k.coins_named,
+       CASE WHEN k.coins_named > 1 THEN coalesce(s.score, c.stance) ELSE c.stance END AS stance,
+       CASE WHEN k.coins_named > 1 THEN coalesce(s.confidence, c.confidence) ELSE c.confidence END AS
+       confidence
+FROM named n JOIN counted c ON c.rowid = n.place JOIN counts k ON k.thread_id = n.thread_id
+JOIN symbols y ON y.coin_symbol = n.coin_symbol
+LEFT JOIN scored_mentions s ON s.thread_id = n.thread_id AND s.coin_symbol = n.coin_symbol
+      AND s.model_version = c.model_version
+ORDER BY n.place, y.coin
+"""
+
+_POLLED_HOURS = """
+SELECT DISTINCT epoch_us(date_trunc('hour', snapshot_at)) AS hour FROM catalog_snapshots
+WHERE snapshot_at > getvariable('asked').after AND snapshot_at <= getvariable('asked').until
+"""
+_POLLING_SINCE = "SELECT epoch_us(min(snapshot_at)) AS since FROM catalog_snapshots"
+_ARCHIVE_DAYS = """
+SELECT epoch_us(day::TIMESTAMP) AS day, bool_or(complete) AS complete FROM warosu_days
+WHERE day >= getvariable('asked').after::DATE AND day <= getvariable('asked').until::DATE GROUP BY day
+"""
+
+_FIRST_POST = """
+SELECT epoch_us(min(o.posted_at)) AS first FROM thread_ops o JOIN scored_posts s USING (thread_id)
+WHERE s.model_version = getvariable('asked').model_version
+"""
+_TRAINED_AT = """
+SELECT epoch_us(max(trained_at)) AS trained_at FROM model_versions
+WHERE model_version = getvariable('asked').model_version
+"""
+_NEWEST_HOUR = """
+SELECT epoch_us(bucket_start) AS bucket_start, model_version FROM fear_greed_index
+WHERE final AND bucket = 'hour' ORDER BY bucket_start DESC, computed_at DESC LIMIT 1
+"""
+# The current vintage of each bucket, if it is of the asked model.
+_STATE = """
+SELECT epoch_us(bucket_start) AS bucket_start, stance, raw_stance, coalesce(label, '') AS label,
+       epoch_us(knowable_at) AS knowable_at
+FROM (
+    SELECT * FROM fear_greed_index
+    WHERE final AND bucket = '{bucket}'
+      AND bucket_start >= getvariable('asked').after AND bucket_start < getvariable('asked').until
+    QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1)
+WHERE model_version = getvariable('asked').model_version
+ORDER BY bucket_start
+"""
+
+Found = dict[str, NDArray[Any]]
+
+
+def load_posts(
+    connection: duckdb.DuckDBPyConnection,
+    model_version: str,
+    after: int,
+    until: int,
+    parameters: FearGreedSettings,
+    excluded_generals: Sequence[str],
+) -> Posts:
+    """Load what counts of ``(after, until]`` with the scores of one model version.
+
+    Left out: posts without a score, pinned (as first seen), by staff, of an excluded general, and spam.
+    """
+    _ask(connection, after, until, model_version, parameters.spam_cut)
+    connection.register("excluded", {"general": texts([*excluded_generals, "-"])})
+    connection.execute(_CANDIDATES)
+    connection.execute(_COUNTED)
+    found = connection.execute(_WITH_REPLIES).fetchnumpy()
+    replies = [_floats(found[name]) for name in ("first_hour", "second_hour", "two_hours")]
+    return Posts(
+        thread_id=_ints(found["thread_id"]),
+        posted_at=_ints(found["posted_at"]),
+        ingested_at=_ints(found["ingested_at"]),
+        cluster=_ints(found["cluster"]),
+        stance=_floats(found["stance"]),
+        confidence=_floats(found["confidence"]),
+        replies=np.column_stack(replies),
+        live=np.asarray(found["live"], bool),
+    )
+
+
+def load_mentions(connection: duckdb.DuckDBPyConnection) -> Mentions:
+    """Load the mentions by the posts that this connection has loaded last."""
+    connection.execute(_NAMED)
+    connection.execute(_SYMBOLS)
+    symbols = connection.execute("SELECT coin_symbol FROM symbols ORDER BY coin").fetchall()
+    found = connection.execute(_MENTIONS).fetchnumpy()
+    return Mentions(
+        post=_ints(found["place"]),
+        coin=_ints(found["coin"]),
+        symbols=tuple(symbol for (symbol,) in symbols),
+        certainty=_floats(found["certainty"]),
+        coins_named=_ints(found["coins_named"]),
+        stance=_floats(found["stance"]),
+        confidence=_floats(found["confidence"]),
+    )
+
+
+def load_coverage(connection: duckdb.DuckDBPyConnection, after: int, until: int) -> Coverage:
+    """Load what was collected in ``(after, until]``, by polls or from the archive."""
+    _ask(connection, after, until)
+    start = after // HOUR * HOUR
+    hours = start + HOUR * np.arange(-(-(until - start) // HOUR), dtype=np.int64)
+    polled = _ints(connection.execute(_POLLED_HOURS).fetchnumpy()["hour"])
+    since = _one(connection, _POLLING_SINCE)
+    archive = connection.execute(_ARCHIVE_DAYS).fetchnumpy()
+    day, complete = _ints(archive["day"]), np.asarray(archive["complete"], bool)
+    days = hours // DAY * DAY
+    known = np.isin(days, day) if since is None else np.isin(days, day) | (hours >= since // HOUR * HOUR)
+    return Coverage(start, np.isin(hours, polled) | np.isin(days, day[complete]), known)
+
+
+def load_trained_at(connection: duckdb.DuckDBPyConnection, model_version: str) -> int | None:
+    """When a model version was trained; ``None``: it never was."""
+    _ask(connection, model_version=model_version)
+    return _one(connection, _TRAINED_AT)
+
+
+def load_first_post(connection: duckdb.DuckDBPyConnection, model_version: str) -> int | None:
+    """When the first post was made that this model version has scored."""
+    _ask(connection, model_version=model_version)
+    return _one(connection, _FIRST_POST)
+
+
+def load_anchor(
+    connection: duckdb.DuckDBPyConnection, model_version: str, now: int, parameters: FearGreedSettings
+) -> tuple[State, int] | None:
+    """Where an incremental run takes up, and the end of the newest final hour; ``None``: there is nowhere to.
+
+    That is the day's end at least the warm-up before the newest final hour (or ``now``, if that is earlier).
+    The hour up to it must have a current reading of the same model version.
+    """
+    newest = connection.execute(_NEWEST_HOUR).fetchnumpy()
+    if not len(newest["bucket_start"]) or newest["model_version"][0] != model_version:
+        return None
+    newest_end = int(newest["bucket_start"][0]) + HOUR
+    at = (min(newest_end, now) - WARM_UP) // DAY * DAY
+    hours = _readings(connection, model_version, "hour", at - NORMAL_MOOD_DAYS * DAY, at)
+    days = _readings(connection, model_version, "day", at - parameters.history_days * DAY, at)
+    if not len(hours["bucket_start"]) or int(hours["bucket_start"][-1]) + HOUR != at:
+        return None
+    read = ~np.isnan(_floats(hours["stance"]))
+    daily = ~np.isnan(_floats(days["stance"]))
+    ends = _ints(hours["bucket_start"])[read] + HOUR
+    stances = _floats(hours["stance"])[read]
+    state = State(
+        at=at,
+        hour_ends=ends,
+        raw_stances=_floats(hours["raw_stance"])[read],
+        day_ends=_ints(days["bucket_start"])[daily] + DAY,
+        day_stances=_floats(days["stance"])[daily],
+        smoothed=float(stances[-1]) if len(stances) else 0.0,
+        smoothed_at=int(ends[-1]) if len(ends) else None,
+        label=hours["label"][-1] or None,
+        knowable_at=int(hours["knowable_at"][-1]),
+    )
+    return state, newest_end
+
+
+def _readings(connection: duckdb.DuckDBPyConnection, model_version: str, bucket: str, after: int, until: int) -> Found:
+    _ask(connection, after, until, model_version)
+    return connection.execute(_STATE.format(bucket=bucket)).fetchnumpy()
+
+
+def _ask(
+    connection: duckdb.DuckDBPyConnection,
+    after: int = 0,
+    until: int = 0,
+    model_version: str = "",
+    spam_cut: float = 1.0,
+) -> None:
+    """Set the variable ``asked``, whose values DuckDB plans with as with constants."""
+    columns = {
+        "after": times([after]),
+        "until": times([until]),
+        "model_version": texts([model_version]),
+        "spam_cut": np.array([spam_cut]),
+    }
+    connection.register("asked", columns)
+    connection.execute(_ASKED)
+
+
+def times(microseconds: Sequence[int] | Ints) -> NDArray[np.datetime64]:
+    """As DuckDB takes timestamps."""
+    return np.asarray(microseconds, np.int64).astype("datetime64[us]")
+
+
+def texts(strings: Sequence[str]) -> NDArray[np.str_]:
+    """As DuckDB takes text without looking at each object; it has no NULL."""
+    return np.asarray(strings, dtype=np.str_)
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int | None:
+    row = connection.execute(query).fetchone()
+    return None if row is None or row[0] is None else int(row[0])
+
+
+def _ints(column: NDArray[np.generic]) -> Ints:
+    return np.asarray(column, np.int64)
+
+
+def _floats(column: NDArray[np.generic]) -> Floats:
+    """A column of numbers; NaN where it is NULL."""
+    return np.asarray(np.ma.filled(np.ma.asarray(column, np.float64), np.nan))

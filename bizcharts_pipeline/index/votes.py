@@ -1,0 +1,111 @@
+"""What the index counts: scored posts and their mentions of coins, as arrays.
+
+Every time in this room is an ``int64`` of microseconds since 1970 (UTC): numpy compares those fast and DuckDB
+keeps them exactly. :func:`to_us` and :func:`from_us` translate at the border.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+ENGAGEMENT_AGE = 2 * HOUR  # replies are counted at this age, so that posts are compared like with like
+LISTED_COINS = 4  # a post that names more coins is a list: it gives each of k coins 1/k of its weight
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(moment: datetime) -> int:
+    """Microseconds since 1970 of a naive UTC ``moment``."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(microseconds: int) -> datetime:
+    """The naive UTC ``datetime`` of ``microseconds`` since 1970."""
+    return _EPOCH + timedelta(microseconds=int(microseconds))
+
+
+def hour_end(times: Ints) -> Ints:
+    """The first full hour at or after each of ``times``."""
+    return -(-times // HOUR) * HOUR
+
+
+@dataclass(frozen=True)
+class Posts:
+    """``P`` opening posts that count, in order of (posted_at, thread_id).
+
+    ``replies[:, 0]`` and ``[:, 1]`` are the replies known at the first and second full hour at or after the
+    post (which lie within its first two hours), ``[:, 2]`` at the age of two hours, or when the posts were
+    loaded if that was earlier. All are 0 where nobody looked in time, as in the archive.
+    """
+
+    thread_id: Ints  # (P,)
+    posted_at: Ints  # (P,)
+    ingested_at: Ints  # (P,)
+    cluster: Ints  # (P,) thread_id of the first post of its near-duplicates
+    stance: Floats  # (P,) -1 to 1
+    confidence: Floats  # (P,) 0 to 1
+    replies: Floats  # (P, 3)
+    live: Bools  # (P,) seen on the board itself
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """``Q`` mentions of coins by posts of the same load, in the order of the posts."""
+
+    post: Ints  # (Q,) place in Posts
+    coin: Ints  # (Q,) place in symbols
+    symbols: tuple[str, ...]
+    certainty: Floats  # (Q,) 0 to 1, that the coin is meant
+    coins_named: Ints  # (Q,) by the post
+    stance: Floats  # (Q,) towards the coin
+    confidence: Floats  # (Q,) of that stance
+
+
+@dataclass(frozen=True)
+class Votes:
+    """``M`` statements to average, by time; ``series`` tells the averages apart (0 or a coin)."""
+
+    posted_at: Ints  # (M,) ascending
+    series: Ints  # (M,)
+    cluster: Ints  # (M,)
+    stance: Floats  # (M,)
+    weight: Floats  # (M,) what does not depend on the moment of reading
+    engagement: Floats  # (M, 3) as the columns of Posts.replies
+
+
+def certainty_factor(confidence: Floats) -> Floats:
+    """0.25 + 0.75 c: an uncertain stance is near zero already, so it is not silenced a second time."""
+    return 0.25 + 0.75 * confidence
+
+
+def market_votes(posts: Posts) -> Votes:
+    """Every post votes once."""
+    return Votes(
+        posted_at=posts.posted_at,
+        series=np.zeros(len(posts.posted_at), np.int64),
+        cluster=posts.cluster,
+        stance=posts.stance,
+        weight=certainty_factor(posts.confidence),
+        engagement=1 + np.log1p(posts.replies),
+    )
+
+
+def coin_votes(posts: Posts, mentions: Mentions) -> Votes:
+    """Every post votes once for each coin it names, as far as it is certain that it means the coin."""
+    listed = np.where(mentions.coins_named > LISTED_COINS, 1 / np.maximum(mentions.coins_named, 1), 1.0)
+    return Votes(
+        posted_at=posts.posted_at[mentions.post],
+        series=mentions.coin,
+        cluster=posts.cluster[mentions.post],
+        stance=mentions.stance,
+        weight=certainty_factor(mentions.confidence) * mentions.certainty * listed,
+        engagement=1 + np.log1p(posts.replies[mentions.post]),
+    )

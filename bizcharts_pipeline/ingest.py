@@ -1,0 +1,91 @@
+"""How opening posts come in: a poll of the live catalogue, spooled to disk before anything else can fail."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.sources.errors import CatalogFormatError, CorruptPollError, SourceError
+from bizcharts_pipeline.sources.fourchan import FourchanClient, parse_catalog
+from bizcharts_pipeline.sources.spool import Poll, Spool
+from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.snapshots import PollResult, record_poll
+
+
+@dataclass(frozen=True)
+class PollReport:
+    """What one poll brought, with what earlier ones had left in the spool."""
+
+    snapshot_at: datetime
+    result: PollResult
+    recovered_polls: int  # polls of earlier, broken runs that were taken in first
+    problems: tuple[str, ...]  # entries of the catalogue that could not be read, each named
+    last_modified: datetime | None
+
+
+def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: datetime) -> PollReport:
+    """Fetch the catalogue once and take it into the warehouse.
+
+    The body is on disk before the source's validator is remembered and before the database is touched, so a kill or
+    a busy database delays a snapshot and never loses one.
+
+    Raises:
+        SourceError: the source did not answer usably; earlier polls in the spool were taken in all the same.
+        CatalogFormatError: the answer is no catalogue; its body is kept in the spool's ``rejected`` folder.
+        DatabaseBusy: somebody holds the database; the poll waits in the spool for the next run.
+    """
+    # Fetched first, so that even a database that stays closed for hours costs no minute of the board.
+    try:
+        poll = client.poll_catalog(now)
+    except SourceError:
+        drain_spool(client, spool, database)
+        raise
+    path = spool.put(poll)
+    client.remember(poll)
+    recovered = drain_spool(client, spool, database, before=path)
+    return _take(client, spool, database, path, poll, recovered)
+
+
+def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, before: Path | None = None) -> int:
+    """Take in the polls that earlier runs fetched and could not store, oldest first; return how many."""
+    recovered = 0
+    for path in spool.pending():
+        if path == before:
+            break
+        try:
+            _take(client, spool, database, path, spool.read(path), recovered=0)
+        except (CatalogFormatError, CorruptPollError, FileNotFoundError):
+            continue  # kept aside by now, or taken in by another process
+        recovered += 1
+    return recovered
+
+
+def _take(
+    client: FourchanClient, spool: Spool, database: Database, path: Path, poll: Poll, recovered: int
+) -> PollReport:
+    """Parse one spooled poll, record it and remove it from the spool; a body that is no catalogue is kept aside."""
+    threads: Sequence[PreparedThread] | None = None
+    problems: tuple[str, ...] = ()
+    rejected = 0
+    if poll.status == 200:
+        try:
+            catalog = parse_catalog(poll.body, board=client.board, image_url=client.image_url)
+        except CatalogFormatError as error:
+            client.forget()
+            kept = spool.quarantine(path, str(error))
+            raise CatalogFormatError(f"{error}. The body is kept in {kept}") from None
+        threads = [read_thread(thread) for thread in catalog.threads]
+        problems, rejected = catalog.problems, catalog.rejected
+    with database.write() as connection:
+        result = record_poll(
+            connection,
+            snapshot_at=poll.fetched_at,
+            last_modified=poll.last_modified,
+            threads=threads,
+            rejected=rejected,
+            ingested_at=poll.fetched_at,
+        )
+    spool.remove(path)
+    return PollReport(poll.fetched_at, result, recovered, problems, poll.last_modified)

@@ -1,0 +1,110 @@
+"""The live pipeline as plain functions: what one tick does, with or without Dagster."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.index.clusters import assign_clusters
+from bizcharts_pipeline.index.update import IndexUpdate, update_index
+from bizcharts_pipeline.ingest import PollReport, poll_catalog
+from bizcharts_pipeline.sentiment.champion import champion_scorer
+from bizcharts_pipeline.sentiment.scoring import ScoringReport, score_new_posts
+from bizcharts_pipeline.settings import FearGreedSettings, Settings
+from bizcharts_pipeline.sources.fourchan import FourchanClient
+from bizcharts_pipeline.sources.http import PoliteSession
+from bizcharts_pipeline.sources.spool import Spool
+from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
+from bizcharts_pipeline.warehouse.database import Database
+
+POSTS_PER_TICK = 500
+
+
+@dataclass(frozen=True)
+class LivePipeline:
+    """What a tick works with."""
+
+    client: FourchanClient
+    spool: Spool
+    database: Database
+    parameters: FearGreedSettings
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "LivePipeline":
+        """Return the pipeline of one installation."""
+        return cls(
+            client=fourchan_client(
+                home=settings.home_path,
+                board=settings.board,
+                api_url=settings.fourchan_api_url,
+                image_url=settings.fourchan_image_url,
+                seconds_per_request=settings.fourchan_seconds_per_request,
+                contact=settings.contact,
+            ),
+            spool=catalog_spool(settings.home_path),
+            database=Database.from_settings(settings),
+            parameters=settings.fear_greed,
+        )
+
+
+@dataclass(frozen=True)
+class TickReport:
+    """What one tick did."""
+
+    poll: PollReport
+    scoring: ScoringReport
+    index: IndexUpdate
+
+    def __str__(self) -> str:
+        poll = self.poll.result
+        catalog = "nothing new" if poll.not_modified else f"{poll.new_threads} new of {poll.total_threads} threads"
+        return f"{self.poll.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.scoring.scored} scored, {self._mood()}"
+
+    def _mood(self) -> str:
+        readings = self.index.readings
+        if readings is None or math.isnan(readings.value[-1]):
+            return "no reading"
+        return f"index {readings.value[-1]:.0f} ({readings.lo[-1]:.0f} to {readings.hi[-1]:.0f}, {readings.state[-1]})"
+
+
+def run_tick(pipeline: LivePipeline, now: datetime) -> TickReport:
+    """Poll, score what is new and bring the indexes up to ``now``.
+
+    Raises:
+        SourceError, DatabaseError: as :func:`poll_catalog` does; what was reached by then is stored.
+    """
+    poll = poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
+    scorer = champion_scorer(pipeline.database, now)
+    scoring = score_new_posts(pipeline.database, scorer, limit=POSTS_PER_TICK, now=now)
+    index = bring_indexes_up_to_date(
+        pipeline.database, scorer.model_version, now, pipeline.parameters, everything=False
+    )
+    return TickReport(poll, scoring, index)
+
+
+def bring_indexes_up_to_date(
+    database: Database, model_version: str, now: datetime, parameters: FearGreedSettings, *, everything: bool
+) -> IndexUpdate:
+    """Bring the Fear/Greed index and the coins' sentiment up to ``now``; non-crypto generals do not count."""
+    assign_clusters(database)
+    return update_index(
+        database,
+        model_version=model_version,
+        now=now,
+        parameters=parameters,
+        excluded_generals=sorted(NON_CRYPTO_GENERALS),
+        full=everything,
+    )
+
+
+def fourchan_client(
+    *, home: Path, board: str, api_url: str, image_url: str, seconds_per_request: float, contact: str
+) -> FourchanClient:
+    """Return a client of the board that remembers what it saw in ``home``."""
+    session = PoliteSession(seconds_per_request, contact=contact, validators=home / "http")
+    return FourchanClient(session, api_url, image_url, board)
+
+
+def catalog_spool(home: Path) -> Spool:
+    """Return the folder where a poll waits until the warehouse has it."""
+    return Spool(home / "spool")

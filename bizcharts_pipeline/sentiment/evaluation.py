@@ -1,0 +1,89 @@
+"""How good a scorer is: the figures every model is judged by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.sentiment.scorer import Score
+
+BINS = 10
+
+
+class EvaluationError(BizchartsError):
+    """Scores and truth do not belong together."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one scorer on ``n`` labelled posts.
+
+    Classes are 0 bearish, 1 neutral, 2 bullish; the highest probability decides.
+    """
+
+    n: int
+    accuracy: float
+    macro_f1: float  # mean over the three classes; a class that neither occurs nor is said counts 0
+    f1: tuple[float, float, float]
+    ece: float  # expected calibration error of the highest probability, ten bins of equal mass
+    bull_bear_auc: float | None  # how often a bullish post's stance is above a bearish one's; None without both
+    confusion: tuple[tuple[int, ...], ...]  # rows: truth, columns: said
+
+
+def evaluate(scores: Sequence[Score], truth: Sequence[int]) -> Evaluation:
+    """Return the figures of ``scores`` against ``truth`` (0 bearish, 1 neutral, 2 bullish).
+
+    Expected calibration error as in Guo et al. (ICML 2017), with bins of equal mass instead of equal width.
+
+    Raises:
+        EvaluationError: no posts, numbers that differ, or a class outside 0 to 2.
+    """
+    if not scores or len(scores) != len(truth) or not set(truth) <= {0, 1, 2}:
+        raise EvaluationError(
+            f"{len(scores)} scores, {len(truth)} labels: as many of each are needed, labels 0, 1 or 2"
+        )
+    rows = [(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores]
+    said = [max(range(3), key=row.__getitem__) for row in rows]
+    confusion = [[0, 0, 0] for _ in range(3)]
+    for true, guess in zip(truth, said, strict=True):
+        confusion[true][guess] += 1
+    f1 = tuple(_f1(confusion, k) for k in range(3))
+    return Evaluation(
+        n=len(truth),
+        accuracy=sum(confusion[k][k] for k in range(3)) / len(truth),
+        macro_f1=sum(f1) / 3,
+        f1=(f1[0], f1[1], f1[2]),
+        ece=_calibration_error([max(row) for row in rows], [a == b for a, b in zip(truth, said, strict=True)]),
+        bull_bear_auc=_auc(
+            [score.score for score, true in zip(scores, truth, strict=True) if true == 2],
+            [score.score for score, true in zip(scores, truth, strict=True) if true == 0],
+        ),
+        confusion=tuple(tuple(row) for row in confusion),
+    )
+
+
+def _f1(confusion: Sequence[Sequence[int]], k: int) -> float:
+    named = sum(row[k] for row in confusion) + sum(confusion[k])
+    return 2 * confusion[k][k] / named if named else 0.0
+
+
+def _calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:
+    """Mean over the bins, by their mass, of the gap between mean confidence and share of right answers."""
+    order = sorted(range(len(right)), key=confidences.__getitem__)
+    bins = [order[len(order) * k // BINS : len(order) * (k + 1) // BINS] for k in range(BINS)]
+    return sum(abs(sum(confidences[i] - right[i] for i in members)) for members in bins) / len(right)
+
+
+def _auc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
+    """Area under the ROC curve by ranks (Mann-Whitney), ties counting half; ``None`` if a side is empty."""
+    if not positives or not negatives:
+        return None
+    values = sorted([(value, 1) for value in positives] + [(value, 0) for value in negatives])
+    rank_sum, start = 0.0, 0
+    while start < len(values):
+        end = start
+        while end < len(values) and values[end][0] == values[start][0]:
+            end += 1
+        rank_sum += (start + end + 1) / 2 * sum(side for _, side in values[start:end])
+        start = end
+    n = len(positives)
+    return (rank_sum - n * (n + 1) / 2) / (n * len(negatives))

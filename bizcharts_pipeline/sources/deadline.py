@@ -1,0 +1,107 @@
+"""Ends a request that outlives its deadline, whatever it is waiting for.
+
+Socket time-outs count from byte to byte, so a server that drips its answer could hold a run for ever. Here a
+timer shuts the socket down; the waiting read then ends at once. What it does not cover: name resolution and
+the TLS handshake, which have only the time-outs of the system and of the connection.
+"""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.poolmanager import PoolManager
+
+
+class Watchdog:
+    """Shuts down the socket that it was last shown once its time is over."""
+
+    def __init__(self) -> None:
+        self.expired = False
+        self._socket: socket.socket | None = None
+
+    def watch(self, connected: socket.socket | None) -> None:
+        """Make ``connected`` the socket to shut down."""
+        self._socket = connected
+        if self.expired:
+            self.expire()
+
+    def expire(self) -> None:
+        """Shut the socket down now."""
+        self.expired = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+_current = threading.local()
+
+
+@contextmanager
+def cut_off_after(seconds: float) -> Iterator[Watchdog]:
+    """Cut what this thread requests in the block through a :class:`DeadlineAdapter` after ``seconds``."""
+    watchdog = Watchdog()
+    timer = threading.Timer(max(0.0, seconds), watchdog.expire)
+    timer.daemon = True
+    timer.start()
+    _current.watchdog = watchdog
+    try:
+        yield watchdog
+    finally:
+        timer.cancel()
+        _current.watchdog = None
+
+
+def _watch(connected: socket.socket | None) -> None:
+    watchdog: Watchdog | None = getattr(_current, "watchdog", None)
+    if watchdog is not None:
+        watchdog.watch(connected)
+
+
+class _HTTPConnection(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _watch(self.sock)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _watch(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _HTTPSConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _watch(self.sock)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _watch(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class DeadlineAdapter(HTTPAdapter):
+    """The adapter of ``requests``, whose connections obey :func:`cut_off_after`, also through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_watched_connections(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        _use_watched_connections(manager)
+        return manager
+
+
+def _use_watched_connections(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}

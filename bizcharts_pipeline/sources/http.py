@@ -1,0 +1,328 @@
+"""The one way to fetch from the outside world: politely, within bounds, and only what has changed."""
+
+import hashlib
+import json
+import random
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from urllib3.exceptions import HTTPError as Urllib3Error
+
+from bizcharts_pipeline.clock import naive_utc, utc_now
+from bizcharts_pipeline.sources.deadline import DeadlineAdapter, cut_off_after
+from bizcharts_pipeline.sources.errors import (
+    ResponseTooLarge,
+    ResponseTruncated,
+    SourceBlocked,
+    SourceError,
+    SourceNotFound,
+    SourceUnreachable,
+    UnexpectedAnswer,
+)
+from bizcharts_pipeline.sources.files import write_atomically
+from bizcharts_pipeline.sources.rate_limit import RateLimit
+
+MAX_BODY_BYTES = 32 * 1024 * 1024  # a catalogue has a third of a megabyte
+MAX_ATTEMPTS = 4
+MAX_REDIRECTS = 3
+_CHUNK_BYTES = 64 * 1024
+_KEPT_HEADERS = ("content-type", "date", "etag", "last-modified")
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """In seconds: until connected; between two reads; for a whole ``get`` with all its waits and retries; and
+    before the second attempt, which doubles with every further one, and jitters by half."""
+
+    connect: float = 10.0
+    read: float = 20.0
+    total: float = 90.0
+    back_off: float = 1.0
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer. ``body`` is decompressed, and empty for 304; times are naive UTC."""
+
+    url: str
+    status: int  # 200 or 304
+    body: bytes
+    fetched_at: datetime
+    last_modified: datetime | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; the few that somebody reads
+
+
+class _Retryable(Exception):
+    """Wraps the error that stands if no further attempt succeeds."""
+
+    def __init__(self, error: SourceError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class PoliteSession:
+    """GETs with one rate limit a host, bounded retries, bounded time and bounded memory.
+
+    A thread's own: like the session of ``requests`` within it, share none between threads.
+
+    Args:
+        seconds_per_request: least time between two requests to one host, over all processes of the machine.
+        contact: e-mail or URL for the User-Agent.
+        validators: folder that keeps what conditional requests need from one run to the next.
+        rate_folder: where the rate limits' state is; the user's machine-wide folder unless given.
+    """
+
+    def __init__(
+        self,
+        seconds_per_request: float,
+        *,
+        contact: str = "",
+        validators: Path | None = None,
+        rate_folder: Path | None = None,
+        timeouts: Timeouts = Timeouts(),
+    ) -> None:
+        self._seconds_per_request = seconds_per_request
+        self._validators = validators
+        self._rate_folder = rate_folder
+        self._timeouts = timeouts
+        self._session = requests.Session()
+        adapter: BaseAdapter = DeadlineAdapter()
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._session.auth = lambda request: request  # or a password from ~/.netrc would be sent along
+        agent = f"bizcharts/{version('bizcharts')}" + (f" (+{contact})" if contact else "")
+        self._session.headers.update({"User-Agent": agent, "Accept": "*/*", "Accept-Encoding": "gzip"})
+
+    def __enter__(self) -> "PoliteSession":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def get(self, url: str, *, conditional: bool = False) -> Response:
+        """Return the answer of ``url``; if ``conditional``, 304 when it is still what was remembered.
+
+        A 200 is *not* remembered by itself: call :meth:`remember` once its body is safe on disk.
+
+        Raises:
+            SourceError: one of its subclasses, within ``timeouts.total`` seconds.
+        """
+        deadline = time.monotonic() + self._timeouts.total
+        validator = self._recall(url) if conditional else None
+        attempt = 1
+        while True:
+            try:
+                return self._get_once(url, validator, deadline)
+            except _Retryable as failure:
+                pause = self._timeouts.back_off * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
+                if attempt == MAX_ATTEMPTS or time.monotonic() + pause >= deadline:
+                    raise failure.error from failure.__cause__
+            time.sleep(pause)
+            attempt += 1
+
+    def remember(self, response: Response) -> None:
+        """Let conditional ``get``s of this URL, in this and later runs, ask only for something newer."""
+        served = response.headers.get("last-modified")
+        if self._validators is not None and response.status == 200:
+            if served is not None and response.last_modified is not None:
+                content = json.dumps({"url": response.url, "last_modified": served}).encode()
+                write_atomically(self._validator_path(self._validators, response.url), content)
+            else:
+                self.forget(response.url)
+
+    def forget(self, url: str) -> None:
+        """Let the next conditional ``get`` of ``url`` bring the whole body."""
+        if self._validators is not None:
+            self._validator_path(self._validators, url).unlink(missing_ok=True)
+
+    def _recall(self, url: str) -> str | None:
+        if self._validators is None:
+            return None
+        try:
+            fields = json.loads(self._validator_path(self._validators, url).read_bytes())
+            served = str(fields["last_modified"])
+            return served if fields["url"] == url and http_date(served) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @staticmethod
+    def _validator_path(folder: Path, url: str) -> Path:
+        return folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
+
+    def _get_once(self, url: str, validator: str | None, deadline: float) -> Response:
+        """One attempt: a request and the few redirects within the same host that it may lead to."""
+        target = url
+        for _ in range(MAX_REDIRECTS + 1):
+            with cut_off_after(deadline - time.monotonic()) as watchdog:
+                try:
+                    with self._send(target, validator, deadline) as answer:
+                        if answer.is_redirect:
+                            target = _redirect_target(target, answer)
+                            continue
+                        response = self._read(url, answer, asked_for_newer=validator is not None)
+                except (_Retryable, requests.RequestException, Urllib3Error) as error:
+                    if watchdog.expired:
+                        raise self._too_slow(url) from error
+                    if isinstance(error, _Retryable):
+                        raise
+                    raise _translated(url, error) from error
+                # A cut answer may look complete: the end within a header passes for the end of all headers.
+                if watchdog.expired:
+                    raise self._too_slow(url)
+                return response
+        raise UnexpectedAnswer(f"{url}: more than {MAX_REDIRECTS} redirects; check the configured URL")
+
+    def _too_slow(self, url: str) -> SourceUnreachable:
+        return SourceUnreachable(f"{url}: no whole answer in {self._timeouts.total:g} s; try again later")
+
+    def _send(self, url: str, validator: str | None, deadline: float) -> requests.Response:
+        limit = RateLimit(url, self._seconds_per_request, self._rate_folder)
+        with limit.turn(deadline):
+            answer = self._session.get(
+                url,
+                headers={"If-Modified-Since": validator} if validator else None,
+                timeout=(self._timeouts.connect, self._timeouts.read),
+                stream=True,
+                allow_redirects=False,
+            )
+        if answer.status_code in (429, 503) and (wished := answer.headers.get("Retry-After")):
+            limit.postpone(_retry_after_seconds(wished, answer.headers.get("Date")))
+        return answer
+
+    def _read(self, url: str, answer: requests.Response, *, asked_for_newer: bool) -> Response:
+        headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+        last_modified = http_date(headers.get("last-modified", ""))
+        if answer.status_code == 304 and asked_for_newer:
+            return Response(url, 304, b"", utc_now(), last_modified, headers)
+        if answer.status_code != 200:
+            _refuse(url, answer)
+        return Response(url, 200, _body(url, answer), utc_now(), last_modified, headers)
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the naive UTC time of an HTTP date, ``None`` if it is none."""
+    try:
+        return naive_utc(parsedate_to_datetime(text))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _body(url: str, answer: requests.Response) -> bytes:
+    """Read and decompress a body; the size cap holds before and after decompression."""
+    declared = answer.headers.get("Content-Length", "")
+    expected = int(declared) if re.fullmatch(r"\d{1,18}", declared) else None
+    if expected is not None and expected > MAX_BODY_BYTES:
+        raise _too_large(url)
+    received = bytearray()
+    for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
+        received += chunk
+        if len(received) > MAX_BODY_BYTES:
+            raise _too_large(url)
+    if expected is not None and len(received) != expected:
+        raise _truncated(url, f"{len(received):,} of {expected:,} bytes came")
+    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return bytes(received)
+    if encoding in ("gzip", "x-gzip"):
+        return _gunzipped(url, bytes(received))
+    raise UnexpectedAnswer(f"{url}: Content-Encoding {encoding[:40]!r} was not asked for; is a proxy in between?")
+
+
+def _gunzipped(url: str, compressed: bytes) -> bytes:
+    """Decompress with a bound, and notice an early end, which urllib3's decoder lets pass."""
+    body = bytearray()
+    while compressed:
+        decoder = zlib.decompressobj(wbits=31)
+        try:
+            body += decoder.decompress(compressed, MAX_BODY_BYTES + 1 - len(body))
+        except zlib.error as error:
+            raise _truncated(url, f"damaged gzip ({error})") from error
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large(url)
+        if not decoder.eof:
+            raise _truncated(url, "the gzip body ends early")
+        compressed = decoder.unused_data
+    return bytes(body)
+
+
+def _too_large(url: str) -> ResponseTooLarge:
+    most = f"{MAX_BODY_BYTES // 2**20} MiB"
+    return ResponseTooLarge(f"{url}: more than {most}, which no true answer has; check the configured URL")
+
+
+def _truncated(url: str, how: str) -> _Retryable:
+    return _Retryable(ResponseTruncated(f"{url}: {how}; try again later"))
+
+
+def _refuse(url: str, answer: requests.Response) -> NoReturn:
+    """Raise what an answer without content means."""
+    status = answer.status_code
+    html = "html" in answer.headers.get("Content-Type", "").lower()
+    by = " with an HTML page, as Cloudflare's bot check does" if html else ""
+    if status in (404, 410):
+        raise SourceNotFound(f"{url}: not there ({status})")
+    if status == 429:
+        message = f"{url}: too many requests (429); does another program ask from this address?"
+        raise _Retryable(SourceBlocked(message))
+    if status >= 500:
+        raise _Retryable(SourceUnreachable(f"{url}: server error {status}{by}; try again later"))
+    if status in (401, 403, 451):
+        raise SourceBlocked(
+            f"{url}: refused ({status}){by}; open it in a browser from this address; set BIZCHARTS_CONTACT"
+        )
+    raise UnexpectedAnswer(f"{url}: unexpected status {status}; check the configured URL")
+
+
+def _redirect_target(url: str, answer: requests.Response) -> str:
+    target = urljoin(url, answer.headers.get("Location", ""))
+    there = urlsplit(target)
+    if there.hostname != urlsplit(url).hostname or there.scheme not in ("http", "https"):
+        raise UnexpectedAnswer(
+            f"{url}: redirects to {target[:200]!r}, another host, which is not followed; "
+            "if that is the source's new home, set its URL in the settings"
+        )
+    return target
+
+
+def _retry_after_seconds(wished: str, served_at: str | None) -> float:
+    """Return the pause that a Retry-After (RFC 9110, 10.2.3) asks for, counted by the server's own clock."""
+    if re.fullmatch(r"\s*\d{1,9}\s*", wished):
+        return float(wished)
+    until = http_date(wished)
+    if until is None:
+        return 0.0
+    now = http_date(served_at or "") or datetime.now(UTC).replace(tzinfo=None)
+    return (until - now).total_seconds()
+
+
+def _translated(url: str, error: Exception) -> SourceError | _Retryable:
+    """Return what a library's exception means to us."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return SourceUnreachable(f"{url}: no trusted certificate ({error}); check this machine's clock and CAs")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return _Retryable(SourceUnreachable(f"{url}: no connection in time; is the network up?"))
+    if isinstance(error, requests.Timeout):
+        return _Retryable(SourceUnreachable(f"{url}: no answer in time; the next run tries again"))
+    if isinstance(error, requests.ConnectionError):
+        return _Retryable(SourceUnreachable(f"{url}: no connection ({error}); is the network up?"))
+    if isinstance(error, requests.RequestException):
+        return UnexpectedAnswer(f"{url}: {error}; check the configured URL")
+    return _truncated(url, f"the connection broke within the body ({error})")

@@ -1,0 +1,166 @@
+"""One limit a host, held by every thread and process of this user on this machine.
+
+A request may start ``seconds`` after the previous one *is known to have arrived*: whoever has the turn keeps
+the host's file locked until the answer's headers are there. Reserving start times in advance is not enough: a
+process that the scheduler delays would then send right before the next one. Nobody sleeps with the lock in
+hand, and the kernel frees it when its holder dies. Linux and macOS (``flock``); not across machines.
+"""
+
+import fcntl
+import json
+import math
+import os
+import random
+import re
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bizcharts_pipeline.clock import from_epoch
+from bizcharts_pipeline.sources.errors import RateLimitFolderUnsafe, SourceBlocked, SourceUnreachable
+
+LONGEST_POSTPONEMENT_SECONDS = 24 * 3600.0
+_LOCK_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the processes tell each other about a host."""
+
+    started: float | None = None  # monotonic clock, which all processes of a machine share until it reboots
+    postponed_at: float = 0.0  # wall clock: the host's wish for a pause outlives a reboot
+    postponed_until: float = 0.0
+
+    def wait(self, seconds: float, monotonic: float, wall: float) -> float:
+        """Return for how long nobody may start; a reboot or a clock that was set never prolongs it."""
+        wait = 0.0
+        if self.started is not None and self.started <= monotonic:
+            wait = self.started + seconds - monotonic
+        if self.postponed_at <= wall <= self.postponed_until:
+            until = min(self.postponed_until, self.postponed_at + LONGEST_POSTPONEMENT_SECONDS)
+            wait = max(wait, until - wall)
+        return max(0.0, wait)
+
+
+class RateLimit:
+    """The limit of the host of ``url``: two requests start at least ``seconds`` apart."""
+
+    def __init__(self, url: str, seconds: float, folder: Path | None = None) -> None:
+        host = urlsplit(url).netloc.rpartition("@")[2].lower()
+        self.host = host.removesuffix(":443").removesuffix(":80")
+        self.seconds = seconds
+        name = re.sub(r"[^a-z0-9.-]", "_", self.host) or "_"
+        self._path = (folder or machine_folder()) / f"{name[:200]}.json"
+
+    @contextmanager
+    def turn(self, deadline: float) -> Iterator[None]:
+        """Wait for this caller's turn; leave the block as soon as the request is known to have arrived.
+
+        Args:
+            deadline: a ``time.monotonic()``; a turn that can not start by then is refused at once.
+
+        Raises:
+            SourceBlocked: the host asked for a pause that lasts longer.
+            SourceUnreachable: others keep the host busy for longer.
+        """
+        while True:
+            with self._locked(deadline) as file:
+                state = _read(file)
+                wait = state.wait(self.seconds, time.monotonic(), time.time())
+                if wait <= 0:
+                    self._mark_start(file, state)
+                    try:
+                        yield
+                        return
+                    finally:
+                        self._mark_start(file, state)
+            if time.monotonic() + wait > deadline:
+                raise self._refusal(wait)
+            time.sleep(wait)
+
+    def postpone(self, seconds: float) -> None:
+        """Let nobody ask this host for ``seconds`` (at most a day), not even after a restart."""
+        if not math.isfinite(seconds) or seconds <= 0:
+            return
+        with self._locked(time.monotonic() + 60) as file:
+            now = time.time()
+            until = now + min(seconds, LONGEST_POSTPONEMENT_SECONDS)
+            _write(file, _State(_read(file).started, now, until))
+
+    def _mark_start(self, file: int, state: _State) -> None:
+        _write(file, _State(time.monotonic(), state.postponed_at, state.postponed_until))
+
+    def _refusal(self, wait: float) -> SourceBlocked | SourceUnreachable:
+        if wait > self.seconds:
+            until = from_epoch(time.time() + wait)
+            return SourceBlocked(
+                f"{self.host} asked for a pause until {until:%Y-%m-%d %H:%M:%S} UTC; nothing is sent before. "
+                f"Wait for it (or, if it was an error, delete {self._path})"
+            )
+        return SourceUnreachable(f"{self.host}: no turn in time, as other runs use it; try again later")
+
+    @contextmanager
+    def _locked(self, deadline: float) -> Iterator[int]:
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                if _try_lock(file):
+                    try:
+                        if os.fstat(file).st_nlink:  # else: the folder was cleaned meanwhile
+                            yield file
+                            return
+                    finally:
+                        fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough if a fork inherited it
+            finally:
+                os.close(file)
+            if time.monotonic() >= deadline:
+                raise SourceUnreachable(
+                    f"{self.host}: no turn in time, as another process holds it; if that is stopped or "
+                    f"stuck, end it (`lsof {self._path}` names it)"
+                )
+            time.sleep(random.uniform(0.25, 1) * _LOCK_POLL_SECONDS)
+
+
+def machine_folder() -> Path:
+    """Return this user's folder for state that all his processes share; makes it on first use.
+
+    Raises:
+        RateLimitFolderUnsafe: the name is taken by something that others control.
+    """
+    folder = Path(tempfile.gettempdir()) / f"bizcharts-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise RateLimitFolderUnsafe(f"{folder} is not a folder of this user; remove it or set TMPDIR")
+    if status.st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(file: int) -> _State:
+    try:
+        fields = json.loads(os.pread(file, 4096, 0))
+        started = fields["started"]
+        at, until = float(fields["postponed_at"]), float(fields["postponed_until"])
+        return _State(None if started is None else float(started), at, until)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return _State()
+
+
+def _write(file: int, state: _State) -> None:
+    content = json.dumps(asdict(state)).encode()
+    os.pwrite(file, content, 0)
+    os.ftruncate(file, len(content))

@@ -1,0 +1,268 @@
+"""Which coins a post names: a dictionary of tokens, and a ladder of rules from certain to doubtful.
+
+The dictionary is ``data/coins.csv``: ``symbol``, ``name``, ``symbol_zipf`` (Zipf frequency of the
+lower-cased symbol in English, from wordfreq), ``name_is_word``, ``symbol_clash`` (``stock``: also a stock's
+ticker or a market's abbreviation; ``word``: means something else on this board; ``never``: so often that
+only the cashtag or the name will do) and ``aliases``, with a ``?`` behind those that need a crypto cue.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from bizcharts_pipeline.rows import Mention
+from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS, general_of
+
+# A symbol at least as frequent in English as one word in 300,000 is read as a word unless a cue stands near.
+WORD_ZIPF = 3.5
+CUE_DISTANCE = 6  # tokens to either side
+_NEIGHBOURHOOD = 8  # tokens to either side that tell a headline or a shout
+MAX_CHARACTERS = 20_000  # of a post; the rest is not searched
+MAX_CONTEXT = 500  # characters
+
+CONFIDENCE = {
+    "cashtag": 1.0,
+    "name": 0.95,
+    "alias": 0.9,
+    "symbol": 0.9,
+    "general": 0.9,
+    "name_with_cue": 0.7,
+    "alias_with_cue": 0.7,
+    "symbol_with_cue": 0.7,
+}
+
+# fmt: off
+CUES = frozenset({
+    "airdrop", "altcoin", "altcoins", "alts", "bag", "bagholder", "bagholders", "bags", "bearish",
+    "binance", "blockchain", "bought", "btfd", "bull", "bullish", "bullrun", "buy", "buying", "cex",
+    "chain", "chart", "coin", "coinbase", "coins", "crypto", "cryptos", "dapp", "defi", "dex", "dip",
+    "dump", "dumped", "dumping", "eoy", "erc20", "exchange", "gwei", "hodl", "hodling", "hold",
+    "holder", "holders", "holding", "holdings", "ico", "kraken", "kucoin", "ledger", "mainnet",
+    "marine", "marines", "marketcap", "mcap", "memecoin", "memecoins", "metamask", "mining", "moon",
+    "mooning", "nft", "oracle", "oracles", "portfolio", "pump", "pumped", "pumping", "rug", "sats",
+    "sell", "selling", "shitcoin", "shitcoins", "sold", "stack", "staked", "staker", "stakers",
+    "staking", "swap", "testnet", "tge", "token", "tokenomics", "tokens", "usd", "usdc", "usdt",
+    "wallet", "wallets", "whale", "whales", "whitepaper", "x10", "x100", "x2", "yield",
+})
+# fmt: on
+
+_TOKEN = re.compile(r"\$?[A-Za-z0-9]+")
+_TO_SPACES = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "$")}
+_SENTENCE_ENDS = ("\n", ". ", "! ", "? ")
+_SENTENCE_END = re.compile(r"\n|[.!?] ")
+# Words that stand beside many coins' names and so are bad to look names up by.
+_FILLERS = CUES | {
+    *("cash", "core", "dao", "digital", "finance", "gold", "money", "network"),
+    *("old", "platform", "power", "project", "protocol", "the", "world"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One way to write a coin, filed under its rarest token, with the tokens before and behind that one."""
+
+    symbol: str
+    source: str
+    before: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
+    needs_cue: bool = False
+    capitalised: bool = False  # counts only with a capital
+    stock: bool = False
+
+
+def find_mentions(subject: str | None, text: str) -> tuple[Mention, ...]:
+    """Return the coins that a post names, in the order of naming, each by its most certain mention.
+
+    The ladder: cashtag, full name, general in the subject, alias, symbol in capitals, and, only with a
+    crypto cue within ``CUE_DISTANCE`` tokens, names, aliases and symbols that are also ordinary words. A
+    symbol does not count among words in capitals nor in a thread of stocks or metals, a capitalised word
+    not in a headline; a lower-case word is never an ambiguous symbol. ``context`` is the sentence or line
+    of the mention. Linear in the post's length.
+    """
+    post = f"{subject or ''}\n{text}"[:MAX_CHARACTERS]
+    spaced = f" {post.encode('ascii', 'replace').decode().translate(_TO_SPACES)} "
+    words = spaced.split()
+    nothing = _entries().keys().isdisjoint(words)
+    general = general_of(subject)
+    if nothing and general is None:
+        return ()
+    best: dict[str, Mention] = {}
+    if general and (coin := _coin_of_general(general)):
+        best[coin] = Mention(coin, CONFIDENCE["general"], "general", (subject or "").strip()[:MAX_CONTEXT])
+    if not nothing:
+        for mention in _Post(post, spaced, words, general in NON_CRYPTO_GENERALS).mentions():
+            known = best.get(mention.coin_symbol)
+            if known is None or mention.confidence > known.confidence:
+                best[mention.coin_symbol] = mention
+    return tuple(best.values())
+
+
+class _Post:
+    """A post in tokens, with what the rules ask of a token's surroundings.
+
+    ``spaced`` is the text with a space for every character outside tokens and one more at either end: token
+    ``i`` stands in it between spaces, so that its place is found without matching every token.
+    """
+
+    def __init__(self, text: str, spaced: str, words: list[str], non_crypto: bool) -> None:
+        self._text = text
+        self._spaced = spaced
+        self._words = words
+        self._non_crypto = non_crypto
+        self._start = 0  # of the token that is looked at, in the text
+        self._end = -1
+
+    def mentions(self) -> Iterator[Mention]:
+        entries = _entries()
+        taken = 0  # tokens before this one belong to a mention already
+        for i in [i for i, word in enumerate(self._words) if word in entries]:
+            word = self._words[i]
+            self._start = self._spaced.index(f" {word} ", self._end + 1)
+            self._end = self._start + len(word)
+            for entry in entries[word]:
+                first, end = i - len(entry.before), i + 1 + len(entry.behind)
+                if first >= taken and self._stands(entry, first, i, end) and self._holds(entry, first, i, end):
+                    taken = end
+                    source = entry.source + ("_with_cue" if entry.needs_cue else "")
+                    yield Mention(entry.symbol, CONFIDENCE[source], source, self._context())
+                    break
+
+    def _stands(self, entry: _Entry, first: int, i: int, end: int) -> bool:
+        if not entry.before and not entry.behind:
+            return True
+        around = (*self._words[first:i], *self._words[i + 1 : end])
+        return tuple(word.lower() for word in around) == entry.before + entry.behind
+
+    def _holds(self, entry: _Entry, first: int, i: int, end: int) -> bool:
+        if entry.source == "cashtag":
+            return not (entry.stock and self._non_crypto)
+        if entry.source == "symbol" and (self._non_crypto or self._part_of_a_word() or self._shouted(i)):
+            return False
+        if entry.capitalised and (not self._words[i][0].isupper() or self._titled(i) or self._shouted(i)):
+            return False
+        return not entry.needs_cue or (not self._non_crypto and self._cue_near(first, end))
+
+    def _cue_near(self, first: int, end: int) -> bool:
+        near = self._words[max(0, first - CUE_DISTANCE) : first] + self._words[end : end + CUE_DISTANCE]
+        own = self._words[first].lower()
+        certain = _certain_forms()
+        return any(word[0] == "$" or word in certain or word.lower() in CUES for word in near if word.lower() != own)
+
+    def _neighbours(self, i: int, least: int) -> list[str]:
+        """The words of at least ``least`` letters around token ``i`` that name no coin themselves."""
+        near = self._words[max(0, i - _NEIGHBOURHOOD) : i + _NEIGHBOURHOOD + 1]
+        return [word for word in near if len(word) >= least and word.isalpha() and word not in _entries()]
+
+    def _shouted(self, i: int) -> bool:
+        """Whether the words around token ``i`` are in capitals, so that its own capitals say nothing."""
+        words = self._neighbours(i, 2)
+        return 2 * sum(map(str.isupper, words)) > len(words)
+
+    def _titled(self, i: int) -> bool:
+        """Whether token ``i`` stands in a headline, so that its capital letter says nothing."""
+        words = self._neighbours(i, 4)
+        return len(words) > 2 and sum(word[0].isupper() for word in words) > 0.7 * len(words)
+
+    def _part_of_a_word(self) -> bool:
+        """Whether the token is a piece of something longer: an address, ``U.S.``, a short form, a path."""
+        before = self._text[self._start - 1] if self._start else " "
+        after = self._text[self._end : self._end + 2]
+        if before in "._-&@=%#'’" or before.isalpha():
+            return True
+        return after[:1] in {"_", "@", "=", "&"} or (after[:1] == "." and after[1:].islower())
+
+    def _context(self) -> str:
+        low, high = max(0, self._start - MAX_CONTEXT // 2), self._end + MAX_CONTEXT // 2
+        before = max([self._text.rfind(mark, low, self._start) for mark in _SENTENCE_ENDS])
+        end = _SENTENCE_END.search(self._text, self._end, high)
+        return self._text[before + 1 if before >= 0 else low : end.start() + 1 if end else high].strip()
+
+
+@dataclass(frozen=True, slots=True)
+class _Coin:
+    symbol: str
+    name: str
+    symbol_zipf: float
+    name_is_word: bool
+    symbol_clash: str
+    aliases: tuple[str, ...]
+
+
+@cache
+def _coins() -> tuple[_Coin, ...]:
+    lines = files(__package__).joinpath("data/coins.csv").read_text(encoding="utf-8").splitlines()
+    return tuple(
+        _Coin(
+            row["symbol"],
+            row["name"],
+            float(row["symbol_zipf"]),
+            row["name_is_word"] == "yes",
+            row["symbol_clash"],
+            tuple(alias for alias in row["aliases"].split("|") if alias),
+        )
+        for row in csv.DictReader(lines)
+    )
+
+
+def coin_names() -> frozenset[tuple[str, ...]]:
+    """Return the names and aliases of all coins, each as lower-case words: no mood is read in them."""
+    phrases = (phrase.rstrip("?") for coin in _coins() for phrase in (coin.name, *coin.aliases))
+    return frozenset(tuple(phrase.lower().split()) for phrase in phrases)
+
+
+def _ways_to_write(coin: _Coin) -> Iterator[tuple[str, _Entry]]:
+    """Yield each spelling of ``coin`` with its rule: symbols as written, names and aliases in any case."""
+    stock = coin.symbol_clash == "stock"
+    for spelling in {f"${coin.symbol}", f"${coin.symbol.lower()}", f"${coin.symbol.capitalize()}"}:
+        yield spelling, _Entry(coin.symbol, "cashtag", stock=stock)
+    needs_cue = coin.symbol_zipf >= WORD_ZIPF or bool(coin.symbol_clash)
+    if coin.symbol_clash != "never":
+        yield coin.symbol, _Entry(coin.symbol, "symbol", needs_cue=needs_cue, stock=stock)
+    phrases = [(coin.name, "name", coin.name_is_word, coin.name_is_word)]
+    phrases += [(alias.rstrip("?"), "alias", alias.endswith("?"), False) for alias in coin.aliases]
+    for phrase, source, cue, capitalised in phrases:
+        tokens = _TOKEN.findall(phrase)
+        key = max(range(len(tokens)), key=lambda k: (tokens[k].lower() not in _FILLERS, len(tokens[k])))
+        lower = tuple(token.lower() for token in tokens)
+        entry = _Entry(coin.symbol, source, lower[:key], lower[key + 1 :], cue, capitalised)
+        for spelling in {tokens[key], lower[key], tokens[key].upper(), tokens[key].capitalize()}:
+            yield spelling, entry
+
+
+@cache
+def _entries() -> dict[str, tuple[_Entry, ...]]:
+    """Token, as written, to the entries that are filed under it: longer ones first, then the more certain."""
+    by_token: dict[str, list[_Entry]] = {}
+    for coin in _coins():
+        for spelling, entry in _ways_to_write(coin):
+            by_token.setdefault(spelling, []).append(entry)
+    return {token: tuple(sorted(entries, key=_rank)) for token, entries in by_token.items()}
+
+
+def _rank(entry: _Entry) -> tuple[int, float, str]:
+    source = entry.source + ("_with_cue" if entry.needs_cue else "")
+    return -len(entry.before) - len(entry.behind), -CONFIDENCE[source], entry.symbol
+
+
+@cache
+def _certain_forms() -> frozenset[str]:
+    """The single tokens that name a coin without a cue: near an ambiguous one, they are a cue themselves."""
+    return frozenset(
+        token
+        for token, entries in _entries().items()
+        if any(not (entry.before or entry.behind or entry.needs_cue) for entry in entries)
+    )
+
+
+@cache
+def _coin_of_general(general: str) -> str | None:
+    """``icpg`` and ``icp`` name ICP; the general's tag must hold a symbol or a coin's single-word name."""
+    if general in NON_CRYPTO_GENERALS:
+        return None
+    known = {"xsg": "XRP", "lmg": "LINK", "xmrg": "XMR", "btcg": "BTC", "ethg": "ETH"}
+    names = {coin.symbol.lower(): coin.symbol for coin in _coins()}
+    names |= {coin.name.lower(): coin.symbol for coin in _coins()}
+    return known.get(general) or names.get(general.removesuffix("g")) or names.get(general)

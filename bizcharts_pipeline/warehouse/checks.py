@@ -1,0 +1,82 @@
+"""Questions that must have the answer "none": the SQL behind the asset checks."""
+
+import duckdb
+
+REQUIRED_COLUMNS = {
+    "thread_ops": (
+        "thread_id posted_at subject op_text op_text_clean reply_count image_count image_url thumbnail_url image_md5 "
+        "source first_seen_at last_seen_at sentiment_score sentiment_confidence"
+    ),
+    "thread_observations": "thread_id seen_at reply_count image_count page position",
+    "catalog_snapshots": "snapshot_at total_threads avg_reply_count top_coins new_threads not_modified",
+    "coin_mentions": "thread_id coin_symbol confidence mention_source",
+    "scored_posts": "thread_id model_version p_bearish p_neutral p_bullish score confidence method scored_at",
+    "fear_greed_index": (
+        "bucket_start bucket value lo hi label stance state final n n_eff coverage model_version basis computed_at "
+        "knowable_at"
+    ),
+    "coin_sentiment": (
+        "coin_symbol bucket_start bucket score lo hi mentions n_eff model_version computed_at knowable_at"
+    ),
+}
+
+_COLUMNS = "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'"
+
+# The newest posts only: thread numbers rise, so the zone maps let DuckDB skip everything older.
+_DUPLICATES = """
+SELECT thread_id FROM thread_ops
+WHERE thread_id >= coalesce((SELECT max(thread_id) FROM thread_ops) - {newest}, 0)
+GROUP BY thread_id HAVING count(*) > 1 ORDER BY thread_id LIMIT 20
+"""
+
+_INVALID_SCORES = """
+SELECT thread_id FROM scored_posts
+WHERE scored_at = (SELECT max(scored_at) FROM scored_posts)
+  AND NOT (least(p_bearish, p_neutral, p_bullish) >= 0 AND abs(p_bearish + p_neutral + p_bullish - 1) < 1e-6
+           AND abs(score - (p_bullish - p_bearish)) < 1e-6 AND confidence BETWEEN 0 AND 1)
+ORDER BY thread_id LIMIT 20
+"""
+
+_INVALID_INDEX = """
+SELECT bucket || ' ' || strftime(bucket_start, '%Y-%m-%d %H:%M') FROM fear_greed_index
+WHERE NOT coalesce(lo >= 0 AND lo <= value AND value <= hi AND hi <= 100, value IS NULL)
+   OR (value IS NULL) != (state = 'no reading') OR NOT stance BETWEEN -1 AND 1
+ORDER BY bucket_start DESC LIMIT 20
+"""
+
+_INVALID_COINS = """
+SELECT coin_symbol || ' ' || bucket || ' ' || strftime(bucket_start, '%Y-%m-%d %H:%M') FROM coin_sentiment
+WHERE NOT coalesce(lo >= -1 AND lo <= score AND score <= hi AND hi <= 1, score IS NULL) OR mentions < 1
+ORDER BY bucket_start DESC LIMIT 20
+"""
+
+
+def missing_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the ``table.column`` names that others rely on and the database lacks."""
+    present = set(connection.execute(_COLUMNS).fetchall())
+    return [
+        f"{table}.{column}"
+        for table, columns in REQUIRED_COLUMNS.items()
+        for column in columns.split()
+        if (table, column) not in present
+    ]
+
+
+def duplicate_threads(connection: duckdb.DuckDBPyConnection, newest: int) -> list[int]:
+    """Return thread ids with more than one row, among the ``newest`` post numbers; at most 20."""
+    return [row[0] for row in connection.execute(_DUPLICATES.format(newest=int(newest))).fetchall()]
+
+
+def invalid_scores(connection: duckdb.DuckDBPyConnection) -> list[int]:
+    """Return threads of the newest scoring pass whose numbers are no probabilities; at most 20."""
+    return [row[0] for row in connection.execute(_INVALID_SCORES).fetchall()]
+
+
+def invalid_index_rows(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return index rows off 0 to 100, outside their own interval, or with a value where there is no reading."""
+    return [row[0] for row in connection.execute(_INVALID_INDEX).fetchall()]
+
+
+def invalid_coin_rows(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return coin rows off -1 to 1 or outside their own interval; at most 20."""
+    return [row[0] for row in connection.execute(_INVALID_COINS).fetchall()]

@@ -1,0 +1,266 @@
+"""The one door to the database file.
+
+A process that holds a DuckDB file open for writing locks every other process out, readers too, and a reader
+locks writers out. So a connection lives for milliseconds: compute first, then open, read or merge, close.
+Never hold one across a network call, a model or a person's thinking.
+"""
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.warehouse import locks, migrations
+from bizcharts_pipeline.warehouse.errors import (
+    DatabaseBusy,
+    DatabaseCorrupt,
+    DatabaseError,
+    DatabaseFull,
+    DatabaseUnavailable,
+    NewerDatabase,
+)
+
+SHORTEST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.05
+
+# Nothing is fetched, read or written beside the database itself, whatever the SQL says.
+_HARDENED: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "enable_external_access": "false",
+}
+_HOLDER = re.compile(r"\(PID (\d+)\)")
+_FULL = re.compile(r"No space left|File too large|quota exceeded|Could not write all bytes", re.IGNORECASE)
+_CORRUPT = re.compile(r"corrupt|checksum|Failed to load metadata pointer", re.IGNORECASE)
+_UNREACHABLE = re.compile(r"Cannot open file|Permission denied|Is a directory|Read-only file system", re.IGNORECASE)
+_WHAT_TO_DO = (
+    "Close the program or shell that has it open, or read from a copy (`bizcharts snapshot FILE`); "
+    "BIZCHARTS_DATABASE_WAIT_SECONDS sets how long to wait."
+)
+
+
+T = TypeVar("T")
+
+
+class _HeldElsewhere(Exception):
+    """DuckDB's own lock is taken: a shell or another program has the file open."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """A DuckDB file that many processes take turns with.
+
+    ``wait_seconds`` is how long :meth:`read` and :meth:`write` wait for their turn. The folder must exist;
+    the file is made, and its schema brought up to date, on first use. Do not nest the two: an open reader
+    makes a writer wait.
+    """
+
+    path: Path
+    wait_seconds: float = 60
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Database":
+        """Return the installation's database; its folder is made if it is missing."""
+        settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+        return cls(settings.database_path, settings.database_wait_seconds)
+
+    @contextmanager
+    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a read-only connection; it sees one state of the database, never half a transaction.
+
+        Raises:
+            DatabaseBusy: somebody held it until the deadline; other :class:`DatabaseError` say what is wrong
+            with it.
+        """
+        if is_missing(self.path):
+            self.migrate()
+        with self._turn(self._open_to_read, exclusive=False) as connection, closing(connection):
+            outdated = self._pending(connection)
+            if not outdated:
+                with self._named_errors():
+                    yield connection
+        if outdated:
+            self.migrate()
+            with (
+                self._turn(self._open_to_read, exclusive=False) as connection,
+                closing(connection),
+                self._named_errors(),
+            ):
+                yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection inside one transaction: committed at the end, rolled back on any exception.
+
+        Raises:
+            DatabaseBusy: somebody held it until the deadline; other :class:`DatabaseError` say what is wrong
+            with it.
+        """
+        with (
+            self._turn(self._open_to_write, exclusive=True) as connection,
+            closing(connection),
+            self._named_errors(),
+        ):
+            migrations.apply(connection, self._pending(connection), utc_now())
+            connection.begin()
+            try:
+                yield connection
+                connection.commit()
+            except BaseException:
+                with suppress(duckdb.Error):  # an error that ended the transaction has rolled it back
+                    connection.rollback()
+                raise
+
+    def migrate(self) -> None:
+        """Make the file where there is none and bring its schema up to date."""
+        with self.write():
+            pass
+
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Hold the turn alone, the log folded in and no connection open: for replacing the file."""
+        with self._turn(self._fold_in_log, exclusive=True):
+            yield
+
+    @contextmanager
+    def _turn(self, take: Callable[[], T], *, exclusive: bool) -> Iterator[T]:
+        """Wait for the turn among ourselves, then for DuckDB's own lock; yield what ``take`` returned."""
+        deadline = time.monotonic() + self.wait_seconds
+        while True:
+            with self._locked(exclusive=exclusive, deadline=deadline):
+                try:
+                    taken = take()
+                except _HeldElsewhere as held:
+                    reason = str(held)
+                else:
+                    yield taken
+                    return
+            # The turn is given back meanwhile: a shell that only reads keeps out writers, not our readers.
+            if time.monotonic() >= deadline:
+                raise DatabaseBusy(self._busy(reason))
+            time.sleep(random.uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
+
+    @contextmanager
+    def _locked(self, *, exclusive: bool, deadline: float) -> Iterator[None]:
+        if not self.path.parent.is_dir():
+            raise DatabaseUnavailable(f"{self.path}: there is no folder {self.path.parent}; create it first.")
+        try:
+            lock = locks.acquire(self.path, exclusive=exclusive, deadline=deadline)
+        except locks.LockTimeout as timeout:
+            holders = ", ".join(map(str, timeout.holders))
+            reason = f"held by BizCharts process {holders}" if holders else "held by other BizCharts processes"
+            raise DatabaseBusy(self._busy(reason)) from None
+        except OSError as error:
+            raise DatabaseUnavailable(f"{self.path}: its lock file cannot be opened: {error}") from None
+        try:
+            yield
+        finally:
+            locks.release(lock)
+
+    def _busy(self, reason: str) -> str:
+        return f"{self.path} was not free within {self.wait_seconds:g} s: {reason}. {_WHAT_TO_DO}"
+
+    def _open_to_read(self) -> duckdb.DuckDBPyConnection:
+        return self._connect(read_only=True)
+
+    def _open_to_write(self) -> duckdb.DuckDBPyConnection:
+        if is_missing(self.path):
+            with self._named_errors():
+                create(self.path)
+        return self._connect(read_only=False)
+
+    def _fold_in_log(self) -> None:
+        if not is_missing(self.path):
+            with suppress(DatabaseError):  # a damaged file is replaced as it is
+                self._connect(read_only=False).close()
+
+    def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        try:
+            return connect(self.path, read_only=read_only)
+        except duckdb.ConnectionException as error:
+            if "different configuration" in str(error):
+                raise _HeldElsewhere(f"this very process ({os.getpid()}) has it open by another way") from None
+            raise
+        except duckdb.Error as error:
+            message = str(error)
+            if "Could not set lock" in message:
+                holder = _HOLDER.search(message)
+                raise _HeldElsewhere(f"process {holder[1]} has it open" if holder else message) from None
+            raise opening_error(self.path, message) from None
+
+    def _pending(self, connection: duckdb.DuckDBPyConnection) -> list[migrations.Migration]:
+        try:
+            with self._named_errors():
+                return migrations.pending(connection, migrations.known_migrations())
+        except DatabaseCorrupt:
+            raise
+        except DatabaseError as error:
+            raise type(error)(f"{self.path}: {error}") from None
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            if _FULL.search(str(error)):
+                raise DatabaseFull(
+                    f"{self.path}: nothing was written, as the disk is full; make room. ({error})"
+                ) from error
+            if _CORRUPT.search(str(error)):
+                raise opening_error(self.path, str(error)) from error
+            raise
+
+
+def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open ``path`` as every connection of this project is opened: closed to the outside, in UTC."""
+    connection = duckdb.connect(str(path), read_only=read_only, config=_HARDENED)
+    connection.execute("SET TimeZone = 'UTC'")
+    # Joins of a batch with a big table then read only the blocks that can match.
+    connection.execute("SET dynamic_or_filter_threshold = 100_000")
+    return connection
+
+
+def is_missing(path: Path) -> bool:
+    """Whether there is no database yet; an empty file is none."""
+    return not path.exists() or path.stat().st_size == 0
+
+
+def create(path: Path) -> None:
+    """Make a new database under a draft name and put it in place whole: a kill leaves no half file."""
+    draft = Path(f"{path}.new")
+    for leftover in (draft, wal(draft), wal(path)):
+        leftover.unlink(missing_ok=True)
+    with closing(connect(draft, read_only=False)) as connection:
+        migrations.apply(connection, migrations.known_migrations(), utc_now())
+    os.replace(draft, path)
+
+
+def wal(path: Path) -> Path:
+    """The write-ahead log of the DuckDB file ``path``."""
+    return Path(f"{path}.wal")
+
+
+def opening_error(path: Path, message: str) -> DatabaseError:
+    """Say what DuckDB's ``message`` on opening or reading ``path`` means."""
+    if "with version number" in message:
+        return NewerDatabase(
+            f"{path} was written by another version of DuckDB; this one is {duckdb.__version__}. ({message})"
+        )
+    if "not a valid DuckDB database" in message:
+        return DatabaseCorrupt(f"{path} is no DuckDB database; move it away, or restore a backup.")
+    if _FULL.search(message):
+        return DatabaseFull(
+            f"{path} cannot be opened, as the disk is full or a limit is reached; make room. ({message})"
+        )
+    if _UNREACHABLE.search(message):
+        return DatabaseUnavailable(f"{path} cannot be opened: {message}")
+    return DatabaseCorrupt(f"{path} is damaged; restore a backup (`bizcharts restore FILE`). ({message})")

@@ -1,0 +1,39 @@
+"""What can go wrong between the program and its database file."""
+
+from bizcharts_pipeline.errors import BizchartsError
+
+
+class DatabaseError(BizchartsError):
+    """The database cannot be used; the root of this room's errors."""
+
+
+class DatabaseBusy(DatabaseError):
+    """Somebody held the database open until the deadline."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The file cannot be reached: no such folder, no permission."""
+
+
+class DatabaseFull(DatabaseError):
+    """The disk took no more; the transaction was rolled back."""
+
+
+class DatabaseCorrupt(DatabaseError):
+    """The file is damaged, or no DuckDB database at all."""
+
+
+class ForeignDatabase(DatabaseError):
+    """A sound DuckDB database that is not one of BizCharts."""
+
+
+class NewerDatabase(DatabaseError):
+    """The database was written by a newer program."""
+
+
+class MigrationError(DatabaseError):
+    """A migration that was applied has been edited since, or the numbering has a gap."""
+
+
+class BackupError(DatabaseError):
+    """A copy was not made or not taken back; nothing was replaced."""

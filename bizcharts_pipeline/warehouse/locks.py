@@ -1,0 +1,82 @@
+"""Whose turn it is: advisory file locks beside the database.
+
+Two files. ``<database>.lock`` is held, shared by readers and alone by a writer, for as long as a connection
+is open. ``<database>.turn`` is a turnstile: everybody passes it alone, one at a time, and holds it until he
+has the lock; so a writer that waits for readers to leave keeps new readers behind him. The kernel frees both
+when a process dies. Every taker opens the files anew, so threads of one process exclude each other as
+processes do.
+"""
+
+import fcntl
+import os
+import random
+import time
+from pathlib import Path
+
+SHORTEST_PAUSE_SECONDS = 0.001
+LONGEST_PAUSE_SECONDS = 0.010
+
+
+class LockTimeout(Exception):
+    """The deadline passed; ``holders`` are the process ids that have the lock, as far as the kernel tells."""
+
+    def __init__(self, holders: list[int]) -> None:
+        super().__init__(holders)
+        self.holders = holders
+
+
+def acquire(database: Path, *, exclusive: bool, deadline: float) -> int:
+    """Take the lock of ``database`` and return what :func:`release` wants; ``deadline`` is on the monotonic
+    clock.
+
+    Raises:
+        LockTimeout: the lock was not free by then.
+        OSError: the lock files cannot be opened.
+    """
+    lock_path = Path(f"{database}.lock")
+    lock = _open(lock_path)
+    try:
+        turnstile = _open(Path(f"{database}.turn"))
+        try:
+            _take(turnstile, fcntl.LOCK_EX, deadline, lock_path)
+            _take(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline, lock_path)
+        finally:
+            release(turnstile)
+    except BaseException:
+        release(lock)
+        raise
+    return lock
+
+
+def release(descriptor: int) -> None:
+    """Give back what :func:`acquire` gave."""
+    # Unlocked aloud: a forked child that inherited the descriptor would keep the lock after our close.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _take(descriptor: int, operation: int, deadline: float, lock_path: Path) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise LockTimeout(holders(lock_path)) from None
+        time.sleep(random.uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
+
+
+def holders(lock_path: Path) -> list[int]:
+    """Return the processes that hold ``lock_path``; none where there is no ``/proc/locks``."""
+    try:
+        inode = str(lock_path.stat().st_ino)
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return []
+    rows = [line.split() for line in lines]
+    # number: FLOCK ADVISORY WRITE pid device:device:inode start end; waiting ones carry '->' as second word
+    return sorted({int(row[4]) for row in rows if row[1] == "FLOCK" and row[5].split(":")[2] == inode})

@@ -1,0 +1,85 @@
+"""The few newest rows of a table, for people to look at. No post's text: what is shown is kept by the UI for ever."""
+
+from typing import Any, NamedTuple
+
+import duckdb
+
+
+class Preview(NamedTuple):
+    """Column names and rows."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+_THREADS = """
+SELECT thread_id AS thread, strftime(posted_at, '%H:%M') AS posted, reply_count AS replies, image_count AS images,
+       coalesce(general, '') AS general, round(spam_score, 2) AS spam
+FROM thread_ops WHERE last_seen_at = (SELECT max(last_seen_at) FROM thread_ops)
+ORDER BY reply_count DESC NULLS LAST, thread_id LIMIT {limit}
+"""
+
+_SCORES = """
+SELECT thread_id AS thread, round(p_bearish, 2) AS bearish, round(p_neutral, 2) AS neutral,
+       round(p_bullish, 2) AS bullish, round(score, 2) AS score, round(confidence, 2) AS confidence
+FROM scored_posts WHERE scored_at = (SELECT max(scored_at) FROM scored_posts)
+ORDER BY abs(score) DESC, thread_id LIMIT {limit}
+"""
+
+_COINS = """
+WITH newest AS (
+    SELECT * FROM coin_sentiment WHERE bucket = 'day'
+    QUALIFY row_number() OVER (PARTITION BY coin_symbol ORDER BY bucket_start DESC, computed_at DESC) = 1
+)
+SELECT coin_symbol AS coin, round(score, 2) AS score, round(lo, 2) AS lo, round(hi, 2) AS hi, mentions,
+       round(n_eff, 1) AS n_eff
+FROM newest WHERE bucket_start = (SELECT max(bucket_start) FROM newest)
+ORDER BY mentions DESC, coin LIMIT {limit}
+"""
+
+_READINGS = """
+SELECT bucket, strftime(bucket_start, '%Y-%m-%d %H:%M') AS start, round(value, 1) AS value, round(lo, 1) AS lo,
+       round(hi, 1) AS hi, label, state, round(stance, 3) AS stance, n, round(n_eff, 1) AS n_eff,
+       round(coverage, 2) AS coverage, final
+FROM fear_greed_index
+QUALIFY row_number() OVER (PARTITION BY bucket, bucket_start ORDER BY computed_at DESC) = 1
+ORDER BY bucket_start DESC, bucket LIMIT {limit}
+"""
+
+_DAYS = """
+SELECT bucket_start, value, lo, hi, state FROM (
+    FROM fear_greed_index WHERE bucket = 'day'
+    QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1
+    ORDER BY bucket_start DESC LIMIT {days}
+) ORDER BY bucket_start
+"""
+
+
+def _preview(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> Preview:
+    cursor = connection.execute(sql.format(limit=int(limit)))
+    return Preview([column[0] for column in cursor.description or []], cursor.fetchall())
+
+
+def busiest_threads(connection: duckdb.DuckDBPyConnection, limit: int = 10) -> Preview:
+    """The threads of the newest catalogue with the most replies."""
+    return _preview(connection, _THREADS, limit)
+
+
+def strongest_scores(connection: duckdb.DuckDBPyConnection, limit: int = 10) -> Preview:
+    """The most decided posts of the newest scoring pass."""
+    return _preview(connection, _SCORES, limit)
+
+
+def most_mentioned_coins(connection: duckdb.DuckDBPyConnection, limit: int = 15) -> Preview:
+    """Today's coins by mentions."""
+    return _preview(connection, _COINS, limit)
+
+
+def current_readings(connection: duckdb.DuckDBPyConnection, limit: int = 8) -> Preview:
+    """The newest readings of the index, the running hour and day first."""
+    return _preview(connection, _READINGS, limit)
+
+
+def plotted_days(connection: duckdb.DuckDBPyConnection, days: int = 180) -> list[tuple[Any, ...]]:
+    """The newest days of the index, oldest first: (bucket start, value, lo, hi, state), each of its current vintage."""
+    return connection.execute(_DAYS.format(days=int(days))).fetchall()

@@ -1,0 +1,109 @@
+"""Scores: which posts wait for one, and taking them in."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import duckdb
+
+from bizcharts_pipeline.rows import ScoredMention, ScoredPost
+from bizcharts_pipeline.warehouse.models import champion
+from bizcharts_pipeline.warehouse.values import literal, table
+
+_POST = {
+    "thread_id": "BIGINT",
+    "p_bearish": "DOUBLE",
+    "p_neutral": "DOUBLE",
+    "p_bullish": "DOUBLE",
+    "score": "DOUBLE",
+    "confidence": "DOUBLE",
+    "method": "VARCHAR",
+}
+_MENTION = {"thread_id": "BIGINT", "coin_symbol": "VARCHAR", "score": "DOUBLE", "confidence": "DOUBLE"}
+
+# The text is fetched by rowid, so that only the chosen posts' is read.
+_UNSCORED = """
+SELECT thread_id, coalesce(subject, ''), coalesce(op_text_clean, '')
+FROM thread_ops
+WHERE rowid IN (
+    SELECT rowid FROM thread_ops AS t WHERE {condition} ORDER BY posted_at DESC, thread_id DESC LIMIT {limit}
+)
+ORDER BY posted_at DESC, thread_id DESC
+"""
+# thread_ops names the champion's scores only; another model's are found in scored_posts.
+_WAITS_FOR_CHAMPION = "sentiment_model_version IS DISTINCT FROM {version}"
+_WAITS_FOR_ANOTHER = (
+    "NOT EXISTS (FROM scored_posts AS s WHERE s.model_version = {version} AND s.thread_id = t.thread_id)"
+)
+
+_MERGE_POSTS = """
+MERGE INTO scored_posts AS t
+USING scored AS s
+ON t.thread_id = s.thread_id AND t.model_version = {version}
+WHEN MATCHED THEN UPDATE SET
+    p_bearish = s.p_bearish, p_neutral = s.p_neutral, p_bullish = s.p_bullish,
+    score = s.score, confidence = s.confidence, method = s.method, scored_at = {scored_at}
+WHEN NOT MATCHED THEN INSERT
+    (thread_id, model_version, p_bearish, p_neutral, p_bullish, score, confidence, method, scored_at)
+    VALUES (s.thread_id, {version}, s.p_bearish, s.p_neutral, s.p_bullish, s.score, s.confidence, s.method,
+            {scored_at})
+"""
+_MARK_THREADS = """
+MERGE INTO thread_ops AS t
+USING scored AS s
+ON t.thread_id = s.thread_id
+WHEN MATCHED THEN UPDATE SET
+    sentiment_score = s.score, sentiment_confidence = s.confidence, sentiment_model_version = {version}
+"""
+
+
+@dataclass(frozen=True)
+class UnscoredPost:
+    """A post that waits for a score; missing text is empty."""
+
+    thread_id: int
+    subject: str
+    text: str
+
+
+def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, limit: int) -> list[UnscoredPost]:
+    """Return at most ``limit`` posts that ``model_version`` has not scored, newest first.
+
+    A post whose text has changed counts as unscored for the champion; for another model it does not.
+    """
+    version = literal(model_version)
+    condition = _WAITS_FOR_CHAMPION if _is_champion(connection, model_version) else _WAITS_FOR_ANOTHER
+    sql = _UNSCORED.format(condition=condition.format(version=version), limit=int(limit))
+    return [UnscoredPost(*row) for row in connection.execute(sql).fetchall()]
+
+
+def save_scores(
+    connection: duckdb.DuckDBPyConnection,
+    model_version: str,
+    posts: Sequence[ScoredPost],
+    mentions: Sequence[ScoredMention],
+    scored_at: datetime,
+) -> None:
+    """Take in what ``model_version`` says of ``posts``, in place of what it said before.
+
+    ``mentions`` are the posts' per-coin scores, whole. ``thread_ops`` gets the scores if the model is the
+    champion. Call it inside :meth:`Database.write`.
+    """
+    version = literal(model_version)
+    latest = {post.thread_id: asdict(post) for post in posts}
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE scored AS SELECT * FROM {table(latest.values(), _POST)}")
+    connection.execute(_MERGE_POSTS.format(version=version, scored_at=literal(scored_at)))
+    connection.execute(
+        f"DELETE FROM scored_mentions WHERE model_version = {version} AND thread_id IN (SELECT thread_id FROM scored)"
+    )
+    by_coin = {(mention.thread_id, mention.coin_symbol): asdict(mention) for mention in mentions}
+    if by_coin:
+        rows = table(by_coin.values(), _MENTION)
+        connection.execute(f"INSERT INTO scored_mentions BY NAME SELECT *, {version} AS model_version FROM {rows}")
+    if _is_champion(connection, model_version):
+        connection.execute(_MARK_THREADS.format(version=version))
+
+
+def _is_champion(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
+    present = champion(connection)
+    return present is not None and present.model_version == model_version

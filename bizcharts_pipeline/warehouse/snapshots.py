@@ -1,0 +1,150 @@
+"""One poll of the live catalogue, recorded as a whole."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import duckdb
+
+from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.warehouse.threads import MergeResult, merge_threads
+from bizcharts_pipeline.warehouse.values import literal, table
+
+TOP_COINS = 10
+
+_SNAPSHOT = {
+    "snapshot_at": "TIMESTAMP",
+    "total_threads": "INTEGER",
+    "avg_reply_count": "DOUBLE",
+    "top_coins": "JSON",
+    "new_threads": "INTEGER",
+    "changed_threads": "INTEGER",
+    "not_modified": "BOOLEAN",
+    "last_modified": "TIMESTAMP",
+    "rejected_threads": "INTEGER",
+}
+
+
+@dataclass(frozen=True)
+class PollResult:
+    """What a poll changed. All but ``total_threads`` are 0 for a poll that had been recorded before."""
+
+    new_threads: int
+    changed_threads: int
+    observations: int
+    total_threads: int
+    not_modified: bool
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A poll that another program made and of which only the summary is left."""
+
+    snapshot_at: datetime
+    total_threads: int | None
+    avg_reply_count: float | None
+    top_coins: Sequence[tuple[str, int]]
+
+
+def record_poll(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    snapshot_at: datetime,
+    last_modified: datetime | None,
+    threads: Sequence[PreparedThread] | None,
+    rejected: int,
+    ingested_at: datetime,
+) -> PollResult:
+    """Record one poll: its row in ``catalog_snapshots``, and its threads.
+
+    ``threads=None`` says that the source answered "not modified": the last poll's figures are repeated and
+    its threads were seen once more. A poll is known by ``snapshot_at``; recording it again changes nothing at
+    all. Call it inside :meth:`Database.write`.
+    """
+    recorded = connection.execute(
+        f"SELECT total_threads, not_modified FROM catalog_snapshots WHERE snapshot_at = {literal(snapshot_at)} LIMIT 1"
+    ).fetchone()
+    if recorded:
+        return PollResult(0, 0, 0, recorded[0] or 0, recorded[1])
+    if threads is None:
+        return _record_not_modified(connection, snapshot_at, last_modified)
+    merged = merge_threads(connection, threads, ingested_at=ingested_at, seen_at=snapshot_at)
+    latest = list({prepared.thread.thread_id: prepared for prepared in threads}.values())
+    _insert_poll(connection, latest, merged, snapshot_at, last_modified, rejected)
+    return PollResult(merged.new, merged.changed, merged.observations, len(latest), False)
+
+
+def insert_snapshots(connection: duckdb.DuckDBPyConnection, snapshots: Sequence[Snapshot]) -> int:
+    """Take in polls of another program; return how many were new. One that is there stays as it is.
+
+    Call it inside :meth:`Database.write`.
+    """
+    rows = {
+        poll.snapshot_at: asdict(poll)
+        | {"top_coins": [{"symbol": symbol, "mentions": mentions} for symbol, mentions in poll.top_coins]}
+        for poll in snapshots
+    }
+    inserted = connection.execute(
+        f"""
+        INSERT INTO catalog_snapshots BY NAME
+        SELECT snapshot_at, total_threads, avg_reply_count, top_coins, FALSE AS not_modified
+        FROM {table(rows.values(), _SNAPSHOT)}
+        WHERE snapshot_at NOT IN (SELECT snapshot_at FROM catalog_snapshots)
+        RETURNING 1
+        """
+    )
+    return len(inserted.fetchall())
+
+
+def _insert_poll(
+    connection: duckdb.DuckDBPyConnection,
+    threads: Sequence[PreparedThread],
+    merged: MergeResult,
+    snapshot_at: datetime,
+    last_modified: datetime | None,
+    rejected: int,
+) -> None:
+    replies = [prepared.thread.reply_count for prepared in threads if prepared.thread.reply_count is not None]
+    row = {
+        "snapshot_at": snapshot_at,
+        "total_threads": len(threads),
+        "avg_reply_count": sum(replies) / len(replies) if replies else None,
+        "top_coins": top_coins(threads),
+        "new_threads": merged.new,
+        "changed_threads": merged.changed,
+        "not_modified": False,
+        "last_modified": last_modified,
+        "rejected_threads": rejected,
+    }
+    connection.execute(f"INSERT INTO catalog_snapshots BY NAME SELECT * FROM {table([row], _SNAPSHOT)}")
+
+
+def top_coins(threads: Sequence[PreparedThread]) -> list[dict[str, str | int]]:
+    """Return the coins that most threads name, most first, then by symbol; a thread counts a coin once."""
+    counted = Counter(symbol for prepared in threads for symbol in {m.coin_symbol for m in prepared.mentions})
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return [{"symbol": symbol, "mentions": mentions} for symbol, mentions in ranked[:TOP_COINS]]
+
+
+def _record_not_modified(
+    connection: duckdb.DuckDBPyConnection, snapshot_at: datetime, last_modified: datetime | None
+) -> PollResult:
+    now = literal(snapshot_at)
+    previous = connection.execute(
+        "SELECT snapshot_at, total_threads FROM catalog_snapshots "
+        f"WHERE snapshot_at < {now} ORDER BY snapshot_at DESC LIMIT 1"
+    ).fetchone()
+    before, total = previous or (None, None)
+    connection.execute(
+        f"""
+        INSERT INTO catalog_snapshots BY NAME
+        SELECT {now} AS snapshot_at, p.total_threads, p.avg_reply_count, p.top_coins, 0 AS new_threads,
+               0 AS changed_threads, TRUE AS not_modified,
+               coalesce({literal(last_modified)}, p.last_modified) AS last_modified, 0 AS rejected_threads
+        FROM (SELECT 1) LEFT JOIN (FROM catalog_snapshots WHERE snapshot_at = {literal(before)}) AS p ON TRUE
+        """
+    )
+    # The last catalogue's threads are those that were last seen in it.
+    connection.execute(f"UPDATE thread_ops SET last_seen_at = {now} WHERE last_seen_at = {literal(before)}")
+    return PollResult(0, 0, 0, total or 0, True)

@@ -1,0 +1,161 @@
+"""The one door by which rows enter ``thread_ops``.
+
+One row a thread, whichever way it came. Once live has seen a thread, its newest sighting speaks for text,
+subject, picture and counts, and the archive fills what no sighting had. Counts never go down within a source;
+the archive's final count is from the future and stays in columns of its own. ``observed_*`` is the last live
+sighting, which may go down when replies are deleted. The rules themselves are in ``sql/resolve_threads.sql``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.warehouse.values import table
+
+_SQL = Path(__file__).parent / "sql"
+_READ_ANEW = "SELECT thread_id FROM resolved WHERE change IN ('new', 'text')"
+
+_INCOMING = {
+    "thread_id": "BIGINT",
+    "posted_at": "TIMESTAMP",
+    "source": "VARCHAR",
+    "subject": "VARCHAR",
+    "op_text": "VARCHAR",
+    "op_text_clean": "VARCHAR",
+    "reply_count": "INTEGER",
+    "image_count": "INTEGER",
+    "page": "INTEGER",
+    "position": "INTEGER",
+    "image_url": "VARCHAR",
+    "thumbnail_url": "VARCHAR",
+    "image_md5": "VARCHAR",
+    "image_filename": "VARCHAR",
+    "image_width": "INTEGER",
+    "image_height": "INTEGER",
+    "image_bytes": "BIGINT",
+    "file_deleted": "BOOLEAN",
+    "spoiler": "BOOLEAN",
+    "sticky": "BOOLEAN",
+    "closed": "BOOLEAN",
+    "capcode": "VARCHAR",
+    "bump_limit_reached": "BOOLEAN",
+    "image_limit_reached": "BOOLEAN",
+    "extra": "JSON",
+    "general": "VARCHAR",
+    "spam_score": "DOUBLE",
+    "first_seen_at": "TIMESTAMP",
+    "last_seen_at": "TIMESTAMP",
+    "ingested_at": "TIMESTAMP",
+}
+_MENTION = {
+    "thread_id": "BIGINT",
+    "coin_symbol": "VARCHAR",
+    "confidence": "DOUBLE",
+    "mention_source": "VARCHAR",
+}
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """When live saw a thread first and last; its counts are of the last time."""
+
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """How many threads were new, had other counts, or had another text or subject (and are to be scored
+    again).
+
+    ``changed_details`` counts what is neither: a picture deleted, a bump limit reached, a sticky.
+    """
+
+    new: int = 0
+    changed_counts: int = 0
+    changed_text: int = 0
+    changed_details: int = 0
+    observations: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Threads that were there and changed in any way but that of having been seen again."""
+        return self.changed_counts + self.changed_text + self.changed_details
+
+
+def merge_threads(
+    connection: duckdb.DuckDBPyConnection,
+    threads: Sequence[PreparedThread],
+    *,
+    ingested_at: datetime,
+    seen_at: datetime | Mapping[int, Sighting] | None,
+) -> MergeResult:
+    """Merge ``threads`` into ``thread_ops``, ``coin_mentions`` and ``thread_observations``; twice is as once.
+
+    ``seen_at`` is when live saw them (one time for all, or by thread id) and is not looked at for archive
+    rows. Of two rows of one thread the last counts. Call it inside :meth:`Database.write`.
+    """
+    latest = {prepared.thread.thread_id: prepared for prepared in threads}
+    rows = [_row(prepared, ingested_at, _sighting(prepared, seen_at)) for prepared in latest.values()]
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT * FROM {table(rows, _INCOMING)}")
+    connection.execute("DELETE FROM incoming WHERE thread_id IS NULL")
+    connection.execute(_statement("resolve_threads"))
+    changes = dict(connection.execute("SELECT change, count(*) FROM resolved GROUP BY change").fetchall())
+    observations = len(connection.execute(_statement("observe_threads")).fetchall())
+    if connection.execute("SELECT 1 FROM resolved WHERE is_late LIMIT 1").fetchone():
+        observations += len(connection.execute(_statement("observe_late_threads")).fetchall())
+    connection.execute(_statement("merge_threads"))
+    if changes.keys() & {"new", "text"}:
+        _replace_mentions(connection, latest)
+    return MergeResult(
+        new=changes.get("new", 0),
+        changed_counts=changes.get("counts", 0),
+        changed_text=changes.get("text", 0),
+        changed_details=changes.get("details", 0),
+        observations=observations,
+    )
+
+
+def _replace_mentions(connection: duckdb.DuckDBPyConnection, threads: Mapping[int, PreparedThread]) -> None:
+    affected = [row[0] for row in connection.execute(_READ_ANEW).fetchall()]
+    connection.execute(f"DELETE FROM coin_mentions WHERE thread_id IN ({_READ_ANEW})")
+    rows = []
+    for thread_id in affected:
+        mentions = sorted(threads[thread_id].mentions, key=lambda mention: mention.confidence)
+        most_certain = {mention.coin_symbol: mention for mention in mentions}
+        rows += [{"thread_id": thread_id, **asdict(mention)} for mention in most_certain.values()]
+    if rows:
+        connection.execute(f"INSERT INTO coin_mentions BY NAME SELECT * FROM {table(rows, _MENTION)}")
+
+
+def _sighting(prepared: PreparedThread, seen_at: datetime | Mapping[int, Sighting] | None) -> Sighting | None:
+    if prepared.thread.source != "live" or seen_at is None:
+        return None
+    if isinstance(seen_at, datetime):
+        return Sighting(seen_at, seen_at)
+    return seen_at.get(prepared.thread.thread_id)
+
+
+def _row(prepared: PreparedThread, ingested_at: datetime, sighting: Sighting | None) -> dict[str, Any]:
+    thread = prepared.thread
+    return vars(thread) | {
+        "op_text": thread.op_html,
+        "op_text_clean": None if thread.op_html is None else prepared.text,
+        "extra": thread.extra or None,
+        "general": prepared.general,
+        "spam_score": prepared.spam_score,
+        "first_seen_at": sighting and sighting.first,
+        "last_seen_at": sighting and sighting.last,
+        "ingested_at": ingested_at,
+    }
+
+
+@cache
+def _statement(name: str) -> str:
+    return (_SQL / f"{name}.sql").read_text(encoding="utf-8")

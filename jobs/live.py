@@ -1,0 +1,29 @@
+"""The jobs that keep the index: every minute on what is new, every hour on what imports left behind."""
+
+import dagster as dg
+
+from assets.catalog_snapshot import catalog_snapshot
+from assets.indexes import indexes
+from assets.scored_posts import POSTS_PER_TICK, scored_posts
+
+LIVE_MAX_RUNTIME_SECONDS = 600
+
+live = dg.define_asset_job(
+    "live",
+    selection=dg.AssetSelection.assets(catalog_snapshot, scored_posts, indexes),
+    description="One tick: poll the catalogue, score what is new, bring the indexes up to now.",
+    config={
+        "ops": {
+            "scored_posts": {"config": {"limit": POSTS_PER_TICK}},
+            "indexes": {"config": {"scope": "recent"}},
+        }
+    },
+    tags={"dagster/max_runtime": str(LIVE_MAX_RUNTIME_SECONDS)},
+)
+
+history = dg.define_asset_job(
+    "history",
+    selection=dg.AssetSelection.assets(scored_posts, indexes),
+    description="Score everything that has no score yet and bring every past bucket up to date, as new vintages.",
+    tags={"dagster/max_runtime": str(6 * 3600)},
+)

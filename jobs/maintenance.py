@@ -1,0 +1,12 @@
+"""The job that keeps the installation small."""
+
+import dagster as dg
+
+from assets.maintenance import maintenance as maintenance_asset
+
+maintenance = dg.define_asset_job(
+    "maintenance",
+    selection=dg.AssetSelection.assets(maintenance_asset),
+    description="Delete the records of old minutely runs, with their files.",
+    tags={"dagster/max_runtime": "7200"},
+)

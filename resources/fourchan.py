@@ -1,0 +1,36 @@
+"""The live board as a Dagster resource."""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from bizcharts_pipeline.live import catalog_spool, fourchan_client
+from bizcharts_pipeline.sources.fourchan import FourchanClient
+from bizcharts_pipeline.sources.spool import Spool
+
+
+class Fourchan(dg.ConfigurableResource["Fourchan"]):
+    """One board's catalogue, asked politely, and the spool that its answers pass through."""
+
+    home: str = Field(description="The installation's home; spool and validators are kept in it.")
+    board: str = Field(description="The board's short name.")
+    api_url: str = Field(description="Host of the catalogue JSON.")
+    image_url: str = Field(description="Host of the pictures.")
+    seconds_per_request: float = Field(description="Least time between two requests to one host.")
+    contact: str = Field("", description="E-mail or URL put into the User-Agent.")
+
+    def client(self) -> FourchanClient:
+        """Return a client of the board."""
+        return fourchan_client(
+            home=Path(self.home),
+            board=self.board,
+            api_url=self.api_url,
+            image_url=self.image_url,
+            seconds_per_request=self.seconds_per_request,
+            contact=self.contact,
+        )
+
+    def spool(self) -> Spool:
+        """Return the folder where a poll waits until the warehouse has it."""
+        return catalog_spool(Path(self.home))

@@ -1,0 +1,16 @@
+"""The models that read stance, as a Dagster resource."""
+
+import dagster as dg
+
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.sentiment.champion import champion_scorer
+from bizcharts_pipeline.sentiment.scorer import Scorer
+from bizcharts_pipeline.warehouse.database import Database
+
+
+class Scorers(dg.ConfigurableResource["Scorers"]):
+    """Finds the scorer whose numbers count: the champion of `model_versions`."""
+
+    def champion(self, database: Database) -> Scorer:
+        """Return the champion, ready to score."""
+        return champion_scorer(database, utc_now())

@@ -1,0 +1,107 @@
+"""An installation of BizCharts in a folder of its own, run as its users run it: by processes."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from shutil import copy
+from typing import Any
+
+from bizcharts_pipeline.warehouse.database import Database
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SECONDS = 120
+
+
+@dataclass
+class Installation:
+    """Home, Dagster home and board of one installation."""
+
+    folder: Path
+    board_url: str
+    board: str = "biz"
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.dagster_home.mkdir(parents=True, exist_ok=True)
+        copy(REPOSITORY / "dagster_home" / "dagster.yaml", self.dagster_home)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.folder / "dagster_home"
+
+    @property
+    def database(self) -> Database:
+        return Database(self.home / "bizcharts.duckdb", 30)
+
+    def environment(self, now: datetime | None) -> dict[str, str]:
+        clock = {"BIZCHARTS_NOW": now.isoformat()} if now else {}
+        return {
+            **os.environ,
+            "BIZCHARTS_HOME": str(self.home),
+            "DAGSTER_HOME": str(self.dagster_home),
+            "BIZCHARTS_BOARD": self.board,
+            "BIZCHARTS_FOURCHAN_API_URL": self.board_url,
+            "BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST": "0",
+            "OMP_NUM_THREADS": "1",
+            **clock,
+            **self.extra,
+        }
+
+    def start_job(self, job: str, now: datetime | None) -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "dagster",
+            "job",
+            "execute",
+            "-m",
+            "bizcharts_pipeline.definitions",
+            "-j",
+            job,
+        ]
+        return subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=self.environment(now),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run_job(self, job: str = "live", now: datetime | None = None, *, fails: bool = False) -> str:
+        """Run a job to its end and return what it printed."""
+        process = self.start_job(job, now)
+        output, _ = process.communicate(timeout=SECONDS)
+        assert (process.returncode != 0) == fails, output
+        return output
+
+    def kill_job(self, job: str, now: datetime, after_seconds: float) -> None:
+        """Run a job and kill -9 it after so many seconds."""
+        process = self.start_job(job, now)
+        time.sleep(after_seconds)
+        process.kill()
+        process.communicate(timeout=SECONDS)
+
+    def run_command(self, *words: str, now: datetime | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the command line."""
+        program = "from bizcharts_pipeline.cli import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", program, *words],
+            cwd=self.folder,
+            env=self.environment(now),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.database.read() as connection:
+            return connection.execute(sql).fetchall()

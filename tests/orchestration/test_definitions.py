@@ -1,0 +1,92 @@
+"""The code location as Dagster sees it: what others rely on can't change by accident."""
+
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from bizcharts_pipeline.definitions import definitions
+
+HEAVY = [
+    "pandas",
+    "pyarrow",
+    "torch",
+    "transformers",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "openai",
+    "google.genai",
+    "runpod",
+]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dg.Definitions:
+    return definitions()
+
+
+def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    lineage = {
+        key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
+        for key in graph.materializable_asset_keys
+    }
+    assert lineage == {
+        "catalog_snapshot": [],
+        "scored_posts": ["catalog_snapshot"],
+        "fear_greed_index": ["scored_posts"],
+        "coin_sentiment": ["scored_posts"],
+        "maintenance": [],
+    }
+
+
+def test_every_asset_says_what_it_is_who_owns_it_and_what_it_runs_on(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.description, key
+        assert node.owners, key
+        assert node.kinds, key
+        assert node.group_name != "default", key
+
+
+def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitions) -> None:
+    jobs = {name: loaded.resolve_job_def(name) for name in ("live", "history", "maintenance")}
+    selected = {
+        name: sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
+        for name, job in jobs.items()
+    }
+    assert selected == {
+        "live": ["catalog_snapshot", "coin_sentiment", "fear_greed_index", "scored_posts"],
+        "history": ["coin_sentiment", "fear_greed_index", "scored_posts"],
+        "maintenance": ["maintenance"],
+    }
+    for name, job in jobs.items():
+        assert int(job.tags["dagster/max_runtime"]) > 0, name
+
+
+def test_schedules_run_by_themselves_in_utc(loaded: dg.Definitions) -> None:
+    schedules = {
+        schedule.name: (schedule.cron_schedule, schedule.execution_timezone, schedule.default_status.value)
+        for schedule in loaded.schedules or []
+        if isinstance(schedule, dg.ScheduleDefinition)
+    }
+    assert schedules == {
+        "live_every_minute": ("* * * * *", "UTC", "RUNNING"),
+        "history_hourly": ("17 * * * *", "UTC", "RUNNING"),
+        "maintenance_daily": ("43 4 * * *", "UTC", "RUNNING"),
+    }
+
+
+def test_loading_the_code_location_imports_nothing_heavy() -> None:
+    """Every minutely run pays for each import; a transitive one is as dear as a direct one."""
+    program = (
+        "import sys\n"
+        "from bizcharts_pipeline.definitions import definitions\n"
+        "definitions().resolve_job_def('live')\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert finished.stdout.strip() == "[]"

@@ -1,0 +1,80 @@
+"""Settings: typed, documented, and refused at once when they are wrong."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from bizcharts_pipeline.settings import FearGreedSettings, Settings, SettingsError, load_settings
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "settings.example.toml"
+
+
+def documented(fields: dict[str, FieldInfo]) -> dict[str, object]:
+    return {
+        name: str(field.default) if isinstance(field.default, Path) else field.default for name, field in fields.items()
+    }
+
+
+def test_the_example_file_has_every_setting_with_its_default_and_its_description() -> None:
+    text = EXAMPLE.read_text()
+    top = dict(Settings.model_fields)
+    del top["fear_greed"]
+    example = tomllib.loads(text)
+    assert example.pop("fear_greed") == documented(FearGreedSettings.model_fields)
+    assert example == documented(top)
+    for name, field in {**top, **FearGreedSettings.model_fields}.items():
+        assert f"# {field.description}\n{name} = " in text
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('board = "g"\ncontact = "from the file"\n')
+    monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(file))
+    monkeypatch.setenv("BIZCHARTS_BOARD", "biz")
+    settings = load_settings()
+    assert (settings.board, settings.contact) == ("biz", "from the file")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("BIZCHARTS_BOARD", "../etc", "board"),
+        ("BIZCHARTS_FOURCHAN_API_URL", "ftp://a.4cdn.org", "fourchan_api_url"),
+        ("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "0.5", "at least 1"),
+        ("BIZCHARTS_CONTACT", "a\nX-Header: b", "contact"),
+        ("BIZCHARTS_FEAR_GREED__REPLICATES", "many", "fear_greed.replicates"),
+        ("BIZCHARTS_DATABASE", "md:cloud", "BIZCHARTS_DATABASE"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_name(
+    name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=says):
+        load_settings()
+
+
+def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("bord = 'biz'\n")
+    monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(file))
+    with pytest.raises(SettingsError, match="bord"):
+        load_settings()
+
+
+def test_a_file_that_is_no_toml_is_refused_with_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("board = = biz")
+    monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(file))
+    with pytest.raises(SettingsError, match=r"settings\.toml"):
+        load_settings()
+
+
+def test_faster_polling_is_for_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "0")
+    with pytest.raises(SettingsError, match="loopback"):
+        load_settings()
+    monkeypatch.setenv("BIZCHARTS_FOURCHAN_API_URL", "http://127.0.0.1:8080/")
+    assert load_settings().fourchan_seconds_per_request == 0

@@ -1,0 +1,92 @@
+"""A process of its own that uses a database as the tests ask: ``database_worker.py MODE PATH …``."""
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseError
+
+PAIR = "INSERT INTO thread_observations (thread_id, seen_at, reply_count) SELECT {id}, now()::TIMESTAMP, {count}"
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def write_pairs(database: Database, worker: int, times: int) -> None:
+    for number in range(times):
+        with database.write() as connection:
+            count = worker * 1000 + number
+            connection.execute(PAIR.format(id=worker, count=count))
+            connection.execute(PAIR.format(id=worker, count=-count))
+            connection.execute("UPDATE warosu_days SET rows = rows + 1")
+
+
+def read_pairs(database: Database, times: int) -> None:
+    for _ in range(times):
+        with database.read() as connection:
+            rows, total = connection.execute(
+                "SELECT count(*), coalesce(sum(reply_count), 0) FROM thread_observations"
+            ).fetchall()[0]
+        if rows % 2 or total:
+            say(f"half a batch: {rows} rows, sum {total}")
+
+
+def write_batches_for_ever(database: Database) -> None:
+    say("writing")
+    while True:
+        with database.write() as connection:
+            for half in (1, -1):
+                connection.execute(
+                    "INSERT INTO thread_observations (thread_id, seen_at, reply_count) "
+                    f"SELECT i, now()::TIMESTAMP, {half} FROM range(5000) AS t(i)"
+                )
+
+
+def stop_in_the_middle(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(PAIR.format(id=1, count=1))
+        say("half")
+        time.sleep(600)
+
+
+def hold_as_a_shell_does(path: Path, seconds: float, read_only: bool) -> None:
+    connection = duckdb.connect(str(path), read_only=read_only)
+    say("held")
+    time.sleep(seconds)
+    connection.close()
+
+
+def run_into_a_full_disk(database: Database) -> None:
+    limit = database.path.stat().st_size + 100_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        with database.write() as connection:
+            connection.execute(
+                "INSERT INTO thread_observations (thread_id, seen_at) "
+                "SELECT hash(i) // 4, now()::TIMESTAMP FROM range(2000000) AS t(i)"
+            )
+    except DatabaseError as error:
+        say(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    mode, path, *rest = sys.argv[1:]
+    database = Database(Path(path), wait_seconds=60)
+    match mode:
+        case "write":
+            write_pairs(database, int(rest[0]), int(rest[1]))
+        case "read":
+            read_pairs(database, int(rest[0]))
+        case "batches":
+            write_batches_for_ever(database)
+        case "half":
+            stop_in_the_middle(database)
+        case "hold":
+            hold_as_a_shell_does(Path(path), float(rest[0]), rest[1] == "read")
+        case "full":
+            run_into_a_full_disk(database)
