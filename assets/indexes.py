@@ -7,11 +7,10 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
-from assets.reporting import Stopwatch, check, picture, table
+from assets.reporting import Stopwatch, picture, table
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.live import bring_indexes_up_to_date
-from bizcharts_pipeline.warehouse.checks import invalid_coin_rows, invalid_index_rows
 from bizcharts_pipeline.warehouse.previews import current_readings, most_mentioned_coins, plotted_days
 from resources.fear_greed import FearGreed
 from resources.scorers import Scorers
@@ -58,16 +57,6 @@ class IndexesConfig(dg.Config):
             ),
         ),
     ],
-    check_specs=[
-        dg.AssetCheckSpec(
-            "value_in_range",
-            asset="fear_greed_index",
-            description="0 to 100 within its interval, or no reading.",
-        ),
-        dg.AssetCheckSpec(
-            "score_in_range", asset="coin_sentiment", description="-1 to 1 within its interval, or no score."
-        ),
-    ],
 )
 def indexes(
     config: IndexesConfig, warehouse: Warehouse, scorers: Scorers, fear_greed: FearGreed
@@ -85,7 +74,6 @@ def indexes(
     with stopwatch("look back"), database.read() as connection:
         readings, days = current_readings(connection), plotted_days(connection)
         coins = most_mentioned_coins(connection)
-        bad_readings, bad_coins = invalid_index_rows(connection), invalid_coin_rows(connection)
     yield dg.MaterializeResult(
         asset_key="fear_greed_index",
         metadata={
@@ -94,10 +82,8 @@ def indexes(
             "index": picture(svg_plot(days), "Fear/Greed index by day with its 90 % interval"),
             **stopwatch.metadata(),
         },
-        check_results=[check("fear_greed_index", "value_in_range", bad_readings)],
     )
     yield dg.MaterializeResult(
         asset_key="coin_sentiment",
         metadata={"new_final_readings": update.new_coin_readings, "today": table(coins)},
-        check_results=[check("coin_sentiment", "score_in_range", bad_coins)],
     )

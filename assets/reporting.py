@@ -45,12 +45,16 @@ def picture(svg: str, alternative_text: str) -> dg.MarkdownMetadataValue:
 
 
 def check(
-    asset: str,
-    name: str,
     offenders: Sequence[object],
+    *,
+    asset: str | None = None,
+    name: str | None = None,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
 ) -> dg.AssetCheckResult:
-    """Return a check that passes where there is no offender, and names the first ones where there are."""
+    """Return a check that passes where there is no offender, and names the first ones where there are.
+
+    ``asset`` and ``name`` are for a check that an asset makes itself.
+    """
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=name,

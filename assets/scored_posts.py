@@ -3,10 +3,9 @@
 import dagster as dg
 from pydantic import Field
 
-from assets.reporting import Stopwatch, check, table
+from assets.reporting import Stopwatch, table
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
-from bizcharts_pipeline.warehouse.checks import invalid_scores
 from bizcharts_pipeline.warehouse.previews import strongest_scores
 from resources.scorers import Scorers
 from resources.warehouse import Warehouse
@@ -29,13 +28,6 @@ class ScoredPostsConfig(dg.Config):
         "One row a thread and model version: calibrated probabilities of bearish, neutral and bullish. Takes the posts "
         "that the champion has not scored yet, newest first, so any run may be killed and repeated."
     ),
-    check_specs=[
-        dg.AssetCheckSpec(
-            "probabilities_valid",
-            asset="scored_posts",
-            description="The newest scores are probabilities that sum to 1.",
-        )
-    ],
 )
 def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Scorers) -> dg.MaterializeResult:
     stopwatch = Stopwatch()
@@ -45,7 +37,6 @@ def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Score
     with stopwatch("score and write"):
         report = score_new_posts(database, scorer, limit=config.limit, now=utc_now())
     with stopwatch("look back"), database.read() as connection:
-        offenders = invalid_scores(connection)
         preview = strongest_scores(connection)
     return dg.MaterializeResult(
         metadata={
@@ -57,5 +48,4 @@ def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Score
             "most_decided": table(preview),
             **stopwatch.metadata(),
         },
-        check_results=[check("scored_posts", "probabilities_valid", offenders)],
     )

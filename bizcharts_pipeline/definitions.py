@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets import checks
 from assets.catalog_snapshot import catalog_snapshot
 from assets.indexes import indexes
 from assets.maintenance import maintenance as maintenance_asset
@@ -37,6 +38,7 @@ def resources(settings: Settings) -> dict[str, object]:
 def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=[catalog_snapshot, scored_posts, indexes, maintenance_asset],
+        asset_checks=dg.load_asset_checks_from_modules([checks]),
         resources=resources(load_settings()),
         jobs=[live, history, maintenance],
         schedules=[live_every_minute, history_hourly, maintenance_daily],

@@ -1,6 +1,7 @@
 """Every setting: typed, from the environment (``BIZCHARTS_…``), then from ``settings.toml``, then its default."""
 
 import os
+import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,17 +9,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
 
 from bizcharts_pipeline.errors import BizchartsError
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
+PREFIX = "BIZCHARTS_"
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
@@ -62,10 +58,10 @@ class FearGreedSettings(BaseModel):
     replicates: int = Field(1000, ge=100, le=10_000, description="bootstrap replicates behind lo and hi")
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings of one installation. Immutable; read once by :func:`load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix="BIZCHARTS_", env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(
         Path("data"), description="database, images, models, ledgers, exports; relative to the repository"
@@ -85,7 +81,7 @@ class Settings(BaseSettings):
         ge=0,
         description="least time between two requests; below 1 only for loopback",
     )
-    fear_greed: FearGreedSettings = FearGreedSettings()
+    fear_greed: FearGreedSettings = Field(FearGreedSettings(), description="the index's parameters")
 
     @model_validator(mode="after")
     def _polite(self) -> "Settings":
@@ -106,18 +102,6 @@ class Settings(BaseSettings):
         """The DuckDB file as an absolute path."""
         return (REPOSITORY_ROOT / Path(self.database or self.home_path / "bizcharts.duckdb").expanduser()).resolve()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        toml = TomlConfigSettingsSource(settings_cls, settings_file())
-        return init_settings, env_settings, toml
-
 
 def settings_file() -> Path:
     """Where ``settings.toml`` is looked for: ``BIZCHARTS_SETTINGS_FILE``, or the repository root."""
@@ -132,19 +116,34 @@ def is_loopback(url: str) -> bool:
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings; ``overrides`` win over every source.
 
+    The mapping is plain enough to be done here: the library for it costs every minutely run 60 ms of import.
+
     Raises:
         SettingsError: a value is not allowed; names each setting and what is allowed.
     """
+    values = _from_file(settings_file()) | _from_environment(Settings, PREFIX)
+    if section := _from_environment(FearGreedSettings, f"{PREFIX}FEAR_GREED__"):
+        values["fear_greed"] = values.get("fear_greed", {}) | section
     try:
-        settings = Settings(**overrides)
+        settings = Settings.model_validate(values | overrides)
     except ValidationError as error:
         problems = "; ".join(_problem(dict(problem)) for problem in error.errors())
         raise SettingsError(f"Bad settings (environment or {settings_file()}): {problems}") from None
-    except (ValueError, OSError) as error:
-        raise SettingsError(f"{settings_file()} cannot be read as TOML: {error}") from None
     if settings.database.startswith(("ducklake:", "md:")):
         raise SettingsError("BIZCHARTS_DATABASE: only DuckDB files are supported so far; give the path of one")
     return settings
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{path} cannot be read as TOML: {error}") from None
+
+
+def _from_environment(model: type[BaseModel], prefix: str) -> dict[str, Any]:
+    """Return the fields of ``model`` that the environment has under ``prefix`` and the name in capitals."""
+    return {name: os.environ[key] for name in model.model_fields if (key := prefix + name.upper()) in os.environ}
 
 
 def _problem(problem: dict[str, Any]) -> str:

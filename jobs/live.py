@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.catalog_snapshot import catalog_snapshot
+from assets.checks import no_duplicate_threads, schema
 from assets.indexes import indexes
 from assets.scored_posts import POSTS_PER_TICK, scored_posts
 
@@ -10,7 +11,10 @@ LIVE_MAX_RUNTIME_SECONDS = 600
 
 live = dg.define_asset_job(
     "live",
-    selection=dg.AssetSelection.assets(catalog_snapshot, scored_posts, indexes),
+    selection=(
+        dg.AssetSelection.assets(catalog_snapshot, scored_posts, indexes).without_checks()
+        | dg.AssetSelection.checks(*catalog_snapshot.check_keys)
+    ),
     description="One tick: poll the catalogue, score what is new, bring the indexes up to now.",
     config={
         "ops": {
@@ -23,7 +27,7 @@ live = dg.define_asset_job(
 
 history = dg.define_asset_job(
     "history",
-    selection=dg.AssetSelection.assets(scored_posts, indexes),
+    selection=dg.AssetSelection.assets(scored_posts, indexes) | dg.AssetSelection.checks(schema, no_duplicate_threads),
     description="Score everything that has no score yet and bring every past bucket up to date, as new vintages.",
     tags={"dagster/max_runtime": str(6 * 3600)},
 )

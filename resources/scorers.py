@@ -1,6 +1,7 @@
 """The models that read stance, as a Dagster resource."""
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.sentiment.champion import champion_scorer
@@ -9,8 +10,12 @@ from bizcharts_pipeline.warehouse.database import Database
 
 
 class Scorers(dg.ConfigurableResource["Scorers"]):
-    """Finds the scorer whose numbers count: the champion of `model_versions`."""
+    """Finds the scorer whose numbers count: the champion of `model_versions`, the same for a whole run."""
+
+    _champion: Scorer | None = PrivateAttr(default=None)
 
     def champion(self, database: Database) -> Scorer:
         """Return the champion, ready to score."""
-        return champion_scorer(database, utc_now())
+        if self._champion is None:
+            self._champion = champion_scorer(database, utc_now())
+        return self._champion

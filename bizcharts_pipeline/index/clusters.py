@@ -32,33 +32,29 @@ WHEN MATCHED THEN UPDATE SET cluster_id = a.cluster_id
 
 
 def assign_clusters(database: Database, batch: int = BATCH) -> int:
-    """Assign every post that has no cluster yet, and those after it that this may change.
-
-    Returns how many rows changed.
-
+    """Assign every post that has no cluster yet, and those after it that this may change; return how many changed.
 
     A post that is found late may be the original of posts that are assigned already, so all that follow
     within 48 hours of a change are looked at again. The end state does not depend on the order in which posts
     were found.
     """
     changed = 0
-    with database.read() as connection:
-        front = _unassigned(connection, after=-1)
-    while front is not None:
+    until, unsettled = -1, False
+    while True:
         with database.read() as connection:
-            until = _number(connection, _BATCH_END.format(after=front - 1, batch=batch))
-            assert until is not None  # the post at the front
+            front = _following(connection, until) if unsettled else _unassigned(connection, after=until)
+            if front is None:
+                return changed
+            until = _number(connection, _BATCH_END.format(after=front - 1, batch=batch)) or front
             openings = _load(connection, front - 1 - MEMORY, until)
         fresh = [replace(o, cluster=None) if o.posted_at >= front else o for o in openings]
         moved = {o.thread_id: c for o, c in zip(openings, assign(fresh), strict=True) if o.cluster != c}
-        with database.write() as connection:
-            _write(connection, moved)
+        if moved:
+            with database.write() as connection:
+                _write(connection, moved)
         changed += len(moved)
         # What was moved in the last 48 hours may concern the posts that follow; else skip to the next gap.
         unsettled = any(o.thread_id in moved and o.posted_at > until - MEMORY for o in openings)
-        with database.read() as connection:
-            front = _following(connection, until) if unsettled else _unassigned(connection, after=until)
-    return changed
 
 
 def _load(connection: duckdb.DuckDBPyConnection, after: int, until: int) -> list[Opening]:

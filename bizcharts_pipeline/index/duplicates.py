@@ -10,6 +10,7 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,9 @@ _DIGITS = re.compile(r"\d+")
 _SPACE = re.compile(r"\s+")
 _PRIME = np.uint64(0x100000001B3)
 # Odd multipliers and offsets of the hash family x -> (a x + b) >> 32 (Dietzfelbinger's multiply-shift).
-_RANDOM = np.random.default_rng(20_190_601).integers(0, 2**63, (2, BANDS * ROWS), dtype=np.uint64)
-_A, _B = _RANDOM[0] * np.uint64(2) + np.uint64(1), _RANDOM[1]
+_RANDOM = Random(20_190_601)
+_A = np.array([_RANDOM.getrandbits(64) | 1 for _ in range(BANDS * ROWS)], np.uint64)
+_B = np.array([_RANDOM.getrandbits(64) for _ in range(BANDS * ROWS)], np.uint64)
 
 
 @dataclass(frozen=True)

@@ -22,18 +22,12 @@ REQUIRED_COLUMNS = {
 
 _COLUMNS = "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'"
 
-# The newest posts only: thread numbers rise, so the zone maps let DuckDB skip everything older.
-_DUPLICATES = """
-SELECT thread_id FROM thread_ops
-WHERE thread_id >= coalesce((SELECT max(thread_id) FROM thread_ops) - {newest}, 0)
-GROUP BY thread_id HAVING count(*) > 1 ORDER BY thread_id LIMIT 20
-"""
+_DUPLICATES = "SELECT thread_id FROM thread_ops GROUP BY thread_id HAVING count(*) > 1 ORDER BY thread_id LIMIT 20"
 
 _INVALID_SCORES = """
 SELECT thread_id FROM scored_posts
-WHERE scored_at = (SELECT max(scored_at) FROM scored_posts)
-  AND NOT (least(p_bearish, p_neutral, p_bullish) >= 0 AND abs(p_bearish + p_neutral + p_bullish - 1) < 1e-6
-           AND abs(score - (p_bullish - p_bearish)) < 1e-6 AND confidence BETWEEN 0 AND 1)
+WHERE NOT (least(p_bearish, p_neutral, p_bullish) >= 0 AND abs(p_bearish + p_neutral + p_bullish - 1) < 1e-6
+       AND abs(score - (p_bullish - p_bearish)) < 1e-6 AND confidence BETWEEN 0 AND 1)
 ORDER BY thread_id LIMIT 20
 """
 
@@ -46,7 +40,7 @@ ORDER BY bucket_start DESC LIMIT 20
 
 _INVALID_COINS = """
 SELECT coin_symbol || ' ' || bucket || ' ' || strftime(bucket_start, '%Y-%m-%d %H:%M') FROM coin_sentiment
-WHERE NOT coalesce(lo >= -1 AND lo <= score AND score <= hi AND hi <= 1, score IS NULL) OR mentions < 1
+WHERE NOT coalesce(lo >= -1 AND lo <= score AND score <= hi AND hi <= 1, score IS NULL) OR mentions < 0
 ORDER BY bucket_start DESC LIMIT 20
 """
 
@@ -62,13 +56,13 @@ def missing_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
     ]
 
 
-def duplicate_threads(connection: duckdb.DuckDBPyConnection, newest: int) -> list[int]:
-    """Return thread ids with more than one row, among the ``newest`` post numbers; at most 20."""
-    return [row[0] for row in connection.execute(_DUPLICATES.format(newest=int(newest))).fetchall()]
+def duplicate_threads(connection: duckdb.DuckDBPyConnection) -> list[int]:
+    """Return thread ids with more than one row; at most 20."""
+    return [row[0] for row in connection.execute(_DUPLICATES).fetchall()]
 
 
 def invalid_scores(connection: duckdb.DuckDBPyConnection) -> list[int]:
-    """Return threads of the newest scoring pass whose numbers are no probabilities; at most 20."""
+    """Return threads whose scores are no probabilities; at most 20."""
     return [row[0] for row in connection.execute(_INVALID_SCORES).fetchall()]
 
 
