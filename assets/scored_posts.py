@@ -36,8 +36,10 @@ def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Score
         scorer = scorers.champion(database)
     with stopwatch("score and write"):
         report = score_new_posts(database, scorer, limit=config.limit, now=utc_now())
-    with stopwatch("look back"), database.read() as connection:
-        preview = strongest_scores(connection)
+    looked_at = {}
+    if report.scored:
+        with stopwatch("look back"), database.read() as connection:
+            looked_at = {"most_decided": table(strongest_scores(connection))}
     return dg.MaterializeResult(
         metadata={
             "posts_scored": report.scored,
@@ -45,7 +47,7 @@ def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Score
             "mean_score": report.mean_score,
             "mean_confidence": report.mean_confidence,
             "model_version": report.model_version,
-            "most_decided": table(preview),
+            **looked_at,
             **stopwatch.metadata(),
         },
     )

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bizcharts_pipeline.index.series import NORMAL_MOOD_DAYS, WARM_UP, Coverage, State
-from bizcharts_pipeline.index.votes import DAY, HOUR, Floats, Ints, Mentions, Posts
+from bizcharts_pipeline.index.votes import DAY, HOUR, Floats, Ints, Mentions, Posts, from_us
 from bizcharts_pipeline.settings import FearGreedSettings
-
-_ASKED = "SET VARIABLE asked = (SELECT asked FROM asked)"
+from bizcharts_pipeline.warehouse.values import literal
 
 # Posts first, their scores second: DuckDB then reads only that range of the scores.
 _CANDIDATES = """
@@ -242,14 +241,14 @@ def _ask(
     spam_cut: float = 1.0,
 ) -> None:
     """Set the variable ``asked``, whose values DuckDB plans with as with constants."""
-    columns = {
-        "after": times([after]),
-        "until": times([until]),
-        "model_version": texts([model_version]),
-        "spam_cut": np.array([spam_cut]),
+    values = {
+        "after": literal(from_us(after)),
+        "until": literal(from_us(until)),
+        "model_version": literal(model_version),
+        "spam_cut": literal(spam_cut),
     }
-    connection.register("asked", columns)
-    connection.execute(_ASKED)
+    fields = ", ".join(f"'{name}': {value}" for name, value in values.items())
+    connection.execute(f"SET VARIABLE asked = {{{fields}}}")
 
 
 def times(microseconds: Sequence[int] | Ints) -> NDArray[np.datetime64]:

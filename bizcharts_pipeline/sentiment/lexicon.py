@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from operator import mul
 from typing import Any
@@ -90,14 +91,17 @@ class LexiconScorer:
         """Read lexicon and calibration.
 
         Raises:
-            LexiconError, CalibrationError: one of the two files is not as it should be.
+            CalibrationError: calibration.json is not as it should be; the lexicon is read with the first post.
         """
         content = _CALIBRATION.read_bytes()
         self._calibration = Calibration.from_json(json.loads(content))
-        self._reader = make_stance_reader()
         code = f"code {CODE_VERSION}".encode()
         self.sha256 = hashlib.sha256(lexicon_bytes() + content + code).hexdigest()
         self.model_version = f"lexicon-{self.sha256[:8]}"
+
+    @cached_property
+    def _reader(self) -> StanceReader:
+        return make_stance_reader()  # not before the first post: most minutes bring none
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
         """Return one score a post, in their order.

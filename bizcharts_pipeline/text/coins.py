@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 from bizcharts_pipeline.rows import Mention
 from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS, general_of
@@ -60,8 +61,7 @@ _FILLERS = CUES | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """One way to write a coin, filed under its rarest token, with the tokens before and behind that one."""
 
     symbol: str
@@ -225,7 +225,9 @@ def _ways_to_write(coin: _Coin) -> Iterator[tuple[str, _Entry]]:
     phrases += [(alias.rstrip("?"), "alias", alias.endswith("?"), False) for alias in coin.aliases]
     for phrase, source, cue, capitalised in phrases:
         tokens = _TOKEN.findall(phrase)
-        key = max(range(len(tokens)), key=lambda k: (tokens[k].lower() not in _FILLERS, len(tokens[k])))
+        key = 0
+        if len(tokens) > 1:
+            key = max(range(len(tokens)), key=lambda k: (tokens[k].lower() not in _FILLERS, len(tokens[k])))
         lower = tuple(token.lower() for token in tokens)
         entry = _Entry(coin.symbol, source, lower[:key], lower[key + 1 :], cue, capitalised)
         for spelling in {tokens[key], lower[key], tokens[key].upper(), tokens[key].capitalize()}:
