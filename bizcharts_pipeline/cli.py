@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.warehouse.database import Database
 
 POLL_SECONDS = 60
+PIPE_WIDTH = 160
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
 new_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
@@ -44,8 +45,22 @@ def demo(days: int) -> None:
     from bizcharts_pipeline.demo.run import run_demo
 
     report = run_demo(load_settings(), history_days=days, say=click.echo)
-    click.echo("\nFear/Greed index of the simulated board (newest first; times UTC):")
-    print_table(report.readings.columns, [[text(cell) for cell in row] for row in report.readings.rows])
+    click.echo("\nFear/Greed index of the simulated board (UTC days), beside the mood hidden in its posts:\n")
+    print_table(
+        ["day", "index", "90 % interval", "class", "state", "posts", "hidden mood"],
+        [
+            [
+                f"{day.day:%Y-%m-%d}" + ("" if day.final else " so far"),
+                number(day.value),
+                f"{number(day.lo)} to {number(day.hi)}",
+                day.label or "",
+                day.state,
+                f"{day.posts}",
+                f"{day.mood:+.2f}",
+            ]
+            for day in report.days
+        ],
+    )
     found = report.recovery
     click.echo(
         f"\nThe hidden mood, found again over {found.hours:,} hours: correlation {found.stance_correlation:.2f} of the "
@@ -171,9 +186,9 @@ def to_json(value: object) -> str:
     return json.dumps(value, default=default)
 
 
-def text(cell: object) -> str:
-    """Return a table's cell."""
-    return "" if cell is None else str(cell)
+def number(value: float | None) -> str:
+    """Return an index value for a table's cell."""
+    return "-" if value is None else f"{value:.0f}"
 
 
 def moment(value: datetime | None) -> str:
@@ -186,13 +201,14 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for index, column in enumerate(columns):
-        numeric = all(row[index].replace(",", "").replace(".", "").isdigit() for row in rows)
-        table.add_column(column, justify="right" if numeric else "left")
+        numeric = all(row[index].lstrip("+-").replace(",", "").replace(".", "").isdigit() for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # Into a pipe nothing may be cut off at the width of a terminal that is not there.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def main(run: Callable[..., Any] = bizcharts) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.demo.board import SimulatedBoard
-from bizcharts_pipeline.demo.truth import Recovery, recovery
+from bizcharts_pipeline.demo.truth import DayBesideMood, Recovery, days_beside_mood, recovery
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.index.plot import svg_plot
@@ -22,15 +22,17 @@ from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
 from bizcharts_pipeline.text.read import read_thread
-from bizcharts_pipeline.warehouse.previews import Preview, current_readings, plotted_days
+from bizcharts_pipeline.warehouse.previews import plotted_days
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
 SEED = 2026
 LIVE_DAYS = 7
-POLL_EVERY = timedelta(minutes=10)
+POLL_EVERY = timedelta(minutes=30)
+INDEX_EVERY_HOURS = 2
 DAGSTER_HOURS = 2
 DAGSTER_TICK_EVERY = timedelta(minutes=15)
 JOB_TIMEOUT_SECONDS = 120
+SHOWN_DAYS = 10
 
 
 class DemoError(BizchartsError):
@@ -44,7 +46,7 @@ class DemoReport:
     home: Path
     dagster_home: Path
     plot: Path
-    readings: Preview
+    days: list[DayBesideMood]
     recovery: Recovery
     seconds: float
 
@@ -87,11 +89,12 @@ def run_demo(settings: Settings, *, history_days: int, say: Callable[[str], None
             board.now = dagster_from + tick * DAGSTER_TICK_EVERY
             run_live_job(demo_settings, dagster_home, board.now)
     with pipeline.database.read() as connection:
-        readings, days = current_readings(connection), plotted_days(connection)
+        days = plotted_days(connection)
     plot = home / "index.svg"
     plot.write_text(svg_plot(days), encoding="utf-8")
     found = recovery(world, pipeline.database, demo_settings.fear_greed)
-    return DemoReport(home, dagster_home, plot, readings, found, time.monotonic() - started)
+    beside = days_beside_mood(world, pipeline.database, SHOWN_DAYS)
+    return DemoReport(home, dagster_home, plot, beside, found, time.monotonic() - started)
 
 
 def fill_history(world: World, pipeline: LivePipeline, until: datetime) -> None:
@@ -109,14 +112,14 @@ def fill_history(world: World, pipeline: LivePipeline, until: datetime) -> None:
 
 
 def fast_forward(board: SimulatedBoard, pipeline: LivePipeline, begin: datetime, end: datetime) -> None:
-    """Poll the board through the simulated time from ``begin`` to ``end``; score and index at every full hour."""
+    """Poll the board through the simulated time from ``begin`` to ``end``; score and index every other hour."""
     now = begin
     while (now := now + POLL_EVERY) <= end:
         board.now = now
-        if now.minute:
-            poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
-        else:
+        if now.hour % INDEX_EVERY_HOURS == 0 and now.minute == 0:
             run_tick(pipeline, now)
+        else:
+            poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
 
 
 def run_live_job(settings: Settings, dagster_home: Path, now: datetime) -> None:

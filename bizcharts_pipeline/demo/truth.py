@@ -24,6 +24,28 @@ ORDER BY bucket_start
 """
 
 
+_DAYS = """
+SELECT bucket_start, value, lo, hi, label, state, n, final FROM fear_greed_index WHERE bucket = 'day'
+QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1
+ORDER BY bucket_start DESC LIMIT {days}
+"""
+
+
+@dataclass(frozen=True)
+class DayBesideMood:
+    """One day of the index beside the mean of the hidden mood (-1 to 1) over the day."""
+
+    day: datetime
+    value: float | None
+    lo: float | None
+    hi: float | None
+    label: str | None
+    state: str
+    posts: int
+    final: bool
+    mood: float
+
+
 @dataclass(frozen=True)
 class Recovery:
     """How well the index found the hidden mood again, over the hours that have an index value."""
@@ -54,6 +76,17 @@ def recovery(world: World, database: Database, parameters: FearGreedSettings) ->
         index_correlation=float(np.corrcoef(_ranks(value), _ranks(mood))[0, 1]),
         coverage=float(np.mean((lo <= truth) & (truth <= hi))),
     )
+
+
+def days_beside_mood(world: World, database: Database, days: int) -> list[DayBesideMood]:
+    """Return the newest days of the index, newest first, each beside the truth."""
+    with database.read() as connection:
+        rows = connection.execute(_DAYS.format(days=int(days))).fetchall()
+    return [DayBesideMood(*[*row, _mean_mood(world, row[0])]) for row in rows]
+
+
+def _mean_mood(world: World, day: datetime) -> float:
+    return float(world.mood_path.at_epochs(to_epoch(day) + np.arange(24) * 3600.0).mean())
 
 
 def _expected(

@@ -15,7 +15,7 @@ from typing import Any
 
 from bizcharts_pipeline.clock import from_epoch
 from bizcharts_pipeline.rows import SourceThread
-from bizcharts_pipeline.sources.errors import CatalogFormatError, SourceBlocked, SourceNotFound
+from bizcharts_pipeline.sources.errors import CatalogFormatError, SourceNotFound
 from bizcharts_pipeline.sources.http import PoliteSession, Response
 from bizcharts_pipeline.sources.spool import Poll
 
@@ -90,7 +90,6 @@ class FourchanClient:
 
         Raises:
             SourceNotFound: there is no such board.
-            SourceBlocked: refused, or an HTML page where JSON should be.
             SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
         """
         try:
@@ -98,11 +97,6 @@ class FourchanClient:
         except SourceNotFound as error:
             message = f"{self.catalog_url}: no board {self.board!r} there; check BIZCHARTS_BOARD"
             raise SourceNotFound(message) from error
-        if response.status == 200 and "html" in response.headers.get("content-type", "").lower():
-            raise SourceBlocked(
-                f"{self.catalog_url}: an HTML page instead of JSON (begins {response.body[:60]!r}), as a bot "
-                "check or a provider's portal gives it; open the URL in a browser from this address"
-            )
         served = response.headers.get("last-modified")
         return Poll(now, response.status, response.last_modified, self.catalog_url, response.body, served)
 
@@ -178,6 +172,8 @@ def _load(body: bytes) -> Any:
 
 
 def _not_a_catalog(body: bytes, why: str) -> CatalogFormatError:
+    if body.lstrip()[:1] == b"<":
+        why = "an HTML page, as a bot check or a provider's portal gives it"
     return CatalogFormatError(
         f"This is no catalogue: {why} ({len(body):,} bytes, beginning {body[:60]!r}). If it lasts, the API "
         "has changed or something in between answers for it; open the catalogue's URL in a browser"

@@ -113,7 +113,7 @@ def test_a_database_held_by_somebody_delays_a_snapshot_and_never_loses_one(world
 def test_garbage_fails_the_run_by_name_is_kept_aside_and_costs_no_later_poll(world: World, tmp_path: Path) -> None:
     with SimulatedBoard(world, now=START) as board:
         installation = Installation(tmp_path, board.url)
-        board.fail_next(Fault.MALFORMED, Fault.MALFORMED)  # the asset tries once more
+        board.fail_next(Fault.MALFORMED, Fault.HTML)  # the asset tries once more
         output = installation.run_job(now=START, fails=True)
         assert "CatalogFormatError" in output
         assert len(list((installation.home / "spool" / "rejected").glob("*.gz"))) == 2

@@ -236,7 +236,7 @@ def test_problems_are_bounded_in_number_and_length() -> None:
     ("body", "named"),
     [
         (b"", "0 bytes"),
-        (b"<!DOCTYPE html><title>Just a moment...</title>", "DOCTYPE"),
+        (b"<!DOCTYPE html><title>Just a moment...</title>", "an HTML page"),
         (json.dumps(PAGES).encode()[:50_000], "not JSON"),
         (b'{"threads": []}', "an object, not an array"),
         (b"null", "null, not an array"),
