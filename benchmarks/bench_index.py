@@ -5,7 +5,6 @@
 The posts are made up: a hidden mood that wanders, a daily rhythm, one post in eight a copy of an earlier one.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -15,14 +14,13 @@ from pathlib import Path
 
 import duckdb
 
+from benchmarks.measure import Row, alternated_medians
 from bizcharts_pipeline.index import store
 from bizcharts_pipeline.index.series import Coverage, State, rebuild
 from bizcharts_pipeline.index.update import update_index
 from bizcharts_pipeline.index.votes import DAY, HOUR, Mentions, Posts, from_us
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.database import Database
-
-Row = tuple[str, float, str, str]
 
 MODEL = "bench-1"
 YEARS = 10
@@ -74,7 +72,7 @@ WHERE s.model_version = '{MODEL}' GROUP BY hour
 """
 
 
-def run(posts: int = 1_000_000) -> list[Row]:
+def rows(posts: int = 1_000_000) -> list[Row]:
     """Measure; each row is (name, value, unit, note)."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "bench.duckdb", 60)
@@ -83,21 +81,20 @@ def run(posts: int = 1_000_000) -> list[Row]:
             for statement in _FILL.replace("$posts", str(posts)).split(";\n")[:3]:
                 connection.execute(statement)
         with database.read() as connection:
-            rows = _floors(connection)
-        rows += _whole(database, posts)
-        return rows + _tick(database)
+            floors = _floors(connection)
+        return floors + _whole(database, posts, floors[0][1]) + _tick(database)
 
 
 def _floors(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     seconds = {
-        "trailing 24 h mean, range join": _best(lambda: connection.execute(_TRAILING_JOIN)),
-        "trailing 24 h mean, window function": _best(lambda: connection.execute(_TRAILING_WINDOW)),
-        "GROUP BY hour": _best(lambda: connection.execute(_BY_HOUR)),
+        "trailing 24 h mean, range join": _seconds(lambda: connection.execute(_TRAILING_JOIN)),
+        "trailing 24 h mean, window function": _seconds(lambda: connection.execute(_TRAILING_WINDOW)),
+        "GROUP BY hour": _seconds(lambda: connection.execute(_BY_HOUR)),
     }
     return [(f"DuckDB: {name}", taken, "s", "no duplicates, cap, n_eff") for name, taken in seconds.items()]
 
 
-def _whole(database: Database, posts: int) -> list[Row]:
+def _whole(database: Database, posts: int, floor: float) -> list[Row]:
     parameters = FearGreedSettings()
     stretch = _load(database, BEGIN, END)
 
@@ -111,16 +108,16 @@ def _whole(database: Database, posts: int) -> list[Row]:
         state = State.nothing(BEGIN)
         return lambda: rebuild(*stretch, state, END, settings, coins_after=after, running=False)
 
-    loading = _best(load_posts)
-    points = _best(compute(0, False))
-    band = _best(compute(parameters.replicates, False), 1)
-    coins = _best(compute(parameters.replicates, True), 1)
+    loading = _seconds(load_posts)
+    points = _seconds(compute(0, False))
+    band = _seconds(compute(parameters.replicates, False), 1)
+    coins = _seconds(compute(parameters.replicates, True), 1)
     note = f"{posts:,} posts, {YEARS * 8760:,} hourly and {YEARS * 365:,} daily buckets"
     return [
         ("load posts", loading, "s", note),
         ("point values", points, "s", note),
-        ("point values with load", loading + points, "s", note),
-        ("intervals, apart", band - points, "s", f"{parameters.replicates} replicates"),
+        ("point values with load", loading + points, "s", f"{(loading + points) / floor:.1f} times the join; goal 3"),
+        ("intervals, apart", band - points, "s", f"{parameters.replicates} replicates; goal 60 s"),
         ("coins with intervals, apart", coins - band, "s", "200 coins"),
     ]
 
@@ -142,15 +139,15 @@ def _tick(database: Database) -> list[Row]:
     assert anchor is not None
     state, after = anchor
     stretch = _load(database, state.at - 2 * DAY, now)
-    compute = _best(lambda: rebuild(*stretch, state, now, parameters, coins_after=after))
+    compute = _seconds(lambda: rebuild(*stretch, state, now, parameters, coins_after=after))
     imports = [sys.executable, "-c", "import bizcharts_pipeline.index.series"]
     return [
         ("everything, to the table", full, "s", "load, market and coins with intervals, append"),
         ("one tick: compute", 1000 * compute, "ms", f"{len(stretch[0].posted_at):,} posts of 7 days"),
-        ("one tick: load, compute, append", 1000 * _best(tick, 10), "ms", "on the ten-year table"),
+        ("one tick: load, compute, append", 1000 * _seconds(tick, 10), "ms", "on the ten-year table"),
         (
             "import of the room",
-            1000 * _best(lambda: subprocess.run(imports, check=True)),
+            1000 * _seconds(lambda: subprocess.run(imports, check=True)),
             "ms",
             "a new process",
         ),
@@ -163,22 +160,5 @@ def _load(database: Database, after: int, until: int) -> tuple[Posts, Mentions, 
         return posts, store.load_mentions(connection), store.load_coverage(connection, after, until)
 
 
-def _best(action: Callable[[], object], times: int = 3) -> float:
-    """The least of several timings, in seconds."""
-    taken = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - begin)
-    return min(taken)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--posts", type=int, default=1_000_000)
-    for name, value, unit, note in run(parser.parse_args().posts):
-        print(f"{name:45} {value:10.3f} {unit:3} {note}")
-
-
-if __name__ == "__main__":
-    main()
+def _seconds(action: Callable[[], object], rounds: int = 3) -> float:
+    return alternated_medians(action, rounds=rounds)[0]

@@ -4,19 +4,16 @@ Run: ``python benchmarks/bench_sources.py``
 """
 
 import json
-import statistics
-import time
-from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.measure import Row, alternated_medians
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.sources.fourchan import parse_catalog
 from bizcharts_pipeline.sources.spool import Poll, Spool
 
 ROUNDS = 30
-Row = tuple[str, float, str, str]
 
 _MOMENT = datetime(2026, 1, 5, 18)
 
@@ -28,7 +25,7 @@ def rows() -> list[Row]:
 
 
 def _parse_rows(body: bytes) -> list[Row]:
-    ours, bare = _alternated_medians(
+    ours, bare = alternated_medians(
         lambda: parse_catalog(body, board="biz", image_url="https://i.4cdn.org"), lambda: json.loads(body)
     )
     size = f"a simulated catalogue of 150 threads, {len(body):,} bytes"
@@ -45,30 +42,5 @@ def _spool_row(body: bytes) -> Row:
     with TemporaryDirectory() as folder:
         spool = Spool(Path(folder))
         poll = Poll(_MOMENT, 200, _MOMENT, "https://a.4cdn.org/biz/catalog.json", body)
-        (seconds,) = _alternated_medians(lambda: spool.read(spool.put(poll)))
+        (seconds,) = alternated_medians(lambda: spool.read(spool.put(poll)))
     return ("spool put and read", seconds * 1000, "ms", "compressed and synced to disk, then read back")
-
-
-def _alternated_medians(*functions: Callable[[], object]) -> list[float]:
-    """Return each function's median seconds; they take turns, so that a busy moment meets them all."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(ROUNDS):
-        for function, taken in zip(functions, times, strict=True):
-            began = time.perf_counter()
-            function()
-            taken.append(time.perf_counter() - began)
-    return [statistics.median(taken) for taken in times]
-
-
-def main() -> None:
-    """Print the rows."""
-    _print(rows())
-
-
-def _print(lines: Iterable[Row]) -> None:
-    for name, value, unit, note in lines:
-        print(f"{name:32} {value:12,.2f} {unit:14} {note}")
-
-
-if __name__ == "__main__":
-    main()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
+from benchmarks.measure import Row, alternated_medians
 from bizcharts_pipeline.sentiment.evaluation import Evaluation, evaluate
 from bizcharts_pipeline.sentiment.fit_lexicon import LabelledPost, cross_validate, read_labels
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
@@ -25,8 +26,6 @@ from bizcharts_pipeline.sentiment.scorer import Post, Score
 from bizcharts_pipeline.sentiment.vader import Vader, package_lexicon
 from bizcharts_pipeline.text.coins import find_mentions
 from bizcharts_pipeline.text.html import html_to_text
-
-Row = tuple[str, float, str, str]
 
 DATA = Path(os.environ.get("BIZCHARTS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 LABELS = DATA / "labels" / "biz_op_labels_2025_part_a.jsonl"
@@ -122,14 +121,8 @@ def _reading(posts: list[Post], what: str) -> Iterable[Row]:
 
 
 def _alternate(n: int, *tasks: Callable[[], object]) -> list[float]:
-    """Return each task's posts a second of processor time: medians of rounds that take the tasks in turn."""
-    seconds: list[list[float]] = [[] for _ in tasks]
-    for _ in range(ROUNDS):
-        for task, spent in zip(tasks, seconds, strict=True):
-            start = time.process_time()
-            task()
-            spent.append(time.process_time() - start)
-    return [n / statistics.median(spent) for spent in seconds]
+    """Return each task's posts a second of processor time."""
+    return [n / seconds for seconds in alternated_medians(*tasks, rounds=ROUNDS, clock=time.process_time)]
 
 
 def _accuracy() -> Iterable[Row]:
@@ -162,15 +155,3 @@ def _figures(name: str, evaluations: list[Evaluation], note: str) -> Iterable[Ro
     for figure in ("accuracy", "macro_f1", "ece", "bull_bear_auc"):
         value = statistics.fmean(getattr(evaluation, figure) or 0.0 for evaluation in evaluations)
         yield f"{name}: {figure}", value, "", f"{evaluations[0].n} rated posts; {note}".rstrip("; ")
-
-
-def main() -> None:
-    """Print the table."""
-    for name, value, unit, note in rows():
-        print(
-            f"{name:45} {value:12,.3f} {unit:8} {note}" if value < 100 else f"{name:45} {value:12,.0f} {unit:8} {note}"
-        )
-
-
-if __name__ == "__main__":
-    main()

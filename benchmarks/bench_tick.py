@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 
+from benchmarks.measure import Row
 from bizcharts_pipeline.demo.board import SimulatedBoard
 from bizcharts_pipeline.demo.run import fill_history
 from bizcharts_pipeline.demo.world import World
@@ -20,7 +21,6 @@ from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_settings
 ROUNDS = 9
 HISTORY_DAYS = 90
 START = datetime(2026, 3, 2, 12, 0)
-Row = tuple[str, float, str, str]
 
 
 def rows() -> Iterator[Row]:
@@ -63,8 +63,3 @@ def _seconds(module: str, job: str, environment: dict[str, str]) -> float:
     started = time.perf_counter()
     subprocess.run(command, env=environment, cwd=REPOSITORY_ROOT, check=True, capture_output=True)
     return time.perf_counter() - started
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(*row, sep="\t")

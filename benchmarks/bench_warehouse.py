@@ -4,7 +4,6 @@ Run it: ``python benchmarks/bench_warehouse.py``. A figure is a median unless it
 the poll stand the floors that no wrapper gets below: DuckDB opening and closing the file, and a bare MERGE.
 """
 
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -12,10 +11,10 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 
+from benchmarks.measure import Row, alternated_medians
 from bizcharts_pipeline.rows import Mention, PreparedThread, SourceThread
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.models import ensure_lexicon_champion
@@ -74,16 +73,7 @@ print(max(waits))
 """
 
 
-class Figure(NamedTuple):
-    """One row of the table of benchmarks."""
-
-    name: str
-    value: float
-    unit: str
-    note: str
-
-
-def main() -> list[Figure]:
+def rows() -> list[Row]:
     """Measure everything in a temporary folder; takes about a minute."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "million.duckdb")
@@ -110,7 +100,7 @@ def prepared(number: int, replies: int) -> PreparedThread:
     return PreparedThread(thread, text, None, 0.1, (Mention("BTC", 0.9, "cashtag", text),))
 
 
-def polls(database: Database) -> list[Figure]:
+def polls(database: Database) -> list[Row]:
     """A poll, and the floors beside it, on the same file."""
     state = {"poll": 0}
 
@@ -137,16 +127,16 @@ def polls(database: Database) -> list[Figure]:
     first = time.perf_counter() - started
     size = database.path.stat().st_size
     figures = [
-        Figure("first poll", first * 1e3, "ms", f"once: {CATALOGUE - 1} new threads and a sticky's text"),
-        Figure("record_poll", median(record) * 1e3, "ms", f"turn, open, merge, commit, close; {note}"),
-        Figure("bare DuckDB open + close", median(open_and_close) * 1e3, "ms", "same file, read-write"),
-        Figure("bare DuckDB open + MERGE + close", median(bare_merge) * 1e3, "ms", "same file, two columns"),
+        ("first poll", first * 1e3, "ms", f"once: {CATALOGUE - 1} new threads and a sticky's text"),
+        ("record_poll", _seconds(record) * 1e3, "ms", f"turn, open, merge, commit, close; {note}"),
+        ("bare DuckDB open + close", _seconds(open_and_close) * 1e3, "ms", "same file, read-write"),
+        ("bare DuckDB open + MERGE + close", _seconds(bare_merge) * 1e3, "ms", "same file, two columns"),
     ]
     grown = database.path.stat().st_size - size
-    return [*figures, Figure("growth of the file", grown / 1e6, "MB", f"over {state['poll']} polls")]
+    return [*figures, ("growth of the file", grown / 1e6, "MB", f"over {state['poll']} polls")]
 
 
-def reads(database: Database) -> list[Figure]:
+def reads(database: Database) -> list[Row]:
     """What readers ask of a million threads."""
 
     def unscored() -> None:
@@ -159,21 +149,21 @@ def reads(database: Database) -> list[Figure]:
 
     note = f"{THREADS:,} scored threads, open and close included"
     return [
-        Figure("unscored_posts", median(unscored) * 1e3, "ms", note),
-        Figure("table_statistics", median(statistics_of_all) * 1e3, "ms", note),
+        ("unscored_posts", _seconds(unscored) * 1e3, "ms", note),
+        ("table_statistics", _seconds(statistics_of_all) * 1e3, "ms", note),
     ]
 
 
-def batches(database: Database) -> list[Figure]:
+def batches(database: Database) -> list[Row]:
     """A batch of a backfill."""
     threads = [prepared(number, 1) for number in range(1, 5_001)]
     started = time.perf_counter()
     with database.write() as connection:
         merge_threads(connection, threads, ingested_at=NOW, seen_at=NOW)
-    return [Figure("merge_threads, 5,000 new", (time.perf_counter() - started) * 1e3, "ms", "once, empty database")]
+    return [("merge_threads, 5,000 new", (time.perf_counter() - started) * 1e3, "ms", "once, empty database")]
 
 
-def processes(database: Database) -> list[Figure]:
+def processes(database: Database) -> list[Row]:
     """Processes that write as fast as they can."""
     start = time.time() + 3  # all have imported DuckDB by then
     command = [sys.executable, "-c", _WRITER, str(database.path), str(start), str(WRITES_A_PROCESS)]
@@ -182,21 +172,10 @@ def processes(database: Database) -> list[Figure]:
     took = time.time() - start
     note = f"{PROCESSES} processes, {WRITES_A_PROCESS} writes each without a pause"
     return [
-        Figure("writes under contention", PROCESSES * WRITES_A_PROCESS / took, "1/s", note),
-        Figure("longest wait for a turn", max(waits) * 1e3, "ms", note),
+        ("writes under contention", PROCESSES * WRITES_A_PROCESS / took, "1/s", note),
+        ("longest wait for a turn", max(waits) * 1e3, "ms", note),
     ]
 
 
-def median(measured: Callable[[], None]) -> float:
-    """Return the median seconds of ``REPEATS`` calls."""
-    seconds = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        measured()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
-
-
-if __name__ == "__main__":
-    for name, value, unit, note in main():
-        print(f"{name:35} {value:10.1f} {unit:4} {note}")
+def _seconds(measured: Callable[[], None]) -> float:
+    return alternated_medians(measured, rounds=REPEATS)[0]
