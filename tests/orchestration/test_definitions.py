@@ -1,13 +1,16 @@
 """The code location as Dagster sees it: what others rely on can't change by accident."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from bizcharts_pipeline.definitions import definitions
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 HEAVY = [
     "pandas",
     "pyarrow",
@@ -40,6 +43,13 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "coin_sentiment": ["scored_posts"],
         "maintenance": [],
     }
+
+
+def test_the_whole_code_location_loads_as_the_web_server_loads_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"]
+    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
+    finished = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 def test_every_asset_says_what_it_is_who_owns_it_and_what_it_runs_on(loaded: dg.Definitions) -> None:
