@@ -1,5 +1,7 @@
 """The code location: puts assets, resources, jobs and schedules together. The only module here that knows Dagster."""
 
+import gc
+
 import dagster as dg
 
 from assets import checks
@@ -45,3 +47,8 @@ def definitions() -> dg.Definitions:
         # No stage has steps to run side by side; a process a step would double the cost of a tick.
         executor=dg.in_process_executor,
     )
+
+
+# What is imported by now lives as long as the process. The collector need not walk through it again and again, nor take
+# it apart at the end: of a minutely run of 2.6 s that is 0.6 s.
+gc.freeze()
