@@ -10,8 +10,6 @@ from bizcharts_pipeline.warehouse.previews import strongest_scores
 from resources.scorers import Scorers
 from resources.warehouse import Warehouse
 
-POSTS_PER_TICK = 500
-
 
 class ScoredPostsConfig(dg.Config):
     """How much one run scores."""

@@ -1,8 +1,8 @@
 """``bizcharts …``: what is not a materialisation. Tables by default, ``--json`` for programs, errors in one line."""
 
 import json
+import logging
 import os
-import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -40,11 +40,18 @@ def bizcharts() -> None:
 
 @bizcharts.command()
 @click.option("--days", type=click.IntRange(65, 365), default=90, show_default=True, help="Simulated days of history.")
-def demo(days: int) -> None:
-    """Run the whole pipeline on a simulated board with a known mood; no network but loopback."""
+@as_json
+def demo(days: int, json_output: bool) -> None:
+    """Run the whole pipeline on a simulated board with a known mood.
+
+    No network but loopback. It has a home of its own and is made anew each time.
+    """
     from bizcharts_pipeline.demo.run import run_demo
 
-    report = run_demo(load_settings(), history_days=days, say=click.echo)
+    report = run_demo(load_settings(), history_days=days, say=lambda line: click.echo(line, err=json_output))
+    if json_output:
+        click.echo(to_json(report))
+        return
     click.echo("\nFear/Greed index of the simulated board (UTC days), beside the mood hidden in its posts:\n")
     print_table(
         ["day", "index", "90 % interval", "class", "state", "posts", "hidden mood"],
@@ -82,7 +89,7 @@ next     look at the runs and the lineage in the Dagster UI:
 @click.option("--once", is_flag=True, help="One poll, then stop.")
 @as_json
 def poll(once: bool, json_output: bool) -> None:
-    """Poll the catalogue every minute, score what is new and bring the index up to now, without Dagster."""
+    """Poll, score and index every minute, without Dagster."""
     from bizcharts_pipeline.live import LivePipeline, run_tick
 
     pipeline = LivePipeline.from_settings(load_settings())
@@ -105,57 +112,79 @@ def poll(once: bool, json_output: bool) -> None:
 @as_json
 def stats(json_output: bool) -> None:
     """Show what the database holds, table by table."""
-    from bizcharts_pipeline.warehouse.statistics import table_statistics
+    from bizcharts_pipeline.warehouse.statistics import source_statistics, table_statistics
 
     database = open_database()
     with database.read() as connection:
-        tables = table_statistics(connection)
-    size = database.path.stat().st_size
+        tables, sources = table_statistics(connection), source_statistics(connection)
     if json_output:
-        click.echo(to_json({"database": str(database.path), "bytes": size, "tables": tables}))
+        size = database.path.stat().st_size
+        click.echo(to_json({"database": database.path, "bytes": size, "tables": tables, "sources": sources}))
         return
     print_table(
         ["table", "rows", "oldest (UTC)", "newest (UTC)"],
-        [[table.table, f"{table.rows:,}", moment(table.oldest), moment(table.newest)] for table in tables],
+        [
+            [table.table, f"{table.rows:,}", moment(table.oldest), moment(table.newest)]
+            for table in sorted(tables, key=lambda table: -table.rows)
+        ],
     )
-    click.echo(f"{database.path}: {size / 1e6:,.1f} MB")
+    for source in sources:
+        click.echo(f"{source.source}: {source.threads:,} posts, {moment(source.oldest)} to {moment(source.newest)}")
+    click.echo(f"{database.path}: {megabytes(database.path)}")
 
 
 @bizcharts.command()
 @new_file
-def backup(file: Path) -> None:
-    """Copy the database to FILE, verified; works while the schedules run."""
+@as_json
+def backup(file: Path, json_output: bool) -> None:
+    """Copy the database to the new FILE, verified.
+
+    Works while the schedules run. The label ledger is not part of it.
+    """
     from bizcharts_pipeline.warehouse.backup import backup as make_backup
 
     make_backup(open_database(), file)
-    click.echo(f"Backed up to {file} ({file.stat().st_size / 1e6:,.1f} MB).")
+    show({"file": file, "bytes": file.stat().st_size}, json_output, f"Backed up to {file}, {megabytes(file)}.")
 
 
 @bizcharts.command()
 @existing_file
-def restore(file: Path) -> None:
-    """Replace the database with the backup FILE; the replaced one is kept beside it."""
+@as_json
+def restore(file: Path, json_output: bool) -> None:
+    """Replace the database with the backup FILE.
+
+    The database that it replaces is kept beside it.
+    """
     from bizcharts_pipeline.warehouse.backup import restore as restore_backup
 
     kept = restore_backup(open_database(), file)
-    click.echo(f"Restored {file}." + (f" The database it replaced is kept as {kept}." if kept else ""))
+    text = f"Restored {file}." + (f" The database it replaced is kept as {kept}." if kept else "")
+    show({"file": file, "replaced": kept}, json_output, text)
 
 
 @bizcharts.command()
 @new_file
-def snapshot(file: Path) -> None:
-    """Write a read copy of the database to FILE, for free exploration."""
+@as_json
+def snapshot(file: Path, json_output: bool) -> None:
+    """Write a copy of the database to FILE, to explore.
+
+    An earlier copy of that name is replaced.
+    """
     from bizcharts_pipeline.warehouse.backup import snapshot as make_snapshot
 
     make_snapshot(open_database(), file)
-    click.echo(f"{file}: a copy of this moment; open it with any DuckDB shell. Nothing written to it comes back.")
+    text = f"{file}: a copy of this moment, {megabytes(file)}; what is written to it does not come back."
+    show({"file": file, "bytes": file.stat().st_size}, json_output, text)
 
 
 @bizcharts.command("import-sqlite")
 @existing_file
 @as_json
 def import_sqlite(file: Path, json_output: bool) -> None:
-    """Take over the first implementation's database (posts.db): posts, polls, and labels into the label ledger."""
+    """Take over the first implementation's posts.db.
+
+    Posts and polls go into the database, labels into the label ledger. It may be repeated.
+    """
     from bizcharts_pipeline.takeover import take_over
 
     settings = load_settings()
@@ -170,9 +199,14 @@ def open_database() -> "Database":
     return Database.from_settings(load_settings())
 
 
-def show(report: object, json_output: bool) -> None:
-    """Print a report as text, or as JSON for programs."""
-    click.echo(to_json(report) if json_output else str(report))
+def show(report: object, json_output: bool, text: str | None = None) -> None:
+    """Print a report as ``text`` (or as it puts itself), or as JSON for programs."""
+    click.echo(to_json(report) if json_output else text or str(report))
+
+
+def megabytes(file: Path) -> str:
+    """Return the size of a file for people."""
+    return f"{file.stat().st_size / 1e6:,.1f} MB"
 
 
 def to_json(value: object) -> str:
@@ -181,7 +215,11 @@ def to_json(value: object) -> str:
     def default(item: object) -> object:
         if is_dataclass(item) and not isinstance(item, type):
             return asdict(item)
-        return item.isoformat() if isinstance(item, datetime) else str(item)
+        if isinstance(item, datetime):
+            return item.isoformat()
+        if isinstance(item, Path):
+            return str(item)
+        raise TypeError(f"no JSON for {type(item).__name__}")
 
     return json.dumps(value, default=default)
 
@@ -214,6 +252,8 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
 def main(run: Callable[..., Any] = bizcharts) -> None:
     """Run the command line: exit status 0, 1 with one line on stderr for a failure, 2 for bad usage."""
     os.environ.setdefault("DAGSTER_HOME", str(REPOSITORY_ROOT / "dagster_home"))
+    if os.environ.get("BIZCHARTS_DEBUG"):
+        logging.basicConfig(level=logging.DEBUG)
     try:
         run(standalone_mode=False)
     except click.exceptions.Abort:
@@ -223,8 +263,9 @@ def main(run: Callable[..., Any] = bizcharts) -> None:
         sys.exit(2 if isinstance(error, click.UsageError) else 1)
     except BizchartsError as error:
         fail(str(error))
-    except (OSError, sqlite3.Error) as error:
-        fail(f"{type(error).__name__}: {error}")
+    except Exception as error:
+        logging.getLogger(__name__).debug("unexpected", exc_info=True)
+        fail(f"unexpected {type(error).__name__}: {error} (BIZCHARTS_DEBUG=1 shows where)")
 
 
 def fail(message: str) -> None:

@@ -3,14 +3,22 @@
 import os
 from datetime import UTC, datetime
 
+from bizcharts_pipeline.errors import BizchartsError
+
 
 def utc_now() -> datetime:
     """Return the present as a naive UTC ``datetime``.
 
     ``BIZCHARTS_NOW`` (ISO 8601, UTC) replaces it: the demo and the tests fast-forward simulated days with it.
+
+    Raises:
+        BizchartsError: it is no such time.
     """
     if pretended := os.environ.get("BIZCHARTS_NOW"):
-        return naive_utc(datetime.fromisoformat(pretended))
+        try:
+            return naive_utc(datetime.fromisoformat(pretended))
+        except ValueError:
+            raise BizchartsError(f"BIZCHARTS_NOW is no ISO 8601 time: {pretended!r:.60}") from None
     return datetime.now(UTC).replace(tzinfo=None)
 
 

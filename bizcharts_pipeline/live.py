@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.index.clusters import assign_clusters
+from bizcharts_pipeline.index.readings import NO_READING
 from bizcharts_pipeline.index.update import IndexUpdate, update_index
 from bizcharts_pipeline.ingest import PollReport, poll_catalog
 from bizcharts_pipeline.sentiment.champion import champion_scorer
@@ -49,22 +50,54 @@ class LivePipeline:
 
 @dataclass(frozen=True)
 class TickReport:
-    """What one tick did."""
+    """What one tick did, and the running hour's reading; that is ``None`` where there is no value."""
 
-    poll: PollReport
-    scoring: ScoringReport
-    index: IndexUpdate
+    snapshot_at: datetime
+    not_modified: bool
+    total_threads: int
+    new_threads: int
+    changed_threads: int
+    recovered_polls: int
+    unreadable: tuple[str, ...]
+    posts_scored: int
+    model_version: str
+    value: float | None
+    lo: float | None
+    hi: float | None
+    state: str
+
+    @classmethod
+    def of(cls, poll: PollReport, scoring: ScoringReport, index: IndexUpdate) -> "TickReport":
+        """Sum up what the three stages report."""
+        readings = index.readings
+        known = readings is not None and not math.isnan(readings.value[-1])
+        value, lo, hi = (
+            (float(column[-1]) if known else None for column in (readings.value, readings.lo, readings.hi))
+            if readings
+            else (None, None, None)
+        )
+        return cls(
+            snapshot_at=poll.snapshot_at,
+            not_modified=poll.result.not_modified,
+            total_threads=poll.result.total_threads,
+            new_threads=poll.result.new_threads,
+            changed_threads=poll.result.changed_threads,
+            recovered_polls=poll.recovered_polls,
+            unreadable=poll.problems,
+            posts_scored=scoring.scored,
+            model_version=scoring.model_version,
+            value=value,
+            lo=lo,
+            hi=hi,
+            state=readings.state[-1] if readings else NO_READING,
+        )
 
     def __str__(self) -> str:
-        poll = self.poll.result
-        catalog = "nothing new" if poll.not_modified else f"{poll.new_threads} new of {poll.total_threads} threads"
-        return f"{self.poll.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.scoring.scored} scored, {self._mood()}"
-
-    def _mood(self) -> str:
-        readings = self.index.readings
-        if readings is None or math.isnan(readings.value[-1]):
-            return "no reading"
-        return f"index {readings.value[-1]:.0f} ({readings.lo[-1]:.0f} to {readings.hi[-1]:.0f}, {readings.state[-1]})"
+        catalog = "nothing new" if self.not_modified else f"{self.new_threads} new of {self.total_threads} threads"
+        mood = self.state
+        if self.value is not None:
+            mood = f"index {self.value:.0f} ({self.lo:.0f} to {self.hi:.0f}), {self.state}"
+        return f"{self.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.posts_scored} scored, {mood}"
 
 
 def run_tick(pipeline: LivePipeline, now: datetime) -> TickReport:
@@ -79,7 +112,7 @@ def run_tick(pipeline: LivePipeline, now: datetime) -> TickReport:
     index = bring_indexes_up_to_date(
         pipeline.database, scorer.model_version, now, pipeline.parameters, everything=False
     )
-    return TickReport(poll, scoring, index)
+    return TickReport.of(poll, scoring, index)
 
 
 def bring_indexes_up_to_date(

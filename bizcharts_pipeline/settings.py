@@ -24,7 +24,8 @@ class SettingsError(BizchartsError):
 
 
 def _http_url(text: str) -> str:
-    _HTTP_URL.validate_python(text)
+    if _HTTP_URL.validate_python(text).username:
+        raise ValueError("a user name or password in a URL would be shown and stored; leave it out")
     return text.rstrip("/")
 
 
@@ -38,7 +39,7 @@ class FearGreedSettings(BaseModel):
     ``history`` job appends corrected vintages beside them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     window_hours: int = Field(24, ge=1, le=168, description="posts of so many hours make a reading of the market")
     coin_window_hours: int = Field(48, ge=1, le=168, description="posts of so many hours make a reading of a coin")
@@ -57,11 +58,19 @@ class FearGreedSettings(BaseModel):
     interval: float = Field(0.90, gt=0, lt=1, description="probability mass of lo to hi")
     replicates: int = Field(1000, ge=100, le=10_000, description="bootstrap replicates behind lo and hi")
 
+    @model_validator(mode="after")
+    def _ordered(self) -> "FearGreedSettings":
+        if self.thin_below < self.no_reading_below:
+            raise ValueError("thin_below must not be less than no_reading_below")
+        if self.minimum_history_days > self.history_days:
+            raise ValueError("minimum_history_days must not be more than history_days")
+        return self
+
 
 class Settings(BaseModel):
     """All settings of one installation. Immutable; read once by :func:`load_settings`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     home: Path = Field(
         Path("data"), description="database, images, models, ledgers, exports; relative to the repository"
@@ -122,8 +131,9 @@ def load_settings(**overrides: Any) -> Settings:
         SettingsError: a value is not allowed; names each setting and what is allowed.
     """
     values = _from_file(settings_file()) | _from_environment(Settings, PREFIX)
-    if section := _from_environment(FearGreedSettings, f"{PREFIX}FEAR_GREED__"):
-        values["fear_greed"] = values.get("fear_greed", {}) | section
+    section = _from_environment(FearGreedSettings, f"{PREFIX}FEAR_GREED__")
+    if section and isinstance(in_file := values.get("fear_greed", {}), dict):
+        values["fear_greed"] = in_file | section
     try:
         settings = Settings.model_validate(values | overrides)
     except ValidationError as error:
@@ -142,11 +152,15 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _from_environment(model: type[BaseModel], prefix: str) -> dict[str, Any]:
-    """Return the fields of ``model`` that the environment has under ``prefix`` and the name in capitals."""
-    return {name: os.environ[key] for name in model.model_fields if (key := prefix + name.upper()) in os.environ}
+    """Return the fields of ``model`` that the environment has under ``prefix`` and the name in capitals.
+
+    An empty variable counts as none: that is how a line of an ``.env`` file is left open.
+    """
+    return {name: value for name in model.model_fields if (value := os.environ.get(prefix + name.upper()))}
 
 
 def _problem(problem: dict[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"])
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = "unknown setting" if problem["type"] == "extra_forbidden" else str(problem["msg"])
+    message = message.removeprefix("Value error, ")
     return f"{name}: {message}" if name else message

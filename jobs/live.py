@@ -5,9 +5,11 @@ import dagster as dg
 from assets.catalog_snapshot import catalog_snapshot
 from assets.checks import no_duplicate_threads, schema
 from assets.indexes import indexes
-from assets.scored_posts import POSTS_PER_TICK, scored_posts
+from assets.scored_posts import scored_posts
+from bizcharts_pipeline.live import POSTS_PER_TICK
 
 LIVE_MAX_RUNTIME_SECONDS = 600
+HISTORY_MAX_RUNTIME_SECONDS = 3600
 
 live = dg.define_asset_job(
     "live",
@@ -29,5 +31,5 @@ history = dg.define_asset_job(
     "history",
     selection=dg.AssetSelection.assets(scored_posts, indexes) | dg.AssetSelection.checks(schema, no_duplicate_threads),
     description="Score everything that has no score yet and bring every past bucket up to date, as new vintages.",
-    tags={"dagster/max_runtime": str(6 * 3600)},
+    tags={"dagster/max_runtime": str(HISTORY_MAX_RUNTIME_SECONDS)},
 )

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from jobs.live import LIVE_MAX_RUNTIME_SECONDS, history, live
+from jobs.live import HISTORY_MAX_RUNTIME_SECONDS, LIVE_MAX_RUNTIME_SECONDS, history, live
 from jobs.maintenance import maintenance
 
+MONITORING_SECONDS = 60  # until run monitoring has noticed
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -16,17 +17,21 @@ _UNFINISHED = [
 ]
 
 
-def unfinished_run(instance: dg.DagsterInstance, job_name: str, younger_than: timedelta) -> str | None:
-    """Return the id of an unfinished run of the job, if there is one that can still be alive.
+def unless_at_work(
+    context: dg.ScheduleEvaluationContext, job_name: str, max_runtime_seconds: int, tags: dict[str, str]
+) -> dg.RunRequest | dg.SkipReason:
+    """Ask for a run of the job, unless one is at work that can still be alive.
 
-    A run whose machine lost power stays STARTED for ever; looking at young runs alone keeps it from silencing the
-    schedule until run monitoring has declared it dead.
+    A run whose machine lost power stays STARTED until run monitoring ends it at the job's maximum run time. Looking no
+    further back than that keeps a dead run from silencing the schedule even if nothing ever ends it.
     """
-    runs = instance.get_run_records(
-        dg.RunsFilter(job_name=job_name, statuses=_UNFINISHED, created_after=datetime.now(UTC) - younger_than),
-        limit=1,
+    young = datetime.now(UTC) - timedelta(seconds=max_runtime_seconds + MONITORING_SECONDS)
+    runs = context.instance.get_run_records(
+        dg.RunsFilter(job_name=job_name, statuses=_UNFINISHED, created_after=young), limit=1
     )
-    return runs[0].dagster_run.run_id if runs else None
+    if runs:
+        return dg.SkipReason(f"run {runs[0].dagster_run.run_id} is still at work")
+    return dg.RunRequest(tags=tags)
 
 
 @dg.schedule(
@@ -37,10 +42,7 @@ def unfinished_run(instance: dg.DagsterInstance, job_name: str, younger_than: ti
     description="A tick every minute; a minute whose predecessor is still at work is skipped.",
 )
 def live_every_minute(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    busy = unfinished_run(context.instance, live.name, timedelta(seconds=LIVE_MAX_RUNTIME_SECONDS + 60))
-    if busy:
-        return dg.SkipReason(f"run {busy} is still at work")
-    return dg.RunRequest(tags={"dagster/priority": "10"})
+    return unless_at_work(context, live.name, LIVE_MAX_RUNTIME_SECONDS, {"dagster/priority": "10"})
 
 
 @dg.schedule(
@@ -51,8 +53,7 @@ def live_every_minute(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | 
     description="Scores and indexes what imports and backfills left behind.",
 )
 def history_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    busy = unfinished_run(context.instance, history.name, timedelta(hours=6))
-    return dg.SkipReason(f"run {busy} is still at work") if busy else dg.RunRequest()
+    return unless_at_work(context, history.name, HISTORY_MAX_RUNTIME_SECONDS, {})
 
 
 maintenance_daily = dg.ScheduleDefinition(

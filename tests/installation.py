@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -83,10 +84,13 @@ class Installation:
         assert (process.returncode != 0) == fails, output
         return output
 
-    def kill_job(self, job: str, now: datetime, after_seconds: float) -> None:
-        """Run a job and kill -9 it after so many seconds."""
+    def kill_job(self, job: str, now: datetime, *, when: Callable[[], bool], then_seconds: float) -> None:
+        """Run a job and kill -9 it so many seconds after ``when`` has come true."""
         process = self.start_job(job, now)
-        time.sleep(after_seconds)
+        deadline = time.monotonic() + SECONDS
+        while not when() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(then_seconds)
         process.kill()
         process.communicate(timeout=SECONDS)
 

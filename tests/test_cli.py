@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 from installation import Installation
@@ -32,7 +34,10 @@ def installation(board: SimulatedBoard, tmp_path: Path) -> Installation:
 def test_a_poll_fills_the_database_and_stats_show_it(installation: Installation) -> None:
     polled = installation.run_command("poll", "--once", "--json", now=NOW)
     assert polled.returncode == 0, polled.stderr
-    total = json.loads(polled.stdout)["poll"]["result"]["total_threads"]
+    tick = json.loads(polled.stdout)
+    assert (tick["state"], tick["posts_scored"], tick["not_modified"]) == ("calibrating", tick["total_threads"], False)
+    assert 0 < tick["lo"] < tick["value"] < tick["hi"] < 100
+    total = tick["total_threads"]
     stats = json.loads(installation.run_command("stats", "--json").stdout)
     rows = {table["table"]: table["rows"] for table in stats["tables"]}
     assert rows["thread_ops"] == rows["scored_posts"] == total > 100
@@ -58,23 +63,39 @@ def test_a_backup_comes_back_and_the_replaced_database_is_kept(
     assert list(installation.home.glob("*before-restore*"))
 
 
-def test_a_failure_is_one_line_on_stderr_and_status_1(installation: Installation) -> None:
+def fails_in_one_line(finished: subprocess.CompletedProcess[str]) -> str:
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("bizcharts: ")
+    assert finished.stderr.count("\n") == 1
+    return finished.stderr
+
+
+def test_a_failure_is_one_line_that_names_the_thing(installation: Installation) -> None:
+    assert "no DuckDB database" in fails_in_one_line(installation.run_command("restore", __file__))
+    assert "SQLite" in fails_in_one_line(installation.run_command("import-sqlite", __file__))
+    assert "no earlier copy" in fails_in_one_line(installation.run_command("snapshot", __file__))
+    assert "exists already" in fails_in_one_line(installation.run_command("backup", __file__))
     installation.extra["BIZCHARTS_FOURCHAN_API_URL"] = "http://127.0.0.1:9"
-    no_board = installation.run_command("poll", "--once", now=NOW)
-    no_such_backup = installation.run_command("restore", __file__)
-    for finished in (no_board, no_such_backup):
-        assert finished.returncode == 1
-        assert finished.stdout == ""
-        assert finished.stderr.count("\n") == 1
-        assert "Traceback" not in finished.stderr
+    assert "127.0.0.1:9" in fails_in_one_line(installation.run_command("poll", "--once", now=NOW))
 
 
 def test_bad_settings_are_named_and_bad_usage_is_status_2(installation: Installation) -> None:
     assert installation.run_command("poll", "--twice").returncode == 2
+    installation.extra["BIZCHARTS_NOW"] = "noon"
+    assert "BIZCHARTS_NOW" in fails_in_one_line(installation.run_command("poll", "--once"))
     installation.extra["BIZCHARTS_BOARD"] = "../x"
-    finished = installation.run_command("stats")
-    assert finished.returncode == 1
-    assert "board" in finished.stderr
+    assert "board: " in fails_in_one_line(installation.run_command("stats"))
+
+
+def test_a_snapshot_is_a_copy_to_explore_and_replaces_an_earlier_one(installation: Installation) -> None:
+    installation.run_command("poll", "--once", now=NOW)
+    copy = installation.folder / "read.duckdb"
+    for _ in range(2):
+        assert installation.run_command("snapshot", str(copy)).returncode == 0
+    with duckdb.connect(str(copy)) as connection:
+        rows = connection.execute("SELECT count(*) FROM thread_ops").fetchall()
+    assert rows == installation.query("SELECT count(*) FROM thread_ops")
 
 
 def test_every_command_has_a_help_text() -> None:
@@ -107,8 +128,7 @@ def test_the_first_implementations_database_is_taken_over_once(installation: Ins
         )
     first = json.loads(installation.run_command("import-sqlite", str(original), "--json", now=NOW).stdout)
     assert (first["new_threads"], first["new_snapshots"], first["new_labels"]) == (2, 1, 2)
-    assert sum(first["skipped"].values()) == 2
-    assert all("no" in reason or "rating" in reason for reason in first["skipped"])
+    assert first["skipped"] == {"thread: no readable created_at": 1, "label: rating 9, not 1 to 3": 1}
     rows = installation.query("SELECT thread_id, source, op_text_clean, reply_count FROM thread_ops ORDER BY 1")
     assert rows == [(1001, "live", "to the moon", 42), (1002, "warosu", "it's over", 7)]
     assert installation.query("SELECT thread_id, coin_symbol FROM coin_mentions") == [(1001, "LINK")]

@@ -46,6 +46,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("BIZCHARTS_CONTACT", "a\nX-Header: b", "contact"),
         ("BIZCHARTS_FEAR_GREED__REPLICATES", "many", "fear_greed.replicates"),
         ("BIZCHARTS_DATABASE", "md:cloud", "BIZCHARTS_DATABASE"),
+        ("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "inf", "finite"),
+        ("BIZCHARTS_FOURCHAN_API_URL", "https://me:secret@a.4cdn.org", "user name or password"),
+        ("BIZCHARTS_FEAR_GREED__THIN_BELOW", "3", "thin_below"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name(
@@ -60,7 +63,7 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path, monkeypatch: pyt
     file = tmp_path / "settings.toml"
     file.write_text("bord = 'biz'\n")
     monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(file))
-    with pytest.raises(SettingsError, match="bord"):
+    with pytest.raises(SettingsError, match="bord: unknown setting"):
         load_settings()
 
 
@@ -70,6 +73,13 @@ def test_a_file_that_is_no_toml_is_refused_with_its_path(tmp_path: Path, monkeyp
     monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(file))
     with pytest.raises(SettingsError, match=r"settings\.toml"):
         load_settings()
+
+
+def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BIZCHARTS_HOME", "BIZCHARTS_BOARD", "BIZCHARTS_FEAR_GREED__REPLICATES"):
+        monkeypatch.setenv(name, "")
+    settings = load_settings()
+    assert (str(settings.home), settings.board, settings.fear_greed.replicates) == ("data", "biz", 1000)
 
 
 def test_faster_polling_is_for_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:

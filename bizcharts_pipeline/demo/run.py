@@ -72,6 +72,7 @@ def run_demo(settings: Settings, *, history_days: int, say: Callable[[str], None
         demo_settings = load_settings(
             home=home,
             database="",
+            board=board.board,
             fourchan_api_url=board.url,
             fourchan_image_url=board.url,
             fourchan_seconds_per_request=0,
@@ -128,6 +129,7 @@ def run_live_job(settings: Settings, dagster_home: Path, now: datetime) -> None:
         "DAGSTER_HOME": str(dagster_home),
         "BIZCHARTS_HOME": str(settings.home_path),
         "BIZCHARTS_DATABASE": "",
+        "BIZCHARTS_BOARD": settings.board,
         "BIZCHARTS_FOURCHAN_API_URL": settings.fourchan_api_url,
         "BIZCHARTS_FOURCHAN_IMAGE_URL": settings.fourchan_image_url,
         "BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST": "0",
@@ -144,14 +146,12 @@ def run_live_job(settings: Settings, dagster_home: Path, now: datetime) -> None:
         "-j",
         "live",
     ]
-    finished = subprocess.run(
-        command,
-        env=environment,
-        cwd=REPOSITORY_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=JOB_TIMEOUT_SECONDS,
-    )
+    try:
+        finished = subprocess.run(
+            command, env=environment, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=JOB_TIMEOUT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise DemoError(f"The Dagster job `live` took over {JOB_TIMEOUT_SECONDS} s; is the machine busy?") from None
     if finished.returncode:
         log = dagster_home / "failed-run.log"
         log.write_text(finished.stdout + finished.stderr, encoding="utf-8")

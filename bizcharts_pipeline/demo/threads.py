@@ -80,7 +80,7 @@ def threads_of_day(
     rng = random.Random(f"bizcharts-world-{seed}-{day}")
     posts = _ordinary_posts(day, seed, mood, threads_per_day, rng)
     posts += _general_posts(day, rng)
-    posts += _raid_posts(day, mood, rng)
+    posts += _raid_posts(day, rng)
     posts.sort(key=lambda post: post.second)
     moods = mood.at_epochs(np.array([post.second for post in posts], dtype=float))
     threads: list[WorldThread] = []
@@ -124,7 +124,7 @@ def _general_posts(day: int, rng: random.Random) -> list[_Planned]:
     return posts
 
 
-def _raid_posts(day: int, mood: MoodPath, rng: random.Random) -> list[_Planned]:
+def _raid_posts(day: int, rng: random.Random) -> list[_Planned]:
     """Now and then somebody posts one text five to twenty times within the hour."""
     posts: list[_Planned] = []
     if rng.random() < _RAIDS_A_DAY:

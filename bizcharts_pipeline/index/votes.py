@@ -16,7 +16,6 @@ Bools = NDArray[np.bool_]
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
-ENGAGEMENT_AGE = 2 * HOUR  # replies are counted at this age, so that posts are compared like with like
 LISTED_COINS = 4  # a post that names more coins is a list: it gives each of k coins 1/k of its weight
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)

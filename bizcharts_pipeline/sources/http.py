@@ -21,6 +21,7 @@ from requests.adapters import BaseAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from bizcharts_pipeline.clock import naive_utc, utc_now
+from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.sources.deadline import DeadlineAdapter, cut_off_after
 from bizcharts_pipeline.sources.errors import (
     ResponseTooLarge,
@@ -31,7 +32,6 @@ from bizcharts_pipeline.sources.errors import (
     SourceUnreachable,
     UnexpectedAnswer,
 )
-from bizcharts_pipeline.sources.files import write_atomically
 from bizcharts_pipeline.sources.rate_limit import RateLimit
 
 MAX_BODY_BYTES = 32 * 1024 * 1024  # a catalogue has a third of a megabyte

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync, write_atomically
 from bizcharts_pipeline.sources.errors import CorruptPollError
-from bizcharts_pipeline.sources.files import TEMPORARY_PREFIX, sync_folder, write_atomically
 
 SUFFIX = ".poll.gz"
 REJECTED_FOLDER = "rejected"
@@ -83,7 +83,7 @@ class Spool:
     def remove(self, path: Path) -> None:
         """Take a poll that is safely stored off the queue."""
         path.unlink(missing_ok=True)
-        sync_folder(self.folder)
+        sync(self.folder)
 
     def quarantine(self, path: Path, reason: str) -> Path:
         """Move ``path`` aside, the ``reason`` beside it; the oldest of too many go. Returns the new path."""
@@ -93,7 +93,7 @@ class Spool:
         note = aside.with_name(f"{path.name}.reason.txt")
         note.write_text(f"{reason[:10_000]}\n", encoding="utf-8", errors="replace")
         path.replace(aside)
-        sync_folder(self.folder)
+        sync(self.folder)
         _keep_newest(rejected)
         return aside
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import duckdb
 
 from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.files import sync
 from bizcharts_pipeline.warehouse import migrations
 from bizcharts_pipeline.warehouse.database import Database, connect, opening_error, wal
 from bizcharts_pipeline.warehouse.errors import BackupError, DatabaseError, ForeignDatabase
@@ -39,10 +40,13 @@ def snapshot(database: Database, destination: Path) -> None:
     """Write a copy of this moment to ``destination`` for exploration, in place of an earlier one.
 
     Raises:
-        BackupError: ``destination`` is the database itself or has no folder, or the copy does not agree.
+        BackupError: ``destination`` is the database itself, some other file, or has no folder, or the copy does not
+            agree.
     """
     if destination.resolve() == database.path.resolve():
         raise BackupError(f"{destination} is the database itself; name another file.")
+    if destination.exists() and not _is_ours(destination):
+        raise BackupError(f"{destination} exists and is no earlier copy; name another file.")
     _copy(database, destination)
 
 
@@ -77,7 +81,7 @@ def restore(database: Database, source: Path) -> Path | None:
             if wal(database.path).exists():
                 os.replace(wal(database.path), wal(kept))
             os.replace(draft, database.path)
-            _sync(database.path.parent)
+            sync(database.path.parent)
     finally:
         _remove(draft)
     return kept if replaced else None
@@ -100,7 +104,7 @@ def _copy(database: Database, destination: Path) -> None:
             raise BackupError(f"The copy for {destination} does not agree with the database: {copied} for {rows}.")
         wal(destination).unlink(missing_ok=True)
         os.replace(draft, destination)
-        _sync(destination.parent)
+        sync(destination.parent)
     finally:
         _remove(draft)
 
@@ -117,13 +121,25 @@ def _verify(draft: Path, *, named: Path) -> dict[str, int]:
         raise opening_error(named, str(error)) from None
     except DatabaseError as error:
         raise type(error)(f"{named}: {error}") from None
-    _sync(draft)
+    sync(draft)
     return rows
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether ``path`` is a BizCharts database, of whatever version."""
+    try:
+        with closing(connect(path, read_only=True)) as connection:
+            return "schema_migrations" in row_counts(connection)
+    except duckdb.Error:
+        return False
 
 
 def _copy_bytes(source: BinaryIO, destination: Path) -> None:
     """Copy inside the kernel, which shares the blocks where the file system can."""
     with destination.open("xb") as target:
+        if not hasattr(os, "copy_file_range"):  # Linux alone has it
+            shutil.copyfileobj(source, target)
+            return
         try:
             while os.copy_file_range(source.fileno(), target.fileno(), COPY_BYTES):
                 pass
@@ -133,14 +149,6 @@ def _copy_bytes(source: BinaryIO, destination: Path) -> None:
             source.seek(0)
             target.seek(0)
             shutil.copyfileobj(source, target)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(draft: Path) -> None:

@@ -15,6 +15,14 @@ REQUIRED_COLUMNS = {
         "bucket_start bucket value lo hi label stance state final n n_eff coverage model_version basis computed_at "
         "knowable_at"
     ),
+    "warosu_days": "day rows requests complete fetched_at",
+    "thumbnails": "thread_id path sha256 width height status",
+    "training_labels": "thread_id sentiment_rating labeler_id labeled_at seconds skipped notes",
+    "auto_labels": (
+        "thread_id provider model prompt_version label p_bearish p_neutral p_bullish status usd labeled_at"
+    ),
+    "model_versions": ("model_version kind base_model dataset_version trained_at accuracy macro_f1 status path sha256"),
+    "coin_prices": "coin_symbol at usd source",
     "coin_sentiment": (
         "coin_symbol bucket_start bucket score lo hi mentions n_eff model_version computed_at knowable_at"
     ),

@@ -217,7 +217,7 @@ class Database:
                 ) from error
             if _CORRUPT.search(str(error)):
                 raise opening_error(self.path, str(error)) from error
-            raise
+            raise DatabaseError(f"{self.path}: DuckDB refused a statement: {error}") from error
 
 
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -255,8 +255,8 @@ def opening_error(path: Path, message: str) -> DatabaseError:
         return NewerDatabase(
             f"{path} was written by another version of DuckDB; this one is {duckdb.__version__}. ({message})"
         )
-    if "not a valid DuckDB database" in message:
-        return DatabaseCorrupt(f"{path} is no DuckDB database; move it away, or restore a backup.")
+    if "not a valid DuckDB database" in message or "external extensions is disabled" in message:
+        return DatabaseCorrupt(f"{path} is no DuckDB database; name one, or move it away and start afresh.")
     if _FULL.search(message):
         return DatabaseFull(
             f"{path} cannot be opened, as the disk is full or a limit is reached; make room. ({message})"

@@ -74,22 +74,40 @@ def test_real_catalogues_go_through_the_job_with_exact_counts(shared_data: Path,
     assert installation.query("SELECT count(*) FROM scored_posts") == [(151,)]
 
 
+def progress(installation: Installation, now: datetime) -> str:
+    """How far a run at ``now`` came: what is on disk of it."""
+    if list((installation.home / "spool").glob("*.gz")):
+        return "fetched"
+    if not installation.query(f"SELECT 1 FROM catalog_snapshots WHERE snapshot_at = TIMESTAMP '{now}'"):
+        return "nothing"
+    if installation.query("SELECT 1 FROM thread_ops WHERE sentiment_model_version IS NULL LIMIT 1"):
+        return "stored"
+    return "read" if installation.query(f"SELECT 1 FROM fear_greed_index WHERE computed_at = '{now}'") else "scored"
+
+
 def test_a_run_that_is_killed_anywhere_and_repeated_leaves_what_an_undisturbed_one_leaves(
     world: World, tmp_path: Path
 ) -> None:
     ticks = [START, START + timedelta(minutes=10)]
+    reached = set()
     with SimulatedBoard(world) as board:
         undisturbed = Installation(tmp_path / "undisturbed", board.url)
         for board.now in ticks:
             undisturbed.run_job(now=board.now)
         expected = dump(undisturbed)
         assert len(expected["thread_ops"]) >= 150
-        for delay in (0.8, 1.1, 1.3, 1.45, 1.6, 1.8, 2.1):
+        # The work takes about half a second from the request on; before it there are imports only.
+        for delay in (0.0, 0.03, 0.07, 0.12, 0.18, 0.25, 0.35, 0.5):
             killed = Installation(tmp_path / f"killed-{delay}", board.url)
             for board.now in ticks:
-                killed.kill_job("live", board.now, delay)
+                asked = len(board.requests)
+                killed.kill_job(
+                    "live", board.now, when=lambda asked=asked: len(board.requests) > asked, then_seconds=delay
+                )
+                reached.add(progress(killed, board.now))
                 killed.run_job(now=board.now)
             assert dump(killed) == expected, delay
+    assert len(reached) >= 3, reached
 
 
 def test_a_database_held_by_somebody_delays_a_snapshot_and_never_loses_one(world: World, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The minutely schedule: never two ticks at once, never silenced by a dead run."""
 
+import sqlite3
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -9,7 +10,7 @@ import pytest
 from dagster import DagsterInstance
 
 from resources.run_records import delete_old_runs
-from schedules.schedules import live_every_minute, unfinished_run
+from schedules.schedules import history_hourly, live_every_minute
 
 
 @pytest.fixture
@@ -23,41 +24,66 @@ def nothing() -> None: ...
 
 
 @dg.job(name="live")
-def quick_job() -> None:
+def quick_live() -> None:
     nothing()
 
 
-def started_run(instance: DagsterInstance) -> str:
-    return instance.create_run_for_job(quick_job, status=dg.DagsterRunStatus.STARTED).run_id
+@dg.job(name="history")
+def quick_history() -> None:
+    nothing()
 
 
-def evaluate(instance: DagsterInstance) -> dg.RunRequest | dg.SkipReason:
-    result = live_every_minute(dg.build_schedule_context(instance=instance))
+GUARDED = pytest.mark.parametrize(
+    ("schedule", "job", "longest_minutes"),
+    [(live_every_minute, quick_live, 11), (history_hourly, quick_history, 61)],
+    ids=["live", "history"],
+)
+
+
+def evaluate(schedule: dg.ScheduleDefinition, instance: DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+    result = schedule(dg.build_schedule_context(instance=instance))
     assert isinstance(result, dg.RunRequest | dg.SkipReason)
     return result
 
 
-def test_a_tick_starts_a_run_when_none_is_at_work(instance: DagsterInstance) -> None:
-    assert isinstance(evaluate(instance), dg.RunRequest)
+def start_run(instance: DagsterInstance, job: dg.JobDefinition, minutes_ago: float) -> str:
+    run_id = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED).run_id
+    started = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    with sqlite3.connect(Path(instance.root_directory) / "history" / "runs.db") as connection:
+        connection.execute(
+            "UPDATE runs SET create_timestamp = ? WHERE run_id = ?", (f"{started:%Y-%m-%d %H:%M:%S.%f}", run_id)
+        )
+    return run_id
 
 
-def test_a_tick_is_skipped_while_its_predecessor_is_at_work(instance: DagsterInstance) -> None:
-    run_id = started_run(instance)
-    result = evaluate(instance)
+@GUARDED
+def test_a_tick_starts_a_run_when_none_is_at_work(
+    schedule: dg.ScheduleDefinition, job: dg.JobDefinition, longest_minutes: int, instance: DagsterInstance
+) -> None:
+    assert isinstance(evaluate(schedule, instance), dg.RunRequest)
+
+
+@GUARDED
+def test_a_tick_is_skipped_while_its_predecessor_is_at_work(
+    schedule: dg.ScheduleDefinition, job: dg.JobDefinition, longest_minutes: int, instance: DagsterInstance
+) -> None:
+    run_id = start_run(instance, job, longest_minutes - 1)
+    result = evaluate(schedule, instance)
     assert isinstance(result, dg.SkipReason)
     assert run_id in str(result.skip_message)
 
 
-def test_a_run_left_behind_by_a_power_cut_silences_the_schedule_for_a_limited_time(
-    instance: DagsterInstance,
+@GUARDED
+def test_a_run_left_behind_by_a_power_cut_silences_its_schedule_for_a_limited_time(
+    schedule: dg.ScheduleDefinition, job: dg.JobDefinition, longest_minutes: int, instance: DagsterInstance
 ) -> None:
-    started_run(instance)
-    assert unfinished_run(instance, "live", timedelta(seconds=0)) is None
+    start_run(instance, job, longest_minutes + 1)
+    assert isinstance(evaluate(schedule, instance), dg.RunRequest)
 
 
 def test_old_runs_go_with_their_files_and_the_newest_stays(instance: DagsterInstance) -> None:
     for _ in range(5):
-        assert quick_job.execute_in_process(instance=instance).success
+        assert quick_live.execute_in_process(instance=instance).success
     shards = Path(instance.root_directory) / "history" / "runs"
     assert len(list(shards.glob("*-*.db"))) == 5
     deleted, freed = delete_old_runs(instance, "live", timedelta(seconds=-60))
@@ -68,7 +94,7 @@ def test_old_runs_go_with_their_files_and_the_newest_stays(instance: DagsterInst
 
 
 def test_young_and_unfinished_runs_are_never_deleted(instance: DagsterInstance) -> None:
-    assert quick_job.execute_in_process(instance=instance).success
-    started_run(instance)
+    assert quick_live.execute_in_process(instance=instance).success
+    start_run(instance, quick_live, 100)
     assert delete_old_runs(instance, "live", timedelta(hours=1)) == (0, 0)
     assert instance.get_runs_count() == 2
