@@ -29,8 +29,9 @@ END = BEGIN + YEARS * 365 * DAY
 
 _FILL = f"""
 INSERT INTO thread_ops BY NAME
-SELECT i AS thread_id, moment AS posted_at, moment + INTERVAL 30 SECOND AS ingested_at, 'warosu' AS source,
-       0.0 AS spam_score,
+SELECT i AS thread_id, moment AS posted_at, moment + INTERVAL 30 SECOND AS ingested_at,
+       ingested_at AS text_known_at, 'warosu' AS source,
+       0.0 AS spam_score, '{MODEL}' AS sentiment_model_version,
        CASE WHEN random() < 0.125 THEN greatest(i - 1 - (random() * 40)::BIGINT, 1) ELSE i END AS cluster_id
 FROM (SELECT i, make_timestamp(({BEGIN} + (i - random()) * {END - BEGIN} / $posts)::BIGINT) AS moment
       FROM range(1, $posts + 1) t(i));

@@ -37,12 +37,12 @@ INSERT INTO thread_ops (
     thread_id, posted_at, subject, op_text, op_text_clean, reply_count, image_count, observed_reply_count,
     observed_image_count, observed_sticky, observed_closed, image_url, thumbnail_url, image_md5,
     image_filename, image_width, image_height, image_bytes, spam_score, source, first_seen_at, last_seen_at,
-    ingested_at, cluster_id, sentiment_score, sentiment_confidence, sentiment_model_version, extra)
+    ingested_at, text_known_at, cluster_id, sentiment_score, sentiment_confidence, sentiment_model_version, extra)
 SELECT 10_000_000 + i * 40, posted, 'subject ' || md5(i::VARCHAR), repeat(md5(i::VARCHAR) || ' <br>', 5),
        repeat(md5(i::VARCHAR) || ' ', 5), i % 200, 3, i % 200, 3, FALSE, FALSE,
        'https://host/biz/' || i || '.jpg', 'https://host/biz/' || i || 's.jpg', md5(i::VARCHAR),
        i || '.jpg', 800, 600, 123456, i % 97 / 97, 'live', posted, posted + INTERVAL 1 DAY,
-       posted, 10_000_000 + i * 40, sin(i), abs(cos(i)), 'lexicon-1', '{{"url": "gm"}}'
+       posted, posted, 10_000_000 + i * 40, sin(i), abs(cos(i)), 'lexicon-1', '{{"url": "gm"}}'
 FROM (SELECT i, TIMESTAMP '2024-01-01' + INTERVAL 2 MINUTE * i AS posted FROM range({THREADS}) AS t(i))
 """
 _FILL_OBSERVATIONS = f"""

@@ -291,7 +291,7 @@ def _publish(
     states = states_of(market.n_eff, calibrated, share, parameters)
     silent = np.array([state == NO_READING for state in states])
     value, value_lo, value_hi = (np.where(silent, np.nan, column) for column in values)
-    ingested = np.maximum.accumulate(np.append(state.knowable_at, posts.ingested_at))
+    ingested = np.maximum.accumulate(np.append(state.knowable_at, posts.known_at))
     seen = np.searchsorted(posts.posted_at, ends, side="right")
     return MarketReadings(
         ends=ends,
@@ -299,7 +299,8 @@ def _publish(
         n=market.n,
         n_eff=market.n_eff,
         raw_stance=market.raw,
-        stance=stance,
+        # Where the window has no post, the mood is not known to be other than normal.
+        stance=np.where(np.isnan(stance), anchor, stance),
         stance_lo=lo,
         stance_hi=hi,
         value=value,
@@ -320,7 +321,7 @@ def _continue(state: State, readings: MarketReadings, market: _Market, parameter
     if not len(ends):
         return state
     at = int(ends[-1])
-    read = ~np.isnan(stance)
+    read = ~np.isnan(readings.raw_stance[whole])
     daily = read & (ends % DAY == 0)
     hour_ends = np.concatenate([state.hour_ends, ends[read]])
     day_ends = np.concatenate([state.day_ends, ends[daily]])

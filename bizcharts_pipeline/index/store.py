@@ -17,17 +17,20 @@ from bizcharts_pipeline.index.votes import DAY, HOUR, Floats, Ints, Mentions, Po
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.values import literal
 
+# Which posts count; the table `excluded` has the generals that do not.
+_COUNTS = """
+NOT sticky AND capcode IS NULL AND coalesce(spam_score, 0) < getvariable('asked').spam_cut
+AND coalesce(general, '') NOT IN (SELECT general FROM excluded)
+"""
 # Posts first, their scores second: DuckDB then reads only that range of the scores.
-_CANDIDATES = """
+_CANDIDATES = f"""
 CREATE OR REPLACE TEMP TABLE candidates AS
-SELECT thread_id, posted_at, ingested_at, coalesce(cluster_id, thread_id) AS cluster,
+SELECT thread_id, posted_at, text_known_at, coalesce(cluster_id, thread_id) AS cluster,
        first_seen_at IS NOT NULL AS live,
        date_trunc('hour', posted_at + INTERVAL 1 HOUR - INTERVAL 1 MICROSECOND) AS first_end
 FROM thread_ops
 WHERE posted_at > getvariable('asked').after AND posted_at <= getvariable('asked').until
-  AND NOT sticky AND capcode IS NULL
-  AND coalesce(spam_score, 0) < getvariable('asked').spam_cut
-  AND coalesce(general, '') NOT IN (SELECT general FROM excluded)
+  AND {_COUNTS}
 """
 # In order: a post's rowid is its place.
 _COUNTED = """
@@ -51,7 +54,7 @@ WITH looked AS (
       AND o.seen_at <= c.posted_at + INTERVAL 2 HOUR AND o.reply_count IS NOT NULL
     GROUP BY o.thread_id
 )
-SELECT c.thread_id, epoch_us(c.posted_at) AS posted_at, epoch_us(c.ingested_at) AS ingested_at, c.cluster,
+SELECT c.thread_id, epoch_us(c.posted_at) AS posted_at, epoch_us(c.text_known_at) AS known_at, c.cluster,
        c.stance, c.confidence, c.live, coalesce(l.first_hour, 0)::DOUBLE AS first_hour,
        coalesce(l.second_hour, 0)::DOUBLE AS second_hour, coalesce(l.two_hours, 0)::DOUBLE AS two_hours
 FROM counted c LEFT JOIN looked l USING (thread_id)
@@ -92,9 +95,13 @@ SELECT epoch_us(day::TIMESTAMP) AS day, bool_or(complete) AS complete FROM waros
 WHERE day >= getvariable('asked').after::DATE AND day <= getvariable('asked').until::DATE GROUP BY day
 """
 
-_FIRST_POST = """
+_FIRST_POST = f"""
 SELECT epoch_us(min(o.posted_at)) AS first FROM thread_ops o JOIN scored_posts s USING (thread_id)
-WHERE s.model_version = getvariable('asked').model_version
+WHERE s.model_version = getvariable('asked').model_version AND {_COUNTS}
+"""
+_UNSCORED = """
+SELECT count(*) FROM (
+    FROM thread_ops WHERE sentiment_model_version IS DISTINCT FROM getvariable('asked').model_version LIMIT 1)
 """
 _TRAINED_AT = """
 SELECT epoch_us(max(trained_at)) AS trained_at FROM model_versions
@@ -102,7 +109,8 @@ WHERE model_version = getvariable('asked').model_version
 """
 _NEWEST_HOUR = """
 SELECT epoch_us(bucket_start) AS bucket_start, model_version FROM fear_greed_index
-WHERE final AND bucket = 'hour' ORDER BY bucket_start DESC, computed_at DESC LIMIT 1
+WHERE final AND bucket = 'hour' AND bucket_start + INTERVAL 1 HOUR <= getvariable('asked').until
+ORDER BY bucket_start DESC, computed_at DESC LIMIT 1
 """
 # The current vintage of each bucket, if it is of the asked model.
 _STATE = """
@@ -133,7 +141,7 @@ def load_posts(
     Left out: posts without a score, pinned (as first seen), by staff, of an excluded general, and spam.
     """
     _ask(connection, after, until, model_version, parameters.spam_cut)
-    connection.register("excluded", {"general": texts([*excluded_generals, "-"])})
+    _exclude(connection, excluded_generals)
     connection.execute(_CANDIDATES)
     connection.execute(_COUNTED)
     found = connection.execute(_WITH_REPLIES).fetchnumpy()
@@ -141,7 +149,7 @@ def load_posts(
     return Posts(
         thread_id=_ints(found["thread_id"]),
         posted_at=_ints(found["posted_at"]),
-        ingested_at=_ints(found["ingested_at"]),
+        known_at=_ints(found["known_at"]),
         cluster=_ints(found["cluster"]),
         stance=_floats(found["stance"]),
         confidence=_floats(found["confidence"]),
@@ -187,10 +195,22 @@ def load_trained_at(connection: duckdb.DuckDBPyConnection, model_version: str) -
     return _one(connection, _TRAINED_AT)
 
 
-def load_first_post(connection: duckdb.DuckDBPyConnection, model_version: str) -> int | None:
-    """When the first post was made that this model version has scored."""
-    _ask(connection, model_version=model_version)
+def load_first_post(
+    connection: duckdb.DuckDBPyConnection,
+    model_version: str,
+    parameters: FearGreedSettings,
+    excluded_generals: Sequence[str],
+) -> int | None:
+    """When the first post that counts was made, of those that this model version has scored."""
+    _ask(connection, model_version=model_version, spam_cut=parameters.spam_cut)
+    _exclude(connection, excluded_generals)
     return _one(connection, _FIRST_POST)
+
+
+def any_unscored(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
+    """Whether a post waits for its score by the champion ``model_version``."""
+    _ask(connection, model_version=model_version)
+    return bool(_one(connection, _UNSCORED))
 
 
 def load_anchor(
@@ -201,6 +221,7 @@ def load_anchor(
     That is the day's end at least the warm-up before the newest final hour (or ``now``, if that is earlier).
     The hour up to it must have a current reading of the same model version.
     """
+    _ask(connection, until=now)
     newest = connection.execute(_NEWEST_HOUR).fetchnumpy()
     if not len(newest["bucket_start"]) or newest["model_version"][0] != model_version:
         return None
@@ -210,8 +231,8 @@ def load_anchor(
     days = _readings(connection, model_version, "day", at - parameters.history_days * DAY, at)
     if not len(hours["bucket_start"]) or int(hours["bucket_start"][-1]) + HOUR != at:
         return None
-    read = ~np.isnan(_floats(hours["stance"]))
-    daily = ~np.isnan(_floats(days["stance"]))
+    read = ~np.isnan(_floats(hours["raw_stance"]))
+    daily = ~np.isnan(_floats(days["raw_stance"]))
     ends = _ints(hours["bucket_start"])[read] + HOUR
     stances = _floats(hours["stance"])[read]
     state = State(
@@ -231,6 +252,10 @@ def load_anchor(
 def _readings(connection: duckdb.DuckDBPyConnection, model_version: str, bucket: str, after: int, until: int) -> Found:
     _ask(connection, after, until, model_version)
     return connection.execute(_STATE.format(bucket=bucket)).fetchnumpy()
+
+
+def _exclude(connection: duckdb.DuckDBPyConnection, generals: Sequence[str]) -> None:
+    connection.register("excluded", {"general": texts([*generals, "-"])})
 
 
 def _ask(

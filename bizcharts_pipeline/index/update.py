@@ -36,12 +36,17 @@ def update_index(
     An ordinary update computes the hours since the newest final one; it takes up five days before, from
     stored readings. Where there is nothing to take up from (no reading yet, another model) or with ``full``,
     everything is computed, and every bucket that now says something else than its current vintage gets a new
-    one. Run twice, it changes nothing.
+    one; an ordinary update leaves that to a full one while posts still wait for their scores. Run twice, it
+    changes nothing.
     """
     present = to_us(now)
     with database.read() as connection:
         anchor = None if full else store.load_anchor(connection, model_version, present, parameters)
-        first = None if anchor else store.load_first_post(connection, model_version)
+        first = None if anchor else store.load_first_post(connection, model_version, parameters, excluded_generals)
+        unscored = not anchor and not full and store.any_unscored(connection, model_version)
+    if unscored:
+        # Built on the few posts that a new model has scored so far, every past value would be wrong.
+        return IndexUpdate(0, 0, None)
     if anchor:
         state, after = anchor
     elif first is not None and first <= present:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from bizcharts_pipeline.index.readings import LABELS, STATES
 from bizcharts_pipeline.index.series import CoinReadings, MarketReadings
 from bizcharts_pipeline.index.store import texts, times
-from bizcharts_pipeline.index.votes import DAY, HOUR
+from bizcharts_pipeline.index.votes import DAY, HOUR, MINUTE
 
 LIVE_WITHIN = 2 * HOUR  # a reading computed later after its end is reconstructed
+GRACE = 3 * MINUTE  # until a bucket that has ended is final: its last posts are seen by the next poll
 STANCE_TOLERANCE = 1e-6  # a final reading that moves by less is the same reading
 VALUE_TOLERANCE = 0.05  # index points
 
@@ -47,8 +48,12 @@ _DIFFERS = """
 CREATE OR REPLACE TEMP MACRO differs(a, b, tolerance) AS
     coalesce(abs(a - b) > tolerance, (a IS NULL) <> (b IS NULL))
 """
-_DROP_PROVISIONAL = "DELETE FROM {table} WHERE NOT final"
-_ADD_PROVISIONAL = "INSERT INTO {table} BY NAME SELECT * FROM fresh WHERE NOT final"
+# A long run that ends after a quicker one started later must not bring back what was provisional when it began.
+_DROP_PROVISIONAL = "DELETE FROM {table} WHERE NOT final AND computed_at <= (SELECT computed_at FROM origin)"
+_ADD_PROVISIONAL = """
+INSERT INTO {table} BY NAME
+SELECT * FROM fresh WHERE NOT final AND NOT EXISTS (SELECT 1 FROM {table} WHERE NOT final)
+"""
 
 # A new vintage where there is none yet or where the current one says something else.
 _ADD_MARKET = """
@@ -65,6 +70,7 @@ SELECT f.* REPLACE (
 FROM fresh f LEFT JOIN current c ON c.bucket = f.bucket AND c.bucket_start = f.bucket_start
 WHERE f.final AND (
     c.bucket IS NULL OR c.model_version <> f.model_version OR c.n <> f.n OR c.state <> f.state
+    OR c.label IS DISTINCT FROM f.label
     OR differs(c.raw_stance, f.raw_stance, {stance})
     OR differs(c.stance, f.stance, {stance})
     OR differs(c.value, f.value, {value}))
@@ -129,11 +135,11 @@ def append_market(connection: duckdb.DuckDBPyConnection, readings: MarketReading
     labels = {None: -1} | {label: code for code, label in enumerate(LABELS)}
     buckets["label"] = np.array([labels[label] for label in readings.label])[place]
     buckets["state"] = np.array([STATES.index(state) for state in readings.state])[place]
-    buckets["live"] = readings.live[place] & (origin.now - readings.ends[place] <= LIVE_WITHIN)
+    buckets["live"] = (readings.live & _polled(readings) & (origin.now - readings.ends <= LIVE_WITHIN))[place]
     _give_origin(connection, origin)
     connection.register("fresh_readings", buckets)
     connection.execute(_MARKET)
-    return _append(connection, "fear_greed_index", _ADD_MARKET)
+    return _append(connection, "fear_greed_index", _ADD_MARKET, readings.provisional)
 
 
 def append_coins(
@@ -149,7 +155,8 @@ def append_coins(
     fresh = {name: column[bucket] for name, column in buckets.items()}
     for name in ("coin", "mentions", "n_eff", "score", "lo", "hi"):
         fresh[name] = getattr(coins, name)[row]
-    fresh["live"] = coins.live[row] & (origin.now - readings.ends[coins.reading[row]] <= LIVE_WITHIN)
+    reading = coins.reading[row]
+    fresh["live"] = coins.live[row] & (_polled(readings) & (origin.now - readings.ends <= LIVE_WITHIN))[reading]
     _give_origin(connection, origin)
     connection.register("fresh_buckets", buckets)
     connection.register("fresh_readings", fresh)
@@ -157,12 +164,13 @@ def append_coins(
     connection.register("fresh_symbols", names)
     connection.execute(_BUCKETS)
     connection.execute(_COINS)
-    return _append(connection, "coin_sentiment", _ADD_COINS)
+    return _append(connection, "coin_sentiment", _ADD_COINS, readings.provisional)
 
 
-def _append(connection: duckdb.DuckDBPyConnection, table: str, add: str) -> int:
+def _append(connection: duckdb.DuckDBPyConnection, table: str, add: str, provisional: bool) -> int:
     connection.execute(_DIFFERS)
-    connection.execute(_DROP_PROVISIONAL.format(table=table))
+    if provisional:
+        connection.execute(_DROP_PROVISIONAL.format(table=table))
     added = connection.execute(add.format(stance=STANCE_TOLERANCE, value=VALUE_TOLERANCE)).fetchone()
     connection.execute(_ADD_PROVISIONAL.format(table=table))
     return int(added[0]) if added else 0
@@ -176,24 +184,31 @@ def _give_origin(connection: duckdb.DuckDBPyConnection, origin: Origin) -> None:
 def _buckets(readings: MarketReadings, origin: Origin) -> tuple[NDArray[np.int64], Table]:
     """The buckets whose state the readings are, and each one's reading.
 
-    Every hour, days at their end, and the running hour and day.
+    Every hour, days at their end, and the running hour and day. An hour without a post has a reading only where posts
+    would have been seen: where nobody looked there is nothing to say.
     """
     every = np.arange(len(readings.ends))
     hours = every[: len(every) - readings.provisional]
     hours = hours[readings.ends[hours] > origin.after]
+    hours = hours[(readings.n[hours] > 0) | ~np.isnan(readings.coverage[hours])]
     days = hours[readings.ends[hours] % DAY == 0]
     running = every[len(every) - readings.provisional :]
     place = np.concatenate([hours, days, running, running])
     day = np.repeat([False, True, False, True], [len(hours), len(days), len(running), len(running)])
-    final = np.arange(len(place)) < len(hours) + len(days)
+    complete = np.arange(len(place)) < len(hours) + len(days)
     ends, length = readings.ends[place], np.where(day, DAY, HOUR)
+    final = complete & (ends <= origin.now - GRACE)
     knowable = np.maximum(readings.knowable_at[place], origin.trained_at or 0)
     return place, {
         "day": day,
-        "bucket_start": times(np.where(final, ends - length, ends // length * length)),
+        "bucket_start": times(np.where(complete, ends - length, ends // length * length)),
         "final": final,
         "knowable_at": times(np.where(final, knowable, origin.now)),
     }
+
+
+def _polled(readings: MarketReadings) -> NDArray[np.bool_]:
+    return np.nan_to_num(readings.coverage) > 0
 
 
 def _pairs(reading: NDArray[np.int64], place: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -14,7 +14,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-HOUR = 3_600_000_000
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 LISTED_COINS = 4  # a post that names more coins is a list: it gives each of k coins 1/k of its weight
 _EPOCH = datetime(1970, 1, 1)
@@ -47,7 +48,7 @@ class Posts:
 
     thread_id: Ints  # (P,)
     posted_at: Ints  # (P,)
-    ingested_at: Ints  # (P,)
+    known_at: Ints  # (P,) since when this project holds the text that was scored
     cluster: Ints  # (P,) thread_id of the first post of its near-duplicates
     stance: Floats  # (P,) -1 to 1
     confidence: Floats  # (P,) 0 to 1

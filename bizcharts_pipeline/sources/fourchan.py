@@ -8,10 +8,11 @@ import html
 import json
 import math
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from bizcharts_pipeline.clock import from_epoch
 from bizcharts_pipeline.rows import SourceThread
@@ -19,10 +20,12 @@ from bizcharts_pipeline.sources.errors import CatalogFormatError, SourceNotFound
 from bizcharts_pipeline.sources.http import PoliteSession, Response
 from bizcharts_pipeline.sources.spool import Poll
 
+SITE_OPENED = datetime(2003, 10, 1)  # no post is older
 SUBJECT_MAX_CHARACTERS = 1_000
 HTML_MAX_CHARACTERS = 100_000
 NAME_MAX_CHARACTERS = 255  # file names, capcodes
 EXTRA_MAX_CHARACTERS = 10_000
+EXTRA_MAX_LEVELS = 20  # arrays and objects within each other
 MAX_PROBLEMS = 50
 PROBLEM_MAX_CHARACTERS = 200
 
@@ -34,19 +37,7 @@ PERSONAL_FIELDS = frozenset(
 # Said again by others: the local time by `time`, what is omitted by the counts; of replies we read none.
 REDUNDANT_FIELDS = frozenset({"now", "resto", "last_replies", "omitted_posts", "omitted_images"})
 _OWN_FIELDS = frozenset(
-    {
-        "no",
-        "time",
-        "sub",
-        "com",
-        "replies",
-        "images",
-        "sticky",
-        "closed",
-        "capcode",
-        "bumplimit",
-        "imagelimit",
-    }
+    {"no", "time", "sub", "com", "replies", "images", "sticky", "closed", "capcode", "bumplimit", "imagelimit"}
     | {"tim", "ext", "md5", "filename", "w", "h", "fsize", "filedeleted", "spoiler"}
 )
 _NOT_EXTRA = PERSONAL_FIELDS | REDUNDANT_FIELDS | _OWN_FIELDS
@@ -88,17 +79,22 @@ class FourchanClient:
     def poll_catalog(self, now: datetime) -> Poll:
         """Ask for the catalogue if it is newer than the one remembered.
 
+        ``now`` becomes the poll's ``fetched_at``, moved on by the wait if the answer took more than a second.
+
         Raises:
             SourceNotFound: there is no such board.
             SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
         """
+        began = time.monotonic()
         try:
             response = self._session.get(self.catalog_url, conditional=True)
         except SourceNotFound as error:
             message = f"{self.catalog_url}: no board {self.board!r} there; check BIZCHARTS_BOARD"
             raise SourceNotFound(message) from error
+        elapsed = time.monotonic() - began
+        fetched_at = now + timedelta(seconds=elapsed) if elapsed > 1 else now
         served = response.headers.get("last-modified")
-        return Poll(now, response.status, response.last_modified, self.catalog_url, response.body, served)
+        return Poll(fetched_at, response.status, response.last_modified, self.catalog_url, response.body, served)
 
     def remember(self, poll: Poll) -> None:
         """Let the next poll ask only for something newer than ``poll``, which must be safe on disk."""
@@ -114,17 +110,18 @@ class FourchanClient:
 def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
     """Read a ``catalog.json``. The same body always gives the same result.
 
-    A thread that can not be read costs only itself; so does a picture, which leaves its thread. Both are
-    named in ``problems``. Of two threads with one number the first stays. Texts are cut at the bounds above.
+    A thread without a readable number and time costs only itself; any other field that can not be read costs
+    only itself, or its picture. All are named in ``problems``. Of two threads with one number the first
+    stays. Texts are cut at the bounds above.
 
     Raises:
         CatalogFormatError: the body as a whole is no catalogue.
     """
-    pages = _load(body)
+    problems: list[str] = []
+    pages = _load(body, _decoded(body, problems))
     if not isinstance(pages, list):
         raise _not_a_catalog(body, f"the top level is {_kind(pages)}, not an array of pages")
     threads: dict[int, SourceThread] = {}
-    problems: list[str] = []
     entries = 0
     for page_index, page in enumerate(pages, start=1):
         page_threads = page.get("threads") if isinstance(page, dict) else None
@@ -140,31 +137,48 @@ def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
             try:
                 thread = _thread(entry, f"{image_url}/{board}", number, position, notes)
                 if thread.thread_id in threads:
-                    raise _BadThread("its number was there already")
+                    raise _BadField("its number was there already")
                 threads[thread.thread_id] = thread
-            except (_BadThread, RecursionError) as error:
+            except _BadField as error:
                 problems.append(f"{place}: {error}")
             problems.extend(f"{place}: {note}" for note in notes)
     if entries and not threads:
-        raise _not_a_catalog(body, f"none of its {entries:,} entries can be read; the first: {problems[0]}")
+        raise _not_a_catalog(body, f"none of its {entries:,} entries can be read; {'; '.join(problems[:2])}")
     return Catalog(tuple(threads.values()), _bounded(problems), entries - len(threads))
 
 
-class _BadThread(Exception):
-    """Why an entry can not be a thread."""
+class _BadField(Exception):
+    """Why a field can not be read, or an entry can not be a thread."""
 
 
-def _load(body: bytes) -> Any:
+_T = TypeVar("_T")
+
+
+def _optional(notes: list[str], read: Callable[..., _T], *arguments: Any) -> _T | None:
+    """Return what ``read`` makes of a field; ``None``, with a note, if it can not be read."""
     try:
-        text = body.decode("utf-8-sig")
+        return read(*arguments)
+    except _BadField as error:
+        notes.append(f"left out: {error}")
+        return None
+
+
+def _decoded(body: bytes, problems: list[str]) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problems.append(f"not UTF-8 at byte {error.start:,}: read with replacement characters")
+        return body.decode("utf-8-sig", errors="replace")
+
+
+def _load(body: bytes, text: str) -> Any:
+    try:
         try:
             return json.loads(text)
         except json.JSONDecodeError:
             raise
         except ValueError:  # an integer of thousands of digits: only its own thread shall suffer
             return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 30 else math.inf)
-    except UnicodeDecodeError as error:
-        raise _not_a_catalog(body, f"not UTF-8 at byte {error.start:,}") from error
     except json.JSONDecodeError as error:
         raise _not_a_catalog(body, f"not JSON: {error.msg} at character {error.pos:,}") from error
     except RecursionError as error:
@@ -183,7 +197,7 @@ def _not_a_catalog(body: bytes, why: str) -> CatalogFormatError:
 def _page_number(page: Mapping[str, Any], index: int, problems: list[str]) -> int:
     try:
         number = _integer(page, "page", 0, _INTEGER_MAX)
-    except _BadThread as error:
+    except _BadField as error:
         problems.append(f"page {index} of the array: {error}")
         number = None
     return index if number is None else number
@@ -191,30 +205,30 @@ def _page_number(page: Mapping[str, Any], index: int, problems: list[str]) -> in
 
 def _thread(entry: Any, picture_url: str, page: int, position: int, notes: list[str]) -> SourceThread:
     if not isinstance(entry, dict):
-        raise _BadThread(f"{_kind(entry)}, not an object")
+        raise _BadField(f"{_kind(entry)}, not an object")
     number = _integer(entry, "no", 1, _BIGINT_MAX)
     seconds = _integer(entry, "time", 1, _BIGINT_MAX)
     if number is None or seconds is None:
-        raise _BadThread(f"{'no' if number is None else 'time'} is missing")
+        raise _BadField(f"{'no' if number is None else 'time'} is missing")
     if _integer(entry, "resto", 0, _BIGINT_MAX):
-        raise _BadThread("a reply, not an opening post")
+        raise _BadField("a reply, not an opening post")
     return SourceThread(
         thread_id=number,
         posted_at=_moment(seconds),
         source="live",
-        subject=_subject(_text(entry, "sub"), notes),
-        op_html=_cut(_text(entry, "com"), HTML_MAX_CHARACTERS, "com", notes),
-        reply_count=_integer(entry, "replies", 0, _INTEGER_MAX),
-        image_count=_integer(entry, "images", 0, _INTEGER_MAX),
+        subject=_subject(_optional(notes, _text, entry, "sub"), notes),
+        op_html=_cut(_optional(notes, _text, entry, "com"), HTML_MAX_CHARACTERS, "com", notes),
+        reply_count=_optional(notes, _integer, entry, "replies", 0, _INTEGER_MAX),
+        image_count=_optional(notes, _integer, entry, "images", 0, _INTEGER_MAX),
         page=page,
         position=position,
-        file_deleted=_flag(entry, "filedeleted"),
-        spoiler=_flag(entry, "spoiler"),
-        sticky=_flag(entry, "sticky"),
-        closed=_flag(entry, "closed"),
-        capcode=_cut(_text(entry, "capcode"), NAME_MAX_CHARACTERS, "capcode", notes),
-        bump_limit_reached=_flag(entry, "bumplimit"),
-        image_limit_reached=_flag(entry, "imagelimit"),
+        file_deleted=_flag(entry, "filedeleted", notes),
+        spoiler=_flag(entry, "spoiler", notes),
+        sticky=_flag(entry, "sticky", notes),
+        closed=_flag(entry, "closed", notes),
+        capcode=_cut(_optional(notes, _text, entry, "capcode"), NAME_MAX_CHARACTERS, "capcode", notes),
+        bump_limit_reached=_flag(entry, "bumplimit", notes),
+        image_limit_reached=_flag(entry, "imagelimit", notes),
         extra=_extra(entry, notes),
         **_picture(entry, picture_url, notes),
     )
@@ -229,9 +243,9 @@ def _picture(entry: Mapping[str, Any], picture_url: str, notes: list[str]) -> di
             return {}
         md5 = _text(entry, "md5")
         if not _TIM.fullmatch(str(tim)) or not _EXTENSION.fullmatch(extension or ""):
-            raise _BadThread(f"no file name can be made of tim {tim} and ext {(extension or '')[:20]!r}")
+            raise _BadField(f"no file name can be made of tim {tim} and ext {(extension or '')[:20]!r}")
         if md5 is not None and not _MD5.fullmatch(md5):
-            raise _BadThread(f"md5 is {md5[:40]!r}")
+            raise _BadField(f"md5 is {md5[:40]!r}")
         return {
             "image_url": f"{picture_url}/{tim}{extension}",
             "thumbnail_url": f"{picture_url}/{tim}s.jpg",
@@ -241,29 +255,38 @@ def _picture(entry: Mapping[str, Any], picture_url: str, notes: list[str]) -> di
             "image_height": _integer(entry, "h", 0, _INTEGER_MAX),
             "image_bytes": _integer(entry, "fsize", 0, _BIGINT_MAX),
         }
-    except _BadThread as error:
+    except _BadField as error:
         notes.append(f"picture left out: {error}")
         return {}
 
 
 def _extra(entry: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     """Return the fields without one of their own, fit for a JSON column."""
-    extra = {_clean(key): _clean_json(value) for key, value in entry.items() if key not in _NOT_EXTRA}
+    extra = {}
+    for key, value in entry.items():
+        if key in _NOT_EXTRA:
+            continue
+        try:
+            extra[_clean(key)] = _clean_json(value, EXTRA_MAX_LEVELS)
+        except _BadField as error:
+            notes.append(f"left out: {key[:40]!a} {error}")
     if len(json.dumps(extra)) > EXTRA_MAX_CHARACTERS:
         notes.append(f"{len(extra)} unknown fields left out: over {EXTRA_MAX_CHARACTERS:,} characters")
         return {}
     return extra
 
 
-def _clean_json(value: Any) -> Any:
+def _clean_json(value: Any, levels: int) -> Any:
     if isinstance(value, str):
         return _clean(value)
+    if isinstance(value, list | dict) and levels == 0:
+        raise _BadField(f"is nested more than {EXTRA_MAX_LEVELS} levels deep")
     if isinstance(value, list):
-        return [_clean_json(item) for item in value]
+        return [_clean_json(item, levels - 1) for item in value]
     if isinstance(value, dict):
-        return {_clean(key): _clean_json(item) for key, item in value.items()}
+        return {_clean(key): _clean_json(item, levels - 1) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
-        raise _BadThread(f"a field is {value}, which is no JSON")
+        raise _BadField(f"has {value}, which is no JSON")
     return value
 
 
@@ -276,14 +299,15 @@ def _integer(entry: Mapping[str, Any], key: str, least: int, most: int) -> int |
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _BadThread(f"{key} is {_kind(value)}, not a whole number")
+        raise _BadField(f"{key} is {_kind(value)}, not a whole number")
     if not least <= value <= most:
-        raise _BadThread(f"{key} is out of range: {value if abs(value) < 10**30 else 'huge'}")
+        raise _BadField(f"{key} is out of range: {value if abs(value) < 10**30 else 'huge'}")
     return value
 
 
-def _flag(entry: Mapping[str, Any], key: str) -> bool:
-    return _integer(entry, key, 0, _INTEGER_MAX) == 1
+def _flag(entry: Mapping[str, Any], key: str, notes: list[str]) -> bool:
+    value = entry.get(key)
+    return value if isinstance(value, bool) else _optional(notes, _integer, entry, key, 0, _INTEGER_MAX) == 1
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str | None:
@@ -291,7 +315,7 @@ def _text(entry: Mapping[str, Any], key: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise _BadThread(f"{key} is {_kind(value)}, not a text")
+        raise _BadField(f"{key} is {_kind(value)}, not a text")
     return _clean(value) or None
 
 
@@ -319,9 +343,12 @@ def _subject(served: str | None, notes: list[str]) -> str | None:
 
 def _moment(seconds: int) -> datetime:
     try:
-        return from_epoch(seconds)
+        moment = from_epoch(seconds)
     except (ValueError, OverflowError, OSError) as error:
-        raise _BadThread(f"time {seconds} is off the calendar") from error
+        raise _BadField(f"time {seconds} is off the calendar") from error
+    if moment < SITE_OPENED:
+        raise _BadField(f"time {seconds} is before {SITE_OPENED:%Y-%m-%d}, when there was no 4chan")
+    return moment
 
 
 _KINDS = {

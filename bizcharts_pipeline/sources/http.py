@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError as Urllib3Error
 
 from bizcharts_pipeline.clock import naive_utc, utc_now
 from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.settings import is_loopback
 from bizcharts_pipeline.sources.deadline import DeadlineAdapter, cut_off_after
 from bizcharts_pipeline.sources.errors import (
     ResponseTooLarge,
@@ -54,7 +55,10 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer. ``body`` is decompressed, and empty for 304; times are naive UTC."""
+    """An answer. Times are naive UTC. ``body`` is decompressed.
+
+    Of a 304, ``body`` is empty and the Last-Modified is that of the remembered answer, which still stands.
+    """
 
     url: str
     status: int  # 200 or 304
@@ -177,7 +181,7 @@ class PoliteSession:
                         if answer.is_redirect:
                             target = _redirect_target(target, answer)
                             continue
-                        response = self._read(url, answer, asked_for_newer=validator is not None)
+                        response = self._read(url, answer, validator)
                 except (_Retryable, requests.RequestException, Urllib3Error) as error:
                     if watchdog.expired:
                         raise self._too_slow(url) from error
@@ -200,6 +204,7 @@ class PoliteSession:
                 url,
                 headers={"If-Modified-Since": validator} if validator else None,
                 timeout=(self._timeouts.connect, self._timeouts.read),
+                proxies=_proxies(url),
                 stream=True,
                 allow_redirects=False,
             )
@@ -207,14 +212,19 @@ class PoliteSession:
             limit.postpone(_retry_after_seconds(wished, answer.headers.get("Date")))
         return answer
 
-    def _read(self, url: str, answer: requests.Response, *, asked_for_newer: bool) -> Response:
+    def _read(self, url: str, answer: requests.Response, validator: str | None) -> Response:
         headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
-        last_modified = http_date(headers.get("last-modified", ""))
-        if answer.status_code == 304 and asked_for_newer:
-            return Response(url, 304, b"", utc_now(), last_modified, headers)
+        if answer.status_code == 304 and validator is not None:
+            return Response(url, 304, b"", utc_now(), http_date(validator), headers | {"last-modified": validator})
         if answer.status_code != 200:
             _refuse(url, answer)
+        last_modified = http_date(headers.get("last-modified", ""))
         return Response(url, 200, _body(url, answer), utc_now(), last_modified, headers)
+
+
+def _proxies(url: str) -> dict[str, Any] | None:
+    """Return what goes before the environment's proxies: for loopback none, as a proxy would ask its own machine."""
+    return {"http": None, "https": None, "all": None} if is_loopback(url) else None
 
 
 def http_date(text: str) -> datetime | None:
@@ -277,6 +287,10 @@ def _refuse(url: str, answer: requests.Response) -> NoReturn:
     status = answer.status_code
     html = "html" in answer.headers.get("Content-Type", "").lower()
     by = " with an HTML page, as Cloudflare's bot check does" if html else ""
+    if status == 304:
+        raise UnexpectedAnswer(
+            f"{url}: answered 'not modified' although nothing was asked about; is a cache or proxy in between?"
+        )
     if status in (404, 410):
         raise SourceNotFound(f"{url}: not there ({status})")
     if status == 429:

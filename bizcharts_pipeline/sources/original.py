@@ -21,6 +21,7 @@ from urllib.parse import quote
 from bizcharts_pipeline.clock import from_epoch, naive_utc
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.rows import Source, SourceThread
+from bizcharts_pipeline.sources.fourchan import SITE_OPENED
 
 BATCH = 5_000
 UNNAMED_LABELER = "original"
@@ -28,7 +29,7 @@ UNNAMED_LABELER = "original"
 _SOURCES: dict[str, Source] = {"live": "live", "warosu": "warosu", "archived.moe": "warosu"}
 _BIGINT = 2**63 - 1
 _INTEGER = 2**31 - 1
-_FIRST_YEAR, _LAST_YEAR = 2003, 2100  # of 4chan, and of any clock that is right
+_NO_CLOCK_IS_THERE_YET = datetime(2100, 1, 1)
 
 _THREAD_COLUMNS = """
     thread_id board source created_at subject op_text op_text_clean image_url thumbnail_url image_md5
@@ -304,10 +305,10 @@ def _flag(value: Any) -> bool:
 
 
 def _time(value: Any) -> datetime | None:
-    """Read Unix seconds or an ISO date and time, UTC; ``None`` for what is no time between 2003 and 2100."""
+    """Read Unix seconds or an ISO date and time, UTC; ``None`` for what is none between 4chan's opening and 2100."""
     try:
         seconds = _number(value)
         moment = from_epoch(seconds) if seconds is not None else naive_utc(datetime.fromisoformat(value))
     except (TypeError, ValueError, OverflowError, OSError):
         return None
-    return moment if _FIRST_YEAR <= moment.year < _LAST_YEAR else None
+    return moment if SITE_OPENED <= moment < _NO_CLOCK_IS_THERE_YET else None

@@ -86,13 +86,21 @@ class Spool:
         sync(self.folder)
 
     def quarantine(self, path: Path, reason: str) -> Path:
-        """Move ``path`` aside, the ``reason`` beside it; the oldest of too many go. Returns the new path."""
+        """Move ``path`` aside, the ``reason`` beside it; the oldest of too many go. Returns the new path.
+
+        No error if another process has moved it meanwhile, or taken it off the queue.
+        """
         rejected = self.folder / REJECTED_FOLDER
         rejected.mkdir(exist_ok=True)
         aside = rejected / path.name
         note = aside.with_name(f"{path.name}.reason.txt")
         note.write_text(f"{reason[:10_000]}\n", encoding="utf-8", errors="replace")
-        path.replace(aside)
+        try:
+            path.replace(aside)
+        except FileNotFoundError:
+            if not aside.exists():
+                note.unlink(missing_ok=True)
+            return aside
         sync(self.folder)
         _keep_newest(rejected)
         return aside

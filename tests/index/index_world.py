@@ -84,6 +84,8 @@ def store_posts(database: Database, posts: Sequence[MadePost], *, polled: bool =
             thread_id=[p.thread_id for p in posts],
             posted_at=_moments([p.posted_at for p in posts]),
             ingested_at=_moments([p.ingested_at or p.posted_at for p in posts]),
+            text_known_at=_moments([p.ingested_at or p.posted_at for p in posts]),
+            sentiment_model_version=[MODEL] * len(posts),
             first_seen_at=_moments([p.posted_at if p.live else None for p in posts]),
             source=["live" if p.live else "warosu" for p in posts],
             cluster_id=[p.cluster_id or p.thread_id for p in posts],
@@ -130,7 +132,7 @@ def posts_of(made: Sequence[MadePost]) -> Posts:
     return Posts(
         thread_id=np.array([p.thread_id for p in made], np.int64),
         posted_at=posted,
-        ingested_at=posted,
+        known_at=posted,
         cluster=np.array([p.cluster_id or p.thread_id for p in made], np.int64),
         stance=np.array([p.up - p.down for p in made]),
         confidence=np.array([p.confidence for p in made]),

@@ -46,7 +46,8 @@ def test_smoothing_starts_afresh_after_a_gap_and_gaps_have_no_reading():
     market = read(made, START + timedelta(hours=140)).market
     silent = slice(48 + 24, 120)
     assert (market.n[silent] == 0).all()
-    assert np.isnan(market.stance[silent]).all()
+    assert np.isnan(market.stance_lo[silent]).all()
+    assert np.allclose(market.stance[silent], np.nanmean(market.raw_stance[: 48 + 24]))  # the normal mood
     assert np.isnan(market.value[silent]).all()
     assert market.label[80] is None
     assert market.state[80] == "no reading"

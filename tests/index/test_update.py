@@ -280,8 +280,8 @@ def test_clusters_do_not_depend_on_the_order_in_which_posts_were_found(tmp_path)
     for part in (found[20:30], found[:7], found[30:], found[7:20]):
         with database.write() as connection:
             connection.executemany(
-                "INSERT INTO thread_ops (thread_id, posted_at, op_text_clean, source, ingested_at) "
-                "VALUES (?, ?, ?, 'live', now()::TIMESTAMP)",
+                "INSERT INTO thread_ops (thread_id, posted_at, op_text_clean, source, ingested_at, text_known_at) "
+                "VALUES (?, ?, ?, 'live', now()::TIMESTAMP, now()::TIMESTAMP)",
                 part,
             )
         assert assign_clusters(database, batch=6) > 0

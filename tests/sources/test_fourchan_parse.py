@@ -16,6 +16,8 @@ from bizcharts_pipeline.sources.fourchan import Catalog, parse_catalog
 
 FIRST, SECOND = "g_catalog_2014-05-02T185604Z.json", "g_catalog_2014-05-02T185755Z.json"
 START = datetime(2026, 1, 1)
+POSTED = 1_700_000_000
+FLAGS = ("sticky", "closed", "spoiler", "filedeleted", "bumplimit", "imagelimit")
 PAGES = World(11, START, 10).catalog(datetime(2026, 1, 5, 12))
 
 
@@ -29,8 +31,15 @@ def capture(folder: Path, name: str) -> bytes:
 
 
 def one(**fields: Any) -> Catalog:
-    entry = {"no": 1, "time": 1_700_000_000, "resto": 0, **fields}
-    return parse([{"page": 1, "threads": [{"no": 2, "time": 1_700_000_000}, entry]}])
+    entry = {"no": 1, "time": POSTED, "resto": 0, **fields}
+    return parse([{"page": 1, "threads": [{"no": 2, "time": POSTED}, entry]}])
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
 
 
 @pytest.mark.parametrize(
@@ -178,16 +187,11 @@ def test_a_bad_picture_costs_the_picture_and_not_the_thread(picture: dict[str, A
         ({"no": 2}, "already"),
         ({"time": None}, "time is missing"),
         ({"time": 2**60}, "off the calendar"),
+        ({"time": 1_064_966_399}, "is before 2003-10-01"),
+        ({"time": 0}, "time is out of range"),
         ({"time": 1.7e9}, "time is a fraction"),
         ({"time": float("nan")}, "time is a fraction"),
         ({"resto": 7}, "a reply"),
-        ({"com": 7}, "com is a whole number"),
-        ({"sub": ["a"]}, "sub is an array"),
-        ({"replies": "many"}, "replies is a text"),
-        ({"replies": -1}, "replies is out of range"),
-        ({"images": False}, "images is a truth value"),
-        ({"sticky": True}, "sticky is a truth value"),
-        ({"unknown": float("inf")}, "no JSON"),
     ],
 )
 def test_a_bad_thread_costs_only_itself_and_is_named(fields: dict[str, Any], named: str) -> None:
@@ -198,8 +202,56 @@ def test_a_bad_thread_costs_only_itself_and_is_named(fields: dict[str, Any], nam
     assert catalog.problems[0].startswith("page 1, thread 2 (no ")
 
 
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"com": 7}, "com is a whole number"),
+        ({"sub": ["a"]}, "sub is an array"),
+        ({"capcode": {"a": 1}}, "capcode is an object"),
+        ({"replies": "many"}, "replies is a text"),
+        ({"replies": -1}, "replies is out of range"),
+        ({"images": False}, "images is a truth value"),
+        *[({flag: [1]}, f"{flag} is an array") for flag in FLAGS],
+        ({"unknown": float("inf")}, "'unknown' has inf, which is no JSON"),
+        ({"unknown": nested(21)}, "'unknown' is nested more than 20 levels deep"),
+        ({"unknown": nested(495)}, "'unknown' is nested more than 20 levels deep"),
+    ],
+)
+def test_a_bad_optional_field_costs_only_itself_and_is_named(fields: dict[str, Any], named: str) -> None:
+    others = {"sub": "s", "com": "c", "capcode": "mod", "replies": 3, "images": 2, "known": None}
+    catalog = one(**others | fields)
+    without = one(**{key: value for key, value in others.items() if key not in fields})
+    assert catalog.threads == without.threads
+    assert (len(catalog.threads), catalog.rejected, len(catalog.problems)) == (2, 0, 1)
+    assert catalog.problems[0].startswith(f"page 1, thread 2 (no 1): left out: {named}")
+
+
+def test_flags_may_be_json_truth_values_and_fields_nested_20_levels_deep() -> None:
+    catalog = one(**dict.fromkeys(FLAGS, True), unknown=nested(20))
+    thread = catalog.threads[1]
+    assert catalog.problems == ()
+    assert thread.extra == {"unknown": nested(20)}
+    assert (thread.sticky, thread.closed, thread.spoiler, thread.file_deleted) == (True,) * 4
+    assert (thread.bump_limit_reached, thread.image_limit_reached) == (True, True)
+    assert one(**dict.fromkeys(FLAGS, False)) == one()
+
+
+def test_a_bad_byte_costs_one_character_and_is_named() -> None:
+    threads = [{"no": 1, "time": POSTED, "com": "caf@"}, {"no": 2, "time": POSTED, "com": "caf\u00e9"}]
+    body = json.dumps([{"page": 1, "threads": threads}], ensure_ascii=False).encode().replace(b"@", b"\xe9")
+    catalog = parse(body)
+    assert [thread.op_html for thread in catalog.threads] == ["caf\ufffd", "caf\u00e9"]
+    assert catalog.rejected == 0
+    place = body.index(b"\xe9")
+    assert catalog.problems == (f"not UTF-8 at byte {place}: read with replacement characters",)
+
+
+def test_the_first_second_of_the_site_is_a_time() -> None:
+    assert one(time=1_064_966_400).threads[1].posted_at == datetime(2003, 10, 1)
+
+
 def test_an_integer_too_long_for_python_costs_only_its_thread() -> None:
-    body = b'[{"page": 1, "threads": [{"no": 2, "time": 9}, {"no": 1%b, "time": 9}]}]' % (b"0" * 5000)
+    body = b'[{"page": 1, "threads": [{"no": 2, "time": %d}, {"no": 1%b}]}]' % (POSTED, b"0" * 5000)
     catalog = parse(body)
     assert ([thread.thread_id for thread in catalog.threads], catalog.rejected) == ([2], 1)
 
@@ -222,7 +274,7 @@ def test_oversized_texts_are_cut_and_half_characters_replaced() -> None:
 
 
 def test_problems_are_bounded_in_number_and_length() -> None:
-    entries: list[Any] = [{"no": 1, "time": 9}] + [{"no": "x" * 10_000, "time": 9}] * 500
+    entries: list[Any] = [{"no": 1, "time": POSTED}] + [{"no": "x" * 10_000, "time": POSTED}] * 500
     catalog = parse([{"page": 1, "threads": entries}])
     assert (len(catalog.threads), catalog.rejected, len(catalog.problems)) == (
         1,
@@ -242,10 +294,11 @@ def test_problems_are_bounded_in_number_and_length() -> None:
         (b"null", "null, not an array"),
         (b'[{"page": 1, "threads": [1, 2, 3]}]', "none of its 3 entries"),
         (b'[{"page": 1}]', "none of its 1 entries"),
-        (b"[\xff\xfe]", "not UTF-8"),
+        (b"[\xff\xfe]", "not JSON"),
+        (b'[{"page": 1, "threads": ["\xff"]}]', "none of its 1 entries can be read; not UTF-8 at byte 26"),
         (b"[" * 200_000, "nested too deeply"),
         (b'[{"a":' * 200_000, "nested too deeply"),
-        (b"\x1f\x8b\x08\x00garbage", "not UTF-8"),
+        (b"\x1f\x8b\x08\x00garbage", "not JSON"),
     ],
 )
 def test_a_body_that_is_no_catalogue_is_one_clear_error(body: bytes, named: str) -> None:

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bizcharts_pipeline.demo.board import ReplayBoard
+from bizcharts_pipeline.sources import fourchan
 from bizcharts_pipeline.sources.errors import SourceNotFound
 from bizcharts_pipeline.sources.fourchan import FourchanClient, parse_catalog
 from bizcharts_pipeline.sources.http import PoliteSession, Timeouts
@@ -80,6 +82,16 @@ def test_a_catalogue_that_proved_unusable_is_fetched_whole_again(tmp_path: Path)
         assert client.poll_catalog(NOW).status == 304
         client.forget()
         assert client.poll_catalog(NOW).body == b"[]"
+
+
+@pytest.mark.parametrize(("took", "counted"), [(0.9, 0), (1.5, 1.5), (89.0, 89)])
+def test_an_answer_that_was_long_in_coming_is_dated_when_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, counted: float
+) -> None:
+    clock = iter([1000.0, 1000.0 + took])
+    monkeypatch.setattr(fourchan, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with ReplayBoard([(b"[]", DATE_1)], board="g") as board:
+        assert client_of(board, tmp_path).poll_catalog(NOW).fetched_at == NOW + timedelta(seconds=counted)
 
 
 def test_a_missing_board_has_its_own_error(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Real HTTP on loopback, with every way to fail that the server knows."""
 
+import os
 import shutil
 import ssl
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -25,7 +27,7 @@ from bizcharts_pipeline.sources.errors import (
     SourceUnreachable,
     UnexpectedAnswer,
 )
-from bizcharts_pipeline.sources.http import MAX_ATTEMPTS, MAX_BODY_BYTES, PoliteSession, Timeouts
+from bizcharts_pipeline.sources.http import MAX_ATTEMPTS, MAX_BODY_BYTES, PoliteSession, Response, Timeouts
 
 BODY = b'[{"page":1,"threads":[]}]' + b" " * 2000
 DATE_1, DATE_2 = "Fri, 02 May 2014 18:56:13 GMT", "Fri, 02 May 2014 18:57:42 GMT"
@@ -192,6 +194,52 @@ def test_what_is_not_there_and_who_does_not_answer_have_their_own_errors(board: 
             session.get("gopher://127.0.0.1/")
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+def test_a_proxy_of_the_environment_is_used_except_for_this_machine(
+    board: ReplayBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(variable, board.url)
+    with session_in(tmp_path) as session:
+        assert session.get(board.catalog_url).body == BODY
+        with pytest.raises(SourceNotFound):
+            session.get("http://a.example/")
+    assert [request.path for request in board.requests] == ["/biz/catalog.json", "http://a.example/"]
+
+
+@contextmanager
+def served_by(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Unchanged(BaseHTTPRequestHandler):
+    """Says "not modified" to everybody, and not since when."""
+
+    def do_GET(self) -> None:
+        self.send_response(304)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_not_modified_stands_for_what_was_remembered_and_is_an_error_where_nothing_was(tmp_path: Path) -> None:
+    changed_at = datetime(2014, 5, 2, 18, 56, 13)
+    with served_by(_Unchanged) as url, session_in(tmp_path) as session:
+        session.remember(Response(url, 200, BODY, changed_at, changed_at, {"last-modified": DATE_1}))
+        response = session.get(url, conditional=True)
+        assert (response.status, response.last_modified, response.headers["last-modified"]) == (304, changed_at, DATE_1)
+        with pytest.raises(UnexpectedAnswer, match="'not modified' although nothing was asked about"):
+            session.get(url)
+
+
 class _Redirects(BaseHTTPRequestHandler):
     """/home, /away and /loop redirect; /here has something."""
 
@@ -211,19 +259,12 @@ class _Redirects(BaseHTTPRequestHandler):
 
 
 def test_redirects_are_followed_within_the_host_and_never_to_another(tmp_path: Path) -> None:
-    server = HTTPServer(("127.0.0.1", 0), _Redirects)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        with session_in(tmp_path) as session:
-            assert session.get(f"{url}/home").body == b"here"
-            with pytest.raises(UnexpectedAnswer, match=r"elsewhere\.example"):
-                session.get(f"{url}/away")
-            with pytest.raises(UnexpectedAnswer, match="redirects"):
-                session.get(f"{url}/loop")
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served_by(_Redirects) as url, session_in(tmp_path) as session:
+        assert session.get(f"{url}/home").body == b"here"
+        with pytest.raises(UnexpectedAnswer, match=r"elsewhere\.example"):
+            session.get(f"{url}/away")
+        with pytest.raises(UnexpectedAnswer, match="redirects"):
+            session.get(f"{url}/loop")
 
 
 @pytest.fixture

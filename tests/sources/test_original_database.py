@@ -90,6 +90,7 @@ def test_garbage_costs_the_value_or_the_row_and_is_counted(tmp_path: Path) -> No
         good | {"thread_id": 2, "created_at": None},
         good | {"thread_id": 3, "created_at": "never"},
         good | {"thread_id": 4, "created_at": 10**15},
+        good | {"thread_id": 8, "created_at": 1_064_966_399},  # the second before 4chan opened
         good | {"thread_id": -5},
         good | {"thread_id": 6, "source": "reddit"},
         good | {"thread_id": 7, "board": "pol"},
@@ -106,7 +107,7 @@ def test_garbage_costs_the_value_or_the_row_and_is_counted(tmp_path: Path) -> No
     )
     assert (thread.image_bytes, thread.closed, survivor.last_seen_at) == (None, False, None)
     assert original.skipped == {
-        "thread: no readable created_at": 3,
+        "thread: no readable created_at": 4,
         "thread: no readable thread_id": 1,
         "thread: unknown source 'reddit'": 1,
         "thread: of another board": 1,

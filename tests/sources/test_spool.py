@@ -96,6 +96,17 @@ def test_a_damaged_file_is_moved_aside_and_named_whatever_the_damage(
     assert "not readable" in aside.with_name(f"{aside.name}.reason.txt").read_text()
 
 
+def test_a_poll_that_another_process_took_or_moved_is_no_error_to_move_aside(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    moved, taken = spool.put(poll(1)), spool.put(poll(2))
+    aside = spool.quarantine(moved, "why")
+    assert spool.quarantine(moved, "why") == aside
+    assert sorted(path.name for path in aside.parent.iterdir()) == [aside.name, f"{aside.name}.reason.txt"]
+    spool.remove(taken)
+    assert spool.quarantine(taken, "why") == aside.with_name(taken.name)
+    assert len(list(aside.parent.iterdir())) == 2
+
+
 def test_a_year_of_rejected_polls_keeps_the_newest_and_bounded_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

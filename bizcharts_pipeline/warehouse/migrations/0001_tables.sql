@@ -34,6 +34,7 @@ CREATE TABLE thread_ops (
     first_seen_at            TIMESTAMP,           -- live sightings only
     last_seen_at             TIMESTAMP,
     ingested_at              TIMESTAMP NOT NULL,  -- when this project first held the post
+    text_known_at            TIMESTAMP NOT NULL,  -- when it first held subject and text as they are now
     cluster_id               BIGINT,              -- thread_id of the first post of its near-duplicates; NULL: not yet looked at
     sentiment_score          DOUBLE,
     sentiment_confidence     DOUBLE,

@@ -45,6 +45,7 @@ WHEN MATCHED THEN UPDATE SET
     first_seen_at = r.first_seen_at,
     last_seen_at = r.last_seen_at,
     extra = r.extra,
+    text_known_at = CASE WHEN r.change = 'text' THEN r.ingested_at ELSE t.text_known_at END,
     cluster_id = r.cluster_id,
     sentiment_score = r.sentiment_score,
     sentiment_confidence = r.sentiment_confidence,
@@ -54,11 +55,11 @@ WHEN NOT MATCHED THEN INSERT (
     observed_image_count, observed_sticky, observed_closed, archive_reply_count, archive_image_count, image_url,
     thumbnail_url, image_md5, image_filename, image_width, image_height, image_bytes, file_deleted, spoiler, sticky,
     closed, capcode, bump_limit_reached, image_limit_reached, general, spam_score, source, first_seen_at, last_seen_at,
-    ingested_at, extra
+    ingested_at, text_known_at, extra
 ) VALUES (
     r.thread_id, r.posted_at, r.subject, r.op_text, r.op_text_clean, r.reply_count, r.image_count,
     r.observed_reply_count, r.observed_image_count, r.observed_sticky, r.observed_closed, r.archive_reply_count,
     r.archive_image_count, r.image_url, r.thumbnail_url, r.image_md5, r.image_filename, r.image_width, r.image_height,
     r.image_bytes, r.file_deleted, r.spoiler, r.sticky, r.closed, r.capcode, r.bump_limit_reached,
-    r.image_limit_reached, r.general, r.spam_score, r.source, r.first_seen_at, r.last_seen_at, r.ingested_at, r.extra
+    r.image_limit_reached, r.general, r.spam_score, r.source, r.first_seen_at, r.last_seen_at, r.ingested_at, r.ingested_at, r.extra
 );
