@@ -18,8 +18,10 @@ from index_world import (
     store_posts,
 )
 
+from bizcharts_pipeline.index import vintages
 from bizcharts_pipeline.index.clusters import assign_clusters
 from bizcharts_pipeline.index.update import update_index
+from bizcharts_pipeline.index.votes import MINUTE
 
 MARKET = "bucket, bucket_start, value, stance, raw_stance, n, n_eff, state, label, lo, hi, final"
 COINS = "coin_symbol, bucket, bucket_start, score, mentions, n_eff, lo, hi, final"
@@ -27,6 +29,14 @@ TABLES = ("fear_greed_index", "coin_sentiment")
 CURRENT = """(
     SELECT * FROM {table} QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY computed_at DESC) = 1
 ) current"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_grace():
+    """Buckets are final at once, so that the tests can speak of full hours; the period of grace has its own test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vintages, "GRACE", 0)
+        yield
 
 
 def update(database, now, *, full=False, parameters=QUICK, model=MODEL, generals=()):
@@ -82,7 +92,8 @@ def test_a_second_update_changes_nothing(tmp_path):
     database = new_database(tmp_path)
     store_posts(database, random_posts(seed=1, days=8, per_day=50))
     now = START + timedelta(days=8, minutes=-20)
-    assert update(database, now).new_readings == 8 * 24 - 1 + 7
+    first_hour, running_hour = 1, 1  # nobody had posted or looked yet; not over yet
+    assert update(database, now).new_readings == 8 * 24 - first_hour - running_hour + 7
     published = [rows_of(database, table, where="final") for table in TABLES]
     for full in (False, True):
         update(database, now, full=full)
@@ -155,6 +166,19 @@ def test_provisional_rows_are_replaced_and_final_rows_stay(tmp_path):
     finals = rows_of(database, "fear_greed_index", "bucket_start, computed_at", "final AND bucket = 'hour'")
     assert finals[-1] == (noon, noon + timedelta(minutes=70))
     assert len(finals) == 2 * 24 + 13
+
+
+def test_a_bucket_stays_provisional_until_its_last_posts_can_have_been_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(vintages, "GRACE", 3 * MINUTE)
+    database = new_database(tmp_path)
+    store_posts(database, steady_posts(2))
+    end = START + timedelta(days=1, hours=6)
+    final_at = {}
+    for minutes in (0, 2, 3):
+        update(database, end + timedelta(minutes=minutes))
+        rows = market_rows(database, f"bucket = 'hour' AND bucket_start = '{end - timedelta(hours=1)}'")
+        final_at[minutes] = [row[-1] for row in rows]
+    assert final_at == {0: [False], 2: [False], 3: [True]}
 
 
 def test_live_is_what_was_computed_in_time_from_posts_seen_on_the_board(tmp_path):
@@ -259,6 +283,10 @@ def test_another_model_version_starts_its_own_series(tmp_path):
             "INSERT INTO scored_posts BY NAME "
             "SELECT * REPLACE ('test-2' AS model_version, -score AS score) FROM scored_posts"
         )
+    half_scored = update(database, now + timedelta(minutes=1), model="test-2")
+    assert (half_scored.new_readings, half_scored.readings) == (0, None)
+    with database.write() as connection:
+        connection.execute("UPDATE thread_ops SET sentiment_model_version = 'test-2'")
     switched = update(database, now + timedelta(minutes=1), model="test-2")
     assert switched.new_readings == 7 * 24 + 7
     rows = rows_of(database, CURRENT.format(table="fear_greed_index", key="bucket, bucket_start"), "model_version")

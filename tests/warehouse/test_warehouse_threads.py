@@ -185,7 +185,7 @@ LIVE = st.fixed_dictionaries(
     }
 )
 ARCHIVE = st.fixed_dictionaries({"reply_count": st.integers(0, 9), "image_count": st.integers(0, 9)})
-ORDER_DEPENDS = {"ingested_at"}
+ORDER_DEPENDS = {"ingested_at", "text_known_at"}
 
 
 @settings(max_examples=25, deadline=None)
