@@ -93,14 +93,16 @@ def poll(once: bool, json_output: bool) -> None:
     from bizcharts_pipeline.live import LivePipeline, run_tick
 
     pipeline = LivePipeline.from_settings(load_settings())
+    whole_hour: int | None = None  # of the last tick that looked at everything, as the job `history` does
     while True:
-        started = time.monotonic()
+        started, now = time.monotonic(), utc_now()
         try:
-            report = run_tick(pipeline, utc_now())
-        except BizchartsError as error:
+            report = run_tick(pipeline, now, everything=not once and now.hour != whole_hour)
+            whole_hour = now.hour
+        except Exception as error:
             if once:
                 raise
-            click.echo(f"{utc_now():%Y-%m-%d %H:%M:%S}  {error}", err=True)
+            click.echo(f"{now:%Y-%m-%d %H:%M:%S}  {error}", err=True)
         else:
             show(report, json_output)
         if once:

@@ -1,6 +1,5 @@
 """How opening posts come in: a poll of the live catalogue, spooled to disk before anything else can fail."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from bizcharts_pipeline.sources.fourchan import FourchanClient, parse_catalog
 from bizcharts_pipeline.sources.spool import Poll, Spool
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseError, StatementRefused, UnknownCatalog
 from bizcharts_pipeline.warehouse.snapshots import PollResult, record_poll
 
 
@@ -38,14 +38,26 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
     """
     # Fetched first, so that even a database that stays closed for hours costs no minute of the board.
     try:
-        poll = client.poll_catalog(now)
+        path, poll = _fetch(client, spool, now)
     except SourceError:
         drain_spool(client, spool, database)
         raise
+    recovered = drain_spool(client, spool, database, before=path)
+    try:
+        return _take(client, spool, database, path, poll, recovered)
+    except UnknownCatalog:
+        # "Not modified" since a catalogue that this database has never seen: it is new, or an older one was restored.
+        client.forget()
+        spool.remove(path)
+        path, poll = _fetch(client, spool, now)
+        return _take(client, spool, database, path, poll, recovered)
+
+
+def _fetch(client: FourchanClient, spool: Spool, now: datetime) -> tuple[Path, Poll]:
+    poll = client.poll_catalog(now)
     path = spool.put(poll)
     client.remember(poll)
-    recovered = drain_spool(client, spool, database, before=path)
-    return _take(client, spool, database, path, poll, recovered)
+    return path, poll
 
 
 def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, before: Path | None = None) -> int:
@@ -56,6 +68,8 @@ def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, bef
             break
         try:
             _take(client, spool, database, path, spool.read(path), recovered=0)
+        except UnknownCatalog:
+            spool.remove(path)  # it says nothing that could be stored
         except (CatalogFormatError, CorruptPollError, FileNotFoundError):
             continue  # kept aside by now, or taken in by another process
         recovered += 1
@@ -65,27 +79,38 @@ def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, bef
 def _take(
     client: FourchanClient, spool: Spool, database: Database, path: Path, poll: Poll, recovered: int
 ) -> PollReport:
-    """Parse one spooled poll, record it and remove it from the spool; a body that is no catalogue is kept aside."""
-    threads: Sequence[PreparedThread] | None = None
-    problems: tuple[str, ...] = ()
-    rejected = 0
-    if poll.status == 200:
-        try:
-            catalog = parse_catalog(poll.body, board=client.board, image_url=client.image_url)
-        except CatalogFormatError as error:
-            client.forget()
-            kept = spool.quarantine(path, str(error))
-            raise CatalogFormatError(f"{error}. The body is kept in {kept}") from None
-        threads = [read_thread(thread) for thread in catalog.threads]
-        problems, rejected = catalog.problems, catalog.rejected
-    with database.write() as connection:
-        result = record_poll(
-            connection,
-            snapshot_at=poll.fetched_at,
-            last_modified=poll.last_modified,
-            threads=threads,
-            rejected=rejected,
-            ingested_at=poll.fetched_at,
-        )
-    spool.remove(path)
+    """Parse one spooled poll, record it and remove it from the spool.
+
+    What can not be read, be it all of the body or some of its entries, is kept aside with the reason.
+    """
+    try:
+        threads, problems, rejected = _read(client, poll)
+        with database.write() as connection:
+            result = record_poll(
+                connection,
+                snapshot_at=poll.fetched_at,
+                last_modified=poll.last_modified,
+                threads=threads,
+                rejected=rejected,
+                ingested_at=poll.fetched_at,
+            )
+    except Exception as error:
+        if isinstance(error, DatabaseError | OSError) and not isinstance(error, StatementRefused):
+            raise  # the poll is sound, and waits for a database that is
+        # Whatever it is, it must not meet the next run again: one poll would stop all that follow.
+        client.forget()
+        kept = spool.quarantine(path, f"{type(error).__name__}: {error}")
+        raise CatalogFormatError(f"{error}. The body is kept in {kept}") from error
+    if rejected:
+        spool.quarantine(path, "\n".join(problems))
+    else:
+        spool.remove(path)
     return PollReport(poll.fetched_at, result, recovered, problems, poll.last_modified)
+
+
+def _read(client: FourchanClient, poll: Poll) -> tuple[list[PreparedThread] | None, tuple[str, ...], int]:
+    """Return the threads (``None`` for "not modified"), what was wrong with them, and how many could not be read."""
+    if poll.status == 304:
+        return None, (), 0
+    catalog = parse_catalog(poll.body, board=client.board, image_url=client.image_url)
+    return [read_thread(thread) for thread in catalog.threads], catalog.problems, catalog.rejected

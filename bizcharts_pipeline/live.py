@@ -100,17 +100,17 @@ class TickReport:
         return f"{self.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.posts_scored} scored, {mood}"
 
 
-def run_tick(pipeline: LivePipeline, now: datetime) -> TickReport:
-    """Poll, score what is new and bring the indexes up to ``now``.
+def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False) -> TickReport:
+    """Poll, score what is new and bring the indexes up to ``now``; or score and index ``everything``.
 
     Raises:
         SourceError, DatabaseError: as :func:`poll_catalog` does; what was reached by then is stored.
     """
     poll = poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
     scorer = champion_scorer(pipeline.database, now)
-    scoring = score_new_posts(pipeline.database, scorer, limit=POSTS_PER_TICK, now=now)
+    scoring = score_new_posts(pipeline.database, scorer, limit=None if everything else POSTS_PER_TICK, now=now)
     index = bring_indexes_up_to_date(
-        pipeline.database, scorer.model_version, now, pipeline.parameters, everything=False
+        pipeline.database, scorer.model_version, now, pipeline.parameters, everything=everything
     )
     return TickReport.of(poll, scoring, index)
 

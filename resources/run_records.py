@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.event_log import SqlEventLogStorage
+from sqlalchemy import bindparam, text
 
 _BATCH = 500
 
@@ -12,7 +14,8 @@ _BATCH = 500
 def delete_old_runs(instance: dg.DagsterInstance, job_name: str, older_than: timedelta) -> tuple[int, int]:
     """Delete the finished runs of one job that are older than ``older_than``, with the files they leave behind.
 
-    ``delete_run`` keeps the run's own event-log file and its log folder, which are most of its size; both go too.
+    ``delete_run`` keeps the run's own event-log file and its log folder, which are most of its size, and the results of
+    its asset checks; all of them go too.
     The newest run always stays, so that the assets do not look as if they had never been materialised.
 
     Returns:
@@ -33,7 +36,16 @@ def delete_old_runs(instance: dg.DagsterInstance, job_name: str, older_than: tim
         for run_id in run_ids:
             instance.delete_run(run_id)
             freed += _remove_files(instance, run_id)
+        _delete_check_results(instance, run_ids)
         runs += len(run_ids)
+
+
+def _delete_check_results(instance: dg.DagsterInstance, run_ids: list[str]) -> None:
+    storage = instance.event_log_storage
+    if isinstance(storage, SqlEventLogStorage):
+        statement = text("DELETE FROM asset_check_executions WHERE run_id IN :runs")
+        with storage.index_connection() as connection:
+            connection.execute(statement.bindparams(bindparam("runs", run_ids, expanding=True)))
 
 
 def _remove_files(instance: dg.DagsterInstance, run_id: str) -> int:

@@ -27,6 +27,7 @@ from bizcharts_pipeline.warehouse.errors import (
     DatabaseFull,
     DatabaseUnavailable,
     NewerDatabase,
+    StatementRefused,
 )
 
 SHORTEST_PAUSE_SECONDS = 0.01
@@ -217,7 +218,7 @@ class Database:
                 ) from error
             if _CORRUPT.search(str(error)):
                 raise opening_error(self.path, str(error)) from error
-            raise DatabaseError(f"{self.path}: DuckDB refused a statement: {error}") from error
+            raise StatementRefused(f"{self.path}: DuckDB refused a statement: {error}") from error
 
 
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

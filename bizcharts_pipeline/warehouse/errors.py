@@ -35,5 +35,13 @@ class MigrationError(DatabaseError):
     """A migration that was applied has been edited since, or the numbering has a gap."""
 
 
+class StatementRefused(DatabaseError):
+    """The database is sound, but a statement or a value in it is not."""
+
+
+class UnknownCatalog(DatabaseError):
+    """The source says "not modified" of a catalogue that is not the last one recorded here."""
+
+
 class BackupError(DatabaseError):
     """A copy was not made or not taken back; nothing was replaced."""

@@ -8,6 +8,7 @@ from datetime import datetime
 import duckdb
 
 from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.warehouse.errors import UnknownCatalog
 from bizcharts_pipeline.warehouse.threads import MergeResult, merge_threads
 from bizcharts_pipeline.warehouse.values import literal, table
 
@@ -61,6 +62,9 @@ def record_poll(
     ``threads=None`` says that the source answered "not modified": the last poll's figures are repeated and
     its threads were seen once more. A poll is known by ``snapshot_at``; recording it again changes nothing at
     all. Call it inside :meth:`Database.write`.
+
+    Raises:
+        UnknownCatalog: "not modified", but of another catalogue than the last one recorded here.
     """
     recorded = connection.execute(
         f"SELECT total_threads, not_modified FROM catalog_snapshots WHERE snapshot_at = {literal(snapshot_at)} LIMIT 1"
@@ -132,17 +136,19 @@ def _record_not_modified(
 ) -> PollResult:
     now = literal(snapshot_at)
     previous = connection.execute(
-        "SELECT snapshot_at, total_threads FROM catalog_snapshots "
+        "SELECT snapshot_at, total_threads, last_modified FROM catalog_snapshots "
         f"WHERE snapshot_at < {now} ORDER BY snapshot_at DESC LIMIT 1"
     ).fetchone()
-    before, total = previous or (None, None)
+    if previous is None or last_modified not in (None, previous[2]):
+        raise UnknownCatalog(f"not modified since {last_modified}, of which there is no catalogue here")
+    before, total, _ = previous
     connection.execute(
         f"""
         INSERT INTO catalog_snapshots BY NAME
         SELECT {now} AS snapshot_at, p.total_threads, p.avg_reply_count, p.top_coins, 0 AS new_threads,
                0 AS changed_threads, TRUE AS not_modified,
                coalesce({literal(last_modified)}, p.last_modified) AS last_modified, 0 AS rejected_threads
-        FROM (SELECT 1) LEFT JOIN (FROM catalog_snapshots WHERE snapshot_at = {literal(before)}) AS p ON TRUE
+        FROM catalog_snapshots AS p WHERE p.snapshot_at = {literal(before)} LIMIT 1
         """
     )
     # The last catalogue's threads are those that were last seen in it.

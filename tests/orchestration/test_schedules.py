@@ -81,15 +81,36 @@ def test_a_run_left_behind_by_a_power_cut_silences_its_schedule_for_a_limited_ti
     assert isinstance(evaluate(schedule, instance), dg.RunRequest)
 
 
+@dg.asset_check(asset="made_up")
+def always_fine() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
+@dg.asset
+def made_up() -> None: ...
+
+
+def checked_job() -> dg.JobDefinition:
+    job = dg.define_asset_job("live", dg.AssetSelection.assets(made_up))
+    return dg.Definitions(assets=[made_up], asset_checks=[always_fine], jobs=[job]).resolve_job_def("live")
+
+
+def check_results(instance: DagsterInstance) -> int:
+    with sqlite3.connect(Path(instance.root_directory) / "history" / "runs" / "index.db") as connection:
+        return int(connection.execute("SELECT count(*) FROM asset_check_executions").fetchone()[0])
+
+
 def test_old_runs_go_with_their_files_and_the_newest_stays(instance: DagsterInstance) -> None:
     for _ in range(5):
-        assert quick_live.execute_in_process(instance=instance).success
+        assert checked_job().execute_in_process(instance=instance).success
+    assert check_results(instance) == 5
     shards = Path(instance.root_directory) / "history" / "runs"
     assert len(list(shards.glob("*-*.db"))) == 5
     deleted, freed = delete_old_runs(instance, "live", timedelta(seconds=-60))
     assert deleted == 4
     assert freed > 0
     assert instance.get_runs_count() == 1
+    assert check_results(instance) == 1
     assert len(list(shards.glob("*-*.db"))) == 1
 
 

@@ -2,19 +2,27 @@ import json
 from typing import Any
 
 import duckdb
+import pytest
 from samples import NOON, minute, prepared
 
 from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.warehouse.errors import UnknownCatalog
 from bizcharts_pipeline.warehouse.snapshots import PollResult, Snapshot, insert_snapshots, record_poll
 
 Connection = duckdb.DuckDBPyConnection
 
 
-def poll(connection: Connection, at: float, threads: list[PreparedThread] | None, rejected: int = 0) -> PollResult:
+def poll(
+    connection: Connection,
+    at: float,
+    threads: list[PreparedThread] | None,
+    rejected: int = 0,
+    modified: float | None = None,
+) -> PollResult:
     return record_poll(
         connection,
         snapshot_at=minute(at),
-        last_modified=minute(at),
+        last_modified=minute(at if modified is None else modified),
         threads=threads,
         rejected=rejected,
         ingested_at=minute(at),
@@ -50,8 +58,8 @@ def test_top_coins_are_at_most_ten_by_number_of_threads_then_symbol(connection: 
 def test_not_modified_repeats_the_figures_and_sees_the_same_threads_again(connection: Connection) -> None:
     poll(connection, 0, [prepared(1), prepared(2, coins=("BTC",))])
     poll(connection, 1, [prepared(2, coins=("BTC",))])
-    assert poll(connection, 2, None) == PollResult(0, 0, 0, 1, True)
-    assert poll(connection, 3, None).total_threads == 1
+    assert poll(connection, 2, None, modified=1) == PollResult(0, 0, 0, 1, True)
+    assert poll(connection, 3, None, modified=1).total_threads == 1
     assert last_seen(connection) == {1: minute(0), 2: minute(3)}
     before, *_, after = snapshots(connection)[1:]
     assert (after["new_threads"], after["changed_threads"], after["not_modified"]) == (0, 0, True)
@@ -59,9 +67,13 @@ def test_not_modified_repeats_the_figures_and_sees_the_same_threads_again(connec
         assert after[repeated] == before[repeated]
 
 
-def test_a_first_answer_of_not_modified_is_a_row_without_figures(connection: Connection) -> None:
-    assert poll(connection, 0, None) == PollResult(0, 0, 0, 0, True)
-    assert snapshots(connection)[0]["total_threads"] is None
+def test_not_modified_since_a_catalogue_that_is_not_the_last_one_here_is_refused(connection: Connection) -> None:
+    with pytest.raises(UnknownCatalog):
+        poll(connection, 1, None, modified=0)
+    poll(connection, 2, [prepared(1)])
+    with pytest.raises(UnknownCatalog):
+        poll(connection, 3, None, modified=0)
+    assert len(snapshots(connection)) == 1
 
 
 def test_an_empty_catalogue_is_recorded(connection: Connection) -> None:
@@ -72,10 +84,10 @@ def test_an_empty_catalogue_is_recorded(connection: Connection) -> None:
 def test_a_poll_recorded_twice_changes_nothing_at_all(connection: Connection) -> None:
     for threads in ([prepared(1, coins=("BTC",))], None):
         at = 0 if threads else 1
-        poll(connection, at, threads)
+        poll(connection, at, threads, modified=0)
         tables = ("thread_ops", "thread_observations", "coin_mentions", "catalog_snapshots")
         before = [connection.execute(f"FROM {table} ORDER BY ALL").fetchall() for table in tables]
-        again = poll(connection, at, [prepared(1, text="other"), prepared(2)] if threads else None)
+        again = poll(connection, at, [prepared(1, text="other"), prepared(2)] if threads else None, modified=0)
         assert again == PollResult(0, 0, 0, 1, threads is None)
         assert [connection.execute(f"FROM {table} ORDER BY ALL").fetchall() for table in tables] == before
 
