@@ -15,6 +15,7 @@ import click
 
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.progress import on_terminal
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_settings
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ def bizcharts() -> None:
 @click.option("--days", type=click.IntRange(65, 365), default=90, show_default=True, help="Simulated days of history.")
 @as_json
 def demo(days: int, json_output: bool) -> None:
-    """Run the whole pipeline on a simulated board with a known mood.
+    """Run it all on a simulated board with a known mood.
 
     No network but loopback. It has a home of its own and is made anew each time.
     """
     from bizcharts_pipeline.demo.run import run_demo
 
-    report = run_demo(load_settings(), history_days=days, say=lambda line: click.echo(line, err=json_output))
+    report = run_demo(load_settings(), history_days=days, track=on_terminal)
     if json_output:
         click.echo(to_json(report))
         return
@@ -190,7 +191,7 @@ def import_sqlite(file: Path, json_output: bool) -> None:
     from bizcharts_pipeline.takeover import take_over
 
     settings = load_settings()
-    report = take_over(file, open_database(), settings.home_path, settings.board, utc_now())
+    report = take_over(file, open_database(), settings.home_path, settings.board, utc_now(), on_terminal)
     show(report, json_output)
 
 

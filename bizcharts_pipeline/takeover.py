@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
+from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.sources.original import OriginalDatabase, OriginalLabel, OriginalThread, read_original
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.database import Database
@@ -43,7 +44,9 @@ class TakeoverReport:
         return "\n".join(lines)
 
 
-def take_over(path: Path, database: Database, home: Path, board: str, now: datetime) -> TakeoverReport:
+def take_over(
+    path: Path, database: Database, home: Path, board: str, now: datetime, track: Track = silently
+) -> TakeoverReport:
     """Take posts and polls of ``path`` into the warehouse and its labels into the ledger of ``home``; idempotent.
 
     Raises:
@@ -51,7 +54,7 @@ def take_over(path: Path, database: Database, home: Path, board: str, now: datet
         DatabaseError, LedgerError: the warehouse or the ledger cannot be written; a repeated run goes on.
     """
     original = read_original(path, board)
-    threads, new_threads = _take_threads(original, database, now)
+    threads, new_threads = _take_threads(original, database, now, track)
     snapshots, new_snapshots = _take_snapshots(original, database)
     labels = [_label(label) for label in original.labels()]
     new_labels = LabelLedger(home / LEDGER).append(labels)
@@ -60,9 +63,9 @@ def take_over(path: Path, database: Database, home: Path, board: str, now: datet
     )
 
 
-def _take_threads(original: OriginalDatabase, database: Database, now: datetime) -> tuple[int, int]:
+def _take_threads(original: OriginalDatabase, database: Database, now: datetime, track: Track) -> tuple[int, int]:
     read = new = 0
-    for batch in original.threads():
+    for batch in track(original.threads(), f"Posts of {original.path.name}", total=original.thread_batches()):
         prepared = [read_thread(entry.thread) for entry in batch]
         sightings = {entry.thread.thread_id: sighting for entry in batch if (sighting := _sighting(entry))}
         with database.write() as connection:

@@ -1,11 +1,11 @@
 """The demo: ninety days of a simulated board's history, then a live week, the last hours through the Dagster job."""
 
+import math
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.ingest import poll_catalog
 from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_tick
+from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
@@ -51,7 +52,7 @@ class DemoReport:
     seconds: float
 
 
-def run_demo(settings: Settings, *, history_days: int, say: Callable[[str], None]) -> DemoReport:
+def run_demo(settings: Settings, *, history_days: int, track: Track) -> DemoReport:
     """Run the whole pipeline on a simulated board, in a home of its own that is made anew each time.
 
     Raises:
@@ -79,14 +80,11 @@ def run_demo(settings: Settings, *, history_days: int, say: Callable[[str], None
             fear_greed=settings.fear_greed,
         )
         pipeline = LivePipeline.from_settings(demo_settings)
-        say(f"{history_days} days of history, from a simulated archive ...")
-        fill_history(world, pipeline, live_from)
-        say(f"{LIVE_DAYS} days live, a poll every {POLL_EVERY.seconds // 60} minutes over HTTP ...")
+        fill_history(world, pipeline, live_from, track)
         dagster_from = end - timedelta(hours=DAGSTER_HOURS)
-        fast_forward(board, pipeline, live_from, dagster_from)
+        fast_forward(board, pipeline, live_from, dagster_from, track)
         ticks = DAGSTER_HOURS * 3600 // DAGSTER_TICK_EVERY.seconds
-        say(f"the last {DAGSTER_HOURS} hours: {ticks} runs of the Dagster job `live` ...")
-        for tick in range(1, ticks + 1):
+        for tick in track(range(1, ticks + 1), f"The last {DAGSTER_HOURS} hours, through the Dagster job `live`"):
             board.now = dagster_from + tick * DAGSTER_TICK_EVERY
             run_live_job(demo_settings, dagster_home, board.now)
     with pipeline.database.read() as connection:
@@ -98,24 +96,25 @@ def run_demo(settings: Settings, *, history_days: int, say: Callable[[str], None
     return DemoReport(home, dagster_home, plot, beside, found, time.monotonic() - started)
 
 
-def fill_history(world: World, pipeline: LivePipeline, until: datetime) -> None:
+def fill_history(world: World, pipeline: LivePipeline, until: datetime, track: Track = silently) -> None:
     """Take in the archive's posts up to ``until``, day by day, score them and compute their index."""
-    day = world.start
-    while day < until:
+    days = [world.start + timedelta(days=day) for day in range(math.ceil((until - world.start) / timedelta(days=1)))]
+    for day in track(days, f"{len(days)} days of history, from a simulated archive"):
         following = min(until, day + timedelta(days=1))
         posts = [read_thread(world.as_archive(thread)) for thread in world.threads_between(day, following)]
         with pipeline.database.write() as connection:
             merge_threads(connection, posts, ingested_at=until, seen_at=None)
-        day = following
     scorer = champion_scorer(pipeline.database, until)
     score_new_posts(pipeline.database, scorer, limit=None, now=until)
     bring_indexes_up_to_date(pipeline.database, scorer.model_version, until, pipeline.parameters, everything=True)
 
 
-def fast_forward(board: SimulatedBoard, pipeline: LivePipeline, begin: datetime, end: datetime) -> None:
+def fast_forward(
+    board: SimulatedBoard, pipeline: LivePipeline, begin: datetime, end: datetime, track: Track = silently
+) -> None:
     """Poll the board through the simulated time from ``begin`` to ``end``; score and index every other hour."""
-    now = begin
-    while (now := now + POLL_EVERY) <= end:
+    times = [begin + POLL_EVERY * step for step in range(1, (end - begin) // POLL_EVERY + 1)]
+    for now in track(times, f"{LIVE_DAYS} days live, a poll every {POLL_EVERY.seconds // 60} minutes over HTTP"):
         board.now = now
         if now.hour % INDEX_EVERY_HOURS == 0 and now.minute == 0:
             run_tick(pipeline, now)

@@ -106,6 +106,12 @@ class OriginalDatabase:
         if batch:
             yield batch
 
+    def thread_batches(self) -> int:
+        """Return how many batches :meth:`threads` yields, if all rows can be taken."""
+        with _opened(self.path) as connection:
+            (rows,) = connection.execute("SELECT count(*) FROM thread_ops").fetchone()
+        return -(-int(rows) // BATCH)
+
     def snapshots(self) -> Iterator[OriginalSnapshot]:
         """Yield the polls of the live catalogue, oldest first."""
         for row in self._rows("catalog_snapshots", _SNAPSHOT_COLUMNS, "snapshot_at"):
