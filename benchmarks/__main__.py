@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-ROOMS = ("text", "sources", "warehouse", "index", "tick")
+ROOMS = ("text", "sources", "warehouse", "index", "recovery", "tick")
 RESULTS = Path(__file__).parent / "results"
 
 
