@@ -112,10 +112,18 @@ SELECT epoch_us(bucket_start) AS bucket_start, model_version FROM fear_greed_ind
 WHERE final AND bucket = 'hour' AND bucket_start + INTERVAL 1 HOUR <= getvariable('asked').until
 ORDER BY bucket_start DESC, computed_at DESC LIMIT 1
 """
+_ANY_POST = """
+SELECT count(*) FROM (
+    FROM thread_ops WHERE posted_at > getvariable('asked').after AND posted_at <= getvariable('asked').until LIMIT 1)
+"""
+# Of everything up to the moment asked for.
+_KNOWABLE = """
+SELECT epoch_us(max(knowable_at)) FROM fear_greed_index
+WHERE final AND bucket = 'hour' AND bucket_start < getvariable('asked').until
+"""
 # The current vintage of each bucket, if it is of the asked model.
 _STATE = """
-SELECT epoch_us(bucket_start) AS bucket_start, stance, raw_stance, coalesce(label, '') AS label,
-       epoch_us(knowable_at) AS knowable_at
+SELECT epoch_us(bucket_start) AS bucket_start, stance, raw_stance, coalesce(label, '') AS label
 FROM (
     SELECT * FROM fear_greed_index
     WHERE final AND bucket = '{bucket}'
@@ -219,7 +227,7 @@ def load_anchor(
     """Where an incremental run takes up, and the end of the newest final hour; ``None``: there is nowhere to.
 
     That is the day's end at least the warm-up before the newest final hour (or ``now``, if that is earlier).
-    The hour up to it must have a current reading of the same model version.
+    The hour up to it must have a current reading of the same model version, unless nobody posted in the window before.
     """
     _ask(connection, until=now)
     newest = connection.execute(_NEWEST_HOUR).fetchnumpy()
@@ -229,7 +237,9 @@ def load_anchor(
     at = (min(newest_end, now) - WARM_UP) // DAY * DAY
     hours = _readings(connection, model_version, "hour", at - NORMAL_MOOD_DAYS * DAY, at)
     days = _readings(connection, model_version, "day", at - parameters.history_days * DAY, at)
-    if not len(hours["bucket_start"]) or int(hours["bucket_start"][-1]) + HOUR != at:
+    taken_up = bool(len(hours["bucket_start"])) and int(hours["bucket_start"][-1]) + HOUR == at
+    _ask(connection, at - parameters.window_hours * HOUR, at)
+    if not taken_up and _one(connection, _ANY_POST):
         return None
     read = ~np.isnan(_floats(hours["raw_stance"]))
     daily = ~np.isnan(_floats(days["raw_stance"]))
@@ -243,8 +253,8 @@ def load_anchor(
         day_stances=_floats(days["stance"])[daily],
         smoothed=float(stances[-1]) if len(stances) else 0.0,
         smoothed_at=int(ends[-1]) if len(ends) else None,
-        label=hours["label"][-1] or None,
-        knowable_at=int(hours["knowable_at"][-1]),
+        label=(hours["label"][-1] or None) if taken_up else None,
+        knowable_at=_one(connection, _KNOWABLE) or 0,
     )
     return state, newest_end
 

@@ -294,6 +294,20 @@ def test_another_model_version_starts_its_own_series(tmp_path):
     assert update(database, now + timedelta(minutes=2), model="test-2").new_readings == 0
 
 
+def test_old_posts_do_not_make_a_young_installations_ticks_look_at_years(tmp_path):
+    database = new_database(tmp_path)
+    old = [replace(post, thread_id=10_000 + k, cluster_id=None) for k, post in enumerate(random_posts(4, 3, 30))]
+    old = [replace(post, posted_at=post.posted_at - timedelta(days=300), looks=()) for post in old]
+    store_posts(database, old, polled=False)
+    store_posts(database, random_posts(seed=5, days=2, per_day=60))
+    now = START + timedelta(days=2, minutes=5)
+    assert len(update(database, now).readings.ends) > 290 * 24
+    tick = update(database, now + timedelta(hours=1))
+    assert len(tick.readings.ends) < 8 * 24
+    assert tick.new_readings == 1
+    assert update(database, now + timedelta(hours=1, minutes=1), full=True).new_readings == 0
+
+
 def test_nothing_scored_is_nothing_published(tmp_path):
     database = new_database(tmp_path)
     assert update(database, START).readings is None
