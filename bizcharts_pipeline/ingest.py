@@ -70,6 +70,7 @@ def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, bef
             _take(client, spool, database, path, spool.read(path), recovered=0)
         except UnknownCatalog:
             spool.remove(path)  # it says nothing that could be stored
+            continue
         except (CatalogFormatError, CorruptPollError, FileNotFoundError):
             continue  # kept aside by now, or taken in by another process
         recovered += 1

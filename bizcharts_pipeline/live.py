@@ -69,13 +69,12 @@ class TickReport:
     @classmethod
     def of(cls, poll: PollReport, scoring: ScoringReport, index: IndexUpdate) -> "TickReport":
         """Sum up what the three stages report."""
-        readings = index.readings
-        known = readings is not None and not math.isnan(readings.value[-1])
-        value, lo, hi = (
-            (float(column[-1]) if known else None for column in (readings.value, readings.lo, readings.hi))
-            if readings
-            else (None, None, None)
-        )
+        value = lo = hi = None
+        state = NO_READING
+        if readings := index.readings:
+            state = readings.state[-1]
+            if not math.isnan(readings.value[-1]):
+                value, lo, hi = (float(column[-1]) for column in (readings.value, readings.lo, readings.hi))
         return cls(
             snapshot_at=poll.snapshot_at,
             not_modified=poll.result.not_modified,
@@ -89,7 +88,7 @@ class TickReport:
             value=value,
             lo=lo,
             hi=hi,
-            state=readings.state[-1] if readings else NO_READING,
+            state=state,
         )
 
     def __str__(self) -> str:
