@@ -2,18 +2,20 @@
 
 import os
 import tomllib
+from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from pydantic.functional_validators import AfterValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from bizcharts_pipeline.errors import BizchartsError
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
+WAROSU_MINIMUM_SECONDS = 2.0
 PREFIX = "BIZCHARTS_"
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
@@ -29,7 +31,14 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _words(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")]
+PriceSource = Literal["coingecko", "binance", "coinmarketcap"]
+Words = BeforeValidator(_words)  # an environment variable has its items separated by blanks or commas
 
 
 class FearGreedSettings(BaseModel):
@@ -67,6 +76,67 @@ class FearGreedSettings(BaseModel):
         return self
 
 
+class ImageSettings(BaseModel):
+    """What pictures are fetched and kept (``[images]``); docs/content-safety.md says why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    live: bool = Field(True, description="fetch the thumbnails of the live board's opening posts")
+    archive: bool = Field(False, description="fetch thumbnails from the archive too, for posts that live never saw")
+    full: Literal["none", "labelled"] = Field(
+        "none", description="full pictures: none, or of posts that are labelled or to be trained on"
+    )
+    per_run: int = Field(120, ge=1, le=10_000, description="most pictures that one run fetches")
+    max_bytes: int = Field(8_388_608, ge=1024, le=33_554_432, description="a larger file is refused unread")
+    max_pixels: int = Field(40_000_000, ge=1024, description="a picture of more pixels is refused before decoding")
+    blur_from: float = Field(0.2, ge=0, le=1, description="pictures are blurred from this NSFW score on")
+    send_below: float = Field(0.5, ge=0, le=1, description="only pictures below this NSFW score go to a labelling API")
+
+
+class PriceSettings(BaseModel):
+    """Where prices come from and how often each source may be asked (``[price_data]``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    sources: Annotated[tuple[PriceSource, ...], Words] = Field(
+        ("coingecko", "binance", "coinmarketcap"), min_length=1, description="in the order in which they are asked"
+    )
+    coins: Annotated[tuple[Symbol, ...], Words] = Field(
+        ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "LINK", "XMR", "AVAX"),
+        min_length=1,
+        max_length=100,
+        description="symbols of the coins to price",
+    )
+    coingecko_per_minute: int = Field(10, ge=1, description="most requests a minute")
+    coingecko_per_month: int = Field(10_000, ge=1, description="most requests a calendar month (UTC)")
+    binance_per_minute: int = Field(60, ge=1, description="most requests a minute")
+    binance_per_month: int = Field(1_000_000, ge=1, description="most requests a calendar month (UTC)")
+    coinmarketcap_per_minute: int = Field(30, ge=1, description="most requests a minute")
+    coinmarketcap_per_month: int = Field(10_000, ge=1, description="most requests a calendar month (UTC)")
+    compare_every_minutes: int = Field(60, ge=5, description="how often a second source is asked for comparison")
+    warn_above: float = Field(0.02, gt=0, lt=1, description="a warning where two sources differ by more than this share")
+
+
+class RetentionSettings(BaseModel):
+    """How long what is kept (``[retention]``); 0 keeps it for ever. Labels and the published index always stay."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    html_days: int = Field(30, ge=0, description="raw HTML of posts; their plain text stays with the thread")
+    observations_full_days: int = Field(7, ge=0, description="every observation and poll; then one an hour")
+    observations_hourly_days: int = Field(90, ge=0, description="one observation and poll an hour; then one a day")
+    threads_days: int = Field(365, ge=0, description="threads, counted from when they were posted or imported")
+    popular_replies: int = Field(50, ge=1, description="threads with so many replies stay for ever")
+    image_days: int = Field(30, ge=0, description="thumbnails; those of labelled posts stay")
+    price_days: int = Field(90, ge=0, description="prices of every five minutes; then one a day")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "RetentionSettings":
+        if 0 < self.observations_hourly_days < self.observations_full_days:
+            raise ValueError("observations_hourly_days must not be less than observations_full_days")
+        return self
+
+
 class Settings(BaseModel):
     """All settings of one installation. Immutable; read once by :func:`load_settings`."""
 
@@ -90,15 +160,31 @@ class Settings(BaseModel):
         ge=0,
         description="least time between two requests; below 1 only for loopback",
     )
+    warosu_url: HttpUrl = Field("https://warosu.org", description="the archive")
+    warosu_image_url: HttpUrl = Field("https://i.warosu.org", description="host of the archive's pictures")
+    warosu_seconds_per_request: float = Field(
+        WAROSU_MINIMUM_SECONDS,
+        ge=0,
+        description="least time between two requests to the archive; below 2 only for loopback",
+    )
+    archive_start: date = Field(date(2014, 2, 1), description="first day of the archive's partitions")
+    coingecko_url: HttpUrl = Field("https://api.coingecko.com", description="host of CoinGecko's API")
+    binance_url: HttpUrl = Field("https://data-api.binance.vision", description="Binance's market-data host")
+    coinmarketcap_url: HttpUrl = Field("https://pro-api.coinmarketcap.com", description="host of CoinMarketCap's API")
+    alternative_me_url: HttpUrl = Field("https://api.alternative.me", description="host of alternative.me's index")
     fear_greed: FearGreedSettings = Field(FearGreedSettings(), description="the index's parameters")
+    images: ImageSettings = Field(ImageSettings(), description="pictures")
+    price_data: PriceSettings = Field(PriceSettings(), description="prices")
+    retention: RetentionSettings = Field(RetentionSettings(), description="how long what is kept")
 
     @model_validator(mode="after")
     def _polite(self) -> "Settings":
-        if self.fourchan_seconds_per_request < FOURCHAN_MINIMUM_SECONDS and not is_loopback(self.fourchan_api_url):
-            raise ValueError(
-                f"fourchan_seconds_per_request must be at least {FOURCHAN_MINIMUM_SECONDS:g} (the API's rule) "
-                "unless fourchan_api_url is a loopback address"
-            )
+        for name, url, minimum in (
+            ("fourchan_seconds_per_request", self.fourchan_api_url, FOURCHAN_MINIMUM_SECONDS),
+            ("warosu_seconds_per_request", self.warosu_url, WAROSU_MINIMUM_SECONDS),
+        ):
+            if getattr(self, name) < minimum and not is_loopback(url):
+                raise ValueError(f"{name} must be at least {minimum:g} unless its host is a loopback address")
         return self
 
     @cached_property
@@ -110,6 +196,14 @@ class Settings(BaseModel):
     def database_path(self) -> Path:
         """The DuckDB file as an absolute path."""
         return (REPOSITORY_ROOT / Path(self.database or self.home_path / "bizcharts.duckdb").expanduser()).resolve()
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "fear_greed": FearGreedSettings,
+    "images": ImageSettings,
+    "price_data": PriceSettings,
+    "retention": RetentionSettings,
+}
 
 
 def settings_file() -> Path:
@@ -131,9 +225,10 @@ def load_settings(**overrides: Any) -> Settings:
         SettingsError: a value is not allowed; names each setting and what is allowed.
     """
     values = _from_file(settings_file()) | _from_environment(Settings, PREFIX)
-    section = _from_environment(FearGreedSettings, f"{PREFIX}FEAR_GREED__")
-    if section and isinstance(in_file := values.get("fear_greed", {}), dict):
-        values["fear_greed"] = in_file | section
+    for name, model in SECTIONS.items():
+        section = _from_environment(model, f"{PREFIX}{name.upper()}__")
+        if section and isinstance(in_file := values.get(name, {}), dict):
+            values[name] = in_file | section
     try:
         settings = Settings.model_validate(values | overrides)
     except ValidationError as error:

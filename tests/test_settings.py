@@ -6,26 +6,31 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
-from bizcharts_pipeline.settings import FearGreedSettings, Settings, SettingsError, load_settings
+from bizcharts_pipeline.settings import SECTIONS, Settings, SettingsError, load_settings
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "settings.example.toml"
 
 
+def as_toml(default: object) -> object:
+    if isinstance(default, Path):
+        return str(default)
+    return list(default) if isinstance(default, tuple) else default
+
+
 def documented(fields: dict[str, FieldInfo]) -> dict[str, object]:
-    return {
-        name: str(field.default) if isinstance(field.default, Path) else field.default for name, field in fields.items()
-    }
+    return {name: as_toml(field.default) for name, field in fields.items()}
 
 
 def test_the_example_file_has_every_setting_with_its_default_and_its_description() -> None:
     text = EXAMPLE.read_text()
-    top = dict(Settings.model_fields)
-    del top["fear_greed"]
+    top = {name: field for name, field in Settings.model_fields.items() if name not in SECTIONS}
     example = tomllib.loads(text)
-    assert example.pop("fear_greed") == documented(FearGreedSettings.model_fields)
+    for name, section in SECTIONS.items():
+        assert example.pop(name) == documented(section.model_fields)
     assert example == documented(top)
-    for name, field in {**top, **FearGreedSettings.model_fields}.items():
-        assert f"# {field.description}\n{name} = " in text
+    for model in (Settings, *SECTIONS.values()):
+        for name, field in model.model_fields.items():
+            assert name in SECTIONS or f"# {field.description}\n{name} = " in text, name
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +54,10 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "inf", "finite"),
         ("BIZCHARTS_FOURCHAN_API_URL", "https://me:secret@a.4cdn.org", "user name or password"),
         ("BIZCHARTS_FEAR_GREED__THIN_BELOW", "3", "thin_below"),
+        ("BIZCHARTS_WAROSU_SECONDS_PER_REQUEST", "1", "warosu_seconds_per_request must be at least 2"),
+        ("BIZCHARTS_ARCHIVE_START", "long ago", "archive_start"),
+        ("BIZCHARTS_PRICE_DATA__SOURCES", "coingecko,kraken", "price_data.sources"),
+        ("BIZCHARTS_RETENTION__OBSERVATIONS_HOURLY_DAYS", "3", "observations_hourly_days"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name(
@@ -88,3 +97,8 @@ def test_faster_polling_is_for_loopback_only(monkeypatch: pytest.MonkeyPatch) ->
         load_settings()
     monkeypatch.setenv("BIZCHARTS_FOURCHAN_API_URL", "http://127.0.0.1:8080/")
     assert load_settings().fourchan_seconds_per_request == 0
+
+
+def test_a_list_in_the_environment_has_its_items_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_PRICE_DATA__COINS", "BTC, XMR")
+    assert load_settings().price_data.coins == ("BTC", "XMR")

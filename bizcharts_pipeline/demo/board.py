@@ -32,7 +32,7 @@ class SimulatedBoard(BoardServer):
         now = naive_utc(self.now)
         return Fault.UNAVAILABLE if any(begin <= now < end for begin, end in self.outages) else None
 
-    def page(self, path: str) -> Page | None:
+    def page(self, path: str, query: str) -> Page | None:
         if not path.startswith(f"/{self.board}/"):
             return None
         now = naive_utc(self.now)
@@ -79,7 +79,7 @@ class ReplayBoard(BoardServer):
         self._served = 0
         self._order = threading.Lock()
 
-    def page(self, path: str) -> Page | None:
+    def page(self, path: str, query: str) -> Page | None:
         if path != f"/{self.board}/catalog.json":
             return None
         with self._order:

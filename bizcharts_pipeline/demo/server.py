@@ -64,6 +64,7 @@ class RequestRecord:
     at: float
     method: str
     path: str
+    query: str
     if_modified_since: str | None
     user_agent: str | None
     status: int  # 0 where a fault gives none
@@ -112,8 +113,8 @@ class BoardServer:
         with self._lock:
             self._faults.extend(wanted)
 
-    def page(self, path: str) -> Page | None:
-        """Return what ``path`` has; ``None`` for 404."""
+    def page(self, path: str, query: str) -> Page | None:
+        """Return what ``path`` has, asked with ``query`` (what follows the ``?``); ``None`` for 404."""
         raise NotImplementedError
 
     def outage(self) -> Fault | None:
@@ -170,18 +171,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         at = time.monotonic()
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
         since = self.headers.get("If-Modified-Since")
         board = self.server.board_server
         fault = board.admit(at)
-        page = None if fault in _WITHOUT_PAGE else board.page(path)
+        page = None if fault in _WITHOUT_PAGE else board.page(path, query)
         if fault is not None:
             status = int(fault) if fault.isdigit() else 0
         elif page is None:
             status = 404
         else:
             status = 304 if since is not None and since == page.last_modified else 200
-        board.log(RequestRecord(at, self.command, path, since, self.headers.get("User-Agent"), status, fault))
+        board.log(RequestRecord(at, self.command, path, query, since, self.headers.get("User-Agent"), status, fault))
         if fault is not None:
             self._fail(fault, page or Page(b"[]"))
         else:

@@ -63,7 +63,7 @@ def test_the_catalogue_is_the_worlds_and_304_until_it_changes(board: SimulatedBo
 def test_the_date_of_change_moves_exactly_when_the_content_does(board: SimulatedBoard) -> None:
     seen: list[tuple[str, bytes]] = []
     for _ in range(120):
-        page = board.page("/biz/catalog.json")
+        page = board.page("/biz/catalog.json", "")
         assert page is not None
         seen.append((page.last_modified or "", page.body))
         board.now += timedelta(seconds=1)
