@@ -7,6 +7,7 @@ the TLS handshake, which have only the time-outs of the system and of the connec
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,10 +19,11 @@ from urllib3.poolmanager import PoolManager
 
 
 class Watchdog:
-    """Shuts down the socket that it was last shown once its time is over."""
+    """Shuts down the socket that it was last shown once its time is over, and knows when a request was sent."""
 
     def __init__(self) -> None:
         self.expired = False
+        self.sent_at: float | None = None  # monotonic clock; the last one
         self._socket: socket.socket | None = None
 
     def watch(self, connected: socket.socket | None) -> None:
@@ -62,7 +64,7 @@ def _watch(connected: socket.socket | None) -> None:
         watchdog.watch(connected)
 
 
-class _HTTPConnection(HTTPConnection):
+class _WatchedConnection(HTTPConnection):
     def connect(self) -> None:
         super().connect()
         _watch(self.sock)
@@ -71,23 +73,23 @@ class _HTTPConnection(HTTPConnection):
         _watch(self.sock)
         super().request(*args, **kwargs)
 
+    def getresponse(self) -> Any:
+        watchdog: Watchdog | None = getattr(_current, "watchdog", None)
+        if watchdog is not None:
+            watchdog.sent_at = time.monotonic()
+        return super().getresponse()
 
-class _HTTPSConnection(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _watch(self.sock)
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        _watch(self.sock)
-        super().request(*args, **kwargs)
+class _WatchedHTTPSConnection(_WatchedConnection, HTTPSConnection):
+    """The same over TLS: ``super()`` is the one of :class:`HTTPSConnection` here."""
 
 
 class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
+    ConnectionCls = _WatchedConnection
 
 
 class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
+    ConnectionCls = _WatchedHTTPSConnection
 
 
 class DeadlineAdapter(HTTPAdapter):

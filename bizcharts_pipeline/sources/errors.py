@@ -4,7 +4,9 @@ from bizcharts_pipeline.errors import BizchartsError
 
 
 class SourceError(BizchartsError):
-    """A source did not give what was asked of it."""
+    """A source did not give what was asked of it. ``evidence`` is the beginning of what came instead, if anything."""
+
+    evidence: bytes = b""
 
 
 class SourceUnreachable(SourceError):

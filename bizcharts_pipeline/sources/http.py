@@ -7,6 +7,7 @@ import re
 import time
 import zlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -38,6 +39,7 @@ from bizcharts_pipeline.sources.rate_limit import RateLimit
 MAX_BODY_BYTES = 32 * 1024 * 1024  # a catalogue has a third of a megabyte
 MAX_ATTEMPTS = 4
 MAX_REDIRECTS = 3
+EVIDENCE_BYTES = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
 _KEPT_HEADERS = ("content-type", "date", "etag", "last-modified")
 
@@ -45,12 +47,14 @@ _KEPT_HEADERS = ("content-type", "date", "etag", "last-modified")
 @dataclass(frozen=True)
 class Timeouts:
     """In seconds: until connected; between two reads; for a whole ``get`` with all its waits and retries; and
-    before the second attempt, which doubles with every further one, and jitters by half."""
+    before the second attempt, which doubles with every further one, and jitters by half. ``patience`` is how much
+    longer a turn may be waited for, as where a host asked for a pause."""
 
     connect: float = 10.0
     read: float = 20.0
     total: float = 90.0
     back_off: float = 1.0
+    patience: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,16 @@ class _Retryable(Exception):
         self.error = error
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What one ``get`` asks for. Headers may hold a key: they are in no message."""
+
+    url: str
+    validator: str | None
+    headers: Mapping[str, str] = field(repr=False)
+    max_bytes: int
+
+
 class PoliteSession:
     """GETs with one rate limit a host, bounded retries, bounded time and bounded memory.
 
@@ -86,6 +100,7 @@ class PoliteSession:
         contact: e-mail or URL for the User-Agent.
         validators: folder that keeps what conditional requests need from one run to the next.
         rate_folder: where the rate limits' state is; the user's machine-wide folder unless given.
+        attempts: how often a request is tried that may do better a little later.
     """
 
     def __init__(
@@ -96,11 +111,13 @@ class PoliteSession:
         validators: Path | None = None,
         rate_folder: Path | None = None,
         timeouts: Timeouts = Timeouts(),
+        attempts: int = MAX_ATTEMPTS,
     ) -> None:
         self._seconds_per_request = seconds_per_request
         self._validators = validators
         self._rate_folder = rate_folder
         self._timeouts = timeouts
+        self._attempts = attempts
         self._session = requests.Session()
         adapter: BaseAdapter = DeadlineAdapter()
         self._session.mount("https://", adapter)
@@ -121,23 +138,33 @@ class PoliteSession:
         """Close the connections."""
         self._session.close()
 
-    def get(self, url: str, *, conditional: bool = False) -> Response:
+    def get(
+        self,
+        url: str,
+        *,
+        conditional: bool = False,
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_BODY_BYTES,
+    ) -> Response:
         """Return the answer of ``url``; if ``conditional``, 304 when it is still what was remembered.
+
+        ``headers`` are sent with this request alone, and never to another host. A body of more than ``max_bytes``,
+        compressed or not, is not read.
 
         A 200 is *not* remembered by itself: call :meth:`remember` once its body is safe on disk.
 
         Raises:
             SourceError: one of its subclasses, within ``timeouts.total`` seconds.
         """
-        deadline = time.monotonic() + self._timeouts.total
-        validator = self._recall(url) if conditional else None
+        deadline = time.monotonic() + self._timeouts.total + self._timeouts.patience
+        asked = _Request(url, self._recall(url) if conditional else None, headers or {}, max_bytes)
         attempt = 1
         while True:
             try:
-                return self._get_once(url, validator, deadline)
+                return self._get_once(asked, deadline)
             except _Retryable as failure:
                 pause = self._timeouts.back_off * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
-                if attempt == MAX_ATTEMPTS or time.monotonic() + pause >= deadline:
+                if attempt >= self._attempts or time.monotonic() + pause >= deadline:
                     raise failure.error from failure.__cause__
             time.sleep(pause)
             attempt += 1
@@ -171,19 +198,33 @@ class PoliteSession:
     def _validator_path(folder: Path, url: str) -> Path:
         return folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
 
-    def _get_once(self, url: str, validator: str | None, deadline: float) -> Response:
+    def postpone(self, url: str, seconds: float) -> None:
+        """Let nobody on this machine ask the host of ``url`` for ``seconds``."""
+        self._limit(url).postpone(seconds)
+
+    def _limit(self, url: str) -> RateLimit:
+        return RateLimit(url, self._seconds_per_request, self._rate_folder)
+
+    def _get_once(self, asked: "_Request", deadline: float) -> Response:
         """One attempt: a request and the few redirects within the same host that it may lead to."""
-        target = url
+        url = target = asked.url
         for _ in range(MAX_REDIRECTS + 1):
-            with cut_off_after(deadline - time.monotonic()) as watchdog:
+            with ExitStack() as exchange:
+                watchdog = None
                 try:
-                    with self._send(target, validator, deadline) as answer:
-                        if answer.is_redirect:
-                            target = _redirect_target(target, answer)
-                            continue
-                        response = self._read(url, answer, validator)
+                    with self._limit(target).turn(deadline) as turn:
+                        seconds = min(self._timeouts.total, deadline - time.monotonic())
+                        watchdog = exchange.enter_context(cut_off_after(seconds))
+                        answer = exchange.enter_context(self._send(target, asked))
+                        turn.sent_at = watchdog.sent_at
+                    if answer.status_code in (429, 503) and (wished := answer.headers.get("Retry-After")):
+                        self.postpone(target, _retry_after_seconds(wished, answer.headers.get("Date")))
+                    if answer.is_redirect:
+                        target = _redirect_target(target, answer)
+                        continue
+                    response = self._read(asked, answer)
                 except (_Retryable, requests.RequestException, Urllib3Error) as error:
-                    if watchdog.expired:
+                    if watchdog is not None and watchdog.expired:
                         raise self._too_slow(url) from error
                     if isinstance(error, _Retryable):
                         raise
@@ -197,29 +238,26 @@ class PoliteSession:
     def _too_slow(self, url: str) -> SourceUnreachable:
         return SourceUnreachable(f"{url}: no whole answer in {self._timeouts.total:g} s; try again later")
 
-    def _send(self, url: str, validator: str | None, deadline: float) -> requests.Response:
-        limit = RateLimit(url, self._seconds_per_request, self._rate_folder)
-        with limit.turn(deadline):
-            answer = self._session.get(
-                url,
-                headers={"If-Modified-Since": validator} if validator else None,
-                timeout=(self._timeouts.connect, self._timeouts.read),
-                proxies=_proxies(url),
-                stream=True,
-                allow_redirects=False,
-            )
-        if answer.status_code in (429, 503) and (wished := answer.headers.get("Retry-After")):
-            limit.postpone(_retry_after_seconds(wished, answer.headers.get("Date")))
-        return answer
+    def _send(self, url: str, asked: "_Request") -> requests.Response:
+        condition = {"If-Modified-Since": asked.validator} if asked.validator else {}
+        return self._session.get(
+            url,
+            headers={**asked.headers, **condition},
+            timeout=(self._timeouts.connect, self._timeouts.read),
+            proxies=_proxies(url),
+            stream=True,
+            allow_redirects=False,
+        )
 
-    def _read(self, url: str, answer: requests.Response, validator: str | None) -> Response:
+    def _read(self, asked: "_Request", answer: requests.Response) -> Response:
+        url, validator = asked.url, asked.validator
         headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
         if answer.status_code == 304 and validator is not None:
             return Response(url, 304, b"", utc_now(), http_date(validator), headers | {"last-modified": validator})
         if answer.status_code != 200:
             _refuse(url, answer)
         last_modified = http_date(headers.get("last-modified", ""))
-        return Response(url, 200, _body(url, answer), utc_now(), last_modified, headers)
+        return Response(url, 200, _body(url, answer, asked.max_bytes), utc_now(), last_modified, headers)
 
 
 def _proxies(url: str) -> dict[str, Any] | None:
@@ -235,47 +273,46 @@ def http_date(text: str) -> datetime | None:
         return None
 
 
-def _body(url: str, answer: requests.Response) -> bytes:
+def _body(url: str, answer: requests.Response, most: int) -> bytes:
     """Read and decompress a body; the size cap holds before and after decompression."""
     declared = answer.headers.get("Content-Length", "")
     expected = int(declared) if re.fullmatch(r"\d{1,18}", declared) else None
-    if expected is not None and expected > MAX_BODY_BYTES:
-        raise _too_large(url)
+    if expected is not None and expected > most:
+        raise _too_large(url, most)
     received = bytearray()
     for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
         received += chunk
-        if len(received) > MAX_BODY_BYTES:
-            raise _too_large(url)
+        if len(received) > most:
+            raise _too_large(url, most)
     if expected is not None and len(received) != expected:
         raise _truncated(url, f"{len(received):,} of {expected:,} bytes came")
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return bytes(received)
     if encoding in ("gzip", "x-gzip"):
-        return _gunzipped(url, bytes(received))
+        return _gunzipped(url, bytes(received), most)
     raise UnexpectedAnswer(f"{url}: Content-Encoding {encoding[:40]!r} was not asked for; is a proxy in between?")
 
 
-def _gunzipped(url: str, compressed: bytes) -> bytes:
+def _gunzipped(url: str, compressed: bytes, most: int) -> bytes:
     """Decompress with a bound, and notice an early end, which urllib3's decoder lets pass."""
     body = bytearray()
     while compressed:
         decoder = zlib.decompressobj(wbits=31)
         try:
-            body += decoder.decompress(compressed, MAX_BODY_BYTES + 1 - len(body))
+            body += decoder.decompress(compressed, most + 1 - len(body))
         except zlib.error as error:
             raise _truncated(url, f"damaged gzip ({error})") from error
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large(url)
+        if len(body) > most:
+            raise _too_large(url, most)
         if not decoder.eof:
             raise _truncated(url, "the gzip body ends early")
         compressed = decoder.unused_data
     return bytes(body)
 
 
-def _too_large(url: str) -> ResponseTooLarge:
-    most = f"{MAX_BODY_BYTES // 2**20} MiB"
-    return ResponseTooLarge(f"{url}: more than {most}, which no true answer has; check the configured URL")
+def _too_large(url: str, most: int) -> ResponseTooLarge:
+    return ResponseTooLarge(f"{url}: more than {most:,} bytes, which no true answer has; check the configured URL")
 
 
 def _truncated(url: str, how: str) -> _Retryable:
@@ -283,26 +320,44 @@ def _truncated(url: str, how: str) -> _Retryable:
 
 
 def _refuse(url: str, answer: requests.Response) -> NoReturn:
-    """Raise what an answer without content means."""
+    """Raise what an answer without content means; the beginning of its body goes along as evidence."""
+    refusal = _refusal(url, answer)
+    named = refusal.error if isinstance(refusal, _Retryable) else refusal
+    named.evidence = _beginning(answer)
+    raise refusal
+
+
+def _refusal(url: str, answer: requests.Response) -> SourceError | _Retryable:
     status = answer.status_code
     html = "html" in answer.headers.get("Content-Type", "").lower()
     by = " with an HTML page, as Cloudflare's bot check does" if html else ""
     if status == 304:
-        raise UnexpectedAnswer(
+        return UnexpectedAnswer(
             f"{url}: answered 'not modified' although nothing was asked about; is a cache or proxy in between?"
         )
     if status in (404, 410):
-        raise SourceNotFound(f"{url}: not there ({status})")
+        return SourceNotFound(f"{url}: not there ({status})")
     if status == 429:
-        message = f"{url}: too many requests (429); does another program ask from this address?"
-        raise _Retryable(SourceBlocked(message))
+        message = f"{url}: too many requests (429){by}; does another program ask from this address?"
+        return _Retryable(SourceBlocked(message))
     if status >= 500:
-        raise _Retryable(SourceUnreachable(f"{url}: server error {status}{by}; try again later"))
+        return _Retryable(SourceUnreachable(f"{url}: server error {status}{by}; try again later"))
     if status in (401, 403, 451):
-        raise SourceBlocked(
+        return SourceBlocked(
             f"{url}: refused ({status}){by}; open it in a browser from this address; set BIZCHARTS_CONTACT"
         )
-    raise UnexpectedAnswer(f"{url}: unexpected status {status}; check the configured URL")
+    return UnexpectedAnswer(f"{url}: unexpected status {status}; check the configured URL")
+
+
+def _beginning(answer: requests.Response) -> bytes:
+    """Return up to ``EVIDENCE_BYTES`` of a body that nobody will read as data; empty where it can not be had."""
+    try:
+        received = bytes(answer.raw.read(EVIDENCE_BYTES, decode_content=False))
+        if "gzip" in answer.headers.get("Content-Encoding", "").lower():
+            return zlib.decompressobj(wbits=31).decompress(received, EVIDENCE_BYTES)
+        return received
+    except (Urllib3Error, requests.RequestException, OSError, zlib.error):
+        return b""
 
 
 def _redirect_target(url: str, answer: requests.Response) -> str:

@@ -1,9 +1,11 @@
 """One limit a host, held by every thread and process of this user on this machine.
 
-A request may start ``seconds`` after the previous one *is known to have arrived*: whoever has the turn keeps
-the host's file locked until the answer's headers are there. Reserving start times in advance is not enough: a
-process that the scheduler delays would then send right before the next one. Nobody sleeps with the lock in
-hand, and the kernel frees it when its holder dies. Linux and macOS (``flock``); not across machines.
+A request may start ``seconds`` after the previous one *has arrived*: whoever has the turn keeps the host's file
+locked until the answer's headers are there. Reserving start times in advance is not enough: a process that the
+scheduler delays would then send right before the next one. A host that takes long to answer does not lower the rate:
+a request counts as arrived a moment after its last byte was handed to the system, or when its answer begins, whichever
+is earlier. Nobody sleeps with the lock in hand, and the kernel frees it when its holder dies. Linux and macOS
+(``flock``); not across machines.
 """
 
 import fcntl
@@ -25,6 +27,10 @@ from bizcharts_pipeline.clock import from_epoch
 from bizcharts_pipeline.sources.errors import RateLimitFolderUnsafe, SourceBlocked, SourceUnreachable
 
 LONGEST_POSTPONEMENT_SECONDS = 24 * 3600.0
+# From the last byte sent until the host is taken to have noticed: a hundredth of the interval, as slack for its
+# network and scheduler, and never less than a busy machine needs to wake a thread.
+ARRIVAL_SHARE = 0.01
+ARRIVAL_LEAST_SECONDS = 0.01
 _LOCK_POLL_SECONDS = 0.02
 
 
@@ -47,6 +53,13 @@ class _State:
         return max(0.0, wait)
 
 
+@dataclass
+class Turn:
+    """One request's turn."""
+
+    sent_at: float | None = None  # monotonic clock; set by whoever sends, once the whole request is handed over
+
+
 class RateLimit:
     """The limit of the host of ``url``: two requests start at least ``seconds`` apart."""
 
@@ -58,8 +71,8 @@ class RateLimit:
         self._path = (folder or machine_folder()) / f"{name[:200]}.json"
 
     @contextmanager
-    def turn(self, deadline: float) -> Iterator[None]:
-        """Wait for this caller's turn; leave the block as soon as the request is known to have arrived.
+    def turn(self, deadline: float) -> Iterator[Turn]:
+        """Wait for this caller's turn; set its ``sent_at``, and leave the block when the answer begins.
 
         Args:
             deadline: a ``time.monotonic()``; a turn that can not start by then is refused at once.
@@ -73,12 +86,13 @@ class RateLimit:
                 state = _read(file)
                 wait = state.wait(self.seconds, time.monotonic(), time.time())
                 if wait <= 0:
-                    self._mark_start(file, state)
+                    turn = Turn()
+                    self._mark_start(file, state, time.monotonic())
                     try:
-                        yield
+                        yield turn
                         return
                     finally:
-                        self._mark_start(file, state)
+                        self._mark_start(file, state, self._arrival(turn))
             if time.monotonic() + wait > deadline:
                 raise self._refusal(wait)
             time.sleep(wait)
@@ -92,8 +106,14 @@ class RateLimit:
             until = now + min(seconds, LONGEST_POSTPONEMENT_SECONDS)
             _write(file, _State(_read(file).started, now, until))
 
-    def _mark_start(self, file: int, state: _State) -> None:
-        _write(file, _State(time.monotonic(), state.postponed_at, state.postponed_until))
+    def _arrival(self, turn: Turn) -> float:
+        now = time.monotonic()
+        if turn.sent_at is None:
+            return now
+        return min(now, turn.sent_at + max(ARRIVAL_LEAST_SECONDS, ARRIVAL_SHARE * self.seconds))
+
+    def _mark_start(self, file: int, state: _State, started: float) -> None:
+        _write(file, _State(started, state.postponed_at, state.postponed_until))
 
     def _refusal(self, wait: float) -> SourceBlocked | SourceUnreachable:
         if wait > self.seconds:

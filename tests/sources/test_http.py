@@ -315,3 +315,18 @@ def test_tls_is_verified_and_obeys_the_deadline_too(
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_refusal_carries_the_page_that_came_with_it(board: ReplayBoard, tmp_path: Path) -> None:
+    board.fail_next(Fault.BLOCKED)
+    with PoliteSession(0, rate_folder=tmp_path) as session, pytest.raises(SourceBlocked) as refusal:
+        session.get(board.catalog_url)
+    assert refusal.value.evidence.startswith(b"<!DOCTYPE html>")
+
+
+def test_a_body_over_the_bound_of_one_request_is_not_read(board: ReplayBoard, tmp_path: Path) -> None:
+    with PoliteSession(0, rate_folder=tmp_path) as session:
+        most = len(session.get(board.catalog_url).body)
+        assert session.get(board.catalog_url, max_bytes=most).body
+        with pytest.raises(ResponseTooLarge):
+            session.get(board.catalog_url, max_bytes=most - 1)

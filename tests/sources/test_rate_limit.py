@@ -143,3 +143,19 @@ def test_the_machine_folder_is_private_and_not_somebody_elses(tmp_path: Path, mo
     folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RateLimitFolderUnsafe, match=str(os.getuid())):
         machine_folder()
+
+
+def test_a_host_that_answers_slowly_does_not_lower_the_rate(tmp_path: Path) -> None:
+    limit = RateLimit("http://127.0.0.1:1", 5.0, tmp_path)
+    with limit.turn(time.monotonic() + 1) as turn:
+        turn.sent_at = time.monotonic() - 0.3  # and since then it has been waited for the answer
+    (state,) = (json.loads(path.read_bytes()) for path in tmp_path.glob("*.json"))
+    assert state["started"] == pytest.approx(turn.sent_at + 0.05, abs=1e-9)
+
+
+def test_a_request_that_was_never_sent_counts_from_when_it_was_given_up(tmp_path: Path) -> None:
+    limit = RateLimit("http://127.0.0.1:1", 5.0, tmp_path)
+    with limit.turn(time.monotonic() + 1):
+        given_up = time.monotonic()
+    (state,) = (json.loads(path.read_bytes()) for path in tmp_path.glob("*.json"))
+    assert state["started"] >= given_up
