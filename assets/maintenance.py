@@ -4,10 +4,22 @@ from datetime import timedelta
 
 import dagster as dg
 
+from assets.reporting import table
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.maintenance import COLUMNS, maintain
+from bizcharts_pipeline.warehouse.previews import Preview
+from resources.retention import Retention
 from resources.run_records import delete_old_runs
+from resources.warehouse import Warehouse
 
-LIVE_RUNS_KEPT = timedelta(hours=24)
-HISTORY_RUNS_KEPT = timedelta(days=14)
+RUNS_KEPT = {
+    "live": timedelta(hours=24),
+    "fetch_thumbnails": timedelta(days=2),
+    "fetch_prices": timedelta(days=2),
+    "history": timedelta(days=14),
+    "maintenance": timedelta(days=90),
+    "fetch_reference_index": timedelta(days=90),
+}
 
 
 # Named apart from its asset: a job of that name exists too, and Dagster allows a name one graph only.
@@ -18,21 +30,26 @@ HISTORY_RUNS_KEPT = timedelta(days=14)
         dg.AssetSpec(
             "maintenance",
             owners=["team:bizcharts"],
-            kinds={"dagster"},
+            kinds={"dagster", "duckdb"},
             description=(
-                "Deletes the records of finished minutely runs after a day and of hourly runs after two weeks. "
-                "A year of minutely runs would be 525,600 records and about 80 GB."
+                "Takes away what has outlived its period (raw HTML, observations, old threads, pictures, prices; "
+                "labels and the published index stay) and gives the space back. docs/operating.md says what is kept "
+                "how long. Also deletes the records of finished minutely runs after a day, and of the others later: a "
+                "year of minutely runs would be 525,600 records and about 80 GB."
             ),
         )
     ],
 )
-def maintenance(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    live_runs, live_bytes = delete_old_runs(context.instance, "live", LIVE_RUNS_KEPT)
-    history_runs, history_bytes = delete_old_runs(context.instance, "history", HISTORY_RUNS_KEPT)
+def maintenance(context: dg.AssetExecutionContext, warehouse: Warehouse, retention: Retention) -> dg.MaterializeResult:
+    deleted = {job: delete_old_runs(context.instance, job, kept) for job, kept in RUNS_KEPT.items()}
+    report = maintain(warehouse.open(), retention.home_path(), retention.policy(), utc_now())
     return dg.MaterializeResult(
         metadata={
-            "live_runs_deleted": live_runs,
-            "history_runs_deleted": history_runs,
-            "megabytes_freed": round((live_bytes + history_bytes) / 1e6, 1),
+            **{f"runs_deleted: {job}": runs for job, (runs, _) in deleted.items()},
+            "megabytes_of_runs_freed": round(sum(freed for _, freed in deleted.values()) / 1e6, 1),
+            **{rule.rule: rule.rows for rule in report.rules},
+            "taken_away": table(Preview(COLUMNS, [tuple(row) for row in report.table()])),
+            "database_file": str(report),
+            "database_megabytes": round(report.compaction.bytes_after / 1e6, 1),
         }
     )

@@ -2,8 +2,9 @@
 
 import base64
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 
@@ -50,15 +51,17 @@ def check(
     asset: str | None = None,
     name: str | None = None,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    metadata: Mapping[str, Any] | None = None,
 ) -> dg.AssetCheckResult:
     """Return a check that passes where there is no offender, and names the first ones where there are.
 
-    ``asset`` and ``name`` are for a check that an asset makes itself.
+    ``asset`` and ``name`` are for a check that an asset makes itself; ``metadata`` is shown beside the offenders.
     """
+    offending = {"offenders": ", ".join(str(offender) for offender in offenders[:20])} if offenders else {}
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=name,
         passed=not offenders,
         severity=severity,
-        metadata={"offenders": ", ".join(str(offender) for offender in offenders[:20])} if offenders else {},
+        metadata={**offending, **(metadata or {})},
     )

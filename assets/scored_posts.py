@@ -18,7 +18,7 @@ class ScoredPostsConfig(dg.Config):
 
 
 @dg.asset(
-    deps=["catalog_snapshot"],
+    deps=["catalog_snapshot", "warosu_posts"],
     group_name="sentiment",
     owners=["team:bizcharts"],
     kinds={"python", "duckdb"},

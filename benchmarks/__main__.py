@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-ROOMS = ("text", "sources", "warehouse", "index", "recovery", "tick")
+ROOMS = ("text", "sources", "archive", "warehouse", "big", "index", "recovery", "tick")
 RESULTS = Path(__file__).parent / "results"
 
 

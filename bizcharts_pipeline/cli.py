@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
-from datetime import datetime
+from datetime import date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 60
 PIPE_WIDTH = 160
+DAYS_SHOWN = 62
+GAPS_SHOWN = 10
+SHORTEST_HASH = 16  # digits; a thread's number has fewer
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
 new_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
@@ -125,15 +129,98 @@ def stats(json_output: bool) -> None:
         click.echo(to_json({"database": database.path, "bytes": size, "tables": tables, "sources": sources}))
         return
     print_table(
-        ["table", "rows", "oldest (UTC)", "newest (UTC)"],
+        ["table", "rows", "about MB", "oldest (UTC)", "newest (UTC)"],
         [
-            [table.table, f"{table.rows:,}", moment(table.oldest), moment(table.newest)]
+            [table.table, f"{table.rows:,}", f"{table.bytes / 1e6:,.1f}", moment(table.oldest), moment(table.newest)]
             for table in sorted(tables, key=lambda table: -table.rows)
         ],
     )
     for source in sources:
         click.echo(f"{source.source}: {source.threads:,} posts, {moment(source.oldest)} to {moment(source.newest)}")
     click.echo(f"{database.path}: {megabytes(database.path)}")
+
+
+@bizcharts.command()
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC); the earliest unless given.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day; the newest unless given.")
+@as_json
+def coverage(first: datetime | None, last: datetime | None, json_output: bool) -> None:
+    """Show which days are there, from live and archive, and where the gaps are.
+
+    By day for up to two months, else by month; and as a calendar in a picture.
+    """
+    from bizcharts_pipeline.calendar_plot import svg_calendar
+    from bizcharts_pipeline.files import write_atomically
+    from bizcharts_pipeline.warehouse import coverage as covering
+
+    bounds = (first.date() if first else None, last.date() if last else None)
+    with open_database().read() as connection:
+        days = covering.coverage(connection, *bounds)
+    sums = covering.summary(days)
+    if json_output:
+        click.echo(to_json({"summary": sums, "days": days}))
+        return
+    if not days:
+        click.echo("No day is there yet. `make dev` polls the board; `bizcharts import --from DAY` asks the archive.")
+        return
+    by_day = len(days) <= DAYS_SHOWN
+    parts = [list(part) for _, part in groupby(days, lambda day: day.day if by_day else day.day.replace(day=1))]
+    print_table(
+        ["day" if by_day else "month", "complete days", "hours polled", "live posts", "archive posts"],
+        [
+            [
+                part[0].day.isoformat() if by_day else f"{part[0].day:%Y-%m}",
+                f"{sum(day.complete for day in part)} of {len(part)}",
+                f"{sum(day.hours_polled for day in part):,}",
+                f"{sum(day.live_posts for day in part):,}",
+                f"{sum(day.archive_posts for day in part):,}",
+            ]
+            for part in parts
+        ],
+    )
+    gaps = ", ".join(map(str, sums.gaps[:GAPS_SHOWN])) + (", ..." if len(sums.gaps) > GAPS_SHOWN else "")
+    click.echo(f"{sums.complete_days:,} of {sums.days:,} days are complete" + (f"; not: {gaps}" if gaps else ""))
+    picture = load_settings().home_path / "coverage.svg"
+    write_atomically(picture, svg_calendar(days).encode())
+    click.echo(f"picture  {picture}")
+
+
+@bizcharts.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@as_json
+def maintain(dry_run: bool, json_output: bool) -> None:
+    """Take away what has outlived its period, and give its space back.
+
+    The periods are the settings under [retention]. Labels and the published index always stay.
+    """
+    from bizcharts_pipeline.maintenance import COLUMNS
+    from bizcharts_pipeline.maintenance import maintain as run_maintenance
+
+    settings = load_settings()
+    report = run_maintenance(open_database(), settings.home_path, settings.retention, utc_now(), dry_run=dry_run)
+    if json_output:
+        click.echo(to_json(report))
+        return
+    print_table(COLUMNS, report.table())
+    click.echo(("Nothing was done. " if dry_run else "") + str(report))
+
+
+@bizcharts.command()
+@click.argument("what")
+@click.option("--reason", default="", help="Why; kept with the hashes.")
+@as_json
+def block(what: str, reason: str, json_output: bool) -> None:
+    """Delete a picture for good: bytes go, hashes stay, and it is never kept again.
+
+    WHAT is a thread number, or a picture's SHA-256, MD5 (base64) or perceptual hash.
+    """
+    from bizcharts_pipeline.images.withdrawal import block as block_picture
+
+    settings = load_settings()
+    named = int(what) if what.isdecimal() and len(what) < SHORTEST_HASH else what
+    report = block_picture(open_database(), settings.home_path, named, reason, utc_now())
+    text = f"{report.pictures} pictures deleted; {report.new_hashes} hashes blocked."
+    show(report, json_output, text)
 
 
 @bizcharts.command()
@@ -180,6 +267,62 @@ def snapshot(file: Path, json_output: bool) -> None:
     show({"file": file, "bytes": file.stat().st_size}, json_output, text)
 
 
+@bizcharts.command()
+@click.argument("query")
+@click.option("--max", "most", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Most posts.")
+@as_json
+def search(query: str, most: int, json_output: bool) -> None:
+    """Take in the archive's opening posts that have QUERY in text or subject.
+
+    Newest first. Words together mean all of them; a|b either, -w without, "a b" the phrase.
+    """
+    from bizcharts_pipeline.archive.asking import Archive
+    from bizcharts_pipeline.archive.excerpts import import_search
+
+    archive = Archive.from_settings(load_settings())
+    show(import_search(archive, open_database(), query, most, utc_now(), on_terminal), json_output)
+
+
+@bizcharts.command("import")
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC).")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day; yesterday unless given.")
+@click.option("--pages", type=click.IntRange(1, 10_000), help="The newest so many index pages, at once and here.")
+@click.option("--continue", "onwards", is_flag=True, help="From the last complete day to yesterday.")
+@click.option("--backfill", is_flag=True, help="From the archive's first day to before the earliest complete one.")
+@as_json
+def import_archive(
+    first: datetime | None,
+    last: datetime | None,
+    pages: int | None,
+    onwards: bool,
+    backfill: bool,
+    json_output: bool,
+) -> None:
+    """Take in the Warosu archive: days through a backfill in Dagster, or index pages at once.
+
+    Days that are complete already are left out.
+    """
+    ways = [first is not None, pages is not None, onwards, backfill]
+    if sum(ways) != 1 or (last and not first):
+        raise click.UsageError("give one of --from (with or without --to), --pages, --continue, --backfill")
+    if pages is not None:
+        from bizcharts_pipeline.archive.asking import Archive
+        from bizcharts_pipeline.archive.excerpts import import_newest
+
+        archive = Archive.from_settings(load_settings())
+        show(import_newest(archive, open_database(), pages, utc_now(), on_terminal), json_output)
+        return
+    from bizcharts_pipeline.backfill import Way, days_to_fetch, launch_backfill
+
+    way: Way = "onwards" if onwards else "before" if backfill else "between"
+    bounds = (first.date() if first else None, last.date() if last else None)
+    days = days_to_fetch(open_database(), load_settings().archive_start, utc_now(), way, *bounds)
+    if not days:
+        show({"days": 0}, json_output, "Nothing to do: every day of it is complete.")
+        return
+    show(launch_backfill(days), json_output)
+
+
 @bizcharts.command("import-sqlite")
 @existing_file
 @as_json
@@ -218,7 +361,7 @@ def to_json(value: object) -> str:
     def default(item: object) -> object:
         if is_dataclass(item) and not isinstance(item, type):
             return asdict(item)
-        if isinstance(item, datetime):
+        if isinstance(item, date):  # datetimes too
             return item.isoformat()
         if isinstance(item, Path):
             return str(item)
@@ -255,8 +398,8 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
 def main(run: Callable[..., Any] = bizcharts) -> None:
     """Run the command line: exit status 0, 1 with one line on stderr for a failure, 2 for bad usage."""
     os.environ.setdefault("DAGSTER_HOME", str(REPOSITORY_ROOT / "dagster_home"))
-    if os.environ.get("BIZCHARTS_DEBUG"):
-        logging.basicConfig(level=logging.DEBUG)
+    debug = bool(os.environ.get("BIZCHARTS_DEBUG"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="bizcharts: %(message)s")
     try:
         run(standalone_mode=False)
     except click.exceptions.Abort:

@@ -1,7 +1,7 @@
 """The one clock. Every time in BizCharts is UTC and, as DuckDB's ``TIMESTAMP``, carries no zone."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 from bizcharts_pipeline.errors import BizchartsError
 
@@ -35,3 +35,8 @@ def from_epoch(seconds: float) -> datetime:
 def to_epoch(moment: datetime) -> float:
     """Return the Unix seconds of a naive UTC ``moment``."""
     return moment.replace(tzinfo=UTC).timestamp()
+
+
+def midnight(day: date) -> datetime:
+    """Return the beginning of a UTC ``day``."""
+    return datetime.combine(day, time())

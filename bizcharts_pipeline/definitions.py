@@ -1,22 +1,43 @@
 """The code location: puts assets, resources, jobs and schedules together. The only module here that knows Dagster."""
 
 import gc
+import warnings
 
 import dagster as dg
 
-from assets import checks
+from assets import archive_checks, checks
 from assets.catalog_snapshot import catalog_snapshot
 from assets.indexes import indexes
 from assets.maintenance import maintenance as maintenance_asset
+from assets.prices import coin_prices, reference_index
 from assets.scored_posts import scored_posts
+from assets.thumbnails import thumbnails
+from assets.warosu_posts import warosu_posts
 from bizcharts_pipeline.settings import Settings, load_settings
+from jobs.collection import fetch_prices, fetch_reference_index, fetch_thumbnails
 from jobs.live import history, live
 from jobs.maintenance import maintenance
 from resources.fear_greed import FearGreed
 from resources.fourchan import Fourchan
+from resources.images import Images
+from resources.prices import Prices
+from resources.retention import Retention
 from resources.scorers import Scorers
 from resources.warehouse import Warehouse
-from schedules.schedules import history_hourly, live_every_minute, maintenance_daily
+from resources.warosu import Warosu
+from schedules.schedules import (
+    history_hourly,
+    live_every_minute,
+    maintenance_daily,
+    prices_every_5_minutes,
+    reference_index_daily,
+    thumbnails_every_5_minutes,
+    warosu_daily,
+)
+from schedules.sensors import dead_runs
+
+# Backfill policies work and have for years; every run would say on stderr that they are called beta.
+warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
 
 
 def resources(settings: Settings) -> dict[str, object]:
@@ -31,6 +52,35 @@ def resources(settings: Settings) -> dict[str, object]:
             seconds_per_request=settings.fourchan_seconds_per_request,
             contact=settings.contact,
         ),
+        "warosu": Warosu(
+            home=str(settings.home_path),
+            board=settings.board,
+            url=settings.warosu_url,
+            image_url=settings.warosu_image_url,
+            seconds_per_request=settings.warosu_seconds_per_request,
+            contact=settings.contact,
+        ),
+        "images": Images(
+            home=str(settings.home_path),
+            board=settings.board,
+            api_url=settings.fourchan_api_url,
+            image_url=settings.fourchan_image_url,
+            archive_image_url=settings.warosu_image_url,
+            seconds_per_request=settings.fourchan_seconds_per_request,
+            archive_seconds_per_request=settings.warosu_seconds_per_request,
+            contact=settings.contact,
+            values=settings.images.model_dump(),
+        ),
+        "prices": Prices(
+            home=str(settings.home_path),
+            coingecko_url=settings.coingecko_url,
+            binance_url=settings.binance_url,
+            coinmarketcap_url=settings.coinmarketcap_url,
+            alternative_me_url=settings.alternative_me_url,
+            contact=settings.contact,
+            **Prices.fields_of(settings.price_data),
+        ),
+        "retention": Retention(home=str(settings.home_path), values=settings.retention.model_dump()),
         "scorers": Scorers(),
         "fear_greed": FearGreed(values=settings.fear_greed.model_dump()),
     }
@@ -38,12 +88,31 @@ def resources(settings: Settings) -> dict[str, object]:
 
 @dg.definitions
 def definitions() -> dg.Definitions:
+    settings = load_settings()
     return dg.Definitions(
-        assets=[catalog_snapshot, scored_posts, indexes, maintenance_asset],
-        asset_checks=dg.load_asset_checks_from_modules([checks]),
-        resources=resources(load_settings()),
-        jobs=[live, history, maintenance],
-        schedules=[live_every_minute, history_hourly, maintenance_daily],
+        assets=[
+            catalog_snapshot,
+            warosu_posts(settings.archive_start),
+            thumbnails,
+            coin_prices,
+            reference_index,
+            scored_posts,
+            indexes,
+            maintenance_asset,
+        ],
+        asset_checks=dg.load_asset_checks_from_modules([checks, archive_checks]),
+        resources=resources(settings),
+        jobs=[live, history, fetch_thumbnails, fetch_prices, fetch_reference_index, maintenance],
+        schedules=[
+            live_every_minute,
+            warosu_daily,
+            thumbnails_every_5_minutes,
+            prices_every_5_minutes,
+            reference_index_daily,
+            history_hourly,
+            maintenance_daily,
+        ],
+        sensors=[dead_runs],
         # No stage has steps to run side by side; a process a step would double the cost of a tick.
         executor=dg.in_process_executor,
     )

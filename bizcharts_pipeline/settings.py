@@ -16,6 +16,7 @@ from bizcharts_pipeline.errors import BizchartsError
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
 WAROSU_MINIMUM_SECONDS = 2.0
+LEAST_THREADS_DAYS = 30
 PREFIX = "BIZCHARTS_"
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
@@ -114,7 +115,9 @@ class PriceSettings(BaseModel):
     coinmarketcap_per_minute: int = Field(30, ge=1, description="most requests a minute")
     coinmarketcap_per_month: int = Field(10_000, ge=1, description="most requests a calendar month (UTC)")
     compare_every_minutes: int = Field(60, ge=5, description="how often a second source is asked for comparison")
-    warn_above: float = Field(0.02, gt=0, lt=1, description="a warning where two sources differ by more than this share")
+    warn_above: float = Field(
+        0.02, gt=0, lt=1, description="a warning where two sources differ by more than this share"
+    )
 
 
 class RetentionSettings(BaseModel):
@@ -124,7 +127,9 @@ class RetentionSettings(BaseModel):
 
     html_days: int = Field(30, ge=0, description="raw HTML of posts; their plain text stays with the thread")
     observations_full_days: int = Field(7, ge=0, description="every observation and poll; then one an hour")
-    observations_hourly_days: int = Field(90, ge=0, description="one observation and poll an hour; then one a day")
+    observations_hourly_days: int = Field(
+        90, ge=0, description="one observation an hour; then one a day. Polls stay one an hour for ever"
+    )
     threads_days: int = Field(365, ge=0, description="threads, counted from when they were posted or imported")
     popular_replies: int = Field(50, ge=1, description="threads with so many replies stay for ever")
     image_days: int = Field(30, ge=0, description="thumbnails; those of labelled posts stay")
@@ -134,6 +139,8 @@ class RetentionSettings(BaseModel):
     def _ordered(self) -> "RetentionSettings":
         if 0 < self.observations_hourly_days < self.observations_full_days:
             raise ValueError("observations_hourly_days must not be less than observations_full_days")
+        if 0 < self.threads_days < LEAST_THREADS_DAYS:
+            raise ValueError(f"threads_days must be 0 or at least {LEAST_THREADS_DAYS}: the index still reads them")
         return self
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.labels.ledger import Label, LabelLedger
+from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
 from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.sources.original import OriginalDatabase, OriginalLabel, OriginalThread, read_original
 from bizcharts_pipeline.text.read import read_thread
@@ -13,7 +13,6 @@ from bizcharts_pipeline.warehouse.snapshots import Snapshot, insert_snapshots
 from bizcharts_pipeline.warehouse.threads import Sighting, merge_threads
 
 ORIGIN = "posts.db"
-LEDGER = Path("ledgers") / "labels.sqlite"
 _NOT_TAKEN = (
     "Not taken, as it is computed anew from the texts: coin mentions, sentiment scores. "
     "Not taken, as it is personal data: names, tripcodes."

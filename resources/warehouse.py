@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from bizcharts_pipeline.warehouse.database import Database
+from resources import run_locks
 
 
 class Warehouse(DuckDBResource):
@@ -20,6 +22,22 @@ class Warehouse(DuckDBResource):
     """
 
     wait_seconds: float = Field(60, description="How long to wait for a database that somebody else holds open.")
+    _lock: run_locks.RunLock | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Show that this run is alive, for as long as it is."""
+        if context.run is not None and self._lock is None:
+            self._lock = run_locks.hold(self.run_locks_folder(), context.run.run_id)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """The run is over."""
+        if self._lock is not None:
+            run_locks.release(self._lock)
+            self._lock = None
+
+    def run_locks_folder(self) -> Path:
+        """Return where the runs that use this database show that they are alive."""
+        return Path(self.database).parent / "runs"
 
     def open(self) -> Database:
         """Return the database; nothing is opened before its ``read()`` or ``write()`` is entered."""

@@ -4,6 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from jobs.collection import (
+    PRICES_MAX_RUNTIME_SECONDS,
+    THUMBNAILS_MAX_RUNTIME_SECONDS,
+    fetch_prices,
+    fetch_reference_index,
+    fetch_thumbnails,
+)
 from jobs.live import HISTORY_MAX_RUNTIME_SECONDS, LIVE_MAX_RUNTIME_SECONDS, history, live
 from jobs.maintenance import maintenance
 
@@ -56,11 +63,59 @@ def history_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.
     return unless_at_work(context, history.name, HISTORY_MAX_RUNTIME_SECONDS, {})
 
 
+@dg.schedule(
+    job=fetch_thumbnails,
+    cron_schedule="2-59/5 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Fetches the pictures that wait, and purges those whose posts are gone.",
+)
+def thumbnails_every_5_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    return unless_at_work(context, fetch_thumbnails.name, THUMBNAILS_MAX_RUNTIME_SECONDS, {})
+
+
+@dg.schedule(
+    job=fetch_prices,
+    cron_schedule="*/5 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Prices, from the first source that has budget left.",
+)
+def prices_every_5_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    return unless_at_work(context, fetch_prices.name, PRICES_MAX_RUNTIME_SECONDS, {})
+
+
+reference_index_daily = dg.ScheduleDefinition(
+    name="reference_index_daily",
+    job=fetch_reference_index,
+    cron_schedule="21 1 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="alternative.me's index of the day, for comparison.",
+)
+
+
+@dg.schedule(
+    name="warosu_daily",
+    target=dg.AssetSelection.assets("warosu_posts"),
+    cron_schedule="31 6,18 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description=(
+        "Yesterday from the archive, some hours after its end. The second run of a day finds it complete, or tries it "
+        "again where the archive had not got to its end."
+    ),
+)
+def warosu_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    yesterday = context.scheduled_execution_time.astimezone(UTC).date() - timedelta(days=1)
+    return dg.RunRequest(partition_key=yesterday.isoformat())
+
+
 maintenance_daily = dg.ScheduleDefinition(
     name="maintenance_daily",
     job=maintenance,
     cron_schedule="43 4 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Deletes the records of old minutely runs.",
+    description="Deletes what has outlived its period, and returns its space.",
 )

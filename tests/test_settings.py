@@ -58,6 +58,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("BIZCHARTS_ARCHIVE_START", "long ago", "archive_start"),
         ("BIZCHARTS_PRICE_DATA__SOURCES", "coingecko,kraken", "price_data.sources"),
         ("BIZCHARTS_RETENTION__OBSERVATIONS_HOURLY_DAYS", "3", "observations_hourly_days"),
+        ("BIZCHARTS_RETENTION__THREADS_DAYS", "7", "threads_days"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name(

@@ -19,9 +19,10 @@ from types import TracebackType
 from typing import Self
 
 from bizcharts_pipeline.clock import naive_utc, to_epoch
+from bizcharts_pipeline.demo.fault_pages import FUUKA_ERROR, NEW_LAYOUT, cloudflare
 
 JSON = "application/json"
-_HTML = "text/html; charset=utf-8"
+HTML = "text/html; charset=utf-8"
 _ERROR_PAGE = b"<!DOCTYPE html><html><head><title>%d</title></head><body><h1>%d</h1></body></html>"
 _CHUNK = 16 * 1024
 _BOMB_MEBIBYTES = 256
@@ -45,16 +46,25 @@ class Fault(StrEnum):
     GZIP_BOMB = "gzip bomb"  # 256 MiB of zeros, compressed to a quarter of one
     DRIP = "drip"  # the body, byte by byte
     DRIP_HEADERS = "drip headers"  # a header that never ends, byte by byte
+    CLOUDFLARE_BLOCK = "cloudflare 403"  # Cloudflare's pages, as browsers of the archive meet them
+    CLOUDFLARE_LIMIT = "cloudflare 429"  # with the server's `retry_after`
+    CLOUDFLARE_CHALLENGE = "cloudflare 503"  # with the server's `retry_after`
+    CLOUDFLARE_SILENT = "cloudflare 200"
+    FUUKA_ERROR = "fuuka error"  # the archive's own error page, 404
+    NEW_LAYOUT = "new layout"  # 200, a page that is nothing like the archive's
+    EMPTY = "empty"  # 200, HTML's content type and no body
 
 
 @dataclass(frozen=True)
 class Page:
-    """An answer as it should be. ``last_modified`` is an HTTP date as served."""
+    """An answer as it should be. ``last_modified`` is an HTTP date as served, ``location`` where a redirect leads."""
 
     body: bytes
     content_type: str = JSON
     last_modified: str | None = None
     etag: str | None = None
+    status: int = 200
+    location: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,18 +85,23 @@ class BoardServer:
     """The server; a context manager. Subclasses say which :class:`Page` a path has.
 
     ``enforce_seconds`` answers 429 to requests that follow each other more quickly; ``retry_after`` is what a
-    429 or 503 says (``None``: nothing).
+    429 or 503 says (``None``: nothing). Every ``fail_every``-th request, if that is set, meets ``fail_with``.
+    ``latency_seconds`` pass before an answer's headers leave.
     """
 
     def __init__(self, board: str = "biz") -> None:
         self.board = board
         self.enforce_seconds: float | None = None
         self.retry_after: str | None = None
+        self.fail_every: int | None = None
+        self.fail_with = Fault.UNAVAILABLE
+        self.latency_seconds = 0.0
+        self._arrivals = 0
         self._lock = threading.Lock()
         self._last_arrival = -math.inf
         self._requests: list[RequestRecord] = []
         self._faults: deque[Fault] = deque()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.board_server = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -138,9 +153,14 @@ class BoardServer:
         with self._lock:
             quick = self.enforce_seconds is not None and at - self._last_arrival < self.enforce_seconds
             self._last_arrival = at
+            self._arrivals += 1
             if quick:
                 return Fault.TOO_MANY
-            return self._faults.popleft() if self._faults else self.outage()
+            if self._faults:
+                return self._faults.popleft()
+            if self.fail_every and self._arrivals % self.fail_every == 0:
+                return self.fail_with
+            return self.outage()
 
     def log(self, record: RequestRecord) -> None:
         """Note a request; called before its answer leaves."""
@@ -162,7 +182,7 @@ class _Server(ThreadingHTTPServer):
         """A client that leaves early is no error of ours."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "cloudflare", ""
     disable_nagle_algorithm = True
@@ -177,12 +197,14 @@ class _Handler(BaseHTTPRequestHandler):
         fault = board.admit(at)
         page = None if fault in _WITHOUT_PAGE else board.page(path, query)
         if fault is not None:
-            status = int(fault) if fault.isdigit() else 0
+            status = int(fault) if fault.isdigit() else _IN_PLACE[fault].status if fault in _IN_PLACE else 0
         elif page is None:
             status = 404
         else:
-            status = 304 if since is not None and since == page.last_modified else 200
+            status = 304 if since is not None and since == page.last_modified else page.status
         board.log(RequestRecord(at, self.command, path, query, since, self.headers.get("User-Agent"), status, fault))
+        if board.latency_seconds:
+            self.server.closing.wait(board.latency_seconds)
         if fault is not None:
             self._fail(fault, page or Page(b"[]"))
         else:
@@ -199,6 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", page.content_type)
         for name, value in extra:
             self.send_header(name, value)
+        if page.location is not None:
+            self.send_header("Location", page.location)
         if page.last_modified is not None:
             self.send_header("Last-Modified", page.last_modified)
         if page.etag is not None:
@@ -216,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = page.body
         headers = list(extra)
-        text = page.content_type in (JSON, _HTML)
+        text = page.content_type in (JSON, HTML)
         if text and "gzip" in self.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body, compresslevel=3, mtime=0)
             headers.append(("Content-Encoding", "gzip"))
@@ -236,13 +260,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fail(self, fault: Fault, page: Page) -> None:
         self.close_connection = True
-        if fault.isdigit():
-            status = int(fault)
-            retry = self.server.board_server.retry_after if status in (429, 503) else None
+        if fault.isdigit() or fault in _IN_PLACE:
+            page = _IN_PLACE.get(fault) or _error_page(int(fault))
+            retry = self.server.board_server.retry_after if page.status in (429, 503) else None
             headers = [("Retry-After", retry)] if retry else []
-            self._answer(status, _error_page(status), *headers)
+            self._answer(page.status, page, *headers)
         elif fault is Fault.HTML:
-            self._answer(200, Page(b"<!DOCTYPE html><html><body>Just a moment...</body></html>", _HTML))
+            self._answer(200, Page(b"<!DOCTYPE html><html><body>Just a moment...</body></html>", HTML))
         elif fault is Fault.MALFORMED:
             self._answer(200, Page(page.body[: len(page.body) // 2 + 1], JSON, page.last_modified))
         elif fault is Fault.HANG:
@@ -285,11 +309,20 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
 
-_WITHOUT_PAGE = {Fault.HANG, Fault.RESET, Fault.DRIP_HEADERS}
+_IN_PLACE = {
+    Fault.CLOUDFLARE_BLOCK: Page(cloudflare("Attention Required! | Cloudflare"), HTML, status=403),
+    Fault.CLOUDFLARE_LIMIT: Page(cloudflare("Just a moment..."), HTML, status=429),
+    Fault.CLOUDFLARE_CHALLENGE: Page(cloudflare("Just a moment..."), HTML, status=503),
+    Fault.CLOUDFLARE_SILENT: Page(cloudflare("Just a moment..."), HTML),
+    Fault.FUUKA_ERROR: Page(FUUKA_ERROR, HTML, status=404),
+    Fault.NEW_LAYOUT: Page(NEW_LAYOUT, HTML),
+    Fault.EMPTY: Page(b"", HTML),
+}
+_WITHOUT_PAGE = {Fault.HANG, Fault.RESET, Fault.DRIP_HEADERS, *_IN_PLACE}
 
 
 def _error_page(status: int) -> Page:
-    return Page(_ERROR_PAGE % (status, status), _HTML)
+    return Page(_ERROR_PAGE % (status, status), HTML, status=status)
 
 
 @lru_cache(maxsize=1)

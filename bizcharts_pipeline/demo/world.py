@@ -20,6 +20,7 @@ from bizcharts_pipeline.rows import SourceThread
 
 BOARD_THREADS = 150  # of which one is the sticky
 THREADS_A_PAGE = 15
+ARCHIVED_FOR = timedelta(days=5)  # from the post on: a day or two on the board, and three in the archive
 _PUBLIC_IMAGE_URL = "https://i.4cdn.org"
 
 
@@ -79,9 +80,9 @@ class World:
         return from_epoch(latest)
 
     def archived(self, moment: datetime) -> list[int]:
-        """Return the numbers of the last three days' threads that have sunk below the board, ascending."""
+        """Return the numbers of the last days' threads that have sunk below the board, ascending."""
         shown = {thread.thread_id for thread, _ in self._board(to_epoch(moment))}
-        recent = self.threads_between(moment - timedelta(days=3), moment)
+        recent = self.threads_between(moment - ARCHIVED_FOR, moment)
         return [thread.thread_id for thread in recent if thread.thread_id not in shown]
 
     def picture_owner(self, tim: int) -> WorldThread | None:

@@ -121,6 +121,7 @@ _KNOWABLE = """
 SELECT epoch_us(max(knowable_at)) FROM fear_greed_index
 WHERE final AND bucket = 'hour' AND bucket_start < getvariable('asked').until
 """
+_GONE_BEFORE = "SELECT epoch_us(max(gone_before)) FROM retention_marks WHERE what = 'threads'"
 # The current vintage of each bucket, if it is of the asked model.
 _STATE = """
 SELECT epoch_us(bucket_start) AS bucket_start, stance, raw_stance, coalesce(label, '') AS label
@@ -203,16 +204,35 @@ def load_trained_at(connection: duckdb.DuckDBPyConnection, model_version: str) -
     return _one(connection, _TRAINED_AT)
 
 
-def load_first_post(
+def load_beginning(
     connection: duckdb.DuckDBPyConnection,
     model_version: str,
+    now: int,
     parameters: FearGreedSettings,
     excluded_generals: Sequence[str],
-) -> int | None:
-    """When the first post that counts was made, of those that this model version has scored."""
+) -> tuple[State, int] | None:
+    """Where a full run begins, and the end up to which it writes nothing; ``None``: there is no post to count.
+
+    That is the day of the first post that this model version has scored. Where retention has deleted posts, no window
+    may reach among them: the run begins at the first day's end after them, with what the stored readings say of the
+    time before, and writes nothing within the warm-up.
+    """
     _ask(connection, model_version=model_version, spam_cut=parameters.spam_cut)
     _exclude(connection, excluded_generals)
-    return _one(connection, _FIRST_POST)
+    first = _one(connection, _FIRST_POST)
+    if first is None or first > now:
+        return None
+    gone_before = _one(connection, _GONE_BEFORE)
+    if gone_before is None:
+        return State.nothing(first // DAY * DAY), 0
+    whole_from = -(-(gone_before + longest_window(parameters)) // DAY) * DAY
+    state, _ = load_state(connection, model_version, max(whole_from, first // DAY * DAY), parameters)
+    return state, state.at if state.smoothed_at is None else state.at + WARM_UP
+
+
+def longest_window(parameters: FearGreedSettings) -> int:
+    """How far a reading looks back for posts."""
+    return max(parameters.window_hours, parameters.coin_window_hours) * HOUR
 
 
 def any_unscored(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
@@ -235,12 +255,23 @@ def load_anchor(
         return None
     newest_end = int(newest["bucket_start"][0]) + HOUR
     at = (min(newest_end, now) - WARM_UP) // DAY * DAY
-    hours = _readings(connection, model_version, "hour", at - NORMAL_MOOD_DAYS * DAY, at)
-    days = _readings(connection, model_version, "day", at - parameters.history_days * DAY, at)
-    taken_up = bool(len(hours["bucket_start"])) and int(hours["bucket_start"][-1]) + HOUR == at
+    state, taken_up = load_state(connection, model_version, at, parameters)
     _ask(connection, at - parameters.window_hours * HOUR, at)
     if not taken_up and _one(connection, _ANY_POST):
         return None
+    return state, newest_end
+
+
+def load_state(
+    connection: duckdb.DuckDBPyConnection, model_version: str, at: int, parameters: FearGreedSettings
+) -> tuple[State, bool]:
+    """What the stored readings of one model version say of the time up to ``at`` (a day's end).
+
+    Also whether the hour up to it has a current reading.
+    """
+    hours = _readings(connection, model_version, "hour", at - NORMAL_MOOD_DAYS * DAY, at)
+    days = _readings(connection, model_version, "day", at - parameters.history_days * DAY, at)
+    taken_up = bool(len(hours["bucket_start"])) and int(hours["bucket_start"][-1]) + HOUR == at
     read = ~np.isnan(_floats(hours["raw_stance"]))
     daily = ~np.isnan(_floats(days["raw_stance"]))
     ends = _ints(hours["bucket_start"])[read] + HOUR
@@ -256,7 +287,7 @@ def load_anchor(
         label=(hours["label"][-1] or None) if taken_up else None,
         knowable_at=_one(connection, _KNOWABLE) or 0,
     )
-    return state, newest_end
+    return state, taken_up
 
 
 def _readings(connection: duckdb.DuckDBPyConnection, model_version: str, bucket: str, after: int, until: int) -> Found:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bizcharts_pipeline.index import store, vintages
-from bizcharts_pipeline.index.series import MarketReadings, State, rebuild
-from bizcharts_pipeline.index.votes import DAY, HOUR, to_us
+from bizcharts_pipeline.index.series import MarketReadings, rebuild
+from bizcharts_pipeline.index.votes import DAY, to_us
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.database import Database
 
@@ -36,29 +36,25 @@ def update_index(
     An ordinary update computes the hours since the newest final one; it takes up five days before, from
     stored readings. Where there is nothing to take up from (no reading yet, another model) or with ``full``,
     everything is computed, and every bucket that now says something else than its current vintage gets a new
-    one; an ordinary update leaves that to a full one while posts still wait for their scores. Run twice, it
-    changes nothing.
+    one; an ordinary update leaves that to a full one while posts still wait for their scores. What reaches into the
+    time whose posts retention has deleted stays as it was published. Run twice, it changes nothing.
     """
     present = to_us(now)
     with database.read() as connection:
         anchor = None if full else store.load_anchor(connection, model_version, present, parameters)
-        first = None if anchor else store.load_first_post(connection, model_version, parameters, excluded_generals)
+        begun = anchor or store.load_beginning(connection, model_version, present, parameters, excluded_generals)
         unscored = not anchor and not full and store.any_unscored(connection, model_version)
     if unscored:
         # Built on the few posts that a new model has scored so far, every past value would be wrong.
         return IndexUpdate(0, 0, None)
-    if anchor:
-        state, after = anchor
-    elif first is not None and first <= present:
-        state, after = State.nothing(first // DAY * DAY), 0
-    else:
+    if begun is None or begun[0].at > present:
         return IndexUpdate(0, 0, None)
 
-    longest = max(parameters.window_hours, parameters.coin_window_hours) * HOUR
+    state, after = begun
     new_readings = new_coin_readings = 0
     for until in _spans(state.at, present):
         with database.read() as connection:
-            begin = state.at - longest
+            begin = state.at - store.longest_window(parameters)
             posts = store.load_posts(connection, model_version, begin, until, parameters, excluded_generals)
             mentions = store.load_mentions(connection)
             coverage = store.load_coverage(connection, begin, until)

@@ -14,6 +14,7 @@ from typing import Any
 
 from bizcharts_pipeline.errors import BizchartsError
 
+LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
 BUSY_SECONDS = 30
 
 _SCHEMA = """

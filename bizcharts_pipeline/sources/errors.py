@@ -17,6 +17,10 @@ class SourceBlocked(SourceError):
     """The source refuses us, or asked us to stay away for longer than a run may wait."""
 
 
+class HostPaused(SourceBlocked):
+    """The host asked for a pause that lasts longer than a run may wait; it was not asked again."""
+
+
 class SourceNotFound(SourceError):
     """The source says that there is no such thing (404 or 410)."""
 

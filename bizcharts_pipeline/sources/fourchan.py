@@ -17,17 +17,21 @@ from typing import Any, TypeVar
 from bizcharts_pipeline.clock import from_epoch
 from bizcharts_pipeline.rows import SourceThread
 from bizcharts_pipeline.sources.errors import CatalogFormatError, SourceNotFound
+from bizcharts_pipeline.sources.fields import (
+    HTML_MAX_CHARACTERS,
+    NAME_MAX_CHARACTERS,
+    SITE_OPENED,
+    SUBJECT_MAX_CHARACTERS,
+    bounded,
+    clean,
+    cut,
+    one_line,
+)
 from bizcharts_pipeline.sources.http import PoliteSession, Response
 from bizcharts_pipeline.sources.spool import Poll
 
-SITE_OPENED = datetime(2003, 10, 1)  # no post is older
-SUBJECT_MAX_CHARACTERS = 1_000
-HTML_MAX_CHARACTERS = 100_000
-NAME_MAX_CHARACTERS = 255  # file names, capcodes
 EXTRA_MAX_CHARACTERS = 10_000
 EXTRA_MAX_LEVELS = 20  # arrays and objects within each other
-MAX_PROBLEMS = 50
-PROBLEM_MAX_CHARACTERS = 200
 
 # About the poster, not the post: nothing here is needed to read the mood, so nothing of it is kept.
 PERSONAL_FIELDS = frozenset(
@@ -49,9 +53,6 @@ _TIM = re.compile(r"[0-9]{10,19}")  # 13 digits until about 2023, 16 since
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
 _TAG = re.compile(r"<[A-Za-z/!][^<>]*>")
-_SURROGATES = re.compile(r"[\ud800-\udfff]")  # JSON can spell half a character, which no database stores
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_DIRECTIONS = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # re-order the text around them
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
             problems.extend(f"{place}: {note}" for note in notes)
     if entries and not threads:
         raise _not_a_catalog(body, f"none of its {entries:,} entries can be read; {'; '.join(problems[:2])}")
-    return Catalog(tuple(threads.values()), _bounded(problems), entries - len(threads))
+    return Catalog(tuple(threads.values()), bounded(problems), entries - len(threads))
 
 
 class _BadField(Exception):
@@ -217,7 +218,7 @@ def _thread(entry: Any, picture_url: str, page: int, position: int, notes: list[
         posted_at=_moment(seconds),
         source="live",
         subject=_subject(_optional(notes, _text, entry, "sub"), notes),
-        op_html=_cut(_optional(notes, _text, entry, "com"), HTML_MAX_CHARACTERS, "com", notes),
+        op_html=cut(_optional(notes, _text, entry, "com"), HTML_MAX_CHARACTERS, "com", notes),
         reply_count=_optional(notes, _integer, entry, "replies", 0, _INTEGER_MAX),
         image_count=_optional(notes, _integer, entry, "images", 0, _INTEGER_MAX),
         page=page,
@@ -226,7 +227,7 @@ def _thread(entry: Any, picture_url: str, page: int, position: int, notes: list[
         spoiler=_flag(entry, "spoiler", notes),
         sticky=_flag(entry, "sticky", notes),
         closed=_flag(entry, "closed", notes),
-        capcode=_cut(_optional(notes, _text, entry, "capcode"), NAME_MAX_CHARACTERS, "capcode", notes),
+        capcode=cut(_optional(notes, _text, entry, "capcode"), NAME_MAX_CHARACTERS, "capcode", notes),
         bump_limit_reached=_flag(entry, "bumplimit", notes),
         image_limit_reached=_flag(entry, "imagelimit", notes),
         extra=_extra(entry, notes),
@@ -250,7 +251,7 @@ def _picture(entry: Mapping[str, Any], picture_url: str, notes: list[str]) -> di
             "image_url": f"{picture_url}/{tim}{extension}",
             "thumbnail_url": f"{picture_url}/{tim}s.jpg",
             "image_md5": md5,
-            "image_filename": _cut(_text(entry, "filename"), NAME_MAX_CHARACTERS, "filename", notes),
+            "image_filename": cut(_text(entry, "filename"), NAME_MAX_CHARACTERS, "filename", notes),
             "image_width": _integer(entry, "w", 0, _INTEGER_MAX),
             "image_height": _integer(entry, "h", 0, _INTEGER_MAX),
             "image_bytes": _integer(entry, "fsize", 0, _BIGINT_MAX),
@@ -267,7 +268,7 @@ def _extra(entry: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
         if key in _NOT_EXTRA:
             continue
         try:
-            extra[_clean(key)] = _clean_json(value, EXTRA_MAX_LEVELS)
+            extra[clean(key)] = _clean_json(value, EXTRA_MAX_LEVELS)
         except _BadField as error:
             notes.append(f"left out: {key[:40]!a} {error}")
     if len(json.dumps(extra)) > EXTRA_MAX_CHARACTERS:
@@ -278,13 +279,13 @@ def _extra(entry: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
 
 def _clean_json(value: Any, levels: int) -> Any:
     if isinstance(value, str):
-        return _clean(value)
+        return clean(value)
     if isinstance(value, list | dict) and levels == 0:
         raise _BadField(f"is nested more than {EXTRA_MAX_LEVELS} levels deep")
     if isinstance(value, list):
         return [_clean_json(item, levels - 1) for item in value]
     if isinstance(value, dict):
-        return {_clean(key): _clean_json(item, levels - 1) for key, item in value.items()}
+        return {clean(key): _clean_json(item, levels - 1) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         raise _BadField(f"has {value}, which is no JSON")
     return value
@@ -316,29 +317,15 @@ def _text(entry: Mapping[str, Any], key: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise _BadField(f"{key} is {_kind(value)}, not a text")
-    return _clean(value) or None
-
-
-def _clean(text: str) -> str:
-    if text.isprintable():
-        return text
-    return _CONTROLS.sub("", _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text))
-
-
-def _cut(text: str | None, most: int, key: str, notes: list[str]) -> str | None:
-    if text is None or len(text) <= most:
-        return text
-    notes.append(f"{key} cut at {most:,} of {len(text):,} characters")
-    return text[:most]
+    return clean(value) or None
 
 
 def _subject(served: str | None, notes: list[str]) -> str | None:
     """Return the plain text of a subject: one line without markup."""
     if served is None:
         return None
-    shown = html.unescape(_TAG.sub("", _cut(served, 10 * SUBJECT_MAX_CHARACTERS, "sub", notes) or ""))
-    plain = " ".join(_DIRECTIONS.sub("", _clean(shown)).split())
-    return _cut(plain, SUBJECT_MAX_CHARACTERS, "sub", notes) or None
+    shown = html.unescape(_TAG.sub("", cut(served, 10 * SUBJECT_MAX_CHARACTERS, "sub", notes) or ""))
+    return cut(one_line(shown), SUBJECT_MAX_CHARACTERS, "sub", notes) or None
 
 
 def _moment(seconds: int) -> datetime:
@@ -369,10 +356,3 @@ def _kind(value: Any) -> str:
 def _shown(entry: Any) -> str:
     number = entry.get("no") if isinstance(entry, dict) else None
     return str(number) if isinstance(number, int) and abs(number) < 10**30 else "?"
-
-
-def _bounded(problems: list[str]) -> tuple[str, ...]:
-    kept = [problem[:PROBLEM_MAX_CHARACTERS] for problem in problems[:MAX_PROBLEMS]]
-    if len(problems) > MAX_PROBLEMS:
-        kept.append(f"and {len(problems) - MAX_PROBLEMS} more")
-    return tuple(kept)

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from bizcharts_pipeline.clock import from_epoch, naive_utc
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.rows import Source, SourceThread
-from bizcharts_pipeline.sources.fourchan import SITE_OPENED
+from bizcharts_pipeline.sources.fields import SITE_OPENED
 
 BATCH = 5_000
 UNNAMED_LABELER = "original"

@@ -24,7 +24,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bizcharts_pipeline.clock import from_epoch
-from bizcharts_pipeline.sources.errors import RateLimitFolderUnsafe, SourceBlocked, SourceUnreachable
+from bizcharts_pipeline.sources.errors import HostPaused, RateLimitFolderUnsafe, SourceUnreachable
 
 LONGEST_POSTPONEMENT_SECONDS = 24 * 3600.0
 # From the last byte sent until the host is taken to have noticed: a hundredth of the interval, as slack for its
@@ -47,10 +47,13 @@ class _State:
         wait = 0.0
         if self.started is not None and self.started <= monotonic:
             wait = self.started + seconds - monotonic
-        if self.postponed_at <= wall <= self.postponed_until:
-            until = min(self.postponed_until, self.postponed_at + LONGEST_POSTPONEMENT_SECONDS)
-            wait = max(wait, until - wall)
-        return max(0.0, wait)
+        return max(0.0, wait, self.pause(wall))
+
+    def pause(self, wall: float) -> float:
+        """Return how much longer the host's wish for a pause holds."""
+        if not self.postponed_at <= wall <= self.postponed_until:
+            return 0.0
+        return min(self.postponed_until, self.postponed_at + LONGEST_POSTPONEMENT_SECONDS) - wall
 
 
 @dataclass
@@ -78,7 +81,7 @@ class RateLimit:
             deadline: a ``time.monotonic()``; a turn that can not start by then is refused at once.
 
         Raises:
-            SourceBlocked: the host asked for a pause that lasts longer.
+            HostPaused: the host asked for a pause that lasts longer.
             SourceUnreachable: others keep the host busy for longer.
         """
         while True:
@@ -98,13 +101,14 @@ class RateLimit:
             time.sleep(wait)
 
     def postpone(self, seconds: float) -> None:
-        """Let nobody ask this host for ``seconds`` (at most a day), not even after a restart."""
+        """Let nobody ask this host for ``seconds`` (at most a day), also after a restart; never shortens a pause."""
         if not math.isfinite(seconds) or seconds <= 0:
             return
         with self._locked(time.monotonic() + 60) as file:
             now = time.time()
-            until = now + min(seconds, LONGEST_POSTPONEMENT_SECONDS)
-            _write(file, _State(_read(file).started, now, until))
+            state = _read(file)
+            until = now + max(min(seconds, LONGEST_POSTPONEMENT_SECONDS), state.pause(now))
+            _write(file, _State(state.started, now, until))
 
     def _arrival(self, turn: Turn) -> float:
         now = time.monotonic()
@@ -115,10 +119,10 @@ class RateLimit:
     def _mark_start(self, file: int, state: _State, started: float) -> None:
         _write(file, _State(started, state.postponed_at, state.postponed_until))
 
-    def _refusal(self, wait: float) -> SourceBlocked | SourceUnreachable:
+    def _refusal(self, wait: float) -> HostPaused | SourceUnreachable:
         if wait > self.seconds:
             until = from_epoch(time.time() + wait)
-            return SourceBlocked(
+            return HostPaused(
                 f"{self.host} asked for a pause until {until:%Y-%m-%d %H:%M:%S} UTC; nothing is sent before. "
                 f"Wait for it (or, if it was an error, delete {self._path})"
             )

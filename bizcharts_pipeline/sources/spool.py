@@ -10,12 +10,11 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync, write_atomically
+from bizcharts_pipeline.sources.aside import keep_newest, write_reason
 from bizcharts_pipeline.sources.errors import CorruptPollError
 
 SUFFIX = ".poll.gz"
 REJECTED_FOLDER = "rejected"
-MAX_REJECTED_FILES = 200
-MAX_REJECTED_BYTES = 64 * 1024 * 1024
 _ABANDONED_AFTER_SECONDS = 3600.0
 _DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError)
 
@@ -93,8 +92,7 @@ class Spool:
         rejected = self.folder / REJECTED_FOLDER
         rejected.mkdir(exist_ok=True)
         aside = rejected / path.name
-        note = aside.with_name(f"{path.name}.reason.txt")
-        note.write_text(f"{reason[:10_000]}\n", encoding="utf-8", errors="replace")
+        note = write_reason(aside, reason)
         try:
             path.replace(aside)
         except FileNotFoundError:
@@ -102,7 +100,7 @@ class Spool:
                 note.unlink(missing_ok=True)
             return aside
         sync(self.folder)
-        _keep_newest(rejected)
+        keep_newest(rejected)
         return aside
 
     def _sweep(self) -> None:
@@ -113,12 +111,3 @@ class Spool:
                     temporary.unlink(missing_ok=True)
             except FileNotFoundError:
                 continue
-
-
-def _keep_newest(rejected: Path) -> None:
-    kept_bytes = 0
-    for count, path in enumerate(sorted(rejected.glob(f"*{SUFFIX}"), reverse=True), start=1):
-        kept_bytes += path.stat().st_size
-        if count > MAX_REJECTED_FILES or kept_bytes > MAX_REJECTED_BYTES:
-            path.unlink(missing_ok=True)
-            path.with_name(f"{path.name}.reason.txt").unlink(missing_ok=True)

@@ -73,7 +73,7 @@ def restore(database: Database, source: Path) -> Path | None:
         if wal(source).exists():
             with wal(source).open("rb") as original:
                 _copy_bytes(original, wal(draft))
-        _verify(draft, named=source)
+        verify(draft, named=source)
         with database.replacing():
             replaced = database.path.exists()
             if replaced:
@@ -83,7 +83,7 @@ def restore(database: Database, source: Path) -> Path | None:
             os.replace(draft, database.path)
             sync(database.path.parent)
     finally:
-        _remove(draft)
+        remove(draft)
     return kept if replaced else None
 
 
@@ -99,17 +99,17 @@ def _copy(database: Database, destination: Path) -> None:
             _copy_bytes(after.enter_context(database.path.open("rb")), draft)
             if wal(database.path).exists():
                 _copy_bytes(after.enter_context(wal(database.path).open("rb")), wal(draft))
-        copied = _verify(draft, named=destination)
+        copied = verify(draft, named=destination)
         if copied != rows:
             raise BackupError(f"The copy for {destination} does not agree with the database: {copied} for {rows}.")
         wal(destination).unlink(missing_ok=True)
         os.replace(draft, destination)
         sync(destination.parent)
     finally:
-        _remove(draft)
+        remove(draft)
 
 
-def _verify(draft: Path, *, named: Path) -> dict[str, int]:
+def verify(draft: Path, *, named: Path) -> dict[str, int]:
     """Fold the log into ``draft``, see that it is one of ours and on disk; return its row counts."""
     try:
         with closing(connect(draft, read_only=False)) as connection:
@@ -151,6 +151,6 @@ def _copy_bytes(source: BinaryIO, destination: Path) -> None:
             shutil.copyfileobj(source, target)
 
 
-def _remove(draft: Path) -> None:
+def remove(draft: Path) -> None:
     for path in (draft, wal(draft)):
         path.unlink(missing_ok=True)

@@ -15,14 +15,25 @@ REQUIRED_COLUMNS = {
         "bucket_start bucket value lo hi label stance state final n n_eff coverage model_version basis computed_at "
         "knowable_at"
     ),
-    "warosu_days": "day rows requests complete fetched_at",
-    "thumbnails": "thread_id path sha256 width height status",
+    "warosu_days": "day rows requests complete fetched_at method reason",
+    "archive_overlaps": (
+        "day hours_polled live_threads archive_threads both_threads time_differences largest_difference "
+        "text_differences compared_at"
+    ),
+    "thread_fates": "thread_id fate decided_at",
+    "thumbnails": (
+        "thread_id path sha256 width height status kind source reason bytes media_type perceptual_hash nsfw attempts "
+        "fetched_at"
+    ),
+    "blocked_images": "hash kind reason blocked_at",
     "training_labels": "thread_id sentiment_rating labeler_id labeled_at seconds skipped notes",
     "auto_labels": (
         "thread_id provider model prompt_version label p_bearish p_neutral p_bullish status usd labeled_at"
     ),
     "model_versions": ("model_version kind base_model dataset_version trained_at accuracy macro_f1 status path sha256"),
     "coin_prices": "coin_symbol at usd source",
+    "reference_index": "day value label source fetched_at",
+    "retention_marks": "what gone_before marked_at",
     "coin_sentiment": (
         "coin_symbol bucket_start bucket score lo hi mentions n_eff model_version computed_at knowable_at"
     ),

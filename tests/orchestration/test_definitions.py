@@ -13,6 +13,8 @@ from bizcharts_pipeline.definitions import definitions
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEAVY = [
     "pandas",
+    "PIL",
+    "onnxruntime",
     "pyarrow",
     "torch",
     "transformers",
@@ -38,7 +40,11 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
     }
     assert lineage == {
         "catalog_snapshot": [],
-        "scored_posts": ["catalog_snapshot"],
+        "warosu_posts": [],
+        "thumbnails": ["catalog_snapshot", "warosu_posts"],
+        "coin_prices": [],
+        "reference_index": [],
+        "scored_posts": ["catalog_snapshot", "warosu_posts"],
         "fear_greed_index": ["scored_posts"],
         "coin_sentiment": ["scored_posts"],
         "maintenance": [],
@@ -63,7 +69,8 @@ def test_every_asset_says_what_it_is_who_owns_it_and_what_it_runs_on(loaded: dg.
 
 
 def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitions) -> None:
-    jobs = {name: loaded.resolve_job_def(name) for name in ("live", "history", "maintenance")}
+    names = ("live", "history", "fetch_thumbnails", "fetch_prices", "fetch_reference_index", "maintenance")
+    jobs = {name: loaded.resolve_job_def(name) for name in names}
     selected = {
         name: sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
         for name, job in jobs.items()
@@ -71,6 +78,9 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
     assert selected == {
         "live": ["catalog_snapshot", "coin_sentiment", "fear_greed_index", "scored_posts"],
         "history": ["coin_sentiment", "fear_greed_index", "scored_posts"],
+        "fetch_thumbnails": ["thumbnails"],
+        "fetch_prices": ["coin_prices"],
+        "fetch_reference_index": ["reference_index"],
         "maintenance": ["maintenance"],
     }
     for name, job in jobs.items():
@@ -85,6 +95,10 @@ def test_schedules_run_by_themselves_in_utc(loaded: dg.Definitions) -> None:
     }
     assert schedules == {
         "live_every_minute": ("* * * * *", "UTC", "RUNNING"),
+        "thumbnails_every_5_minutes": ("2-59/5 * * * *", "UTC", "RUNNING"),
+        "prices_every_5_minutes": ("*/5 * * * *", "UTC", "RUNNING"),
+        "reference_index_daily": ("21 1 * * *", "UTC", "RUNNING"),
+        "warosu_daily": ("31 6,18 * * *", "UTC", "RUNNING"),
         "history_hourly": ("17 * * * *", "UTC", "RUNNING"),
         "maintenance_daily": ("43 4 * * *", "UTC", "RUNNING"),
     }

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.sources import fourchan
+from bizcharts_pipeline.sources import fields, fourchan
 from bizcharts_pipeline.sources.errors import CatalogFormatError
 from bizcharts_pipeline.sources.fourchan import Catalog, parse_catalog
 
@@ -279,9 +279,9 @@ def test_problems_are_bounded_in_number_and_length() -> None:
     assert (len(catalog.threads), catalog.rejected, len(catalog.problems)) == (
         1,
         500,
-        fourchan.MAX_PROBLEMS + 1,
+        fields.MAX_PROBLEMS + 1,
     )
-    assert max(map(len, catalog.problems)) <= fourchan.PROBLEM_MAX_CHARACTERS
+    assert max(map(len, catalog.problems)) <= fields.PROBLEM_MAX_CHARACTERS
 
 
 @pytest.mark.parametrize(

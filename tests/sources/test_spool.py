@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bizcharts_pipeline.sources import spool as spool_module
+from bizcharts_pipeline.sources import aside as aside_module
 from bizcharts_pipeline.sources.errors import CorruptPollError
 from bizcharts_pipeline.sources.spool import Poll, Spool
 
@@ -110,7 +110,7 @@ def test_a_poll_that_another_process_took_or_moved_is_no_error_to_move_aside(tmp
 def test_a_year_of_rejected_polls_keeps_the_newest_and_bounded_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_module, "MAX_REJECTED_FILES", 10)
+    monkeypatch.setattr(aside_module, "MAX_FILES", 10)
     spool = Spool(tmp_path)
     for minute in range(30):
         spool.quarantine(spool.put(poll(minute)), f"reason {minute}")
@@ -119,6 +119,6 @@ def test_a_year_of_rejected_polls_keeps_the_newest_and_bounded_bytes(
     assert [path.read_text().strip() for path in kept] == [f"reason {minute}" for minute in range(20, 30)]
     assert len(list(rejected.iterdir())) == 20
 
-    monkeypatch.setattr(spool_module, "MAX_REJECTED_BYTES", 5000)
+    monkeypatch.setattr(aside_module, "MAX_BYTES", 5000)
     spool.quarantine(spool.put(poll(99, os.urandom(4000))), "big")
     assert sum(path.stat().st_size for path in rejected.glob("*.poll.gz")) <= 5000

@@ -23,7 +23,10 @@ judged AS (
             ELSE is_live OR NOT was_live
         END AS wins,
         is_live AND coalesce(i.last_seen_at < t.last_seen_at, FALSE) AS is_late,
-        CASE WHEN wins THEN i.op_text IS NOT NULL ELSE t.op_text IS NULL AND i.op_text IS NOT NULL END AS takes_text,
+        -- Where retention has taken the HTML away and the plain text is the same, the HTML does not come back.
+        CASE WHEN t.op_text IS NULL AND t.op_text_clean = i.op_text_clean THEN FALSE
+             WHEN wins THEN i.op_text IS NOT NULL
+             ELSE t.op_text_clean IS NULL AND i.op_text IS NOT NULL END AS takes_text,
         CASE WHEN wins THEN i.subject IS NOT NULL ELSE t.subject IS NULL AND i.subject IS NOT NULL END AS takes_subject
     FROM incoming AS i
     LEFT JOIN known AS t ON t.thread_id = i.thread_id

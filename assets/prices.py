@@ -1,0 +1,105 @@
+"""Prices of coins, and the reference index: what the board's mood is compared with. Neither is part of our index."""
+
+from datetime import timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from assets.reporting import Stopwatch, check, table
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.prices import fill_daily, update_prices, update_reference_index
+from bizcharts_pipeline.warehouse.prices import newest_prices, newest_readings
+from resources.prices import Prices
+from resources.warehouse import Warehouse
+
+MAX_HISTORY_DAYS = 5_000
+
+
+class CoinPricesConfig(dg.Config):
+    """How far back one run looks."""
+
+    history_days: int = Field(
+        0,
+        ge=0,
+        le=MAX_HISTORY_DAYS,
+        description=(
+            "Also store the closing prices of so many past days, where they are missing: from Binance, else from "
+            "CoinGecko (a year back). 0, as the schedule runs it: current prices only."
+        ),
+    )
+
+
+@dg.asset(
+    group_name="sources",
+    owners=["team:bizcharts"],
+    kinds={"python", "duckdb"},
+    description=(
+        "Prices in US dollars of the coins of `[price_data]`, every five minutes: from CoinGecko, else from Binance (a "
+        "USDT taken for a dollar), else from CoinMarketCap, each within its budget of requests. Once an hour a second "
+        "source is asked too. A day's close stands at the midnight (UTC) that ends the day. Data by CoinGecko, "
+        "https://www.coingecko.com, Binance and CoinMarketCap."
+    ),
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=30)),
+    check_specs=[
+        dg.AssetCheckSpec("sources_agree", asset="coin_prices", description="Two sources have about the same prices."),
+        dg.AssetCheckSpec("every_coin_has_a_price", asset="coin_prices", description="No configured coin is missing."),
+    ],
+)
+def coin_prices(config: CoinPricesConfig, warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
+    stopwatch = Stopwatch()
+    database, rotation, now = warehouse.open(), prices.rotation(), utc_now()
+    with stopwatch("ask and store"):
+        report = update_prices(database, rotation, prices.symbols(), now)
+    history: dict[str, int | dict[str, int]] = {}
+    if config.history_days:
+        with stopwatch("fill daily history"):
+            first = now.date() - timedelta(days=config.history_days)
+            filled = fill_daily(database, rotation, prices.symbols(), first, now.date(), now)
+        history = {"daily_closes_added": filled.new_rows, "days_without_close": dict(filled.days_missing)}
+    with stopwatch("look back"), database.read() as connection:
+        preview = newest_prices(connection)
+    warning = dg.AssetCheckSeverity.WARN
+    return dg.MaterializeResult(
+        metadata={
+            "source": ", ".join(report.taken.used),
+            "compared_with": report.taken.compared_with or "",
+            "new_rows": report.new_rows,
+            "prices": table(preview),
+            "differences": ", ".join(str(each) for each in report.disagreements),
+            "requests_left_this_month": dict(report.budget_left),
+            "problems": "\n".join(report.taken.problems),
+            **history,
+            **stopwatch.metadata(),
+        },
+        check_results=[
+            check(report.disagreements, asset="coin_prices", name="sources_agree", severity=warning),
+            check(report.taken.missing, asset="coin_prices", name="every_coin_has_a_price", severity=warning),
+        ],
+    )
+
+
+@dg.asset(
+    group_name="sources",
+    owners=["team:bizcharts"],
+    kinds={"python", "duckdb"},
+    description=(
+        "alternative.me's Crypto Fear & Greed Index by UTC day, for comparison only: nothing of it is in our index. "
+        "Source: alternative.me, https://alternative.me/crypto/fear-and-greed-index/ ; its terms ask for this "
+        "attribution beside every display of the data, so each row has its source."
+    ),
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=60, jitter=dg.Jitter.PLUS_MINUS),
+)
+def reference_index(warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
+    database = warehouse.open()
+    report = update_reference_index(database, prices.reference_session(), prices.alternative_me_url, utc_now())
+    with database.read() as connection:
+        preview = newest_readings(connection)
+    return dg.MaterializeResult(
+        metadata={
+            "new_days": report.new_days,
+            "newest_day": str(report.newest_day),
+            "newest_days": table(preview),
+            "attribution": dg.MetadataValue.url("https://alternative.me/crypto/fear-and-greed-index/"),
+            "problems": "\n".join(report.problems),
+        }
+    )

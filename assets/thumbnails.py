@@ -1,0 +1,46 @@
+"""Pictures of opening posts."""
+
+from contextlib import closing
+
+import dagster as dg
+
+from assets.reporting import Stopwatch
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.images.fetch import fetch_pictures
+from bizcharts_pipeline.warehouse.pictures import status_counts
+from resources.images import Images
+from resources.warehouse import Warehouse
+
+NAMED_PROBLEMS = 50
+
+
+@dg.asset(
+    deps=["catalog_snapshot", "warosu_posts"],
+    group_name="sources",
+    owners=["team:bizcharts"],
+    kinds={"python", "duckdb"},
+    description=(
+        "Thumbnails of opening posts (and, where set, full pictures of labelled ones): checked, decoded in a guarded "
+        "process, stored once by content hash, rated, and purged when the board deletes them. What can not be kept is "
+        "a state with its reason in `thumbnails`, never a failed run. docs/content-safety.md says what is kept and why."
+    ),
+)
+def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
+    stopwatch = Stopwatch()
+    database = warehouse.open()
+    with stopwatch("purge, fetch and store"), closing(images.client()) as client:
+        report = fetch_pictures(database, images.home_path(), client, images.limits(), utc_now())
+    with stopwatch("look back"), database.read() as connection:
+        held = status_counts(connection)
+    return dg.MaterializeResult(
+        metadata={
+            **{f"pictures: {status}": count for status, count in report.counts.items()},
+            "threads_archived": report.fates.archived,
+            "threads_deleted": report.fates.deleted,
+            "pictures_purged": report.fates.purged_pictures,
+            "more_waiting": report.more_waiting,
+            "problems": list(report.problems[:NAMED_PROBLEMS]),
+            "held": held,
+            **stopwatch.metadata(),
+        }
+    )

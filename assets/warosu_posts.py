@@ -1,0 +1,89 @@
+"""The archive, day by day."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+from pydantic import Field
+
+from bizcharts_pipeline.archive.asking import ArchiveBlocked
+from bizcharts_pipeline.archive.days import DayReport, import_day
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.sources.errors import SourceError
+from resources.warehouse import Warehouse
+from resources.warosu import Warosu
+
+DAYS_A_RUN = 30
+FAILED_DAYS_IN_A_ROW = 3  # then it is the archive, not the day
+
+
+class WarosuPostsConfig(dg.Config):
+    """What a run does with days that are there."""
+
+    again: bool = Field(False, description="Fetch days again that are complete already.")
+
+
+def warosu_posts(first_day: date) -> dg.AssetsDefinition:
+    """Return the asset, whose partitions are the UTC days from ``first_day`` to yesterday."""
+
+    @dg.asset(
+        name="warosu_posts",
+        group_name="sources",
+        owners=["team:bizcharts"],
+        kinds={"python", "duckdb"},
+        partitions_def=dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone="UTC"),
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=DAYS_A_RUN),
+        # Each day is reported when it is stored: what a killed run has done stays done, also in the UI.
+        output_required=False,
+        description=(
+            "Every opening post of a UTC day from the Warosu archive into `thread_ops`; `warosu_days` says which days "
+            "are complete. One request in two seconds at most, whatever runs at the same time. Days that are complete "
+            "are not asked for again, so a backfill may be stopped and repeated at any time. Source: "
+            "https://warosu.org/biz/"
+        ),
+    )
+    def asset(
+        context: dg.AssetExecutionContext, config: WarosuPostsConfig, warehouse: Warehouse, warosu: Warosu
+    ) -> Iterator[dg.Output]:
+        archive, database = warosu.archive(), warehouse.open()
+        failed: dict[str, SourceError] = {}
+        in_a_row = 0
+        for number, key in enumerate(context.partition_keys, start=1):
+            try:
+                report = import_day(archive, database, date.fromisoformat(key), utc_now(), again=config.again)
+            except ArchiveBlocked:
+                raise
+            except SourceError as error:
+                failed[key] = error
+                in_a_row += 1
+                context.log.error(f"{key}: {error}")
+                if in_a_row == FAILED_DAYS_IN_A_ROW:
+                    raise
+                continue
+            in_a_row = 0
+            context.log.info(f"{report} ({number} of {len(context.partition_keys)} days of this run)")
+            context.log_event(_materialization(key, report))
+        if failed:
+            raise dg.Failure(f"{len(failed)} of {number} days failed", metadata=_reasons(failed))
+        yield from ()
+
+    return asset
+
+
+def _materialization(key: str, report: DayReport) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        "warosu_posts",
+        partition=key,
+        metadata={
+            "posts": report.posts,
+            "new_posts": report.new,
+            "pages": report.pages,
+            "found_by": report.method,
+            "fetched_now": report.fetched,
+            "unreadable_posts": len(report.problems),
+        },
+    )
+
+
+def _reasons(failed: dict[str, SourceError]) -> dict[str, str]:
+    return {key: str(error) for key, error in failed.items()}

@@ -1,0 +1,83 @@
+"""How fast the archive's pages are read, beside bare selectolax on the same pages in the same run.
+
+Bare selectolax is what one writes with it at first: the tree, and each field of each post as a selector finds it, as
+strings and unchecked. The tree alone, in which nothing is looked for, stands beside it as the floor of both: it is
+built in C, and what makes a hundred posts of it runs in Python. Run: ``python -m benchmarks.bench_archive``
+"""
+
+import random
+from pathlib import Path
+
+from selectolax.lexbor import LexborHTMLParser
+
+from benchmarks.measure import Row, alternated_medians
+from bizcharts_pipeline.sources.warosu_markup import parse_page
+from tests.sources.warosu_samples import Sample, index, results, sample, thread
+
+ROUNDS = 40
+REAL_PAGE = Path(__file__).parents[2] / "shared" / "data" / "warosu_html" / "tg_thread_40312392.html"
+WORDS = ["the", "market", "will", "crab", "for", "months", "and", "whoever", "sells", "the", "bottom", "buys", "again"]
+FIELDS = (".postername", ".postertrip", ".filetitle", ".fileinfo", "a.js", ".inline")
+
+
+def rows() -> list[Row]:
+    """Return ``(name, value, unit, note)`` of each figure: medians of alternated runs."""
+    random.seed(1)
+    pages = {
+        "24 results, 2025 markup": results("B", *(_post(n, n, 90) for n in range(61_000_000, 61_000_024))),
+        "24 results, XHTML of to 2023": results("A", *(_post(n, n, 90) for n in range(61_000_000, 61_000_024))),
+        "index of 10 threads, 2025 markup": index(
+            "B",
+            *((_post(n, n, 90), 30, tuple(_post(n + m, n, 30) for m in range(1, 6))) for n in range(1000, 1100, 10)),
+        ),
+        "thread of 200 replies, 2025 markup": thread("B", *(_post(n, 1000, 30) for n in range(1000, 1201))),
+    }
+    if REAL_PAGE.exists():
+        pages["real thread of 494 replies, XHTML"] = REAL_PAGE.read_bytes()
+    return [row for name, body in pages.items() for row in _rows(name, body)]
+
+
+def _rows(name: str, body: bytes) -> list[Row]:
+    ours, bare, tree = alternated_medians(
+        lambda: parse_page(body), lambda: _bare(body), lambda: LexborHTMLParser(body), rounds=ROUNDS
+    )
+    return [
+        ("parse_page", 1 / ours, "pages/s", f"{name}, {len(body):,} bytes"),
+        ("bare selectolax", 1 / bare, "pages/s", "same page, same run; the same fields by selectors"),
+        ("selectolax's tree alone", 1 / tree, "pages/s", "same page, same run; no field"),
+        ("parse_page over bare selectolax", ours / bare, "times", f"{name}; goal: at most 2"),
+        ("parse_page over the tree alone", ours / tree, "times", name),
+    ]
+
+
+def _bare(body: bytes) -> list[dict[str, object]]:
+    posts = []
+    for cell in LexborHTMLParser(body).css("td.reply,div[id^=p]"):
+        post: dict[str, object] = {"id": cell.id}
+        for selector in FIELDS:
+            node = cell.css_first(selector)
+            post[selector] = node.text() if node is not None else None
+        time, text, thumb = cell.css_first(".posttime"), cell.css_first("blockquote"), cell.css_first("img.thumb")
+        post["time"] = time.attributes["title"] if time is not None else None
+        post["html"] = text.inner_html if text is not None else None
+        if thumb is not None and thumb.parent is not None:
+            post["thumbnail"], post["image"] = thumb.attributes["src"], thumb.parent.attributes.get("href")
+        posts.append(post)
+    return posts
+
+
+def _post(number: int, thread_id: int, words: int) -> Sample:
+    """Return a post like those of the board: half the replies quote, a third has greentext, a fifth a file."""
+    text = " ".join(random.choices(WORDS, k=random.randint(1, 2 * words)))
+    if number % 3 == 0:
+        text = f"<span class=unkfunc>&gt;{text[:60]}</span><br>{text}"
+    if number != thread_id and number % 2:
+        text = f"<a class=backlink href=#p{thread_id}>&gt;&gt;{thread_id}</a><br>{text}"
+    if number == thread_id or number % 5 == 0:
+        return sample(number, thread_id, text=text, subject="/smg/ general", file="55 KB, 450x675, a.jpg", link="own")
+    return sample(number, thread_id, text=text)
+
+
+if __name__ == "__main__":
+    for name, value, unit, note in rows():
+        print(f"{name:30} {value:10,.2f} {unit:8} {note}")

@@ -1,0 +1,1 @@
+"""The past of the board, day by day, from the Warosu archive."""

@@ -1,0 +1,71 @@
+"""A day of the archive from the first request to the warehouse."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from bizcharts_pipeline.archive.asking import Archive
+from bizcharts_pipeline.archive.pages import DayPages
+from bizcharts_pipeline.archive.walk import walk_day
+from bizcharts_pipeline.clock import midnight
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.sources.errors import SourceError
+from bizcharts_pipeline.sources.warosu import as_source_thread
+from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.archive_days import ArchiveDay, load_day, record_day
+from bizcharts_pipeline.warehouse.database import Database
+
+
+class DayNotOver(BizchartsError):
+    """A day of the future, or the running one."""
+
+
+class IncompleteDay(SourceError):
+    """The archive did not give a day to its end; what it gave is stored."""
+
+
+@dataclass(frozen=True)
+class DayReport:
+    """What became of one day. ``fetched`` is false where it was complete already."""
+
+    day: date
+    fetched: bool
+    posts: int
+    new: int  # opening posts that were in the warehouse in no way
+    pages: int
+    method: str
+    problems: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.fetched:
+            return f"{self.day}: complete already, {self.posts:,} posts"
+        return f"{self.day}: {self.posts:,} posts, {self.new:,} new, from {self.pages} {self.method} pages"
+
+
+def import_day(archive: Archive, database: Database, day: date, now: datetime, *, again: bool = False) -> DayReport:
+    """Take a UTC day of the archive into the warehouse; a day that is complete is not asked for ``again`` by itself.
+
+    A run that is killed goes on at the page where it was. Twice is as once.
+
+    Raises:
+        IncompleteDay: the archive stopped before the day's end; what came is stored, and the day is not complete.
+        ArchiveBlocked: the archive refuses; nothing further shall be asked for now.
+        SourceError: a page that is not what it should be; it is kept aside, nothing of the day is stored.
+        DayNotOver: it still runs.
+    """
+    if midnight(day + timedelta(days=1)) > now:
+        raise DayNotOver(f"{day} is not over yet (UTC); name an earlier day")
+    if not again:
+        with database.read() as connection:
+            known = load_day(connection, day)
+        if known and known.complete:
+            return DayReport(day, False, known.rows, 0, 0, known.method)
+    pages = DayPages(archive, day)
+    result = walk_day(archive, pages, day, now)
+    threads = [read_thread(as_source_thread(post, result.counts.get(post.number))) for post in result.posts]
+    row = ArchiveDay(day, len(threads), pages.read, result.missing is None, now, result.method, result.missing)
+    with database.write() as connection:
+        merged = record_day(connection, row, threads)
+    pages.discard()
+    if result.missing:
+        raise IncompleteDay(f"{day}: {result.missing} ({len(threads):,} posts of it are stored)")
+    return DayReport(day, True, len(threads), merged.new, pages.read, result.method, result.problems)

@@ -1,0 +1,93 @@
+"""Parts of the archive that are no days: what a search finds, and the newest index pages."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from bizcharts_pipeline.archive.asking import Archive
+from bizcharts_pipeline.progress import Track
+from bizcharts_pipeline.sources.warosu import MAX_MATCHES, RESULTS_A_PAGE, Search, as_source_thread
+from bizcharts_pipeline.sources.warosu_page import ArchivedPost, ArchivePage
+from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.threads import merge_threads
+
+
+@dataclass(frozen=True)
+class ExcerptReport:
+    """What came in."""
+
+    pages: int
+    posts: int
+    new: int
+    oldest: datetime | None
+    newest: datetime | None
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.posts:
+            return f"No opening posts on {self.pages} page(s)."
+        span = f"{self.oldest:%Y-%m-%d %H:%M} to {self.newest:%Y-%m-%d %H:%M} UTC"
+        unread = f"; {len(self.problems)} could not be read: {self.problems[0]}" if self.problems else ""
+        return f"{self.posts:,} opening posts ({self.new:,} new) of {span}, from {self.pages} pages{unread}."
+
+
+def import_search(
+    archive: Archive, database: Database, words: str, most: int, now: datetime, track: Track
+) -> ExcerptReport:
+    """Take in up to ``most`` opening posts, newest first, whose text or subject has the ``words``.
+
+    Raises:
+        SourceError: the archive did not answer usably; what came before is stored.
+    """
+    pages = track(_found(archive, words), f"Searching the archive for {words!r}")
+    return _store(database, pages, most, now)
+
+
+def import_newest(archive: Archive, database: Database, pages: int, now: datetime, track: Track) -> ExcerptReport:
+    """Take in the opening posts of the newest ``pages`` index pages, with their numbers of replies so far.
+
+    Raises:
+        SourceError: as :func:`import_search`.
+    """
+    numbers = track(range(1, pages + 1), f"The newest {pages:,} index pages", pages)
+    return _store(database, (_page(archive, number) for number in numbers), None, now)
+
+
+def _page(archive: Archive, number: int) -> ArchivePage:
+    return archive.page(lambda: archive.client.index(number), f"index-{number:06d}")[1]
+
+
+def _found(archive: Archive, words: str) -> Iterator[ArchivePage]:
+    for search in (Search(text=words), Search(subject=words)):
+        seen: set[int] = set()
+        for offset in range(0, MAX_MATCHES, RESULTS_A_PAGE):
+            _, page = archive.page(partial(archive.client.search, search, offset), f"search-{offset:04d}")
+            numbers = {post.number for post in page.posts}
+            if numbers <= seen:
+                break
+            seen |= numbers
+            yield page
+
+
+def _store(database: Database, pages: Iterable[ArchivePage], most: int | None, now: datetime) -> ExcerptReport:
+    """Take in page by page, so that nothing is lost if the archive stops or the user does."""
+    found: dict[int, ArchivedPost] = {}
+    problems: list[str] = []
+    new = count = 0
+    for page in pages:
+        count += 1
+        problems += page.problems
+        room = None if most is None else most - len(found)
+        fresh = [p for p in page.posts if p.is_op and p.number not in found][:room]
+        found.update((post.number, post) for post in fresh)
+        if fresh:
+            counts = page.counts()
+            threads = [read_thread(as_source_thread(post, counts.get(post.number))) for post in fresh]
+            with database.write() as connection:
+                new += merge_threads(connection, threads, ingested_at=now, seen_at=None).new
+        if len(found) == most:
+            break
+    times = [post.posted_at for post in found.values()]
+    return ExcerptReport(count, len(found), new, min(times, default=None), max(times, default=None), tuple(problems))

@@ -1,0 +1,77 @@
+"""The archive's index pages: the way to a day where the search finds nothing without words.
+
+They run from the newest thread to the oldest, ordered by thread or by latest reply, which the archive does not say.
+Neither order strays by more than a thread's life, so the pages of a day lie together and can be found by halving.
+"""
+
+from datetime import datetime, timedelta
+
+from bizcharts_pipeline.archive.pages import DayPages, Found
+from bizcharts_pipeline.sources.warosu_page import ArchivePage
+
+LONGEST_LIFE = timedelta(days=4)  # from a thread's first post to its last on a board that moves
+MARGIN = timedelta(days=1)
+LAST_PAGE = 1_000_000
+_PAGES_BEYOND = 3  # in a row wholly before the day, before it counts as passed
+
+
+def walk_index(pages: DayPages, begin: datetime, end: datetime, found: Found) -> str | None:
+    """Add the opening posts of the index pages around [``begin``, ``end``) (naive UTC) to ``found``.
+
+    Returns why something is missing, if anything is.
+
+    Raises:
+        SourceError: the archive did not answer usably.
+    """
+    if not pages.index(1).posts:
+        return "neither the search nor the index gives anything"
+    by_thread = _in_thread_order(pages)
+    strays = MARGIN if by_thread else LONGEST_LIFE + MARGIN
+    newest = _newest_thread if by_thread else _newest_post
+    beyond = 0
+    for number in range(_first_page_before(pages, end + strays), LAST_PAGE):
+        page = pages.index(number)
+        if not page.posts:
+            return None
+        found.add(page)
+        beyond = beyond + 1 if newest(page) < begin - MARGIN else 0
+        if beyond == _PAGES_BEYOND:
+            return None
+    return f"its end was not seen within {LAST_PAGE:,} index pages"
+
+
+def _in_thread_order(pages: DayPages) -> bool:
+    """Whether the pages go by thread; by latest reply, thirty threads would hardly ever stand so."""
+    numbers = [post.number for page in (2, 3, 4) for post in pages.index(page).posts if post.is_op]
+    return numbers == sorted(numbers, reverse=True)
+
+
+def _first_page_before(pages: DayPages, moment: datetime) -> int:
+    """Return the first page whose threads are typically before ``moment``, by doubling and halving."""
+
+    def is_before(number: int) -> bool:
+        page = pages.index(number)
+        return not page.posts or _typical(page) < moment
+
+    high = 1
+    while high < LAST_PAGE and not is_before(high):
+        high *= 2
+    low = high // 2  # is not before, or is no page
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_before(middle) else (middle, high)
+    return high
+
+
+def _typical(page: ArchivePage) -> datetime:
+    """Return the median time of the page's opening posts: a pinned thread of years ago does not move it."""
+    times = sorted(post.posted_at for post in page.posts if post.is_op) or [post.posted_at for post in page.posts]
+    return times[len(times) // 2]
+
+
+def _newest_thread(page: ArchivePage) -> datetime:
+    return max((post.posted_at for post in page.posts if post.is_op), default=datetime.min)
+
+
+def _newest_post(page: ArchivePage) -> datetime:
+    return max(post.posted_at for post in page.posts)

@@ -1,0 +1,46 @@
+"""Times that the archive holds wrong, of posts whose picture does not show it: their neighbours do."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bizcharts_pipeline.sources.warosu_page import ArchivedPost
+
+
+def set_right(posts: Iterable[ArchivedPost]) -> list[ArchivedPost]:
+    """Return ``posts`` by number, those without a picture's name corrected as the posts around them are.
+
+    Numbers are given out in the order of time. Where the neighbours before and after differ, that correction is taken
+    which leaves the time between theirs.
+    """
+    ordered = sorted(posts, key=lambda post: post.number)
+    after: list[ArchivedPost | None] = [None] * len(ordered)
+    following: ArchivedPost | None = None
+    for place in range(len(ordered) - 1, -1, -1):
+        after[place] = following
+        if _is_shown(ordered[place]):
+            following = ordered[place]
+    result: list[ArchivedPost] = []
+    previous: ArchivedPost | None = None
+    for post, following in zip(ordered, after, strict=True):
+        if _is_shown(post):
+            previous = post
+            result.append(post)
+        else:
+            result.append(_as_neighbours(post, previous, following))
+    return result
+
+
+def _is_shown(post: ArchivedPost) -> bool:
+    """Whether the name of its picture tells when it was made."""
+    return post.file is not None and post.file.image_url is not None
+
+
+def _as_neighbours(post: ArchivedPost, previous: ArchivedPost | None, following: ArchivedPost | None) -> ArchivedPost:
+    neighbours = [neighbour for neighbour in (previous, following) if neighbour]
+    for seconds in dict.fromkeys(neighbour.corrected_by_seconds for neighbour in neighbours):
+        corrected = replace(post, corrected_by_seconds=seconds)
+        late_enough = previous is None or previous.posted_at <= corrected.posted_at
+        early_enough = following is None or corrected.posted_at <= following.posted_at
+        if late_enough and early_enough:
+            return corrected
+    return post

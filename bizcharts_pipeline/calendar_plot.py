@@ -1,0 +1,99 @@
+"""The days that are there as a small SVG calendar: a row of weeks a year, a square a day."""
+
+from collections.abc import Sequence
+from datetime import date
+from html import escape
+from itertools import groupby
+
+from bizcharts_pipeline.warehouse.coverage import HOURS, DayCoverage
+
+CELL, STEP = 10, 12
+LEFT, TOP = 40, 48
+MONTH_HEIGHT = 14
+YEAR_HEIGHT = MONTH_HEIGHT + 7 * STEP + 8
+WEEKS = 54  # a leap year that begins on a Sunday touches as many
+WIDTH = LEFT + WEEKS * STEP + 8
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+# By what is there; told apart by lightness too.
+BOTH, ARCHIVE, LIVE, PARTLY, NOTHING = "#14532d", "#2e9e5b", "#2b6cb0", "#f2b84b", "#e3e6e8"
+LEGEND = (
+    (BOTH, "archive and live"),
+    (ARCHIVE, "archive complete"),
+    (LIVE, "live, all 24 hours"),
+    (PARTLY, "a part"),
+    (NOTHING, "nothing"),
+)
+
+
+def svg_calendar(days: Sequence[DayCoverage], title: str = "Days of /biz/ (UTC)") -> str:
+    """Draw ``days``, which ascend; weeks are columns from Monday down, the newest year comes first.
+
+    Each square says its figures when the pointer rests on it.
+    """
+    years = [(year, list(found)) for year, found in groupby(days, lambda day: day.day.year)][::-1]
+    height = TOP + max(len(years), 1) * YEAR_HEIGHT
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
+        'font-size="10">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text x="{LEFT}" y="17" font-size="13">{escape(title)}</text>',
+        *_legend(),
+    ]
+    if not days:
+        parts.append(f'<text x="{LEFT}" y="{TOP + 20}">No day is there yet.</text>')
+    for row, (year, of_year) in enumerate(years):
+        parts += _year(year, of_year, TOP + row * YEAR_HEIGHT)
+    return "\n".join([*parts, "</svg>"])
+
+
+def colour(day: DayCoverage) -> str:
+    """The colour that says how complete a day is."""
+    polled = day.hours_polled == HOURS
+    if day.archive == "complete":
+        return BOTH if polled else ARCHIVE
+    if polled:
+        return LIVE
+    return PARTLY if day.live_posts or day.archive_posts or day.hours_polled else NOTHING
+
+
+def _legend() -> list[str]:
+    parts, x = [], LEFT
+    for fill, label in LEGEND:
+        parts.append(
+            f'<rect x="{x}" y="27" width="{CELL}" height="{CELL}" fill="{fill}"/>'
+            f'<text x="{x + STEP + 2}" y="36">{label}</text>'
+        )
+        x += STEP + 14 + 6 * len(label)
+    return parts
+
+
+def _year(year: int, days: Sequence[DayCoverage], top: int) -> list[str]:
+    bottom = top + MONTH_HEIGHT
+    parts = [f'<text x="{LEFT - 6}" y="{bottom + 9}" text-anchor="end" font-weight="bold">{year}</text>']
+    for month, name in enumerate(MONTHS, start=1):
+        parts.append(
+            f'<text x="{LEFT + _week(date(year, month, 1)) * STEP}" y="{bottom - 4}" fill="#666">{name}</text>'
+        )
+    for day in days:
+        x, y = LEFT + _week(day.day) * STEP, bottom + day.day.weekday() * STEP
+        parts.append(
+            f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="{colour(day)}">'
+            f"<title>{escape(describe(day))}</title></rect>"
+        )
+    return parts
+
+
+def _week(day: date) -> int:
+    """The week of its year, from 0; weeks begin on Monday, and the first may be short."""
+    first = date(day.year, 1, 1)
+    return ((day - first).days + first.weekday()) // 7
+
+
+def describe(day: DayCoverage) -> str:
+    """One day's figures in a line."""
+    reason = f" ({day.reason})" if day.reason else ""
+    return (
+        f"{day.day}: {day.live_posts:,} live, {day.archive_posts:,} from the archive alone; "
+        f"{day.hours_polled} of {HOURS} hours polled; archive {day.archive}{reason}"
+    )

@@ -1,0 +1,1 @@
+"""Pictures: fetched, checked, decoded under guard, stored by hash, rated, blocked and purged."""

@@ -1,0 +1,71 @@
+"""What became of threads that left the catalogue, and the purge of what the board has deleted.
+
+A thread that sinks off the board stays readable for about three days and is listed in ``archive.json``; one that was
+deleted is in neither list. So a thread that left, and is not listed soon after, was deleted, and its pictures go. One
+that left longer ago than the list reaches back is left undecided, and its pictures to retention.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bizcharts_pipeline.images.store import PictureStore
+from bizcharts_pipeline.images.withdrawal import remove_files
+from bizcharts_pipeline.sources.errors import SourceError
+from bizcharts_pipeline.sources.images import ImageClient
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.pictures import (
+    Fate,
+    deleted_pictures,
+    record_fates,
+    undecided_threads,
+    withdraw_deleted,
+)
+
+# The list reaches back three days; the margin covers what the last poll may have missed of a thread's life.
+LISTED_FOR = timedelta(days=2, hours=12)
+# Two caches of one host need not agree; a thread that left a moment ago may be in neither list.
+SETTLING = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class FateReport:
+    """How many threads turned out to be archived or deleted, and how many pictures went with the latter."""
+
+    archived: int = 0
+    deleted: int = 0
+    purged_pictures: int = 0
+    problem: str | None = None  # why nothing could be decided
+
+
+def purge_deleted(database: Database, home: Path, client: ImageClient, now: datetime) -> FateReport:
+    """Find out which threads were deleted, and remove the pictures of deleted threads and deleted files.
+
+    Asks the board once, and only if some thread is undecided.
+    """
+    with database.read() as connection:
+        undecided = undecided_threads(connection, since=now - LISTED_FOR, until=now - SETTLING, settling=SETTLING)
+    fates, problem = _fates(client, undecided) if undecided else ({}, None)
+    if fates:
+        with database.write() as connection:
+            record_fates(connection, fates, now)
+    with database.read() as connection:
+        purgeable = deleted_pictures(connection)
+    if purgeable:
+        with database.write() as connection:
+            withdrawal = withdraw_deleted(connection)
+            remove_files(PictureStore(home), withdrawal)
+            purgeable = withdrawal.pictures
+    decided = list(fates.values())
+    return FateReport(decided.count("archived"), decided.count("deleted"), purgeable, problem)
+
+
+def _fates(client: ImageClient, undecided: list[int]) -> tuple[Mapping[int, Fate], str | None]:
+    try:
+        archived = client.archived_threads()
+    except SourceError as error:
+        return {}, f"deleted threads are not known: {error}"
+    if not archived:
+        return {}, f"deleted threads are not known: {client.archive_list_url} is empty"
+    return {thread: "archived" if thread in archived else "deleted" for thread in undecided}, None

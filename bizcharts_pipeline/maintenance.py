@@ -1,0 +1,66 @@
+"""Housekeeping of one installation's data: what has outlived its period goes, and its space is given back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bizcharts_pipeline.images.withdrawal import expire_pictures, tidy_store
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.settings import RetentionSettings
+from bizcharts_pipeline.warehouse import retention
+from bizcharts_pipeline.warehouse.compact import Compaction, compact
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.retention import RuleReport
+
+COLUMNS = ["what", "of", "rows", "about MB"]
+
+
+@dataclass(frozen=True)
+class MaintenanceReport:
+    """What maintenance did, or in a dry run would do."""
+
+    dry_run: bool
+    rules: tuple[RuleReport, ...]
+    compaction: Compaction
+
+    def table(self) -> list[list[str]]:
+        """One row a rule under :data:`COLUMNS`, for people."""
+        return [[rule.rule, rule.table, f"{rule.rows:,}", f"{rule.bytes / 1e6:,.1f}"] for rule in self.rules]
+
+    def __str__(self) -> str:
+        before, after, free = (
+            f"{size / 1e6:,.1f} MB"
+            for size in (self.compaction.bytes_before, self.compaction.bytes_after, self.compaction.free_bytes)
+        )
+        if self.compaction.done:
+            return f"The database file went from {before} to {after}."
+        return f"The database file has {before}, of which {free} are free for new rows."
+
+
+def maintain(
+    database: Database, home: Path, policy: RetentionSettings, now: datetime, *, dry_run: bool = False
+) -> MaintenanceReport:
+    """Take away what ``policy`` keeps no longer at ``now`` and make the database's file smaller if that is worth it.
+
+    May be killed at any point and run again; others have their turns meanwhile.
+
+    Raises:
+        DatabaseError: the database cannot be used; what was done by then stays done.
+        LedgerError: the label ledger cannot be read; nothing was done, as labelled threads are to stay.
+    """
+    labelled = _labelled(home)
+    rules = []
+    if policy.image_days:
+        expired = expire_pictures(database, home, now - timedelta(days=policy.image_days), dry_run=dry_run)
+        rules.append(RuleReport("pictures", "thumbnails", expired.pictures, expired.bytes))
+    rules += (retention.plan if dry_run else retention.apply)(database, policy, now, labelled)
+    tidied = tidy_store(database, home, dry_run=dry_run)  # also what threads left behind
+    rules.append(RuleReport("files of no post", "pictures", tidied.orphans, tidied.bytes))
+    return MaintenanceReport(dry_run, tuple(rules), compact(database, dry_run=dry_run))
+
+
+def _labelled(home: Path) -> Sequence[int]:
+    """The threads that anybody has labelled or skipped; the ledger is ahead of the database."""
+    ledger = home / LEDGER
+    return sorted({label.thread_id for label in LabelLedger(ledger).newest()}) if ledger.exists() else []

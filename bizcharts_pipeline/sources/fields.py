@@ -1,0 +1,43 @@
+"""Texts as strangers wrote them, made fit for a column: what every source's parser does to them, and its bounds."""
+
+import re
+from datetime import datetime
+
+SITE_OPENED = datetime(2003, 10, 1)  # no post is older
+SUBJECT_MAX_CHARACTERS = 1_000
+HTML_MAX_CHARACTERS = 100_000
+NAME_MAX_CHARACTERS = 255  # file names, capcodes
+MAX_PROBLEMS = 50
+PROBLEM_MAX_CHARACTERS = 200
+
+_SURROGATES = re.compile(r"[\ud800-\udfff]")  # JSON can spell half a character, which no database stores
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_DIRECTIONS = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # re-order the text around them
+
+
+def clean(text: str) -> str:
+    """Return ``text`` without control characters except tab and line ends, and without halves of characters."""
+    if text.isprintable():
+        return text
+    return _CONTROLS.sub("", _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` clean, in one line, each run of white space one blank, and in its written order."""
+    return " ".join(_DIRECTIONS.sub("", clean(text)).split())
+
+
+def cut(text: str | None, most: int, key: str, notes: list[str]) -> str | None:
+    """Return the first ``most`` characters; adds to ``notes`` if that cost any."""
+    if text is None or len(text) <= most:
+        return text
+    notes.append(f"{key} cut at {most:,} of {len(text):,} characters")
+    return text[:most]
+
+
+def bounded(problems: list[str]) -> tuple[str, ...]:
+    """Return the first ``MAX_PROBLEMS``, each short enough for a line, and how many more there are."""
+    kept = [problem[:PROBLEM_MAX_CHARACTERS] for problem in problems[:MAX_PROBLEMS]]
+    if len(problems) > MAX_PROBLEMS:
+        kept.append(f"and {len(problems) - MAX_PROBLEMS} more")
+    return tuple(kept)

@@ -1,0 +1,65 @@
+"""Which days of the archive are there, and whether they are complete."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+
+import duckdb
+
+from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.warehouse.overlap import record_overlap
+from bizcharts_pipeline.warehouse.threads import MergeResult, merge_threads
+from bizcharts_pipeline.warehouse.values import literal, table
+
+_COLUMNS = {
+    "day": "DATE",
+    "rows": "INTEGER",
+    "requests": "INTEGER",
+    "complete": "BOOLEAN",
+    "fetched_at": "TIMESTAMP",
+    "method": "VARCHAR",
+    "reason": "VARCHAR",
+}
+
+
+@dataclass(frozen=True)
+class ArchiveDay:
+    """One row of ``warosu_days``. ``fetched_at`` is naive UTC; ``reason`` says why a day is not complete."""
+
+    day: date
+    rows: int
+    requests: int
+    complete: bool
+    fetched_at: datetime
+    method: str
+    reason: str | None = None
+
+
+def load_day(connection: duckdb.DuckDBPyConnection, day: date) -> ArchiveDay | None:
+    """Return what is known of a day; ``None`` if it was never fetched."""
+    row = connection.execute(
+        f"SELECT {', '.join(_COLUMNS)} FROM warosu_days WHERE day = DATE {literal(day.isoformat())}"
+    ).fetchone()
+    return ArchiveDay(*row) if row else None
+
+
+def complete_days(connection: duckdb.DuckDBPyConnection) -> set[date]:
+    """Return the days whose end was seen."""
+    return {row[0] for row in connection.execute("SELECT day FROM warosu_days WHERE complete").fetchall()}
+
+
+def record_day(
+    connection: duckdb.DuckDBPyConnection, day: ArchiveDay, threads: Sequence[PreparedThread]
+) -> MergeResult:
+    """Compare a day's opening posts with what live saw, merge them, and say what is there of the day now.
+
+    Call it inside :meth:`Database.write`. A day that was complete stays so.
+    """
+    record_overlap(connection, day.day, threads, day.fetched_at)
+    merged = merge_threads(connection, threads, ingested_at=day.fetched_at, seen_at=None)
+    row = asdict(day) | {"day": day.day.isoformat()}
+    known = load_day(connection, day.day)
+    if known is None or day.complete or not known.complete:
+        connection.execute(f"DELETE FROM warosu_days WHERE day = DATE {literal(day.day.isoformat())}")
+        connection.execute(f"INSERT INTO warosu_days BY NAME SELECT * FROM {table([row], _COLUMNS)}")
+    return merged

@@ -1,0 +1,109 @@
+"""Giving space back: DuckDB keeps the blocks of what was deleted for itself, so the file is written anew."""
+
+import os
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.warehouse.backup import remove, verify
+from bizcharts_pipeline.warehouse.database import Database, opening_error, wal
+from bizcharts_pipeline.warehouse.errors import BackupError
+from bizcharts_pipeline.warehouse.statistics import row_counts
+
+FREE_SHARE = 0.25  # of the file, from which on it is worth the while
+FREE_BYTES = 16 << 20  # and at least so much
+MEMORY = "1GB"
+THREADS = 4
+_SUFFIX = ".compacting"
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """The file's size in bytes before and after, and how much of it held nothing."""
+
+    bytes_before: int
+    free_bytes: int
+    bytes_after: int
+    done: bool
+
+
+def compact(database: Database, *, dry_run: bool = False) -> Compaction:
+    """Write ``database`` anew if a good part of its file holds nothing.
+
+    The copy is compared with the original and put in its place whole, so a kill leaves the one or the other. Readers
+    and writers wait meanwhile (about 20 s for a gigabyte).
+
+    Raises:
+        BackupError: the copy does not agree with the original, which stays as it is.
+        DatabaseError: the database cannot be used, or the disk is full; it stays as it is.
+    """
+    with database.read() as connection:
+        before = database.path.stat().st_size
+        free = max(before - _bytes_in_use(connection), 0)
+    worth_it = free >= max(FREE_BYTES, FREE_SHARE * before)
+    if worth_it and not dry_run:
+        with database.replacing():
+            _rewrite(database.path)
+    return Compaction(before, free, database.path.stat().st_size, worth_it and not dry_run)
+
+
+def limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keep what a big rewrite takes well below two gigabytes; more than that goes to disk."""
+    connection.execute(f"SET memory_limit = '{MEMORY}'")
+    connection.execute(f"SET threads = {min(THREADS, os.cpu_count() or 1)}")
+
+
+def _rewrite(path: Path) -> None:
+    draft = Path(f"{path}.{os.getpid()}{_SUFFIX}")
+    for leftover in path.parent.glob(f"{path.name}.*{_SUFFIX}*"):  # of a killed run: we alone have the turn
+        leftover.unlink()
+    try:
+        # The original stays open, so locked to strangers, until the copy has its place.
+        with closing(_in_memory(path.parent)) as connection:
+            connection.execute(f"ATTACH '{_quoted(path)}' AS original (READ_ONLY)")
+            connection.execute(f"ATTACH '{_quoted(draft)}' AS draft")
+            connection.execute("COPY FROM DATABASE original TO draft")
+            connection.execute("DETACH draft")
+            connection.execute("USE original")
+            rows, columns = row_counts(connection), _columns(connection)
+            copied = verify(draft, named=path)
+            with closing(duckdb.connect(str(draft), read_only=True)) as copy:
+                agrees = copied == rows and _columns(copy) == columns
+            if not agrees or wal(path).exists():
+                raise BackupError(f"{path}: the compacted copy does not agree with it: {copied} for {rows}.")
+            os.replace(draft, path)
+            sync(path.parent)
+    except duckdb.Error as error:
+        raise opening_error(path, str(error)) from error
+    finally:
+        remove(draft)
+
+
+def _in_memory(folder: Path) -> duckdb.DuckDBPyConnection:
+    """A connection that reaches nothing but the database's own folder."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+    connection.execute(f"SET allowed_directories = ['{_quoted(folder)}']")
+    connection.execute(f"SET temp_directory = '{_quoted(folder / 'compacting.tmp')}'")
+    connection.execute("SET enable_external_access = false")
+    limit_memory(connection)
+    return connection
+
+
+def _bytes_in_use(connection: duckdb.DuckDBPyConnection) -> int:
+    row = connection.execute("SELECT used_blocks * block_size FROM pragma_database_size()").fetchone()
+    assert row
+    return int(row[0])
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> list[tuple[object, ...]]:
+    return connection.execute(
+        "SELECT table_name, column_name, data_type, column_default, is_nullable FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND NOT internal ORDER BY table_name, column_index"
+    ).fetchall()
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

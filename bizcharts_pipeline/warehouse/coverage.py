@@ -1,0 +1,124 @@
+"""Which days are there, from where, and how completely."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+import duckdb
+
+from bizcharts_pipeline.warehouse.values import literal
+
+HOURS = 24
+_DAY = timedelta(days=1)
+
+ArchiveState = Literal["complete", "incomplete", "not asked"]
+
+_EXTENT = """
+SELECT min(day), max(day) FROM (
+    SELECT min(posted_at)::DATE AS day FROM thread_ops UNION ALL SELECT max(posted_at)::DATE FROM thread_ops
+    UNION ALL SELECT min(day) FROM warosu_days UNION ALL SELECT max(day) FROM warosu_days)
+"""
+_DAYS = """
+WITH posts AS (
+    SELECT posted_at::DATE AS day, count(*) FILTER (source = 'live') AS live,
+           count(*) FILTER (source <> 'live') AS archive
+    FROM thread_ops WHERE posted_at >= {first} AND posted_at < {last}::DATE + INTERVAL 1 DAY GROUP BY day
+),
+polls AS (
+    SELECT snapshot_at::DATE AS day, count(DISTINCT date_trunc('hour', snapshot_at)) AS hours
+    FROM catalog_snapshots WHERE snapshot_at >= {first} AND snapshot_at < {last}::DATE + INTERVAL 1 DAY GROUP BY day
+),
+asked AS (
+    SELECT day, bool_or(complete) AS complete, any_value(reason) AS reason FROM warosu_days GROUP BY day
+)
+SELECT d.day::DATE, coalesce(p.live, 0), coalesce(p.archive, 0), coalesce(h.hours, 0),
+       CASE WHEN a.day IS NULL THEN 'not asked' WHEN a.complete THEN 'complete' ELSE 'incomplete' END,
+       CASE WHEN NOT a.complete THEN a.reason END
+FROM range({first}, {last}::DATE + INTERVAL 1 DAY, INTERVAL 1 DAY) AS d(day)
+LEFT JOIN posts AS p ON p.day = d.day LEFT JOIN polls AS h ON h.day = d.day LEFT JOIN asked AS a ON a.day = d.day
+ORDER BY d.day
+"""
+
+
+@dataclass(frozen=True)
+class DayCoverage:
+    """One UTC day. Posts are opening posts that are here now: retention may have deleted some."""
+
+    day: date
+    live_posts: int  # that live saw
+    archive_posts: int  # that the archive alone has
+    hours_polled: int  # of 24
+    archive: ArchiveState
+    reason: str | None = None  # why the archive's day is not complete
+
+    @property
+    def complete(self) -> bool:
+        """The archive's end of the day was seen, or live polled in each of its hours."""
+        return self.archive == "complete" or self.hours_polled == HOURS
+
+
+@dataclass(frozen=True)
+class Range:
+    """Days from ``first`` to ``last``, both included."""
+
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
+
+
+@dataclass(frozen=True)
+class CoverageSummary:
+    """What a stretch of days amounts to; all ``None`` or empty where there is no day."""
+
+    first: date | None
+    last: date | None
+    days: int
+    complete_days: int
+    earliest_complete: date | None
+    newest_complete: date | None
+    live_posts: int
+    archive_posts: int
+    gaps: tuple[Range, ...]  # of days that are not complete
+
+
+def coverage(
+    connection: duckdb.DuckDBPyConnection, first: date | None = None, last: date | None = None
+) -> list[DayCoverage]:
+    """Return every day from ``first`` to ``last``, by default from the earliest to the newest that is known."""
+    row = connection.execute(_EXTENT).fetchone()
+    assert row  # an aggregate always gives one
+    first, last = first or row[0], last or row[1]
+    if first is None or last is None:
+        return []
+    bounds = {name: f"DATE {literal(day.isoformat())}" for name, day in (("first", first), ("last", last))}
+    return [DayCoverage(*found) for found in connection.execute(_DAYS.format(**bounds)).fetchall()]
+
+
+def summary(days: Sequence[DayCoverage]) -> CoverageSummary:
+    """Sum ``days``, which ascend, up."""
+    complete = [day.day for day in days if day.complete]
+    return CoverageSummary(
+        first=days[0].day if days else None,
+        last=days[-1].day if days else None,
+        days=len(days),
+        complete_days=len(complete),
+        earliest_complete=complete[0] if complete else None,
+        newest_complete=complete[-1] if complete else None,
+        live_posts=sum(day.live_posts for day in days),
+        archive_posts=sum(day.archive_posts for day in days),
+        gaps=tuple(ranges(day.day for day in days if not day.complete)),
+    )
+
+
+def ranges(days: Iterable[date]) -> list[Range]:
+    """Return the unbroken stretches of ``days``, ascending; doubles count once."""
+    found: list[Range] = []
+    for day in sorted(set(days)):
+        if found and day - found[-1].last == _DAY:
+            found[-1] = Range(found[-1].first, day)
+        else:
+            found.append(Range(day, day))
+    return found

@@ -1,0 +1,395 @@
+"""Pictures of opening posts: which wait, what became of each, what is blocked, and which threads were deleted.
+
+A row of ``thumbnails`` is one picture of a thread. Its ``status``:
+
+- ``stored``: the file is there, at ``path`` under the home.
+- ``spoiler``: the poster hid it; it is not fetched.
+- ``deleted``: the board removed the file before it was fetched.
+- ``missing``: the host has it no more (404), or the store has lost it.
+- ``foreign``: its URL is not of the configured image hosts; nothing was asked.
+- ``rejected``: not a picture that is kept; ``reason`` says why.
+- ``blocked``: on the block list; the bytes are not kept, the hashes are.
+- ``purged``: was stored, until the board deleted the file or its thread.
+- ``expired``: was stored, until its time was over.
+- ``failed``: the host did not answer usably; asked again, later and later, a few times.
+
+All but ``failed`` are final.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import duckdb
+
+from bizcharts_pipeline.warehouse.values import literal, table
+
+Kind = Literal["thumbnail", "full"]
+HashKind = Literal["sha256", "md5", "perceptual"]
+Fate = Literal["archived", "deleted"]
+
+MAX_ATTEMPTS = 5
+FIRST_PAUSE = timedelta(minutes=5)  # after a failure; four times as long after each further one
+ON_THE_BOARD = timedelta(days=3)  # a thread's files stay with it on the board and in its archive for so long
+# Of 44,850 pairs of different drawn charts none is nearer than 6 bits, and of 700 scaled, cropped or compressed copies
+# 99 % are within 4: tests/images/test_images_hash.py.
+NEAR_BITS = 4
+
+_COLUMNS = {
+    "thread_id": "BIGINT",
+    "kind": "VARCHAR",
+    "status": "VARCHAR",
+    "reason": "VARCHAR",
+    "source": "VARCHAR",
+    "path": "VARCHAR",
+    "sha256": "VARCHAR",
+    "width": "INTEGER",
+    "height": "INTEGER",
+    "bytes": "BIGINT",
+    "media_type": "VARCHAR",
+    "perceptual_hash": "VARCHAR",
+    "nsfw": "DOUBLE",
+    "attempts": "INTEGER",
+    "fetched_at": "TIMESTAMP",
+}
+
+_WAITING = """
+SELECT t.thread_id, '{kind}' AS kind, t.{url} AS url, t.image_md5, t.image_bytes, t.image_width, t.image_height,
+       t.spoiler, t.file_deleted,
+       t.image_md5 IN (SELECT hash FROM blocked_images WHERE kind = 'md5') IS TRUE AS blocked,
+       coalesce(p.attempts, 0) AS attempts
+FROM thread_ops AS t
+LEFT JOIN thumbnails AS p ON p.thread_id = t.thread_id AND p.kind = '{kind}'
+WHERE (t.{url} IS NOT NULL OR t.file_deleted)
+  AND (p.thread_id IS NULL OR p.status = 'failed' AND p.attempts < {max_attempts}
+       AND p.fetched_at + to_seconds(CAST({first_pause} * 4 ** (p.attempts - 1) AS BIGINT)) <= {now})
+  AND ({wanted})
+  AND t.thread_id NOT IN (SELECT thread_id FROM thread_fates WHERE fate = 'deleted')
+  {chosen}
+ORDER BY t.last_seen_at IS NULL, t.posted_at DESC, t.thread_id DESC
+LIMIT {limit}
+"""
+_LABELLED = "t.thread_id IN (SELECT thread_id FROM training_labels WHERE NOT skipped)"
+_LIVE = (
+    "t.last_seen_at >= {since} "
+    "AND (starts_with(coalesce(t.{url}, ''), {live_url}) OR NOT starts_with(coalesce(t.{url}, ''), {archive_url}))"
+)
+_ARCHIVE = (
+    "(t.source = 'warosu' OR starts_with(coalesce(t.{url}, ''), {archive_url})) "
+    "AND NOT starts_with(coalesce(t.{url}, ''), {live_url})"
+)
+
+_RECORD = """
+MERGE INTO thumbnails AS t
+USING {row} AS p
+ON t.thread_id = p.thread_id AND t.kind = p.kind
+WHEN MATCHED THEN UPDATE SET
+    status = p.status, reason = p.reason, source = p.source, path = p.path, sha256 = p.sha256, width = p.width,
+    height = p.height, bytes = p.bytes, media_type = p.media_type, perceptual_hash = p.perceptual_hash,
+    nsfw = p.nsfw, attempts = p.attempts, fetched_at = p.fetched_at
+WHEN NOT MATCHED THEN INSERT BY NAME
+"""
+
+_BITS = "TRY_CAST('0x' || {hash} AS UBIGINT)"
+_NEAR = "bit_count(xor({one}, {other})) <= " + str(NEAR_BITS)
+_BLOCKED_BY = """
+SELECT coalesce(reason, kind) FROM blocked_images AS b
+WHERE b.kind = 'sha256' AND b.hash = {sha256} OR b.kind = 'md5' AND b.hash IN ({md5})
+   OR b.kind = 'perceptual' AND {near}
+LIMIT 1
+"""
+
+_WITHDRAW = """
+CREATE OR REPLACE TEMP TABLE withdrawn AS
+SELECT p.thread_id, p.kind, p.sha256, p.media_type, {reason} AS reason
+FROM thumbnails AS p
+LEFT JOIN thread_ops AS t ON t.thread_id = p.thread_id
+LEFT JOIN thread_fates AS f ON f.thread_id = p.thread_id
+WHERE p.status = 'stored' AND ({condition})
+"""
+_MARK_WITHDRAWN = """
+MERGE INTO thumbnails AS t USING withdrawn AS w ON t.thread_id = w.thread_id AND t.kind = w.kind
+WHEN MATCHED THEN UPDATE SET status = {status}, reason = w.reason, path = NULL
+"""
+_UNREFERENCED = """
+SELECT DISTINCT w.sha256, w.media_type FROM withdrawn AS w
+WHERE NOT EXISTS (FROM thumbnails AS p WHERE p.status = 'stored' AND p.sha256 = w.sha256)
+"""
+_ON_BLOCK_LIST = (
+    "p.sha256 IN (SELECT hash FROM blocked_images WHERE kind = 'sha256') "
+    "OR t.image_md5 IN (SELECT hash FROM blocked_images WHERE kind = 'md5') "
+    "OR p.perceptual_hash IN ("
+    f"WITH here AS (SELECT DISTINCT perceptual_hash AS hash, {_BITS.format(hash='perceptual_hash')} AS bits "
+    "FROM thumbnails WHERE status = 'stored' AND perceptual_hash IS NOT NULL), "
+    f"listed AS (SELECT {_BITS.format(hash='hash')} AS bits FROM blocked_images WHERE kind = 'perceptual') "
+    f"SELECT here.hash FROM here JOIN listed ON {_NEAR.format(one='here.bits', other='listed.bits')})"
+)
+_DELETED = "t.file_deleted OR f.fate = 'deleted'"
+_LABELLED_PICTURE = "p.thread_id IN (SELECT thread_id FROM training_labels)"
+
+_UNDECIDED = """
+SELECT thread_id FROM thread_ops AS t
+WHERE last_seen_at >= {since} AND last_seen_at < {until}
+  AND last_seen_at < (SELECT max(snapshot_at) - to_seconds({settling}) FROM catalog_snapshots)
+  AND thread_id NOT IN (SELECT thread_id FROM thread_fates)
+ORDER BY thread_id
+"""
+
+
+@dataclass(frozen=True)
+class WaitingPicture:
+    """A picture that has no final state yet. ``declared_*`` are of the full picture, as the board states them."""
+
+    thread_id: int
+    kind: Kind
+    url: str | None  # None: the board had removed the file before it was first seen
+    md5: str | None  # base64, of the full picture
+    declared_bytes: int | None
+    declared_width: int | None
+    declared_height: int | None
+    spoiler: bool
+    file_deleted: bool
+    blocked: bool  # its MD5 is on the block list
+    attempts: int
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """What became of one picture; one row of ``thumbnails``. Times are naive UTC."""
+
+    thread_id: int
+    kind: Kind
+    status: str
+    fetched_at: datetime
+    reason: str | None = None
+    source: str | None = None
+    path: str | None = None
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    media_type: str | None = None
+    perceptual_hash: str | None = None
+    nsfw: float | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """The content of a file in the picture store."""
+
+    sha256: str
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """Pictures that are shown no more, and the files that nothing refers to since."""
+
+    pictures: int
+    files: tuple[StoredFile, ...]
+
+
+def waiting_pictures(
+    connection: duckdb.DuckDBPyConnection,
+    kind: Kind,
+    *,
+    live: bool,
+    archive: bool,
+    live_url: str,
+    archive_url: str,
+    now: datetime,
+    limit: int,
+) -> list[WaitingPicture]:
+    """Return at most ``limit`` pictures to see to: the live board's newest first, then the archive's.
+
+    ``live`` asks for those of threads that the board can still have, ``archive`` for the archive's. Full pictures are
+    those of labelled posts. A URL that belongs to neither host waits like those of its post's source.
+    """
+    url = "thumbnail_url" if kind == "thumbnail" else "image_url"
+    places = {
+        "url": url,
+        "live_url": literal(f"{live_url}/"),
+        "archive_url": literal(f"{archive_url}/"),
+        "since": literal(now - ON_THE_BOARD),
+    }
+    wanted = [text.format(**places) for text, asked in ((_LIVE, live), (_ARCHIVE, archive)) if asked]
+    if not wanted:
+        return []
+    sql = _WAITING.format(
+        kind=kind,
+        url=url,
+        max_attempts=MAX_ATTEMPTS,
+        first_pause=int(FIRST_PAUSE.total_seconds()),
+        now=literal(now),
+        wanted=" OR ".join(f"({condition})" for condition in wanted),
+        chosen=f"AND {_LABELLED}" if kind == "full" else "",
+        limit=int(limit),
+    )
+    return [WaitingPicture(*row) for row in connection.execute(sql).fetchall()]
+
+
+def record_picture(connection: duckdb.DuckDBPyConnection, picture: PictureRow) -> None:
+    """Set what became of a picture, in place of what was said before. Call it inside :meth:`Database.write`."""
+    connection.execute(_RECORD.format(row=table([asdict(picture)], _COLUMNS)))
+
+
+def block_reason(
+    connection: duckdb.DuckDBPyConnection, *, sha256: str, md5s: Iterable[str], perceptual_hash: str | None
+) -> str | None:
+    """Return why a picture of these hashes is blocked; ``None``: it is not.
+
+    Perceptual hashes match within :data:`NEAR_BITS` bits.
+    """
+    near = "FALSE"
+    if perceptual_hash is not None:
+        near = _NEAR.format(one=_BITS.format(hash="b.hash"), other=_BITS.format(hash=literal(perceptual_hash)))
+    md5 = ", ".join(map(literal, md5s)) or "NULL"
+    found = connection.execute(_BLOCKED_BY.format(sha256=literal(sha256), md5=md5, near=near)).fetchone()
+    return str(found[0]) if found else None
+
+
+def hashes_of_thread(connection: duckdb.DuckDBPyConnection, thread_id: int) -> list[tuple[str, HashKind]]:
+    """Return every hash by which the pictures of a thread can be known again."""
+    return _hashes(connection, f"t.thread_id = {int(thread_id)}")
+
+
+def hashes_of_content(connection: duckdb.DuckDBPyConnection, sha256: str) -> list[tuple[str, HashKind]]:
+    """Return every other hash by which the picture of this content can be known again."""
+    return _hashes(connection, f"p.sha256 = {literal(sha256)}")
+
+
+def _hashes(connection: duckdb.DuckDBPyConnection, condition: str) -> list[tuple[str, HashKind]]:
+    return connection.execute(
+        f"""
+        WITH found AS (
+            SELECT p.sha256, p.perceptual_hash, t.image_md5
+            FROM thread_ops AS t LEFT JOIN thumbnails AS p ON p.thread_id = t.thread_id WHERE {condition}
+        )
+        SELECT sha256, 'sha256' FROM found WHERE sha256 IS NOT NULL
+        UNION SELECT perceptual_hash, 'perceptual' FROM found WHERE perceptual_hash IS NOT NULL
+        UNION SELECT image_md5, 'md5' FROM found WHERE image_md5 IS NOT NULL
+        ORDER BY ALL
+        """
+    ).fetchall()
+
+
+def add_blocks(
+    connection: duckdb.DuckDBPyConnection,
+    hashes: Iterable[tuple[str, HashKind]],
+    reason: str,
+    blocked_at: datetime,
+) -> int:
+    """Put hashes on the block list; return how many are new to it. Call it inside :meth:`Database.write`."""
+    rows = table([{"hash": hash, "kind": kind} for hash, kind in hashes], {"hash": "VARCHAR", "kind": "VARCHAR"})
+    added = connection.execute(
+        f"""
+        INSERT INTO blocked_images BY NAME
+        SELECT DISTINCT hash, kind, {literal(reason)} AS reason, {literal(blocked_at)} AS blocked_at FROM {rows}
+        WHERE (hash, kind) NOT IN (SELECT (hash, kind) FROM blocked_images)
+        RETURNING 1
+        """
+    )
+    return len(added.fetchall())
+
+
+def withdraw_blocked(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
+    """Mark as blocked whatever is stored and on the block list. Call it inside :meth:`Database.write`."""
+    return _withdraw(connection, _ON_BLOCK_LIST, "blocked", "'on the block list'")
+
+
+def withdraw_deleted(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
+    """Mark as purged whatever is stored and deleted at its source. Call it inside :meth:`Database.write`."""
+    reason = "CASE WHEN t.file_deleted THEN 'the board deleted the file' ELSE 'the board deleted the thread' END"
+    return _withdraw(connection, _DELETED, "purged", reason)
+
+
+def withdraw_expired(connection: duckdb.DuckDBPyConnection, older_than: datetime) -> Withdrawal:
+    """Mark as expired what was fetched before ``older_than``, but of labelled posts nothing.
+
+    Call it inside :meth:`Database.write`.
+    """
+    condition = f"p.fetched_at < {literal(older_than)} AND NOT {_LABELLED_PICTURE}"
+    return _withdraw(connection, condition, "expired", "NULL")
+
+
+def expirable_pictures(connection: duckdb.DuckDBPyConnection, older_than: datetime) -> int:
+    """Return how many pictures :func:`withdraw_expired` would take."""
+    return _count(
+        connection,
+        f"FROM thumbnails AS p WHERE status = 'stored' AND fetched_at < {literal(older_than)} "
+        f"AND NOT {_LABELLED_PICTURE}",
+    )
+
+
+def deleted_pictures(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how many pictures :func:`withdraw_deleted` would take."""
+    return _count(
+        connection,
+        "FROM thumbnails AS p LEFT JOIN thread_ops AS t ON t.thread_id = p.thread_id "
+        f"LEFT JOIN thread_fates AS f ON f.thread_id = p.thread_id WHERE p.status = 'stored' AND ({_DELETED})",
+    )
+
+
+def _withdraw(connection: duckdb.DuckDBPyConnection, condition: str, status: str, reason: str) -> Withdrawal:
+    connection.execute(_WITHDRAW.format(condition=condition, reason=reason))
+    connection.execute(_MARK_WITHDRAWN.format(status=literal(status)))
+    files = connection.execute(_UNREFERENCED).fetchall()
+    return Withdrawal(_count(connection, "FROM withdrawn"), tuple(StoredFile(*row) for row in files))
+
+
+def stored_hashes(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the content hashes that stored pictures refer to."""
+    return {
+        sha256 for (sha256,) in connection.execute("SELECT sha256 FROM thumbnails WHERE status = 'stored'").fetchall()
+    }
+
+
+def mark_lost(connection: duckdb.DuckDBPyConnection, hashes: Iterable[str]) -> None:
+    """Mark as missing the pictures whose files are gone. Call it inside :meth:`Database.write`."""
+    lost = table([{"sha256": sha256} for sha256 in hashes], {"sha256": "VARCHAR"})
+    connection.execute(
+        "UPDATE thumbnails SET status = 'missing', reason = 'lost from the store', path = NULL "
+        f"WHERE status = 'stored' AND sha256 IN (SELECT sha256 FROM {lost})"
+    )
+
+
+def undecided_threads(
+    connection: duckdb.DuckDBPyConnection, *, since: datetime, until: datetime, settling: timedelta
+) -> list[int]:
+    """Return the threads that left the catalogue and of which nobody knows whether they were deleted.
+
+    They were last seen within [``since``, ``until``), and ``settling`` or longer before the newest poll.
+    """
+    sql = _UNDECIDED.format(since=literal(since), until=literal(until), settling=int(settling.total_seconds()))
+    return [thread_id for (thread_id,) in connection.execute(sql).fetchall()]
+
+
+def record_fates(connection: duckdb.DuckDBPyConnection, fates: Mapping[int, Fate], decided_at: datetime) -> None:
+    """Record what became of threads; one that came back loses its fate. Call it inside :meth:`Database.write`."""
+    connection.execute(
+        "DELETE FROM thread_fates AS f USING thread_ops AS t "
+        "WHERE t.thread_id = f.thread_id AND t.last_seen_at > f.decided_at"
+    )
+    rows = table(
+        [{"thread_id": thread_id, "fate": fate} for thread_id, fate in fates.items()],
+        {"thread_id": "BIGINT", "fate": "VARCHAR"},
+    )
+    connection.execute(
+        f"INSERT INTO thread_fates BY NAME SELECT *, {literal(decided_at)} AS decided_at FROM {rows} "
+        "WHERE thread_id NOT IN (SELECT thread_id FROM thread_fates)"
+    )
+
+
+def status_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return the number of pictures by status."""
+    return dict(
+        connection.execute("SELECT status, count(*) FROM thumbnails GROUP BY status ORDER BY status").fetchall()
+    )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, rest: str) -> int:
+    row = connection.execute(f"SELECT count(*) {rest}").fetchone()
+    assert row  # an aggregate always gives one
+    return int(row[0])

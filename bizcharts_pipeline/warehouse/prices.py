@@ -1,0 +1,206 @@
+"""Prices of coins, and the reference index beside ours."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
+
+import duckdb
+
+from bizcharts_pipeline.clock import midnight
+from bizcharts_pipeline.warehouse.previews import Preview
+from bizcharts_pipeline.warehouse.values import literal, quoted, table
+
+AT_ONE_TIME = timedelta(minutes=5)  # prices of two sources that lie further apart in time are not compared
+
+_PRICE = {"coin_symbol": "VARCHAR", "at": "TIMESTAMP", "usd": "DECIMAL(38, 12)", "source": "VARCHAR"}
+_READING = {
+    "day": "DATE",
+    "value": "INTEGER",
+    "label": "VARCHAR",
+    "source": "VARCHAR",
+    "fetched_at": "TIMESTAMP",
+}
+
+_MERGE_PRICES = """
+MERGE INTO coin_prices AS t
+USING (FROM {rows} WHERE usd > 0 QUALIFY row_number() OVER (PARTITION BY coin_symbol, "at", source) = 1) AS s
+ON t.coin_symbol = s.coin_symbol AND t."at" = s."at" AND t.source = s.source
+WHEN MATCHED AND t.usd <> s.usd THEN UPDATE SET usd = s.usd
+WHEN NOT MATCHED THEN INSERT (coin_symbol, "at", usd, source) VALUES (s.coin_symbol, s."at", s.usd, s.source)
+"""
+
+# `fetched_at` stays that of the first fetch that brought this very value.
+_MERGE_READINGS = """
+MERGE INTO reference_index AS t
+USING (FROM {rows} QUALIFY row_number() OVER (PARTITION BY day, source) = 1) AS s
+ON t.day = s.day AND t.source = s.source
+WHEN MATCHED AND (t.value <> s.value OR t.label IS DISTINCT FROM s.label) THEN UPDATE SET
+    value = s.value, label = s.label, fetched_at = s.fetched_at
+WHEN NOT MATCHED THEN INSERT (day, value, label, source, fetched_at)
+    VALUES (s.day, s.value, s.label, s.source, s.fetched_at)
+"""
+
+_NEWEST = """
+SELECT coin_symbol AS coin, usd, source, strftime("at", '%Y-%m-%d %H:%M') AS "at" FROM coin_prices
+WHERE "at" >= (SELECT max("at") FROM coin_prices) - INTERVAL 1 DAY
+QUALIFY row_number() OVER (PARTITION BY coin_symbol ORDER BY "at" DESC, source) = 1
+ORDER BY usd DESC, coin LIMIT {limit}
+"""
+
+# Each price has at most one counterpart of another source: the two are each other's nearest in time.
+_DISAGREEMENTS = """
+WITH pairs AS (
+    SELECT a.coin_symbol, a.source AS a_source, a.usd AS a_usd, b.source AS b_source, b.usd AS b_usd, a."at",
+           abs(a.usd - b.usd)::DOUBLE / least(a.usd, b.usd)::DOUBLE AS share
+    FROM coin_prices AS a JOIN coin_prices AS b
+        ON a.coin_symbol = b.coin_symbol AND a.source < b.source
+        AND b."at" BETWEEN a."at" - INTERVAL {apart} SECOND AND a."at" + INTERVAL {apart} SECOND
+    WHERE a."at" >= {since} AND b."at" >= {since}
+    QUALIFY row_number() OVER (
+            PARTITION BY a.coin_symbol, a.source, b.source, a."at" ORDER BY abs(epoch(a."at") - epoch(b."at")), b."at"
+        ) = 1
+        AND row_number() OVER (
+            PARTITION BY a.coin_symbol, a.source, b.source, b."at" ORDER BY abs(epoch(a."at") - epoch(b."at")), a."at"
+        ) = 1
+), newest AS (
+    FROM pairs QUALIFY row_number() OVER (PARTITION BY coin_symbol, a_source, b_source ORDER BY "at" DESC) = 1
+)
+SELECT coin_symbol, a_source, a_usd, b_source, b_usd, share, "at" FROM newest
+WHERE share > {share} ORDER BY share DESC, coin_symbol
+"""
+
+_MISSING_CLOSES = """
+SELECT day::DATE FROM generate_series({first}, {last}, INTERVAL 1 DAY) AS days (day)
+WHERE NOT EXISTS (FROM coin_prices WHERE coin_symbol = {coin} AND "at" = day + INTERVAL 1 DAY)
+ORDER BY day
+"""
+
+_READINGS = """
+SELECT strftime(day, '%Y-%m-%d') AS day, value, label, source FROM reference_index
+ORDER BY day DESC, source LIMIT {limit}
+"""
+
+
+class Price(Protocol):
+    """A price to store; times are naive UTC."""
+
+    @property
+    def coin_symbol(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def usd(self) -> Decimal: ...
+    @property
+    def source(self) -> str: ...
+
+
+class Reading(Protocol):
+    """A day of a reference index to store."""
+
+    @property
+    def day(self) -> date: ...
+    @property
+    def value(self) -> int: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def fetched_at(self) -> datetime: ...
+
+
+class Disagreement(NamedTuple):
+    """Two sources' prices of a coin at about one time; ``share`` is the difference over the lower one."""
+
+    coin_symbol: str
+    one_source: str
+    one_usd: Decimal
+    other_source: str
+    other_usd: Decimal
+    share: float
+    at: datetime
+
+    def __str__(self) -> str:
+        return (
+            f"{self.coin_symbol} at {self.at:%Y-%m-%d %H:%M}: {self.one_usd.normalize():f} ({self.one_source}) and "
+            f"{self.other_usd.normalize():f} ({self.other_source}), {self.share:.1%} apart"
+        )
+
+
+def merge_prices(connection: duckdb.DuckDBPyConnection, prices: Iterable[Price]) -> int:
+    """Take in ``prices`` by coin, time and source; return how many were not there yet.
+
+    Call it inside :meth:`Database.write`.
+    """
+    rows = [
+        {"coin_symbol": price.coin_symbol, "at": price.at, "usd": f"{price.usd:f}", "source": price.source}
+        for price in prices
+    ]
+    return _merge(connection, "coin_prices", _MERGE_PRICES.format(rows=table(rows, _PRICE)))
+
+
+def merge_reference_index(connection: duckdb.DuckDBPyConnection, readings: Iterable[Reading]) -> int:
+    """Take in ``readings`` by day and source; return how many days were not there yet.
+
+    Call it inside :meth:`Database.write`.
+    """
+    rows = [{name: getattr(reading, name) for name in _READING} for reading in readings]
+    return _merge(connection, "reference_index", _MERGE_READINGS.format(rows=table(rows, _READING)))
+
+
+def newest_prices(connection: duckdb.DuckDBPyConnection, limit: int = 100) -> Preview:
+    """Each coin's newest price of the last day that has any, the dearest first."""
+    cursor = connection.execute(_NEWEST.format(limit=int(limit)))
+    return Preview([column[0] for column in cursor.description or []], cursor.fetchall())
+
+
+def newest_readings(connection: duckdb.DuckDBPyConnection, limit: int = 14) -> Preview:
+    """The reference index's newest days, each beside its source."""
+    cursor = connection.execute(_READINGS.format(limit=int(limit)))
+    return Preview([column[0] for column in cursor.description or []], cursor.fetchall())
+
+
+def disagreements(connection: duckdb.DuckDBPyConnection, share: float, since: datetime) -> list[Disagreement]:
+    """Return where two sources' newest prices of one time, from ``since`` on, differ by more than ``share``."""
+    sql = _DISAGREEMENTS.format(share=literal(share), since=literal(since), apart=int(AT_ONE_TIME.total_seconds()))
+    return [Disagreement(*row) for row in connection.execute(sql).fetchall()]
+
+
+def days_without_close(connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date) -> list[date]:
+    """Return the UTC days from ``first`` to ``last`` of which there is no price at the midnight that ends them."""
+    sql = _MISSING_CLOSES.format(coin=quoted(coin_symbol), first=literal(midnight(first)), last=literal(midnight(last)))
+    return [row[0] for row in connection.execute(sql).fetchall()]
+
+
+def daily_closes(
+    connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date, sources: Sequence[str]
+) -> list[tuple[datetime, Decimal]]:
+    """Return (the midnight that ends the day, price in USD), oldest first; of several sources the first named."""
+    order = ", ".join(quoted(source) for source in sources)
+    sql = f"""
+        SELECT "at", usd FROM coin_prices
+        WHERE coin_symbol = {quoted(coin_symbol)} AND "at" = date_trunc('day', "at")
+            AND "at" > {literal(midnight(first))} AND "at" <= {literal(midnight(last + timedelta(days=1)))}
+            AND list_contains([{order}]::VARCHAR[], source)
+        QUALIFY row_number() OVER (PARTITION BY "at" ORDER BY list_position([{order}]::VARCHAR[], source)) = 1
+        ORDER BY "at"
+    """
+    return connection.execute(sql).fetchall()
+
+
+def newest_reference_day(connection: duckdb.DuckDBPyConnection, source: str) -> date | None:
+    """Return the newest day of ``source``'s index, ``None`` if there is none."""
+    row = connection.execute(f"SELECT max(day) FROM reference_index WHERE source = {quoted(source)}").fetchone()
+    return row[0] if row else None
+
+
+def _merge(connection: duckdb.DuckDBPyConnection, name: str, sql: str) -> int:
+    before = _rows(connection, name)
+    connection.execute(sql)
+    return _rows(connection, name) - before
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    row: Any = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
+    return int(row[0])

@@ -1,0 +1,23 @@
+"""How long what is kept, as a Dagster resource."""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from bizcharts_pipeline.settings import RetentionSettings
+
+
+class Retention(dg.ConfigurableResource["Retention"]):
+    """The values of ``[retention]``, and where pictures and label ledgers are."""
+
+    home: str = Field(description="The installation's home.")
+    values: dict[str, int] = Field(description="Periods in days by name; 0 keeps for ever. See docs/operating.md.")
+
+    def home_path(self) -> Path:
+        """Return the home."""
+        return Path(self.home)
+
+    def policy(self) -> RetentionSettings:
+        """Return the periods, validated."""
+        return RetentionSettings.model_validate(self.values)

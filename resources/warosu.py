@@ -1,0 +1,30 @@
+"""The archive as a Dagster resource."""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from bizcharts_pipeline.archive.asking import Archive
+
+
+class Warosu(dg.ConfigurableResource["Warosu"]):
+    """One board's Warosu archive, asked politely, and the folder where its pages wait until a day is stored."""
+
+    home: str = Field(description="The installation's home; pages are kept in it until their day is stored.")
+    board: str = Field(description="The board's short name.")
+    url: str = Field(description="The archive.")
+    image_url: str = Field(description="Host of the archive's pictures.")
+    seconds_per_request: float = Field(description="Least time between two requests, over all processes.")
+    contact: str = Field("", description="E-mail or URL put into the User-Agent.")
+
+    def archive(self) -> Archive:
+        """Return the archive."""
+        return Archive.of(
+            home=Path(self.home),
+            board=self.board,
+            url=self.url,
+            image_url=self.image_url,
+            seconds_per_request=self.seconds_per_request,
+            contact=self.contact,
+        )

@@ -1,0 +1,73 @@
+"""What a search finds and what the newest pages have come in at once, without making a day complete."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from archive_world import NOW, START, reading
+
+from bizcharts_pipeline.archive.excerpts import import_newest, import_search
+from bizcharts_pipeline.archive.times import set_right
+from bizcharts_pipeline.demo.server import Fault
+from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.progress import silently
+from bizcharts_pipeline.sources.warosu_page import ArchivedFile, ArchivedPost
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(5, START, 12, threads_per_day=120)
+
+
+def test_a_search_brings_the_newest_posts_with_the_words_in_text_or_subject(world: World, tmp_path: Path) -> None:
+    with reading(world, tmp_path) as reader:
+        report = import_search(reader.archive, reader.database, "bitcoin", 500, NOW, silently)
+        with reader.database.read() as connection:
+            rows = connection.execute(
+                "SELECT thread_id, coalesce(subject, ''), op_text_clean FROM thread_ops"
+            ).fetchall()
+        truth = {
+            thread.thread_id
+            for thread in world.threads_between(START, NOW)
+            if "bitcoin" in f"{thread.subject_text or ''} {thread.html}".lower().replace("<br>", " ")
+        }
+        assert 20 < report.posts == report.new == len(rows) < 500
+        assert {row[0] for row in rows} <= truth
+        assert all("bitcoin" in f"{subject} {text}".lower() for _, subject, text in rows)
+        assert reader.days() == []
+        again = import_search(reader.archive, reader.database, "bitcoin", 10, NOW, silently)
+        assert (again.posts, again.new) == (10, 0)
+
+
+def test_the_newest_pages_bring_threads_with_their_replies_so_far(world: World, tmp_path: Path) -> None:
+    with reading(world, tmp_path) as reader:
+        report = import_newest(reader.archive, reader.database, 3, NOW, silently)
+        assert (report.pages, report.posts, report.new) == (3, 30, 30)
+        newest = sorted((t.thread_id for t in world.threads_between(START, NOW)), reverse=True)[:30]
+        assert sorted(reader.stored(), reverse=True) == newest
+
+
+def test_what_came_before_the_archive_stopped_is_stored(world: World, tmp_path: Path) -> None:
+    with reading(world, tmp_path) as reader:
+        reader.server.fail_next(*[Fault.RESET] * 2)
+        assert import_newest(reader.archive, reader.database, 2, NOW, silently).posts == 20
+
+
+def post(number: int, minutes: float, corrected: int = 0, *, pictured: bool = True) -> ArchivedPost:
+    file = ArchivedFile("a.jpg", 1, 1, 1, image_url="https://i.warosu.org/a.jpg") if pictured else None
+    stored = START + timedelta(minutes=minutes, seconds=-corrected)
+    return ArchivedPost(number, number, stored, "", "Anonymous", file=file, corrected_by_seconds=corrected)
+
+
+@pytest.mark.parametrize("corrected", [0, 14_400, 18_000])
+def test_a_post_without_a_picture_is_corrected_as_its_neighbours_are(corrected: int) -> None:
+    hidden = ArchivedPost(2, 2, START + timedelta(minutes=1, seconds=-corrected), "", "Anonymous")
+    between = set_right([post(3, 2, corrected), hidden, post(1, 0, corrected)])
+    assert [each.posted_at for each in between] == [START + timedelta(minutes=minutes) for minutes in range(3)]
+
+
+def test_where_neighbours_differ_the_time_between_theirs_is_taken() -> None:
+    hidden = ArchivedPost(2, 2, START + timedelta(minutes=1), "", "Anonymous")
+    assert set_right([post(1, 0, 18_000), hidden, post(3, 2)])[1].posted_at == START + timedelta(minutes=1)
+    wrong = ArchivedPost(2, 2, START + timedelta(minutes=1, seconds=-18_000), "", "Anonymous")
+    assert set_right([post(1, 0, 18_000), wrong, post(3, 2)])[1].posted_at == START + timedelta(minutes=1)

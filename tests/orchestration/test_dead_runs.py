@@ -1,0 +1,88 @@
+"""A run whose process is gone does not look as if it were at work for ever."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterInstance
+
+from resources.run_locks import fail_dead_runs, hold
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from resources.run_locks import hold
+hold(Path(sys.argv[1]), sys.argv[2])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        yield instance
+
+
+@dg.op
+def nothing() -> None: ...
+
+
+@dg.job
+def quick() -> None:
+    nothing()
+
+
+def started_run(instance: DagsterInstance, minutes_ago: float) -> str:
+    run_id = instance.create_run_for_job(quick, status=dg.DagsterRunStatus.STARTED).run_id
+    created = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    with sqlite3.connect(Path(instance.root_directory) / "history" / "runs.db") as connection:
+        connection.execute(
+            "UPDATE runs SET create_timestamp = ? WHERE run_id = ?", (f"{created:%Y-%m-%d %H:%M:%S.%f}", run_id)
+        )
+    return run_id
+
+
+def status(instance: DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run
+    return run.status
+
+
+def test_a_run_is_ended_when_its_process_was_killed_and_not_before(instance: DagsterInstance, tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    run_id = started_run(instance, minutes_ago=5)
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), run_id], stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"held\n"
+    assert fail_dead_runs(instance, folder) == []
+    assert status(instance, run_id) == dg.DagsterRunStatus.STARTED
+    process.kill()
+    process.wait()
+    assert fail_dead_runs(instance, folder) == [run_id]
+    assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
+    assert list(folder.iterdir()) == []
+
+
+def test_young_runs_and_runs_that_never_showed_themselves_are_left_alone(
+    instance: DagsterInstance, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs"
+    silent, young = started_run(instance, minutes_ago=5), started_run(instance, minutes_ago=0)
+    os.close(hold(folder, young).file)
+    assert fail_dead_runs(instance, folder) == []
+    assert status(instance, silent) == status(instance, young) == dg.DagsterRunStatus.STARTED
+
+
+def test_locks_of_ended_runs_are_removed(instance: DagsterInstance, tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    result = quick.execute_in_process(instance=instance)
+    os.close(hold(folder, result.run_id).file)
+    assert fail_dead_runs(instance, folder) == []
+    assert list(folder.iterdir()) == []

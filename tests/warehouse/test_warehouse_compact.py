@@ -1,0 +1,157 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import minute, prepared
+
+from bizcharts_pipeline.warehouse.compact import compact
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.snapshots import record_poll
+from bizcharts_pipeline.warehouse.statistics import table_statistics
+
+FILL = """
+INSERT INTO thread_ops (thread_id, posted_at, op_text, source, ingested_at, text_known_at)
+SELECT i, TIMESTAMP '2020-01-01', md5(i::VARCHAR) || md5((i + 1)::VARCHAR) || md5((i + 2)::VARCHAR), 'warosu',
+       now()::TIMESTAMP, now()::TIMESTAMP
+FROM range({first}, {last}) AS t(i)
+"""
+SCHEMA = (
+    "SELECT table_name, column_name, column_index, data_type, column_default, is_nullable FROM duckdb_columns() "
+    "WHERE NOT internal ORDER BY ALL"
+)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    """A database of about 50 MB, half of which is free."""
+    database = Database(tmp_path / "it's.duckdb", wait_seconds=60)
+    with database.write() as connection:
+        connection.execute(FILL.format(first=0, last=400_000))
+        connection.execute("CREATE VIEW mine AS SELECT count(*) AS n FROM thread_ops")
+    make_waste(database)
+    return database
+
+
+def make_waste(database: Database) -> None:
+    """Write the texts anew, back to front, so that their old blocks are free."""
+    with database.write() as connection:
+        connection.execute("UPDATE thread_ops SET op_text = reverse(op_text)")
+
+
+def contents(database: Database) -> list[Any]:
+    """What must stay the same: every value, but the texts in either direction."""
+    either = "least(op_text, reverse(op_text)) AS op_text"
+    with database.read() as connection:
+        return connection.execute(
+            f"SELECT count(*), bit_xor(hash(t)) FROM (SELECT * REPLACE ({either}) FROM thread_ops) AS t"
+        ).fetchall()
+
+
+def schema(database: Database) -> list[Any]:
+    with database.read() as connection:
+        return connection.execute(SCHEMA).fetchall()
+
+
+def test_space_is_really_given_back_and_nothing_else_changes(database: Database) -> None:
+    before, tables = contents(database), schema(database)
+    size = database.path.stat().st_size
+    planned = compact(database, dry_run=True)
+    assert (planned.done, planned.bytes_after) == (False, size)
+    done = compact(database)
+    assert done.done
+    assert (done.bytes_before, done.bytes_after) == (size, database.path.stat().st_size)
+    assert done.bytes_after < 0.6 * size
+    assert contents(database) == before
+    assert schema(database) == tables
+    with database.write() as connection:
+        assert connection.execute("FROM mine").fetchall() == [(400_000,)]
+        connection.execute("INSERT INTO thumbnails (thread_id, status) VALUES (1, 'missing')")
+        assert connection.execute("SELECT kind, attempts FROM thumbnails").fetchall() == [("thumbnail", 0)]
+    assert not compact(database).done
+    assert leftovers(database) == []
+
+
+def test_a_file_without_much_space_to_give_back_is_left_alone(tmp_path: Path) -> None:
+    database = Database(tmp_path / "full.duckdb")
+    with database.write() as connection:
+        connection.execute(FILL.format(first=0, last=200_000))
+    inode = database.path.stat().st_ino
+    assert not compact(database).done
+    assert database.path.stat().st_ino == inode
+
+
+def test_polls_wait_for_a_compaction_and_none_is_lost(database: Database) -> None:
+    done, recorded, failures = threading.Event(), [], []
+
+    def poll() -> None:
+        try:
+            while not done.is_set():
+                number = len(recorded)
+                with database.write() as connection:
+                    record_poll(
+                        connection, snapshot_at=minute(number), last_modified=None, threads=[prepared(10**7 + number)],
+                        rejected=0, ingested_at=minute(number),
+                    )  # fmt: skip
+                recorded.append(number)
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    while not recorded:
+        time.sleep(0.01)
+    assert compact(database).done
+    after = len(recorded)
+    while len(recorded) < after + 3 and not failures:
+        time.sleep(0.01)
+    done.set()
+    thread.join()
+    assert not failures
+    with database.read() as connection:
+        assert connection.execute("SELECT count(*) FROM catalog_snapshots").fetchall() == [(len(recorded),)]
+
+
+def test_a_compaction_that_is_killed_at_any_point_leaves_a_whole_database(database: Database) -> None:
+    before, rng, unfinished = contents(database), random.Random(5), []
+    for _ in range(8):
+        with subprocess.Popen([sys.executable, __file__, str(database.path)], stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            process.stdout.readline()
+            time.sleep(rng.uniform(0, 1))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert contents(database) == before
+        unfinished.append(compact(database, dry_run=True).free_bytes > 2**24)
+        if not unfinished[-1]:
+            make_waste(database)
+    assert any(unfinished), "every compaction had ended before it was killed"
+    assert compact(database).done
+    assert contents(database) == before
+    assert leftovers(database) == []
+
+
+def test_the_tables_bytes_sum_up_to_what_is_in_use(database: Database) -> None:
+    compact(database)
+    with database.read() as connection:
+        (used,) = connection.execute("SELECT used_blocks * block_size FROM pragma_database_size()").fetchall()
+        tables = table_statistics(connection)
+    total = sum(table.bytes for table in tables)
+    assert 0.5 * used[0] <= total <= used[0]  # the rest is the catalogue's
+    assert max(tables, key=lambda table: table.bytes).table == "thread_ops"
+
+
+def leftovers(database: Database) -> list[str]:
+    kept = {database.path.name + end for end in ("", ".lock", ".turn", ".wal")}
+    return sorted(set(os.listdir(database.path.parent)) - kept)
+
+
+if __name__ == "__main__":
+    print("at work", flush=True)
+    compact(Database(Path(sys.argv[1]), 60))
