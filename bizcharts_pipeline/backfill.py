@@ -112,7 +112,9 @@ def launch_backfill(days: Sequence[date]) -> LaunchedBackfill:
     except subprocess.TimeoutExpired:
         raise BackfillRefused(f"Dagster did not answer within {SECONDS} s; try again") from None
     try:
-        answer = json.loads(finished.stdout)["data"]["launchPartitionBackfill"]
+        # The code server that it starts logs to the same output.
+        (line,) = (line for line in finished.stdout.splitlines() if line.startswith("{"))
+        answer = json.loads(line)["data"]["launchPartitionBackfill"]
     except (ValueError, KeyError, TypeError):
         output = (finished.stdout + finished.stderr).strip()
         raise BackfillRefused(f"Dagster did not take the backfill: {output[-500:]}") from None

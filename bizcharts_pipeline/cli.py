@@ -79,6 +79,11 @@ def demo(days: int, json_output: bool) -> None:
         f"stance, rank correlation\n{found.index_correlation:.2f} of the index; the 90 % interval held the true stance "
         f"in {found.coverage:.0%} of the hours. Took {report.seconds:.0f} s."
     )
+    seen, kept = report.archive, report.pictures.get("stored", 0)
+    click.echo(
+        f"Yesterday: {seen.live_threads} threads live, {seen.archive_threads} in the archive, {seen.both_threads} in "
+        f"both. Pictures kept: {kept} of {sum(report.pictures.values())}. Prices: {report.prices}."
+    )
     click.echo(
         f"""
 data     {report.home}

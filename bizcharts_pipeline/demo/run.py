@@ -1,4 +1,5 @@
-"""The demo: ninety days of a simulated board's history, then a live week, the last hours through the Dagster job."""
+"""The demo: ninety days of a simulated board's history from its archive, then a live week, the last hours of it
+through the Dagster job; with pictures and prices."""
 
 import math
 import os
@@ -6,23 +7,33 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.archive.asking import Archive
+from bizcharts_pipeline.archive.days import import_day
+from bizcharts_pipeline.clock import midnight, utc_now
+from bizcharts_pipeline.demo.archive import SimulatedArchive
 from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
 from bizcharts_pipeline.demo.truth import DayBesideMood, Recovery, days_beside_mood, recovery
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.images.fetch import fetch_pictures
 from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.ingest import poll_catalog
 from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_tick
+from bizcharts_pipeline.prices import rotation_from_settings, update_prices
 from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
+from bizcharts_pipeline.sources.images import image_client
 from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.overlap import Overlap, overlap_report
 from bizcharts_pipeline.warehouse.previews import plotted_days
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
@@ -49,6 +60,9 @@ class DemoReport:
     plot: Path
     days: list[DayBesideMood]
     recovery: Recovery
+    archive: Overlap  # yesterday, as the archive and the live board saw it
+    pictures: dict[str, int]  # by state
+    prices: int
     seconds: float
 
 
@@ -67,9 +81,9 @@ def run_demo(settings: Settings, *, history_days: int, track: Track) -> DemoRepo
     shutil.copy(REPOSITORY_ROOT / "dagster_home" / "dagster.yaml", dagster_home)
 
     end = utc_now().replace(minute=0, second=0, microsecond=0)
-    live_from = end - timedelta(days=LIVE_DAYS)
-    world = World(SEED, live_from - timedelta(days=history_days), history_days + LIVE_DAYS)
-    with SimulatedBoard(world) as board:
+    live_from = midnight(end.date() - timedelta(days=LIVE_DAYS))
+    world = World(SEED, live_from - timedelta(days=history_days), history_days + LIVE_DAYS + 1)
+    with SimulatedBoard(world) as board, SimulatedArchive(world, now=end) as warosu, SimulatedPrices(now=end) as hosts:
         demo_settings = load_settings(
             home=home,
             database="",
@@ -77,36 +91,83 @@ def run_demo(settings: Settings, *, history_days: int, track: Track) -> DemoRepo
             fourchan_api_url=board.url,
             fourchan_image_url=board.url,
             fourchan_seconds_per_request=0,
+            warosu_url=warosu.url,
+            warosu_image_url=warosu.image_url,
+            warosu_seconds_per_request=0,
+            **{f"{host}_url": hosts.url for host in ("coingecko", "binance", "coinmarketcap", "alternative_me")},
             fear_greed=settings.fear_greed,
         )
         pipeline = LivePipeline.from_settings(demo_settings)
-        fill_history(world, pipeline, live_from, track)
+        archive = Archive.from_settings(demo_settings)
+        import_history(archive, pipeline, world.start, live_from, track)
         dagster_from = end - timedelta(hours=DAGSTER_HOURS)
         fast_forward(board, pipeline, live_from, dagster_from, track)
         ticks = DAGSTER_HOURS * 3600 // DAGSTER_TICK_EVERY.seconds
         for tick in track(range(1, ticks + 1), f"The last {DAGSTER_HOURS} hours, through the Dagster job `live`"):
             board.now = dagster_from + tick * DAGSTER_TICK_EVERY
             run_live_job(demo_settings, dagster_home, board.now)
+        import_day(archive, pipeline.database, end.date() - timedelta(days=1), end)
+        pictures = take_pictures(demo_settings, pipeline.database, end, track)
+        prices = update_prices(
+            pipeline.database, rotation_from_settings(demo_settings), demo_settings.price_data.coins, end
+        )
     with pipeline.database.read() as connection:
         days = plotted_days(connection)
+        (overlap, *_) = overlap_report(connection)
     plot = home / "index.svg"
     plot.write_text(svg_plot(days), encoding="utf-8")
-    found = recovery(world, pipeline.database, demo_settings.fear_greed)
-    beside = days_beside_mood(world, pipeline.database, SHOWN_DAYS)
-    return DemoReport(home, dagster_home, plot, beside, found, time.monotonic() - started)
+    return DemoReport(
+        home=home,
+        dagster_home=dagster_home,
+        plot=plot,
+        days=days_beside_mood(world, pipeline.database, SHOWN_DAYS),
+        recovery=recovery(world, pipeline.database, demo_settings.fear_greed),
+        archive=overlap,
+        pictures=pictures,
+        prices=prices.new_rows,
+        seconds=time.monotonic() - started,
+    )
+
+
+def import_history(archive: Archive, pipeline: LivePipeline, first: datetime, until: datetime, track: Track) -> None:
+    """Import the days from ``first`` to before ``until`` over HTTP, score them and compute their index."""
+    days = [first.date() + timedelta(days=number) for number in range((until - first).days)]
+    for day in track(days, f"{len(days)} days of history, page by page from a simulated archive"):
+        import_day(archive, pipeline.database, day, until)
+    score_everything(pipeline, until)
 
 
 def fill_history(world: World, pipeline: LivePipeline, until: datetime, track: Track = silently) -> None:
-    """Take in the archive's posts up to ``until``, day by day, score them and compute their index."""
+    """Merge the archive's posts up to ``until`` as they are in the world, score them and compute their index."""
     days = [world.start + timedelta(days=day) for day in range(math.ceil((until - world.start) / timedelta(days=1)))]
-    for day in track(days, f"{len(days)} days of history, from a simulated archive"):
+    for day in track(days, f"{len(days)} days of history"):
         following = min(until, day + timedelta(days=1))
         posts = [read_thread(world.as_archive(thread)) for thread in world.threads_between(day, following)]
         with pipeline.database.write() as connection:
             merge_threads(connection, posts, ingested_at=until, seen_at=None)
-    scorer = champion_scorer(pipeline.database, until)
-    score_new_posts(pipeline.database, scorer, limit=None, now=until)
-    bring_indexes_up_to_date(pipeline.database, scorer.model_version, until, pipeline.parameters, everything=True)
+    score_everything(pipeline, until)
+
+
+def score_everything(pipeline: LivePipeline, now: datetime) -> None:
+    """Score what waits and compute every reading up to ``now``."""
+    scorer = champion_scorer(pipeline.database, now)
+    score_new_posts(pipeline.database, scorer, limit=None, now=now)
+    bring_indexes_up_to_date(pipeline.database, scorer.model_version, now, pipeline.parameters, everything=True)
+
+
+def take_pictures(settings: Settings, database: Database, now: datetime, track: Track) -> dict[str, int]:
+    """Fetch the newest pictures; return how many came to which state."""
+    client = image_client(
+        board=settings.board,
+        api_url=settings.fourchan_api_url,
+        image_url=settings.fourchan_image_url,
+        archive_image_url=settings.warosu_image_url,
+        seconds_per_request=settings.fourchan_seconds_per_request,
+        archive_seconds_per_request=settings.warosu_seconds_per_request,
+    )
+    with closing(client):
+        report = fetch_pictures(database, settings.home_path, client, settings.images, now, track=track)
+    return dict(report.counts)
 
 
 def fast_forward(

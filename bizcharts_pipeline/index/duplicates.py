@@ -10,6 +10,8 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
 from random import Random
 
 import numpy as np
@@ -73,9 +75,9 @@ def assign(openings: Sequence[Opening]) -> list[int]:
         if opening.cluster is not None:
             clusters.append(opening.cluster)
         else:
-            candidates = sorted({earlier for bucket in buckets for earlier in bucket})
-            alike = (c for c in candidates if _similar(shingles[c], shingles[place]))
-            twin = next(alike, None)
+            # Oldest first, and no further than the first that is alike: of a flood of copies that is the very first.
+            candidates = (earlier for earlier, _ in groupby(merge(*buckets)))
+            twin = next((c for c in candidates if _similar(shingles[c], shingles[place])), None)
             clusters.append(opening.thread_id if twin is None else clusters[twin])
         for bucket in buckets:
             bucket.append(place)

@@ -15,7 +15,8 @@ from bizcharts_pipeline.warehouse.statistics import table_statistics
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
 BATCH = 20
-LONG_AGO = datetime(2020, 1, 1)
+LONG_AGO = datetime(2014, 3, 1)
+APART = timedelta(minutes=5)  # as on the real board
 PAUSE_SECONDS = 0.5
 
 _HALF_A_BATCH = f"SELECT count(*) % {BATCH} FROM thread_ops WHERE source = 'warosu'"
@@ -26,7 +27,7 @@ _UNSEEN = "SELECT count(*) FROM thread_ops t ANTI JOIN thread_observations o USI
 def import_archive(database: Database, turn: int) -> None:
     """Write a batch of old posts."""
     numbers = range(1 + turn * BATCH, 1 + (turn + 1) * BATCH)
-    posts = [read_thread(SourceThread(n, LONG_AGO + timedelta(seconds=n), "warosu", subject=f"{n}")) for n in numbers]
+    posts = [read_thread(SourceThread(n, LONG_AGO + n * APART, "warosu", subject=f"{n:x}")) for n in numbers]
     with database.write() as connection:
         merge_threads(connection, posts, ingested_at=LONG_AGO, seen_at=None)
 
