@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 from pydantic import Field
 
+from assets.archive_checks import ARCHIVE_CHECKS, live_and_archive_agree, no_day_is_missing
 from bizcharts_pipeline.archive.asking import ArchiveBlocked
 from bizcharts_pipeline.archive.days import DayReport, import_day
 from bizcharts_pipeline.clock import utc_now
@@ -35,6 +36,7 @@ def warosu_posts(first_day: date) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=DAYS_A_RUN),
         # Each day is reported when it is stored: what a killed run has done stays done, also in the UI.
         output_required=False,
+        check_specs=ARCHIVE_CHECKS,
         description=(
             "Every opening post of a UTC day from the Warosu archive into `thread_ops`; `warosu_days` says which days "
             "are complete. One request in two seconds at most, whatever runs at the same time. Days that are complete "
@@ -44,7 +46,7 @@ def warosu_posts(first_day: date) -> dg.AssetsDefinition:
     )
     def asset(
         context: dg.AssetExecutionContext, config: WarosuPostsConfig, warehouse: Warehouse, warosu: Warosu
-    ) -> Iterator[dg.Output]:
+    ) -> Iterator[dg.AssetCheckResult]:
         archive, database = warosu.archive(), warehouse.open()
         failed: dict[str, SourceError] = {}
         in_a_row = 0
@@ -63,9 +65,10 @@ def warosu_posts(first_day: date) -> dg.AssetsDefinition:
             in_a_row = 0
             context.log.info(f"{report} ({number} of {len(context.partition_keys)} days of this run)")
             context.log_event(_materialization(key, report))
+        yield live_and_archive_agree(database)
+        yield no_day_is_missing(database)
         if failed:
             raise dg.Failure(f"{len(failed)} of {number} days failed", metadata=_reasons(failed))
-        yield from ()
 
     return asset
 

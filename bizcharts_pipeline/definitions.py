@@ -5,7 +5,7 @@ import warnings
 
 import dagster as dg
 
-from assets import archive_checks, checks
+from assets import checks
 from assets.catalog_snapshot import catalog_snapshot
 from assets.indexes import indexes
 from assets.maintenance import maintenance as maintenance_asset
@@ -100,7 +100,7 @@ def definitions() -> dg.Definitions:
             indexes,
             maintenance_asset,
         ],
-        asset_checks=dg.load_asset_checks_from_modules([checks, archive_checks]),
+        asset_checks=dg.load_asset_checks_from_modules([checks]),
         resources=resources(settings),
         jobs=[live, history, fetch_thumbnails, fetch_prices, fetch_reference_index, maintenance],
         schedules=[
