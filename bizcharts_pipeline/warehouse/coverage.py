@@ -14,10 +14,12 @@ _DAY = timedelta(days=1)
 
 ArchiveState = Literal["complete", "incomplete", "not asked"]
 
+# Not by the posts that live saw: a pinned one may be years older than the first poll.
 _EXTENT = """
-SELECT min(day), max(day) FROM (
-    SELECT min(posted_at)::DATE AS day FROM thread_ops UNION ALL SELECT max(posted_at)::DATE FROM thread_ops
-    UNION ALL SELECT min(day) FROM warosu_days UNION ALL SELECT max(day) FROM warosu_days)
+SELECT min(first), max(last) FROM (
+    SELECT min(posted_at)::DATE AS first, max(posted_at)::DATE AS last FROM thread_ops WHERE source <> 'live'
+    UNION ALL SELECT min(snapshot_at)::DATE, max(snapshot_at)::DATE FROM catalog_snapshots
+    UNION ALL SELECT min(day), max(day) FROM warosu_days)
 """
 _DAYS = """
 WITH posts AS (
