@@ -11,6 +11,7 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
+from bizcharts_pipeline.demo.run import job_command
 from bizcharts_pipeline.warehouse.database import Database
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -57,19 +58,8 @@ class Installation:
         }
 
     def start_job(self, job: str, now: datetime | None) -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "dagster",
-            "job",
-            "execute",
-            "-m",
-            "bizcharts_pipeline.definitions",
-            "-j",
-            job,
-        ]
         return subprocess.Popen(
-            command,
+            job_command(job),
             cwd=REPOSITORY,
             env=self.environment(now),
             stdout=subprocess.PIPE,

@@ -183,6 +183,11 @@ def fast_forward(
             poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
 
 
+def job_command(job: str) -> list[str]:
+    """Return the command that runs a Dagster job in a process of its own."""
+    return [sys.executable, "-m", "dagster", "job", "execute", "-m", "bizcharts_pipeline.definitions", "-j", job]
+
+
 def run_live_job(settings: Settings, dagster_home: Path, now: datetime) -> None:
     """Run the Dagster job ``live`` in a process of its own, as the schedule does, at the simulated time ``now``."""
     environment = os.environ | {
@@ -195,17 +200,7 @@ def run_live_job(settings: Settings, dagster_home: Path, now: datetime) -> None:
         "BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST": "0",
         "BIZCHARTS_NOW": now.isoformat(),
     }
-    command = [
-        sys.executable,
-        "-m",
-        "dagster",
-        "job",
-        "execute",
-        "-m",
-        "bizcharts_pipeline.definitions",
-        "-j",
-        "live",
-    ]
+    command = job_command("live")
     try:
         finished = subprocess.run(
             command, env=environment, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=JOB_TIMEOUT_SECONDS
