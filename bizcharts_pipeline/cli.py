@@ -1,13 +1,11 @@
 """``bizcharts …``: what is not a materialisation. Tables by default, ``--json`` for programs, errors in one line."""
 
-import json
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
-from datetime import date, datetime
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.console import megabytes, moment, number, print_table, show, to_json
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.progress import on_terminal
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_settings
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.warehouse.database import Database
 
 POLL_SECONDS = 60
-PIPE_WIDTH = 160
 DAYS_SHOWN = 62
 GAPS_SHOWN = 10
 SHORTEST_HASH = 16  # digits; a thread's number has fewer
@@ -348,56 +346,6 @@ def open_database() -> "Database":
     from bizcharts_pipeline.warehouse.database import Database
 
     return Database.from_settings(load_settings())
-
-
-def show(report: object, json_output: bool, text: str | None = None) -> None:
-    """Print a report as ``text`` (or as it puts itself), or as JSON for programs."""
-    click.echo(to_json(report) if json_output else text or str(report))
-
-
-def megabytes(file: Path) -> str:
-    """Return the size of a file for people."""
-    return f"{file.stat().st_size / 1e6:,.1f} MB"
-
-
-def to_json(value: object) -> str:
-    """Return dataclasses, times and paths as JSON."""
-
-    def default(item: object) -> object:
-        if is_dataclass(item) and not isinstance(item, type):
-            return asdict(item)
-        if isinstance(item, date):  # datetimes too
-            return item.isoformat()
-        if isinstance(item, Path):
-            return str(item)
-        raise TypeError(f"no JSON for {type(item).__name__}")
-
-    return json.dumps(value, default=default)
-
-
-def number(value: float | None) -> str:
-    """Return an index value for a table's cell."""
-    return "-" if value is None else f"{value:.0f}"
-
-
-def moment(value: datetime | None) -> str:
-    """Return a time for a table's cell."""
-    return f"{value:%Y-%m-%d %H:%M}" if value else ""
-
-
-def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print rows under their column names; numbers stand to the right."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for index, column in enumerate(columns):
-        numeric = all(row[index].lstrip("+-").replace(",", "").replace(".", "").isdigit() for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    # Into a pipe nothing may be cut off at the width of a terminal that is not there.
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def main(run: Callable[..., Any] = bizcharts) -> None:

@@ -1,0 +1,61 @@
+"""What the command line prints: a report for people, or JSON for programs."""
+
+import json
+import sys
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import click
+
+PIPE_WIDTH = 160
+
+
+def show(report: object, json_output: bool, text: str | None = None) -> None:
+    """Print a report as ``text`` (or as it puts itself), or as JSON for programs."""
+    click.echo(to_json(report) if json_output else text or str(report))
+
+
+def megabytes(file: Path) -> str:
+    """Return the size of a file for people."""
+    return f"{file.stat().st_size / 1e6:,.1f} MB"
+
+
+def to_json(value: object) -> str:
+    """Return dataclasses, times and paths as JSON."""
+
+    def default(item: object) -> object:
+        if is_dataclass(item) and not isinstance(item, type):
+            return asdict(item)
+        if isinstance(item, date):  # datetimes too
+            return item.isoformat()
+        if isinstance(item, Path):
+            return str(item)
+        raise TypeError(f"no JSON for {type(item).__name__}")
+
+    return json.dumps(value, default=default)
+
+
+def number(value: float | None) -> str:
+    """Return an index value for a table's cell."""
+    return "-" if value is None else f"{value:.0f}"
+
+
+def moment(value: datetime | None) -> str:
+    """Return a time for a table's cell."""
+    return f"{value:%Y-%m-%d %H:%M}" if value else ""
+
+
+def print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print rows under their column names; numbers stand to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = all(row[index].lstrip("+-").replace(",", "").replace(".", "").isdigit() for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # Into a pipe nothing may be cut off at the width of a terminal that is not there.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
