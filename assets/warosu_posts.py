@@ -60,6 +60,7 @@ def warosu_posts(first_day: date) -> dg.AssetsDefinition:
                 in_a_row += 1
                 context.log.error(f"{key}: {error}")
                 if in_a_row == FAILED_DAYS_IN_A_ROW:
+                    archive.rest()
                     raise
                 continue
             in_a_row = 0

@@ -277,12 +277,13 @@ def snapshot(file: Path, json_output: bool) -> None:
 def search(query: str, most: int, json_output: bool) -> None:
     """Take in the archive's opening posts that have QUERY in text or subject.
 
-    Newest first. Words together mean all of them; a|b either, -w without, "a b" the phrase.
+    Newest first. Words together mean all of them; a|b either, -w without (put -- before such a QUERY), "a b" the
+    phrase.
     """
-    from bizcharts_pipeline.archive.asking import Archive
+    from bizcharts_pipeline.archive.asking import SHORT_PATIENCE_SECONDS, Archive
     from bizcharts_pipeline.archive.excerpts import import_search
 
-    archive = Archive.from_settings(load_settings())
+    archive = Archive.from_settings(load_settings(), patience=SHORT_PATIENCE_SECONDS)
     show(import_search(archive, open_database(), query, most, utc_now(), on_terminal), json_output)
 
 
@@ -309,10 +310,10 @@ def import_archive(
     if sum(ways) != 1 or (last and not first):
         raise click.UsageError("give one of --from (with or without --to), --pages, --continue, --backfill")
     if pages is not None:
-        from bizcharts_pipeline.archive.asking import Archive
+        from bizcharts_pipeline.archive.asking import SHORT_PATIENCE_SECONDS, Archive
         from bizcharts_pipeline.archive.excerpts import import_newest
 
-        archive = Archive.from_settings(load_settings())
+        archive = Archive.from_settings(load_settings(), patience=SHORT_PATIENCE_SECONDS)
         show(import_newest(archive, open_database(), pages, utc_now(), on_terminal), json_output)
         return
     from bizcharts_pipeline.backfill import Way, days_to_fetch, launch_backfill

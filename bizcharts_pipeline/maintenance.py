@@ -1,12 +1,11 @@
 """Housekeeping of one installation's data: what has outlived its period goes, and its space is given back."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bizcharts_pipeline.images.labelled import ledger_threads
 from bizcharts_pipeline.images.withdrawal import expire_pictures, tidy_store
-from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
 from bizcharts_pipeline.warehouse.compact import Compaction, compact
@@ -23,6 +22,7 @@ class MaintenanceReport:
     dry_run: bool
     rules: tuple[RuleReport, ...]
     compaction: Compaction
+    problem: str | None = None  # with the picture store
 
     def table(self) -> list[list[str]]:
         """One row a rule under :data:`COLUMNS`, for people."""
@@ -33,9 +33,10 @@ class MaintenanceReport:
             f"{size / 1e6:,.1f} MB"
             for size in (self.compaction.bytes_before, self.compaction.bytes_after, self.compaction.free_bytes)
         )
+        said = f"The database file has {before}, of which {free} are free for new rows."
         if self.compaction.done:
-            return f"The database file went from {before} to {after}."
-        return f"The database file has {before}, of which {free} are free for new rows."
+            said = f"The database file went from {before} to {after}."
+        return f"{said} {self.problem}." if self.problem else said
 
 
 def maintain(
@@ -49,18 +50,13 @@ def maintain(
         DatabaseError: the database cannot be used; what was done by then stays done.
         LedgerError: the label ledger cannot be read; nothing was done, as labelled threads are to stay.
     """
-    labelled = _labelled(home)
+    labelled = ledger_threads(home, skipped=True)
     rules = []
     if policy.image_days:
-        expired = expire_pictures(database, home, now - timedelta(days=policy.image_days), dry_run=dry_run)
+        older_than = now - timedelta(days=policy.image_days)
+        expired = expire_pictures(database, home, older_than, labelled=labelled, dry_run=dry_run)
         rules.append(RuleReport("pictures", "thumbnails", expired.pictures, expired.bytes))
     rules += (retention.plan if dry_run else retention.apply)(database, policy, now, labelled)
-    tidied = tidy_store(database, home, dry_run=dry_run)  # also what threads left behind
+    tidied = tidy_store(database, home, now, dry_run=dry_run)  # also what threads left behind
     rules.append(RuleReport("files of no post", "pictures", tidied.orphans, tidied.bytes))
-    return MaintenanceReport(dry_run, tuple(rules), compact(database, dry_run=dry_run))
-
-
-def _labelled(home: Path) -> Sequence[int]:
-    """The threads that anybody has labelled or skipped; the ledger is ahead of the database."""
-    ledger = home / LEDGER
-    return sorted({label.thread_id for label in LabelLedger(ledger).newest()}) if ledger.exists() else []
+    return MaintenanceReport(dry_run, tuple(rules), compact(database, dry_run=dry_run), tidied.problem)

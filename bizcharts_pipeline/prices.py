@@ -5,7 +5,7 @@ spent its budget, refuses us or fails is passed over; one that refuses (401, 403
 while, longer each time. Once in a while a second source is asked too, for comparison.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TypeGuard
 from bizcharts_pipeline.settings import PriceSettings, Settings, is_loopback
 from bizcharts_pipeline.sources.alternative_me import EVERYTHING, NAME, fetch_reference_index
 from bizcharts_pipeline.sources.budget import Allowance, BudgetedSession, RequestLedger
-from bizcharts_pipeline.sources.errors import SourceBlocked, SourceError
+from bizcharts_pipeline.sources.errors import HostPaused, SourceBlocked, SourceError
 from bizcharts_pipeline.sources.http import PoliteSession, Timeouts
 from bizcharts_pipeline.sources.prices.binance import Binance
 from bizcharts_pipeline.sources.prices.coingecko import CoinGecko
@@ -60,24 +60,24 @@ class Rotation:
         Raises:
             SourceError: no answer.
         """
-        self.ledger.check_rest(source.name, now)
-        try:
-            answer = source.latest(symbols, now)
-        except SourceBlocked as error:
-            self.ledger.refused(source.name, str(error), now)
-            raise
-        self.ledger.answered(source.name)
-        return answer
+        return self._asked(source.name, now, lambda: source.latest(symbols, now))
 
     def daily(self, source: DailySource, symbol: str, first: date, last: date, now: datetime) -> Answer:
         """Return a source's closing prices, as :meth:`ask` does current ones; each may be refused without the other."""
-        history = f"{source.name}, daily"
-        self.ledger.check_rest(history, now)
+        return self._asked(f"{source.name}, daily", now, lambda: source.daily(symbol, first, last, now))
+
+    def _asked(self, what: str, now: datetime, question: Callable[[], Answer]) -> Answer:
+        self.ledger.check_rest(what, now)
         try:
-            return source.daily(symbol, first, last, now)
-        except SourceBlocked as error:
-            self.ledger.refused(history, str(error), now)
+            answer = question()
+        except HostPaused:  # nothing was sent, so nobody refused
             raise
+        except SourceBlocked as error:
+            self.ledger.refused(what, str(error), now)
+            raise
+        if answer.quotes:  # without any, it may not even have been asked
+            self.ledger.answered(what)
+        return answer
 
     def budget_left(self, now: datetime) -> dict[str, int]:
         """Return how many requests of this month's budget each source has left."""
@@ -278,4 +278,4 @@ def _knows_days(source: PriceSource) -> TypeGuard[DailySource]:
 
 def _days_missing(database: Database, symbol: str, first: date, last: date) -> list[date]:
     with database.read() as connection:
-        return days_without_close(connection, symbol, first, last)
+        return days_without_close(connection, symbol, first, last, _DAILY_ORDER)

@@ -67,12 +67,12 @@ def _is_held(path: Path) -> bool:
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return True  # its run has just ended well
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     else:
-        return False
+        return os.fstat(file).st_nlink == 0
     finally:
         os.close(file)

@@ -20,7 +20,7 @@ class Warosu(dg.ConfigurableResource["Warosu"]):
 
     def archive(self) -> Archive:
         """Return the archive."""
-        return Archive.of(
+        return Archive(
             home=Path(self.home),
             board=self.board,
             url=self.url,

@@ -2,9 +2,12 @@
 
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import dagster as dg
@@ -25,7 +28,7 @@ from bizcharts_pipeline.prices import (
     update_reference_index,
 )
 from bizcharts_pipeline.settings import PriceSettings
-from bizcharts_pipeline.sources.errors import SourceError
+from bizcharts_pipeline.sources.errors import HostPaused, SourceBlocked, SourceError
 from bizcharts_pipeline.sources.prices.coingecko import key_header
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.prices import daily_closes
@@ -33,6 +36,7 @@ from resources.prices import Prices
 from resources.warehouse import Warehouse
 
 NOW = datetime(2026, 3, 2, 12, 7)
+YESTERDAY = date(2026, 3, 1)
 FIVE_MINUTES = timedelta(minutes=5)
 COINS = PriceSettings().coins
 KEY = "SENTINEL-6f1c0a"
@@ -55,7 +59,8 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture(autouse=True)
-def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clock_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_NOW", NOW.isoformat())
     for name in ("COINGECKO_API_KEY", "COINMARKETCAP_API_KEY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -69,6 +74,11 @@ def rotation_over(hosts: SimulatedPrices, folder: Path, **settings: object) -> R
         contact="",
         rate_folder=folder / "rate",
     )
+
+
+def rests(folder: Path) -> list[tuple[str, int]]:
+    with sqlite3.connect(folder / "home" / "ledgers" / "requests.sqlite") as ledger:
+        return ledger.execute("SELECT source, refusals FROM rests ORDER BY source").fetchall()
 
 
 def asked(hosts: SimulatedPrices) -> list[str]:
@@ -131,6 +141,79 @@ def test_a_wished_pause_is_kept_and_the_rotation_goes_on(hosts: SimulatedPrices,
     with pytest.raises(PricesUnavailable, match="429"):  # all hosts are one host here, which asked for a pause
         take_prices(rotation, ["BTC"], NOW)
     assert asked(hosts) == ["coingecko"]
+
+
+def test_a_pause_in_which_nothing_is_sent_is_no_refusal(hosts: SimulatedPrices, tmp_path: Path) -> None:
+    rotation = rotation_over(hosts, tmp_path)
+    with polite_session(hosts.url, "", tmp_path / "rate") as session:
+        session.postpone(hosts.url, 3600)
+    gecko, binance = rotation.sources[:2]
+    with pytest.raises(HostPaused):
+        rotation.ask(gecko, ["BTC"], NOW)
+    with pytest.raises(HostPaused):
+        rotation.daily(binance, "BTC", YESTERDAY, YESTERDAY, NOW)  # type: ignore[arg-type]
+    assert rests(tmp_path) == []
+
+
+def test_an_answer_ends_the_rests_of_current_and_of_daily_prices(hosts: SimulatedPrices, tmp_path: Path) -> None:
+    rotation = rotation_over(hosts, tmp_path, sources="binance")
+    (binance,) = rotation.sources
+    hosts.troubles = {"binance": 451}
+    with pytest.raises(SourceBlocked):
+        rotation.ask(binance, ["BTC"], NOW)
+    with pytest.raises(SourceBlocked):
+        rotation.daily(binance, "BTC", YESTERDAY, YESTERDAY, NOW)  # type: ignore[arg-type]
+    assert rests(tmp_path) == [("binance", 1), ("binance, daily", 1)]
+    hosts.troubles, later = {}, NOW + timedelta(hours=1)
+    rotation.daily(binance, "BTC", YESTERDAY, YESTERDAY, later)  # type: ignore[arg-type]
+    assert rests(tmp_path) == [("binance", 1)]
+    rotation.ask(binance, ["BTC"], later)
+    assert rests(tmp_path) == []
+
+
+@contextmanager
+def redirecting(target: str) -> Iterator[tuple[str, list[str | None]]]:
+    """A host that redirects everybody to ``target``; yields its address and the keys that came."""
+    keys: list[str | None] = []
+
+    class Redirects(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            keys.append(self.headers.get("x-cg-demo-api-key"))
+            self.send_response(302)
+            self.send_header("Location", target or self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirects) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", keys
+        server.shutdown()
+
+
+def test_a_redirect_costs_no_unbooked_request_and_takes_no_key_along(
+    hosts: SimulatedPrices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COINGECKO_API_KEY", KEY)
+    for target in ("", f"{hosts.url}/api/v3/simple/price?ids=bitcoin&vs_currencies=usd", f"http://{KEY}.example/"):
+        with redirecting(target) as (url, keys):
+            settings = PriceSettings.model_validate({"sources": "coingecko", "coingecko_per_minute": 2})
+            rotation = price_rotation(
+                home=tmp_path / url[-5:],
+                urls={"coingecko": url},
+                settings=settings,
+                contact="",
+                rate_folder=tmp_path / "rate",
+            )
+            for _ in range(4):
+                with pytest.raises(PricesUnavailable) as caught:
+                    take_prices(rotation, ["BTC"], NOW)
+                assert KEY not in str(caught.value)
+            assert keys == [KEY] * 2
+            assert rotation.budget_left(NOW) == {"coingecko": 10_000 - 2}
+    assert hosts.requests == []
 
 
 def test_what_the_first_source_lacks_the_next_one_is_asked_for(
@@ -210,6 +293,44 @@ def test_daily_history_is_filled_once_from_whoever_has_it_and_never_looks_ahead(
     assert report.new_rows == days + until_delisted + 2 * 364
     again = fill_daily(database, rotation, ["BTC"], first, NOW.date(), NOW)
     assert (again.new_rows, again.days_missing, len(hosts.requests)) == (0, {}, 7)
+
+
+def test_a_pass_at_midnight_leaves_the_close_to_the_candle(
+    hosts: SimulatedPrices, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked at midnight and answered a good minute later, a current price is not the close and not yet known."""
+    midnight = datetime(2026, 3, 2)
+    hosts.now = midnight + timedelta(seconds=67)
+    monkeypatch.setenv("BIZCHARTS_NOW", hosts.now.isoformat())
+    rotation = rotation_over(hosts, tmp_path, sources="binance")
+    hosts.bias = {"binance": 0.05}
+    update_prices(database, rotation, ["BTC"], midnight)
+    with database.read() as connection:
+        (at,) = connection.execute('SELECT "at" FROM coin_prices').fetchone() or ()
+    assert hosts.now < at <= hosts.now + timedelta(minutes=1)
+    hosts.bias = {}
+    assert fill_daily(database, rotation, ["BTC"], YESTERDAY, YESTERDAY, hosts.now).new_rows == 1
+    with database.read() as connection:
+        ((closed, price),) = daily_closes(connection, "BTC", YESTERDAY, YESTERDAY, ["binance"])
+    assert closed == midnight
+    assert float(price) == pytest.approx(hosts.price("BTC", midnight), rel=1e-6)
+
+
+def test_the_days_of_another_coin_under_the_same_symbol_are_not_asked_for(
+    hosts: SimulatedPrices, database: Database, tmp_path: Path
+) -> None:
+    """Until May 2022 Binance's LUNAUSDT was the coin that is LUNC now."""
+    rotation = rotation_over(hosts, tmp_path, sources="binance")
+    report = fill_daily(database, rotation, ["LUNA"], date(2022, 5, 1), date(2022, 6, 5), NOW)
+    with database.read() as connection:
+        closes = daily_closes(connection, "LUNA", date(2022, 5, 1), date(2022, 6, 5), ["binance"])
+    assert [at.date() - timedelta(days=1) for at, _ in closes] == [
+        date(2022, 5, 28) + timedelta(days=day) for day in range(9)
+    ]
+    assert report.days_missing == {"LUNA": 27}
+    assert "another coin" in report.problems[0]
+    assert fill_daily(database, rotation, ["LUNA"], date(2022, 5, 1), date(2022, 5, 27), NOW).new_rows == 0
+    assert len(hosts.requests) == 1
 
 
 def test_a_short_history_by_the_hour_closes_before_its_midnights(

@@ -1,18 +1,30 @@
 """A day of the archive from the first request to the warehouse."""
 
+import logging
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import TypeVar
 
 from bizcharts_pipeline.archive.asking import Archive
 from bizcharts_pipeline.archive.pages import DayPages
 from bizcharts_pipeline.archive.walk import walk_day
 from bizcharts_pipeline.clock import midnight
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.rows import PreparedThread
 from bizcharts_pipeline.sources.errors import SourceError
 from bizcharts_pipeline.sources.warosu import as_source_thread
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.archive_days import ArchiveDay, load_day, record_day
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseBusy
+from bizcharts_pipeline.warehouse.threads import MergeResult
+
+BUSY_SECONDS = 2 * 3600.0
+BUSY_PAUSE_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class DayNotOver(BizchartsError):
@@ -54,18 +66,40 @@ def import_day(archive: Archive, database: Database, day: date, now: datetime, *
     """
     if midnight(day + timedelta(days=1)) > now:
         raise DayNotOver(f"{day} is not over yet (UTC); name an earlier day")
+    pages = DayPages(archive, day, now)
     if not again:
-        with database.read() as connection:
-            known = load_day(connection, day)
+        known = _patiently(lambda: _load(database, day))
         if known and known.complete:
+            pages.discard()
             return DayReport(day, False, known.rows, 0, 0, known.method)
-    pages = DayPages(archive, day)
     result = walk_day(archive, pages, day, now)
     threads = [read_thread(as_source_thread(post, result.counts.get(post.number))) for post in result.posts]
     row = ArchiveDay(day, len(threads), pages.read, result.missing is None, now, result.method, result.missing)
-    with database.write() as connection:
-        merged = record_day(connection, row, threads)
+    merged = _patiently(lambda: _record(database, row, threads))
     pages.discard()
     if result.missing:
         raise IncompleteDay(f"{day}: {result.missing} ({len(threads):,} posts of it are stored)")
     return DayReport(day, True, len(threads), merged.new, pages.read, result.method, result.problems)
+
+
+def _load(database: Database, day: date) -> ArchiveDay | None:
+    with database.read() as connection:
+        return load_day(connection, day)
+
+
+def _record(database: Database, row: ArchiveDay, threads: Sequence[PreparedThread]) -> MergeResult:
+    with database.write() as connection:
+        return record_day(connection, row, threads)
+
+
+def _patiently(use: Callable[[], T]) -> T:
+    """Try for hours to have a turn with the database: a shell left open must not burn a night's backfill."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return use()
+        except DatabaseBusy as error:
+            if time.monotonic() > until:
+                raise
+            _log.warning("%s; tried again", error)
+            time.sleep(BUSY_PAUSE_SECONDS)

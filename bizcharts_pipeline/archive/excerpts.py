@@ -1,15 +1,18 @@
 """Parts of the archive that are no days: what a search finds, and the newest index pages."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from bizcharts_pipeline.archive.asking import Archive
+from bizcharts_pipeline.archive.times import set_right
+from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.progress import Track
 from bizcharts_pipeline.sources.warosu import MAX_MATCHES, RESULTS_A_PAGE, Search, as_source_thread
 from bizcharts_pipeline.sources.warosu_page import ArchivedPost, ArchivePage
 from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.archive_days import archived_times
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
@@ -33,14 +36,21 @@ class ExcerptReport:
         return f"{self.posts:,} opening posts ({self.new:,} new) of {span}, from {self.pages} pages{unread}."
 
 
+class NothingToSearch(BizchartsError):
+    """A search without words."""
+
+
 def import_search(
     archive: Archive, database: Database, words: str, most: int, now: datetime, track: Track
 ) -> ExcerptReport:
     """Take in up to ``most`` opening posts, newest first, whose text or subject has the ``words``.
 
     Raises:
+        NothingToSearch: there are no words.
         SourceError: the archive did not answer usably; what came before is stored.
     """
+    if not words.strip():
+        raise NothingToSearch("Nothing to search for; give a word")
     pages = track(_found(archive, words), f"Searching the archive for {words!r}")
     return _store(database, pages, most, now)
 
@@ -52,11 +62,15 @@ def import_newest(archive: Archive, database: Database, pages: int, now: datetim
         SourceError: as :func:`import_search`.
     """
     numbers = track(range(1, pages + 1), f"The newest {pages:,} index pages", pages)
-    return _store(database, (_page(archive, number) for number in numbers), None, now)
+    return _store(database, _turned(archive, numbers), None, now)
 
 
-def _page(archive: Archive, number: int) -> ArchivePage:
-    return archive.page(lambda: archive.client.index(number), f"index-{number:06d}")[1]
+def _turned(archive: Archive, numbers: Iterable[int]) -> Iterator[ArchivePage]:
+    for number in numbers:
+        _, page = archive.page(partial(archive.client.index, number), f"index-{number:06d}")
+        if not page.posts:
+            return
+        yield page
 
 
 def _found(archive: Archive, words: str) -> Iterator[ArchivePage]:
@@ -84,9 +98,14 @@ def _store(database: Database, pages: Iterable[ArchivePage], most: int | None, n
         found.update((post.number, post) for post in fresh)
         if fresh:
             counts = page.counts()
-            threads = [read_thread(as_source_thread(post, counts.get(post.number))) for post in fresh]
+            with database.read() as connection:
+                known = archived_times(connection, [post.number for post in fresh])
+            rows = [as_source_thread(post, counts.get(post.number)) for post in set_right(fresh)]
+            # A time that a whole day's posts have set right is better than what a page alone can tell.
+            rows = [replace(row, posted_at=known.get(row.thread_id, row.posted_at)) for row in rows]
             with database.write() as connection:
-                new += merge_threads(connection, threads, ingested_at=now, seen_at=None).new
+                prepared = [read_thread(row) for row in rows]
+                new += merge_threads(connection, prepared, ingested_at=now, seen_at=None).new
         if len(found) == most:
             break
     times = [post.posted_at for post in found.values()]

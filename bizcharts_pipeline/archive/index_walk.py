@@ -5,6 +5,7 @@ Neither order strays by more than a thread's life, so the pages of a day lie tog
 """
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from bizcharts_pipeline.archive.pages import DayPages, Found
 from bizcharts_pipeline.sources.warosu_page import ArchivePage
@@ -15,29 +16,42 @@ LAST_PAGE = 1_000_000
 _PAGES_BEYOND = 3  # in a row wholly before the day, before it counts as passed
 
 
-def walk_index(pages: DayPages, begin: datetime, end: datetime, found: Found) -> str | None:
-    """Add the opening posts of the index pages around [``begin``, ``end``) (naive UTC) to ``found``.
+class IndexEnd(StrEnum):
+    """How a walk through the index ended; each but the first is why something may be missing."""
 
-    Returns why something is missing, if anything is.
+    PASSED = "the day was passed"
+    ENDED = "the index ends before the day does"
+    NOTHING = "the index gives nothing"
+    MOVES = "the index goes by latest reply, so the threads of this day still move in it; try again in some days"
+    ENDLESS = "the end of the day was not seen in the index"
+
+
+def walk_index(pages: DayPages, begin: datetime, end: datetime, now: datetime, found: Found) -> IndexEnd:
+    """Add the opening posts of the index pages around [``begin``, ``end``) to ``found``; times are naive UTC.
 
     Raises:
         SourceError: the archive did not answer usably.
     """
-    if not pages.index(1).posts:
-        return "neither the search nor the index gives anything"
+    newest = pages.index(1)
+    if not newest.posts:
+        return IndexEnd.NOTHING
+    found.add(newest)
     by_thread = _in_thread_order(pages)
+    if not by_thread and now < end + LONGEST_LIFE:
+        return IndexEnd.MOVES
     strays = MARGIN if by_thread else LONGEST_LIFE + MARGIN
-    newest = _newest_thread if by_thread else _newest_post
-    beyond = 0
+    latest = _newest_thread if by_thread else _newest_post
+    beyond, passed = 0, False
     for number in range(_first_page_before(pages, end + strays), LAST_PAGE):
         page = pages.index(number)
         if not page.posts:
-            return None
+            return IndexEnd.PASSED if passed else IndexEnd.ENDED
         found.add(page)
-        beyond = beyond + 1 if newest(page) < begin - MARGIN else 0
+        passed = passed or latest(page) < begin
+        beyond = beyond + 1 if latest(page) < begin - MARGIN else 0
         if beyond == _PAGES_BEYOND:
-            return None
-    return f"its end was not seen within {LAST_PAGE:,} index pages"
+            return IndexEnd.PASSED
+    return IndexEnd.ENDLESS
 
 
 def _in_thread_order(pages: DayPages) -> bool:

@@ -1,20 +1,24 @@
 """The pages of one day on disk: what a run has fetched, the run that follows it need not ask for again."""
 
 import gzip
+import hashlib
 import shutil
 import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from bizcharts_pipeline.archive.asking import Archive
+from bizcharts_pipeline.clock import midnight
 from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.sources.errors import SourceNotFound
 from bizcharts_pipeline.sources.warosu import Search
 from bizcharts_pipeline.sources.warosu_page import ArchivedPost, ArchivePage, Counts
 
 KEPT_SECONDS = 24 * 3600.0  # older ones may no longer fit together with what comes now
+SETTLES_AFTER = timedelta(days=4)  # from a day's beginning until nothing of it arrives any more
 
 
 @dataclass
@@ -24,9 +28,11 @@ class Found:
     posts: dict[int, ArchivedPost] = field(default_factory=dict)
     counts: dict[int, Counts] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    rejected: int = 0  # posts that could not be read
 
     def add(self, page: ArchivePage) -> None:
         """Add a page."""
+        self.rejected += page.rejected
         self.posts.update((post.number, post) for post in page.posts if post.is_op)
         self.counts |= page.counts()
         self.problems += page.problems
@@ -35,42 +41,49 @@ class Found:
 class DayPages:
     """Reads the pages of one day, from disk where an earlier run has left them.
 
-    ``read`` counts the pages used so far, wherever they came from.
+    ``read`` counts the pages used so far, wherever they came from. Pages of a day that is hardly over are not kept:
+    what arrives late moves the results, and pages of different moments would not fit together.
     """
 
-    def __init__(self, archive: Archive, day: date) -> None:
+    def __init__(self, archive: Archive, day: date, now: datetime) -> None:
         self._archive = archive
         self._name = f"{day:%Y-%m-%d}"
         self._folder = archive.folder / self._name
+        self._keeps = now > midnight(day) + SETTLES_AFTER
         self.read = 0
 
-    def search(self, search: Search, offset: int) -> ArchivePage:
-        """Return a page of search results.
+    def search(self, search: Search, offset: int, *, again: bool = False) -> ArchivePage:
+        """Return a page of search results; ``again``: not the one on disk.
 
         Raises:
             SourceError: as :meth:`Archive.page` raises it.
         """
         client = self._archive.client
-        return self._page(f"{search.order}-{offset:04d}", lambda: client.search(search, offset))
+        url = client.search_url(search, offset)
+        return self._page(f"{search.order}-{offset:04d}", url, lambda: client.search(search, offset), again)
 
     def index(self, number: int) -> ArchivePage:
-        """Return an index page, counted from 1; errors as of :meth:`search`."""
+        """Return an index page, counted from 1, empty beyond the last; errors as of :meth:`search`."""
         client = self._archive.client
-        return self._page(f"index-{number:06d}", lambda: client.index(number))
+        try:
+            return self._page(f"index-{number:06d}", client.index_url(number), lambda: client.index(number))
+        except SourceNotFound:
+            return ArchivePage("")
 
     def discard(self) -> None:
         """Remove the day's pages: they are stored."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _page(self, name: str, get: Callable[[], bytes]) -> ArchivePage:
-        path = self._folder / f"{name}.html.gz"
-        body = _kept(path)
-        if body is None:
-            body, page = self._archive.page(get, f"{self._name}-{name}")
-            write_atomically(path, gzip.compress(body, compresslevel=3, mtime=0))
-        else:
-            page = self._archive.read(body, f"{self._name}-{name}")
+    def _page(self, name: str, url: str, get: Callable[[], bytes], again: bool = False) -> ArchivePage:
+        # The address is part of the name: what was kept of another archive or board is not read as this one's.
+        path = self._folder / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.html.gz"
         self.read += 1
+        if self._keeps and not again and (body := _kept(path)) is not None:
+            return self._archive.read(body, f"{self._name}-{name}")
+        body, page = self._archive.page(get, f"{self._name}-{name}")
+        # An answer without posts may be a passing one, so it is asked for each time.
+        if self._keeps and page.posts:
+            write_atomically(path, gzip.compress(body, compresslevel=3, mtime=0))
         return page
 
 

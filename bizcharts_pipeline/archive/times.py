@@ -3,14 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from bizcharts_pipeline.sources.warosu_markup import WRONG_BY_SECONDS
 from bizcharts_pipeline.sources.warosu_page import ArchivedPost
 
 
 def set_right(posts: Iterable[ArchivedPost]) -> list[ArchivedPost]:
     """Return ``posts`` by number, those without a picture's name corrected as the posts around them are.
 
-    Numbers are given out in the order of time. Where the neighbours before and after differ, that correction is taken
-    which leaves the time between theirs.
+    Numbers are given out in the order of time. Where the neighbours before and after differ, or neither correction
+    fits, the one is taken which leaves the time between theirs.
     """
     ordered = sorted(posts, key=lambda post: post.number)
     after: list[ArchivedPost | None] = [None] * len(ordered)
@@ -32,12 +33,15 @@ def set_right(posts: Iterable[ArchivedPost]) -> list[ArchivedPost]:
 
 def _is_shown(post: ArchivedPost) -> bool:
     """Whether the name of its picture tells when it was made."""
-    return post.file is not None and post.file.image_url is not None
+    named = post.file is not None and (post.file.image_url or post.file.thumbnail_url) is not None
+    return named or post.corrected_by_seconds != 0
 
 
 def _as_neighbours(post: ArchivedPost, previous: ArchivedPost | None, following: ArchivedPost | None) -> ArchivedPost:
-    neighbours = [neighbour for neighbour in (previous, following) if neighbour]
-    for seconds in dict.fromkeys(neighbour.corrected_by_seconds for neighbour in neighbours):
+    neighbours = [neighbour.corrected_by_seconds for neighbour in (previous, following) if neighbour]
+    if not neighbours:
+        return post
+    for seconds in dict.fromkeys((*neighbours, 0, *WRONG_BY_SECONDS)):
         corrected = replace(post, corrected_by_seconds=seconds)
         late_enough = previous is None or previous.posted_at <= corrected.posted_at
         early_enough = following is None or corrected.posted_at <= following.posted_at

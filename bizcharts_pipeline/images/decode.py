@@ -35,6 +35,10 @@ class Decoded:
     nsfw: float | None  # 0 to 1
 
 
+class _Crashed(PictureRejected):
+    """The process ended before it answered."""
+
+
 class Decoder:
     """Decodes pictures in a process of its own; a context manager. The process starts with the first picture.
 
@@ -49,6 +53,7 @@ class Decoder:
         self._seconds = seconds
         self._rate = rate
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_answered = False  # the process, some picture before
         self.nsfw_problem: str | None = None  # why pictures are not rated
 
     def __enter__(self) -> "Decoder":
@@ -67,10 +72,27 @@ class Decoder:
     def decode(self, content: bytes, outline: Outline) -> Decoded:
         """Decode the first frame of ``content``, which :func:`examine` has let pass as ``outline``.
 
+        A process that had answered before may have died of something else than this picture: of an earlier one, or
+        for want of the machine's memory. So the picture has a second try, in a new process.
+
         Raises:
             PictureRejected: it can not be decoded, or its decoding was ended: by a crash, the time or the memory.
             DecoderUnavailable: the process does not start.
         """
+        had_answered = self._has_answered
+        try:
+            answer = self._answer(content)
+        except _Crashed:
+            if not had_answered:
+                raise
+            answer = self._answer(content)
+        if "error" in answer:
+            raise PictureRejected(str(answer["error"])[:_MOST_REASON_CHARACTERS])
+        if problem := answer.get("nsfw_problem"):
+            self.nsfw_problem = str(problem)[:_MOST_REASON_CHARACTERS]
+        return _decoded(answer, outline)
+
+    def _answer(self, content: bytes) -> dict[str, Any]:
         process = self._process or self._start()
         try:
             answer = _ask(process, content, time.monotonic() + self._seconds)
@@ -78,12 +100,9 @@ class Decoder:
             self._end()
             raise PictureRejected(f"decoding took more than {self._seconds:g} s") from None
         except (OSError, EOFError, ValueError):
-            raise PictureRejected(f"the decoder crashed ({_ending(self._end())})") from None
-        if "error" in answer:
-            raise PictureRejected(str(answer["error"])[:_MOST_REASON_CHARACTERS])
-        if problem := answer.get("nsfw_problem"):
-            self.nsfw_problem = str(problem)[:_MOST_REASON_CHARACTERS]
-        return _decoded(answer, outline)
+            raise _Crashed(f"the decoder crashed ({_ending(self._end())})") from None
+        self._has_answered = True
+        return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", str(_WORKER), str(self._max_pixels), str(round(self._seconds) or 1)]
@@ -113,7 +132,7 @@ class Decoder:
 
     def _end(self) -> int:
         """End the process, whatever it does; return its exit status."""
-        process, self._process = self._process, None
+        process, self._process, self._has_answered = self._process, None, False
         if process is None:
             return 0
         for pipe in (process.stdin, process.stdout):

@@ -1,8 +1,10 @@
 """What became of threads that left the catalogue, and the purge of what the board has deleted.
 
 A thread that sinks off the board stays readable for about three days and is listed in ``archive.json``; one that was
-deleted is in neither list. So a thread that left, and is not listed soon after, was deleted, and its pictures go. One
-that left longer ago than the list reaches back is left undecided, and its pictures to retention.
+deleted is in neither list. So a thread that left, and is missing from two lists some time apart, was deleted, and its
+pictures go: one list may be an old copy. Nothing is decided before the catalogue could be read to its last entry, as
+the thread may be the entry that could not. One that left longer ago than the list reaches back is left undecided, and
+its pictures to retention. A thread that comes back was not deleted: its pictures are fetched again.
 """
 
 from collections.abc import Mapping
@@ -15,17 +17,19 @@ from bizcharts_pipeline.images.withdrawal import remove_files
 from bizcharts_pipeline.sources.errors import SourceError
 from bizcharts_pipeline.sources.images import ImageClient
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.pictures import (
+from bizcharts_pipeline.warehouse.pictures import deleted_pictures, withdraw_deleted
+from bizcharts_pipeline.warehouse.thread_fates import (
     Fate,
-    deleted_pictures,
+    forget_returned,
     record_fates,
+    returned_threads,
     undecided_threads,
-    withdraw_deleted,
 )
 
 # The list reaches back three days; the margin covers what the last poll may have missed of a thread's life.
 LISTED_FOR = timedelta(days=2, hours=12)
-# Two caches of one host need not agree; a thread that left a moment ago may be in neither list.
+# Two caches of one host need not agree; a thread that left a moment ago may be in neither list. As long lies between
+# two looks at the list.
 SETTLING = timedelta(minutes=10)
 
 
@@ -45,7 +49,12 @@ def purge_deleted(database: Database, home: Path, client: ImageClient, now: date
     Asks the board once, and only if some thread is undecided.
     """
     with database.read() as connection:
-        undecided = undecided_threads(connection, since=now - LISTED_FOR, until=now - SETTLING, settling=SETTLING)
+        returned = returned_threads(connection)
+    if returned:
+        with database.write() as connection:
+            forget_returned(connection)
+    with database.read() as connection:
+        undecided = undecided_threads(connection, since=now - LISTED_FOR, now=now, settling=SETTLING)
     fates, problem = _fates(client, undecided) if undecided else ({}, None)
     if fates:
         with database.write() as connection:
@@ -61,11 +70,17 @@ def purge_deleted(database: Database, home: Path, client: ImageClient, now: date
     return FateReport(decided.count("archived"), decided.count("deleted"), purgeable, problem)
 
 
-def _fates(client: ImageClient, undecided: list[int]) -> tuple[Mapping[int, Fate], str | None]:
+def _fates(client: ImageClient, undecided: Mapping[int, bool]) -> tuple[Mapping[int, Fate], str | None]:
     try:
         archived = client.archived_threads()
     except SourceError as error:
         return {}, f"deleted threads are not known: {error}"
     if not archived:
         return {}, f"deleted threads are not known: {client.archive_list_url} is empty"
-    return {thread: "archived" if thread in archived else "deleted" for thread in undecided}, None
+    return {thread: _fate(thread in archived, missed) for thread, missed in undecided.items()}, None
+
+
+def _fate(listed: bool, missed_before: bool) -> Fate:
+    if listed:
+        return "archived"
+    return "deleted" if missed_before else "missing once"

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ import duckdb
 
 from bizcharts_pipeline.images.decode import Decoded, Decoder
 from bizcharts_pipeline.images.fates import FateReport, purge_deleted
+from bizcharts_pipeline.images.labelled import ledger_threads
 from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.images.structure import MediaType, PictureRejected, examine
 from bizcharts_pipeline.progress import Track, silently
@@ -35,6 +36,7 @@ from bizcharts_pipeline.warehouse.pictures import (
 )
 
 FAILURES_IN_A_ROW = 3  # then the host is left alone until the next run
+YOUNG = timedelta(minutes=15)  # the host may not have the pictures of so young a thread yet
 _PICTURE_FILES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp"})
 _NAMED_STATES = frozenset({"foreign", "rejected", "blocked", "failed"})
 
@@ -76,9 +78,10 @@ def fetch_pictures(
     Raises:
         DatabaseError: the database can not be used.
         DecoderUnavailable: the guarded decoder does not start.
+        LedgerError: full pictures are wanted and the label ledger can not be read.
     """
     fates = purge_deleted(database, home, client, now)
-    waiting = _waiting(database, client, settings, now)
+    waiting = _waiting(database, home, client, settings, now)
     counts: Counter[str] = Counter()
     problems = [fates.problem] if fates.problem else []
     with Decoder(settings.max_pixels) as decoder:
@@ -144,6 +147,8 @@ class _Pass:
             return "rejected", f"too large: more than {self.settings.max_bytes:,} bytes", None
         except SourceNotFound:
             self.silent[source] = 0
+            if self.now - picture.posted_at < YOUNG:
+                return "failed", "the host does not have it yet", None
             return "missing", "the host has it no more", None
         except HostPaused:
             raise
@@ -181,10 +186,14 @@ class _Pass:
         return replace(row, path=self.store.put(fetched.sha256, fetched.media_type, fetched.content))
 
 
-def _waiting(database: Database, client: ImageClient, settings: ImageSettings, now: datetime) -> list[WaitingPicture]:
+def _waiting(
+    database: Database, home: Path, client: ImageClient, settings: ImageSettings, now: datetime
+) -> list[WaitingPicture]:
     found: list[WaitingPicture] = []
+    full = settings.full == "labelled"
+    labelled = ledger_threads(home, skipped=False) if full else []
     with database.read() as connection:
-        for kind in ("thumbnail", "full") if settings.full == "labelled" else ("thumbnail",):
+        for kind in ("thumbnail", "full") if full else ("thumbnail",):
             found += waiting_pictures(
                 connection,
                 kind,
@@ -194,6 +203,7 @@ def _waiting(database: Database, client: ImageClient, settings: ImageSettings, n
                 archive_url=client.image_urls["warosu"],
                 now=now,
                 limit=settings.per_run - len(found),
+                labelled=labelled,
             )
     return found
 

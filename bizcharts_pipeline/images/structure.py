@@ -13,6 +13,7 @@ from typing import Literal
 MediaType = Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
 
 EXTENSIONS: dict[MediaType, str] = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
+MAX_JPEG_SEGMENTS = 1_000  # 255 of a colour profile and a few more; Pillow needs time with their square
 MAX_JPEG_SCANS = 100  # a progressive JPEG has about ten; each costs the decoder a pass over the whole picture
 
 _OTHERS = (
@@ -104,7 +105,7 @@ def _number(content: bytes, start: int, length: int, order: Literal["big", "litt
 def _jpeg(content: bytes) -> tuple[Outline, int]:
     """Walk the marker segments; within a scan, to the next marker that is neither stuffing nor a restart."""
     size: tuple[int, int] | None = None
-    scans = 0
+    segments = scans = 0
     at = 2
     while True:
         if content[at] != 0xFF:
@@ -125,6 +126,9 @@ def _jpeg(content: bytes) -> tuple[Outline, int]:
         if length < 2:
             raise PictureRejected("damaged JPEG: a segment without length")
         segment = _slice(content, at, length)
+        segments += 1
+        if segments > MAX_JPEG_SEGMENTS:
+            raise PictureRejected(f"more than {MAX_JPEG_SEGMENTS:,} segments")
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if size is not None:
                 raise PictureRejected("damaged JPEG: two frames")

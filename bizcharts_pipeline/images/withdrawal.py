@@ -1,11 +1,13 @@
 """Taking pictures away: by hash, by age, and what no row knows of."""
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+from bizcharts_pipeline.clock import to_epoch
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.images.structure import MediaType
@@ -22,6 +24,9 @@ from bizcharts_pipeline.warehouse.pictures import (
     withdraw_blocked,
     withdraw_expired,
 )
+
+# Of no post are also the newer files after an older copy of the database was put in its place.
+ORPHAN_KEPT = timedelta(days=7)
 
 _HASHES: dict[HashKind, re.Pattern[str]] = {
     "sha256": re.compile(r"[0-9a-f]{64}"),
@@ -48,11 +53,12 @@ class ExpiryReport:
 
 @dataclass(frozen=True)
 class TidyReport:
-    """Files that no picture refers to, their bytes, and pictures whose file is gone."""
+    """Files that no picture refers to, their bytes, and the contents whose file is gone."""
 
     orphans: int
     bytes: int
     lost: int
+    problem: str | None = None  # why nothing was taken for lost
 
 
 def block(database: Database, home: Path, what: int | str, reason: str, now: datetime) -> BlockReport:
@@ -79,41 +85,76 @@ def block(database: Database, home: Path, what: int | str, reason: str, now: dat
     return BlockReport(added, withdrawal.pictures)
 
 
-def expire_pictures(database: Database, home: Path, older_than: datetime, *, dry_run: bool = False) -> ExpiryReport:
+def expire_pictures(
+    database: Database, home: Path, older_than: datetime, *, labelled: Collection[int] = (), dry_run: bool = False
+) -> ExpiryReport:
     """Remove the pictures that were fetched before ``older_than``; those of labelled posts stay.
 
-    A dry run says how many pictures it would take, and counts no bytes.
+    ``labelled`` are threads that stay beside those in ``training_labels`` and ``auto_labels``. A dry run
+    says how many pictures it would take, and counts no bytes.
     """
     with database.read() as connection:
-        expirable = expirable_pictures(connection, older_than)
+        expirable = expirable_pictures(connection, older_than, labelled)
     if dry_run or not expirable:
         return ExpiryReport(expirable, 0)
     with database.write() as connection:
-        withdrawal = withdraw_expired(connection, older_than)
+        withdrawal = withdraw_expired(connection, older_than, labelled)
         freed = remove_files(PictureStore(home), withdrawal)
     return ExpiryReport(withdrawal.pictures, freed)
 
 
-def tidy_store(database: Database, home: Path, *, dry_run: bool = False) -> TidyReport:
-    """Remove files that no stored picture refers to, as killed runs leave them, and mark pictures without a file."""
+def tidy_store(database: Database, home: Path, now: datetime, *, dry_run: bool = False) -> TidyReport:
+    """Remove files that no stored picture refers to, as killed runs leave them, and mark pictures without a file.
+
+    Files of the last :data:`ORPHAN_KEPT` stay. Where most pictures' files are gone, it is rather their disk that is:
+    then nothing is marked, and the report's ``problem`` says so.
+    """
     store = PictureStore(home)
-    files = list(store.files())
     with database.read() as connection:
-        referred = stored_hashes(connection)
-    suspects = [(sha256, path) for sha256, path in files if sha256 not in referred]
-    lost = referred - {sha256 for sha256, _ in files}
-    if dry_run or not (suspects or lost):
-        return TidyReport(len(suspects), sum(path.stat().st_size for _, path in suspects), len(lost))
+        found = _loose_ends(store, stored_hashes(connection), now)
+    if dry_run or not (found.orphans or found.lost):
+        return found.report()
     with database.write() as connection:
-        referred = stored_hashes(connection)  # a run may have stored some meanwhile
-        present = {sha256 for sha256, _ in store.files()}
-        orphans = [path for sha256, path in suspects if sha256 not in referred and path.exists()]
-        size = sum(path.stat().st_size for path in orphans)
-        for path in orphans:
-            path.unlink()
-        lost = referred - {sha256 for sha256 in present if sha256}
-        mark_lost(connection, lost)
-    return TidyReport(len(orphans), size, len(lost))
+        found = _loose_ends(store, stored_hashes(connection), now)  # a run may have stored some meanwhile
+        for path in found.orphans:
+            path.unlink(missing_ok=True)
+        mark_lost(connection, found.lost)
+    return found.report()
+
+
+@dataclass(frozen=True)
+class _LooseEnds:
+    orphans: dict[Path, int]  # and their bytes
+    lost: set[str]
+    problem: str | None
+
+    def report(self) -> TidyReport:
+        return TidyReport(len(self.orphans), sum(self.orphans.values()), len(self.lost), self.problem)
+
+
+def _loose_ends(store: PictureStore, referred: set[str], now: datetime) -> _LooseEnds:
+    files = list(store.files())
+    orphans = _old_files((path for sha256, path in files if sha256 not in referred), to_epoch(now - ORPHAN_KEPT))
+    lost = referred - {sha256 for sha256, _ in files if sha256}
+    if 2 * len(lost) <= len(referred):
+        return _LooseEnds(orphans, lost, None)
+    problem = (
+        f"{store.folder}: {len(lost):,} of {len(referred):,} pictures are not there, so none is taken for lost; "
+        "see whether the disk is"
+    )
+    return _LooseEnds(orphans, set(), problem)
+
+
+def _old_files(paths: Iterable[Path], before: float) -> dict[Path, int]:
+    found = {}
+    for path in paths:
+        try:
+            facts = path.stat()
+        except FileNotFoundError:  # half a file that has become a whole one
+            continue
+        if facts.st_mtime < before:
+            found[path] = facts.st_size
+    return found
 
 
 def remove_files(store: PictureStore, withdrawal: Withdrawal) -> int:

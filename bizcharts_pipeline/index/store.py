@@ -222,12 +222,17 @@ def load_beginning(
     first = _one(connection, _FIRST_POST)
     if first is None or first > now:
         return None
-    gone_before = _one(connection, _GONE_BEFORE)
+    gone_before = load_gone_before(connection)
     if gone_before is None:
         return State.nothing(first // DAY * DAY), 0
     whole_from = -(-(gone_before + longest_window(parameters)) // DAY) * DAY
     state, _ = load_state(connection, model_version, max(whole_from, first // DAY * DAY), parameters)
     return state, state.at if state.smoothed_at is None else state.at + WARM_UP
+
+
+def load_gone_before(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """Up to what time retention has deleted posts; ``None``: it has deleted none."""
+    return _one(connection, _GONE_BEFORE)
 
 
 def longest_window(parameters: FearGreedSettings) -> int:

@@ -43,6 +43,7 @@ def update_index(
     with database.read() as connection:
         anchor = None if full else store.load_anchor(connection, model_version, present, parameters)
         begun = anchor or store.load_beginning(connection, model_version, present, parameters, excluded_generals)
+        gone_before = store.load_gone_before(connection)
         unscored = not anchor and not full and store.any_unscored(connection, model_version)
     if unscored:
         # Built on the few posts that a new model has scored so far, every past value would be wrong.
@@ -71,6 +72,8 @@ def update_index(
         )
         origin = vintages.Origin(model_version, trained_at, present, after)
         with database.write() as connection:
+            if store.load_gone_before(connection) != gone_before:
+                break  # what was read may lack posts that retention has deleted meanwhile: the next run takes it up
             new_readings += vintages.append_market(connection, result.market, origin)
             new_coin_readings += vintages.append_coins(
                 connection, result.market, result.coins, mentions.symbols, origin

@@ -5,14 +5,14 @@ Its terms ask for the source to be named beside every display of the data; it is
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from bizcharts_pipeline.clock import from_epoch
 from bizcharts_pipeline.sources.errors import SourceError
 from bizcharts_pipeline.sources.http import PoliteSession
-from bizcharts_pipeline.sources.prices.quote import PriceFormatError, read_json, shown
+from bizcharts_pipeline.sources.prices.quote import PriceFormatError, read_json
 
 NAME = "alternative.me"
 EVERYTHING = 0
@@ -65,10 +65,13 @@ def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
         raise ReferenceFormatError(f"{NAME}: an answer without a list of data; has the API changed?")
     readings: dict[date, ReferenceReading] = {}
     problems: list[str] = []
+    tomorrow = (fetched_at + timedelta(days=1)).date()
     for entry in entries:
         reading = _reading(entry, fetched_at)
         if reading is None:
-            problems.append(f"{NAME}: no reading: {shown(entry)}")
+            problems.append(f"{NAME}: no reading: {entry!r:.60}")
+        elif reading.day > tomorrow:
+            problems.append(f"{NAME}: its reading of {reading.day} lies in the future; check this machine's clock")
         else:
             readings.setdefault(reading.day, reading)
     if entries and not readings:

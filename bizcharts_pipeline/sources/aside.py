@@ -1,6 +1,7 @@
 """What could not be read, kept for people to look at: bounded, the reason beside it."""
 
 import gzip
+from contextlib import suppress
 from pathlib import Path
 
 from bizcharts_pipeline.files import write_atomically
@@ -28,10 +29,14 @@ def write_reason(path: Path, reason: str) -> Path:
 
 def keep_newest(folder: Path) -> None:
     """Remove the oldest of too many files (``*.gz``), with their notes."""
-    found = [(path.stat().st_mtime_ns, path) for path in folder.glob("*.gz") if path.exists()]
+    found = []
+    for path in folder.glob("*.gz"):
+        with suppress(FileNotFoundError):  # another process does the same
+            status = path.stat()
+            found.append((status.st_mtime_ns, path, status.st_size))
     kept_bytes = 0
-    for count, (_, path) in enumerate(sorted(found, reverse=True), start=1):
-        kept_bytes += path.stat().st_size
+    for count, (_, path, size) in enumerate(sorted(found, reverse=True), start=1):
+        kept_bytes += size
         if count > MAX_FILES or kept_bytes > MAX_BYTES:
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}{REASON_SUFFIX}").unlink(missing_ok=True)

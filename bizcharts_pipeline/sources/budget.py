@@ -15,11 +15,12 @@ from pathlib import Path
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.sources.errors import SourceError
-from bizcharts_pipeline.sources.http import PoliteSession
+from bizcharts_pipeline.sources.http import PoliteSession, Response
 
 BUSY_SECONDS = 30
 MINUTE = timedelta(minutes=1)
 KEPT = timedelta(days=62)  # more than any month
+ROWS_KEPT = 100_000  # however old the clock says they are: it may have been set ahead; a year of passes, about
 FIRST_REST = timedelta(minutes=15)  # doubled by each further refusal
 LONGEST_REST = timedelta(days=1)
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -78,7 +79,10 @@ class RequestLedger:
             if in_month >= allowance.per_month:
                 raise BudgetExhausted(f"{in_month:,} requests in this month, its budget is {allowance.per_month:,}")
             connection.execute("INSERT INTO requests VALUES (?, ?)", (source, _text(now)))
-            connection.execute("DELETE FROM requests WHERE source = ? AND at < ?", (source, _text(now - KEPT)))
+            connection.execute(
+                "DELETE FROM requests WHERE source = ? AND at < ? AND rowid <= (SELECT max(rowid) FROM requests) - ?",
+                (source, _text(now - KEPT), ROWS_KEPT),
+            )
 
     def left_this_month(self, source: str, allowance: Allowance, now: datetime) -> int:
         """Return how many requests of the month's budget are left."""
@@ -147,7 +151,10 @@ class RequestLedger:
 
 @dataclass(frozen=True)
 class BudgetedSession:
-    """The one way to ask a source that has a budget. ``session`` must try once only: a retry is a request too."""
+    """The one way to ask a source that has a budget. ``session`` must try once only: a retry is a request too.
+
+    So is a redirect, which is not followed; a key never leaves for where it leads.
+    """
 
     session: PoliteSession
     ledger: RequestLedger
@@ -155,15 +162,15 @@ class BudgetedSession:
     allowance: Allowance
     clock: Callable[[], datetime] = utc_now
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None) -> bytes:
-        """Book a request, send it, and return the answer's body.
+    def get(self, url: str, headers: Mapping[str, str] | None = None) -> Response:
+        """Book a request, send it, and return the answer.
 
         Raises:
             BudgetExhausted: nothing was sent.
             SourceError: as :meth:`PoliteSession.get`.
         """
         self.ledger.book(self.source, self.allowance, self.clock())
-        return self.session.get(url, headers=headers, max_bytes=MAX_BODY_BYTES).body
+        return self.session.get(url, headers=headers, max_bytes=MAX_BODY_BYTES, redirects=False)
 
 
 def _count(

@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
-from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
@@ -35,6 +34,7 @@ from bizcharts_pipeline.sources.errors import (
     UnexpectedAnswer,
 )
 from bizcharts_pipeline.sources.rate_limit import RateLimit
+from bizcharts_pipeline.sources.redirects import redirect_target
 
 MAX_BODY_BYTES = 32 * 1024 * 1024  # a catalogue has a third of a megabyte
 MAX_ATTEMPTS = 4
@@ -88,6 +88,14 @@ class _Request:
     validator: str | None
     headers: Mapping[str, str] = field(repr=False)
     max_bytes: int
+    redirects: bool
+
+
+class _Session(requests.Session):
+    """Leaves redirects alone: prepared to follow one, it would read its whole body and fail at a bad address."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
 
 
 class PoliteSession:
@@ -118,7 +126,7 @@ class PoliteSession:
         self._rate_folder = rate_folder
         self._timeouts = timeouts
         self._attempts = attempts
-        self._session = requests.Session()
+        self._session = _Session()
         adapter: BaseAdapter = DeadlineAdapter()
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -145,11 +153,12 @@ class PoliteSession:
         conditional: bool = False,
         headers: Mapping[str, str] | None = None,
         max_bytes: int = MAX_BODY_BYTES,
+        redirects: bool = True,
     ) -> Response:
         """Return the answer of ``url``; if ``conditional``, 304 when it is still what was remembered.
 
-        ``headers`` are sent with this request alone, and never to another host. A body of more than ``max_bytes``,
-        compressed or not, is not read.
+        ``headers`` are sent with this request alone, and never to another origin. A body of more than ``max_bytes``,
+        compressed or not, is not read. Without ``redirects`` exactly one request is sent an attempt.
 
         A 200 is *not* remembered by itself: call :meth:`remember` once its body is safe on disk.
 
@@ -157,7 +166,7 @@ class PoliteSession:
             SourceError: one of its subclasses, within ``timeouts.total`` seconds.
         """
         deadline = time.monotonic() + self._timeouts.total + self._timeouts.patience
-        asked = _Request(url, self._recall(url) if conditional else None, headers or {}, max_bytes)
+        asked = _Request(url, self._recall(url) if conditional else None, headers or {}, max_bytes, redirects)
         attempt = 1
         while True:
             try:
@@ -206,7 +215,7 @@ class PoliteSession:
         return RateLimit(url, self._seconds_per_request, self._rate_folder)
 
     def _get_once(self, asked: "_Request", deadline: float) -> Response:
-        """One attempt: a request and the few redirects within the same host that it may lead to."""
+        """One attempt: a request and the few redirects within the same origin that it may lead to."""
         url = target = asked.url
         for _ in range(MAX_REDIRECTS + 1):
             with ExitStack() as exchange:
@@ -219,8 +228,8 @@ class PoliteSession:
                         turn.sent_at = watchdog.sent_at
                     if answer.status_code in (429, 503) and (wished := answer.headers.get("Retry-After")):
                         self.postpone(target, _retry_after_seconds(wished, answer.headers.get("Date")))
-                    if answer.is_redirect:
-                        target = _redirect_target(target, answer)
+                    if answer.is_redirect and asked.redirects:
+                        target = redirect_target(target, answer.headers.get("Location", ""))
                         continue
                     response = self._read(asked, answer)
                 except (_Retryable, requests.RequestException, Urllib3Error) as error:
@@ -358,17 +367,6 @@ def _beginning(answer: requests.Response) -> bytes:
         return received
     except (Urllib3Error, requests.RequestException, OSError, zlib.error):
         return b""
-
-
-def _redirect_target(url: str, answer: requests.Response) -> str:
-    target = urljoin(url, answer.headers.get("Location", ""))
-    there = urlsplit(target)
-    if there.hostname != urlsplit(url).hostname or there.scheme not in ("http", "https"):
-        raise UnexpectedAnswer(
-            f"{url}: redirects to {target[:200]!r}, another host, which is not followed; "
-            "if that is the source's new home, set its URL in the settings"
-        )
-    return target
 
 
 def _retry_after_seconds(wished: str, served_at: str | None) -> float:

@@ -2,10 +2,10 @@
 
 A request may start ``seconds`` after the previous one *has arrived*: whoever has the turn keeps the host's file
 locked until the answer's headers are there. Reserving start times in advance is not enough: a process that the
-scheduler delays would then send right before the next one. A host that takes long to answer does not lower the rate:
-a request counts as arrived a moment after its last byte was handed to the system, or when its answer begins, whichever
-is earlier. Nobody sleeps with the lock in hand, and the kernel frees it when its holder dies. Linux and macOS
-(``flock``); not across machines.
+scheduler delays would then send right before the next one. The time that a host takes to answer does not lower the
+rate, unless it is longer than the interval: a request counts as arrived a moment after its last byte was handed to
+the system, or when its answer begins, whichever is earlier; but no two requests are under way at once. Nobody sleeps
+with the lock in hand, and the kernel frees it when its holder dies. Linux and macOS (``flock``); not across machines.
 """
 
 import fcntl
@@ -27,10 +27,10 @@ from bizcharts_pipeline.clock import from_epoch
 from bizcharts_pipeline.sources.errors import HostPaused, RateLimitFolderUnsafe, SourceUnreachable
 
 LONGEST_POSTPONEMENT_SECONDS = 24 * 3600.0
-# From the last byte sent until the host is taken to have noticed: a hundredth of the interval, as slack for its
-# network and scheduler, and never less than a busy machine needs to wake a thread.
-ARRIVAL_SHARE = 0.01
-ARRIVAL_LEAST_SECONDS = 0.01
+# From the last byte sent until the host is taken to have noticed: slack for its network and scheduler, and never less
+# than a busy machine needs to wake a thread.
+ARRIVAL_SHARE = 0.015
+ARRIVAL_LEAST_SECONDS = 0.03
 _LOCK_POLL_SECONDS = 0.02
 
 

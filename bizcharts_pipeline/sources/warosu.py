@@ -89,22 +89,7 @@ class WarosuClient:
             SourceUnreachable: the archive reports an error, or there was no answer.
             SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
         """
-        return self._list(self.search_url(search, offset))
-
-    def index(self, page: int) -> bytes:
-        """Return an index page; errors are those of :meth:`search`."""
-        return self._list(self.index_url(page))
-
-    def thread(self, thread_id: int) -> bytes:
-        """Return a thread's page.
-
-        Raises:
-            SourceNotFound: the archive has no such thread.
-            SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
-        """
-        return self._session.get(self.thread_url(thread_id)).body
-
-    def _list(self, url: str) -> bytes:
+        url = self.search_url(search, offset)
         try:
             return self._session.get(url).body
         except SourceNotFound as error:
@@ -115,6 +100,24 @@ class WarosuClient:
             )
             failure.evidence = error.evidence
             raise failure from error
+
+    def index(self, page: int) -> bytes:
+        """Return an index page.
+
+        Raises:
+            SourceNotFound: there is no such page, or no such board.
+            SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
+        """
+        return self._session.get(self.index_url(page)).body
+
+    def thread(self, thread_id: int) -> bytes:
+        """Return a thread's page.
+
+        Raises:
+            SourceNotFound: the archive has no such thread.
+            SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
+        """
+        return self._session.get(self.thread_url(thread_id)).body
 
 
 def as_source_thread(post: ArchivedPost, counts: Counts | None = None) -> SourceThread:

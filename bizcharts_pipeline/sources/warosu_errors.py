@@ -13,11 +13,15 @@ class ArchiveFormatError(SourceError):
     """An answer of status 200 that can not be read as a page of the archive. It says nothing about what is there."""
 
 
+class BotCheck(ArchiveFormatError):
+    """What stands before the archive answered in its place: it is a refusal, whatever its status."""
+
+
 def refusal(tree: LexborHTMLParser, title: str, body: bytes) -> ArchiveFormatError:
     """Return the error of an answer without the block that every page of the archive has, or with nothing in it."""
     shown = f"{len(body):,} bytes, titled {title[:80]!r}"
     if title.startswith(_BOT_CHECKS) or title.endswith("| Cloudflare"):
-        return ArchiveFormatError(
+        return BotCheck(
             f"Cloudflare's bot check came in place of a page of the archive ({shown}): try again later; if it lasts, "
             "open the archive in a browser from this address, and set BIZCHARTS_CONTACT"
         )

@@ -74,14 +74,16 @@ def parse_page(body: bytes, *, image_url: str = IMAGE_URL) -> ArchivePage:
     reader = _Reader(image_url)
     posts: dict[tuple[int, int], ArchivedPost] = {}
     problems: list[str] = []
+    rejected = 0
     for place, (cell, omitted) in enumerate(cells, start=1):
         notes: list[str] = []
         try:
             post = reader.read(cell, omitted, notes)
             if posts.setdefault((post.number, post.ghost_number), post) is not post:
-                raise _BadPost(f"No. {post.number} was there already")
+                notes.append(f"No. {post.number} was there already")
         except _BadPost as error:
             notes.append(str(error))
+            rejected += 1
         if notes:
             problems += [f"post {place} of the page: {note}" for note in notes]
     if strays := _strays(content, body, cells):
@@ -91,7 +93,7 @@ def parse_page(body: bytes, *, image_url: str = IMAGE_URL) -> ArchivePage:
             f"None of the page's {len(cells):,} posts can be read ({'; '.join(problems[:2])}): the archive's layout "
             "has changed. The page has to be looked at, and the reader to be taught it; nothing is stored until then"
         )
-    return ArchivePage(_title(tree), tuple(posts.values()), bounded(problems), len(cells) - len(posts) + strays)
+    return ArchivePage(_title(tree), tuple(posts.values()), bounded(problems), rejected + strays)
 
 
 class _BadPost(Exception):
@@ -151,7 +153,7 @@ class _Fields:
     more: MoreFields = field(default_factory=MoreFields)
 
     def collect(self, cell: LexborNode) -> None:
-        """Take all that ``cell`` holds, except in tables within it."""
+        """Take all that ``cell`` holds, except in tables and other posts within it."""
         pending = [cell]
         for container in pending:
             for element in container.iter():
@@ -165,7 +167,7 @@ class _Fields:
                         self.html = element.inner_html
                 elif tag == "img":
                     self._image(element, None)
-                elif tag not in _OPAQUE:
+                elif tag not in _OPAQUE and not (tag == "div" and _POST_ID.fullmatch(element.id or "")):
                     pending.append(element)
 
     def _span(self, span: LexborNode, pending: list[LexborNode]) -> None:

@@ -48,18 +48,29 @@ def complete_days(connection: duckdb.DuckDBPyConnection) -> set[date]:
     return {row[0] for row in connection.execute("SELECT day FROM warosu_days WHERE complete").fetchall()}
 
 
+def archived_times(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> dict[int, datetime]:
+    """Return when those of the threads were posted that only the archive has."""
+    listed = ", ".join(str(int(number)) for number in numbers) or "NULL"
+    found = connection.execute(
+        f"SELECT thread_id, posted_at FROM thread_ops WHERE source = 'warosu' AND thread_id IN ({listed})"
+    )
+    return dict(found.fetchall())
+
+
 def record_day(
     connection: duckdb.DuckDBPyConnection, day: ArchiveDay, threads: Sequence[PreparedThread]
 ) -> MergeResult:
     """Compare a day's opening posts with what live saw, merge them, and say what is there of the day now.
 
-    Call it inside :meth:`Database.write`. A day that was complete stays so.
+    Call it inside :meth:`Database.write`. A day that was complete stays so, with its comparison.
     """
-    record_overlap(connection, day.day, threads, day.fetched_at)
-    merged = merge_threads(connection, threads, ingested_at=day.fetched_at, seen_at=None)
-    row = asdict(day) | {"day": day.day.isoformat()}
     known = load_day(connection, day.day)
-    if known is None or day.complete or not known.complete:
+    counts = known is None or day.complete or not known.complete
+    if counts:
+        record_overlap(connection, day.day, threads, day.fetched_at)
+    merged = merge_threads(connection, threads, ingested_at=day.fetched_at, seen_at=None)
+    if counts:
+        row = asdict(day) | {"day": day.day.isoformat()}
         connection.execute(f"DELETE FROM warosu_days WHERE day = DATE {literal(day.day.isoformat())}")
         connection.execute(f"INSERT INTO warosu_days BY NAME SELECT * FROM {table([row], _COLUMNS)}")
     return merged

@@ -1,6 +1,7 @@
 """Giving space back: DuckDB keeps the blocks of what was deleted for itself, so the file is written anew."""
 
 import os
+import shutil
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ def _rewrite(path: Path) -> None:
                 agrees = copied == rows and _columns(copy) == columns
             if not agrees or wal(path).exists():
                 raise BackupError(f"{path}: the compacted copy does not agree with it: {copied} for {rows}.")
+            shutil.copymode(path, draft)
             os.replace(draft, path)
             sync(path.parent)
     except duckdb.Error as error:

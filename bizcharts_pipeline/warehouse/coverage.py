@@ -89,12 +89,12 @@ class CoverageSummary:
 def coverage(
     connection: duckdb.DuckDBPyConnection, first: date | None = None, last: date | None = None
 ) -> list[DayCoverage]:
-    """Return every day from ``first`` to ``last``, by default from the earliest to the newest that is known."""
+    """Return every day from the earliest to the newest that is known, or of these from ``first`` to ``last``."""
     row = connection.execute(_EXTENT).fetchone()
     assert row  # an aggregate always gives one
-    first, last = first or row[0], last or row[1]
-    if first is None or last is None:
+    if row[0] is None:
         return []
+    first, last = max(first or row[0], row[0]), min(last or row[1], row[1])
     bounds = {name: f"DATE {literal(day.isoformat())}" for name, day in (("first", first), ("last", last))}
     return [DayCoverage(*found) for found in connection.execute(_DAYS.format(**bounds)).fetchall()]
 

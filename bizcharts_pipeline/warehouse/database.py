@@ -42,7 +42,8 @@ _HARDENED: dict[str, str | bool | int | float | list[str]] = {
 _HOLDER = re.compile(r"\(PID (\d+)\)")
 _FULL = re.compile(r"No space left|File too large|quota exceeded|Could not write all bytes", re.IGNORECASE)
 _CORRUPT = re.compile(r"corrupt|checksum|Failed to load metadata pointer", re.IGNORECASE)
-_UNREACHABLE = re.compile(r"Cannot open file|Permission denied|Is a directory|Read-only file system", re.IGNORECASE)
+_NO_MEMORY = re.compile(r"Out of Memory|could not allocate|failed to (?:pin|allocate|offload)", re.IGNORECASE)
+_UNREACHABLE = re.compile(r"Cannot open file|Permission (?:denied|Error)|Is a directory|Read-only file system", re.IGNORECASE)
 _WHAT_TO_DO = (
     "Close the program or shell that has it open, or read from a copy (`bizcharts snapshot FILE`); "
     "BIZCHARTS_DATABASE_WAIT_SECONDS sets how long to wait."
@@ -264,4 +265,6 @@ def opening_error(path: Path, message: str) -> DatabaseError:
         )
     if _UNREACHABLE.search(message):
         return DatabaseUnavailable(f"{path} cannot be opened: {message}")
+    if _NO_MEMORY.search(message):
+        return DatabaseUnavailable(f"{path}: there is not enough memory for this; close other programs. ({message})")
     return DatabaseCorrupt(f"{path} is damaged; restore a backup (`bizcharts restore FILE`). ({message})")

@@ -1,4 +1,4 @@
-"""Pictures of opening posts: which wait, what became of each, what is blocked, and which threads were deleted.
+"""Pictures of opening posts: which wait, what became of each, what is blocked, and what is withdrawn.
 
 A row of ``thumbnails`` is one picture of a thread. Its ``status``:
 
@@ -13,21 +13,22 @@ A row of ``thumbnails`` is one picture of a thread. Its ``status``:
 - ``expired``: was stored, until its time was over.
 - ``failed``: the host did not answer usably; asked again, later and later, a few times.
 
-All but ``failed`` are final.
+All but ``failed`` are final; a thread that comes back after it was taken for deleted begins anew.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 import duckdb
 
+from bizcharts_pipeline.warehouse.labelled import as_table, labelled_threads
+from bizcharts_pipeline.warehouse.thread_fates import THREAD_DELETED
 from bizcharts_pipeline.warehouse.values import literal, table
 
 Kind = Literal["thumbnail", "full"]
 HashKind = Literal["sha256", "md5", "perceptual"]
-Fate = Literal["archived", "deleted"]
 
 MAX_ATTEMPTS = 5
 FIRST_PAUSE = timedelta(minutes=5)  # after a failure; four times as long after each further one
@@ -58,7 +59,7 @@ _WAITING = """
 SELECT t.thread_id, '{kind}' AS kind, t.{url} AS url, t.image_md5, t.image_bytes, t.image_width, t.image_height,
        t.spoiler, t.file_deleted,
        t.image_md5 IN (SELECT hash FROM blocked_images WHERE kind = 'md5') IS TRUE AS blocked,
-       coalesce(p.attempts, 0) AS attempts
+       coalesce(p.attempts, 0) AS attempts, t.posted_at
 FROM thread_ops AS t
 LEFT JOIN thumbnails AS p ON p.thread_id = t.thread_id AND p.kind = '{kind}'
 WHERE (t.{url} IS NOT NULL OR t.file_deleted)
@@ -70,7 +71,9 @@ WHERE (t.{url} IS NOT NULL OR t.file_deleted)
 ORDER BY t.last_seen_at IS NULL, t.posted_at DESC, t.thread_id DESC
 LIMIT {limit}
 """
-_LABELLED = "t.thread_id IN (SELECT thread_id FROM training_labels WHERE NOT skipped)"
+_LABELLED = (
+    "AND t.thread_id IN (SELECT thread_id FROM training_labels WHERE NOT skipped UNION SELECT thread_id FROM {ledger})"
+)
 _LIVE = (
     "t.last_seen_at >= {since} "
     "AND (starts_with(coalesce(t.{url}, ''), {live_url}) OR NOT starts_with(coalesce(t.{url}, ''), {archive_url}))"
@@ -126,15 +129,7 @@ _ON_BLOCK_LIST = (
     f"SELECT here.hash FROM here JOIN listed ON {_NEAR.format(one='here.bits', other='listed.bits')})"
 )
 _DELETED = "t.file_deleted OR f.fate = 'deleted'"
-_LABELLED_PICTURE = "p.thread_id IN (SELECT thread_id FROM training_labels)"
-
-_UNDECIDED = """
-SELECT thread_id FROM thread_ops AS t
-WHERE last_seen_at >= {since} AND last_seen_at < {until}
-  AND last_seen_at < (SELECT max(snapshot_at) - to_seconds({settling}) FROM catalog_snapshots)
-  AND thread_id NOT IN (SELECT thread_id FROM thread_fates)
-ORDER BY thread_id
-"""
+_EXPIRED = "p.fetched_at < {older_than} AND p.thread_id NOT IN ({labelled})"
 
 
 @dataclass(frozen=True)
@@ -152,6 +147,7 @@ class WaitingPicture:
     file_deleted: bool
     blocked: bool  # its MD5 is on the block list
     attempts: int
+    posted_at: datetime
 
 
 @dataclass(frozen=True)
@@ -201,11 +197,13 @@ def waiting_pictures(
     archive_url: str,
     now: datetime,
     limit: int,
+    labelled: Collection[int] = (),
 ) -> list[WaitingPicture]:
     """Return at most ``limit`` pictures to see to: the live board's newest first, then the archive's.
 
     ``live`` asks for those of threads that the board can still have, ``archive`` for the archive's. Full pictures are
-    those of labelled posts. A URL that belongs to neither host waits like those of its post's source.
+    those of posts that a person has labelled, in ``training_labels`` or among ``labelled``. A URL that belongs to
+    neither host waits like those of its post's source.
     """
     url = "thumbnail_url" if kind == "thumbnail" else "image_url"
     places = {
@@ -224,7 +222,7 @@ def waiting_pictures(
         first_pause=int(FIRST_PAUSE.total_seconds()),
         now=literal(now),
         wanted=" OR ".join(f"({condition})" for condition in wanted),
-        chosen=f"AND {_LABELLED}" if kind == "full" else "",
+        chosen=_LABELLED.format(ledger=as_table(labelled)) if kind == "full" else "",
         limit=int(limit),
     )
     return [WaitingPicture(*row) for row in connection.execute(sql).fetchall()]
@@ -301,26 +299,30 @@ def withdraw_blocked(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
 
 def withdraw_deleted(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
     """Mark as purged whatever is stored and deleted at its source. Call it inside :meth:`Database.write`."""
-    reason = "CASE WHEN t.file_deleted THEN 'the board deleted the file' ELSE 'the board deleted the thread' END"
+    reason = f"CASE WHEN t.file_deleted THEN 'the board deleted the file' ELSE {literal(THREAD_DELETED)} END"
     return _withdraw(connection, _DELETED, "purged", reason)
 
 
-def withdraw_expired(connection: duckdb.DuckDBPyConnection, older_than: datetime) -> Withdrawal:
-    """Mark as expired what was fetched before ``older_than``, but of labelled posts nothing.
+def withdraw_expired(
+    connection: duckdb.DuckDBPyConnection, older_than: datetime, labelled: Collection[int] = ()
+) -> Withdrawal:
+    """Mark as expired what was fetched before ``older_than``, but nothing of labelled posts.
 
-    Call it inside :meth:`Database.write`.
+    ``labelled`` are threads that stay beside those in ``training_labels`` and ``auto_labels``. Call it inside
+    :meth:`Database.write`.
     """
-    condition = f"p.fetched_at < {literal(older_than)} AND NOT {_LABELLED_PICTURE}"
-    return _withdraw(connection, condition, "expired", "NULL")
+    return _withdraw(connection, _expired(older_than, labelled), "expired", "NULL")
 
 
-def expirable_pictures(connection: duckdb.DuckDBPyConnection, older_than: datetime) -> int:
+def expirable_pictures(
+    connection: duckdb.DuckDBPyConnection, older_than: datetime, labelled: Collection[int] = ()
+) -> int:
     """Return how many pictures :func:`withdraw_expired` would take."""
-    return _count(
-        connection,
-        f"FROM thumbnails AS p WHERE status = 'stored' AND fetched_at < {literal(older_than)} "
-        f"AND NOT {_LABELLED_PICTURE}",
-    )
+    return _count(connection, f"FROM thumbnails AS p WHERE p.status = 'stored' AND {_expired(older_than, labelled)}")
+
+
+def _expired(older_than: datetime, labelled: Collection[int]) -> str:
+    return _EXPIRED.format(older_than=literal(older_than), labelled=labelled_threads(labelled))
 
 
 def deleted_pictures(connection: duckdb.DuckDBPyConnection) -> int:
@@ -352,33 +354,6 @@ def mark_lost(connection: duckdb.DuckDBPyConnection, hashes: Iterable[str]) -> N
     connection.execute(
         "UPDATE thumbnails SET status = 'missing', reason = 'lost from the store', path = NULL "
         f"WHERE status = 'stored' AND sha256 IN (SELECT sha256 FROM {lost})"
-    )
-
-
-def undecided_threads(
-    connection: duckdb.DuckDBPyConnection, *, since: datetime, until: datetime, settling: timedelta
-) -> list[int]:
-    """Return the threads that left the catalogue and of which nobody knows whether they were deleted.
-
-    They were last seen within [``since``, ``until``), and ``settling`` or longer before the newest poll.
-    """
-    sql = _UNDECIDED.format(since=literal(since), until=literal(until), settling=int(settling.total_seconds()))
-    return [thread_id for (thread_id,) in connection.execute(sql).fetchall()]
-
-
-def record_fates(connection: duckdb.DuckDBPyConnection, fates: Mapping[int, Fate], decided_at: datetime) -> None:
-    """Record what became of threads; one that came back loses its fate. Call it inside :meth:`Database.write`."""
-    connection.execute(
-        "DELETE FROM thread_fates AS f USING thread_ops AS t "
-        "WHERE t.thread_id = f.thread_id AND t.last_seen_at > f.decided_at"
-    )
-    rows = table(
-        [{"thread_id": thread_id, "fate": fate} for thread_id, fate in fates.items()],
-        {"thread_id": "BIGINT", "fate": "VARCHAR"},
-    )
-    connection.execute(
-        f"INSERT INTO thread_fates BY NAME SELECT *, {literal(decided_at)} AS decided_at FROM {rows} "
-        "WHERE thread_id NOT IN (SELECT thread_id FROM thread_fates)"
     )
 
 

@@ -72,7 +72,9 @@ WHERE share > {share} ORDER BY share DESC, coin_symbol
 
 _MISSING_CLOSES = """
 SELECT day::DATE FROM generate_series({first}, {last}, INTERVAL 1 DAY) AS days (day)
-WHERE NOT EXISTS (FROM coin_prices WHERE coin_symbol = {coin} AND "at" = day + INTERVAL 1 DAY)
+WHERE NOT EXISTS (
+    FROM coin_prices WHERE coin_symbol = {coin} AND "at" = day + INTERVAL 1 DAY AND list_contains({sources}, source)
+)
 ORDER BY day
 """
 
@@ -167,9 +169,16 @@ def disagreements(connection: duckdb.DuckDBPyConnection, share: float, since: da
     return [Disagreement(*row) for row in connection.execute(sql).fetchall()]
 
 
-def days_without_close(connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date) -> list[date]:
-    """Return the UTC days from ``first`` to ``last`` of which there is no price at the midnight that ends them."""
-    sql = _MISSING_CLOSES.format(coin=quoted(coin_symbol), first=literal(midnight(first)), last=literal(midnight(last)))
+def days_without_close(
+    connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date, sources: Sequence[str]
+) -> list[date]:
+    """Return the UTC days from ``first`` to ``last`` of which none of ``sources`` has a price at the midnight after."""
+    sql = _MISSING_CLOSES.format(
+        coin=quoted(coin_symbol),
+        first=literal(midnight(first)),
+        last=literal(midnight(last)),
+        sources=_names(sources),
+    )
     return [row[0] for row in connection.execute(sql).fetchall()]
 
 
@@ -177,13 +186,13 @@ def daily_closes(
     connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date, sources: Sequence[str]
 ) -> list[tuple[datetime, Decimal]]:
     """Return (the midnight that ends the day, price in USD), oldest first; of several sources the first named."""
-    order = ", ".join(quoted(source) for source in sources)
+    order = _names(sources)
     sql = f"""
         SELECT "at", usd FROM coin_prices
         WHERE coin_symbol = {quoted(coin_symbol)} AND "at" = date_trunc('day', "at")
             AND "at" > {literal(midnight(first))} AND "at" <= {literal(midnight(last + timedelta(days=1)))}
-            AND list_contains([{order}]::VARCHAR[], source)
-        QUALIFY row_number() OVER (PARTITION BY "at" ORDER BY list_position([{order}]::VARCHAR[], source)) = 1
+            AND list_contains({order}, source)
+        QUALIFY row_number() OVER (PARTITION BY "at" ORDER BY list_position({order}, source)) = 1
         ORDER BY "at"
     """
     return connection.execute(sql).fetchall()
@@ -193,6 +202,10 @@ def newest_reference_day(connection: duckdb.DuckDBPyConnection, source: str) -> 
     """Return the newest day of ``source``'s index, ``None`` if there is none."""
     row = connection.execute(f"SELECT max(day) FROM reference_index WHERE source = {quoted(source)}").fetchone()
     return row[0] if row else None
+
+
+def _names(sources: Sequence[str]) -> str:
+    return f"[{', '.join(quoted(source) for source in sources)}]::VARCHAR[]"
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, name: str, sql: str) -> int:

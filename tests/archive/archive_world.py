@@ -42,7 +42,7 @@ class Reader:
 
 def reader_of(server: SimulatedArchive, folder: Path, seconds: float = 0) -> Reader:
     folder.mkdir(parents=True, exist_ok=True)
-    archive = Archive.of(
+    archive = Archive(
         home=folder,
         board=server.board,
         url=server.url,

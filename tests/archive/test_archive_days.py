@@ -43,7 +43,8 @@ def test_every_opening_post_of_a_day_comes_once_with_its_time(
         assert reader.stored() == reader.truth(MIDDLE)
         assert reader.days() == [(MIDDLE.date(), len(reader.truth(MIDDLE)), True)]
         assert report.problems == ()
-        assert report.pages == len(reader.server.requests) < 2 * 120 / 24 + 4
+        asked = len(reader.server.requests)  # one of them for the newest post of all, where the day's own do not tell
+        assert asked - 1 <= report.pages <= asked < 2 * 120 / 24 + 5
 
 
 def test_times_that_are_hours_wrong_are_set_right_also_without_a_picture(world: World, tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_passing_fault_costs_nothing_and_is_never_taken_for_no_results(
     ("fault", "error", "kept"),
     [
         (Fault.CLOUDFLARE_BLOCK, ArchiveBlocked, 1),
-        (Fault.CLOUDFLARE_SILENT, ArchiveFormatError, 1),
+        (Fault.CLOUDFLARE_SILENT, ArchiveBlocked, 1),
         (Fault.NEW_LAYOUT, ArchiveFormatError, 1),
         (Fault.FUUKA_ERROR, ArchiveBlocked, 1),
         (Fault.RESET, ArchiveBlocked, 0),
@@ -179,7 +180,7 @@ from bizcharts_pipeline.archive.days import import_day
 from bizcharts_pipeline.warehouse.database import Database
 
 url, home, day, now = sys.argv[1:]
-archive = Archive.of(home=Path(home), board="biz", url=url, image_url=url, seconds_per_request=0.05, contact="")
+archive = Archive(home=Path(home), board="biz", url=url, image_url=url, seconds_per_request=0.05, contact="")
 database = Database(Path(home) / "bizcharts.duckdb", 20)
 import_day(archive, database, date.fromisoformat(day), datetime.fromisoformat(now))
 """

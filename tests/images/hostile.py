@@ -132,7 +132,14 @@ def refused_unread() -> dict[str, tuple[bytes, str]]:
         "a PNG with a flipped bit": (sound("PNG").replace(b"IDAT", b"IDAU"), "checksum"),
         "a PNG with two headers": (png(8, 8, chunk(b"IHDR", bytes(13))), "two"),
         "a JPEG of 1,000 scans": (jpeg_of_many_scans(), "scans"),
+        "a JPEG of 1,001 segments": (jpeg_of_segments(1_001), "segments"),
     }
+
+
+def jpeg_of_segments(count: int) -> bytes:
+    """So many metadata segments beside its own, each of which Pillow puts behind all before it."""
+    exif = b"\xff\xe1" + struct.pack(">H", 9) + b"Exif\0\0a"
+    return sound("JPEG")[:2] + exif * count + sound("JPEG")[2:]
 
 
 def jpeg_of_many_scans() -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bizcharts_pipeline.demo.server import BoardServer, Page
 from bizcharts_pipeline.images.fetch import FetchReport, fetch_pictures
+from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
 from bizcharts_pipeline.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.settings import ImageSettings
 from bizcharts_pipeline.sources.http import PoliteSession, Timeouts
@@ -75,15 +76,15 @@ class PictureWorld:
             archive_image_url=self.archive.url,
         )
 
-    def poll(self, *threads: SourceThread) -> None:
-        """Let the board's catalogue be ``threads`` at ``now``."""
+    def poll(self, *threads: SourceThread, rejected: int = 0) -> None:
+        """Let the board's catalogue be ``threads`` at ``now``, and ``rejected`` entries that can not be read."""
         with self.database.write() as connection:
             record_poll(
                 connection,
                 snapshot_at=self.now,
                 last_modified=None,
                 threads=[prepared(thread) for thread in threads],
-                rejected=0,
+                rejected=rejected,
                 ingested_at=self.now,
             )
 
@@ -91,11 +92,29 @@ class PictureWorld:
         with self.database.write() as connection:
             merge_threads(connection, [prepared(thread) for thread in threads], ingested_at=self.now, seen_at=None)
 
+    def poll_unchanged(self) -> None:
+        """Let the board answer at ``now`` that its catalogue is as it was."""
+        with self.database.write() as connection:
+            record_poll(
+                connection, snapshot_at=self.now, last_modified=None, threads=None, rejected=0, ingested_at=self.now
+            )
+
     def label(self, thread_id: int) -> None:
         with self.database.write() as connection:
             connection.execute(
                 "INSERT INTO training_labels (thread_id, sentiment_rating, labeler_id, labeled_at) "
                 f"VALUES ({thread_id}, 3, 'ann', TIMESTAMP '2026-03-01')"
+            )
+
+    def label_in_the_ledger(self, thread_id: int, rating: int | None = 3) -> None:
+        label = Label(thread_id, rating, "ann", self.now, skipped=rating is None)
+        LabelLedger(self.home / LEDGER).append([label])
+
+    def label_by_a_model(self, thread_id: int) -> None:
+        with self.database.write() as connection:
+            connection.execute(
+                "INSERT INTO auto_labels (thread_id, provider, model, prompt_version, status, labeled_at) "
+                f"VALUES ({thread_id}, 'a', 'b', 'c', 'ok', TIMESTAMP '2026-03-01')"
             )
 
     def fetch(self, **changes: Any) -> FetchReport:

@@ -11,6 +11,7 @@ import pytest
 from hostile import FORMATS, bomb_in_idat, bomb_in_text, chunk, drawn, encoded, frames, png, sound
 from PIL import Image
 
+from bizcharts_pipeline.images import decode as decode_module
 from bizcharts_pipeline.images.decode import Decoded, Decoder
 from bizcharts_pipeline.images.structure import Outline, PictureRejected, examine
 
@@ -140,18 +141,62 @@ def test_a_picture_whose_pixels_end_early_is_refused(decoder: Decoder, kind: str
             decoder.decode(sound(kind)[: int(len(sound(kind)) * share)], outline(sound(kind)))
 
 
-def test_a_decoder_killed_at_work_costs_one_picture() -> None:
+DEADLY = b"deadly"
+
+
+@pytest.fixture
+def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the process note its start in a file, and die of one picture; otherwise it is the true one."""
+    notes, script = tmp_path / "starts", tmp_path / "fragile.py"
+    script.write_text(
+        f"""
+import os, signal, sys
+open({str(notes)!r}, "a").write("started\\n")
+sys.path.insert(0, {str(Path(decode_module.__file__).parent)!r})
+import worker
+answer = worker._answer
+def fragile(content, rater):
+    if content == {DEADLY!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer(content, rater)
+worker._answer = fragile
+worker.main(int(sys.argv[1]), int(sys.argv[2]), False)
+"""
+    )
+    monkeypatch.setattr(decode_module, "_WORKER", script)
+    return notes
+
+
+def started(notes: Path) -> int:
+    return len(notes.read_text().splitlines())
+
+
+def test_a_picture_that_kills_the_decoder_costs_itself_whatever_came_before(starts: Path) -> None:
+    with Decoder(MAX_PIXELS, rate=False) as decoder:
+        for tries in (1, 3):  # a process that had decoded nothing else died of it; of another one nobody knows
+            with pytest.raises(PictureRejected, match=r"crashed \(SIGKILL\)"):
+                decoder.decode(DEADLY, outline(sound("PNG")))
+            assert started(starts) == tries
+            assert decode(decoder, sound("PNG")).width == 120
+    assert started(starts) == 4
+
+
+def test_a_decoder_that_died_between_two_pictures_or_at_work_costs_none() -> None:
     slow = encoded(Image.effect_noise((1900, 1900), 80), "PNG")
-    with Decoder(MAX_PIXELS) as decoder:
+    with Decoder(MAX_PIXELS, rate=False) as decoder:
         decode(decoder, sound("PNG"))
-        killed = decoder.pid
-        assert killed
-        os.kill(killed, signal.SIGSTOP)  # so that it is surely at work when it dies
-        threading.Timer(0.2, os.kill, (killed, signal.SIGKILL)).start()
-        with pytest.raises(PictureRejected, match=r"crashed \(SIGKILL\)"):
-            decode(decoder, slow)
-        assert decode(decoder, sound("JPEG")).width == 120
-        assert decoder.pid != killed
+        idle = decoder.pid
+        assert idle
+        os.kill(idle, signal.SIGKILL)
+        assert decode(decoder, sound("PNG")).width == 120
+        busy = decoder.pid
+        assert busy
+        assert busy != idle
+        decode(decoder, sound("PNG"))
+        os.kill(busy, signal.SIGSTOP)  # so that it is surely at work when it dies
+        threading.Timer(0.2, os.kill, (busy, signal.SIGKILL)).start()
+        assert decode(decoder, slow).width == 1900
+        assert decoder.pid not in (idle, busy)
 
 
 def test_a_decoder_that_hangs_is_ended_and_costs_one_picture() -> None:

@@ -1,7 +1,7 @@
 """What a picture's bytes must be before anything decodes them."""
 
 import pytest
-from hostile import FORMATS, drawn, encoded, frames, refused_unread, sound
+from hostile import FORMATS, drawn, encoded, frames, jpeg_of_segments, refused_unread, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -46,6 +46,10 @@ def test_a_picture_cut_anywhere_is_refused(kind: str) -> None:
 )
 def test_every_ordinary_flavour_is_let_pass(kind: str, options: dict[str, object]) -> None:
     assert outline(encoded(drawn(), kind, **options)) == Outline(MEDIA[kind], 120, 90)
+
+
+def test_a_jpeg_of_many_segments_is_let_pass() -> None:
+    assert outline(jpeg_of_segments(900)) == Outline("image/jpeg", 120, 90)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])

@@ -1,13 +1,21 @@
 """Pictures go when they must, and only then: blocked, deleted at the source, expired, orphaned."""
 
+import os
+from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hostile import drawn, encoded
 from picture_world import PictureWorld, md5_of, stored_bytes
 
+from bizcharts_pipeline.clock import to_epoch
 from bizcharts_pipeline.images.errors import NothingToBlock
-from bizcharts_pipeline.images.withdrawal import block, expire_pictures, tidy_store
+from bizcharts_pipeline.images.fates import FateReport
+from bizcharts_pipeline.images.withdrawal import TidyReport, block, expire_pictures, tidy_store
+from bizcharts_pipeline.maintenance import MaintenanceReport, maintain
+from bizcharts_pipeline.rows import SourceThread
+from bizcharts_pipeline.settings import RetentionSettings
 
 A, B, C = (encoded(drawn(seed), "JPEG") for seed in (1, 2, 3))
 A_AGAIN = encoded(drawn(1).resize((100, 75)), "JPEG", quality=60)  # another file of the same picture
@@ -16,6 +24,27 @@ A_AGAIN = encoded(drawn(1).resize((100, 75)), "JPEG", quality=60)  # another fil
 def fates(world: PictureWorld) -> dict[int, str]:
     with world.database.read() as connection:
         return dict(connection.execute("SELECT thread_id, fate FROM thread_fates").fetchall())
+
+
+def pass_after(world: PictureWorld, minutes: float, *threads: SourceThread, rejected: int = 0) -> FateReport:
+    """Let the board show ``threads`` so many minutes later, and look what became of the others."""
+    world.later(minutes=minutes)
+    world.poll(*threads, rejected=rejected)
+    return world.fetch().fates
+
+
+def maintained(world: PictureWorld) -> MaintenanceReport:
+    return maintain(world.database, world.home, RetentionSettings(), world.now)
+
+
+def tidied(world: PictureWorld, *, dry_run: bool = False) -> TidyReport:
+    return tidy_store(world.database, world.home, world.now, dry_run=dry_run)
+
+
+def dated(world: PictureWorld, days_ago: float, paths: Iterable[Path]) -> None:
+    at = to_epoch(world.now - timedelta(days=days_ago))
+    for path in paths:
+        os.utime(path, (at, at), follow_symlinks=False)
 
 
 def test_a_blocked_picture_goes_everywhere_and_never_comes_back(world: PictureWorld) -> None:
@@ -75,14 +104,45 @@ def test_a_thread_that_is_neither_on_the_board_nor_archived_was_deleted_and_its_
 ) -> None:
     world.poll(world.thread(1, A), world.thread(2, B), world.thread(3, C), world.thread(4, C))
     world.fetch()
-    world.later(minutes=20)
-    world.poll(world.thread(4, C))  # 1, 2 and 3 have left
     world.board.archived = [2]
-    report = world.fetch().fates
-    assert (report.archived, report.deleted, report.purged_pictures) == (1, 2, 2)
+    report = pass_after(world, 20, world.thread(4, C))  # 1, 2 and 3 have left
+    assert (report.archived, report.deleted, report.purged_pictures) == (1, 0, 0)
+    assert world.rows() == dict.fromkeys((1, 2, 3, 4), "stored")
+    report = pass_after(world, 10, world.thread(4, C))
+    assert (report.archived, report.deleted, report.purged_pictures) == (0, 2, 2)
     assert fates(world) == {1: "deleted", 2: "archived", 3: "deleted"}
     assert world.rows() == {1: "purged", 2: "stored", 3: "purged", 4: "stored"}
     assert stored_bytes(world.files()) == {B, C}  # thread 4 still shows C
+
+
+def test_a_list_that_is_an_old_copy_purges_nothing(world: PictureWorld) -> None:
+    world.poll(world.thread(1, A))
+    world.fetch()
+    world.board.archived = [77]
+    pass_after(world, 15)
+    assert fates(world) == {1: "missing once"}
+    asked = len(world.board.asked)
+    pass_after(world, 9)  # too soon to look again
+    assert len(world.board.asked) == asked
+    world.board.archived = [77, 1]
+    assert pass_after(world, 1).archived == 1
+    assert fates(world) == {1: "archived"}
+    assert world.rows() == {1: "stored"}
+
+
+def test_a_thread_whose_entry_can_not_be_read_is_not_taken_for_deleted(world: PictureWorld) -> None:
+    world.board.archived = [99]
+    pass_after(world, 0, world.thread(1, A), world.thread(2, B))
+    for _ in range(5):
+        pass_after(world, 15, world.thread(2, B), rejected=1)
+        world.later(minutes=1)
+        world.poll_unchanged()  # of the catalogue that could not be read
+        world.fetch()
+    assert fates(world) == {}
+    assert "/biz/archive.json" not in world.board.asked
+    pass_after(world, 15, world.thread(2, B))  # now it is surely not there
+    pass_after(world, 10, world.thread(2, B), rejected=1)
+    assert fates(world) == {1: "deleted"}
 
 
 def test_the_board_is_asked_once_and_only_while_something_is_undecided(world: PictureWorld) -> None:
@@ -129,20 +189,40 @@ def test_nothing_is_purged_on_an_answer_that_is_no_list(world: PictureWorld, ans
     assert "deleted threads are not known" in report.problems[0]
 
 
-def test_a_thread_that_comes_back_is_not_deleted_any_more(world: PictureWorld) -> None:
+def test_a_thread_that_comes_back_was_not_deleted_and_gets_its_picture_again(world: PictureWorld) -> None:
     world.board.archived = [99]
-    world.poll(world.thread(1, A), world.thread(2, B))
-    world.fetch()
-    world.later(minutes=20)
-    world.poll(world.thread(2, B))
-    world.fetch()
+    first, second = world.thread(1, A), world.thread(2, B)
+    pass_after(world, 0, first, second)
+    pass_after(world, 20, second)
+    pass_after(world, 20, second)
+    assert world.rows() == {1: "purged", 2: "stored"}
+    pass_after(world, 20, first, second)
+    assert fates(world) == {}
+    assert world.rows() == {1: "stored", 2: "stored"}
+    assert stored_bytes(world.files()) == {A, B}
+
+
+def test_a_miss_before_a_thread_came_back_does_not_count(world: PictureWorld) -> None:
+    world.board.archived = [99]
+    pass_after(world, 0, world.thread(1, A))
+    pass_after(world, 20)
+    assert fates(world) == {1: "missing once"}
+    world.later(minutes=5)
+    world.poll(world.thread(1, A))
+    pass_after(world, 20)
+    assert fates(world) == {1: "missing once"}
+    assert world.rows() == {1: "stored"}
+
+
+def test_a_deleted_file_does_not_come_back_with_its_thread(world: PictureWorld) -> None:
+    world.board.archived = [99]
+    pass_after(world, 0, world.thread(1, A))
+    pass_after(world, 1, world.thread(1, file_deleted=True))
+    pass_after(world, 20)
+    pass_after(world, 20)
     assert fates(world) == {1: "deleted"}
-    world.later(minutes=20)
-    world.poll(world.thread(1, A))
-    world.later(minutes=20)
-    world.poll(world.thread(1, A))
-    world.fetch()
-    assert fates(world) == {2: "deleted"}
+    pass_after(world, 1, world.thread(1, file_deleted=True))
+    assert world.rows("status, reason") == {1: ("purged", "the board deleted the file")}
 
 
 def test_a_file_that_the_board_deletes_later_goes(world: PictureWorld) -> None:
@@ -172,24 +252,70 @@ def test_old_pictures_expire_and_those_of_labelled_posts_stay(world: PictureWorl
     assert expire_pictures(world.database, world.home, limit).pictures == 0
 
 
+def test_pictures_of_posts_that_anybody_or_anything_has_labelled_do_not_expire(world: PictureWorld) -> None:
+    world.poll(*(world.thread(number, A) for number in range(1, 6)))
+    world.fetch()
+    world.label(1)
+    world.label_by_a_model(2)
+    world.label_in_the_ledger(3)
+    world.label_in_the_ledger(4, rating=None)
+    world.later(days=31)
+    planned = maintain(world.database, world.home, RetentionSettings(), world.now, dry_run=True)
+    done = maintained(world)
+    assert [rule.rows for report in (planned, done) for rule in report.rules if rule.rule == "pictures"] == [1, 1]
+    assert world.rows() == {1: "stored", 2: "stored", 3: "stored", 4: "stored", 5: "expired"}
+
+
 def test_what_no_row_refers_to_is_tidied_away_and_what_is_lost_is_said(world: PictureWorld) -> None:
     world.poll(world.thread(1, A), world.thread(2, B))
     world.fetch()
     kept, lost = (world.home / world.rows("path")[number] for number in (1, 2))
     lost.unlink()
-    (kept.parent / ".tmp-77-abcdef").write_bytes(b"half")
-    orphan = world.home / "images" / "00" / "11" / f"0011{'0' * 60}.png"
+    half = kept.parent / ".tmp-77-abcdef"
+    half.write_bytes(b"half")
+    orphan, young = (world.home / "images" / "00" / "11" / f"0011{place:060}.png" for place in (1, 2))
     orphan.parent.mkdir(parents=True)
     orphan.write_bytes(b"nobody's")
+    young.write_bytes(b"perhaps of a newer database")
     (kept.parent / "notes.txt").write_text("not ours")
-    planned = tidy_store(world.database, world.home, dry_run=True)
+    dated(world, 8, [half, orphan, kept, kept.parent / "notes.txt"])
+    dated(world, 6, [young])
+    planned = tidied(world, dry_run=True)
     assert orphan.exists()
-    done = tidy_store(world.database, world.home)
+    done = tidied(world)
     assert planned == done
-    assert (done.orphans, done.bytes, done.lost) == (2, 12, 1)
-    assert world.files() == sorted([kept, kept.parent / "notes.txt"])
+    assert done == TidyReport(orphans=2, bytes=12, lost=1)
+    assert world.files() == sorted([kept, kept.parent / "notes.txt", young])
     assert world.rows("status, reason") == {1: ("stored", None), 2: ("missing", "lost from the store")}
-    assert tidy_store(world.database, world.home).orphans == 0
+    assert tidied(world) == TidyReport(0, 0, 0)
+
+
+def test_a_store_that_is_away_for_a_while_loses_nothing(world: PictureWorld) -> None:
+    world.poll(world.thread(1, A), world.thread(2, B))
+    world.fetch()
+    images, away = world.home / "images", world.home / "away"
+    images.rename(away)
+    images.mkdir()  # as an empty mount point
+    world.later(hours=1)
+    world.poll(world.thread(3, C))
+    world.fetch()  # and something is put there meanwhile
+    report = maintained(world)
+    assert "2 of 3 pictures are not there" in str(report)
+    assert set(world.rows().values()) == {"stored"}
+    images.rename(world.home / "underneath")
+    away.rename(images)
+    dated(world, 30, world.files())
+    assert maintained(world).problem is None
+    assert world.rows() == {1: "stored", 2: "stored", 3: "missing"}
+    assert stored_bytes(world.files()) == {A, B}
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_half_a_file_that_is_gone_when_it_is_looked_at_is_passed_over(world: PictureWorld, dry_run: bool) -> None:
+    world.poll(world.thread(1, A))
+    world.fetch()
+    (world.files()[0].parent / ".tmp-77-abcdef").symlink_to("nowhere")  # listed, but not there
+    assert tidied(world, dry_run=dry_run) == TidyReport(0, 0, 0)
 
 
 def test_a_picture_expires_even_when_its_thread_is_gone_from_the_database(world: PictureWorld) -> None:

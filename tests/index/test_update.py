@@ -1,5 +1,6 @@
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from math import log
 
@@ -24,6 +25,7 @@ from bizcharts_pipeline.index.update import update_index
 from bizcharts_pipeline.index.votes import MINUTE
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
+from bizcharts_pipeline.warehouse.database import Database
 
 MARKET = "bucket, bucket_start, value, stance, raw_stance, n, n_eff, state, label, lo, hi, final"
 COINS = "coin_symbol, bucket, bucket_start, score, mentions, n_eff, lo, hi, final"
@@ -374,6 +376,37 @@ def test_what_retention_has_deleted_changes_no_reading_past_or_to_come(tmp_path)
     assert corrected[0].new_readings == corrected[1].new_readings >= 24
     assert_same(market_rows(forgetful), market_rows(whole), {2, 3, 4, 6}, {0, 1, 5, 7, 8, 11}, 1e-5)
     assert_same(coin_rows(forgetful), coin_rows(whole), {3, 5}, {0, 1, 2, 4, 8}, 1e-6)
+
+
+class Interrupted(Database):
+    """Whose second reader has to wait for a turn of retention."""
+
+    reads = 0
+    policy: RetentionSettings
+    now: datetime
+
+    @contextmanager
+    def read(self):
+        Interrupted.reads += 1
+        if Interrupted.reads == 2:
+            taken = retention.apply(Database(self.path), self.policy, self.now)
+            assert taken[0].rows > 500
+        with super().read() as connection:
+            yield connection
+
+
+def test_retention_in_the_middle_of_a_full_update_changes_no_reading(tmp_path):
+    database = new_database(tmp_path)
+    now = START + timedelta(days=34)
+    store_posts(database, random_posts(seed=9, days=34, per_day=40))
+    update(database, now, full=True)
+    published = market_rows(database)
+    interrupted = Interrupted(database.path)
+    Interrupted.reads, Interrupted.now = 0, now
+    Interrupted.policy = KEEP_ALL.model_copy(update={"threads_days": 16})
+    assert update(interrupted, now + timedelta(minutes=1), full=True).new_readings == 0
+    assert [row for row in market_rows(database) if row in published] == published
+    assert update(database, now + timedelta(minutes=2), full=True).new_readings == 0
 
 
 def test_another_model_begins_after_what_retention_has_deleted(tmp_path):

@@ -28,6 +28,7 @@ from bizcharts_pipeline.sources.errors import (
     UnexpectedAnswer,
 )
 from bizcharts_pipeline.sources.http import MAX_ATTEMPTS, MAX_BODY_BYTES, PoliteSession, Response, Timeouts
+from bizcharts_pipeline.sources.redirects import redirect_target
 
 BODY = b'[{"page":1,"threads":[]}]' + b" " * 2000
 DATE_1, DATE_2 = "Fri, 02 May 2014 18:56:13 GMT", "Fri, 02 May 2014 18:57:42 GMT"
@@ -241,10 +242,10 @@ def test_not_modified_stands_for_what_was_remembered_and_is_an_error_where_nothi
 
 
 class _Redirects(BaseHTTPRequestHandler):
-    """/home, /away and /loop redirect; /here has something."""
+    """/home, /away, /loop and /nowhere redirect; /here has something."""
 
     def do_GET(self) -> None:
-        targets = {"/home": "/here", "/away": "http://elsewhere.example/here", "/loop": "/loop"}
+        targets = {"/home": "/here", "/away": "http://elsewhere.example/here", "/loop": "/loop", "/nowhere": "http://["}
         target = targets.get(self.path)
         self.send_response(301 if target else 200)
         if target:
@@ -265,6 +266,44 @@ def test_redirects_are_followed_within_the_host_and_never_to_another(tmp_path: P
             session.get(f"{url}/away")
         with pytest.raises(UnexpectedAnswer, match="redirects"):
             session.get(f"{url}/loop")
+        with pytest.raises(UnexpectedAnswer, match="no address"):
+            session.get(f"{url}/nowhere")
+        with pytest.raises(UnexpectedAnswer, match="301"):
+            session.get(f"{url}/home", redirects=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "target"),
+    [
+        ("https://a.example/x", "/y", "https://a.example/y"),
+        ("https://a.example/x", "https://A.example:443/y", "https://A.example:443/y"),
+        ("http://a.example/x", "https://a.example/x", "https://a.example/x"),
+        ("http://a.example:80/x", "//a.example/y", "http://a.example/y"),
+    ],
+)
+def test_a_redirect_within_the_origin_or_to_its_encrypted_self_is_followed(
+    url: str, location: str, target: str
+) -> None:
+    assert redirect_target(url, location) == target
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("https://a.example/x", "http://a.example/x"),
+        ("https://a.example/x", "https://a.example:8443/x"),
+        ("http://127.0.0.1:8000/x", "http://127.0.0.1:8001/x"),
+        ("http://127.0.0.1:8000/x", "https://127.0.0.1/x"),
+        ("http://a.example/x", "https://a.example:8443/x"),
+        ("https://a.example/x", "https://b.example/x"),
+        ("https://a.example/x", "https://a.example@b.example/x"),
+        ("https://a.example/x", "https://a.example:0x1/x"),
+        ("https://a.example/x", "ftp://a.example/x"),
+    ],
+)
+def test_a_redirect_to_another_origin_is_refused(url: str, location: str) -> None:
+    with pytest.raises(UnexpectedAnswer, match="redirects to"):
+        redirect_target(url, location)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -9,12 +10,20 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bizcharts_pipeline.clock import midnight
 from bizcharts_pipeline.settings import PriceSettings
 from bizcharts_pipeline.sources.alternative_me import ReferenceFormatError, parse_reference_index
-from bizcharts_pipeline.sources.budget import Allowance, BudgetExhausted, RequestLedger, SourceResting
+from bizcharts_pipeline.sources.budget import (
+    KEPT,
+    ROWS_KEPT,
+    Allowance,
+    BudgetExhausted,
+    RequestLedger,
+    SourceResting,
+)
 from bizcharts_pipeline.sources.prices.binance import parse_candles, parse_tickers
 from bizcharts_pipeline.sources.prices.coingecko import parse_market_chart, parse_simple_price
 from bizcharts_pipeline.sources.prices.coinmarketcap import parse_quotes
@@ -27,11 +36,12 @@ from bizcharts_pipeline.sources.prices.quote import (
     Quote,
     api_key,
     coin_ids,
+    undated,
     usd,
 )
 
 NOW = datetime(2026, 3, 2, 12, 7, 31)
-MINUTE = datetime(2026, 3, 2, 12, 7)
+MINUTE_AFTER = datetime(2026, 3, 2, 12, 8)
 SECONDS = int(datetime(2026, 3, 2, 12, 5, tzinfo=UTC).timestamp())
 UPDATED = datetime(2026, 3, 2, 12, 5)
 IDS = {"BTC": "bitcoin", "PEPE": "pepe"}
@@ -49,7 +59,7 @@ def test_a_price_keeps_every_digit_that_was_served() -> None:
     answer = parse_simple_price(body, IDS, NOW)
     assert answer.quotes == (
         Quote("BTC", UPDATED, Decimal("67187.335893656615"), "coingecko"),
-        Quote("PEPE", MINUTE, Decimal("0.000007123457"), "coingecko"),
+        Quote("PEPE", MINUTE_AFTER, Decimal("0.000007123457"), "coingecko"),
     )
     assert answer.problems == ()
 
@@ -110,8 +120,38 @@ def test_all_generations_of_coinmarketcaps_answers_say_the_same() -> None:
 def test_binances_pairs_against_tether_count_and_no_others() -> None:
     body = b'[{"symbol":"BTCUSDT","price":"67000.01000000"},{"symbol":"ETHBTC","price":"0.04"},{"symbol":7},null]'
     answer = parse_tickers(body, ["BTC", "ETH"], NOW)
-    assert answer.quotes == (Quote("BTC", MINUTE, Decimal("67000.01"), "binance"),)
+    assert answer.quotes == (Quote("BTC", MINUTE_AFTER, Decimal("67000.01"), "binance"),)
     assert answer.problems == ("ETH: Binance does not trade ETHUSDT",)
+
+
+@given(st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)))
+@example(datetime(2026, 3, 2))
+@example(datetime(2026, 3, 1, 23, 59, 59))
+def test_a_price_without_a_time_is_known_after_its_answer_and_never_taken_for_a_close(answered_at: datetime) -> None:
+    at = undated(answered_at)
+    assert timedelta(0) < at - answered_at <= timedelta(minutes=2)
+    assert at != midnight(at.date())
+    assert (at.second, at.microsecond) == (0, 0)
+
+
+def test_what_a_host_repeats_of_a_key_is_in_no_message() -> None:
+    key = "CG-9a8b7c6d5e4f3a2b1c0d9e8f"
+    said = []
+    for value in (key, [key], {"id": key}):
+        said += parse_simple_price(json.dumps({"bitcoin": {"usd": value}}).encode(), {"BTC": "bitcoin"}, NOW).problems
+        stamped = {"bitcoin": {"usd": 1, "last_updated_at": value}}
+        said += parse_simple_price(json.dumps(stamped).encode(), {"BTC": "bitcoin"}, NOW).problems
+        chart = json.dumps({"prices": [value]}).encode()
+        said += parse_market_chart(chart, "BTC", date(2026, 2, 1), date(2026, 2, 2)).problems
+        coin = {"data": [{"id": 1, "symbol": value}]}
+        said += parse_quotes(json.dumps(coin).encode(), {"BTC": "1"}, NOW).problems
+        with pytest.raises(PriceFormatError) as caught:
+            parse_quotes(json.dumps({"status": {"error_code": value}, "data": []}).encode(), {"BTC": "1"}, NOW)
+        said.append(str(caught.value))
+    assert len(said) == 15
+    with pytest.raises(PriceFormatError, match="an error without a number"):
+        parse_quotes(b'{"status":{"error_code":"short"}}', {"BTC": "1"}, NOW)
+    assert not [text for text in said if key[:8] in text]
 
 
 def test_a_candles_close_is_known_at_the_midnight_that_ends_it() -> None:
@@ -215,6 +255,19 @@ def test_the_real_reference_index_comes_back_day_by_day(shared_data: Path) -> No
     assert (len(answer.readings), len(answer.problems)) == (1, len(bad))
 
 
+def test_a_reading_of_the_future_is_refused_by_name() -> None:
+    def entry(moment: datetime) -> dict[str, str]:
+        return {"value": "40", "timestamp": str(int(moment.replace(tzinfo=UTC).timestamp()))}
+
+    entries = [entry(datetime(2033, 5, 18)), entry(NOW + timedelta(days=2)), entry(NOW + timedelta(days=1)), entry(NOW)]
+    answer = parse_reference_index(json.dumps({"data": entries}).encode(), NOW)
+    assert [reading.day for reading in answer.readings] == [date(2026, 3, 2), date(2026, 3, 3)]
+    for day, problem in zip(("2033-05-18", "2026-03-04"), answer.problems, strict=True):
+        assert f"{day} lies in the future" in problem
+    with pytest.raises(ReferenceFormatError, match="2033-05-18"):
+        parse_reference_index(json.dumps({"data": entries[:1]}).encode(), NOW)
+
+
 MONTH_START = datetime(2026, 3, 1)
 
 
@@ -240,6 +293,28 @@ def test_no_minute_and_no_month_holds_more_than_its_budget(
     assert sum(at >= MONTH_START for at in booked) <= per_month
     assert sum(at < MONTH_START for at in booked) <= per_month
     assert not offsets or booked
+
+
+def test_a_clock_that_was_set_ahead_for_a_while_gives_no_new_budget(tmp_path: Path) -> None:
+    ledger, allowance = RequestLedger(tmp_path / "requests.sqlite"), Allowance(per_minute=100, per_month=5)
+    for turn in range(5):
+        ledger.book("x", allowance, NOW + timedelta(seconds=turn))
+    for days in (90, 91, 180):
+        ledger.book("x", allowance, NOW + timedelta(days=days))
+    assert ledger.left_this_month("x", allowance, NOW) == 0
+    with pytest.raises(BudgetExhausted):
+        ledger.book("x", allowance, NOW + timedelta(hours=1))
+
+
+def test_bookings_that_are_old_and_many_are_dropped(tmp_path: Path) -> None:
+    ledger, allowance = RequestLedger(tmp_path / "requests.sqlite"), Allowance(1, 1)
+    ledger.book("x", allowance, NOW - KEPT)
+    ledger.book("x", allowance, NOW - timedelta(days=40))
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("UPDATE requests SET rowid = rowid + ? WHERE rowid = 2", (ROWS_KEPT,))
+    ledger.book("x", allowance, NOW + timedelta(seconds=1))
+    with sqlite3.connect(ledger.path) as connection:
+        assert connection.execute("SELECT count(*) FROM requests").fetchone() == (2,)
 
 
 _BOOKER = """

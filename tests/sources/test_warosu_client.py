@@ -95,16 +95,15 @@ def test_index_pages_and_threads_are_where_the_archive_has_them(archive: Archive
     assert archive.asked == [("/biz/", {"task": "page", "page": "3"}), ("/biz/thread/61000001", {})]
 
 
-def test_an_error_of_the_archive_is_no_empty_list_and_only_of_a_thread_does_it_mean_that_there_is_none(
+def test_an_error_of_a_search_is_no_empty_list_and_elsewhere_it_means_that_there_is_no_such_page(
     archive: Archive, client: WarosuClient
 ) -> None:
     archive.status, archive.page = 404, b'<div class="error container"><ul><li>search is down</li></ul></div>'
     with pytest.raises(SourceUnreachable, match="search engine"):
         client.search(Search(), 0)
-    with pytest.raises(SourceUnreachable, match="board 'biz'"):
-        client.index(1)
-    with pytest.raises(SourceNotFound):
-        client.thread(1)
+    for get in (client.index, client.thread):
+        with pytest.raises(SourceNotFound):
+            get(1)
 
 
 def test_an_opening_post_becomes_a_row_without_its_poster() -> None:

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from samples import minute, prepared
 
+from bizcharts_pipeline.warehouse import compact as compact_module
 from bizcharts_pipeline.warehouse.compact import compact
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseUnavailable
 from bizcharts_pipeline.warehouse.snapshots import record_poll
 from bizcharts_pipeline.warehouse.statistics import table_statistics
 
@@ -155,3 +157,17 @@ def leftovers(database: Database) -> list[str]:
 if __name__ == "__main__":
     print("at work", flush=True)
     compact(Database(Path(sys.argv[1]), 60))
+
+
+def test_the_files_permissions_stay(database: Database) -> None:
+    database.path.chmod(0o600)
+    assert compact(database).done
+    assert database.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_too_little_memory_is_not_called_damage(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compact_module, "MEMORY", "3MB")
+    before = contents(database)
+    with pytest.raises(DatabaseUnavailable, match="not enough memory"):
+        compact(database)
+    assert contents(database) == before

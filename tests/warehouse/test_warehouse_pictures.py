@@ -16,15 +16,19 @@ from bizcharts_pipeline.warehouse.pictures import (
     add_blocks,
     block_reason,
     expirable_pictures,
-    record_fates,
     record_picture,
     status_counts,
-    undecided_threads,
     waiting_pictures,
     withdraw_deleted,
     withdraw_expired,
 )
 from bizcharts_pipeline.warehouse.snapshots import record_poll
+from bizcharts_pipeline.warehouse.thread_fates import (
+    forget_returned,
+    record_fates,
+    returned_threads,
+    undecided_threads,
+)
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
 LIVE, ARCHIVE = "https://live.example", "https://archive.example"
@@ -89,6 +93,7 @@ def test_full_pictures_wait_for_labelled_posts_that_were_not_skipped(connection:
         "(1, 'a', now()::TIMESTAMP, FALSE), (2, 'a', now()::TIMESTAMP, TRUE)"
     )
     assert waiting(connection, "full") == [1]
+    assert waiting(connection, "full", labelled=[3]) == [3, 1]
     record_picture(connection, stored(1))
     assert waiting(connection, "full") == [1]
     record_picture(connection, stored(1, kind="full"))
@@ -135,16 +140,23 @@ def test_a_thread_is_undecided_from_when_it_has_surely_left_until_nobody_can_tel
     poll(connection, 0, prepared(1), prepared(2))
     poll(connection, 5, prepared(2))
 
-    def undecided() -> list[int]:
-        return undecided_threads(connection, since=minute(-60), until=minute(60), settling=timedelta(minutes=10))
+    def undecided(now: float = 60, since: float = -60) -> dict[int, bool]:
+        return undecided_threads(connection, since=minute(since), now=minute(now), settling=timedelta(minutes=10))
 
-    assert undecided() == []
+    assert undecided() == {}
     poll(connection, 11, prepared(2))
-    assert undecided() == [1]
-    record_fates(connection, {1: "deleted"}, minute(12))
-    assert undecided() == []
-    poll(connection, 13, prepared(1), prepared(2))
-    record_fates(connection, {}, minute(14))
-    poll(connection, 30)
-    assert undecided() == [1, 2]
-    assert undecided_threads(connection, since=minute(14), until=minute(60), settling=timedelta(0)) == []
+    assert undecided() == {1: False}
+    assert undecided(now=10) == {}
+    record_fates(connection, {1: "missing once"}, minute(12))
+    assert undecided(now=21) == {}
+    assert undecided(now=22) == {1: True}
+    record_fates(connection, {1: "deleted"}, minute(22))
+    record_fates(connection, {1: "missing once"}, minute(22))  # of a run that had looked before
+    assert undecided() == {}
+    assert returned_threads(connection) == []
+    poll(connection, 23, prepared(1), prepared(2))
+    assert returned_threads(connection) == [1]
+    forget_returned(connection)
+    poll(connection, 40)
+    assert undecided() == {1: False, 2: False}
+    assert undecided(since=24) == {}

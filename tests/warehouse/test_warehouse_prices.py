@@ -70,16 +70,19 @@ def test_a_day_has_its_close_when_there_is_a_price_at_the_midnight_that_ends_it(
             Quote("BTC", datetime(2026, 3, 1), Decimal(2), "coingecko"),
             Quote("BTC", datetime(2026, 3, 1), Decimal(3), "binance"),
             Quote("BTC", datetime(2026, 3, 2, 0, 5), Decimal(4), "binance"),
+            Quote("BTC", datetime(2026, 3, 2), Decimal(6), "coinmarketcap"),
             Quote("ETH", datetime(2026, 3, 2), Decimal(5), "binance"),
         ],
     )
-    assert days_without_close(connection, "BTC", first, last) == [date(2026, 3, 1), date(2026, 3, 2)]
-    assert daily_closes(connection, "BTC", first, last, ["binance", "coingecko"]) == [
+    both = ["binance", "coingecko"]
+    assert days_without_close(connection, "BTC", first, last, both) == [date(2026, 3, 1), date(2026, 3, 2)]
+    assert days_without_close(connection, "BTC", first, date(2026, 2, 28), ["coingecko"]) == [first]
+    assert daily_closes(connection, "BTC", first, last, both) == [
         (datetime(2026, 2, 28), Decimal(1)),
         (datetime(2026, 3, 1), Decimal(3)),
     ]
     assert daily_closes(connection, "BTC", first, last, ["coingecko"]) == [(datetime(2026, 3, 1), Decimal(2))]
-    assert days_without_close(connection, "BTC", last, first) == []
+    assert days_without_close(connection, "BTC", last, first, both) == []
 
 
 def test_the_preview_has_each_coins_newest_price(connection: duckdb.DuckDBPyConnection) -> None:

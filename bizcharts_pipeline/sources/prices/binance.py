@@ -21,14 +21,16 @@ from bizcharts_pipeline.sources.prices.quote import (
     PriceFormatError,
     Quote,
     epoch_moment,
-    minute,
     quote,
     read_json,
     shown,
+    undated,
 )
 
 NAME = "binance"
 CANDLES_PER_REQUEST = 1000
+# On that day Terra began a new chain, with a new coin under the old symbol; what the pair traded before is LUNC today.
+FIRST_DAYS = {"LUNA": date(2022, 5, 28)}
 _UNLISTED = -1121
 _OPEN_TIME, _CLOSE, _TRADES = 0, 4, 8  # places within a candle
 
@@ -43,17 +45,21 @@ class Binance:
         self._url = url
 
     def latest(self, symbols: Sequence[str], now: datetime) -> Answer:
-        """See :class:`PriceSource`. ``at`` is the minute of the request."""
-        return parse_tickers(self._session.get(f"{self._url}/api/v3/ticker/price?symbolStatus=TRADING"), symbols, now)
+        """See :class:`PriceSource`. The prices are :func:`undated`."""
+        answer = self._session.get(f"{self._url}/api/v3/ticker/price?symbolStatus=TRADING")
+        return parse_tickers(answer.body, symbols, max(now, answer.fetched_at))
 
     def daily(self, symbol: str, first: date, last: date, now: datetime) -> Answer:
-        """See :class:`DailySource`; a request for each thousand days."""
+        """See :class:`DailySource`; a request for each thousand days. ``FIRST_DAYS`` are not gone behind."""
         quotes: list[Quote] = []
         problems: list[str] = []
+        if first < FIRST_DAYS.get(symbol, first):
+            first = FIRST_DAYS[symbol]
+            problems.append(f"{symbol}: until {first} Binance's {_pair(symbol)} was another coin")
         while first <= last:
             upto = min(last, first + timedelta(days=CANDLES_PER_REQUEST - 1))
             try:
-                body = self._session.get(f"{self._url}/api/v3/klines?{_candles(symbol, first, upto)}")
+                body = self._session.get(f"{self._url}/api/v3/klines?{_candles(symbol, first, upto)}").body
             except UnexpectedAnswer as error:
                 if _code(error.evidence) != _UNLISTED:
                     raise
@@ -65,7 +71,7 @@ class Binance:
         return Answer(tuple(quotes), tuple(problems))
 
 
-def parse_tickers(body: bytes, symbols: Sequence[str], now: datetime) -> Answer:
+def parse_tickers(body: bytes, symbols: Sequence[str], answered_at: datetime) -> Answer:
     """Read ``[{"symbol": "BTCUSDT", "price": "…"}, …]``, of which the USDT pairs of ``symbols`` count.
 
     Raises:
@@ -85,7 +91,7 @@ def parse_tickers(body: bytes, symbols: Sequence[str], now: datetime) -> Answer:
             if _pair(symbol) not in prices:
                 problems.append(_not_traded(symbol))
             else:
-                quotes.append(quote(symbol, minute(now), prices[_pair(symbol)], NAME))
+                quotes.append(quote(symbol, undated(answered_at), prices[_pair(symbol)], NAME))
         except BadQuote as error:
             problems.append(f"{symbol}: {error}")
     return Answer(tuple(quotes), tuple(problems))

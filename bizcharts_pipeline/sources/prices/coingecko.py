@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 from bizcharts_pipeline.clock import midnight, to_epoch
 from bizcharts_pipeline.sources.budget import BudgetedSession
+from bizcharts_pipeline.sources.http import Response
 from bizcharts_pipeline.sources.prices.quote import (
     Answer,
     BadQuote,
@@ -21,9 +22,10 @@ from bizcharts_pipeline.sources.prices.quote import (
     current,
     epoch_moment,
     id_is_unknown,
-    minute,
     quote,
     read_json,
+    shown,
+    undated,
 )
 
 NAME = "coingecko"
@@ -54,7 +56,8 @@ class CoinGecko:
             "include_last_updated_at": "true",
             "precision": "full",
         }
-        answer = parse_simple_price(self._get("/api/v3/simple/price", asked), ids, now)
+        response = self._get("/api/v3/simple/price", asked)
+        answer = parse_simple_price(response.body, ids, max(now, response.fetched_at))
         return Answer(answer.quotes, unknown + answer.problems)
 
     def daily(self, symbol: str, first: date, last: date, now: datetime) -> Answer:
@@ -67,10 +70,10 @@ class CoinGecko:
             return Answer((), (f"{symbol}: CoinGecko's free plans go back {HISTORY_DAYS} days only",))
         begin, end = _midnight_after(first) - _CLOSE_MAX_AGE, _midnight_after(last)
         asked = {"vs_currency": "usd", "from": str(int(to_epoch(begin))), "to": str(int(to_epoch(end)))}
-        body = self._get(f"/api/v3/coins/{coin_id}/market_chart/range", asked)
+        body = self._get(f"/api/v3/coins/{coin_id}/market_chart/range", asked).body
         return parse_market_chart(body, symbol, first, last)
 
-    def _get(self, path: str, asked: Mapping[str, str]) -> bytes:
+    def _get(self, path: str, asked: Mapping[str, str]) -> Response:
         key = api_key(KEY_VARIABLE)
         headers = {key_header(self._url): key} if key else {}
         return self._session.get(f"{self._url}{path}?{urlencode(asked, safe=',')}", headers)
@@ -82,7 +85,7 @@ def key_header(url: str) -> str:
     return "x-cg-pro-api-key" if paid else "x-cg-demo-api-key"
 
 
-def parse_simple_price(body: bytes, ids: Mapping[str, str], now: datetime) -> Answer:
+def parse_simple_price(body: bytes, ids: Mapping[str, str], answered_at: datetime) -> Answer:
     """Read ``{id: {"usd": price, "last_updated_at": seconds}}``; ``ids`` are CoinGecko's by symbol.
 
     Raises:
@@ -97,7 +100,7 @@ def parse_simple_price(body: bytes, ids: Mapping[str, str], now: datetime) -> An
             if not isinstance(entry, dict) or entry.get("usd") is None:
                 raise BadQuote(f"CoinGecko has no price of {coin_id!r}")
             updated = entry.get("last_updated_at")
-            at = minute(now) if updated is None else current(epoch_moment(updated), now)
+            at = undated(answered_at) if updated is None else current(epoch_moment(updated), answered_at)
             quotes.append(quote(symbol, at, entry["usd"], NAME))
         except BadQuote as error:
             problems.append(f"{symbol}: {error}")
@@ -118,7 +121,7 @@ def parse_market_chart(body: bytes, symbol: str, first: date, last: date) -> Ans
     for point in points:
         try:
             if not isinstance(point, list) or len(point) != 2 or isinstance(point[0], str | bool):
-                raise BadQuote(f"a point is {point!r:.40}")
+                raise BadQuote(f"a point is {shown(point)}")
             at = epoch_moment(point[0] // 1000)
         except (BadQuote, TypeError) as error:
             problems.append(f"{symbol}: {error}")

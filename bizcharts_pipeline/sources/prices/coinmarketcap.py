@@ -20,10 +20,10 @@ from bizcharts_pipeline.sources.prices.quote import (
     coin_ids,
     current,
     id_is_unknown,
-    minute,
     quote,
     read_json,
     shown,
+    undated,
 )
 
 NAME = "coinmarketcap"
@@ -49,12 +49,12 @@ class CoinMarketCap:
         if not ids:
             return Answer((), unknown)
         asked = f"id={','.join(ids.values())}&convert=USD&skip_invalid=true"
-        body = self._session.get(f"{self._url}/v3/cryptocurrency/quotes/latest?{asked}", {"X-CMC_PRO_API_KEY": key})
-        answer = parse_quotes(body, ids, now)
+        response = self._session.get(f"{self._url}/v3/cryptocurrency/quotes/latest?{asked}", {"X-CMC_PRO_API_KEY": key})
+        answer = parse_quotes(response.body, ids, max(now, response.fetched_at))
         return Answer(answer.quotes, unknown + answer.problems)
 
 
-def parse_quotes(body: bytes, ids: Mapping[str, str], now: datetime) -> Answer:
+def parse_quotes(body: bytes, ids: Mapping[str, str], answered_at: datetime) -> Answer:
     """Read the quotes of coins, ``ids`` by symbol; coins and their quotes may be arrays (v3) or objects (v1, v2).
 
     Raises:
@@ -62,8 +62,10 @@ def parse_quotes(body: bytes, ids: Mapping[str, str], now: datetime) -> Answer:
     """
     envelope: dict[str, Any] = read_json(body, NAME, dict)
     status = envelope.get("status")
-    if isinstance(status, dict) and str(status.get("error_code") or 0) != "0":
-        raise PriceFormatError(f"{NAME}: it answered with its error {shown(status.get('error_code'))}")
+    code = status.get("error_code") if isinstance(status, dict) else None
+    if str(code or 0) != "0":
+        named = f"its error {shown(code)}" if isinstance(code, int) else "an error without a number"
+        raise PriceFormatError(f"{NAME}: it answered with {named}")
     if not isinstance(envelope.get("data"), list | dict):
         raise PriceFormatError(f"{NAME}: an answer without data; has the API changed?")
     coins = {str(coin.get("id")): coin for coin in _coins(envelope["data"])}
@@ -78,7 +80,7 @@ def parse_quotes(body: bytes, ids: Mapping[str, str], now: datetime) -> Answer:
             if usd is None or usd.get("price") is None:
                 raise BadQuote(f"CoinMarketCap has no price of its coin {coin_id}")
             updated = usd.get("last_updated")
-            at = minute(now) if updated is None else current(_moment(updated), now)
+            at = undated(answered_at) if updated is None else current(_moment(updated), answered_at)
             quotes.append(quote(symbol, at, usd["price"], NAME))
         except BadQuote as error:
             problems.append(f"{symbol}: {error}")

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from bizcharts_pipeline.clock import from_epoch
+from bizcharts_pipeline.clock import from_epoch, midnight
 from bizcharts_pipeline.sources.errors import SourceError
 
 COIN_IDS = Path(__file__).parent / "data" / "coin_ids.csv"
@@ -20,6 +20,7 @@ SMALLEST_USD = Decimal("1e-12")  # what the column of the warehouse can hold
 LARGEST_USD = Decimal(10**9)  # no coin was ever near it
 STALE_AFTER = timedelta(hours=1)
 CLOCKS_DIFFER = timedelta(minutes=5)
+SHOWN_LENGTH = 14  # shorter than any key
 _KEY = re.compile(r"[!-~]{1,200}")
 
 
@@ -166,9 +167,13 @@ def usd(price: object) -> Decimal:
     return value.quantize(SMALLEST_USD, ROUND_HALF_EVEN)
 
 
-def minute(now: datetime) -> datetime:
-    """Return ``now`` without its seconds: the time of a price that comes without one."""
-    return now.replace(second=0, microsecond=0)
+def undated(answered_at: datetime) -> datetime:
+    """Return the time of a price that comes without one: the full minute after its answer.
+
+    So nothing that is computed as of an earlier time can see it. Midnight is left to the daily closes.
+    """
+    at = answered_at.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    return at + timedelta(minutes=1) if at == midnight(at.date()) else at
 
 
 def epoch_moment(seconds: object) -> datetime:
@@ -199,5 +204,6 @@ def current(at: datetime, now: datetime) -> datetime:
 
 
 def shown(value: object) -> str:
-    """Return a value from outside, short enough for a message."""
-    return f"{value!r:.40}"
+    """Return a value from outside for a message; of a longer text its kind alone, as it may repeat the key we sent."""
+    text = f"{value!r:.40}"
+    return text if isinstance(value, int | Decimal) or len(text) <= SHOWN_LENGTH else f"a {type(value).__name__}"
