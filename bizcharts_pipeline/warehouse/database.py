@@ -43,7 +43,9 @@ _HOLDER = re.compile(r"\(PID (\d+)\)")
 _FULL = re.compile(r"No space left|File too large|quota exceeded|Could not write all bytes", re.IGNORECASE)
 _CORRUPT = re.compile(r"corrupt|checksum|Failed to load metadata pointer", re.IGNORECASE)
 _NO_MEMORY = re.compile(r"Out of Memory|could not allocate|failed to (?:pin|allocate|offload)", re.IGNORECASE)
-_UNREACHABLE = re.compile(r"Cannot open file|Permission (?:denied|Error)|Is a directory|Read-only file system", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"Cannot open file|Permission (?:denied|Error)|Is a directory|Read-only file system", re.IGNORECASE
+)
 _WHAT_TO_DO = (
     "Close the program or shell that has it open, or read from a copy (`bizcharts snapshot FILE`); "
     "BIZCHARTS_DATABASE_WAIT_SECONDS sets how long to wait."

@@ -15,18 +15,15 @@ import duckdb
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse.compact import limit_memory
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.labelled import labelled_threads
 from bizcharts_pipeline.warehouse.statistics import bytes_per_row
-from bizcharts_pipeline.warehouse.values import literal, table
+from bizcharts_pipeline.warehouse.values import literal
 
 ROWS_AT_A_TIME = 250_000
 
 # Everything that is said of a thread goes with it.
 _OF_THREADS = ("thread_observations", "coin_mentions", "scored_posts", "scored_mentions", "thumbnails", "thread_fates")
 
-_LABELLED = """
-CREATE TEMP TABLE labelled AS
-SELECT thread_id FROM training_labels UNION SELECT thread_id FROM auto_labels UNION SELECT thread_id FROM {ledger}
-"""
 _OLD_THREADS = """
 SELECT rowid FROM thread_ops
 WHERE {span} AND greatest(posted_at, ingested_at) < {until}
@@ -144,7 +141,6 @@ def _run(
     *,
     writing: bool,
 ) -> list[RuleReport]:
-    ledger = table([{"thread_id": thread_id} for thread_id in labelled], {"thread_id": "BIGINT"})
     reports = []
     for rule in _rules(policy, now):
         with database.read() as connection:
@@ -154,7 +150,7 @@ def _run(
         for span in spans:
             with database.write() if writing else database.read() as connection:
                 limit_memory(connection)
-                connection.execute(_LABELLED.format(ledger=ledger))
+                connection.execute(f"CREATE TEMP TABLE labelled AS {labelled_threads(labelled)}")
                 rows += act(connection, rule.chosen.replace("{span}", span), rule)
         reports.append(RuleReport(rule.name, rule.table, rows, round(rows * size)))
     return reports

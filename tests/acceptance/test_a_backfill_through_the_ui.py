@@ -91,7 +91,7 @@ def test_days_from_the_ui_with_kills_blocks_and_restarts_in_between(tmp_path: Pa
 
 def trouble(ui: DagsterUI, archive: SimulatedArchive, days: list[str], kills: int) -> None:
     """A backfill through passing blocks, killed workers, and a power cut."""
-    archive.fail_every, archive.fail_with = 37, Fault.CLOUDFLARE_CHALLENGE
+    archive.fail_every, archive.fail_with = 97, Fault.CLOUDFLARE_CHALLENGE
     backfill = ui.launch(days)
     for _ in range(kills):
         asked = len(archive.requests)

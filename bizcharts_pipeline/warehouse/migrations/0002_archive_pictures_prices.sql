@@ -18,7 +18,7 @@ CREATE TABLE archive_overlaps (
 -- What became of a thread that left the catalogue.
 CREATE TABLE thread_fates (
     thread_id   BIGINT    NOT NULL,
-    fate        VARCHAR   NOT NULL,  -- 'archived' or 'deleted'
+    fate        VARCHAR   NOT NULL,  -- 'archived', 'missing once' or 'deleted'
     decided_at  TIMESTAMP NOT NULL
 );
 
