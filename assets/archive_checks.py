@@ -25,12 +25,14 @@ ARCHIVE_CHECKS = [
 
 
 def live_and_archive_agree(database: Database) -> dg.AssetCheckResult:
+    """Compare what was recorded of the newest days."""
     with database.read() as connection:
         problems = overlap_problems(connection)
     return check(problems, asset="warosu_posts", name="live_and_archive_agree", severity=dg.AssetCheckSeverity.WARN)
 
 
 def no_day_is_missing(database: Database) -> dg.AssetCheckResult:
+    """Look for gaps, and draw the calendar."""
     with database.read() as connection:
         days = coverage(connection)
     sums = summary(days)

@@ -34,8 +34,9 @@ RUNS_KEPT = {
             description=(
                 "Takes away what has outlived its period (raw HTML, observations, old threads, pictures, prices; "
                 "labels and the published index stay) and gives the space back. docs/operating.md says what is kept "
-                "how long. Also deletes the records of finished minutely runs after a day, and of the others later: a "
-                "year of minutely runs would be 525,600 records and about 80 GB."
+                "how long. Also deletes the records of finished minutely runs after a day, and of the other scheduled "
+                "jobs later (those of `warosu_posts` stay, as they show which days are there): a year of minutely runs "
+                "would be 525,600 records and about 80 GB."
             ),
         )
     ],
@@ -47,9 +48,10 @@ def maintenance(context: dg.AssetExecutionContext, warehouse: Warehouse, retenti
         metadata={
             **{f"runs_deleted: {job}": runs for job, (runs, _) in deleted.items()},
             "megabytes_of_runs_freed": round(sum(freed for _, freed in deleted.values()) / 1e6, 1),
-            **{rule.rule: rule.rows for rule in report.rules},
+            **{f"taken away: {rule.rule}": rule.rows for rule in report.rules},
             "taken_away": table(Preview(COLUMNS, [tuple(row) for row in report.table()])),
             "database_file": str(report),
+            **({"picture_store": report.problem} if report.problem else {}),
             "database_megabytes": round(report.compaction.bytes_after / 1e6, 1),
         }
     )

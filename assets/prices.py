@@ -49,12 +49,12 @@ def coin_prices(config: CoinPricesConfig, warehouse: Warehouse, prices: Prices) 
     stopwatch = Stopwatch()
     database, rotation, now = warehouse.open(), prices.rotation(), utc_now()
     with stopwatch("ask and store"):
-        report = update_prices(database, rotation, prices.symbols(), now)
+        report = update_prices(database, rotation, prices.parameters().coins, now)
     history: dict[str, int | dict[str, int]] = {}
     if config.history_days:
         with stopwatch("fill daily history"):
             first = now.date() - timedelta(days=config.history_days)
-            filled = fill_daily(database, rotation, prices.symbols(), first, now.date(), now)
+            filled = fill_daily(database, rotation, prices.parameters().coins, first, now.date(), now)
         history = {"daily_closes_added": filled.new_rows, "days_without_close": dict(filled.days_missing)}
     with stopwatch("look back"), database.read() as connection:
         preview = newest_prices(connection)
@@ -67,7 +67,7 @@ def coin_prices(config: CoinPricesConfig, warehouse: Warehouse, prices: Prices) 
             "prices": table(preview),
             "differences": ", ".join(str(each) for each in report.disagreements),
             "requests_left_this_month": dict(report.budget_left),
-            "problems": "\n".join(report.taken.problems),
+            **({"problems": "\n".join(report.taken.problems)} if report.taken.problems else {}),
             **history,
             **stopwatch.metadata(),
         },
@@ -100,6 +100,6 @@ def reference_index(warehouse: Warehouse, prices: Prices) -> dg.MaterializeResul
             "newest_day": str(report.newest_day),
             "newest_days": table(preview),
             "attribution": dg.MetadataValue.url("https://alternative.me/crypto/fear-and-greed-index/"),
-            "problems": "\n".join(report.problems),
+            **({"problems": "\n".join(report.problems)} if report.problems else {}),
         }
     )

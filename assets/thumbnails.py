@@ -39,8 +39,8 @@ def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
             "threads_deleted": report.fates.deleted,
             "pictures_purged": report.fates.purged_pictures,
             "more_waiting": report.more_waiting,
-            "problems": list(report.problems[:NAMED_PROBLEMS]),
-            "held": held,
+            **({"problems": "\n".join(report.problems[:NAMED_PROBLEMS])} if report.problems else {}),
+            "all_pictures_by_status": held,
             **stopwatch.metadata(),
         }
     )

@@ -15,6 +15,7 @@ from resources.warehouse import Warehouse
 from resources.warosu import Warosu
 
 DAYS_A_RUN = 30
+NOTES_SHOWN = 20
 FAILED_DAYS_IN_A_ROW = 3  # then it is the archive, not the day
 
 
@@ -84,7 +85,7 @@ def _materialization(key: str, report: DayReport) -> dg.AssetMaterialization:
             "pages": report.pages,
             "found_by": report.method,
             "fetched_now": report.fetched,
-            "unreadable_posts": len(report.problems),
+            **({"notes": "\n".join(report.problems[:NOTES_SHOWN])} if report.problems else {}),
         },
     )
 

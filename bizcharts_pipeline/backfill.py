@@ -13,7 +13,7 @@ from bizcharts_pipeline.settings import REPOSITORY_ROOT
 from bizcharts_pipeline.warehouse.archive_days import complete_days
 from bizcharts_pipeline.warehouse.database import Database
 
-SECONDS = 120
+ANSWER_SECONDS = 120
 DAY = timedelta(days=1)
 Way = Literal["between", "onwards", "before"]
 _MUTATION = """
@@ -30,7 +30,7 @@ mutation Launch($params: LaunchBackfillParams!) {
 
 
 class BackfillRefused(BizchartsError):
-    """Dagster did not take the backfill."""
+    """No backfill can be launched; says why."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ def launch_backfill(days: Sequence[date]) -> LaunchedBackfill:
     ]
     command += ["-v", json.dumps({"params": params})]
     try:
-        finished = subprocess.run(command, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=SECONDS)
+        finished = subprocess.run(command, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=ANSWER_SECONDS)
     except subprocess.TimeoutExpired:
-        raise BackfillRefused(f"Dagster did not answer within {SECONDS} s; try again") from None
+        raise BackfillRefused(f"Dagster did not answer within {ANSWER_SECONDS} s; try again") from None
     try:
         # The code server that it starts logs to the same output.
         (line,) = (line for line in finished.stdout.splitlines() if line.startswith("{"))

@@ -29,6 +29,7 @@ SHORTEST_HASH = 16  # digits; a thread's number has fewer
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
 new_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 existing_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +37,7 @@ existing_file = click.argument("file", type=click.Path(exists=True, dir_okay=Fal
 def bizcharts() -> None:
     """The mood of 4chan's /biz/ board: a Fear/Greed index and coin sentiment, each with an error band.
 
-    Stages run in Dagster (`make dev`); these commands are the rest. Settings come from the environment and from
+    `make dev` runs the stages in Dagster; these commands do the rest. Settings come from the environment and from
     settings.toml. A research tool, not financial advice. Source: 4chan /biz/, https://boards.4chan.org/biz/
     """
 
@@ -144,13 +145,20 @@ def stats(json_output: bool) -> None:
 
 
 @bizcharts.command()
-@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC); the earliest unless given.")
-@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day; the newest unless given.")
+@click.option(
+    "--from",
+    "first",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="First day (UTC); the earliest unless given.",
+)
+@click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; the newest unless given.")
 @as_json
 def coverage(first: datetime | None, last: datetime | None, json_output: bool) -> None:
-    """Show which days are there, from live and archive, and where the gaps are.
+    """Show which days are there.
 
-    By day for up to two months, else by month; and as a calendar in a picture.
+    From live and archive, and where the gaps are: by day for up to two months, else by month; and as a calendar in a
+    picture.
     """
     from bizcharts_pipeline.calendar_plot import svg_calendar
     from bizcharts_pipeline.files import write_atomically
@@ -162,6 +170,9 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
     sums = covering.summary(days)
     if json_output:
         click.echo(to_json({"summary": sums, "days": days}))
+        return
+    if not days and any(bounds):
+        click.echo("None of these days is there.")
         return
     if not days:
         click.echo("No day is there yet. `make dev` polls the board; `bizcharts import --from DAY` asks the archive.")
@@ -206,6 +217,8 @@ def maintain(dry_run: bool, json_output: bool) -> None:
         return
     print_table(COLUMNS, report.table())
     click.echo(("Nothing was done. " if dry_run else "") + str(report))
+    if report.problem:
+        click.echo(f"{report.problem}.", err=True)
 
 
 @bizcharts.command()
@@ -213,9 +226,10 @@ def maintain(dry_run: bool, json_output: bool) -> None:
 @click.option("--reason", default="", help="Why; kept with the hashes.")
 @as_json
 def block(what: str, reason: str, json_output: bool) -> None:
-    """Delete a picture for good: bytes go, hashes stay, and it is never kept again.
+    """Delete a picture for good.
 
-    WHAT is a thread number, or a picture's SHA-256, MD5 (base64) or perceptual hash.
+    The file goes, its hashes stay, and it is never kept again. WHAT is a thread number, or a picture's SHA-256, MD5
+    (base64) or perceptual hash.
     """
     from bizcharts_pipeline.images.withdrawal import block as block_picture
 
@@ -275,10 +289,10 @@ def snapshot(file: Path, json_output: bool) -> None:
 @click.option("--max", "most", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Most posts.")
 @as_json
 def search(query: str, most: int, json_output: bool) -> None:
-    """Take in the archive's opening posts that have QUERY in text or subject.
+    """Take in what the archive finds.
 
-    Newest first. Words together mean all of them; a|b either, -w without (put -- before such a QUERY), "a b" the
-    phrase.
+    Opening posts that have QUERY in text or subject, newest first. Words together mean all of them; a|b either, -w
+    without (put -- before such a QUERY), "a b" the phrase.
     """
     from bizcharts_pipeline.archive.asking import SHORT_PATIENCE_SECONDS, Archive
     from bizcharts_pipeline.archive.excerpts import import_search
@@ -288,10 +302,14 @@ def search(query: str, most: int, json_output: bool) -> None:
 
 
 @bizcharts.command("import")
-@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC).")
-@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day; yesterday unless given.")
-@click.option("--pages", type=click.IntRange(1, 10_000), help="The newest so many index pages, at once and here.")
-@click.option("--continue", "onwards", is_flag=True, help="From the last complete day to yesterday.")
+@click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="First day (UTC).")
+@click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; yesterday unless given.")
+@click.option(
+    "--pages", type=click.IntRange(1, 10_000), metavar="N", help="The newest N index pages, now and without Dagster."
+)
+@click.option(
+    "--continue", "onwards", is_flag=True, help="From after the newest complete day to yesterday; earlier gaps stay."
+)
 @click.option("--backfill", is_flag=True, help="From the archive's first day to before the earliest complete one.")
 @as_json
 def import_archive(
@@ -302,9 +320,9 @@ def import_archive(
     backfill: bool,
     json_output: bool,
 ) -> None:
-    """Take in the Warosu archive: days through a backfill in Dagster, or index pages at once.
+    """Take in the Warosu archive.
 
-    Days that are complete already are left out.
+    Days through a backfill in Dagster, or index pages at once. Days that are complete already are left out.
     """
     ways = [first is not None, pages is not None, onwards, backfill]
     if sum(ways) != 1 or (last and not first):

@@ -78,7 +78,7 @@ def resources(settings: Settings) -> dict[str, object]:
             coinmarketcap_url=settings.coinmarketcap_url,
             alternative_me_url=settings.alternative_me_url,
             contact=settings.contact,
-            **Prices.fields_of(settings.price_data),
+            values=settings.price_data.model_dump(mode="json"),
         ),
         "retention": Retention(home=str(settings.home_path), values=settings.retention.model_dump()),
         "scorers": Scorers(),

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.images.labelled import ledger_threads
 from bizcharts_pipeline.images.withdrawal import expire_pictures, tidy_store
+from bizcharts_pipeline.labels.ledger import ledger_threads
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
 from bizcharts_pipeline.warehouse.compact import Compaction, compact
@@ -33,10 +33,11 @@ class MaintenanceReport:
             f"{size / 1e6:,.1f} MB"
             for size in (self.compaction.bytes_before, self.compaction.bytes_after, self.compaction.free_bytes)
         )
-        said = f"The database file has {before}, of which {free} are free for new rows."
         if self.compaction.done:
-            said = f"The database file went from {before} to {after}."
-        return f"{said} {self.problem}." if self.problem else said
+            return f"The database file went from {before} to {after}."
+        if self.compaction.worth_it:
+            return f"The database file has {before}, of which {free} hold nothing: it would be written anew."
+        return f"The database file has {before}, of which {free} are free for new rows."
 
 
 def maintain(

@@ -85,7 +85,7 @@ class ImageSettings(BaseModel):
     live: bool = Field(True, description="fetch the thumbnails of the live board's opening posts")
     archive: bool = Field(False, description="fetch thumbnails from the archive too, for posts that live never saw")
     full: Literal["none", "labelled"] = Field(
-        "none", description="full pictures: none, or of posts that are labelled or to be trained on"
+        "none", description="full pictures: `none`, or `labelled`: of posts that a person has labelled"
     )
     per_run: int = Field(120, ge=1, le=10_000, description="most pictures that one run fetches")
     max_bytes: int = Field(8_388_608, ge=1024, le=33_554_432, description="a larger file is refused unread")
@@ -132,7 +132,7 @@ class RetentionSettings(BaseModel):
     )
     threads_days: int = Field(365, ge=0, description="threads, counted from when they were posted or imported")
     popular_replies: int = Field(50, ge=1, description="threads with so many replies stay for ever")
-    image_days: int = Field(30, ge=0, description="thumbnails; those of labelled posts stay")
+    image_days: int = Field(30, ge=0, description="pictures; those of labelled posts stay")
     price_days: int = Field(90, ge=0, description="prices of every five minutes; then one a day")
 
     @model_validator(mode="after")

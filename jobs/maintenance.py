@@ -4,9 +4,11 @@ import dagster as dg
 
 from assets.maintenance import maintenance as maintenance_asset
 
+MAINTENANCE_MAX_RUNTIME_SECONDS = 7200
+
 maintenance = dg.define_asset_job(
     "maintenance",
     selection=dg.AssetSelection.assets(maintenance_asset),
     description="Delete what has outlived its period, and return its space.",
-    tags={"dagster/max_runtime": "7200"},
+    tags={"dagster/max_runtime": str(MAINTENANCE_MAX_RUNTIME_SECONDS)},
 )

@@ -1,6 +1,5 @@
 """The price hosts as a Dagster resource. Keys are read from the environment for each request, and kept nowhere."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +19,8 @@ class Prices(dg.ConfigurableResource["Prices"]):
     binance_url: str = Field(description="Binance's market-data host.")
     coinmarketcap_url: str = Field(description="Host of CoinMarketCap's API.")
     alternative_me_url: str = Field(description="Host of alternative.me's index.")
-    sources: list[str] = Field(description="The price sources in the order in which they are asked.")
-    coins: list[str] = Field(description="Symbols of the coins to price.")
-    budgets: dict[str, int] = Field(description="Most requests per minute and calendar month (UTC), by source.")
-    compare_every_minutes: int = Field(description="How often a second source is asked for comparison.")
-    warn_above: float = Field(description="A warning where two sources differ by more than this share.")
+    values: dict[str, Any] = Field(description="Sources, coins, budgets and thresholds: the values of `[price_data]`.")
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
-
-    @classmethod
-    def fields_of(cls, settings: PriceSettings) -> dict[str, Any]:
-        """Return the fields that come from ``[price_data]``."""
-        values = settings.model_dump()
-        budgets = {name: value for name, value in values.items() if name.endswith(("_per_minute", "_per_month"))}
-        return {
-            "sources": list(settings.sources),
-            "coins": list(settings.coins),
-            "budgets": budgets,
-            "compare_every_minutes": settings.compare_every_minutes,
-            "warn_above": settings.warn_above,
-        }
 
     def rotation(self) -> Rotation:
         """Return the sources, ready to be asked."""
@@ -47,20 +29,11 @@ class Prices(dg.ConfigurableResource["Prices"]):
             "binance": self.binance_url,
             "coinmarketcap": self.coinmarketcap_url,
         }
-        settings = PriceSettings.model_validate(
-            {
-                "sources": tuple(self.sources),
-                "coins": tuple(self.coins),
-                "compare_every_minutes": self.compare_every_minutes,
-                "warn_above": self.warn_above,
-                **self.budgets,
-            }
-        )
-        return price_rotation(home=Path(self.home), urls=urls, settings=settings, contact=self.contact)
+        return price_rotation(home=Path(self.home), urls=urls, settings=self.parameters(), contact=self.contact)
 
-    def symbols(self) -> Sequence[str]:
-        """Return the coins to price."""
-        return self.coins
+    def parameters(self) -> PriceSettings:
+        """Return the values of ``[price_data]``, validated."""
+        return PriceSettings.model_validate(self.values)
 
     def reference_session(self) -> PoliteSession:
         """Return a session for alternative.me."""

@@ -11,7 +11,7 @@ from resources.warehouse import Warehouse
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Ends runs whose process is gone, as after a power cut; else they would hold their place in the queue for "
-        "hours. Runs of a backfill are then started again by themselves."
+        "hours. Dagster then starts them again, three times at most."
     ),
 )
 def dead_runs(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SkipReason:

@@ -24,7 +24,7 @@ from bizcharts_pipeline.sources.warosu_page import ArchivePage
 # In intervals between two requests: with one in two seconds 1, 2, 4, 8 and 16 minutes, and at last an hour.
 PAUSES = (30, 60, 120, 240, 480)
 REST = 1800
-PATIENCE_SECONDS = LONGEST_POSTPONEMENT_SECONDS + 3600  # of a run at night
+PATIENCE_SECONDS = LONGEST_POSTPONEMENT_SECONDS + 3600  # of an unattended run
 SHORT_PATIENCE_SECONDS = 20.0  # of a person at the command line
 PASSING = (SourceBlocked, SourceUnreachable, ResponseTruncated, ArchiveFormatError)
 LONG_AGO = date(2000, 1, 1)
@@ -102,12 +102,12 @@ class Archive:
             if pause != REST:
                 _log.warning("%s; asked again in %.0f s", failure, pause * self._interval)
         raise ArchiveBlocked(
-            f"{failure} [{len(PAUSES) + 1} times in a row, after longer and longer pauses; nothing is asked for an "
-            "hour. What is complete stays; run the failed days again later]"
+            f"{failure} [{len(PAUSES) + 1} times in a row, after longer and longer pauses; nothing is asked for "
+            f"{REST * self._interval:.0f} s. What is complete stays; run the failed days again later]"
         ) from failure
 
     def rest(self) -> None:
-        """Let nobody ask for an hour: something lasting is wrong."""
+        """Let nobody ask for a long while (an hour, at one request in two seconds): something lasting is wrong."""
         self._session.postpone(self.client.url, REST * self._interval)
 
     def read(self, body: bytes, name: str) -> ArchivePage:

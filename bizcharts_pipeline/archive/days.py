@@ -42,7 +42,7 @@ class DayReport:
     day: date
     fetched: bool
     posts: int
-    new: int  # opening posts that were in the warehouse in no way
+    new: int  # of them not in the warehouse before
     pages: int
     method: str
     problems: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class DayReport:
 
 
 def import_day(archive: Archive, database: Database, day: date, now: datetime, *, again: bool = False) -> DayReport:
-    """Take a UTC day of the archive into the warehouse; a day that is complete is not asked for ``again`` by itself.
+    """Take a UTC day of the archive into the warehouse; a complete day is left alone unless ``again``.
 
     A run that is killed goes on at the page where it was. Twice is as once.
 

@@ -32,7 +32,7 @@ class ExcerptReport:
         if not self.posts:
             return f"No opening posts on {self.pages} page(s)."
         span = f"{self.oldest:%Y-%m-%d %H:%M} to {self.newest:%Y-%m-%d %H:%M} UTC"
-        unread = f"; {len(self.problems)} could not be read: {self.problems[0]}" if self.problems else ""
+        unread = f"; {len(self.problems)} notes, the first: {self.problems[0]}" if self.problems else ""
         return f"{self.posts:,} opening posts ({self.new:,} new) of {span}, from {self.pages} pages{unread}."
 
 

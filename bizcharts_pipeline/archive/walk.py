@@ -51,8 +51,7 @@ def walk_day(archive: Archive, pages: DayPages, day: date, now: datetime) -> Day
     begin, end = midnight(day), midnight(day + DAY)
     found = Found()
     method: Method = "search"
-    missing: str | None
-    missing = walk_search(pages, day, found)
+    missing: str | None = walk_search(pages, day, found)
     if missing or not found.posts:
         method = "index"
         searchable = not found.posts and archive.finds_without_words()

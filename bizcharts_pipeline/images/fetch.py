@@ -12,9 +12,9 @@ import duckdb
 
 from bizcharts_pipeline.images.decode import Decoded, Decoder
 from bizcharts_pipeline.images.fates import FateReport, purge_deleted
-from bizcharts_pipeline.images.labelled import ledger_threads
 from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.images.structure import MediaType, PictureRejected, examine
+from bizcharts_pipeline.labels.ledger import ledger_threads
 from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.rows import Source
 from bizcharts_pipeline.settings import ImageSettings

@@ -91,12 +91,12 @@ def expire_pictures(
     """Remove the pictures that were fetched before ``older_than``; those of labelled posts stay.
 
     ``labelled`` are threads that stay beside those in ``training_labels`` and ``auto_labels``. A dry run
-    says how many pictures it would take, and counts no bytes.
+    says how many pictures it would take, and the bytes that they have together, shared files counted for each.
     """
     with database.read() as connection:
-        expirable = expirable_pictures(connection, older_than, labelled)
+        expirable, size = expirable_pictures(connection, older_than, labelled)
     if dry_run or not expirable:
-        return ExpiryReport(expirable, 0)
+        return ExpiryReport(expirable, size)
     with database.write() as connection:
         withdrawal = withdraw_expired(connection, older_than, labelled)
         freed = remove_files(PictureStore(home), withdrawal)
@@ -140,7 +140,7 @@ def _loose_ends(store: PictureStore, referred: set[str], now: datetime) -> _Loos
         return _LooseEnds(orphans, lost, None)
     problem = (
         f"{store.folder}: {len(lost):,} of {len(referred):,} pictures are not there, so none is taken for lost; "
-        "see whether the disk is"
+        "see whether its disk is mounted"
     )
     return _LooseEnds(orphans, set(), problem)
 

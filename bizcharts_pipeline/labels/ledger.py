@@ -147,3 +147,15 @@ def _label(row: tuple[object, ...]) -> Label:
     values["labeled_at"] = datetime.fromisoformat(values["labeled_at"])
     values["skipped"] = bool(values["skipped"])
     return Label(**values)
+
+
+def ledger_threads(home: Path, *, skipped: bool) -> list[int]:
+    """Return the threads that anybody has labelled, and if ``skipped`` those that he only skipped; in their order.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    ledger = home / LEDGER
+    if not ledger.exists():
+        return []
+    return sorted({label.thread_id for label in LabelLedger(ledger).newest() if skipped or not label.skipped})

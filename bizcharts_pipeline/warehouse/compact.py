@@ -28,6 +28,7 @@ class Compaction:
     bytes_before: int
     free_bytes: int
     bytes_after: int
+    worth_it: bool
     done: bool
 
 
@@ -48,7 +49,7 @@ def compact(database: Database, *, dry_run: bool = False) -> Compaction:
     if worth_it and not dry_run:
         with database.replacing():
             _rewrite(database.path)
-    return Compaction(before, free, database.path.stat().st_size, worth_it and not dry_run)
+    return Compaction(before, free, database.path.stat().st_size, worth_it, worth_it and not dry_run)
 
 
 def limit_memory(connection: duckdb.DuckDBPyConnection) -> None:

@@ -316,9 +316,14 @@ def withdraw_expired(
 
 def expirable_pictures(
     connection: duckdb.DuckDBPyConnection, older_than: datetime, labelled: Collection[int] = ()
-) -> int:
-    """Return how many pictures :func:`withdraw_expired` would take."""
-    return _count(connection, f"FROM thumbnails AS p WHERE p.status = 'stored' AND {_expired(older_than, labelled)}")
+) -> tuple[int, int]:
+    """Return how many pictures :func:`withdraw_expired` would take, and their bytes."""
+    row = connection.execute(
+        f"SELECT count(*), coalesce(sum(bytes), 0)::BIGINT FROM thumbnails AS p "
+        f"WHERE p.status = 'stored' AND {_expired(older_than, labelled)}"
+    ).fetchone()
+    assert row  # an aggregate always gives one
+    return row[0], row[1]
 
 
 def _expired(older_than: datetime, labelled: Collection[int]) -> str:
