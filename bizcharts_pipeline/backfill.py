@@ -5,16 +5,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Literal
 
+from bizcharts_pipeline.clock import DAY
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.settings import REPOSITORY_ROOT
 from bizcharts_pipeline.warehouse.archive_days import complete_days
 from bizcharts_pipeline.warehouse.database import Database
 
 ANSWER_SECONDS = 120
-DAY = timedelta(days=1)
 Way = Literal["between", "onwards", "before"]
 _MUTATION = """
 mutation Launch($params: LaunchBackfillParams!) {

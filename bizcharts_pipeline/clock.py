@@ -1,9 +1,11 @@
 """The one clock. Every time in BizCharts is UTC and, as DuckDB's ``TIMESTAMP``, carries no zone."""
 
 import os
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 from bizcharts_pipeline.errors import BizchartsError
+
+DAY = timedelta(days=1)
 
 
 def utc_now() -> datetime:

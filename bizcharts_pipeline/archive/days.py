@@ -4,13 +4,13 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TypeVar
 
 from bizcharts_pipeline.archive.asking import Archive
 from bizcharts_pipeline.archive.pages import DayPages
 from bizcharts_pipeline.archive.walk import walk_day
-from bizcharts_pipeline.clock import midnight
+from bizcharts_pipeline.clock import DAY, midnight
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.rows import PreparedThread
 from bizcharts_pipeline.sources.errors import SourceError
@@ -64,7 +64,7 @@ def import_day(archive: Archive, database: Database, day: date, now: datetime, *
         SourceError: a page that is not what it should be; it is kept aside, nothing of the day is stored.
         DayNotOver: it still runs.
     """
-    if midnight(day + timedelta(days=1)) > now:
+    if midnight(day + DAY) > now:
         raise DayNotOver(f"{day} is not over yet (UTC); name an earlier day")
     pages = DayPages(archive, day, now)
     if not again:

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Literal
 
 import duckdb
 
+from bizcharts_pipeline.clock import DAY
 from bizcharts_pipeline.warehouse.values import literal
 
 HOURS = 24
-_DAY = timedelta(days=1)
 
 ArchiveState = Literal["complete", "incomplete", "not asked"]
 
@@ -119,7 +119,7 @@ def ranges(days: Iterable[date]) -> list[Range]:
     """Return the unbroken stretches of ``days``, ascending; doubles count once."""
     found: list[Range] = []
     for day in sorted(set(days)):
-        if found and day - found[-1].last == _DAY:
+        if found and day - found[-1].last == DAY:
             found[-1] = Range(found[-1].first, day)
         else:
             found.append(Range(day, day))
