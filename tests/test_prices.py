@@ -431,7 +431,7 @@ def test_the_assets_show_source_differences_and_budget_and_dagster_never_sees_a_
             binance_url=hosts.url,
             coinmarketcap_url=hosts.url,
             alternative_me_url=hosts.url,
-            **Prices.fields_of(PriceSettings()),
+            values=PriceSettings().model_dump(mode="json"),
         ),
     }
     config = {"ops": {"coin_prices": {"config": {"history_days": 5}}}}

@@ -300,7 +300,8 @@ def test_a_store_that_is_away_for_a_while_loses_nothing(world: PictureWorld) -> 
     world.poll(world.thread(3, C))
     world.fetch()  # and something is put there meanwhile
     report = maintained(world)
-    assert "2 of 3 pictures are not there" in str(report)
+    assert report.problem
+    assert "2 of 3 pictures are not there" in report.problem
     assert set(world.rows().values()) == {"stored"}
     images.rename(world.home / "underneath")
     away.rename(images)

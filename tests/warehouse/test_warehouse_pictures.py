@@ -129,7 +129,7 @@ def test_a_file_is_given_up_with_its_last_picture(connection: duckdb.DuckDBPyCon
     withdrawal = withdraw_deleted(connection)
     assert (withdrawal.pictures, [file.sha256 for file in withdrawal.files]) == (2, ["cd" * 32])
     assert withdraw_deleted(connection).pictures == 0
-    assert expirable_pictures(connection, minute(1)) == 1
+    assert expirable_pictures(connection, minute(1))[0] == 1
     assert [file.sha256 for file in withdraw_expired(connection, minute(1)).files] == [SHA]
     assert status_counts(connection) == {"expired": 1, "purged": 2}
 
