@@ -37,5 +37,6 @@ def test_a_run_says_what_became_of_every_picture(world: PictureWorld, monkeypatc
     shown = {name: value.value for name, value in metadata.items()}
     assert (shown["pictures: stored"], shown["pictures: rejected"], shown["pictures: foreign"]) == (1, 1, 1)
     assert shown["all_pictures_by_status"] == {"foreign": 1, "rejected": 1, "stored": 1}
-    assert [problem.split(":")[0] for problem in shown["problems"]] == ["thread 3 (thumbnail)", "thread 2 (thumbnail)"]
+    named = [problem.split(":")[0] for problem in str(shown["problems"]).splitlines()]
+    assert named == ["thread 3 (thumbnail)", "thread 2 (thumbnail)"]
     assert world.rows()[1] == "stored"
