@@ -70,7 +70,9 @@ def warosu_posts(first_day: date) -> dg.AssetsDefinition:
         yield live_and_archive_agree(database)
         yield no_day_is_missing(database)
         if failed:
-            raise dg.Failure(f"{len(failed)} of {number} days failed", metadata=_reasons(failed))
+            raise dg.Failure(
+                f"{len(failed)} of {number} days failed", metadata={key: str(error) for key, error in failed.items()}
+            )
 
     return asset
 
@@ -88,7 +90,3 @@ def _materialization(key: str, report: DayReport) -> dg.AssetMaterialization:
             **({"notes": "\n".join(report.problems[:NOTES_SHOWN])} if report.problems else {}),
         },
     )
-
-
-def _reasons(failed: dict[str, SourceError]) -> dict[str, str]:
-    return {key: str(error) for key, error in failed.items()}

@@ -97,16 +97,9 @@ def launch_backfill(days: Sequence[date]) -> LaunchedBackfill:
         "partitionNames": [day.isoformat() for day in days],
         "title": f"Warosu {min(days)} to {max(days)}",
     }
-    command = [
-        sys.executable,
-        "-c",
-        "from dagster_graphql.cli import main; main()",
-        "-w",
-        "workspace.yaml",
-        "-t",
-        _MUTATION,
-    ]
-    command += ["-v", json.dumps({"params": params})]
+    program = "from dagster_graphql.cli import main; main()"
+    question = ["-t", _MUTATION, "-v", json.dumps({"params": params})]
+    command = [sys.executable, "-c", program, "-w", "workspace.yaml", *question]
     try:
         finished = subprocess.run(command, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=ANSWER_SECONDS)
     except subprocess.TimeoutExpired:

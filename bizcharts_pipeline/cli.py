@@ -80,7 +80,7 @@ def demo(days: int, json_output: bool) -> None:
     )
     seen, kept = report.archive, report.pictures.get("stored", 0)
     click.echo(
-        f"Yesterday: {seen.live_threads} threads live, {seen.archive_threads} in the archive, {seen.both_threads} in "
+        f"{seen.day}: {seen.live_threads} threads live, {seen.archive_threads} in the archive, {seen.both_threads} in "
         f"both. Pictures kept: {kept} of {sum(report.pictures.values())}. Prices: {report.prices}."
     )
     click.echo(

@@ -28,9 +28,10 @@ class RunLock:
 def hold(folder: Path, run_id: str) -> RunLock:
     """Take the lock of a run until it is released or this process is gone."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{run_id}{_SUFFIX}"
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path, draft = folder / f"{run_id}{_SUFFIX}", folder / f"{run_id}.new"
+    file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(file, fcntl.LOCK_EX)
+    draft.replace(path)  # locked from the first moment that anybody can see it
     return RunLock(path, file)
 
 

@@ -30,8 +30,8 @@ def unless_at_work(
     """Ask for a run of the job, unless one is at work that can still be alive.
 
     A run whose machine lost power stays STARTED until the sensor `dead_runs` ends it or, where it has no lock yet, run
-    monitoring does at the job's maximum run time. Looking no
-    further back than that keeps a dead run from silencing the schedule even if nothing ever ends it.
+    monitoring does at the job's maximum run time. Looking no further back than that keeps a dead run from silencing
+    the schedule even if nothing ever ends it.
     """
     young = datetime.now(UTC) - timedelta(seconds=max_runtime_seconds + MONITORING_SECONDS)
     runs = context.instance.get_run_records(

@@ -96,7 +96,7 @@ class Archive:
                 if not isinstance(error, PASSING) or (_is_odd(error) and _is_odd(failure)):
                     raise
                 failure = error
-            self._session.postpone(self.client.url, pause * self._interval)
+            self._pause(pause)
             if pause * self._interval > self._patience:
                 raise ArchiveBlocked(f"{failure} [nothing is asked for {pause * self._interval:.0f} s]") from failure
             if pause != REST:
@@ -108,7 +108,10 @@ class Archive:
 
     def rest(self) -> None:
         """Let nobody ask for a long while (an hour, at one request in two seconds): something lasting is wrong."""
-        self._session.postpone(self.client.url, REST * self._interval)
+        self._pause(REST)
+
+    def _pause(self, intervals: int) -> None:
+        self._session.postpone(self.client.url, intervals * self._interval)
 
     def read(self, body: bytes, name: str) -> ArchivePage:
         """Parse a page; one that can not be read, or not wholly, is kept aside under ``name``.

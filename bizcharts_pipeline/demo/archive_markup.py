@@ -7,6 +7,7 @@ first form: file lines without a class, links to files without a host.
 
 import html
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ class IndexEntry:
     omitted: int
 
 
-class Markup:
+class Markup(ABC):
     """Writes pages; what the generations have in common. In ``ghost`` mode threads are linked with an S."""
 
     def __init__(self, generation: Generation, board: str, image_url: str, *, ghost: bool = False) -> None:
@@ -74,26 +75,26 @@ class Markup:
         body = f'<div class="error container"><h2>Error!</h2><ul><li>{html.escape(cause)}</li></ul></div>'
         return f"{self.head()}<body><h1>/{self.board}/ - {TITLE}</h1>{body}</body></html>"
 
-    def document(self, content: str, *, subject: str | None = None) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def document(self, content: str, *, subject: str | None = None) -> str: ...
 
-    def head(self, subject: str | None = None) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def head(self, subject: str | None = None) -> str: ...
 
-    def opening(self, post: ArchivePost, omitted: int, shown: int, *, index: bool = False) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def opening(self, post: ArchivePost, omitted: int, shown: int, *, index: bool = False) -> str: ...
 
-    def post(self, post: ArchivePost, *, result: bool = False) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def post(self, post: ArchivePost, *, result: bool = False) -> str: ...
 
-    def navigation(self, label: str, steps: Sequence[tuple[str, str]]) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def navigation(self, label: str, steps: Sequence[tuple[str, str]]) -> str: ...
 
-    def reply_form(self, thread_id: int) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def reply_form(self, thread_id: int) -> str: ...
 
-    def rule(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def rule(self) -> str: ...
 
     def address(self, post: ArchivePost) -> str:
         """Return the link to a post within its thread; an opening post's has no anchor."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from bizcharts_pipeline.clock import from_epoch, to_epoch
+from bizcharts_pipeline.clock import to_epoch
 from bizcharts_pipeline.demo import phrases
 from bizcharts_pipeline.demo.catalog import sticky_entry, thread_entry
 from bizcharts_pipeline.demo.mood import Floats
@@ -330,8 +330,3 @@ def _reply_file(thread: WorldThread, posted: int, rng: random.Random) -> dict[st
         "md5": base64.b64encode(hashlib.md5(str(tim).encode(), usedforsecurity=False).digest()).decode(),
         "fsize": int(rng.lognormvariate(12, 2)) + 100,
     }
-
-
-def true_time(post: ArchivePost) -> datetime:
-    """Return when ``post`` was really posted, in UTC."""
-    return from_epoch(post.posted)

@@ -45,6 +45,7 @@ DAGSTER_HOURS = 2
 DAGSTER_TICK_EVERY = timedelta(minutes=15)
 JOB_TIMEOUT_SECONDS = 120
 SHOWN_DAYS = 10
+ARCHIVE_SETTLES = timedelta(hours=2)
 
 
 class DemoError(BizchartsError):
@@ -60,7 +61,7 @@ class DemoReport:
     plot: Path
     days: list[DayBesideMood]
     recovery: Recovery
-    archive: Overlap  # yesterday, as the archive and the live board saw it
+    archive: Overlap  # the last whole day, as the archive and the live board saw it
     pictures: dict[str, int]  # by state
     prices: int
     seconds: float
@@ -106,7 +107,8 @@ def run_demo(settings: Settings, *, history_days: int, track: Track) -> DemoRepo
         for tick in track(range(1, ticks + 1), f"The last {DAGSTER_HOURS} hours, through the Dagster job `live`"):
             board.now = dagster_from + tick * DAGSTER_TICK_EVERY
             run_live_job(demo_settings, dagster_home, board.now)
-        import_day(archive, pipeline.database, end.date() - timedelta(days=1), end)
+        # Shortly after midnight the archive can not yet tell that yesterday is all there.
+        import_day(archive, pipeline.database, (end - ARCHIVE_SETTLES).date() - timedelta(days=1), end)
         pictures = take_pictures(demo_settings, pipeline.database, end, track)
         prices = update_prices(
             pipeline.database, rotation_from_settings(demo_settings), demo_settings.price_data.coins, end

@@ -55,29 +55,30 @@ SELECT bucket_start, value, lo, hi, state FROM (
 """
 
 
-def _preview(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> Preview:
+def preview(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> Preview:
+    """The first ``limit`` rows of ``sql``, which has the place ``{limit}``."""
     cursor = connection.execute(sql.format(limit=int(limit)))
     return Preview([column[0] for column in cursor.description or []], cursor.fetchall())
 
 
 def busiest_threads(connection: duckdb.DuckDBPyConnection, limit: int = 10) -> Preview:
     """The threads of the newest catalogue with the most replies."""
-    return _preview(connection, _THREADS, limit)
+    return preview(connection, _THREADS, limit)
 
 
 def strongest_scores(connection: duckdb.DuckDBPyConnection, limit: int = 10) -> Preview:
     """The most decided posts of the newest scoring pass."""
-    return _preview(connection, _SCORES, limit)
+    return preview(connection, _SCORES, limit)
 
 
 def most_mentioned_coins(connection: duckdb.DuckDBPyConnection, limit: int = 15) -> Preview:
     """Today's coins by mentions."""
-    return _preview(connection, _COINS, limit)
+    return preview(connection, _COINS, limit)
 
 
 def current_readings(connection: duckdb.DuckDBPyConnection, limit: int = 8) -> Preview:
     """The newest readings of the index, the running hour and day first."""
-    return _preview(connection, _READINGS, limit)
+    return preview(connection, _READINGS, limit)
 
 
 def plotted_days(connection: duckdb.DuckDBPyConnection, days: int = 180) -> list[tuple[Any, ...]]:

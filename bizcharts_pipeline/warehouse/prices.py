@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import duckdb
 
 from bizcharts_pipeline.clock import midnight
-from bizcharts_pipeline.warehouse.previews import Preview
+from bizcharts_pipeline.warehouse.previews import Preview, preview
 from bizcharts_pipeline.warehouse.values import literal, quoted, table
 
 AT_ONE_TIME = timedelta(minutes=5)  # prices of two sources that lie further apart in time are not compared
@@ -153,14 +153,12 @@ def merge_reference_index(connection: duckdb.DuckDBPyConnection, readings: Itera
 
 def newest_prices(connection: duckdb.DuckDBPyConnection, limit: int = 100) -> Preview:
     """Each coin's newest price of the last day that has any, the dearest first."""
-    cursor = connection.execute(_NEWEST.format(limit=int(limit)))
-    return Preview([column[0] for column in cursor.description or []], cursor.fetchall())
+    return preview(connection, _NEWEST, limit)
 
 
 def newest_readings(connection: duckdb.DuckDBPyConnection, limit: int = 14) -> Preview:
     """The reference index's newest days, each beside its source."""
-    cursor = connection.execute(_READINGS.format(limit=int(limit)))
-    return Preview([column[0] for column in cursor.description or []], cursor.fetchall())
+    return preview(connection, _READINGS, limit)
 
 
 def disagreements(connection: duckdb.DuckDBPyConnection, share: float, since: datetime) -> list[Disagreement]:
