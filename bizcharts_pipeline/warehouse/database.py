@@ -19,7 +19,7 @@ import duckdb
 
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.warehouse import locks, migrations
+from bizcharts_pipeline.warehouse import checkpoints, locks, migrations
 from bizcharts_pipeline.warehouse.errors import (
     DatabaseBusy,
     DatabaseCorrupt,
@@ -57,6 +57,10 @@ T = TypeVar("T")
 
 class _HeldElsewhere(Exception):
     """DuckDB's own lock is taken: a shell or another program has the file open."""
+
+
+class _Unsettled(Exception):
+    """A process was killed in a checkpoint; who reads cannot put that in order."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Database:
         """
         with (
             self._turn(self._open_to_write, exclusive=True) as connection,
-            closing(connection),
+            self._checkpointed(connection),
             self._named_errors(),
         ):
             migrations.apply(connection, self._pending(connection), utc_now())
@@ -136,6 +140,17 @@ class Database:
             yield
 
     @contextmanager
+    def _checkpointed(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Close ``connection`` at the end, the log folded in if there is one."""
+        try:
+            yield
+        finally:
+            if wal(self.path).exists():
+                checkpoints.checkpoint(connection, self.path)
+            else:
+                connection.close()
+
+    @contextmanager
     def _turn(self, take: Callable[[], T], *, exclusive: bool) -> Iterator[T]:
         """Wait for the turn among ourselves, then for DuckDB's own lock; yield what ``take`` returned."""
         deadline = time.monotonic() + self.wait_seconds
@@ -145,9 +160,15 @@ class Database:
                     taken = take()
                 except _HeldElsewhere as held:
                     reason = str(held)
+                except _Unsettled:
+                    reason = ""
                 else:
                     yield taken
                     return
+            if not reason:
+                with self._locked(exclusive=True, deadline=deadline):
+                    self._settle()
+                continue
             # The turn is given back meanwhile: a shell that only reads keeps out writers, not our readers.
             if time.monotonic() >= deadline:
                 raise DatabaseBusy(self._busy(reason))
@@ -174,18 +195,33 @@ class Database:
         return f"{self.path} was not free within {self.wait_seconds:g} s: {reason}. {_WHAT_TO_DO}"
 
     def _open_to_read(self) -> duckdb.DuckDBPyConnection:
+        if checkpoints.saved_blocks(self.path).exists():
+            raise _Unsettled
         return self._connect(read_only=True)
 
     def _open_to_write(self) -> duckdb.DuckDBPyConnection:
+        self._settle()
         if is_missing(self.path):
             with self._named_errors():
                 create(self.path)
-        return self._connect(read_only=False)
+        connection = self._connect(read_only=False)
+        # A checkpoint is made at one place only, where it can be undone: not by a commit, nor by closing.
+        connection.execute("SET checkpoint_threshold = '1TB'")
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        return connection
+
+    def _settle(self) -> None:
+        try:
+            checkpoints.settle(self.path)
+        except OSError as error:
+            raise DatabaseUnavailable(f"{self.path} cannot be put in order after a kill: {error}") from None
 
     def _fold_in_log(self) -> None:
-        if not is_missing(self.path):
-            with suppress(DatabaseError):  # a damaged file is replaced as it is
-                self._connect(read_only=False).close()
+        if is_missing(self.path):
+            self._settle()
+            return
+        with suppress(DatabaseError), self._checkpointed(self._open_to_write()):  # a damaged file is replaced as it is
+            pass
 
     def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         try:

@@ -1,0 +1,123 @@
+"""Checkpoints that a kill or a power cut cannot tear.
+
+DuckDB's checkpoint overwrites metadata blocks in place while the file's present header still points at them. A
+process that is killed inside such a write leaves a block whose checksum is wrong, and the whole database cannot be
+opened again (seen with 1.5.5). So the blocks at risk are first written to a file of their own. If the header has not
+changed afterwards, the checkpoint did not come to its end: the blocks are put back as they were, and as the log is
+still there, nothing is lost.
+"""
+
+import hashlib
+import os
+import struct
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from bizcharts_pipeline.files import sync
+
+HEADERS_BYTES = 3 * 4096  # the main header and the two database headers, of which a checkpoint overwrites one
+_OFFSET = struct.Struct("<Q")
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """The headers and the blocks at risk, by their offset, as they were before a checkpoint."""
+
+    headers: bytes
+    blocks: dict[int, bytes]
+
+    def to_bytes(self) -> bytes:
+        parts = [_OFFSET.pack(len(self.blocks)), self.headers]
+        for offset, block in self.blocks.items():
+            parts += [_OFFSET.pack(offset), _OFFSET.pack(len(block)), block]
+        content = b"".join(parts)
+        return hashlib.sha256(content).digest() + content
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "_Saved | None":
+        """Read what :meth:`to_bytes` made; ``None`` if it is damaged."""
+        digest, content = content[:32], content[32:]
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        (count,) = _OFFSET.unpack_from(content)
+        position = _OFFSET.size + HEADERS_BYTES
+        blocks = {}
+        for _ in range(count):
+            offset, length = struct.unpack_from("<QQ", content, position)
+            position += 2 * _OFFSET.size
+            blocks[offset] = content[position : position + length]
+            position += length
+        return cls(content[_OFFSET.size : _OFFSET.size + HEADERS_BYTES], blocks)
+
+
+def saved_blocks(path: Path) -> Path:
+    """The file that holds the blocks of the DuckDB file ``path`` while a checkpoint is under way."""
+    return Path(f"{path}.checkpoint")
+
+
+def checkpoint(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Fold the log of ``path`` into it and close ``connection``, its only one; the caller has the turn alone.
+
+    Where the disk is too full for it the log stays, and with it everything that was committed.
+    """
+    # A closed descriptor drops all locks of the process on its file, DuckDB's too: closed after the connection.
+    descriptor = os.open(path, os.O_RDONLY)
+    done = False
+    try:
+        with closing(connection), suppress(duckdb.Error, OSError):
+            _save(saved_blocks(path), _blocks_at_risk(connection, descriptor).to_bytes())
+            connection.execute("CHECKPOINT")
+            done = True
+    finally:
+        os.close(descriptor)
+    if done:
+        saved_blocks(path).unlink()
+    else:
+        settle(path)
+
+
+def settle(path: Path) -> None:
+    """Undo what a checkpoint that did not come to its end did to ``path``; the caller has the turn alone, and no
+    connection is open.
+
+    Raises:
+        OSError: the file cannot be written; it stays as it is, to be settled later.
+    """
+    kept = saved_blocks(path)
+    try:
+        content = kept.read_bytes()
+    except FileNotFoundError:
+        return
+    saved = _Saved.from_bytes(content)
+    if saved and path.exists():
+        with path.open("r+b") as file:
+            if file.read(HEADERS_BYTES) == saved.headers:
+                for offset, block in saved.blocks.items():
+                    file.seek(offset)
+                    file.write(block)
+                file.flush()
+                os.fsync(file.fileno())
+    kept.unlink()
+
+
+def _save(path: Path, content: bytes) -> None:
+    """Write ``content``, surviving a power cut; half of it, which a kill may leave, is known by its digest."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    sync(path.parent)
+
+
+def _blocks_at_risk(connection: duckdb.DuckDBPyConnection, descriptor: int) -> _Saved:
+    """The metadata blocks with room left: those the next checkpoint writes into."""
+    size = connection.execute("SELECT block_size FROM pragma_database_size()").fetchone()
+    assert size
+    ids = connection.execute("SELECT block_id FROM pragma_metadata_info() WHERE free_blocks > 0").fetchall()
+    offsets = [HEADERS_BYTES + block_id * size[0] for (block_id,) in ids]
+    return _Saved(
+        os.pread(descriptor, HEADERS_BYTES, 0), {offset: os.pread(descriptor, size[0], offset) for offset in offsets}
+    )
