@@ -3,6 +3,7 @@
 import os
 import tomllib
 from datetime import date
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,6 +39,7 @@ def _words(value: object) -> object:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")]
+Provider = Literal["openai", "gemini"]
 PriceSource = Literal["coingecko", "binance", "coinmarketcap"]
 Words = BeforeValidator(_words)  # an environment variable has its items separated by blanks or commas
 
@@ -144,6 +146,113 @@ class RetentionSettings(BaseModel):
         return self
 
 
+class LabellingSettings(BaseModel):
+    """The labeller's page, the gold split, and what the training set is made of (``[labelling]``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    port: int = Field(8502, ge=1, le=65_535, description="port of the labeller's page, on 127.0.0.1")
+    blur: bool = Field(True, description="pictures are blurred until asked for")
+    mask_text: bool = Field(False, description="text is covered until asked for")
+    suggestions: bool = Field(False, description="show what a model thinks; it pulls people towards it")
+    relabel_share: float = Field(0.05, ge=0, le=0.5, description="of one's own posts, shown again unannounced")
+    relabel_after_days: int = Field(7, ge=0, description="no sooner than this")
+    shared_share: float = Field(0.15, ge=0, le=1, description="of the posts that another labeller has labelled")
+    streak_warning: int = Field(12, ge=2, description="a hint after so many equal labels in a row")
+    gold_posts: int = Field(150, ge=10, le=10_000, description="size of the frozen test set")
+    gold_seed: int = Field(20_250, ge=0, description="seed of its draw")
+    text_only: bool = Field(False, description="posts without a picture go into the ShareGPT data set too")
+    validation_share: float = Field(0.1, gt=0, lt=0.5, description="of the data set, for validation")
+
+
+class AutoLabelSettings(BaseModel):
+    """What is labelled by paid models, and for how much (``[auto_labels]``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    providers: Annotated[tuple[Provider, ...], Words] = Field(
+        ("openai",), description="the first labels everything, a second one gold and what the first is unsure of"
+    )
+    prompt: str = Field("stance-v1", pattern=r"^[a-z0-9-]{1,40}$", description="prompt file, without its ending")
+    images: bool = Field(True, description="send pictures, where docs/content-safety.md allows it")
+    per_run: int = Field(1000, ge=1, le=100_000, description="most posts that one run labels")
+    usd_per_run: Decimal = Field(Decimal("1.00"), ge=0, decimal_places=6, description="most money one run may spend")
+    usd_per_month: Decimal = Field(
+        Decimal("10.00"), ge=0, decimal_places=6, description="most money a calendar month (UTC) may cost"
+    )
+    timeout_seconds: float = Field(30, gt=0, le=600, description="an unanswered request counts as paid after this")
+    most_at_once: int = Field(32, ge=1, le=256, description="most requests under way at once")
+    unsure_below: float = Field(0.4, ge=0, le=1, description="confidence below which the second provider is asked")
+    least_accuracy: float = Field(0.5, ge=0, le=1, description="on gold; below it a version trains nothing")
+    least_macro_f1: float = Field(0.45, ge=0, le=1, description="on gold; below it a version trains nothing")
+    least_recall: float = Field(0.3, ge=0, le=1, description="of each class, on gold")
+    kappa_below_people: float = Field(
+        0.1, ge=0, le=1, description="how far its kappa with people may lie below that among people"
+    )
+    most_refused: float = Field(0.15, ge=0, le=1, description="share of refused posts that fails the check")
+    most_malformed: float = Field(0.02, ge=0, le=1, description="share of unusable answers that fails the check")
+
+
+class OpenAISettings(BaseModel):
+    """The OpenAI model that labels (``[openai]``). Key and address: OPENAI_API_KEY, OPENAI_BASE_URL."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    endpoint: Literal["chat", "batch", "decisions"] = Field(
+        "chat", description="`chat`, `batch` (half the price, within a day) or `decisions` (gpt-6-luna)"
+    )
+    model: str = Field("gpt-4o-mini", description="answers until 2027-01-14, then gpt-6-luna")
+    usd_per_million_input_tokens: Decimal = Field(Decimal("0.15"), ge=0, description="price")
+    usd_per_million_output_tokens: Decimal = Field(Decimal("0.60"), ge=0, description="price")
+    image_tokens: int = Field(2833, ge=0, description="most tokens that a thumbnail is billed as")
+    requests_per_minute: int = Field(500, ge=1, description="the account's limit")
+    requests_per_day: int = Field(10_000, ge=1, description="the account's limit")
+    batch_requests: int = Field(700, ge=1, le=50_000, description="most requests of one batch")
+
+
+class GeminiSettings(BaseModel):
+    """The Gemini model that labels (``[gemini]``). Key and address: GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    endpoint: Literal["chat", "batch"] = Field("chat", description="`chat`, or `batch` (half the price, within a day)")
+    model: str = Field("gemini-2.5-flash-lite", description="see Google's page of deprecations")
+    usd_per_million_input_tokens: Decimal = Field(Decimal("0.10"), ge=0, description="price")
+    usd_per_million_output_tokens: Decimal = Field(Decimal("0.40"), ge=0, description="price")
+    image_tokens: int = Field(258, ge=0, description="most tokens that a thumbnail is billed as")
+    requests_per_minute: int = Field(15, ge=1, description="the account's limit")
+    requests_per_day: int = Field(1000, ge=1, description="the account's limit")
+    batch_requests: int = Field(500, ge=1, le=50_000, description="most requests of one batch")
+
+
+class ActiveLearningSettings(BaseModel):
+    """How the posts to label next are chosen (``[ml.active_learning]``); the rest is uncertain and diverse."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    size: int = Field(200, ge=10, le=10_000, description="posts in the queue")
+    random_share: float = Field(0.25, ge=0.05, le=1, description="drawn at random: the only unbiased part")
+    recent_share: float = Field(0.15, ge=0, le=1, description="of the last days")
+    relabel_share: float = Field(0.10, ge=0, le=1, description="labelled before, to be labelled once more")
+    recent_days: int = Field(7, ge=1, description="what counts as recent")
+    pool: int = Field(50_000, ge=1000, description="most posts that are looked at for uncertainty")
+    seed: int = Field(0, ge=0, description="seed of every draw")
+
+    @model_validator(mode="after")
+    def _shares(self) -> "ActiveLearningSettings":
+        if self.random_share + self.recent_share + self.relabel_share > 1:
+            raise ValueError("random_share, recent_share and relabel_share together must not exceed 1")
+        return self
+
+
+class MlSettings(BaseModel):
+    """Learning (``[ml]``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    active_learning: ActiveLearningSettings = Field(ActiveLearningSettings(), description="what to label next")
+
+
 class Settings(BaseModel):
     """All settings of one installation. Immutable; read once by :func:`load_settings`."""
 
@@ -183,6 +292,11 @@ class Settings(BaseModel):
     images: ImageSettings = Field(ImageSettings(), description="pictures")
     price_data: PriceSettings = Field(PriceSettings(), description="prices")
     retention: RetentionSettings = Field(RetentionSettings(), description="how long what is kept")
+    labelling: LabellingSettings = Field(LabellingSettings(), description="labelling by people")
+    auto_labels: AutoLabelSettings = Field(AutoLabelSettings(), description="labelling by paid models")
+    openai: OpenAISettings = Field(OpenAISettings(), description="the OpenAI model that labels")
+    gemini: GeminiSettings = Field(GeminiSettings(), description="the Gemini model that labels")
+    ml: MlSettings = Field(MlSettings(), description="learning")
 
     @model_validator(mode="after")
     def _polite(self) -> "Settings":
@@ -205,14 +319,6 @@ class Settings(BaseModel):
         return (REPOSITORY_ROOT / Path(self.database or self.home_path / "bizcharts.duckdb").expanduser()).resolve()
 
 
-SECTIONS: dict[str, type[BaseModel]] = {
-    "fear_greed": FearGreedSettings,
-    "images": ImageSettings,
-    "price_data": PriceSettings,
-    "retention": RetentionSettings,
-}
-
-
 def settings_file() -> Path:
     """Where ``settings.toml`` is looked for: ``BIZCHARTS_SETTINGS_FILE``, or the repository root."""
     return Path(os.environ.get("BIZCHARTS_SETTINGS_FILE") or REPOSITORY_ROOT / "settings.toml")
@@ -231,11 +337,7 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: a value is not allowed; names each setting and what is allowed.
     """
-    values = _from_file(settings_file()) | _from_environment(Settings, PREFIX)
-    for name, model in SECTIONS.items():
-        section = _from_environment(model, f"{PREFIX}{name.upper()}__")
-        if section and isinstance(in_file := values.get(name, {}), dict):
-            values[name] = in_file | section
+    values = _with_environment(_from_file(settings_file()), Settings, PREFIX)
     try:
         settings = Settings.model_validate(values | overrides)
     except ValidationError as error:
@@ -253,12 +355,22 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read as TOML: {error}") from None
 
 
-def _from_environment(model: type[BaseModel], prefix: str) -> dict[str, Any]:
-    """Return the fields of ``model`` that the environment has under ``prefix`` and the name in capitals.
+def _with_environment(values: dict[str, Any], model: type[BaseModel], prefix: str) -> dict[str, Any]:
+    """Return ``values`` with what the environment has for the fields of ``model``: ``prefix`` and the name in
+    capitals, and below a section two underscores more.
 
     An empty variable counts as none: that is how a line of an ``.env`` file is left open.
     """
-    return {name: value for name in model.model_fields if (value := os.environ.get(prefix + name.upper()))}
+    merged = dict(values)
+    for name, field in model.model_fields.items():
+        variable = prefix + name.upper()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            in_file = values.get(name, {})
+            if isinstance(in_file, dict) and (section := _with_environment(in_file, field.annotation, f"{variable}__")):
+                merged[name] = section
+        elif value := os.environ.get(variable):
+            merged[name] = value
+    return merged
 
 
 def _problem(problem: dict[str, Any]) -> str:

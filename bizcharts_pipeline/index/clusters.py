@@ -5,7 +5,7 @@ from dataclasses import replace
 import duckdb
 import numpy as np
 
-from bizcharts_pipeline.index.duplicates import MEMORY, Opening, assign
+from bizcharts_pipeline.text.duplicates import MEMORY, Opening, assign
 from bizcharts_pipeline.warehouse.database import Database
 
 BATCH = 5_000  # posts at a time

@@ -1,16 +1,17 @@
 """The ledger of human labels: what a person decided, written the moment he did.
 
 SQLite in WAL mode: a commit costs less than a millisecond, and nobody who explores the warehouse can lock a
-labeller out. Rows are appended and never changed; a second thought is a second row.
+labeller out. Rows are appended and never changed: a second thought is a second row, and taking a label back is a row
+in ``undone`` that names it. The ledger also holds which posts are gold, for that must outlive the database too.
 """
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bizcharts_pipeline.errors import BizchartsError
 
@@ -32,15 +33,41 @@ CREATE TABLE IF NOT EXISTS labels (
     origin              TEXT    NOT NULL,
     UNIQUE (thread_id, labeler_id, labeled_at, origin)
 );
+CREATE TABLE IF NOT EXISTS undone (
+    label_id   INTEGER PRIMARY KEY REFERENCES labels,
+    undone_at  TEXT    NOT NULL
+);
+CREATE TABLE IF NOT EXISTS gold (
+    thread_id  INTEGER PRIMARY KEY,
+    period     TEXT    NOT NULL,  -- the labelled period that it was drawn from: the UTC month, as 2025-10
+    frozen_at  TEXT    NOT NULL
+);
 CREATE TRIGGER IF NOT EXISTS labels_are_never_changed BEFORE UPDATE ON labels
 BEGIN SELECT raise(ABORT, 'labels are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS labels_are_never_deleted BEFORE DELETE ON labels
 BEGIN SELECT raise(ABORT, 'labels are append-only'); END;
+CREATE TRIGGER IF NOT EXISTS gold_is_never_changed BEFORE UPDATE ON gold
+BEGIN SELECT raise(ABORT, 'gold is frozen'); END;
+CREATE TRIGGER IF NOT EXISTS gold_is_never_deleted BEFORE DELETE ON gold
+BEGIN SELECT raise(ABORT, 'gold is frozen'); END;
 """
+# What ledgers of earlier versions lack.
+_LATER_COLUMNS = {
+    "posted_at": "TEXT",  # UTC, as labeled_at
+    "subject_snapshot": "TEXT",
+    "flag": "TEXT CHECK (flag IN ('irony', 'not crypto', 'unreadable', 'illegal'))",
+    "session": "TEXT",
+    "stratum": "TEXT",
+    "probability": "REAL",
+    "suggestion": "TEXT",
+}
 
 
 class LedgerError(BizchartsError):
     """The label ledger cannot be used, or a label is none."""
+
+
+Flag = Literal["irony", "not crypto", "unreadable", "illegal"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +85,22 @@ class Label:
     text_snapshot: str | None = None
     image_url_snapshot: str | None = None
     origin: str = "labeller"  # where the label came from: the labeller's page, or a file that was imported
+    posted_at: datetime | None = None  # of the post, naive UTC
+    subject_snapshot: str | None = None
+    flag: Flag | None = None
+    session: str | None = None
+    stratum: str | None = None  # why the post was asked: a stratum of `label_queue`, 'relabel', 'shared', 'filter'
+    probability: float | None = None  # with which the post was drawn, if it was
+    suggestion: str | None = None  # the suggested class that the labeller saw, if he saw one
+
+
+@dataclass(frozen=True)
+class GoldPost:
+    """A post of the frozen test set; no training ever sees it."""
+
+    thread_id: int
+    period: str
+    frozen_at: datetime
 
 
 _COLUMNS = ", ".join(column.name for column in fields(Label))
@@ -65,12 +108,14 @@ _INSERT = (
     f"INSERT INTO labels ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(Label))}) "
     "ON CONFLICT (thread_id, labeler_id, labeled_at, origin) DO NOTHING"
 )
+_STANDING = "labels WHERE id NOT IN (SELECT label_id FROM undone)"
 _NEWEST = f"""
 SELECT {_COLUMNS} FROM (
     SELECT *, row_number() OVER (PARTITION BY thread_id, labeler_id ORDER BY labeled_at DESC, id DESC) AS age
-    FROM labels
+    FROM {_STANDING}
 ) WHERE age = 1 ORDER BY thread_id, labeler_id
 """
+_LAST = f"SELECT id, {_COLUMNS} FROM {_STANDING} AND labeler_id = ? AND origin = ? ORDER BY id DESC LIMIT 1"
 
 
 @dataclass(frozen=True)
@@ -94,16 +139,46 @@ class LabelLedger:
             connection.executemany(_INSERT, [_row(label) for label in labels])
             return connection.total_changes - before
 
+    def undo(self, labeler_id: str, now: datetime, origin: str = "labeller") -> Label | None:
+        """Take back the labeller's last label that stands, and return it; ``None`` when there is none left."""
+        with self._opened() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            row = connection.execute(_LAST, (labeler_id, origin)).fetchone()
+            if row is None:
+                return None
+            connection.execute("INSERT INTO undone VALUES (?, ?)", (row[0], _storable(now)))
+            return _label(row[1:])
+
     def newest(self) -> list[Label]:
-        """Return each labeller's newest label of each thread, by thread and labeller."""
+        """Return each labeller's newest standing label of each thread, by thread and labeller."""
         return self._select(_NEWEST)
 
+    def standing(self) -> list[Label]:
+        """Return every label that was not taken back, superseded and skipped ones included, by arrival."""
+        return self._select(f"SELECT {_COLUMNS} FROM {_STANDING} ORDER BY id")
+
     def all(self) -> list[Label]:
-        """Return every label, in the order of their arrival."""
+        """Return every label, those taken back too, in the order of their arrival."""
         return self._select(f"SELECT {_COLUMNS} FROM labels ORDER BY id")
 
+    def freeze_gold(self, posts: Sequence[GoldPost]) -> int:
+        """Add ``posts`` to the gold split, for good; return how many were not in it yet."""
+        with self._opened() as connection, connection:
+            before = connection.total_changes
+            connection.executemany(
+                "INSERT INTO gold VALUES (?, ?, ?) ON CONFLICT (thread_id) DO NOTHING",
+                [(post.thread_id, post.period, _storable(post.frozen_at)) for post in posts],
+            )
+            return connection.total_changes - before
+
+    def gold(self) -> list[GoldPost]:
+        """Return the gold split, by thread."""
+        with self._opened() as connection:
+            rows = connection.execute("SELECT thread_id, period, frozen_at FROM gold ORDER BY thread_id")
+            return [GoldPost(thread, period, datetime.fromisoformat(at)) for thread, period, at in rows]
+
     def count(self) -> int:
-        """Return the number of labels, superseded and skipped ones included."""
+        """Return the number of labels, superseded, skipped and taken-back ones included."""
         with self._opened() as connection:
             return int(connection.execute("SELECT count(*) FROM labels").fetchone()[0])
 
@@ -118,10 +193,21 @@ class LabelLedger:
             with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
-                connection.executescript(_SCHEMA)
+                _bring_up_to_date(connection)
                 yield connection
         except sqlite3.Error as error:
             raise LedgerError(f"{self.path}: the label ledger cannot be used: {error}") from error
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(labels)")}
+    if columns and columns >= set(_LATER_COLUMNS):
+        return
+    connection.executescript(_SCHEMA)
+    for name, declaration in _LATER_COLUMNS.items():
+        if name not in columns:
+            with suppress(sqlite3.OperationalError):  # another process was quicker
+                connection.execute(f"ALTER TABLE labels ADD COLUMN {name} {declaration}")
 
 
 def _check(label: Label) -> None:
@@ -144,7 +230,8 @@ def _storable(value: object) -> object:
 
 def _label(row: tuple[object, ...]) -> Label:
     values: dict[str, Any] = dict(zip((column.name for column in fields(Label)), row, strict=True))
-    values["labeled_at"] = datetime.fromisoformat(values["labeled_at"])
+    for name in ("labeled_at", "posted_at"):
+        values[name] = values[name] and datetime.fromisoformat(values[name])
     values["skipped"] = bool(values["skipped"])
     return Label(**values)
 

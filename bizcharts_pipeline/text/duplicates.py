@@ -17,9 +17,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from bizcharts_pipeline.index.votes import HOUR
-
-MEMORY = 48 * HOUR
+MEMORY = 48 * 3_600_000_000  # microseconds
 SIMILAR = 0.8
 SHINGLE = 5  # characters
 BANDS, ROWS = 16, 4

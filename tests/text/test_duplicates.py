@@ -1,8 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bizcharts_pipeline.index.duplicates import MEMORY, Opening, assign, normalise
 from bizcharts_pipeline.index.votes import HOUR
+from bizcharts_pipeline.text.duplicates import MEMORY, Opening, assign, normalise
 
 WORDS = ["buy", "sell", "hold", "link", "moon", "bags", "chart", "green", "whale", "stake", "yield", "anon"]
 sentence = st.lists(st.sampled_from(WORDS), min_size=6, max_size=10).map(" ".join)

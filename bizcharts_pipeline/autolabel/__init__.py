@@ -1,0 +1,1 @@
+"""Labels by paid vision models: asked politely, paid once, never beyond the budget."""

@@ -1,0 +1,16 @@
+"""What ends a run of labelling, by name."""
+
+from bizcharts_pipeline.autolabel.protocol import BatchState
+from bizcharts_pipeline.errors import BizchartsError
+
+
+class AutoLabelError(BizchartsError):
+    """Labelling by models cannot go on; says why and what to do."""
+
+
+class BatchError(AutoLabelError):
+    """A batch was refused; ``state`` says whether smaller ones may pass."""
+
+    def __init__(self, message: str, state: BatchState) -> None:
+        super().__init__(message)
+        self.state = state

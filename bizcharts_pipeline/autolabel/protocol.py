@@ -1,0 +1,143 @@
+"""What passes between the labelling loop and the providers of vision models.
+
+A provider turns one question into one answer and never raises for what a service may do: every failure is an outcome
+that the loop knows how to treat. Providers keep no books and wait for nothing; the loop does.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from bizcharts_pipeline.labels.stances import Stance
+
+Endpoint = Literal["chat", "batch", "decisions"]
+ConfidenceSource = Literal["decisions", "logprobs"]
+
+
+class Outcome(StrEnum):
+    """What became of one request."""
+
+    OK = "ok"  # one of the three classes
+    RATE = "rate"  # asked to slow down; nothing was billed
+    TRANSIENT = "transient"  # a fault of theirs or of the network; nothing was billed
+    TIMEOUT = "timeout"  # no answer in time; may have been billed
+    STOP = "stop"  # quota, key or model: this provider cannot go on
+    REFUSED = "refused"  # the model or a filter declined; not neutral
+    MALFORMED = "malformed"  # an answer that is none of the classes
+    BAD_IMAGE = "bad_image"  # the picture was refused as unreadable
+    BUG = "bug"  # any other refusal of the request itself: it would repeat for every post
+
+
+class BatchState(StrEnum):
+    """How far a batch is."""
+
+    RUNNING = "running"
+    ENDED = "ended"  # completed, expired or cancelled: what it has can be collected
+    FAILED = "failed"  # refused as a whole; nothing was billed
+    OVERSIZED = "oversized"  # refused as too big for the account's queue: to be split
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A versioned instruction; ``version`` is the file's name and ``sha256`` covers text and parameters."""
+
+    version: str
+    system: str
+    sha256: str
+    max_output_tokens: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """One post to be labelled: its text as it is sent, and its picture as JPEG bytes, if it has one."""
+
+    key: str  # of the ledger, 64 hexadecimal digits
+    text: str
+    image: bytes | None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Billed tokens."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a provider said to one question. ``raw`` is kept as it came; no key or header is in it."""
+
+    outcome: Outcome
+    raw: str = ""
+    label: Stance | None = None  # exactly when OK
+    probabilities: tuple[float, float, float] | None = None  # bearish, neutral, bullish; sum 1
+    confidence_source: ConfidenceSource | None = None
+    usage: Usage | None = None  # None: unknown or nothing billed
+    model_returned: str | None = None
+    request_id: str | None = None
+    detail: str = ""  # why, in a line
+    retry_after: float | None = None  # seconds
+
+
+@dataclass(frozen=True)
+class Price:
+    """USD per million tokens, after any discount."""
+
+    input_tokens: Decimal
+    output_tokens: Decimal
+
+    def cost(self, usage: Usage) -> Decimal:
+        """Return what ``usage`` costs in USD."""
+        return (self.input_tokens * usage.input_tokens + self.output_tokens * usage.output_tokens) / 1_000_000
+
+
+class Provider(Protocol):
+    """A model that labels one post at a time; used by many threads at once."""
+
+    name: str  # 'openai' or 'gemini'
+    model: str
+    endpoint: Endpoint
+
+    def ask(self, prompt: Prompt, question: Question) -> Answer:
+        """Send one request, once, without retries, and say what became of it."""
+        ...
+
+    def close(self) -> None:
+        """Give up the connections."""
+        ...
+
+
+class BatchProvider(Protocol):
+    """A model that labels many posts within a day, for half the price."""
+
+    name: str
+    model: str
+    endpoint: Endpoint
+
+    def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
+        """Upload and create a batch that carries ``run_key``; return its id.
+
+        Raises:
+            BatchError: it was refused; ``state`` says whether a smaller one may pass.
+        """
+        ...
+
+    def find(self, run_key: str) -> str | None:
+        """Return the id of the batch that carries ``run_key``, if the service has one."""
+        ...
+
+    def state(self, batch_id: str) -> BatchState:
+        """Return how far the batch is."""
+        ...
+
+    def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
+        """Yield question key and answer of all that the batch has; unordered, some may lack."""
+        ...
+
+    def close(self) -> None:
+        """Give up the connections."""
+        ...

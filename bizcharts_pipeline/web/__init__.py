@@ -1,0 +1,1 @@
+"""The small servers for people: the labeller."""
