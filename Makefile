@@ -42,5 +42,8 @@ lock: ## pin the versions that a fresh resolution gives
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
 	build/lock/bin/python -m pip freeze --exclude bizcharts --disable-pip-version-check | grep -v ' @ ' > requirements.lock
 
-app label:
+label: .venv/.installed ## the labeller on 127.0.0.1:8502
+	$(BIN)/bizcharts label
+
+app:
 	@echo 'make $@ is not part of this version yet; the README says what is.' >&2; exit 2
