@@ -7,17 +7,19 @@ in ``undone`` that names it. The ledger also holds which posts are gold, for tha
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass, fields
-from datetime import datetime
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass, fields, replace
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bizcharts_pipeline.errors import BizchartsError
 
 LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
 BUSY_SECONDS = 30
 
+_VERSION = 2  # of the schema, kept in the file as its user_version
+_MOST = 2**63 - 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS labels (
     id                  INTEGER PRIMARY KEY,
@@ -115,6 +117,7 @@ SELECT {_COLUMNS} FROM (
     FROM {_STANDING}
 ) WHERE age = 1 ORDER BY thread_id, labeler_id
 """
+_LAST_TIME = "SELECT max(labeled_at) FROM labels WHERE thread_id = ? AND labeler_id = ?"
 _LAST = f"SELECT id, {_COLUMNS} FROM {_STANDING} AND labeler_id = ? AND origin = ? ORDER BY id DESC LIMIT 1"
 
 
@@ -139,11 +142,38 @@ class LabelLedger:
             connection.executemany(_INSERT, [_row(label) for label in labels])
             return connection.total_changes - before
 
+    def record(self, label: Label) -> Label:
+        """Write a decision that was made just now, durably, and return it as it was written.
+
+        The newest decision of a labeller counts, so it is dated after his last one on the thread, even if the clock
+        has not moved on since or was set back.
+
+        Raises:
+            LedgerError: as for :meth:`append`.
+        """
+        _check(label)
+        with self._opened() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            (last,) = connection.execute(_LAST_TIME, (label.thread_id, storable_text(label.labeler_id))).fetchone()
+            if last is not None and last >= _storable(label.labeled_at):
+                label = replace(label, labeled_at=datetime.fromisoformat(last) + timedelta(microseconds=1))
+            connection.execute(_INSERT, _row(label))
+            return label
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep the file open meanwhile: what other threads and calls write then costs one flush of the disk.
+
+        Whoever closes a ledger as the last one folds its log in, which costs several.
+        """
+        with self._opened():
+            yield
+
     def undo(self, labeler_id: str, now: datetime, origin: str = "labeller") -> Label | None:
         """Take back the labeller's last label that stands, and return it; ``None`` when there is none left."""
         with self._opened() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
-            row = connection.execute(_LAST, (labeler_id, origin)).fetchone()
+            row = connection.execute(_LAST, (storable_text(labeler_id), origin)).fetchone()
             if row is None:
                 return None
             connection.execute("INSERT INTO undone VALUES (?, ?)", (row[0], _storable(now)))
@@ -200,22 +230,35 @@ class LabelLedger:
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(labels)")}
-    if columns and columns >= set(_LATER_COLUMNS):
+    """Make the tables, or add what they lack, in one transaction that other processes wait for."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] >= _VERSION:
         return
-    connection.executescript(_SCHEMA)
+    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
+    present = {row[1] for row in connection.execute("PRAGMA table_info(labels)")}
     for name, declaration in _LATER_COLUMNS.items():
-        if name not in columns:
-            with suppress(sqlite3.OperationalError):  # another process was quicker
-                connection.execute(f"ALTER TABLE labels ADD COLUMN {name} {declaration}")
+        if name not in present:
+            connection.execute(f"ALTER TABLE labels ADD COLUMN {name} {declaration}")
+    connection.execute(f"PRAGMA user_version = {_VERSION}")
+    connection.commit()
 
 
 def _check(label: Label) -> None:
+    problems = []
     if label.skipped != (label.sentiment_rating is None) or label.sentiment_rating not in (None, 1, 2, 3):
-        raise LedgerError(
-            f"Thread {label.thread_id}, labeller {label.labeler_id}: rating {label.sentiment_rating!r} with "
-            f"skipped={label.skipped}; a label is 1, 2 or 3, or skipped without a rating."
+        problems.append(
+            f"rating {label.sentiment_rating!r} with skipped={label.skipped}; a label is 1, 2 or 3, or skipped "
+            "without a rating"
         )
+    if not 0 <= label.thread_id <= _MOST:
+        problems.append("that is no thread's number")
+    if not label.labeler_id:
+        problems.append("a label needs to say whose it is")
+    if label.labeled_at.tzinfo or (label.posted_at and label.posted_at.tzinfo):
+        problems.append("times are UTC and carry no zone")
+    if label.flag not in (None, *get_args(Flag)):
+        problems.append(f"flag {label.flag!r}; a flag is one of {', '.join(get_args(Flag))}")
+    if problems:
+        raise LedgerError(f"Thread {label.thread_id}, labeller {label.labeler_id}: {'; '.join(problems)}.")
 
 
 def _row(label: Label) -> tuple[object, ...]:
@@ -225,7 +268,12 @@ def _row(label: Label) -> tuple[object, ...]:
 def _storable(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds")
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return storable_text(value) if isinstance(value, str) else value
+
+
+def storable_text(text: str) -> str:
+    """Return ``text`` as the ledger keeps it: half characters, which no file can hold, as question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _label(row: tuple[object, ...]) -> Label:

@@ -4,11 +4,13 @@ Causal: a post joins the cluster of the earliest post of the 48 hours before it 
 (Jaccard similarity of the 5-gram shingles at least 0.8), or founds its own. So a cluster never changes by
 what comes later. Candidates are found by MinHash and banding (Broder 1997; Leskovec, Rajaraman and Ullman,
 ch. 3), then compared exactly; at similarity 0.8 one in 5,000 is missed.
+
+The index needs that. What is learned from needs likeness at any distance in time: :func:`alike` and :func:`resembles`.
 """
 
 import re
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
@@ -21,6 +23,7 @@ MEMORY = 48 * 3_600_000_000  # microseconds
 SIMILAR = 0.8
 SHINGLE = 5  # characters
 BANDS, ROWS = 16, 4
+BATCH = 5_000  # texts whose keys are worked out at a time
 
 Hashes = NDArray[np.uint64]
 
@@ -43,6 +46,87 @@ class Opening:
     text: str  # subject and text
     image_md5: str | None
     cluster: int | None = None
+
+
+class Groups:
+    """Places 0 to ``size`` - 1, each in a group of its own until groups are united; a group is known by its least
+    place."""
+
+    def __init__(self, size: int) -> None:
+        self._parents = list(range(size))
+
+    def of(self, place: int) -> int:
+        """Return the least place of the group of ``place``."""
+        while (parent := self._parents[place]) != place:
+            self._parents[place] = self._parents[parent]
+            place = parent
+        return place
+
+    def unite(self, one: int, other: int) -> None:
+        """Make the groups of two places one."""
+        first, second = sorted((self.of(one), self.of(other)))
+        self._parents[second] = first
+
+
+def alike(texts: Sequence[str]) -> Groups:
+    """Return which ``texts`` say nearly the same, whatever lies between them: alike ones, and those that a chain of
+    alike ones links, are a group. A text without a word is like no other.
+
+    Time grows with the number of texts, not with its square, as long as they are not written to defeat it.
+    """
+    groups = Groups(len(texts))
+    first: dict[str, int] = {}
+    for place, text in enumerate(texts):
+        if words := normalise(text):
+            groups.unite(first.setdefault(words, place), place)
+    places = list(first.values())
+    shingles = [_shingles(text) for text in first]
+    if not places:
+        return groups
+    cuts = range(0, len(places), BATCH)
+    keys = np.array([key for cut in cuts for key in _band_keys(shingles[cut : cut + BATCH])], np.uint64)
+    for band in keys.T:
+        for bucket in equal_runs(band):
+            linked: dict[int, list[int]] = {}  # those of the bucket, by group
+            for text in bucket:
+                for members in list(linked.values()):
+                    apart = groups.of(places[members[0]]) != groups.of(places[text])
+                    if apart and any(_similar(shingles[member], shingles[text]) for member in members):
+                        groups.unite(places[members[0]], places[text])
+                linked.setdefault(groups.of(places[text]), []).append(text)
+    return groups
+
+
+def resembles(texts: Iterable[str], originals: Iterable[str]) -> list[bool]:
+    """Return of each text whether it says nearly the same as any of the ``originals``.
+
+    Exact, unlike the search for candidates: all pairs that have a shingle in common are counted. 100,000 texts and
+    200 originals take half a minute.
+    """
+    known = [hashes for original in originals if len(hashes := _shingles(normalise(original)))]
+    if not known:
+        return [False for _ in texts]
+    sizes = np.array([len(hashes) for hashes in known])
+    joined = np.concatenate(known)
+    order = np.argsort(joined, kind="stable")
+    joined, owners = joined[order], np.repeat(np.arange(len(known)), sizes)[order]
+    verdicts = []
+    for text in texts:
+        own = _shingles(normalise(text))
+        starts = np.searchsorted(joined, own, "left")
+        lengths = np.searchsorted(joined, own, "right") - starts
+        hits = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+        common = np.bincount(owners[hits], minlength=len(known))
+        verdicts.append(bool(np.any(common >= SIMILAR * (sizes + len(own) - common))))
+    return verdicts
+
+
+def equal_runs(values: Hashes) -> Iterator[list[int]]:
+    """Yield the places, ascending, of each value that is there more than once."""
+    order = np.argsort(values, kind="stable")
+    for run in np.split(order, np.flatnonzero(np.diff(values[order])) + 1):
+        if len(run) > 1:
+            yield run.tolist()
 
 
 def normalise(text: str) -> str:

@@ -156,22 +156,23 @@ class Database:
         deadline = time.monotonic() + self.wait_seconds
         while True:
             with self._locked(exclusive=exclusive, deadline=deadline):
+                held_by: _HeldElsewhere | None = None
                 try:
                     taken = take()
                 except _HeldElsewhere as held:
-                    reason = str(held)
+                    held_by = held
                 except _Unsettled:
-                    reason = ""
+                    pass
                 else:
                     yield taken
                     return
-            if not reason:
+            if held_by is None:
                 with self._locked(exclusive=True, deadline=deadline):
                     self._settle()
                 continue
             # The turn is given back meanwhile: a shell that only reads keeps out writers, not our readers.
             if time.monotonic() >= deadline:
-                raise DatabaseBusy(self._busy(reason))
+                raise DatabaseBusy(self._busy(str(held_by)))
             time.sleep(random.uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
 
     @contextmanager
