@@ -12,8 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bizcharts_pipeline.cli_labels import label, labels
 from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.console import megabytes, moment, number, print_table, show, to_json
+from bizcharts_pipeline.console import (
+    DAY,
+    as_json,
+    existing_file,
+    megabytes,
+    moment,
+    new_file,
+    number,
+    print_table,
+    show,
+    to_json,
+)
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.progress import on_terminal
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_settings
@@ -25,11 +37,6 @@ POLL_SECONDS = 60
 DAYS_SHOWN = 62
 GAPS_SHOWN = 10
 SHORTEST_HASH = 16  # digits; a thread's number has fewer
-
-as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
-new_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-existing_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -358,6 +365,10 @@ def import_sqlite(file: Path, json_output: bool) -> None:
     settings = load_settings()
     report = take_over(file, open_database(), settings.home_path, settings.board, utc_now(), on_terminal)
     show(report, json_output)
+
+
+bizcharts.add_command(label)
+bizcharts.add_command(labels)
 
 
 def open_database() -> "Database":

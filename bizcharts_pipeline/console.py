@@ -1,4 +1,4 @@
-"""What the command line prints: a report for people, or JSON for programs."""
+"""What every command takes and prints: a report for people, or JSON for programs."""
 
 import json
 import sys
@@ -9,6 +9,11 @@ from pathlib import Path
 import click
 
 PIPE_WIDTH = 160
+
+as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
+new_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+existing_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+DAY = click.DateTime(["%Y-%m-%d"])
 
 
 def show(report: object, json_output: bool, text: str | None = None) -> None:

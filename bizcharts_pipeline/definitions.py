@@ -5,21 +5,29 @@ import warnings
 
 import dagster as dg
 
-from assets import checks
+from assets import auto_label_checks, checks, dataset_checks, label_checks, trust_checks
+from assets.auto_labels import auto_labels
 from assets.catalog_snapshot import catalog_snapshot
+from assets.human_labels import human_labels
 from assets.indexes import indexes
+from assets.label_queue import label_queue
 from assets.maintenance import maintenance as maintenance_asset
 from assets.prices import coin_prices, reference_index
 from assets.scored_posts import scored_posts
+from assets.sharegpt_dataset import sharegpt_dataset
 from assets.thumbnails import thumbnails
 from assets.warosu_posts import warosu_posts
 from bizcharts_pipeline.settings import Settings, load_settings
 from jobs.collection import fetch_prices, fetch_reference_index, fetch_thumbnails
+from jobs.labelling import labelling
 from jobs.live import history, live
 from jobs.maintenance import maintenance
+from resources.active_learning import ActiveLearning
+from resources.auto_labelling import SECTIONS, AutoLabelling
 from resources.fear_greed import FearGreed
 from resources.fourchan import Fourchan
 from resources.images import Images
+from resources.labelling import Labelling
 from resources.prices import Prices
 from resources.retention import Retention
 from resources.scorers import Scorers
@@ -81,6 +89,11 @@ def resources(settings: Settings) -> dict[str, object]:
             values=settings.price_data.model_dump(mode="json"),
         ),
         "retention": Retention(home=str(settings.home_path), values=settings.retention.model_dump()),
+        "labelling": Labelling(home=str(settings.home_path), values=settings.labelling.model_dump()),
+        "auto_labelling": AutoLabelling(
+            home=str(settings.home_path), values=settings.model_dump(mode="json", include=set(SECTIONS))
+        ),
+        "active_learning": ActiveLearning(values=settings.ml.active_learning.model_dump()),
         "scorers": Scorers(),
         "fear_greed": FearGreed(values=settings.fear_greed.model_dump()),
     }
@@ -98,11 +111,17 @@ def definitions() -> dg.Definitions:
             reference_index,
             scored_posts,
             indexes,
+            human_labels,
+            auto_labels,
+            label_queue,
+            sharegpt_dataset,
             maintenance_asset,
         ],
-        asset_checks=dg.load_asset_checks_from_modules([checks]),
+        asset_checks=dg.load_asset_checks_from_modules(
+            [checks, label_checks, auto_label_checks, trust_checks, dataset_checks]
+        ),
         resources=resources(settings),
-        jobs=[live, history, fetch_thumbnails, fetch_prices, fetch_reference_index, maintenance],
+        jobs=[live, history, labelling, fetch_thumbnails, fetch_prices, fetch_reference_index, maintenance],
         schedules=[
             live_every_minute,
             warosu_daily,

@@ -8,6 +8,10 @@ class AutoLabelError(BizchartsError):
     """Labelling by models cannot go on; says why and what to do."""
 
 
+class KeyMissing(AutoLabelError):
+    """A service that is not on this machine, and no key for it."""
+
+
 class BatchError(AutoLabelError):
     """A batch was refused; ``state`` says whether smaller ones may pass."""
 

@@ -112,7 +112,11 @@ class Provider(Protocol):
 
 
 class BatchProvider(Protocol):
-    """A model that labels many posts within a day, for half the price."""
+    """A model that labels many posts within a day, for half the price.
+
+    Every method raises :class:`~bizcharts_pipeline.autolabel.errors.BatchError` where the service cannot be used; its
+    state RUNNING means that it is not known whether the batch is there, and that :meth:`find` is to be asked later.
+    """
 
     name: str
     model: str

@@ -8,8 +8,8 @@ in ``undone`` that names it. The ledger also holds which posts are gold, for tha
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass, fields, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -95,6 +95,10 @@ class Label:
     probability: float | None = None  # with which the post was drawn, if it was
     suggestion: str | None = None  # the suggested class that the labeller saw, if he saw one
 
+    def values(self) -> tuple[Any, ...]:
+        """Return the fields in their order, which is that of the columns of ``training_labels``."""
+        return tuple(getattr(self, name) for name in _NAMES)
+
 
 @dataclass(frozen=True)
 class GoldPost:
@@ -105,9 +109,10 @@ class GoldPost:
     frozen_at: datetime
 
 
-_COLUMNS = ", ".join(column.name for column in fields(Label))
+_NAMES = tuple(field.name for field in fields(Label))
+_COLUMNS = ", ".join(_NAMES)
 _INSERT = (
-    f"INSERT INTO labels ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(Label))}) "
+    f"INSERT INTO labels ({_COLUMNS}) VALUES ({', '.join('?' for _ in _NAMES)}) "
     "ON CONFLICT (thread_id, labeler_id, labeled_at, origin) DO NOTHING"
 )
 _STANDING = "labels WHERE id NOT IN (SELECT label_id FROM undone)"
@@ -117,7 +122,6 @@ SELECT {_COLUMNS} FROM (
     FROM {_STANDING}
 ) WHERE age = 1 ORDER BY thread_id, labeler_id
 """
-_LAST_TIME = "SELECT max(labeled_at) FROM labels WHERE thread_id = ? AND labeler_id = ?"
 _LAST = f"SELECT id, {_COLUMNS} FROM {_STANDING} AND labeler_id = ? AND origin = ? ORDER BY id DESC LIMIT 1"
 
 
@@ -141,24 +145,6 @@ class LabelLedger:
             before = connection.total_changes
             connection.executemany(_INSERT, [_row(label) for label in labels])
             return connection.total_changes - before
-
-    def record(self, label: Label) -> Label:
-        """Write a decision that was made just now, durably, and return it as it was written.
-
-        The newest decision of a labeller counts, so it is dated after his last one on the thread, even if the clock
-        has not moved on since or was set back.
-
-        Raises:
-            LedgerError: as for :meth:`append`.
-        """
-        _check(label)
-        with self._opened() as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
-            (last,) = connection.execute(_LAST_TIME, (label.thread_id, storable_text(label.labeler_id))).fetchone()
-            if last is not None and last >= _storable(label.labeled_at):
-                label = replace(label, labeled_at=datetime.fromisoformat(last) + timedelta(microseconds=1))
-            connection.execute(_INSERT, _row(label))
-            return label
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
@@ -262,7 +248,7 @@ def _check(label: Label) -> None:
 
 
 def _row(label: Label) -> tuple[object, ...]:
-    return tuple(_storable(value) for value in astuple(label))
+    return tuple(_storable(value) for value in label.values())
 
 
 def _storable(value: object) -> object:
@@ -277,7 +263,7 @@ def storable_text(text: str) -> str:
 
 
 def _label(row: tuple[object, ...]) -> Label:
-    values: dict[str, Any] = dict(zip((column.name for column in fields(Label)), row, strict=True))
+    values: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
     for name in ("labeled_at", "posted_at"):
         values[name] = values[name] and datetime.fromisoformat(values[name])
     values["skipped"] = bool(values["skipped"])

@@ -88,12 +88,12 @@ def alike(texts: Sequence[str]) -> Groups:
     for band in keys.T:
         for bucket in equal_runs(band):
             linked: dict[int, list[int]] = {}  # those of the bucket, by group
-            for text in bucket:
+            for one in bucket:
                 for members in list(linked.values()):
-                    apart = groups.of(places[members[0]]) != groups.of(places[text])
-                    if apart and any(_similar(shingles[member], shingles[text]) for member in members):
-                        groups.unite(places[members[0]], places[text])
-                linked.setdefault(groups.of(places[text]), []).append(text)
+                    apart = groups.of(places[members[0]]) != groups.of(places[one])
+                    if apart and any(_similar(shingles[member], shingles[one]) for member in members):
+                        groups.unite(places[members[0]], places[one])
+                linked.setdefault(groups.of(places[one]), []).append(one)
     return groups
 
 

@@ -26,10 +26,18 @@ REQUIRED_COLUMNS = {
         "fetched_at"
     ),
     "blocked_images": "hash kind reason blocked_at",
-    "training_labels": "thread_id sentiment_rating labeler_id labeled_at seconds skipped notes",
-    "auto_labels": (
-        "thread_id provider model prompt_version label p_bearish p_neutral p_bullish status usd labeled_at"
+    "training_labels": (
+        "thread_id sentiment_rating labeler_id labeled_at seconds skipped notes text_snapshot image_url_snapshot "
+        "origin posted_at subject_snapshot flag session stratum probability suggestion"
     ),
+    "gold_split": "thread_id period frozen_at",
+    "auto_labels": (
+        "thread_id provider model prompt_version label p_bearish p_neutral p_bullish status usd labeled_at endpoint "
+        "request_key model_returned confidence_source image_used error"
+    ),
+    "auto_label_trust": "provider model endpoint prompt_version n accuracy macro_f1 kappa trusted reason measured_at",
+    "label_queue": "position thread_id stratum probability margin built_at",
+    "dataset_versions": "dataset_version kind path train_rows validation_rows classes created_at",
     "model_versions": ("model_version kind base_model dataset_version trained_at accuracy macro_f1 status path sha256"),
     "coin_prices": "coin_symbol at usd source",
     "reference_index": "day value label source fetched_at",

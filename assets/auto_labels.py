@@ -1,0 +1,128 @@
+"""Labels of paid vision models: within a budget, each question paid once."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import dagster as dg
+from pydantic import Field
+
+from assets.reporting import Stopwatch, table
+from bizcharts_pipeline.autolabel.report import Estimate, ProviderReport, Report
+from bizcharts_pipeline.warehouse.auto_labels import (
+    LabelVersion,
+    label_counts,
+    models_that_answered,
+    statuses_by_version,
+)
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.previews import Preview
+from resources.auto_labelling import AutoLabelling
+from resources.warehouse import Warehouse
+
+POOL = "llm_labels"
+
+
+class AutoLabelsConfig(dg.Config):
+    """Whether anything is sent."""
+
+    dry_run: bool = Field(False, description="Only say how many posts wait and what they would cost; send nothing.")
+
+
+@dg.asset(
+    deps=["thumbnails", "human_labels"],
+    group_name="labels",
+    owners=["team:bizcharts"],
+    kinds={"python", "duckdb", "openai", "gemini"},
+    pool=POOL,
+    description=(
+        "What vision models say of posts: one row a post, provider, model, endpoint and prompt version. Asks first "
+        "about gold, then what people labelled, then the rest, within the budget of [auto_labels]; takes what has no "
+        "final status yet, so any run may be killed and repeated. Batches are collected first, then handed in. A "
+        "refusal is never 'neutral'. docs/auto-labels.md says what is sent and what each status means."
+    ),
+)
+def auto_labels(config: AutoLabelsConfig, warehouse: Warehouse, auto_labelling: AutoLabelling) -> dg.MaterializeResult:
+    stopwatch = Stopwatch()
+    database = warehouse.open()
+    if config.dry_run:
+        with stopwatch("estimate"):
+            return dg.MaterializeResult(metadata=_estimated(auto_labelling.estimate(database)))
+    with stopwatch("ask and write"), auto_labelling.opened(database) as labelling:
+        report = labelling.label_posts()
+    metadata = {**_metadata(report, database), **stopwatch.metadata()}
+    if report.faults:
+        raise dg.Failure("\n".join(report.faults), metadata=metadata, allow_retries=False)
+    return dg.MaterializeResult(metadata=metadata)
+
+
+def _metadata(report: Report, database: Database) -> dict[str, dg.MetadataValue]:
+    with database.read() as connection:
+        everything = statuses_by_version(connection)
+        labels, models = {}, {}
+        for provider in report.providers:
+            version = _stored(provider)
+            labels[version.provider] = label_counts(connection, version)
+            models[version.provider] = models_that_answered(connection, version)
+    asked = sum(provider.posts for provider in report.providers)
+    refused = sum(provider.by_status.get("refused", 0) for provider in report.providers)
+    rows = [
+        (version.provider, version.model, version.endpoint, version.prompt_version, status, count)
+        for version, statuses in everything.items()
+        for status, count in statuses.items()
+    ]
+    return {
+        "usd_run_known": _usd(report.run.known_usd),
+        "usd_run_assumed": _usd(report.run.assumed_usd),
+        "usd_month_known": _usd(report.month.known_usd),
+        "usd_month_assumed": _usd(report.month.assumed_usd),
+        "usd_month_in_batches": _usd(report.month.reserved_usd),
+        "requests_known": dg.MetadataValue.int(report.run.known_requests),
+        "requests_assumed": dg.MetadataValue.int(report.run.assumed_requests),
+        "seconds_p50": dg.MetadataValue.float(report.latency(0.5) or 0.0),
+        "seconds_p99": dg.MetadataValue.float(report.latency(0.99) or 0.0),
+        "posts": dg.MetadataValue.int(asked),
+        "posts_left": dg.MetadataValue.int(report.left),
+        "block_rate": dg.MetadataValue.float(refused / asked if asked else 0.0),
+        "labels": dg.MetadataValue.json(labels),
+        "models_that_answered": dg.MetadataValue.json(models),
+        "prompt_sha256": dg.MetadataValue.text(", ".join({p.version.prompt_sha256 for p in report.providers})),
+        "run_by_provider": dg.MetadataValue.json({p.version.provider: _of_run(p) for p in report.providers}),
+        "all_posts": table(Preview(["provider", "model", "endpoint", "prompt", "status", "posts"], rows)),
+    }
+
+
+def _of_run(provider: ProviderReport) -> Mapping[str, object]:
+    batches = provider.batches
+    return {
+        "posts": provider.posts,
+        **provider.by_status,
+        **({"ended": f"{provider.closing.kind}: {provider.closing.why}"} if provider.closing else {}),
+        **({"batches handed in": batches.submitted, "collected": batches.collected} if batches else {}),
+        **({"batches under way": batches.running, "problems": batches.problems} if batches else {}),
+    }
+
+
+def _estimated(estimate: Estimate) -> dict[str, dg.MetadataValue]:
+    rows = [
+        (
+            *(each.version.provider, each.version.model, each.posts, each.with_picture, each.already_paid),
+            *(f"{each.likely_usd:.4f}", f"{each.worst_usd:.4f}", f"{each.days:.2f}"),
+        )
+        for each in estimate.providers
+    ]
+    columns = ["provider", "model", "posts", "with picture", "already paid", "USD, about", "USD, at most", "days"]
+    return {
+        "dry_run": dg.MetadataValue.bool(True),
+        "next_run": table(Preview(columns, rows)),
+        "usd_per_run": _usd(estimate.usd_per_run),
+        "usd_left_this_month": _usd(estimate.usd_per_month - estimate.month.usd),
+    }
+
+
+def _stored(provider: ProviderReport) -> LabelVersion:
+    version = provider.version
+    return LabelVersion(version.provider, version.model, version.endpoint, version.prompt_version)
+
+
+def _usd(amount: Decimal) -> dg.FloatMetadataValue:
+    return dg.MetadataValue.float(float(amount))

@@ -1,0 +1,40 @@
+"""Questions put to the newest data set as it lies on the disk, before anything is trained on it."""
+
+import dagster as dg
+
+from assets.reporting import check
+from bizcharts_pipeline.training.leaks import gold_leaks
+from bizcharts_pipeline.training.sharegpt import format_problems
+from bizcharts_pipeline.warehouse.datasets import current_dataset, rare_classes
+from resources.labelling import Labelling
+from resources.warehouse import Warehouse
+
+
+@dg.asset_check(
+    asset="sharegpt_dataset",
+    blocking=True,
+    description="No row is a gold post or alike to one, by number, text or picture; the files themselves are read.",
+)
+def gold_is_absent(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
+    database, home = warehouse.open(), labelling.home_path()
+    with database.read() as connection:
+        version = current_dataset(connection)
+    return check(gold_leaks(database, home, home / version.path) if version else [])
+
+
+@dg.asset_check(
+    asset="sharegpt_dataset",
+    blocking=True,
+    description="The files are as they were written, and each row is one that TRL and LLaMA-Factory take.",
+)
+def format(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
+    with warehouse.open().read() as connection:
+        version = current_dataset(connection)
+    return check(format_problems(labelling.home_path() / version.path) if version else [])
+
+
+@dg.asset_check(asset="sharegpt_dataset", description="No class is rarer than one row in ten.")
+def balance(warehouse: Warehouse) -> dg.AssetCheckResult:
+    with warehouse.open().read() as connection:
+        version = current_dataset(connection)
+    return check(rare_classes(version) if version else [], severity=dg.AssetCheckSeverity.WARN)

@@ -1,0 +1,34 @@
+"""Questions put to people's labels, at every materialisation of them."""
+
+import dagster as dg
+
+from assets.reporting import check
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.warehouse.labels import invalid_labels, stored_gold
+from resources.labelling import Labelling
+from resources.warehouse import Warehouse
+
+
+@dg.asset_check(asset="human_labels", description="Every label is 1, 2 or 3, or skipped, and stands there once.")
+def labels_are_valid(warehouse: Warehouse) -> dg.AssetCheckResult:
+    with warehouse.open().read() as connection:
+        return check(invalid_labels(connection))
+
+
+@dg.asset_check(
+    asset="human_labels", description="The gold split is the ledger's: frozen, nothing lost, nothing added."
+)
+def gold_is_the_ledgers(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
+    frozen = {post.thread_id for post in labelling.ledger().gold()}
+    with warehouse.open().read() as connection:
+        return check(sorted(frozen.symmetric_difference(stored_gold(connection))))
+
+
+@dg.asset_check(asset="human_labels", description="No label is dated in the future: its clock was wrong.")
+def labels_are_of_the_past(labelling: Labelling) -> dg.AssetCheckResult:
+    now = utc_now()
+    early = [label for label in labelling.ledger().standing() if label.labeled_at > now]
+    return check(
+        [f"{label.thread_id} by {label.labeler_id}, {label.labeled_at:%Y-%m-%d %H:%M}" for label in early],
+        severity=dg.AssetCheckSeverity.WARN,
+    )

@@ -1,0 +1,40 @@
+"""The data set that vision-language models are trained on."""
+
+import dagster as dg
+
+from assets.reporting import Stopwatch
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.training.dataset import build_dataset
+from resources.labelling import Labelling
+from resources.warehouse import Warehouse
+
+
+@dg.asset(
+    deps=["human_labels", "auto_labels", "thumbnails"],
+    group_name="training",
+    owners=["team:bizcharts"],
+    kinds={"python", "huggingface"},
+    description=(
+        "Labelled posts in the ShareGPT format that TRL and LLaMA-Factory read: train.json, validation.json, the "
+        "pictures and a datasheet, in a folder named by the hash of its content. Of people's labels and those of "
+        "trusted models; never the gold split or anything alike to it. The same content is the same version."
+    ),
+)
+def sharegpt_dataset(warehouse: Warehouse, labelling: Labelling) -> dg.MaterializeResult:
+    stopwatch = Stopwatch()
+    with stopwatch("choose and write"):
+        report = build_dataset(warehouse.open(), labelling.home_path(), labelling.settings(), utc_now())
+    version = report.version
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(version.dataset_version if version else "none"),
+        metadata={
+            "rows": version.train_rows + version.validation_rows if version else 0,
+            "new_version": report.new,
+            "balance": dg.MetadataValue.md(report.balance),
+            "left_out": dict(report.left_out),
+            "datasheet": dg.MetadataValue.md(report.datasheet),
+            **({"path": dg.MetadataValue.path(str(labelling.home_path() / version.path))} if version else {}),
+            **({"versions_removed": list(report.removed)} if report.removed else {}),
+            **stopwatch.metadata(),
+        },
+    )

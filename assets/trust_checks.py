@@ -1,0 +1,67 @@
+"""How far paid models' labels can be trusted, before anything is trained on them."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import dagster as dg
+
+from assets.reporting import table
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.labels.stances import STANCES
+from bizcharts_pipeline.labels.trust import LEAST_GOLD, Trust, measure_trust
+from bizcharts_pipeline.warehouse.previews import Preview
+from bizcharts_pipeline.warehouse.trust import refusals
+from resources.auto_labelling import AutoLabelling
+from resources.labelling import Labelling
+from resources.warehouse import Warehouse
+
+_FIGURES = (
+    "accuracy", "accuracy_lo", "accuracy_hi", "macro_f1", "recall_bearish", "recall_neutral", "recall_bullish",
+    "kappa", "kappa_lo", "kappa_hi", "ece", "block_rate", "usd_per_1000",
+)  # fmt: skip
+
+
+@dg.asset_check(
+    asset="auto_labels",
+    blocking=True,
+    description=(
+        "Every model and prompt version against people on the gold split. Only labels of versions that pass train "
+        "anything; this check stops what follows when some were measured and none passed. Too little gold to measure "
+        "is a warning: people's labels alone make a data set."
+    ),
+)
+def trusted_on_gold(warehouse: Warehouse, labelling: Labelling, auto_labelling: AutoLabelling) -> dg.AssetCheckResult:
+    database, after = warehouse.open(), timedelta(days=labelling.settings().relabel_after_days)
+    found = measure_trust(
+        database, labelling.ledger(), auto_labelling.settings().auto_labels, utc_now(), relabelled_after=after
+    )
+    with database.read() as connection:
+        declined = refusals(connection)
+    measured = [trust.row for trust in found if trust.row.n >= LEAST_GOLD]
+    trusted = [row for row in measured if row.trusted]
+    return dg.AssetCheckResult(
+        passed=bool(trusted) or not found,
+        severity=dg.AssetCheckSeverity.ERROR if measured else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "trusted_versions": len(trusted),
+            "versions": table(_versions(found)),
+            "confusion": table(_confusions(found)),
+            "refused_by_lexicon_reading": table(declined),
+        },
+    )
+
+
+def _versions(found: Sequence[Trust]) -> Preview:
+    columns = ["provider", "model", "endpoint", "prompt_version", "trusted", "reason", "n", *_FIGURES]
+    rows = [[getattr(trust.row, column) for column in columns] for trust in found]
+    return Preview(columns, [tuple(round(v, 3) if isinstance(v, float) else v for v in row) for row in rows])
+
+
+def _confusions(found: Sequence[Trust]) -> Preview:
+    rows = [
+        (trust.row.provider, trust.row.model, trust.row.endpoint, trust.row.prompt_version, people, *said)
+        for trust in found
+        for people, said in zip(STANCES, trust.confusion, strict=True)
+    ]
+    versions = ["provider", "model", "endpoint", "prompt_version"]
+    return Preview([*versions, "people say", *(f"said {name}" for name in STANCES)], rows)

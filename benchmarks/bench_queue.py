@@ -1,0 +1,119 @@
+"""The label queue: what it takes over a million opening posts, and whether it saves people labels.
+
+    python -m benchmarks queue
+
+The second part labels posts that people have rated anew, as if nobody had: see ``labels/simulation.py``. It is left
+out where they are not at hand (``BIZCHARTS_SHARED_DATA``, default ``../shared/data``).
+"""
+
+import csv
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench_big import NOW, Timed, build
+from benchmarks.bench_text import LABELS as RATED_POSTS
+from benchmarks.measure import Row
+from bizcharts_pipeline.labels.corpus import Post
+from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
+from bizcharts_pipeline.labels.likeness import duplicate_groups
+from bizcharts_pipeline.labels.queue import build_queue
+from bizcharts_pipeline.labels.simulation import simulate
+from bizcharts_pipeline.sentiment.fit_lexicon import read_labels
+from bizcharts_pipeline.settings import ActiveLearningSettings
+
+POSTS = 1_000_000
+LABELS = 1_000
+
+
+def rows() -> Iterator[Row]:
+    """Yield every figure; takes some minutes."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        build(home / "big.duckdb", POSTS)
+        for labels in (0, LABELS):
+            label_some(home, labels)
+            figures = measured(home)
+            note = f"{POSTS:,} posts, {labels:,} labels, margins of {figures['model']}"
+            yield "building the queue", figures["seconds"], "s", note
+            yield "its process' peak memory", figures["peak_bytes"] / 1e6, "MB", "goal: below 1,500"
+            yield "longest turn at the database", figures["longest_turn"], "s", "that others waited for it"
+    yield from simulated()
+
+
+def simulated() -> Iterator[Row]:
+    """Yield what each strategy achieves on posts that are labelled, and what that is more than random.
+
+    Opening posts of /biz/ with one rater, then news that several people rated: what the board's own noise costs.
+    """
+    if not RATED_POSTS.exists():
+        return
+    sets = (("/biz/", _board(), 40, 0.9), ("crypto news", _crypto(), 20, 0.7), ("finance news", _news(), 20, 0.7))
+    for name, rated, rounds, goal in sets:
+        posts = [Post(number, None, None, text, None) for number, (text, _) in enumerate(rated)]
+        groups = duplicate_groups(posts)
+        texts, ratings = zip(*rated, strict=True)
+        near = [groups[post.thread_id] for post in posts]
+        for outcome in simulate(texts, ratings, near, rounds=rounds, goal=goal):
+            points = ", ".join(f"{labels}: {figure:.3f}" for labels, figure in outcome.curve[::3])
+            what = f"{name}, {outcome.strategy}"
+            yield f"{what}: mean macro-F1", outcome.area, "", f"less random {outcome.area_gain}; {points}"
+            gain = f"less random {outcome.labels_to_goal_gain}; {len(rated):,} posts, {rounds} rounds"
+            yield f"{what}: to {goal:.0%} of what all labels give", outcome.labels_to_goal, "labels", gain
+
+
+def _board() -> list[tuple[str, int]]:
+    return [(f"{item.post.subject}\n{item.post.text}".strip(), item.label + 1) for item in read_labels(RATED_POSTS)]
+
+
+def _crypto() -> list[tuple[str, int]]:
+    with (RATED_POSTS.parent / "cryptolin_news.csv").open(encoding="utf-8-sig", newline="") as file:
+        return [(row["news"], int(float(row["final_manual_labelling"])) + 2) for row in csv.DictReader(file)]
+
+
+def _news() -> list[tuple[str, int]]:
+    file = RATED_POSTS.parent / "financial_phrasebank_50agree.txt"
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    said = {"negative": 1, "neutral": 2, "positive": 3}
+    return [(text, said[label.strip()]) for text, _, label in (line.rpartition("@") for line in lines) if text]
+
+
+def label_some(home: Path, count: int) -> None:
+    """Label ``count`` posts at random."""
+    rng = random.Random(count)
+    threads = rng.sample(range(POSTS), count)
+    long_ago = NOW - timedelta(days=30)
+    LabelLedger(home / LEDGER).append([Label(thread, rng.choice((1, 2, 3)), "anon", long_ago) for thread in threads])
+
+
+def measured(home: Path) -> dict[str, Any]:
+    """Build the queue in a process of its own and return its figures."""
+    command = [sys.executable, "-m", "benchmarks.bench_queue", str(home)]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parents[1])
+    figures: dict[str, Any] = json.loads(finished.stdout)
+    return figures
+
+
+def run(home: Path) -> dict[str, Any]:
+    """Build the queue here and now."""
+    database = Timed(home / "big.duckdb")
+    started = time.perf_counter()
+    report = build_queue(database, LabelLedger(home / LEDGER), ActiveLearningSettings(), NOW)
+    return {
+        "seconds": time.perf_counter() - started,
+        "longest_turn": max(database.turns),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "model": report.model,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(Path(sys.argv[1]))))

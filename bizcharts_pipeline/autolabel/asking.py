@@ -1,0 +1,225 @@
+"""The loop that asks one provider from many threads: claim and book, send, write down, and treat what came back."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime
+
+from bizcharts_pipeline.autolabel import cost
+from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, LimitReached, charge
+from bizcharts_pipeline.autolabel.cost import Terms
+from bizcharts_pipeline.autolabel.gate import Closing, Gate, Kind
+from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
+from bizcharts_pipeline.autolabel.ledger import PICTURE_IN_THE_WAY, AutoLabelLedger, State
+from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Prompt, Provider, Question
+from bizcharts_pipeline.autolabel.treatment import LONGEST_RETRY_AFTER, Treatment, treat
+
+SILENT_POSTS = 12  # put off one after the other: the service is down, and no post is to blame
+MOST_OBJECTIONS = 10  # 429 in a row, with ever longer pauses between
+FIRST_BACK_OFF_SECONDS = 0.5
+LONGEST_BACK_OFF_SECONDS = 8.0
+READY_AHEAD = 128  # posts whose pictures are held in memory while others are asked
+_BUDGET_WAIT_SECONDS = 0.05  # for requests under way that may cost less than was booked
+
+_ANSWERED = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.MALFORMED, Outcome.BAD_IMAGE})
+
+
+class Asker:
+    """Asks one provider, in one run; ``clock`` gives the naive UTC time that is written down."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        prompt: Prompt,
+        ledger: AutoLabelLedger,
+        run: Run,
+        terms: Terms,
+        caps: Caps,
+        *,
+        most_at_once: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.version = Version.of(provider, prompt)
+        self.gate = Gate(most_at_once)
+        self._provider, self._prompt, self._ledger, self._run = provider, prompt, ledger, run
+        self._terms, self._caps, self._clock = terms, caps, clock
+        self._most_at_once = most_at_once
+        self._overrun = ledger.overrun(self.version)
+        self._books = threading.Lock()  # of what follows
+        self._out = 0  # requests under way
+        self._answered = 0
+        self._put_off: set[int] = set()  # threads, in this round
+        self._put_off_keys: set[str] = set()
+        self._put_off_in_a_row = 0
+        self._offending: set[str] = set()  # keys of requests that were refused as wrong
+
+    def ask(self, chunks: Iterable[Sequence[Inquiry]]) -> Iterator[int]:
+        """Ask what is still open of the inquiries; yield the thread of each that is through, whatever became of it.
+
+        Ends early when the gate is closed. What is under way when the caller goes away is waited for and written down.
+        """
+        queued: set[str] = set()
+        with ThreadPoolExecutor(self._most_at_once, thread_name_prefix="ask") as pool:
+            waiting: set[Future[int]] = set()
+            try:
+                for chunk in chunks:
+                    still_open = self._ledger.register(self.version, chunk, self._clock())
+                    for inquiry, questions in zip(chunk, still_open, strict=True):
+                        if questions and questions[0].key in queued:  # two posts that are alike
+                            questions = ()
+                        queued.update(question.key for question in questions[:1])
+                        waiting.add(pool.submit(self._see_to, inquiry.thread_id, questions))
+                    while len(waiting) > READY_AHEAD:
+                        yield from _through(waiting)
+                    if self.gate.closing is not None:
+                        break
+                while waiting:
+                    yield from _through(waiting)
+            except BaseException:
+                self.gate.close(Closing("ended", "the run was ended"))
+                raise
+
+    def finish_round(self) -> list[int]:
+        """Return the threads whose questions were put off.
+
+        Where the service answered others, that counts against those questions, and one whose request was refused as
+        wrong has failed.
+        """
+        threads, keys = sorted(self._put_off), self._put_off_keys
+        healthy = self._answered > len(keys) and (self.gate.closing is None or self.gate.closing.kind != "silence")
+        if healthy:
+            self._ledger.count_rounds(keys)
+            self._ledger.fail(self._offending)
+            self.gate.calm()
+        self._put_off, self._put_off_keys, self._offending = set(), set(), set()
+        return threads
+
+    def _see_to(self, thread_id: int, questions: Sequence[Question]) -> int:
+        for question in questions:
+            state = self._until_final(question)
+            if state == "retry_later":
+                with self._books:
+                    self._put_off.add(thread_id)
+            if state not in PICTURE_IN_THE_WAY:
+                break
+        return thread_id
+
+    def _until_final(self, question: Question) -> State | None:
+        """Ask a question until it has its state; ``None``: somebody else asks it, or the gate was closed."""
+        met: Counter[Outcome] = Counter()
+        while (ticket := self.gate.enter()) is not None:
+            try:
+                try:
+                    reservation = self._claim(question, again=bool(met))
+                except (BudgetSpent, LimitReached) as refusal:
+                    self._wait_or_close(refusal)
+                    continue
+                if reservation is None:
+                    return None
+                answer, treatment = self._send(question, *reservation, met)
+                self._tell_gate(ticket, answer, treatment)
+            finally:
+                self.gate.leave()
+            if treatment.state != "reserved":
+                self._count(question.key, answer.outcome, treatment.state)
+                return treatment.state
+            if answer.outcome is Outcome.TRANSIENT:
+                self.gate.pause(_back_off(met[Outcome.TRANSIENT]))
+        if met:
+            self._ledger.put_back(question.key, self._run)
+        return None
+
+    def _claim(self, question: Question, *, again: bool) -> tuple[int, int] | None:
+        """Return the booking's number and its nano-USD; raises as :meth:`AutoLabelLedger.claim`."""
+        with self._books:
+            nano = round(cost.worst_case(self._prompt, question, self._terms) * self._overrun)
+            booked = self._ledger.claim(
+                question.key,
+                self.version,
+                self._run,
+                nano,
+                self._caps,
+                self._terms.limits,
+                time.time(),
+                again=again,
+            )
+            if booked is None:
+                return None
+            self._out += 1
+            return booked, nano
+
+    def _wait_or_close(self, refusal: BudgetSpent | LimitReached) -> None:
+        if isinstance(refusal, LimitReached):
+            if refusal.wait <= LONGEST_RETRY_AFTER:
+                self.gate.hold(refusal.wait)
+            else:
+                self.gate.close(Closing("limit", f"{refusal}; it has room again in {refusal.wait / 3600:.1f} hours"))
+        elif self._out:
+            self.gate.hold(_BUDGET_WAIT_SECONDS)
+        else:
+            self.gate.close(Closing("budget", str(refusal)))
+
+    def _send(self, question: Question, reservation: int, nano: int, met: Counter[Outcome]) -> tuple[Answer, Treatment]:
+        """Send a request, and write down what became of it and what it cost."""
+        started = time.monotonic()
+        try:
+            answer = self._provider.ask(self._prompt, question)
+            charged = charge(answer, self._terms.price, nano)
+        except Exception as error:  # against the protocol; the request may have been sent
+            answer = Answer(Outcome.BUG, detail=f"{type(error).__name__} in the provider {self.version.provider}")
+            charged = Charge("assumed", nano)
+        met[answer.outcome] += 1
+        treatment = treat(answer, met)
+        self._ledger.record(
+            question.key,
+            reservation,
+            answer,
+            charged,
+            treatment.state,
+            self._clock(),
+            time.monotonic() - started,
+        )
+        with self._books:
+            self._out -= 1
+            if nano:
+                self._overrun = max(self._overrun, self._overrun * charged.nano_usd / nano)
+        return answer, treatment
+
+    def _tell_gate(self, ticket: int, answer: Answer, treatment: Treatment) -> None:
+        if treatment.stops:
+            kind: Kind = "bug" if answer.outcome is Outcome.BUG else "stop"
+            pause = f" (asks for a pause of {answer.retry_after:.0f} s)" if answer.retry_after else ""
+            self.gate.close(Closing(kind, f"{answer.outcome}: {answer.detail}{pause}"))
+        elif answer.outcome is Outcome.RATE:
+            if self.gate.objected(ticket, answer.retry_after) >= MOST_OBJECTIONS:
+                self.gate.close(Closing("silence", f"{MOST_OBJECTIONS} requests in a row came too soon for it"))
+        elif answer.outcome in _ANSWERED:
+            self.gate.succeeded()
+
+    def _count(self, key: str, outcome: Outcome, state: State) -> None:
+        with self._books:
+            if outcome in _ANSWERED:
+                self._answered += 1
+                self._put_off_in_a_row = 0
+            elif outcome is Outcome.BUG:
+                self._offending.add(key)
+            elif state == "retry_later":
+                self._put_off_keys.add(key)
+                self._put_off_in_a_row += 1
+            silent = self._put_off_in_a_row >= SILENT_POSTS
+        if silent:
+            self.gate.close(Closing("silence", f"{SILENT_POSTS} posts in a row without an answer, the last: {outcome}"))
+
+
+def _through(waiting: set[Future[int]]) -> list[int]:
+    """Take out of ``waiting`` what is through; return its threads."""
+    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+    waiting -= done
+    return [future.result() for future in done]
+
+
+def _back_off(times: int) -> float:
+    return random.uniform(0.5, 1) * min(LONGEST_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** (times - 1))

@@ -1,0 +1,210 @@
+"""Money that can not be overrun: the most that a request may cost is booked before it is sent.
+
+All functions work inside the caller's transaction on the ledger, which only one thread of one process has at a time:
+check and booking are one step. What was booked and never settled, as its process was killed, stays booked: the service
+may have answered it.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_CEILING, Decimal
+from typing import Literal
+
+from bizcharts_pipeline.autolabel.errors import AutoLabelError
+from bizcharts_pipeline.autolabel.keys import Run, Version
+from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Usage
+
+NANO = 1_000_000_000
+MINUTE = 60.0
+DAY = 86_400.0
+
+Basis = Literal["free", "known", "assumed"]
+
+# Of these a service that reports no usage may have billed all the same.
+_MAYBE_BILLED = frozenset({Outcome.OK, Outcome.MALFORMED, Outcome.TIMEOUT})
+
+
+class BudgetSpent(AutoLabelError):
+    """The request might cost more than is left."""
+
+
+class LimitReached(AutoLabelError):
+    """The account's limit of requests is reached; ``wait`` is the number of seconds until it is not."""
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Caps:
+    """The most that a run and a calendar month may cost, in nano-USD."""
+
+    per_run: int
+    per_month: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most requests in any minute and in any 24 hours, over all processes and restarts."""
+
+    per_minute: int
+    per_day: int
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a request cost, in nano-USD, and how that is known."""
+
+    basis: Basis
+    nano_usd: int
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was spent, by how it is known.
+
+    ``known`` is what the services reported; ``assumed`` the worst case of requests that nobody saw the end of: timed
+    out, or under way when their process was killed; ``reserved`` the worst case of those under way now.
+    """
+
+    known_usd: Decimal
+    known_requests: int
+    assumed_usd: Decimal
+    assumed_requests: int
+    reserved_usd: Decimal
+    reserved_requests: int
+
+    @property
+    def usd(self) -> Decimal:
+        """All of it: what the caps count."""
+        return self.known_usd + self.assumed_usd + self.reserved_usd
+
+
+def nano_usd(usd: Decimal) -> int:
+    """Return ``usd`` in nano-USD, rounded up."""
+    return int((usd * NANO).to_integral_value(ROUND_CEILING))
+
+
+def in_usd(nano: int) -> Decimal:
+    """Return nano-USD in USD, exactly."""
+    return Decimal(nano) / NANO
+
+
+def charge(answer: Answer, price: Price, reserved: int) -> Charge:
+    """Return what an answer cost whose request had ``reserved`` nano-USD booked."""
+    if answer.usage is not None:
+        return Charge("known", nano_usd(price.cost(answer.usage)), answer.usage)
+    return Charge("assumed", reserved) if answer.outcome in _MAYBE_BILLED else Charge("free", 0)
+
+
+def reserve(
+    connection: sqlite3.Connection,
+    key: str,
+    version: Version,
+    run: Run,
+    nano: int,
+    caps: Caps,
+    limits: Limits | None,
+    sent_at: float,
+) -> int:
+    """Book ``nano`` for one request that is to be sent at ``sent_at`` (Unix seconds); return the booking's number.
+
+    Raises:
+        BudgetSpent: that might be more than a cap allows; nothing was booked.
+        LimitReached: one more request would be too many; nothing was booked.
+    """
+    for scope, cap in ((f"run {run.run_id}", caps.per_run), (f"month {run.month}", caps.per_month)):
+        if (total := _total(connection, scope)) + nano > cap:
+            raise BudgetSpent(
+                f"${in_usd(total):.4f} of the {scope.split()[0]}'s ${in_usd(cap):f} are spent or reserved, "
+                f"and one more request may cost ${in_usd(nano):.6f}"
+            )
+    if limits is not None:
+        _check_limits(connection, version, limits, sent_at)
+    booked = connection.execute(
+        "INSERT INTO reservations (key, run_id, provider, model, endpoint, month, nano_usd, sent_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (key, run.run_id, version.provider, version.model, version.endpoint, run.month, nano, sent_at),
+    )
+    assert booked.lastrowid is not None
+    return booked.lastrowid
+
+
+def settle(
+    connection: sqlite3.Connection,
+    reservation: int,
+    outcome: str,
+    charged: Charge,
+    at: datetime,
+    seconds: float | None = None,
+) -> bool:
+    """Replace a booking by what the request cost; return whether it was not settled before."""
+    usage = charged.usage
+    done = connection.execute(
+        "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reservation) DO NOTHING",
+        (
+            reservation,
+            outcome,
+            charged.basis,
+            charged.nano_usd,
+            usage and usage.input_tokens,
+            usage and usage.output_tokens,
+            seconds,
+            at.isoformat(timespec="microseconds"),
+        ),
+    )
+    return done.rowcount == 1
+
+
+def reserved_nano(connection: sqlite3.Connection, reservation: int) -> int:
+    """Return what was booked for a request."""
+    return int(connection.execute("SELECT nano_usd FROM reservations WHERE id = ?", (reservation,)).fetchone()[0])
+
+
+def overrun(connection: sqlite3.Connection, version: Version) -> float:
+    """Return by which factor a request of this model has at most cost more than was booked for it; at least 1."""
+    row = connection.execute(
+        "SELECT max(s.nano_usd * 1.0 / r.nano_usd) FROM settlements AS s "
+        "JOIN reservations AS r ON r.id = s.reservation "
+        "WHERE r.provider = ? AND r.model = ? AND r.endpoint = ? AND r.nano_usd > 0 AND s.nano_usd > r.nano_usd",
+        (version.provider, version.model, version.endpoint),
+    ).fetchone()
+    return max(1.0, row[0] or 1.0)
+
+
+def spent(connection: sqlite3.Connection, *, run_id: str | None = None, month: str | None = None) -> Spent:
+    """Return what a run, or a month, or with neither everything has cost."""
+    column, value = ("run_id", run_id) if run_id is not None else ("month", month)
+    condition = f"WHERE r.{column} = ?" if value is not None else ""
+    sums = {"known": (0, 0), "assumed": (0, 0), "reserved": (0, 0), "free": (0, 0)}
+    sums |= {
+        basis: (nano, count)
+        for basis, nano, count in connection.execute(
+            "SELECT coalesce(s.basis, 'reserved'), sum(coalesce(s.nano_usd, r.nano_usd)), count(*) "
+            f"FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id {condition} GROUP BY 1",
+            (value,) if value is not None else (),
+        )
+    }
+    known, assumed, reserved = sums["known"], sums["assumed"], sums["reserved"]
+    return Spent(in_usd(known[0]), known[1], in_usd(assumed[0]), assumed[1], in_usd(reserved[0]), reserved[1])
+
+
+def _total(connection: sqlite3.Connection, scope: str) -> int:
+    row = connection.execute("SELECT nano_usd FROM totals WHERE scope = ?", (scope,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _check_limits(connection: sqlite3.Connection, version: Version, limits: Limits, sent_at: float) -> None:
+    for most, period, name in ((limits.per_minute, MINUTE, "minute"), (limits.per_day, DAY, "24 hours")):
+        # Who read the clock first may come here last: both sides count, so order does not matter.
+        row = connection.execute(
+            "SELECT sent_at FROM reservations WHERE provider = ? AND model = ? AND endpoint = ? "
+            "AND sent_at > ? AND sent_at < ? ORDER BY sent_at DESC LIMIT 1 OFFSET ?",
+            (version.provider, version.model, version.endpoint, sent_at - period, sent_at + period, most - 1),
+        ).fetchone()
+        if row:
+            wait = min(row[0], sent_at) + period - sent_at
+            raise LimitReached(f"{most:,} requests in {name}, the account's limit", wait)

@@ -1,0 +1,368 @@
+"""The ledger of labels by paid models: what was asked, what was answered, what was paid, written as it happens.
+
+SQLite in WAL mode, in a file of its own: a kill at any moment loses nothing that was answered, and no booking of what
+was sent. A question is claimed in the ledger before it is sent, by one run; the claim ends with the run's process.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from bizcharts_pipeline.autolabel import budget
+from bizcharts_pipeline.autolabel.budget import Caps, Charge, Limits, Spent
+from bizcharts_pipeline.autolabel.errors import AutoLabelError
+from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
+from bizcharts_pipeline.autolabel.liveness import alive, is_alive, remove_dead
+from bizcharts_pipeline.autolabel.protocol import Answer, Prompt, Question
+
+LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
+BUSY_SECONDS = 60
+MOST_ROUNDS = 3  # a question that was put off so often has failed
+MAX_RAW_CHARACTERS = 65_536
+SCHEMA_VERSION = 1
+
+State = Literal[
+    "pending", "reserved", "submitted", "retry_later", "done", "refused", "malformed", "bad_image", "failed"
+]
+
+OPEN: frozenset[State] = frozenset({"pending", "retry_later"})
+UNDER_WAY: frozenset[State] = frozenset({"reserved", "submitted"})
+PICTURE_IN_THE_WAY: frozenset[State] = frozenset({"refused", "bad_image"})  # without it there may be an answer
+
+_ADD_REQUEST = """
+INSERT INTO requests (key, provider, model, endpoint, prompt_version, prompt_sha256, image_used, state, text_only_key,
+                      error, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
+"""
+_MAP_POST = """
+INSERT INTO posts VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (thread_id, provider, model, endpoint, prompt_version) DO UPDATE SET key = excluded.key
+"""
+_RECORD = """
+UPDATE requests SET
+    state = ?, owner = CASE WHEN ? THEN owner END, label = ?, p_bearish = ?, p_neutral = ?, p_bullish = ?,
+    confidence_source = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, model_returned = ?,
+    request_id = ?, raw = ?, error = ?, updated_at = ?
+WHERE key = ?
+"""
+
+
+class AutoLabelLedgerError(AutoLabelError):
+    """The ledger cannot be used, so nothing may be asked."""
+
+
+class PromptChanged(AutoLabelError):
+    """A prompt's file is not what its answers were given to."""
+
+
+class AutoLabelLedger:
+    """The ledger in the file ``path``, made on first use. A context manager; its methods may be called by any thread,
+    and many processes may have it open at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._named_errors():
+            self._connection = sqlite3.connect(
+                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._bring_up_to_date(self._connection)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection, which no other thread uses meanwhile."""
+        with self._lock, self._named_errors():
+            if self._connection is None:
+                raise AutoLabelLedgerError(f"{self.path}: the ledger is not open")
+            yield self._connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection inside a transaction that no other thread or process writes beside."""
+        with self.reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def working(self, run: Run) -> Iterator[None]:
+        """Show that the run is at work; before that, take back what dead runs had claimed."""
+        with alive(self._runs, run.run_id):
+            self._bury_the_dead(run)
+            yield
+
+    def is_alive(self, run_id: str) -> bool:
+        """Whether the process of a run lives."""
+        return is_alive(self._runs, run_id)
+
+    def use_prompt(self, prompt: Prompt, now: datetime) -> None:
+        """Note that answers will be given to ``prompt``.
+
+        Raises:
+            PromptChanged: there are answers to another text under its name.
+        """
+        with self.transaction() as connection:
+            row = connection.execute("SELECT sha256 FROM prompts WHERE version = ?", (prompt.version,)).fetchone()
+            if row and row[0] != prompt.sha256:
+                answered = connection.execute(
+                    "SELECT count(*) FROM requests WHERE prompt_version = ? AND prompt_sha256 = ? AND attempts > 0",
+                    (prompt.version, row[0]),
+                ).fetchone()[0]
+                if answered:
+                    raise PromptChanged(
+                        f"The prompt {prompt.version} was changed, but {answered:,} answers were given to what it was. "
+                        "Undo the change, or save it under a new name and set `prompt` of [auto_labels] to that."
+                    )
+            connection.execute(
+                "INSERT OR REPLACE INTO prompts VALUES (?, ?, ?, ?)",
+                (prompt.version, prompt.sha256, prompt.system, _text(now)),
+            )
+
+    def register(self, version: Version, inquiries: Sequence[Inquiry], now: datetime) -> list[tuple[Question, ...]]:
+        """Note the questions of posts; return of each post those that are still to be asked, first choice first."""
+        with self.transaction() as connection:
+            return [_register(connection, version, inquiry, _text(now)) for inquiry in inquiries]
+
+    def claim(
+        self,
+        key: str,
+        version: Version,
+        run: Run,
+        nano: int,
+        caps: Caps,
+        limits: Limits,
+        sent_at: float,
+        *,
+        again: bool = False,
+    ) -> int | None:
+        """Claim a question and book the most that it may cost; return the booking, or ``None``: it is not to be asked,
+        as it has its answer or somebody else asks it. ``again``: the claim is ours already, for a further try.
+
+        Raises:
+            BudgetSpent, LimitReached: nothing was booked.
+        """
+        with self.transaction() as connection:
+            row = connection.execute("SELECT state, owner FROM requests WHERE key = ?", (key,)).fetchone()
+            if not (row[0] in OPEN or (again and tuple(row) == ("reserved", run.run_id))):
+                return None
+            reservation = budget.reserve(connection, key, version, run, nano, caps, limits, sent_at)
+            connection.execute(
+                "UPDATE requests SET state = 'reserved', owner = ?, attempts = attempts + 1 WHERE key = ?",
+                (run.run_id, key),
+            )
+            return reservation
+
+    def record(
+        self,
+        key: str,
+        reservation: int,
+        answer: Answer,
+        charged: Charge,
+        state: State,
+        now: datetime,
+        seconds: float | None = None,
+    ) -> None:
+        """Write down an answer, what it cost, and the state that the question is in now; nothing if that was done."""
+        with self.transaction() as connection:
+            if budget.settle(connection, reservation, answer.outcome, charged, now, seconds):
+                _record(connection, key, answer, state, now)
+
+    def put_back(self, key: str, run: Run) -> None:
+        """Give up this run's claim on a question."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE requests SET state = 'pending', owner = NULL WHERE key = ? AND owner = ?", (key, run.run_id)
+            )
+
+    def count_rounds(self, keys: Collection[str]) -> None:
+        """Count that these questions were put off by a service that answers others; the third time they have failed."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "UPDATE requests SET rounds = rounds + 1, "
+                "state = CASE WHEN rounds + 1 >= ? THEN 'failed' ELSE state END "
+                "WHERE key = ? AND state = 'retry_later'",
+                [(MOST_ROUNDS, key) for key in keys],
+            )
+
+    def fail(self, keys: Collection[str]) -> None:
+        """Let these questions never be asked again."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "UPDATE requests SET state = 'failed' WHERE key = ? AND state IN ('pending', 'retry_later')",
+                [(key,) for key in keys],
+            )
+
+    def latencies(self, run_id: str) -> list[float]:
+        """Return how many seconds each request of a run took, sorted; batches apart."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT s.seconds FROM settlements AS s JOIN reservations AS r ON r.id = s.reservation "
+                "WHERE r.run_id = ? AND s.seconds IS NOT NULL ORDER BY s.seconds",
+                (run_id,),
+            )
+            return [seconds for (seconds,) in rows]
+
+    def under_way(self, version: Version) -> set[int]:
+        """Return the threads whose question is being asked now, or is in a batch."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT p.thread_id FROM requests AS r JOIN posts AS p ON p.key = r.key "
+                "WHERE r.owner IS NOT NULL AND p.provider = ?1 AND p.model = ?2 AND p.endpoint = ?3 "
+                "UNION SELECT p.thread_id FROM requests AS r JOIN requests AS q ON q.text_only_key = r.key "
+                "AND q.state IN ('refused', 'bad_image') JOIN posts AS p ON p.key = q.key "
+                "WHERE r.owner IS NOT NULL AND p.provider = ?1 AND p.model = ?2 AND p.endpoint = ?3",
+                (version.provider, version.model, version.endpoint),
+            )
+            return {row[0] for row in rows}
+
+    def spent(self, *, run_id: str | None = None, month: str | None = None) -> Spent:
+        """Return what a run, or a month, or with neither everything has cost."""
+        with self.reading() as connection:
+            return budget.spent(connection, run_id=run_id, month=month)
+
+    def overrun(self, version: Version) -> float:
+        """As :func:`budget.overrun`."""
+        with self.reading() as connection:
+            return budget.overrun(connection, version)
+
+    @property
+    def _runs(self) -> Path:
+        return self.path.with_suffix(".runs")
+
+    def _bury_the_dead(self, run: Run) -> None:
+        """Free what runs had claimed whose process is gone; what they had booked counts as spent."""
+        with self.transaction() as connection:
+            owners = connection.execute("SELECT DISTINCT owner FROM requests WHERE state = 'reserved'")
+            dead = [owner for (owner,) in owners if owner != run.run_id and not self.is_alive(owner)]
+            for owner in dead:
+                orphans = connection.execute(
+                    "SELECT r.id, r.nano_usd FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id "
+                    "WHERE r.run_id = ? AND s.reservation IS NULL "
+                    "AND r.id NOT IN (SELECT reservation FROM batch_requests)",
+                    (owner,),
+                ).fetchall()
+                for reservation, nano in orphans:
+                    budget.settle(connection, reservation, "orphaned", Charge("assumed", nano), run.now)
+                connection.execute(
+                    "UPDATE requests SET state = 'pending', owner = NULL WHERE state = 'reserved' AND owner = ?",
+                    (owner,),
+                )
+        remove_dead(self._runs)
+
+    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found > SCHEMA_VERSION:
+            raise AutoLabelLedgerError(f"{self.path} was written by a newer BizCharts; use that")
+        if found < SCHEMA_VERSION:
+            schema = (files("bizcharts_pipeline.autolabel") / "schema.sql").read_text(encoding="utf-8")
+            connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise AutoLabelLedgerError(f"{self.path}: the ledger of auto-labels cannot be used: {error}") from error
+
+
+def record_answer(connection: sqlite3.Connection, key: str, answer: Answer, state: State, now: datetime) -> None:
+    """Write down what was answered to a question, inside the caller's transaction."""
+    _record(connection, key, answer, state, now)
+
+
+def _register(connection: sqlite3.Connection, version: Version, inquiry: Inquiry, at: str) -> tuple[Question, ...]:
+    questions = inquiry.questions or (version.question("", None),)
+    unaskable = not inquiry.questions
+    for position, question in enumerate(questions):
+        after = questions[position + 1].key if position + 1 < len(questions) else None
+        connection.execute(
+            _ADD_REQUEST,
+            (
+                question.key,
+                version.provider,
+                version.model,
+                version.endpoint,
+                version.prompt_version,
+                version.prompt_sha256,
+                question.image is not None,
+                "failed" if unaskable else "pending",
+                after,
+                "there is nothing that may be sent" if unaskable else None,
+                at,
+            ),
+        )
+    connection.execute(
+        _MAP_POST,
+        (
+            inquiry.thread_id,
+            version.provider,
+            version.model,
+            version.endpoint,
+            version.prompt_version,
+            questions[0].key,
+        ),
+    )
+    for position, question in enumerate(questions):
+        state = connection.execute("SELECT state FROM requests WHERE key = ?", (question.key,)).fetchone()[0]
+        if state in OPEN:
+            return questions[position:]
+        if state not in PICTURE_IN_THE_WAY:
+            return ()
+    return ()
+
+
+def _record(connection: sqlite3.Connection, key: str, answer: Answer, state: State, now: datetime) -> None:
+    usage = answer.usage
+    done = state == "done"
+    connection.execute(
+        _RECORD,
+        (
+            state,
+            state in UNDER_WAY,
+            answer.label if done else None,
+            *((answer.probabilities or (None, None, None)) if done else (None, None, None)),
+            answer.confidence_source if done else None,
+            usage and usage.input_tokens,
+            usage and usage.output_tokens,
+            usage and usage.cached_tokens,
+            _storable(answer.model_returned),
+            _storable(answer.request_id),
+            _storable(answer.raw[:MAX_RAW_CHARACTERS]),
+            None if done else _storable(f"{answer.outcome}: {answer.detail}"),
+            _text(now),
+            key,
+        ),
+    )
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else text.encode("utf-8", "replace").decode()

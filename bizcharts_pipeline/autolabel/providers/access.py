@@ -1,0 +1,62 @@
+"""Addresses and keys of the services, read from the environment at the moment they are needed."""
+
+import os
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from bizcharts_pipeline.autolabel.errors import AutoLabelError, KeyMissing
+from bizcharts_pipeline.settings import Provider, is_loopback
+
+URL_VARIABLES: dict[Provider, str] = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
+_DEFAULTS: dict[Provider, str] = {
+    "openai": "https://api.openai.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
+_KEYS: dict[Provider, tuple[str, ...]] = {
+    "openai": ("OPENAI_API_KEY",),
+    "gemini": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # both, and in this order, as Google's SDK does
+}
+_PLACEHOLDER = "no-key-for-loopback"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where a service is and what opens it."""
+
+    url: str
+    key: str = field(repr=False)
+
+
+def access(provider: Provider) -> Access:
+    """Return address and key of ``provider``; a service on loopback needs no key.
+
+    Raises:
+        KeyMissing: says which variable to set.
+        AutoLabelError: key or address cannot be used.
+    """
+    variable = URL_VARIABLES[provider]
+    url = (os.environ.get(variable) or _DEFAULTS[provider]).strip().rstrip("/")
+    _check(url, variable)
+    for name in _KEYS[provider]:
+        if key := os.environ.get(name, "").strip():
+            if not (key.isascii() and key.isprintable() and " " not in key):
+                raise AutoLabelError(f"{name} holds a character that no key has; copy the key anew.")
+            return Access(url, key)
+    if is_loopback(url):
+        return Access(url, _PLACEHOLDER)
+    raise KeyMissing(
+        f"No key for {provider}: set {_KEYS[provider][-1]} in the environment "
+        f"(or {variable} to a service on this machine, which needs none)."
+    )
+
+
+def _check(url: str, variable: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise AutoLabelError(f"{variable} is no http(s) address; correct or unset it.")
+    if "@" in parts.netloc:
+        raise AutoLabelError(f"{variable} holds a user name or password; leave it out.")

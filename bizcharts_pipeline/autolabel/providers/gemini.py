@@ -1,0 +1,292 @@
+"""Gemini through ``google-genai``: generateContent with a JSON schema, one by one or as a batch.
+
+Log-probabilities are gone from Gemini 3 and unreliable before, so its labels carry no probabilities. The API's
+version is the SDK's default (``v1``; ``GOOGLE_GENAI_API_VERSION`` names another). Some models, and some services that
+stand in for Google's, are on ``v1beta`` alone: where ``v1`` knows a model or a field of ours not, ``v1beta`` is asked.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bizcharts_pipeline.autolabel.errors import BatchError
+from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Endpoint, Outcome, Prompt, Question
+from bizcharts_pipeline.autolabel.providers.access import Access
+from bizcharts_pipeline.autolabel.providers.openai import ANSWER_SCHEMA, MAX_ANSWER_BYTES
+from bizcharts_pipeline.autolabel.providers.openai_batch import MOST_BATCHES, PAUSES, SECONDS, unknown
+
+if TYPE_CHECKING:
+    from google.genai.types import BatchJob, Content, GenerateContentConfig, HttpOptions, InlinedResponse
+
+MAX_INLINE_BYTES = 18_000_000  # the service takes 20 MB
+MAX_OUTPUT_BYTES = 256 * 1024 * 1024
+_HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
+_TOO_MUCH_ENQUEUED = re.compile(r"enqueued|batch.{0,40}token", re.IGNORECASE)
+_STATES = {
+    **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED", "EXPIRED", "CANCELLED"), BatchState.ENDED),
+    **dict.fromkeys(("QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING"), BatchState.RUNNING),
+    "FAILED": BatchState.FAILED,
+}
+# A request within a batch fails with a code of google.rpc.Code.
+_HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 13: 500, 14: 503, 16: 401}
+
+Result = TypeVar("Result")
+
+
+class _Gemini:
+    """What both ways to ask share: the SDK's client, which sends every request once, and the API's version."""
+
+    name = "gemini"
+
+    def __init__(
+        self, access: Access, model: str, seconds: float, wait: float, max_bytes: int, connections: int
+    ) -> None:
+        from google import genai
+        from google.genai import types
+
+        from bizcharts_pipeline.autolabel.providers.http import http_client
+
+        self.model = model
+        self._key = access.key
+        self._http = http_client(access.url, seconds=seconds, wait=wait, max_bytes=max_bytes, connections=connections)
+        options = types.HttpOptions(
+            base_url=access.url,
+            timeout=int(wait * 1000),  # milliseconds here
+            retry_options=types.HttpRetryOptions(attempts=1),
+            httpx_client=self._http,
+        )
+        self._client = genai.Client(api_key=access.key, vertexai=False, http_options=options)
+        self._version_named = bool(os.environ.get("GOOGLE_GENAI_API_VERSION"))
+        self._options: HttpOptions | None = None
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._client.close()
+        self._http.close()
+
+    def _send(self, send: "Callable[[HttpOptions | None], Result]") -> Result:
+        """Return what ``send`` does with the API's version, found out at the first request."""
+        from google.genai import errors, types
+
+        options = self._options
+        try:
+            return send(options)
+        except errors.APIError as error:
+            if options is not None or self._version_named or not _unknown_there(error):
+                raise
+        beta = types.HttpOptions(api_version="v1beta")
+        result = send(beta)
+        self._options = beta
+        return result
+
+
+class GeminiProvider(_Gemini):
+    """One Gemini model; many threads may ask at once."""
+
+    endpoint: Endpoint = "chat"
+
+    def __init__(self, access: Access, model: str, seconds: float, connections: int) -> None:
+        super().__init__(access, model, seconds, seconds, MAX_ANSWER_BYTES, connections)
+
+    def ask(self, prompt: Prompt, question: Question) -> Answer:
+        """Send one request, once, and say what became of it."""
+        from bizcharts_pipeline.autolabel.providers.replies import gemini_answer, safe
+
+        def generate(options: "HttpOptions | None") -> Any:
+            config = _config(self.model, prompt)
+            config.should_return_http_response = True  # the body as it came
+            config.http_options = options
+            return self._client.models.generate_content(model=self.model, contents=_contents(question), config=config)
+
+        try:
+            reply = self._send(generate).sdk_http_response
+            headers = {name.lower(): value for name, value in (reply.headers or {}).items()}
+            body = reply.body or ""
+            if "html" in headers.get("content-type", ""):
+                answer = Answer(Outcome.TRANSIENT, body, detail="a page of HTML came from something in between")
+            else:
+                answer = gemini_answer(body)
+        except Exception as error:
+            answer = gemini_failure(error)
+        return safe(answer, self._key)
+
+
+class GeminiBatches(_Gemini):
+    """One Gemini model behind its batch mode, with the requests inline.
+
+    Raises:
+        BatchError: as those of :class:`OpenAIBatches`.
+    """
+
+    endpoint: Endpoint = "batch"
+
+    def __init__(self, access: Access, model: str, seconds: float) -> None:
+        super().__init__(access, model, max(SECONDS, seconds), seconds, MAX_OUTPUT_BYTES, connections=2)
+
+    def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
+        """Create a batch that carries ``run_key``; return its name."""
+        from google.genai import types
+
+        size = sum(4 * len(q.image or b"") // 3 + 4 * len(q.text) + len(prompt.system) + 1000 for q in questions)
+        if size > MAX_INLINE_BYTES:
+            raise BatchError("The requests are too large for one batch.", BatchState.OVERSIZED)
+        config = _config(self.model, prompt)
+        requests = [
+            types.InlinedRequest(contents=[*_contents(q)], metadata={"key": q.key}, config=config) for q in questions
+        ]
+        job = self._call(
+            lambda options: self._client.batches.create(
+                model=self.model,
+                src=types.BatchJobSource(inlined_requests=requests),
+                config=types.CreateBatchJobConfig(display_name=run_key, http_options=options),
+            ),
+            submitting=True,
+        )
+        return _name(job)
+
+    def find(self, run_key: str) -> str | None:
+        """Return the name of the batch that carries ``run_key``, if the service has one."""
+        from google.genai import types
+
+        def search(options: "HttpOptions | None") -> str | None:
+            seen = 0
+            config = types.ListBatchJobsConfig(page_size=100, http_options=options)
+            for job in islice(self._client.batches.list(config=config), MOST_BATCHES):
+                seen += 1
+                if job.display_name == run_key:
+                    return _name(job)
+            if seen == MOST_BATCHES:
+                raise unknown(f"Gemini lists over {MOST_BATCHES:,} batches; cannot tell whether ours is there.")
+            return None
+
+        return self._call(search)
+
+    def state(self, batch_id: str) -> BatchState:
+        """Return how far the batch is."""
+        job = self._job(batch_id)
+        state = _STATES.get(job.state.value.removeprefix("JOB_STATE_") if job.state else "")
+        if state is None:
+            raise unknown("Gemini tells no known state of the batch; try again later.")
+        return state
+
+    def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
+        """Yield question key and answer of all that the batch has."""
+        from bizcharts_pipeline.autolabel.providers.replies import safe
+
+        job = self._job(batch_id)
+        for response in (job.dest and job.dest.inlined_responses) or []:
+            if key := (response.metadata or {}).get("key"):
+                yield key, safe(_inlined(response), self._key)
+
+    def _job(self, batch_id: str) -> "BatchJob":
+        from google.genai import types
+
+        return self._call(
+            lambda options: self._client.batches.get(
+                name=batch_id, config=types.GetBatchJobConfig(http_options=options)
+            )
+        )
+
+    def _call(self, send: "Callable[[HttpOptions | None], Result]", submitting: bool = False) -> Result:
+        for pause in (*PAUSES, None):
+            try:
+                return self._send(send)
+            except BatchError:
+                raise
+            except Exception as error:
+                refusal = self._refusal(error, submitting)
+            if submitting or pause is None:  # a question may be put again, an order may not
+                break
+            time.sleep(pause)
+        raise refusal  # outside the handler: the SDK's exception holds the request with its key
+
+    def _refusal(self, error: Exception, submitting: bool) -> BatchError:
+        from bizcharts_pipeline.autolabel.providers.replies import safe
+
+        answer = safe(gemini_failure(error), self._key)
+        message = f"Gemini, batch: {answer.detail}"
+        if not submitting:
+            return unknown(message)
+        if answer.detail.startswith("413") or (
+            answer.outcome is Outcome.RATE and _TOO_MUCH_ENQUEUED.search(answer.detail)
+        ):
+            return BatchError(message, BatchState.OVERSIZED)
+        if answer.outcome in (Outcome.RATE, Outcome.TRANSIENT, Outcome.TIMEOUT):
+            return unknown(message)
+        return BatchError(message, BatchState.FAILED)
+
+
+def gemini_failure(error: Exception) -> Answer:
+    """Return what an exception of the SDK means."""
+    from google.genai import errors
+
+    from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure, lost
+
+    if isinstance(error, errors.APIError):
+        response: Any = error.response
+        headers = {name.lower(): value for name, value in response.headers.items()} if response is not None else {}
+        body = response.text if response is not None else str(error.details)
+        return failure("gemini", Refusal(int(error.code), headers, body))
+    if isinstance(error, UnicodeDecodeError | RecursionError):
+        return Answer(Outcome.TRANSIENT, detail="the service refused with an unreadable answer")
+    return lost(error) or Answer(Outcome.BUG, detail=f"{type(error).__name__}: {error}")
+
+
+def _unknown_there(error: Any) -> bool:
+    return error.code == 404 or (error.code == 400 and "Unknown name" in (error.message or ""))
+
+
+def _contents(question: Question) -> "list[Content]":
+    from google.genai import types
+
+    parts = [types.Part.from_text(text=question.text)]
+    if question.image is not None:
+        parts.append(types.Part.from_bytes(data=question.image, mime_type="image/jpeg"))
+    return [types.Content(role="user", parts=parts)]
+
+
+def _config(model: str, prompt: Prompt) -> "GenerateContentConfig":
+    """Return the parameters: the post's own words are to be judged, so Google's adjustable filters are off."""
+    from google.genai import types
+
+    config = types.GenerateContentConfig(
+        system_instruction=prompt.system,
+        temperature=0,
+        max_output_tokens=prompt.max_output_tokens,
+        response_mime_type="application/json",
+        response_json_schema=ANSWER_SCHEMA,
+        safety_settings=[
+            types.SafetySetting(
+                category=types.HarmCategory(f"HARM_CATEGORY_{harm}"), threshold=types.HarmBlockThreshold.OFF
+            )
+            for harm in _HARMS
+        ],
+    )
+    if re.match(r"gemini-2\.5-flash", model):
+        config.thinking_config = types.ThinkingConfig(thinking_budget=0)
+    elif re.match(r"gemini-([3-9]|\d\d)\S*flash", model):
+        config.thinking_config = types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
+        config.media_resolution = types.MediaResolution.MEDIA_RESOLUTION_LOW  # a thumbnail has no more detail
+    return config
+
+
+def _inlined(response: "InlinedResponse") -> Answer:
+    from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
+    from bizcharts_pipeline.autolabel.providers.replies import gemini_answer
+
+    if response.response is not None:
+        return gemini_answer(response.response.model_dump_json(by_alias=True, exclude_none=True))
+    if response.error is not None:
+        code = response.error.code or 0
+        body = response.error.model_dump_json(exclude_none=True)
+        return failure("gemini", Refusal(_HTTP_STATUS.get(code, code if code >= 400 else 500), {}, body))
+    return Answer(Outcome.TRANSIENT, detail="not answered")
+
+
+def _name(job: "BatchJob") -> str:
+    if job.name:
+        return job.name
+    raise unknown("Gemini's answer has no name of a batch; try again later.")

@@ -1,0 +1,188 @@
+"""OpenAI's Batch API: a file of chat completions, answered within a day at half the price."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bizcharts_pipeline.autolabel.errors import BatchError
+from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Endpoint, Outcome, Prompt, Question
+from bizcharts_pipeline.autolabel.providers.access import Access
+from bizcharts_pipeline.autolabel.providers.openai import chat_request, openai_client, openai_failure
+
+if TYPE_CHECKING:
+    from openai.types import Batch
+
+MAX_INPUT_BYTES = 150_000_000  # the service takes 200 MB
+MAX_REQUESTS = 50_000
+MAX_OUTPUT_BYTES = 512 * 1024 * 1024
+SECONDS = 600.0  # for an upload or a download as a whole
+PAUSES = (1.0, 4.0)  # seconds, before a question to the service is put again
+MOST_BATCHES = 10_000  # that are looked through for one
+_OUTPUT_SECONDS = 30 * 86_400  # results are kept so long
+_OVERSIZED = ("token_limit_exceeded", "Enqueued token limit")
+_STATES = {
+    **dict.fromkeys(("validating", "in_progress", "finalizing", "cancelling"), BatchState.RUNNING),
+    **dict.fromkeys(("completed", "expired", "cancelled"), BatchState.ENDED),
+    "failed": BatchState.FAILED,
+}
+
+Result = TypeVar("Result")
+
+
+class OpenAIBatches:
+    """One OpenAI model behind the Batch API.
+
+    Raises:
+        BatchError: from every method. Of ``submit`` its state is FAILED or OVERSIZED where the batch was refused for
+            certain. Everywhere else it is RUNNING: the service could not be asked, and a later call may do better;
+            whether a ``submit`` that ended so made a batch, only a later ``find`` tells.
+    """
+
+    name = "openai"
+    endpoint: Endpoint = "batch"
+
+    def __init__(self, access: Access, model: str, seconds: float) -> None:
+        self.model = model
+        self._key = access.key
+        self._client = openai_client(access, max(SECONDS, seconds), seconds, MAX_OUTPUT_BYTES, connections=2)
+
+    def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
+        """Upload and create a batch that carries ``run_key``; return its id."""
+        if len(questions) > MAX_REQUESTS:
+            raise BatchError(f"{len(questions):,} requests are too many for a batch.", BatchState.OVERSIZED)
+        lines = bytearray()
+        for question in questions:
+            lines += _line(question.key, chat_request(self.model, prompt, question))
+            if len(lines) > MAX_INPUT_BYTES:
+                raise BatchError("The requests are too large for one batch.", BatchState.OVERSIZED)
+        upload = self._call(
+            lambda: self._client.files.create(file=("labels.jsonl", bytes(lines)), purpose="batch"), submitting=True
+        )
+        batch = self._call(
+            lambda: self._client.batches.create(
+                input_file_id=_identifier(upload),
+                endpoint="/v1/chat/completions",
+                completion_window="24h",
+                metadata={"run_key": run_key},
+                output_expires_after={"anchor": "created_at", "seconds": _OUTPUT_SECONDS},
+            ),
+            submitting=True,
+        )
+        return _identifier(batch)
+
+    def find(self, run_key: str) -> str | None:
+        """Return the id of the batch that carries ``run_key``, if the service has one."""
+
+        def search() -> str | None:
+            seen = 0
+            for batch in islice(self._client.batches.list(limit=100), MOST_BATCHES):
+                seen += 1
+                if (batch.metadata or {}).get("run_key") == run_key:
+                    return _identifier(batch)
+            if seen == MOST_BATCHES:
+                raise unknown(f"OpenAI lists over {MOST_BATCHES:,} batches; cannot tell whether ours is there.")
+            return None
+
+        return self._call(search)
+
+    def state(self, batch_id: str) -> BatchState:
+        """Return how far the batch is."""
+        batch = self._batch(batch_id)
+        state = _STATES.get(batch.status)
+        if state is None:
+            raise unknown("OpenAI tells no known state of the batch; try again later.")
+        errors = (batch.errors and batch.errors.data) or []
+        if state is BatchState.FAILED and any(error.code == _OVERSIZED[0] for error in errors):
+            return BatchState.OVERSIZED
+        return state
+
+    def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
+        """Yield question key and answer of all that the batch has, from its output and its error file."""
+        batch = self._batch(batch_id)
+        for file_id in (batch.output_file_id, batch.error_file_id):
+            if file_id:
+                for line in self._content(file_id).split(b"\n"):
+                    if found := self._read(line):
+                        yield found
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._client.close()
+
+    def _batch(self, batch_id: str) -> "Batch":
+        batch = self._call(lambda: self._client.batches.retrieve(batch_id))
+        _identifier(batch)
+        return batch
+
+    def _content(self, file_id: str) -> bytes:
+        return self._call(lambda: self._client.files.content(file_id).content)
+
+    def _call(self, send: Callable[[], Result], submitting: bool = False) -> Result:
+        for pause in (*PAUSES, None):
+            try:
+                return send()
+            except BatchError:
+                raise
+            except Exception as error:
+                refusal = self._refusal(error, submitting)
+            if submitting or pause is None:  # a question may be put again, an order may not
+                break
+            time.sleep(pause)
+        raise refusal  # outside the handler: the SDK's exception holds the request with its key
+
+    def _refusal(self, error: Exception, submitting: bool) -> BatchError:
+        from bizcharts_pipeline.autolabel.providers.replies import safe
+
+        answer = safe(openai_failure(error), self._key)
+        message = f"OpenAI, batch: {answer.detail}"
+        if submitting and (answer.detail.startswith("413") or any(sign in answer.raw for sign in _OVERSIZED)):
+            return BatchError(message, BatchState.OVERSIZED)
+        if not submitting or answer.outcome in (Outcome.RATE, Outcome.TRANSIENT, Outcome.TIMEOUT):
+            return unknown(message)
+        return BatchError(message, BatchState.FAILED)
+
+    def _read(self, line: bytes) -> tuple[str, Answer] | None:
+        """Return what a line of a result file says; ``None`` where it is damaged or names no request."""
+        from bizcharts_pipeline.autolabel.providers.replies import safe
+
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(entry, dict) or not isinstance(key := entry.get("custom_id"), str):
+            return None
+        return key, safe(_answer(entry), self._key)
+
+
+def unknown(message: str) -> BatchError:
+    """Return the error of a batch that may be there or not."""
+    return BatchError(message, BatchState.RUNNING)
+
+
+def _answer(entry: dict[str, Any]) -> Answer:
+    from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
+    from bizcharts_pipeline.autolabel.providers.replies import chat_answer
+
+    response, error = entry.get("response"), entry.get("error")
+    if isinstance(response, dict) and isinstance(status := response.get("status_code"), int):
+        body = json.dumps(response.get("body"), ensure_ascii=False)
+        request_id = response.get("request_id")
+        headers = {"x-request-id": request_id} if isinstance(request_id, str) else {}
+        if status == 200:
+            return chat_answer(body, headers.get("x-request-id"))
+        return failure("openai", Refusal(status, headers, body))
+    code = error.get("code") if isinstance(error, dict) else None
+    return Answer(Outcome.TRANSIENT, json.dumps(entry, ensure_ascii=False), detail=f"not answered: {code}")
+
+
+def _line(key: str, body: dict[str, Any]) -> bytes:
+    request = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return json.dumps(request, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def _identifier(thing: Any) -> str:
+    if isinstance(name := getattr(thing, "id", None), str) and name:
+        return name
+    raise unknown("OpenAI's answer has no id; try again later.")

@@ -1,0 +1,280 @@
+"""What the services answer, read with suspicion: a body becomes an :class:`Answer`, whatever is in it."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from typing import Annotated, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from bizcharts_pipeline.autolabel.protocol import Answer, ConfidenceSource, Outcome, Usage
+from bizcharts_pipeline.autolabel.providers.logprobs import Token, probabilities
+from bizcharts_pipeline.labels.stances import STANCES, Stance
+
+RAW_CHARACTERS = 20_000
+_DETAIL_CHARACTERS = 300
+_KEYS = re.compile(r"\bsk-[\w*.-]{6,}|\bAIza[\w*-]{6,}|\b[Bb]earer\s+[\w*.~+/=-]{6,}")
+_LEAST_KEY = 8  # a shorter one, as a stand-in may use, occurs in ordinary text
+
+Tokens = Annotated[int, Field(ge=0, le=10**9)]
+Model = TypeVar("Model", bound=BaseModel)
+
+# Gemini's reasons to end that mean a filter, in the order of its documentation.
+_FILTERED = {
+    "SAFETY", "RECITATION", "LANGUAGE", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT", "IMAGE_OTHER", "IMAGE_RECITATION", "ESCALATION", "MODEL_ARMOR",
+}  # fmt: skip
+_ACCOUNT_LIMITED = "PUP_LIMITED_DISABLED"
+
+
+class _Alternative(BaseModel):
+    token: str
+    logprob: float
+
+
+class _Token(_Alternative):
+    top_logprobs: list[_Alternative] | None = None
+
+
+class _Logprobs(BaseModel):
+    content: list[_Token] | None = None
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+    logprobs: object = None
+
+
+class _InputDetails(BaseModel):
+    cached_tokens: Tokens | None = None
+
+
+class _OpenAIUsage(BaseModel):
+    """Of chat (prompt, completion) and of decisions (input, output)."""
+
+    input_tokens: Tokens = Field(validation_alias=AliasChoices("prompt_tokens", "input_tokens"))
+    output_tokens: Tokens = Field(validation_alias=AliasChoices("completion_tokens", "output_tokens"))
+    details: _InputDetails | None = Field(
+        None, validation_alias=AliasChoices("prompt_tokens_details", "input_tokens_details")
+    )
+
+
+class _Completion(BaseModel):
+    choices: list[_Choice] = Field(min_length=1)
+    model: str | None = None
+    usage: _OpenAIUsage | None = None
+
+
+class _Probability(BaseModel):
+    value: str | bool
+    probability: float
+
+
+class _Decided(BaseModel):
+    type: str
+    choice: str | bool | None = None
+    probabilities: list[_Probability] = []
+
+
+class _Decision(BaseModel):
+    answers: list[_Decided] = Field(min_length=1)
+    model: str | None = None
+    usage: _OpenAIUsage | None = None
+
+
+class _Gemini(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class _Part(_Gemini):
+    text: str | None = None
+    thought: bool | None = None
+
+
+class _Content(_Gemini):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(_Gemini):
+    content: _Content | None = None
+    finish_reason: str | None = None
+
+
+class _Feedback(_Gemini):
+    block_reason: str | None = None
+
+
+class _GeminiUsage(_Gemini):
+    prompt_token_count: Tokens | None = None
+    candidates_token_count: Tokens | None = None
+    thoughts_token_count: Tokens | None = None
+    cached_content_token_count: Tokens | None = None
+
+
+class _Generated(_Gemini):
+    candidates: list[_Candidate] | None = None
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _GeminiUsage | None = None
+    model_version: str | None = None
+    response_id: str | None = None
+
+
+def scrubbed(text: str, key: str) -> str:
+    """Return ``text`` without ``key`` and whatever else looks like one: services echo keys in their messages."""
+    if len(key) >= _LEAST_KEY:
+        text = text.replace(key, "[key]")
+    return _KEYS.sub("[key]", text)
+
+
+def one_line(text: str) -> str:
+    """Return the beginning of ``text`` as a single printable line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _DETAIL_CHARACTERS]).split())[
+        :_DETAIL_CHARACTERS
+    ]
+
+
+def safe(answer: Answer, key: str) -> Answer:
+    """Return ``answer`` as it may be kept: without keys, its raw text capped, its explanation a line."""
+    return replace(
+        answer,
+        raw=scrubbed(answer.raw, key)[:RAW_CHARACTERS],
+        detail=one_line(scrubbed(answer.detail, key)),
+        model_returned=answer.model_returned and one_line(scrubbed(answer.model_returned, key)),
+        request_id=answer.request_id and one_line(scrubbed(answer.request_id, key)),
+    )
+
+
+def chat_answer(body: str, request_id: str | None = None) -> Answer:
+    """Read the body of an OpenAI chat completion."""
+    completion = _read(_Completion, body)
+    if isinstance(completion, str):
+        return Answer(Outcome.MALFORMED, body, request_id=request_id, detail=completion)
+    choice, usage = completion.choices[0], _usage(completion.usage)
+    said = Answer(Outcome.MALFORMED, body, usage=usage, model_returned=completion.model, request_id=request_id)
+    if choice.message.refusal:
+        return replace(said, outcome=Outcome.REFUSED, detail=f"the model declined: {choice.message.refusal}")
+    if choice.finish_reason == "content_filter":
+        return replace(said, outcome=Outcome.REFUSED, detail="a content filter cut the answer off")
+    if choice.finish_reason == "length":
+        return replace(said, detail="the answer was cut off at its length limit")
+    content = choice.message.content or ""
+    label = _label(content)
+    if label is None:
+        return replace(said, detail=f"no class in the answer: {content!r:.100}")
+    shares = probabilities(content, label, _tokens(choice.logprobs))
+    source: ConfidenceSource | None = "logprobs" if shares else None
+    return replace(said, outcome=Outcome.OK, label=label, probabilities=shares, confidence_source=source)
+
+
+def decision_answer(body: str, request_id: str | None = None) -> Answer:
+    """Read the body of an OpenAI decision with one choice question."""
+    decision = _read(_Decision, body)
+    if isinstance(decision, str):
+        return Answer(Outcome.MALFORMED, body, request_id=request_id, detail=decision)
+    decided, usage = decision.answers[0], _usage(decision.usage)
+    said = Answer(Outcome.MALFORMED, body, usage=usage, model_returned=decision.model, request_id=request_id)
+    if decided.type == "refusal":
+        return replace(said, outcome=Outcome.REFUSED, detail="the model declined the question")
+    label = _stance(decided.choice)
+    if decided.type != "choice" or label is None:
+        return replace(said, detail=f"no class in the answer: {decided.type} {decided.choice!r:.100}")
+    shares = _shares({entry.value: entry.probability for entry in decided.probabilities})
+    source: ConfidenceSource | None = "decisions" if shares else None
+    return replace(said, outcome=Outcome.OK, label=label, probabilities=shares, confidence_source=source)
+
+
+def gemini_answer(body: str) -> Answer:
+    """Read the body of Gemini's generateContent. A block is no error there: the text is simply absent."""
+    generated = _read(_Generated, body)
+    if isinstance(generated, str):
+        return Answer(Outcome.MALFORMED, body, detail=generated)
+    said = Answer(
+        Outcome.MALFORMED,
+        body,
+        usage=_gemini_usage(generated.usage_metadata),
+        model_returned=generated.model_version,
+        request_id=generated.response_id,
+    )
+    blocked = generated.prompt_feedback and generated.prompt_feedback.block_reason
+    if blocked:
+        return replace(said, outcome=Outcome.REFUSED, detail=f"the post was blocked: {blocked}")
+    if not generated.candidates:
+        return replace(said, detail="the answer has no candidate")
+    candidate = generated.candidates[0]
+    reason = candidate.finish_reason or ""
+    if reason == _ACCOUNT_LIMITED:
+        return replace(said, outcome=Outcome.STOP, detail=f"the account is limited by Google ({reason}); see AI Studio")
+    if reason in _FILTERED:
+        return replace(said, outcome=Outcome.REFUSED, detail=f"a filter ended the answer: {reason}")
+    if reason == "MAX_TOKENS":
+        return replace(said, detail="the answer was cut off at its length limit")
+    parts = (candidate.content and candidate.content.parts) or []
+    content = "".join(part.text or "" for part in parts if not part.thought)
+    label = _label(content)
+    if label is None:
+        return replace(said, detail=f"no class in the answer: {content!r:.100} ({reason or 'no reason to end'})")
+    return replace(said, outcome=Outcome.OK, label=label)
+
+
+def _read(model: type[Model], body: str) -> Model | str:
+    """Return the body as ``model``, or what is wrong with it, without quoting it."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        return f"the answer is none of this service: {where}: {first['msg']}"
+
+
+def _tokens(logprobs: object) -> list[Token]:
+    """Return the tokens of an answer; none where their probabilities are missing or not as documented."""
+    try:
+        found = _Logprobs.model_validate(logprobs or {}).content or []
+    except ValidationError:
+        return []
+    return [
+        Token(token.token, token.logprob, tuple((other.token, other.logprob) for other in token.top_logprobs or []))
+        for token in found
+    ]
+
+
+def _label(content: str) -> Stance | None:
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return _stance(answer.get("stance")) if isinstance(answer, dict) else None
+
+
+def _stance(value: object) -> Stance | None:
+    return next((stance for stance in STANCES if stance == value), None)
+
+
+def _shares(by_value: dict[str | bool, float]) -> tuple[float, float, float] | None:
+    total = sum(by_value.get(stance, math.nan) for stance in STANCES)
+    if not (0 < total < math.inf) or min(by_value[stance] for stance in STANCES) < 0:
+        return None
+    bearish, neutral, bullish = (by_value[stance] / total for stance in STANCES)
+    return bearish, neutral, bullish
+
+
+def _usage(usage: _OpenAIUsage | None) -> Usage | None:
+    if usage is None:
+        return None
+    cached = (usage.details and usage.details.cached_tokens) or 0
+    return Usage(usage.input_tokens, usage.output_tokens, cached)
+
+
+def _gemini_usage(usage: _GeminiUsage | None) -> Usage | None:
+    if usage is None or usage.prompt_token_count is None:
+        return None
+    output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+    return Usage(usage.prompt_token_count, output, usage.cached_content_token_count or 0)

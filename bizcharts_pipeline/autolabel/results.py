@@ -1,0 +1,96 @@
+"""What the ledger says of posts: of each, the one answer that is its label."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from bizcharts_pipeline.autolabel.budget import in_usd
+from bizcharts_pipeline.autolabel.keys import Version
+from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger, State
+
+# The answer that a post's label is: without the picture where that was in the way.
+_ANSWERING = """CASE WHEN q.text_only_key IS NOT NULL AND q.state IN ('refused', 'bad_image')
+                                        THEN q.text_only_key ELSE q.key END"""
+_RESULTS = f"""
+SELECT p.thread_id, p.provider, p.model, p.endpoint, p.prompt_version, a.key, coalesce(a.state, 'pending'), a.label,
+       a.p_bearish, a.p_neutral, a.p_bullish, a.confidence_source, coalesce(a.image_used, 0), a.model_returned, a.error,
+       coalesce(a.updated_at, q.updated_at), p.thread_id = min(p.thread_id) OVER (PARTITION BY p.key),
+       coalesce(c.nano, 0) + coalesce(d.nano, 0)
+FROM posts AS p
+JOIN requests AS q ON q.key = p.key
+LEFT JOIN requests AS a ON a.key = {_ANSWERING}
+LEFT JOIN costs AS c ON c.key = q.key
+LEFT JOIN costs AS d ON d.key = a.key AND d.key <> q.key
+ORDER BY p.thread_id, p.provider, p.model, p.endpoint, p.prompt_version
+"""
+_COSTS = """
+CREATE TEMP TABLE costs AS
+SELECT r.key, sum(coalesce(s.nano_usd, r.nano_usd)) AS nano
+FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id GROUP BY r.key
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one version says of one post. ``usd`` is what that cost; of posts with one question, the first bears it."""
+
+    thread_id: int
+    provider: str
+    model: str
+    endpoint: str
+    prompt_version: str
+    request_key: str
+    state: State
+    label: str | None
+    probabilities: tuple[float, float, float] | None
+    confidence_source: str | None
+    image_used: bool
+    model_returned: str | None
+    error: str | None
+    at: datetime
+    usd: Decimal
+
+
+def results(ledger: AutoLabelLedger) -> list[Result]:
+    """Return what every version says of every post that was to be asked."""
+    with ledger.reading() as connection:
+        connection.execute("DROP TABLE IF EXISTS temp.costs")
+        connection.execute(_COSTS)
+        connection.execute("CREATE INDEX temp.costs_by_key ON costs (key)")
+        return [_result(*row) for row in connection.execute(_RESULTS)]
+
+
+def states_of_posts(ledger: AutoLabelLedger, version: Version) -> dict[int, State]:
+    """Return the states of a version's posts, by thread: of the question without the picture where that was in the
+    way."""
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT p.thread_id, coalesce(a.state, 'pending') FROM posts AS p JOIN requests AS q ON q.key = p.key "
+            f"LEFT JOIN requests AS a ON a.key = {_ANSWERING} "
+            "WHERE p.provider = ? AND p.model = ? AND p.endpoint = ? AND p.prompt_version = ?",
+            (version.provider, version.model, version.endpoint, version.prompt_version),
+        )
+        return dict(rows.fetchall())
+
+
+def _result(*row: Any) -> Result:  # as _RESULTS selects
+    thread_id, provider, model, endpoint, prompt_version, key, state, label, *rest = row
+    bearish, neutral, bullish, source, image_used, model_returned, error, at, bears_cost, nano = rest
+    return Result(
+        thread_id,
+        provider,
+        model,
+        endpoint,
+        prompt_version,
+        key,
+        state,
+        label,
+        None if bearish is None else (bearish, neutral, bullish),
+        source,
+        bool(image_used),
+        model_returned,
+        error,
+        datetime.fromisoformat(at),
+        in_usd(nano if bears_cost else 0),
+    )

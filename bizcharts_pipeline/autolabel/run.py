@@ -1,0 +1,140 @@
+"""A run of labelling: every provider in turn, and what became of the posts."""
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from bizcharts_pipeline.autolabel import cost
+from bizcharts_pipeline.autolabel.asking import Asker
+from bizcharts_pipeline.autolabel.batches import BatchDesk, BatchReport
+from bizcharts_pipeline.autolabel.errors import BatchError
+from bizcharts_pipeline.autolabel.gate import Closing
+from bizcharts_pipeline.autolabel.keys import Run, Version
+from bizcharts_pipeline.autolabel.ledger import LEDGER, MOST_ROUNDS, AutoLabelLedger
+from bizcharts_pipeline.autolabel.materialise import STATUS, materialise
+from bizcharts_pipeline.autolabel.prompt import load_prompt
+from bizcharts_pipeline.autolabel.protocol import BatchProvider, Prompt, Provider
+from bizcharts_pipeline.autolabel.questions import inquiries
+from bizcharts_pipeline.autolabel.report import ProviderReport, Report
+from bizcharts_pipeline.autolabel.results import states_of_posts
+from bizcharts_pipeline.autolabel.selection import waiting_posts
+from bizcharts_pipeline.progress import Track, silently
+from bizcharts_pipeline.settings import ImageSettings, Settings
+from bizcharts_pipeline.warehouse.database import Database
+
+POSTS_AT_ONCE = 1_000  # that an estimate holds in memory
+
+Providers = Mapping[str, Provider | BatchProvider]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What a run of labelling works with; ``clock`` gives naive UTC times."""
+
+    database: Database
+    home: Path
+    settings: Settings
+    providers: Providers  # by name, in the order of the settings: the first is asked about everything
+    clock: Callable[[], datetime]
+
+    def label_posts(self, *, track: Track = silently) -> Report:
+        """Collect what batches have answered, then ask about at most ``per_run`` posts a provider.
+
+        Whatever ends it, what was answered is in the ledger, and in ``auto_labels`` if the database can be used. The
+        next call goes on where this one was.
+
+        Raises:
+            AutoLabelError: the ledger cannot be used, or the prompt was changed.
+            DatabaseError: the database cannot be used.
+        """
+        now = self.clock()
+        run, prompt = (
+            Run(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", now),
+            load_prompt(self.settings.auto_labels.prompt),
+        )
+        with AutoLabelLedger(self.home / LEDGER) as ledger, ledger.working(run):
+            ledger.use_prompt(prompt, now)
+            reports, changed = [], 0
+            try:
+                for provider in self.providers.values():
+                    changed += materialise(ledger, self.database)  # which posts wait is read from the table
+                    reports.append(self._with(provider, prompt, ledger, run, track))
+            finally:
+                changed += materialise(ledger, self.database)
+            return Report(
+                run.run_id,
+                tuple(self._counted(report, ledger, posts) for report, posts in reports),
+                ledger.spent(run_id=run.run_id),
+                ledger.spent(month=run.month),
+                tuple(ledger.latencies(run.run_id)),
+                changed,
+            )
+
+    @property
+    def _images(self) -> ImageSettings | None:
+        return self.settings.images if self.settings.auto_labels.images else None
+
+    def _with(
+        self, provider: Provider | BatchProvider, prompt: Prompt, ledger: AutoLabelLedger, run: Run, track: Track
+    ) -> tuple[ProviderReport, list[int]]:
+        """Let one provider label; return what became of it, and the posts that it was to be asked about."""
+        version = Version.of(provider, prompt)
+        if provider.endpoint == "batch":
+            return self._in_batches(cast(BatchProvider, provider), prompt, ledger, run, track)
+        threads = self._threads(version, prompt, ledger)
+        asker = Asker(
+            cast(Provider, provider),
+            prompt,
+            ledger,
+            run,
+            cost.terms(self.settings, provider.name, provider.endpoint),
+            cost.caps(self.settings.auto_labels),
+            most_at_once=self.settings.auto_labels.most_at_once,
+            clock=self.clock,
+        )
+        again: Sequence[int] = threads
+        for _ in range(MOST_ROUNDS):
+            chunks = inquiries(self.database, self.home, version, again, self._images)
+            for _thread in track(asker.ask(chunks), f"Labels by {provider.name} {provider.model}", len(again)):
+                pass
+            again = asker.finish_round()
+            if not again or asker.gate.closing is not None:
+                break
+        return ProviderReport(version, len(threads), {}, asker.gate.closing, None), threads
+
+    def _in_batches(
+        self, provider: BatchProvider, prompt: Prompt, ledger: AutoLabelLedger, run: Run, track: Track
+    ) -> tuple[ProviderReport, list[int]]:
+        desk = BatchDesk(
+            provider,
+            prompt,
+            ledger,
+            run,
+            cost.terms(self.settings, provider.name, provider.endpoint),
+            cost.caps(self.settings.auto_labels),
+            self.clock,
+        )
+        report, threads = BatchReport(), list[int]()
+        try:
+            desk.collect_batches(report)
+            materialise(ledger, self.database)
+            threads = self._threads(desk.version, prompt, ledger)
+            chunks = inquiries(self.database, self.home, desk.version, threads, self._images)
+            desk.submit_batches(track(chunks, f"Batches for {provider.name} {provider.model}"), report)
+        except BatchError as error:
+            report.closing = Closing("stop", str(error))
+        return ProviderReport(desk.version, len(threads), {}, report.closing, report), threads
+
+    def _threads(self, version: Version, prompt: Prompt, ledger: AutoLabelLedger) -> list[int]:
+        first = Version.of(next(iter(self.providers.values())), prompt)
+        return waiting_posts(self.database, self.home, self.settings, ledger, version, first)
+
+    def _counted(self, report: ProviderReport, ledger: AutoLabelLedger, posts: Collection[int]) -> ProviderReport:
+        """Return the report with what became of the posts."""
+        states = states_of_posts(ledger, report.version)
+        by_status = Counter(STATUS[states.get(thread_id, "pending")] for thread_id in posts)
+        return ProviderReport(report.version, report.posts, dict(by_status), report.closing, report.batches)

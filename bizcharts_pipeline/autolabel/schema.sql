@@ -1,0 +1,123 @@
+-- The ledger of labels by paid models. Times are UTC, ISO 8601 with microseconds; money is in integer nano-USD.
+
+CREATE TABLE IF NOT EXISTS prompts (
+    version        TEXT PRIMARY KEY,
+    sha256         TEXT NOT NULL,
+    system         TEXT NOT NULL,
+    first_used_at  TEXT NOT NULL
+);
+
+-- One row a question: the same text and picture put to the same model with the same prompt is asked once.
+CREATE TABLE IF NOT EXISTS requests (
+    key                TEXT PRIMARY KEY,  -- SHA-256; keys.py says of what
+    provider           TEXT NOT NULL,
+    model              TEXT NOT NULL,
+    endpoint           TEXT NOT NULL,
+    prompt_version     TEXT NOT NULL,
+    prompt_sha256      TEXT NOT NULL,
+    image_used         INTEGER NOT NULL,
+    state              TEXT NOT NULL CHECK (state IN ('pending', 'reserved', 'submitted', 'retry_later', 'done',
+                                                      'refused', 'malformed', 'bad_image', 'failed')),
+    owner              TEXT CHECK ((owner IS NULL) = (state NOT IN ('reserved', 'submitted'))),  -- run, or batch
+    text_only_key      TEXT,              -- asked instead when this one's picture is in the way
+    attempts           INTEGER NOT NULL DEFAULT 0,  -- answers that were none of the final ones included
+    rounds             INTEGER NOT NULL DEFAULT 0,  -- how often it was put off
+    label              TEXT CHECK ((label IS NULL) = (state <> 'done')),
+    p_bearish          REAL,
+    p_neutral          REAL,
+    p_bullish          REAL,
+    confidence_source  TEXT,
+    input_tokens       INTEGER,           -- of the last answer
+    output_tokens      INTEGER,
+    cached_tokens      INTEGER,
+    model_returned     TEXT,
+    request_id         TEXT,
+    raw                TEXT,
+    error              TEXT,
+    updated_at         TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS requests_under_way ON requests (state, owner) WHERE owner IS NOT NULL;
+
+-- Which question a post's label is the answer to.
+CREATE TABLE IF NOT EXISTS posts (
+    thread_id       INTEGER NOT NULL,
+    provider        TEXT NOT NULL,
+    model           TEXT NOT NULL,
+    endpoint        TEXT NOT NULL,
+    prompt_version  TEXT NOT NULL,
+    key             TEXT NOT NULL REFERENCES requests,
+    PRIMARY KEY (thread_id, provider, model, endpoint, prompt_version)
+);
+CREATE INDEX IF NOT EXISTS posts_by_key ON posts (key);
+
+-- One row a request, written before it is sent, with the most that it may cost.
+CREATE TABLE IF NOT EXISTS reservations (
+    id        INTEGER PRIMARY KEY,
+    key       TEXT NOT NULL,
+    run_id    TEXT NOT NULL,
+    provider  TEXT NOT NULL,
+    model     TEXT NOT NULL,
+    endpoint  TEXT NOT NULL,
+    month     TEXT NOT NULL,     -- as 2026-11
+    nano_usd  INTEGER NOT NULL CHECK (nano_usd >= 0),
+    sent_at   REAL NOT NULL      -- Unix seconds
+);
+CREATE INDEX IF NOT EXISTS reservations_by_time ON reservations (provider, model, endpoint, sent_at);
+CREATE INDEX IF NOT EXISTS reservations_by_run ON reservations (run_id);
+CREATE INDEX IF NOT EXISTS reservations_by_month ON reservations (month);
+CREATE INDEX IF NOT EXISTS reservations_by_key ON reservations (key);
+
+-- What a request turned out to cost; until it has a row here, its reservation counts.
+CREATE TABLE IF NOT EXISTS settlements (
+    reservation    INTEGER PRIMARY KEY REFERENCES reservations,
+    outcome        TEXT NOT NULL,   -- of protocol.py; 'orphaned' and 'abandoned' of requests nobody waits for
+    basis          TEXT NOT NULL CHECK (basis IN ('free', 'known', 'assumed')),
+    nano_usd       INTEGER NOT NULL CHECK (nano_usd >= 0),
+    input_tokens   INTEGER,
+    output_tokens  INTEGER,
+    seconds        REAL,
+    settled_at     TEXT NOT NULL
+);
+
+-- Sums of what is spent and reserved, so that a cap is checked in one look-up.
+CREATE TABLE IF NOT EXISTS totals (scope TEXT PRIMARY KEY, nano_usd INTEGER NOT NULL);
+
+CREATE TRIGGER IF NOT EXISTS reserving_adds AFTER INSERT ON reservations BEGIN
+    INSERT INTO totals VALUES ('run ' || new.run_id, new.nano_usd), ('month ' || new.month, new.nano_usd)
+    ON CONFLICT (scope) DO UPDATE SET nano_usd = totals.nano_usd + excluded.nano_usd;
+END;
+CREATE TRIGGER IF NOT EXISTS settling_corrects AFTER INSERT ON settlements BEGIN
+    UPDATE totals SET nano_usd = nano_usd + new.nano_usd
+                                 - (SELECT nano_usd FROM reservations WHERE id = new.reservation)
+    WHERE scope IN (SELECT 'run ' || run_id FROM reservations WHERE id = new.reservation
+                    UNION SELECT 'month ' || month FROM reservations WHERE id = new.reservation);
+END;
+CREATE TRIGGER IF NOT EXISTS reservations_are_never_changed BEFORE UPDATE ON reservations
+BEGIN SELECT raise(ABORT, 'what was spent is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS reservations_are_never_deleted BEFORE DELETE ON reservations
+BEGIN SELECT raise(ABORT, 'what was spent is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS settlements_are_never_changed BEFORE UPDATE ON settlements
+BEGIN SELECT raise(ABORT, 'what was spent is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS settlements_are_never_deleted BEFORE DELETE ON settlements
+BEGIN SELECT raise(ABORT, 'what was spent is append-only'); END;
+
+CREATE TABLE IF NOT EXISTS batches (
+    run_key         TEXT PRIMARY KEY,   -- fresh for every batch; the service stores it with the batch
+    run_id          TEXT NOT NULL,      -- that wrote the intent
+    provider        TEXT NOT NULL,
+    model           TEXT NOT NULL,
+    endpoint        TEXT NOT NULL,
+    prompt_version  TEXT NOT NULL,
+    batch_id        TEXT,               -- of the service
+    state           TEXT NOT NULL CHECK (state IN ('intent', 'running', 'collected', 'oversized', 'failed',
+                                                   'abandoned')),
+    requests        INTEGER NOT NULL,
+    error           TEXT,
+    updated_at      TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS batch_requests (
+    run_key      TEXT NOT NULL REFERENCES batches,
+    key          TEXT NOT NULL,
+    reservation  INTEGER NOT NULL REFERENCES reservations,
+    PRIMARY KEY (run_key, key)
+) WITHOUT ROWID;

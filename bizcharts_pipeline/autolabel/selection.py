@@ -1,0 +1,40 @@
+"""Which posts a model is to be asked about next."""
+
+from pathlib import Path
+
+from bizcharts_pipeline.autolabel.keys import Version
+from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.warehouse.auto_labels import Doubt, LabelVersion, candidates
+from bizcharts_pipeline.warehouse.database import Database
+
+
+def waiting_posts(
+    database: Database, home: Path, settings: Settings, ledger: AutoLabelLedger, version: Version, first: Version
+) -> list[int]:
+    """Return at most ``per_run`` threads in the order in which ``version`` is to be asked about them.
+
+    If it is not the ``first``, those are gold and what the first refused or was unsure of. Posts that somebody flagged
+    as illegal are never among them, nor those that are being asked now. The table ``auto_labels`` is to be up to date.
+    """
+    people = LabelLedger(home / LEDGER)
+    known = people.path.exists()
+    labels = people.newest() if known else []
+    wanted = settings.auto_labels
+    with database.read() as connection:
+        return candidates(
+            connection,
+            stored_version(version),
+            gold=[post.thread_id for post in people.gold()] if known else [],
+            labelled={label.thread_id for label in labels if not label.skipped},
+            excluded={label.thread_id for label in labels if label.flag == "illegal"} | ledger.under_way(version),
+            spam_cut=settings.fear_greed.spam_cut,
+            limit=wanted.per_run,
+            doubt=None if version == first else Doubt(stored_version(first), wanted.unsure_below),
+        )
+
+
+def stored_version(version: Version) -> LabelVersion:
+    """Return a version as ``auto_labels`` knows it."""
+    return LabelVersion(version.provider, version.model, version.endpoint, version.prompt_version)

@@ -1,0 +1,121 @@
+"""``bizcharts label`` and ``bizcharts labels …``: the labeller's page, and what people's and models' labels are."""
+
+import getpass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.console import DAY, as_json, existing_file, new_file, show
+from bizcharts_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.labels.ledger import LabelLedger
+    from bizcharts_pipeline.rows import Source
+
+REJECTED = Path("ledgers") / "rejected"  # below the home: rows of imported files that are no labels
+
+
+@click.command()
+@click.option("--source", type=click.Choice(["live", "warosu"]), help="Only posts that came this way.")
+@click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="Posts of this day (UTC) and later.")
+@click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Posts of this day (UTC) and earlier.")
+@click.option("--queue", is_flag=True, help="In the order of `label_queue`: the posts that teach most.")
+@click.option("--all", "everything", is_flag=True, help="Labelled posts too.")
+@click.option("--session", help="Name of the sitting; its order of posts is its own.  [default: today]")
+@click.option("--labeller", help="Who labels.  [default: the user's name on this machine]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1; the setting's unless given.")
+def label(
+    source: str | None,
+    first: datetime | None,
+    last: datetime | None,
+    queue: bool,
+    everything: bool,
+    session: str | None,
+    labeller: str | None,
+    port: int | None,
+) -> None:
+    """Label posts in the browser.
+
+    One key a post: 1 bearish, 2 neutral, 3 bullish, 0 skip, u undo, ? the others. Each is on disk before the next post
+    shows. docs/labelling-guide.md says what the classes mean.
+    """
+    from bizcharts_pipeline.labels.offers import OfferFilters
+    from bizcharts_pipeline.web.serve import serve_labeller
+
+    filters = OfferFilters(
+        labeller=labeller or getpass.getuser(),
+        session=session or f"{utc_now():%Y-%m-%d}",
+        source=cast("Source | None", source),
+        first=first.date() if first else None,
+        last=last.date() if last else None,
+        queue=queue,
+        everything=everything,
+    )
+    serve_labeller(load_settings(), filters, port, say=click.echo)
+
+
+@click.group()
+def labels() -> None:
+    """Take labels in, give them out, count them."""
+
+
+@labels.command("import")
+@existing_file
+@as_json
+def import_file(file: Path, json_output: bool) -> None:
+    """Take the labels of FILE into the ledger.
+
+    CSV, JSONL, or a SQL dump of the first implementation. It may be repeated; rows that are no labels are named and
+    kept aside.
+    """
+    from bizcharts_pipeline.labels.transfer import import_labels
+
+    show(import_labels(file, open_ledger(), load_settings().home_path / REJECTED), json_output)
+
+
+@labels.command("export")
+@new_file
+@click.option("--history", is_flag=True, help="Earlier labels of the same post and labeller too.")
+@as_json
+def export_file(file: Path, history: bool, json_output: bool) -> None:
+    """Write the labels to FILE: .csv, .jsonl or .parquet.
+
+    Each labeller's newest label of each post, with what he saw. The texts are as they were posted: think before you
+    publish them.
+    """
+    from bizcharts_pipeline.labels.transfer import export_labels
+
+    show(export_labels(open_ledger(), file, history=history), json_output)
+
+
+@labels.command()
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@as_json
+def stats(file: Path | None, json_output: bool) -> None:
+    """Count the labels of the ledger, or of FILE, and say how far people agree."""
+    from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
+
+    after = timedelta(days=load_settings().labelling.relabel_after_days)
+    show(file_statistics(file, after) if file else ledger_statistics(open_ledger(), after), json_output)
+
+
+@labels.command()
+@as_json
+def estimate(json_output: bool) -> None:
+    """Say what the next run of `auto_labels` would ask, and cost.
+
+    Nothing is sent. The caps and prices are settings, under [auto_labels], [openai] and [gemini].
+    """
+    from bizcharts_pipeline.autolabel.run import Labelling
+
+    show(Labelling.from_settings(load_settings()).estimate(), json_output)
+
+
+def open_ledger() -> "LabelLedger":
+    """Return the installation's label ledger."""
+    from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+
+    return LabelLedger(load_settings().home_path / LEDGER)

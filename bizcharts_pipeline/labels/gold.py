@@ -1,0 +1,143 @@
+"""The gold split: posts labelled by people that no training ever sees, frozen by id.
+
+Drawn at random within each labelled period (UTC month of the post), in proportion to the period's labelled posts, and
+by whole groups of near-duplicates. The draw is by a hash of seed and group, so that it depends on nothing but which
+posts are labelled. What is drawn stays: the split grows and never shrinks or changes. Three rules keep it fair:
+
+- Never more than a quarter of a period's labelled posts: there must be some left to learn from. 150 gold posts are
+  complete at 600 labelled ones; below 40 there is none.
+- A new period gets its share on top of what is frozen, so the split may outgrow its size as months are added.
+- A post that was labelled because a model was unsure of it is no random post, and never gold.
+
+As the split grows, a post may have trained a model before it became gold: judge a model by the gold that was frozen
+before the model was trained.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bizcharts_pipeline.labels.corpus import Post, load_posts
+from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
+from bizcharts_pipeline.labels.likeness import contaminated, duplicate_groups
+from bizcharts_pipeline.settings import LabellingSettings
+from bizcharts_pipeline.warehouse.database import Database
+
+LABELLED_PER_GOLD = 4
+LEAST_GOLD = 10
+# One text that is posted again and again must not be the test; its copies train.
+LARGEST_GROUP = 0.1  # of the split
+CHOSEN_STRATA = {"uncertain", "disputed"}  # of `label_queue`: chosen by a model, not drawn
+UNKNOWN_PERIOD = "unknown"
+
+
+@dataclass(frozen=True)
+class PeriodReport:
+    """One labelled period. ``share`` is how many gold posts it should have; it may have more from earlier draws."""
+
+    period: str
+    labelled: int
+    share: int
+    gold: int
+
+
+@dataclass(frozen=True)
+class GoldReport:
+    """What a draw did: how many posts are new, and how many there are."""
+
+    drawn: int
+    gold: int
+    labelled: int  # that may be drawn
+    periods: tuple[PeriodReport, ...]
+
+
+def extend_gold(database: Database, ledger: LabelLedger, settings: LabellingSettings, now: datetime) -> GoldReport:
+    """Draw what the gold split lacks and freeze it in the ledger; repeated without new labels, it draws nothing.
+
+    Posts are looked up in the database, so materialise labels first; a post that is unknown there is not drawn.
+    """
+    candidates = eligible(ledger.standing())
+    frozen = ledger.gold()
+    gold_threads = {post.thread_id for post in frozen}
+    with database.read() as connection:
+        posts = load_posts(connection, candidates | gold_threads)
+    gold_posts = [post for post in posts if post.thread_id in gold_threads]
+    labelled = [post for post in posts if post.thread_id in candidates]
+    shares = _shares(Counter(map(period, labelled)), settings.gold_posts)
+    have = Counter(post.period for post in frozen)
+    taken = contaminated(labelled, gold_posts)
+    drawn = _draw([post for post in labelled if post.thread_id not in taken], shares, have, settings)
+    ledger.freeze_gold([GoldPost(post.thread_id, period(post), now) for post in drawn])
+    return _report(labelled, shares, ledger.gold(), len(drawn))
+
+
+def eligible(standing: Iterable[Label]) -> set[int]:
+    """Return the threads that a person has rated, that nobody flagged as illegal, and that no model had chosen."""
+    first: dict[int, Label] = {}
+    newest: dict[tuple[int, str], Label] = {}
+    labels = list(standing)
+    for label in labels:
+        key = (label.thread_id, label.labeler_id)
+        if key not in newest or newest[key].labeled_at <= label.labeled_at:
+            newest[key] = label
+        if label.thread_id not in first or label.labeled_at < first[label.thread_id].labeled_at:
+            first[label.thread_id] = label
+    rated = {thread_id for (thread_id, _), label in newest.items() if not label.skipped}
+    drawable = rated - flagged_illegal(labels)
+    return {thread_id for thread_id in drawable if first[thread_id].stratum not in CHOSEN_STRATA}
+
+
+def flagged_illegal(standing: Iterable[Label]) -> set[int]:
+    """Return the threads that anybody flagged as illegal and did not take that back."""
+    return {label.thread_id for label in standing if label.flag == "illegal"}
+
+
+def period(post: Post) -> str:
+    """Return the UTC month of a post, as 2025-10."""
+    return f"{post.posted_at:%Y-%m}" if post.posted_at else UNKNOWN_PERIOD
+
+
+def _shares(labelled: Mapping[str, int], gold_posts: int) -> dict[str, int]:
+    """Divide the split among the periods by what is labelled of them: largest remainders, each one at least once
+    it has a gold post's worth of labels."""
+    total = sum(labelled.values())
+    size = min(gold_posts, total // LABELLED_PER_GOLD)
+    if size < LEAST_GOLD:
+        return dict.fromkeys(labelled, 0)
+    shares = {name: size * count // total for name, count in labelled.items()}
+    by_remainder = sorted(labelled, key=lambda name: (-(size * labelled[name] % total), name))
+    for name in by_remainder[: size - sum(shares.values())]:
+        shares[name] += 1
+    return {name: max(share, int(labelled[name] >= LABELLED_PER_GOLD)) for name, share in shares.items()}
+
+
+def _draw(
+    posts: Sequence[Post], shares: Mapping[str, int], have: Mapping[str, int], settings: LabellingSettings
+) -> list[Post]:
+    """Return the posts to freeze. A group that does not fit into what its first post's period lacks waits its turn."""
+    members = defaultdict(list)
+    founders = duplicate_groups(posts)
+    for post in posts:
+        members[founders[post.thread_id]].append(post)
+    largest = max(1, LARGEST_GROUP * sum(shares.values()))
+    count = Counter(have)
+    drawn: list[Post] = []
+    for founder in sorted(members, key=lambda thread_id: _lot(settings.gold_seed, thread_id)):
+        group = sorted(members[founder], key=lambda post: post.thread_id)
+        home = period(group[0])
+        if len(group) <= min(largest, shares[home] - count[home]):
+            drawn += group
+            count.update(map(period, group))
+    return drawn
+
+
+def _lot(seed: int, founder: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{founder}".encode()).digest()
+
+
+def _report(labelled: Sequence[Post], shares: Mapping[str, int], gold: Sequence[GoldPost], drawn: int) -> GoldReport:
+    counts, have = Counter(map(period, labelled)), Counter(post.period for post in gold)
+    periods = [PeriodReport(name, counts[name], shares.get(name, 0), have[name]) for name in sorted(counts | have)]
+    return GoldReport(drawn, len(gold), len(labelled), tuple(periods))

@@ -1,0 +1,35 @@
+"""Labels that are probably wrong, by confident learning (Northcutt, Jiang and Chuang 2021, package cleanlab)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.labels.text_model import Matrix, out_of_fold
+
+
+class NoiseSearchMissing(BizchartsError):
+    """The package for it is not installed."""
+
+
+def doubtful_labels(terms: Matrix, ratings: Sequence[int], groups: Sequence[int], seed: int) -> list[int]:
+    """Return the places of labels that are probably wrong, the most doubtful first.
+
+    ``terms`` are the posts' TF-IDF rows, ``ratings`` 1 to 3, each occurring, ``groups`` what near-duplicates share.
+    A label is doubted when a model that saw neither the post nor its near-duplicates is surer of another class than
+    it usually is of posts labelled so. On a weak model that is a suspicion to be looked at, not a correction.
+
+    Raises:
+        NoiseSearchMissing: cleanlab is not installed.
+    """
+    try:
+        from cleanlab.filter import find_label_issues  # type: ignore[import-untyped]
+    except ImportError:
+        raise NoiseSearchMissing("The search for wrong labels needs cleanlab: pip install 'bizcharts[noise]'") from None
+    places = find_label_issues(
+        labels=np.asarray(ratings) - 1,
+        pred_probs=out_of_fold(terms, ratings, groups, seed),
+        return_indices_ranked_by="self_confidence",
+        n_jobs=1,
+    )
+    return [int(place) for place in places]

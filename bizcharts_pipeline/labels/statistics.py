@@ -1,0 +1,150 @@
+"""What the labels are: how many, of what, by whom, how fast, and how far people agree."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+
+from bizcharts_pipeline.labels.agreement import Agreement, agreements, newest
+from bizcharts_pipeline.labels.ledger import Label, LabelLedger
+from bizcharts_pipeline.labels.stances import STANCES, stance
+from bizcharts_pipeline.labels.transfer import read_labels
+
+IDLE_SECONDS = 60  # who took longer was away from the page
+DAYS_SHOWN = 14
+UNKNOWN = "unknown"
+SKIPPED = "skipped"
+_DECISIONS = (*STANCES, SKIPPED)
+_SKIP_NOTE = re.compile(r"skip: ([^;]+)")  # as the labeller's page begins the note of a post that was skipped
+
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class LabelStatistics:
+    """Counts of labels. Where it says nothing else, of each labeller's newest label of each post; the days and the
+    seconds are of all labels that stand. Dictionaries of dictionaries count bearish, neutral, bullish and skipped."""
+
+    labels: int  # that stand, superseded ones included
+    posts: int
+    rated: int
+    skipped: int
+    rejected: int  # rows of a file that are no labels; 0 of the ledger
+    gold: int
+    classes: Counts
+    by_labeller: dict[str, Counts]
+    by_month: dict[str, Counts]  # of the post, UTC
+    by_stratum: dict[str, Counts]  # why the post was asked
+    skips_by_reason: Counts
+    flags: Counts
+    median_seconds: dict[str, float]  # by labeller; longer than a minute counts as idle and is left out
+    per_day: Counts  # by the UTC day of labelling
+    agreement: tuple[Agreement, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.labels:,} labels; the newest of each labeller: {self.rated:,} rated, {self.skipped:,} skipped, "
+            f"of {self.posts:,} posts; {self.gold:,} are gold",
+        ]
+        if self.rejected:
+            lines.append(f"{self.rejected:,} rows are no labels")
+        for title, counts in (
+            ("labeller", self.by_labeller),
+            ("month of post", self.by_month),
+            ("asked as", self.by_stratum),
+        ):
+            lines += ["", *_table(title, counts)]
+        for title, count in (("skipped because", self.skips_by_reason), ("flags", self.flags)):
+            if count:
+                lines += ["", f"{title}: " + ", ".join(f"{name} {number:,}" for name, number in count.items())]
+        if self.median_seconds:
+            pace = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.median_seconds.items())
+            lines += ["", f"median seconds a label: {pace}"]
+        days = list(self.per_day.items())[-DAYS_SHOWN:]
+        lines += ["", "labels a day: " + ", ".join(f"{day} {number:,}" for day, number in days)] if days else []
+        for each in self.agreement:
+            lines += ["", str(each)]
+        return "\n".join(lines)
+
+
+def ledger_statistics(ledger: LabelLedger, relabelled_after: timedelta) -> LabelStatistics:
+    """Return the statistics of the ledger; a rating repeated after ``relabelled_after`` tells agreement with oneself.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    return label_statistics(ledger.standing(), relabelled_after, gold=len(ledger.gold()))
+
+
+def file_statistics(path: Path, relabelled_after: timedelta) -> LabelStatistics:
+    """Return the statistics of a file of labels, without taking it in.
+
+    Raises:
+        LabelFileError: the file cannot be read at all, or its ratings are on another scale than 1 to 3.
+    """
+    file = read_labels(path)
+    labels = [entry.label for entry in file.labels]
+    return label_statistics(labels, relabelled_after, rejected=len(file.rejected))
+
+
+def label_statistics(
+    labels: Sequence[Label], relabelled_after: timedelta, *, gold: int = 0, rejected: int = 0
+) -> LabelStatistics:
+    """Return the statistics of ``labels`` that stand, in the order of their arrival."""
+    current = newest(labels)
+    decisions = Counter(decision(label) for label in current)
+    return LabelStatistics(
+        labels=len(labels),
+        posts=len({label.thread_id for label in current}),
+        rated=sum(decisions[name] for name in STANCES),
+        skipped=decisions[SKIPPED],
+        rejected=rejected,
+        gold=gold,
+        classes={name: decisions[name] for name in STANCES},
+        by_labeller=_by(current, lambda label: label.labeler_id),
+        by_month=_by(current, lambda label: f"{label.posted_at:%Y-%m}" if label.posted_at else UNKNOWN),
+        by_stratum=_by(current, lambda label: label.stratum or UNKNOWN),
+        skips_by_reason=_counts(_skip_reason(label) for label in current if label.skipped),
+        flags=_counts(label.flag for label in current if label.flag),
+        median_seconds=_pace(labels),
+        per_day=dict(sorted(Counter(f"{label.labeled_at:%Y-%m-%d}" for label in labels).items())),
+        agreement=tuple(agreements(labels, relabelled_after)),
+    )
+
+
+def decision(label: Label) -> str:
+    """Return the class that a label names, or 'skipped'."""
+    return SKIPPED if label.sentiment_rating is None else stance(label.sentiment_rating)
+
+
+def _skip_reason(label: Label) -> str:
+    in_notes = _SKIP_NOTE.match(label.notes or "")
+    return label.flag or (in_notes[1] if in_notes else "no reason given")
+
+
+def _by(labels: Iterable[Label], group: Callable[[Label], str]) -> dict[str, Counts]:
+    counts: dict[str, Counts] = {}
+    for label in labels:
+        counts.setdefault(group(label), dict.fromkeys(_DECISIONS, 0))[decision(label)] += 1
+    return dict(sorted(counts.items()))
+
+
+def _counts(names: Iterable[str]) -> Counts:
+    return dict(Counter(names).most_common())
+
+
+def _pace(labels: Iterable[Label]) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {}
+    for label in labels:
+        if label.seconds is not None and label.seconds <= IDLE_SECONDS:
+            seconds.setdefault(label.labeler_id, []).append(label.seconds)
+    return {labeller: median(seconds[labeller]) for labeller in sorted(seconds)}
+
+
+def _table(title: str, counts: dict[str, Counts]) -> list[str]:
+    width = max(len(name) for name in (title, *counts))
+    lines = [f"{title:<{width}}" + "".join(f"{name:>10}" for name in _DECISIONS)]
+    return lines + [f"{name:<{width}}" + "".join(f"{n:>10,}" for n in row.values()) for name, row in counts.items()]

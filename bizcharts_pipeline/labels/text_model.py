@@ -1,0 +1,79 @@
+"""A small model of the text, fitted in seconds: TF-IDF and logistic regression.
+
+It only has to say where it is unsure and which posts are alike; it never scores the index. scikit-learn is imported
+where it is used: it costs a second.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bizcharts_pipeline.text.duplicates import normalise
+
+Floats = NDArray[np.float64]
+Matrix = Any  # a scipy.sparse matrix (posts, terms)
+
+MOST_TERMS = 50_000
+MOST_CHARACTERS = 2_500  # of a post are read; the board allows about 2,100
+DIMENSIONS = 64  # of an embedding
+FOLDS = 5
+GROUP_CHARACTERS = 60
+
+
+def duplicate_group(text: str) -> str:
+    """What posts of the same standing thread share: they differ in numbers and in their tails.
+
+    Coarser than ``cluster_id``, which looks back 48 hours only.
+    """
+    return normalise(text)[:GROUP_CHARACTERS]
+
+
+def term_matrix(texts: Sequence[str]) -> Matrix:
+    """Return the TF-IDF of words and pairs of words that two texts have, rows of length 1 or 0: (posts, terms)."""
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectoriser = TfidfVectorizer(
+        ngram_range=(1, 2), min_df=2, max_features=MOST_TERMS, sublinear_tf=True, dtype=np.float32
+    )
+    try:
+        return vectoriser.fit_transform([normalise(text)[:MOST_CHARACTERS] for text in texts])
+    except ValueError:  # no two texts have a word in common
+        return csr_matrix((len(texts), 1), dtype=np.float32)
+
+
+def probabilities(known: Matrix, ratings: Sequence[int], asked: Matrix) -> Floats:
+    """Return what a model that is taught the ``known`` rows with their ``ratings`` says of ``asked``: (posts, 3).
+
+    Each class, 1 to 3, must occur. They weigh alike, however rare: else the commonest would hide the others.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(class_weight="balanced", max_iter=500).fit(known, ratings)
+    return np.asarray(model.predict_proba(asked), np.float64)
+
+
+def out_of_fold(terms: Matrix, ratings: Sequence[int], groups: Sequence[int], seed: int) -> Floats:
+    """Return probabilities (posts, 3), each post's by a model that saw neither it nor its near-duplicates."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    given = np.asarray(ratings)
+    told = np.full((len(given), 3), 1 / 3)
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    for train, test in folds.split(terms, given, groups):
+        if len(set(given[train])) == 3:
+            told[test] = probabilities(terms[train], given[train].tolist(), terms[test])
+    return told
+
+
+def embeddings(terms: Matrix, seed: int) -> Floats:
+    """Return latent-semantic embeddings of length 1 (Deerwester et al. 1990): (posts, dimensions)."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import normalize
+
+    dimensions = min(DIMENSIONS, min(terms.shape) - 1)
+    if dimensions < 1:
+        return np.ones((terms.shape[0], 1))
+    return np.asarray(normalize(TruncatedSVD(dimensions, random_state=seed).fit_transform(terms)), np.float64)

@@ -1,0 +1,87 @@
+"""Labels as CSV (RFC 4180, UTF-8).
+
+Nothing between two commas is null and ``""`` is an empty text, as DuckDB and PostgreSQL have it; Python's own reader
+does not tell the two apart. Text that a spreadsheet would take for a formula is written with an apostrophe before it,
+and so is text with an apostrophe there already; reading takes one away. Files of other programs, which have no column
+``origin``, are read as they stand.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from bizcharts_pipeline.labels.transfer_rows import COLUMNS, REQUIRED, LabelFileError, RawRow, Value, named
+
+_APOSTROPHE = "'"
+_NEEDS_APOSTROPHE = re.compile(r"['=+\-@\t\r\n＝＋－＠]")
+_OUR_COLUMN = "origin"
+_FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n][^,\r\n]*+|))(,|\r\n|\n|\r|\Z)')
+_LINE_END = re.compile(r"\r\n|\n|\r|\Z")
+
+Fields = list[str | None]
+
+
+def write_csv(rows: Iterable[Mapping[str, Value]]) -> bytes:
+    """Return ``rows`` with the columns ``COLUMNS``."""
+    lines = [",".join(COLUMNS), *(",".join(map(_written, row.values())) for row in rows)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def read_csv(text: str) -> Iterator[RawRow]:
+    """Yield the rows below the header; one that cannot be read costs itself and what its own lines hold.
+
+    Raises:
+        LabelFileError: the header lacks a column that a label needs.
+    """
+    rows = _rows(text)
+    header = next(rows, None)
+    names = [name.strip() for name in header[2] or [] if name is not None] if header else []
+    if lacking := [column for column in REQUIRED if column not in names]:
+        raise LabelFileError(f"Its first line lacks {', '.join(lacking)}; columns are separated by commas.")
+    ours = _OUR_COLUMN in names
+    for line, raw, fields in rows:
+        if fields is None:
+            yield RawRow(line, raw, None, "a quotation mark out of place")
+        elif len(fields) != len(names):
+            yield RawRow(line, raw, None, f"{len(fields)} values under {len(names)} columns")
+        else:
+            values = [_read(field) for field in fields] if ours else fields
+            yield RawRow(line, raw, named(dict(zip(names, values, strict=True))))
+
+
+def _rows(text: str) -> Iterator[tuple[int, str, Fields | None]]:
+    """Yield line, text and fields of each row that is not blank; ``None``: they could not be told apart."""
+    start, line = 0, 1
+    while start < len(text):
+        fields: Fields | None = []
+        end, closed = start, False
+        while not closed:
+            field = _FIELD.match(text, end)
+            if field is None:
+                fields, end, closed = None, _end_of_line(text, start), True
+                break
+            assert fields is not None
+            fields.append(field[2] or None if field[1] is None else field[1].replace('""', '"'))
+            end, closed = field.end(), field[3] != ","
+        if fields != [None]:
+            yield line, text[start:end], fields
+        line += text.count("\n", start, end)
+        start = end
+
+
+def _end_of_line(text: str, start: int) -> int:
+    match = _LINE_END.search(text, start)
+    return match.end() if match else len(text)
+
+
+def _written(value: Value) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return repr(value)
+    return '"' + (_APOSTROPHE if _NEEDS_APOSTROPHE.match(value) else "") + value.replace('"', '""') + '"'
+
+
+def _read(field: str | None) -> str | None:
+    if field and field[0] == _APOSTROPHE and _NEEDS_APOSTROPHE.match(field, 1):
+        return field[1:]
+    return field

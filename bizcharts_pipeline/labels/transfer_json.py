@@ -1,0 +1,55 @@
+"""Labels as JSON lines, and as Parquet."""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from bizcharts_pipeline.labels.transfer_rows import RawRow, Value, named
+from bizcharts_pipeline.warehouse.values import quoted, storable
+
+_PARQUET_TYPES = {
+    "thread_id": "BIGINT",
+    "posted_at": "TIMESTAMP",
+    "sentiment_rating": "INTEGER",
+    "labeled_at": "TIMESTAMP",
+    "skipped": "BOOLEAN",
+    "seconds": "DOUBLE",
+    "probability": "DOUBLE",
+}
+
+
+def write_jsonl(rows: Iterable[Mapping[str, Value]]) -> bytes:
+    """Return an object a line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def read_jsonl(text: str) -> Iterator[RawRow]:
+    """Yield the lines that are not blank."""
+    for line, raw in enumerate(text.split("\n"), start=1):
+        if not raw.strip():
+            continue
+        try:
+            values = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            yield RawRow(line, raw, None, f"no JSON: {error}")
+            continue
+        if isinstance(values, dict):
+            yield RawRow(line, raw, named(values))
+        else:
+            yield RawRow(line, raw, None, "no JSON object")
+
+
+def write_parquet(rows: Iterable[Mapping[str, Value]], columns: Iterable[str]) -> bytes:
+    """Return ``rows`` as a Parquet file; NUL characters, which DuckDB does not keep, are U+FFFD in it."""
+    import duckdb
+
+    types = ", ".join(f"{quoted(column)}: {quoted(_PARQUET_TYPES.get(column, 'VARCHAR'))}" for column in columns)
+    with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder, duckdb.connect() as connection:
+        lines, parquet = Path(folder) / "labels.jsonl", Path(folder) / "labels.parquet"
+        lines.write_bytes(write_jsonl(row | {"skipped": bool(row["skipped"])} for row in map(storable, rows)))
+        connection.execute(
+            f"COPY (FROM read_json({quoted(str(lines))}, format = 'newline_delimited', columns = {{{types}}})) "
+            f"TO {quoted(str(parquet))} (FORMAT parquet)"
+        )
+        return parquet.read_bytes()

@@ -1,0 +1,145 @@
+"""Labels from the original implementation's SQL dumps: the INSERTs into ``training_labels``, and nothing else.
+
+A dump is a program, so it is not run. Its INSERT statements are given one by one to an SQLite in memory that has one
+table and may do nothing but fill it; every other statement is passed over.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+from bizcharts_pipeline.labels.transfer_rows import LabelFileError, RawRow, named
+from bizcharts_pipeline.sources.original import UNNAMED_LABELER
+
+_TABLE = "training_labels"
+# Where a dump has INSERTs alone: the order in which the original made them.
+_ORIGINAL_COLUMNS = (
+    "id", "thread_id", "sentiment_rating", "skipped", "notes", "labeler_id", "labeled_at", "text_snapshot",
+    "image_url_snapshot",
+)  # fmt: skip
+_PADDING = r"(?:\s|--[^\n]*+(?:\n|\Z)|/\*[\s\S]*?\*/)*+"
+_OUR_TABLE = rf"""(?:main\s*\.\s*)?["'`\[]?{_TABLE}["'`\]]?"""
+_CREATE = re.compile(rf"{_PADDING}CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_OUR_TABLE}\s*\(", re.IGNORECASE)
+_INSERT = re.compile(
+    rf"{_PADDING}INSERT\s+(?:OR\s+\w+\s+)?INTO\s+{_OUR_TABLE}\s*(?:\([^()]*+\)\s*)?VALUES\b", re.IGNORECASE
+)
+# What else a dump has. Anything that is none of these was meant to be something, so it is named.
+_PASSED_OVER = re.compile(
+    rf"{_PADDING}(?:\Z|;|(?:PRAGMA|BEGIN|COMMIT|END|SAVEPOINT|RELEASE|ANALYZE|CREATE|DROP|DELETE|COMMENT|SET)\b|"
+    rf"INSERT\s+(?:OR\s+\w+\s+)?INTO\s++(?!{_OUR_TABLE}\s*[(\s]))",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(r"'[^']*+(?:''[^']*+)*+'|\"[^\"]*+\"|--[^\n]*+|/\*[\s\S]*?\*/|;")
+_FUNCTIONS = {"replace", "char", "unistr"}  # with which SQLite's shell writes line ends and control characters
+_MOST_BYTES = 1_000_000  # of a row
+_MOST_COLUMNS = 50
+_MOST_PAGES = 125_000  # of 4 kB
+_MOST_STEPS = 10_000_000  # of SQLite's machine for one statement
+
+
+def read_dump(text: str) -> Iterator[RawRow]:
+    """Yield the rows that the dump inserts, each at the line where its statement begins.
+
+    Raises:
+        LabelFileError: its table cannot be made out.
+    """
+    columns: tuple[str, ...] = _ORIGINAL_COLUMNS
+    inserted: list[tuple[int, str]] = []  # line and text of each row's statement
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        _guard(database, columns)
+        for line, statement in _statements(text):
+            if _CREATE.match(statement):
+                if inserted:
+                    raise LabelFileError(f"Line {line}: the table {_TABLE} is made a second time.")
+                columns = _columns(statement, line)
+                _guard(database, columns)
+            elif _INSERT.match(statement):
+                problem, rows = _insert(database, statement)
+                inserted += [(line, statement)] * rows
+                if problem:
+                    yield RawRow(line, statement, None, problem)
+            elif not _PASSED_OVER.match(statement):
+                yield RawRow(line, statement, None, f"no statement of a dump of {_TABLE}")
+        database.set_authorizer(None)
+        database.set_progress_handler(None, 0)
+        database.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        rows_in_order = database.execute(f"SELECT * FROM {_TABLE} ORDER BY rowid")
+        for (line, statement), values in zip(inserted, rows_in_order, strict=True):
+            row = named(dict(zip(columns, values, strict=True)))
+            yield RawRow(line, statement, row | {"labeler_id": row.get("labeler_id") or UNNAMED_LABELER})
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    start, line = 0, 1
+    for token in _TOKEN.finditer(text):
+        if token[0] == ";":
+            statement = text[start : token.end()]
+            yield line + _lines_before(statement), statement.strip()
+            line += statement.count("\n")
+            start = token.end()
+    if rest := text[start:].strip():
+        yield line + _lines_before(text[start:]), rest
+
+
+def _lines_before(statement: str) -> int:
+    return statement.count("\n", 0, len(statement) - len(statement.lstrip()))
+
+
+def _columns(statement: str, line: int) -> tuple[str, ...]:
+    """Return the names of the columns that a CREATE TABLE makes. Its types, defaults and rules are left aside: a
+    default for ``labeled_at``, for one, would be the present."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as scratch:
+        _limit(scratch)
+        scratch.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _CREATING else sqlite3.SQLITE_DENY)
+        try:
+            scratch.execute(statement)
+            scratch.set_authorizer(None)
+            names = tuple(row[1].lower() for row in scratch.execute(f"PRAGMA table_info({_TABLE})"))
+        except _FAILURES as error:
+            raise LabelFileError(f"Line {line}: its table {_TABLE} cannot be made out: {error}") from None
+    return names
+
+
+def _guard(database: sqlite3.Connection, columns: tuple[str, ...]) -> None:
+    """Make the table with ``columns`` and from then on allow nothing but to fill it."""
+    database.set_authorizer(None)
+    database.execute(f"DROP TABLE IF EXISTS {_TABLE}")
+    names = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+    database.execute(f"CREATE TABLE {_TABLE} ({names})")
+    _limit(database)
+    database.set_authorizer(_only_filling)
+
+
+def _limit(database: sqlite3.Connection) -> None:
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    database.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, _MOST_COLUMNS)
+    database.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 100)
+    database.execute(f"PRAGMA max_page_count = {_MOST_PAGES}")
+    database.set_progress_handler(lambda: 1, _MOST_STEPS)
+
+
+_CREATING = {
+    sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE,
+    sqlite3.SQLITE_READ,
+}  # fmt: skip
+_FAILURES = (sqlite3.Error, sqlite3.Warning, ValueError)
+
+
+def _only_filling(action: int, first: str | None, second: str | None, *_: object) -> int:
+    allowed = (
+        (action == sqlite3.SQLITE_INSERT and first == _TABLE)
+        or (action == sqlite3.SQLITE_FUNCTION and second in _FUNCTIONS)
+        or action == sqlite3.SQLITE_SELECT  # rows of one VALUES; with nothing to READ it selects from nothing
+    )
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+
+def _insert(database: sqlite3.Connection, statement: str) -> tuple[str, int]:
+    """Return why the statement was refused, if it was, and how many rows it brought."""
+    before = database.total_changes
+    try:
+        database.execute(statement)
+    except _FAILURES as error:
+        return f"not taken: {error}", 0
+    return "", database.total_changes - before

@@ -1,0 +1,214 @@
+"""Makes versions of the ShareGPT data set: whole folders known by their content, and kept until somebody removes them.
+
+``home/datasets/sharegpt-<first 12 digits of the hash>``. The same content is the same version: nothing is written
+again. A version is made under another name and renamed when all of it is on the disk; what a kill leaves behind goes
+at the next run. A version that holds a picture which was blocked since, or deleted by the board, is removed whole.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync, write_atomically
+from bizcharts_pipeline.labels.corpus import load_posts
+from bizcharts_pipeline.labels.gold import flagged_illegal
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.labels.likeness import duplicate_groups
+from bizcharts_pipeline.settings import LabellingSettings
+from bizcharts_pipeline.training import sharegpt
+from bizcharts_pipeline.training.datasheet import Facts, balance_table, datasheet
+from bizcharts_pipeline.training.examples import Example, Selection, select_examples, verdicts
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.datasets import (
+    SHAREGPT,
+    DatasetVersion,
+    measured_trust,
+    model_labels,
+    record_dataset,
+    withdrawn_pictures,
+)
+from bizcharts_pipeline.warehouse.trust import trusted_versions
+
+FOLDER = "datasets"  # below the home
+
+
+class DatasetError(BizchartsError):
+    """A data set could not be made; none was left half done."""
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What became of a run. ``version`` is ``None`` when there is nothing to learn from."""
+
+    version: DatasetVersion | None
+    new: bool  # it was not there before
+    left_out: Mapping[str, int]  # labelled posts by reason
+    balance: str  # Markdown
+    datasheet: str  # Markdown
+    removed: tuple[str, ...]  # versions that held a picture which is withdrawn
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A data set before it is written: its files, and where its pictures come from."""
+
+    files: Mapping[str, bytes]
+    pictures: Mapping[str, Path]
+    hashes: Mapping[str, str]  # of files and pictures
+
+    @property
+    def version(self) -> str:
+        return sharegpt.digest(json.dumps(self.hashes, sort_keys=True).encode())
+
+
+def build_dataset(database: Database, home: Path, settings: LabellingSettings, now: datetime) -> DatasetReport:
+    """Make the version that the labels, the trust in models and the pictures of this moment give.
+
+    Raises:
+        DatasetError: a picture was taken away meanwhile.
+    """
+    removed = remove_withdrawn(database, home)
+    ledger = LabelLedger(home / LEDGER)
+    gold = {post.thread_id for post in ledger.gold()}
+    people, illegal = ledger.newest(), flagged_illegal(ledger.standing())
+    with database.read() as connection:
+        judged = verdicts(people, model_labels(connection), trusted_versions(connection), illegal)
+        posts = load_posts(connection, judged.keys() | gold)
+        trust = measured_trust(connection)
+    gold_posts = [post for post in posts if post.thread_id in gold]
+    candidates = [post for post in posts if post.thread_id in judged]
+    selection = select_examples(candidates, gold_posts, judged, home, text_only=settings.text_only)
+    groups = duplicate_groups([example.post for example in selection.examples])
+    splits = _split(selection, groups, settings)
+    labellers = len({label.labeler_id for label in people})
+    sheet = datasheet(Facts(splits, selection.left_out, len(set(groups.values())), labellers, len(gold), trust))
+    if not selection.examples:
+        return DatasetReport(None, False, selection.left_out, balance_table(splits), sheet, removed)
+    content = _content(splits)
+    with _alone(home) as folder:
+        target = folder / f"{SHAREGPT}-{content.version[:12]}"
+        if new := not target.exists():
+            _write(target, content, sheet)
+        version = DatasetVersion(
+            content.version,
+            SHAREGPT,
+            target.relative_to(home).as_posix(),
+            len(splits[sharegpt.TRAIN]),
+            len(splits[sharegpt.VALIDATION]),
+            {split: sharegpt.class_counts(examples) for split, examples in splits.items()},
+            now,
+        )
+        _record(database, target, version, content)
+    return DatasetReport(version, new, selection.left_out, balance_table(splits), sheet, removed)
+
+
+def remove_withdrawn(database: Database, home: Path) -> tuple[str, ...]:
+    """Remove every version that holds a picture which was blocked or purged since; return their names.
+
+    Their rows in ``dataset_versions`` stay: what was trained on them names them.
+    """
+    if not (home / FOLDER).is_dir():
+        return ()
+    with database.read() as connection:
+        withdrawn = withdrawn_pictures(connection)
+    with _alone(home) as folder:
+        held = [path for path in sorted(folder.glob(f"{SHAREGPT}-*")) if _holds(path, withdrawn)]
+        for path in held:
+            _remove(path)
+    return tuple(path.name for path in held)
+
+
+def _holds(version: Path, withdrawn: Collection[str]) -> bool:
+    return any(path.stem in withdrawn for path in (version / sharegpt.IMAGES).glob("*"))
+
+
+def _split(selection: Selection, groups: Mapping[int, int], settings: LabellingSettings) -> dict[str, list[Example]]:
+    chosen = sharegpt.validation_threads(selection.examples, groups, settings.validation_share, settings.gold_seed)
+    return {
+        sharegpt.TRAIN: [example for example in selection.examples if example.post.thread_id not in chosen],
+        sharegpt.VALIDATION: [example for example in selection.examples if example.post.thread_id in chosen],
+    }
+
+
+def _content(splits: Mapping[str, list[Example]]) -> _Content:
+    files = {f"{split}.json": sharegpt.as_json(list(map(sharegpt.row, rows))) for split, rows in splits.items()}
+    abouts = [sharegpt.about_row(example, split) for split, rows in splits.items() for example in rows]
+    files[sharegpt.ROWS] = sharegpt.as_json(abouts)
+    files[sharegpt.INFO] = (json.dumps(sharegpt.dataset_info(), indent=2) + "\n").encode()
+    pictures, hashes = {}, {name: sharegpt.digest(file) for name, file in files.items()}
+    for example in (example for rows in splits.values() for example in rows):
+        if example.picture and example.sha256:
+            pictures[sharegpt.image_name(example)] = example.picture
+            hashes[sharegpt.image_name(example)] = example.sha256
+    return _Content(files, pictures, hashes)
+
+
+def _write(target: Path, content: _Content, sheet: str) -> None:
+    unfinished = target.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+    images = unfinished / sharegpt.IMAGES
+    images.mkdir(parents=True)
+    try:
+        for name, source in content.pictures.items():
+            _link(source, unfinished / name)
+    except FileNotFoundError as error:
+        _remove(unfinished)
+        raise DatasetError(f"{error.filename}: the picture was taken away meanwhile; run again") from None
+    files = {**content.files, sharegpt.DATASHEET: sheet.encode()}
+    hashes = {**content.hashes, sharegpt.DATASHEET: sharegpt.digest(sheet.encode())}
+    manifest = {"version": content.version, "files": dict(sorted(hashes.items()))}
+    files[sharegpt.MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
+    for name, file in files.items():
+        write_atomically(unfinished / name, file)
+    sync(images)
+    unfinished.rename(target)
+    sync(target.parent)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a picture a second name, or copy it where the file system has none."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+        sync(target)
+
+
+def _record(database: Database, target: Path, version: DatasetVersion, content: _Content) -> None:
+    """Record the version, unless a picture of it was withdrawn since it was chosen: pictures go in write turns too."""
+    with database.write() as connection:
+        withdrawn = withdrawn_pictures(connection)
+        if clean := not any(content.hashes[name] in withdrawn for name in content.pictures):
+            record_dataset(connection, version)
+    if not clean:
+        _remove(target)
+        raise DatasetError(f"{target}: a picture was taken away meanwhile; run again")
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[Path]:
+    """Yield the folder of the data sets, which no other process changes meanwhile; half-made versions are gone."""
+    folder = home / FOLDER
+    home.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+            shutil.rmtree(path)
+        yield folder
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder: at once under its name, and then its files."""
+    doomed = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}")
+    path.rename(doomed)
+    shutil.rmtree(doomed)

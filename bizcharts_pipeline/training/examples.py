@@ -1,0 +1,148 @@
+"""Which posts a model may learn from, with what label; and of every other labelled post, why not."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from bizcharts_pipeline.labels.corpus import Post
+from bizcharts_pipeline.labels.ledger import Label
+from bizcharts_pipeline.labels.likeness import contaminated
+from bizcharts_pipeline.labels.stances import STANCES, Stance
+from bizcharts_pipeline.labels.trust import majority
+from bizcharts_pipeline.text.question import readable
+from bizcharts_pipeline.warehouse.datasets import ModelLabel
+from bizcharts_pipeline.warehouse.trust import Version
+
+PEOPLE = "people"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a post's stance: the class and who gave it, or why there is none."""
+
+    stance: Stance | None
+    labelled_by: str = ""  # PEOPLE, or the names of models
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A post to learn from. ``picture`` is an absolute path, ``None`` for one that is learned from its text alone."""
+
+    post: Post
+    text: str  # as a model sees it
+    stance: Stance
+    labelled_by: str
+    picture: Path | None
+    sha256: str | None  # of the picture's content
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The examples, by thread, and how many labelled posts were left out, by reason."""
+
+    examples: tuple[Example, ...]
+    left_out: Mapping[str, int]
+
+
+def verdicts(
+    people: Iterable[Label], models: Iterable[ModelLabel], trusted: Collection[Version], illegal: Iterable[int]
+) -> dict[int, Verdict]:
+    """Return the verdict on every post that anybody has labelled: people win over models.
+
+    ``people`` are the newest labels of each labeller. Among people the majority counts; trusted versions of models
+    must agree. ``illegal`` are the threads that train nothing, whatever else was said of them.
+    """
+    newest = list(people)
+    decided = majority(newest)
+    rated = {label.thread_id for label in newest if not label.skipped}
+    by_models = defaultdict(list)
+    for answer in models:
+        by_models[answer.thread_id].append(answer)
+    judged = {thread_id: _of_models(answers, trusted) for thread_id, answers in by_models.items()}
+    for thread_id in {label.thread_id for label in newest}:
+        why_not = "people disagree" if thread_id in rated else "skipped by people"
+        judged[thread_id] = (
+            Verdict(decided[thread_id], PEOPLE) if thread_id in decided else Verdict(None, why_not=why_not)
+        )
+    return judged | dict.fromkeys(illegal, Verdict(None, why_not="flagged as illegal"))
+
+
+def _of_models(answers: Sequence[ModelLabel], trusted: Collection[Version]) -> Verdict:
+    believed = [answer for answer in answers if answer.version in trusted]
+    labels = {answer.label for answer in believed}
+    if not believed:
+        return Verdict(None, why_not="labelled by untrusted models only")
+    if len(labels) > 1:
+        return Verdict(None, why_not="trusted models disagree")
+    if not labels <= set(STANCES):
+        return Verdict(None, why_not="labelled as none of the three classes")
+    models = sorted({f"{answer.version.provider}/{answer.version.model}" for answer in believed})
+    return Verdict(cast(Stance, labels.pop()), " + ".join(models))
+
+
+def select_examples(
+    posts: Sequence[Post],
+    gold_posts: Sequence[Post],
+    judged: Mapping[int, Verdict],
+    home: Path,
+    *,
+    text_only: bool,
+) -> Selection:
+    """Return what may be learned from. ``posts`` are the known ones among those that are ``judged``."""
+    gold = {post.thread_id for post in gold_posts}
+    # Cut texts may be alike where whole ones are not.
+    copies = contaminated(posts, gold_posts) | contaminated(_as_seen(posts), _as_seen(gold_posts))
+    left_out: Counter[str] = Counter()
+    if unknown := len(judged.keys() - {post.thread_id for post in posts}):
+        left_out["post unknown here"] = unknown
+    examples = []
+    for post in posts:
+        found = _example(post, judged[post.thread_id], gold, copies, home, text_only)
+        if isinstance(found, str):
+            left_out[found] += 1
+        else:
+            examples.append(found)
+    return Selection(tuple(examples), dict(sorted(left_out.items())))
+
+
+def _as_seen(posts: Iterable[Post]) -> list[Post]:
+    return [replace(post, subject=None, text=readable(post.subject, post.text), picture=None) for post in posts]
+
+
+def _example(
+    post: Post, verdict: Verdict, gold: Collection[int], copies: Collection[int], home: Path, text_only: bool
+) -> Example | str:
+    """Return the example, or why there is none."""
+    if post.thread_id in gold:
+        return "gold"
+    if post.thread_id in copies:
+        return "near-duplicate of a gold post"
+    if verdict.stance is None:
+        return verdict.why_not
+    text = readable(post.subject, post.text)
+    picture, why_not = _usable_picture(post, home)
+    if picture is None:
+        if not text_only:
+            return why_not
+        if not text:
+            return "neither text nor picture"
+    sha256 = post.picture.sha256 if post.picture and picture else None
+    return Example(post, text, verdict.stance, verdict.labelled_by, picture, sha256)
+
+
+def _usable_picture(post: Post, home: Path) -> tuple[Path | None, str]:
+    """Return the picture's file, or why it is not used."""
+    if post.picture is None:
+        return None, "without picture"
+    if post.picture.status != "stored" or not post.picture.path or not post.picture.sha256:
+        return None, f"picture {post.picture.status or 'never fetched'}"
+    path = home / post.picture.path
+    try:
+        whole = hashlib.sha256(path.read_bytes()).hexdigest() == post.picture.sha256
+    except FileNotFoundError:
+        return None, "picture lost from the store"
+    return (path, "") if whole else (None, "picture damaged in the store")

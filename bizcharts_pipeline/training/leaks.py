@@ -1,0 +1,94 @@
+"""Looks for gold in a data set as it lies on the disk.
+
+It reads the files, not what they were made from, and counts in another way than what keeps gold out
+(labels/likeness.py): sets of 5-grams, one by one. So a mistake there, or a file that somebody changed, is found here.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.labels.corpus import Post, load_posts
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.text.duplicates import SHINGLE, SIMILAR, normalise
+from bizcharts_pipeline.text.question import readable
+from bizcharts_pipeline.training.sharegpt import ROWS, SPLITS, digest, read_rows
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.datasets import perceptual_hashes
+from bizcharts_pipeline.warehouse.pictures import NEAR_BITS
+
+
+def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
+    """Return every row of the data set in ``folder`` that is a gold post, or alike to one by text or picture.
+
+    Compares thread numbers, texts as written, texts of the posts as they are known now, and pictures by content,
+    perceptual hash, MD5 and URL. Also a file that can not be read is returned: what can not be checked has not passed.
+    """
+    try:
+        rows = [(f"{split}.json, row {n}", row) for split in SPLITS for n, row in enumerate(read_rows(folder, split))]
+        threads = [int(about["thread_id"]) for about in json.loads((folder / ROWS).read_bytes())]
+        written = [_text_of(row) for _, row in rows]
+        pictures = {image: digest((folder / image).read_bytes()) for _, row in rows for image in row["images"]}
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        return [f"{folder} can not be checked: {error!r:.200}"]
+    gold = {post.thread_id for post in LabelLedger(home / LEDGER).gold()}
+    with database.read() as connection:
+        posts = load_posts(connection, gold | set(threads))
+        perceptual = perceptual_hashes(connection, set(pictures.values()))
+    gold_posts = [post for post in posts if post.thread_id in gold]
+    known = [post for post in posts if post.thread_id in set(threads)]
+
+    leaks = [f"thread {thread}: gold" for thread in threads if thread in gold]
+    seen = _Copies(readable(post.subject, post.text) for post in gold_posts)
+    leaks += [f"{place}: text of gold" for (place, _), text in zip(rows, written, strict=True) if seen.has(text)]
+    whole = _Copies(post.whole_text for post in gold_posts)
+    leaks += [f"thread {post.thread_id}: text of gold" for post in known if whole.has(post.whole_text)]
+    names = {name for post in gold_posts for name in _names(post)}
+    leaks += [f"thread {post.thread_id}: picture of gold" for post in known if not names.isdisjoint(_names(post))]
+    bits = [
+        int(post.picture.perceptual_hash, 16) for post in gold_posts if post.picture and post.picture.perceptual_hash
+    ]
+    for image, sha256 in pictures.items():
+        near = sha256 in perceptual and any(_near(int(perceptual[sha256], 16), other) for other in bits)
+        if near or sha256 in names:
+            leaks.append(f"{image}: picture of gold")
+    return leaks
+
+
+class _Copies:
+    """Texts by their 5-grams, to find near copies of them."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._sizes: list[int] = []
+        self._holders: defaultdict[str, list[int]] = defaultdict(list)
+        for number, grams in enumerate(map(_grams, texts)):
+            self._sizes.append(len(grams))
+            for gram in grams:
+                self._holders[gram].append(number)
+
+    def has(self, text: str) -> bool:
+        """Whether a near copy of ``text`` is among the texts."""
+        grams = _grams(text)
+        shared = Counter(number for gram in grams for number in self._holders.get(gram, ()))
+        return any(n / (len(grams) + self._sizes[number] - n) >= SIMILAR for number, n in shared.items())
+
+
+def _grams(text: str) -> set[str]:
+    words = normalise(text)
+    return {words[start : start + SHINGLE] for start in range(max(1, len(words) - SHINGLE + 1))} if words else set()
+
+
+def _text_of(row: dict[str, Any]) -> str:
+    """Return the post's text of a row: what follows the instruction's empty line."""
+    return str(row["messages"][0]["content"]).partition("\n\n")[2]
+
+
+def _names(post: Post) -> Iterator[str]:
+    if post.picture:
+        yield from filter(None, (post.picture.sha256, post.picture.md5, post.picture.url))
+
+
+def _near(one: int, other: int) -> bool:
+    return (one ^ other).bit_count() <= NEAR_BITS

@@ -1,0 +1,174 @@
+"""The data set's format: what LLaMA-Factory and TRL read, and a reader that takes nothing else.
+
+A folder holds ``train.json`` and ``validation.json``, lists of rows
+
+    {"messages": [{"role": "user", "content": "<image>\\nClassify …"}, {"role": "assistant", "content": "bearish"}],
+     "images": ["images/<SHA-256>.jpg"]}
+
+with paths relative to it, so that it can be moved as a whole; ``dataset_info.json``, by which LLaMA-Factory finds
+them; ``rows.json``, which post each row is; ``datasheet.md``; and ``manifest.json`` with the SHA-256 of every file.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.labels.stances import STANCES
+from bizcharts_pipeline.text.question import PICTURE, question
+from bizcharts_pipeline.training.examples import Example
+
+TRAIN, VALIDATION = "train", "validation"
+SPLITS = (TRAIN, VALIDATION)
+INFO, ROWS, DATASHEET, MANIFEST = "dataset_info.json", "rows.json", "datasheet.md", "manifest.json"
+IMAGES = "images"
+
+_IMAGE_PATH = re.compile(r"images/([0-9a-f]{64})\.(?:jpg|png|gif|webp)")
+
+
+def row(example: Example) -> dict[str, Any]:
+    """Return an example as trainers read it: one ``<image>`` where it has a picture, else none."""
+    return {
+        "messages": [
+            {"role": "user", "content": question(example.text, picture=example.picture is not None)},
+            {"role": "assistant", "content": example.stance},
+        ],
+        "images": [image_name(example)] if example.picture else [],
+    }
+
+
+def image_name(example: Example) -> str:
+    """Return the path of an example's picture within the data set."""
+    assert example.picture
+    return f"{IMAGES}/{example.sha256}{example.picture.suffix}"
+
+
+def about_row(example: Example, split: str) -> dict[str, Any]:
+    """Return what is known of a row; it stands at the row's place in ``rows.json``, train before validation."""
+    posted_at = example.post.posted_at
+    return {
+        "split": split,
+        "thread_id": example.post.thread_id,
+        "posted_at": posted_at and posted_at.isoformat(),
+        "labelled_by": example.labelled_by,
+    }
+
+
+def dataset_info() -> dict[str, Any]:
+    """Return what LLaMA-Factory must know of the files; its ``dataset_dir`` and ``media_dir`` are the folder."""
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    columns = {"messages": "messages", "images": "images"}
+    return {
+        f"bizcharts_{split}": {
+            "file_name": f"{split}.json",
+            "formatting": "sharegpt",
+            "columns": columns,
+            "tags": tags,
+        }
+        for split in SPLITS
+    }
+
+
+def validation_threads(
+    examples: Sequence[Example], groups: Mapping[int, int], share: float, seed: int
+) -> frozenset[int]:
+    """Return the threads of the validation split: ``share`` of each class, by whole groups of near-duplicates.
+
+    By a hash of seed and group; a group that does not fit into what its class still lacks goes to training.
+    """
+    members: defaultdict[int, list[Example]] = defaultdict(list)
+    for example in examples:
+        members[groups[example.post.thread_id]].append(example)
+    missing = {name: round(share * count) for name, count in class_counts(examples).items()}
+    chosen: list[Example] = []
+    for founder in sorted(members, key=lambda thread_id: _lot(seed, thread_id)):
+        wanted = class_counts(members[founder])
+        if all(wanted[name] <= missing[name] for name in STANCES):
+            chosen += members[founder]
+            missing = {name: missing[name] - wanted[name] for name in STANCES}
+    return frozenset(example.post.thread_id for example in chosen)
+
+
+def class_counts(examples: Sequence[Example]) -> dict[str, int]:
+    """Return the number of examples of each class, all three named."""
+    counts = Counter(example.stance for example in examples)
+    return {name: counts[name] for name in STANCES}
+
+
+def as_json(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return ``rows`` as a JSON list, a row a line."""
+    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+    return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of ``content`` in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_rows(folder: Path, split: str) -> list[dict[str, Any]]:
+    """Return the rows of a split as they lie on disk, unchecked."""
+    return list(json.loads((folder / f"{split}.json").read_bytes()))
+
+
+def format_problems(folder: Path) -> list[str]:
+    """Return what keeps trainers from reading the data set in ``folder``, or was changed since it was written.
+
+    Stricter than they are: a key too many, a path that leads elsewhere, or a second ``<image>`` is a problem.
+    """
+    if not folder.is_dir():
+        return [f"{folder} is not there: materialise sharegpt_dataset again"]
+    try:
+        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        problems = [f"{name}: {why}" for name, sha256 in files.items() if (why := _changed(folder / name, sha256))]
+        splits = {split: read_rows(folder, split) for split in SPLITS}
+        abouts = json.loads((folder / ROWS).read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{folder}: {error}"]
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    problems += [f"{name}: not in the manifest" for name in sorted(there - files.keys() - {MANIFEST})]
+    for split, rows in splits.items():
+        problems += [f"{split}.json, row {n}: {why}" for n, row in enumerate(rows) if (why := row_problem(row, files))]
+    if [about.get("split") for about in abouts] != [split for split in SPLITS for _ in splits[split]]:
+        problems.append(f"{ROWS} does not go with {TRAIN}.json and {VALIDATION}.json")
+    return problems
+
+
+def row_problem(row: Any, files: Mapping[str, str]) -> str | None:
+    """Return what is wrong with a row whose pictures must be among ``files``; ``None``: nothing."""
+    match row:
+        case {
+            "messages": [
+                {"role": "user", "content": str(asked), **more_of_user},
+                {"role": "assistant", "content": str(answer), **more_of_assistant},
+            ],
+            "images": list(images),
+            **more,
+        } if not (more or more_of_user or more_of_assistant):
+            pass
+        case _:
+            return "not exactly one question, one answer and a list of images"
+    if answer not in STANCES:
+        return f"the answer is {answer!r:.40}"
+    if len(images) > 1 or asked.count(PICTURE) != len(images) or (images and not asked.startswith(f"{PICTURE}\n")):
+        return f"{asked.count(PICTURE)} times {PICTURE} for {len(images)} images"
+    for image in images:
+        if not isinstance(image, str) or not (named := _IMAGE_PATH.fullmatch(image)):
+            return f"no path of an image: {image!r:.80}"
+        if files.get(image) != named[1]:
+            return f"{image} is not there, or not what its name says"
+    return None
+
+
+def _changed(path: Path, sha256: str) -> str | None:
+    try:
+        return None if digest(path.read_bytes()) == sha256 else "changed since it was written"
+    except FileNotFoundError:
+        return "not there"
+
+
+def _lot(seed: int, founder: int) -> bytes:
+    return hashlib.sha256(f"validation:{seed}:{founder}".encode()).digest()

@@ -1,0 +1,148 @@
+"""The labeller over HTTP: one page and the few requests it makes. What they mean is in :mod:`.desk`."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.functional_validators import AfterValidator
+
+from bizcharts_pipeline.clock import naive_utc
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.web.desk import Decision, Desk, NotOffered
+from bizcharts_pipeline.web.door import Door, Doorkeeper
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter, FastAPI, Response
+
+STATIC = Path(__file__).parent / "static"
+HISTORY_PAGE = 12
+_FILES = {"labeller.css": "text/css", "labeller.js": "text/javascript", "labeller.svg": "image/svg+xml"}
+
+
+class LabelRequest(BaseModel):
+    """The body of a label; ``rating`` is null when the post is skipped."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    thread_id: int
+    labeled_at: Annotated[datetime, AfterValidator(naive_utc)]
+    rating: Literal[1, 2, 3] | None
+    seconds: float | None = Field(None, ge=0, le=86_400)
+    flag: Literal["irony", "not crypto", "unreadable", "illegal"] | None = None
+    notes: str | None = Field(None, max_length=2000)
+    saw_suggestion: bool = False
+
+
+class UndoRequest(BaseModel):
+    """The body of an undo; ``keys`` is how many labels the page knows to stand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keys: int = Field(ge=0)
+
+
+def labeller_app(desk: Desk, door: Door) -> "FastAPI":
+    """Return the labeller's server for one desk, behind one door."""
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+    def refused(request: Request, error: Exception) -> "Response":
+        return _json({"error": str(error)}, 409 if isinstance(error, NotOffered) else 503)
+
+    app = FastAPI(title="BizCharts labeller", openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_exception_handler(BizchartsError, refused)
+    app.include_router(_page(door))
+    app.include_router(_requests(desk, door), prefix="/api/labeller")
+    app.add_middleware(Doorkeeper, door=door)
+    return app
+
+
+def _page(door: Door) -> "APIRouter":
+    """The page itself; the token in its address becomes a cookie and leaves the address."""
+    from fastapi import APIRouter
+    from starlette.requests import Request
+    from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+
+    router = APIRouter()
+
+    @router.get("/", response_class=Response)
+    def page(request: Request, token: str = "") -> Response:
+        if token and door.admits(token):
+            return RedirectResponse("/", 303, headers={"Set-Cookie": door.cookie})
+        if not door.knows(dict(request.headers)):
+            return PlainTextResponse("Open the address that the terminal printed.", 403)
+        return FileResponse(STATIC / "labeller.html", media_type="text/html")
+
+    @router.get("/static/{name}", response_class=Response)
+    def static(name: str) -> Response:
+        if name not in _FILES:
+            return PlainTextResponse("There is no such file.", 404)
+        return FileResponse(STATIC / name, media_type=_FILES[name])
+
+    return router
+
+
+def _requests(desk: Desk, door: Door) -> "APIRouter":
+    from fastapi import APIRouter
+    from starlette.responses import PlainTextResponse, Response
+
+    router = APIRouter(default_response_class=Response)
+    labelling, filters = desk.settings.labelling, desk.filters
+
+    @router.get("/sitting")
+    def sitting() -> Response:
+        return _json(
+            {
+                "csrf": door.csrf,
+                "labeller": filters.labeller,
+                "session": filters.session,
+                "blur": labelling.blur,
+                "mask_text": labelling.mask_text,
+                "suggestions": labelling.suggestions,
+                "streak_warning": labelling.streak_warning,
+            }
+        )
+
+    @router.get("/view")
+    def view() -> Response:
+        return _json(desk.view())
+
+    @router.post("/labels")
+    def label(body: LabelRequest) -> Response:
+        decision = Decision(
+            body.thread_id, body.labeled_at, body.rating, body.seconds, body.flag, body.notes, body.saw_suggestion
+        )
+        return _json(desk.decide(decision))
+
+    @router.post("/undo")
+    def undo(body: UndoRequest) -> Response:
+        return _json(desk.undo(body.keys))
+
+    @router.get("/history")
+    def history(before: Annotated[int, Field(ge=0)] = 0) -> Response:
+        return _json(desk.history(before, HISTORY_PAGE))
+
+    @router.get("/strata")
+    def strata() -> Response:
+        return _json({"strata": desk.strata()})
+
+    @router.get("/pictures/{thread_id}")
+    def picture(thread_id: int) -> Response:
+        found = desk.picture(thread_id)
+        try:
+            content = found[0].read_bytes() if found else None
+        except OSError:
+            content = None
+        if found is None or content is None:
+            return PlainTextResponse("There is no picture to show.", 404)
+        return Response(content, media_type=found[1])
+
+    return router
+
+
+def _json(value: dict[str, Any], status: int = 200) -> "Response":
+    from starlette.responses import Response
+
+    return Response(json.dumps(value, ensure_ascii=False), status, media_type="application/json")

@@ -1,0 +1,80 @@
+"""The one thread of the labeller that opens the database: it reads ahead, and deletes what was flagged as illegal."""
+
+import threading
+import time
+from contextlib import suppress
+
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.images.errors import NothingToBlock
+from bizcharts_pipeline.images.withdrawal import block
+from bizcharts_pipeline.labels.offer_posts import load_offered
+from bizcharts_pipeline.labels.offers import load_candidates
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseBusy
+from bizcharts_pipeline.web.desk import Desk
+
+TURN_SECONDS = 2  # waiting for the database is cut short to look whether there is something else to do
+FIRST_PAGE, PAGE = 24, 200
+PAUSE_SECONDS = 1
+LOOK_AGAIN_SECONDS = 30  # at the deck's end, for new posts
+OTHERS_SECONDS = 5
+
+
+class Reader:
+    """Keeps a desk supplied from :meth:`start` until :meth:`stop`; a database that is busy only makes it late."""
+
+    def __init__(self, desk: Desk, database: Database) -> None:
+        self._thread = threading.Thread(target=self._run, name="labeller-reader", daemon=True)
+        self._desk = desk
+        self._database = Database(database.path, TURN_SECONDS)
+        self._home = desk.settings.home_path
+        self._ended = threading.Event()
+        self._dealt = self._asked_others = float("-inf")
+
+    def start(self) -> None:
+        """Begin to read and delete, beside the caller."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End that; a turn with the database may be finished first."""
+        self._ended.set()
+        self._desk.wake.set()
+        self._thread.join(2 * TURN_SECONDS)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._desk.wake.clear()
+            try:
+                self._turn()
+                self._desk.problem = None
+            except DatabaseBusy:
+                self._desk.problem = "The database is busy."
+            except Exception as error:
+                # Whatever it is: what is ready can be labelled, and the next turn may do better.
+                self._desk.problem = str(error)[:300]
+            self._desk.wake.wait(PAUSE_SECONDS)
+
+    def _turn(self) -> None:
+        desk = self._desk
+        now = time.monotonic()
+        if desk.is_exhausted() and now >= self._dealt + LOOK_AGAIN_SECONDS:
+            with self._database.read() as connection:
+                candidates = load_candidates(connection, desk.filters)
+            desk.deal(candidates)
+            self._dealt = time.monotonic()
+        if now >= self._asked_others + OTHERS_SECONDS:
+            desk.learn_of_others()
+            self._asked_others = now
+        size = FIRST_PAGE
+        while not self._ended.is_set() and (wanted := desk.wanted()[:size]):
+            with self._database.read() as connection:
+                posts = load_offered(connection, wanted)
+            desk.accept(wanted, posts)
+            size = PAGE
+        for thread in desk.to_delete():
+            self._delete(thread)
+
+    def _delete(self, thread: int) -> None:
+        with suppress(NothingToBlock):  # nothing is known of it, so there is nothing to delete
+            block(self._database, self._home, thread, "flagged as illegal by a labeller", utc_now())
+        self._desk.deleted(thread)

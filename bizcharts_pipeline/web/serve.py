@@ -1,0 +1,80 @@
+"""``bizcharts label``: the labeller's page, on this machine alone, until Ctrl-C."""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.labels.offers import OfferFilters
+from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.web.app import labeller_app
+from bizcharts_pipeline.web.desk import Desk
+from bizcharts_pipeline.web.door import Door
+from bizcharts_pipeline.web.reader import Reader
+
+HOST = "127.0.0.1"
+SHUTDOWN_SECONDS = 2
+
+
+class PortTaken(BizchartsError):
+    """Another program listens on the port."""
+
+
+def serve_labeller(
+    settings: Settings,
+    filters: OfferFilters,
+    port: int | None = None,
+    *,
+    open_url: Callable[[str], object] | None = None,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Serve the labeller until it is interrupted; ``port`` is the setting's unless given, 0 any that is free.
+
+    ``say`` gets the lines for the terminal: the address to open, with the token that admits to it, and at the end what
+    is still to do. ``open_url`` gets the address too, to open it in a browser.
+
+    Raises:
+        PortTaken: somebody listens there; other :class:`BizchartsError` where ledger or database cannot be used.
+    """
+    import uvicorn
+
+    ledger = LabelLedger(settings.home_path / LEDGER)
+    desk = Desk(settings, filters, ledger)
+    listener = _listener(settings.labelling.port if port is None else port)
+    door = Door(listener.getsockname()[1])
+    reader = Reader(desk, Database.from_settings(settings))
+    config = uvicorn.Config(
+        labeller_app(desk, door),
+        log_level="warning",
+        access_log=False,  # the token is in an address
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    reader.start()
+    try:
+        say(f"Labelling as {filters.labeller}, session {filters.session}. Open\n\n  {door.address}\n\nCtrl-C ends it.")
+        if open_url:
+            open_url(door.address)
+        with ledger.kept_open(), suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        reader.stop()
+        listener.close()
+    if waiting := desk.to_delete():
+        threads = ", ".join(map(str, waiting))
+        say(f"Flagged as illegal and not deleted yet, as the database was busy: {threads}. `bizcharts block` does it.")
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen()  # who opens the address at once waits, and is not refused
+    except OSError as error:
+        listener.close()
+        raise PortTaken(f"Port {port} of {HOST} cannot be used: {error.strerror}; give another with --port.") from None
+    return listener

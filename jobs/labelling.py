@@ -1,0 +1,20 @@
+"""The job that brings labels in: people's, then models' within their budget, then what to label next."""
+
+import dagster as dg
+
+from assets.auto_labels import auto_labels
+from assets.human_labels import human_labels
+from assets.label_queue import label_queue
+from assets.sharegpt_dataset import sharegpt_dataset
+
+LABELLING_MAX_RUNTIME_SECONDS = 6 * 3600
+
+labelling = dg.define_asset_job(
+    "labelling",
+    selection=dg.AssetSelection.assets(human_labels, auto_labels, label_queue, sharegpt_dataset),
+    description=(
+        "People's labels and gold, labels by paid models up to the budget, the data set of what can be trusted, and "
+        "the queue of what people label next."
+    ),
+    tags={"dagster/max_runtime": str(LABELLING_MAX_RUNTIME_SECONDS)},
+)

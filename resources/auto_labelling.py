@@ -1,0 +1,55 @@
+"""The paid models that label, as a Dagster resource. Keys are read from the environment at the moment of use."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from bizcharts_pipeline.autolabel.estimate import estimate
+from bizcharts_pipeline.autolabel.providers import open_providers
+from bizcharts_pipeline.autolabel.report import Estimate
+from bizcharts_pipeline.autolabel.run import Labelling
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.warehouse.database import Database
+
+SECTIONS = ("auto_labels", "openai", "gemini", "images", "fear_greed")
+
+
+class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
+    """The providers, the budget, and the ledger of labels by models; docs/auto-labels.md says how they are used."""
+
+    home: str = Field(description="The installation's home; the ledger is kept in it.")
+    values: dict[str, dict[str, Any]] = Field(
+        description="The settings of [auto_labels], [openai], [gemini], [images] and [fear_greed], by section."
+    )
+
+    def settings(self) -> Settings:
+        """Return the settings that labelling reads, validated; the others are at their defaults."""
+        return Settings.model_validate({"home": self.home, **self.values})
+
+    def home_path(self) -> Path:
+        """Return the home."""
+        return Path(self.home)
+
+    @contextmanager
+    def opened(self, database: Database) -> Iterator[Labelling]:
+        """Yield what a run works with; its connections are given up at the end.
+
+        Raises:
+            AutoLabelError: a key is missing, or an address cannot be used.
+        """
+        settings = self.settings()
+        providers = open_providers(settings)
+        try:
+            yield Labelling(database, self.home_path(), settings, providers, utc_now)
+        finally:
+            for provider in providers.values():
+                provider.close()
+
+    def estimate(self, database: Database) -> Estimate:
+        """Return what a run would cost; nothing is sent, and no key is needed."""
+        return estimate(database, self.home_path(), self.settings(), utc_now())

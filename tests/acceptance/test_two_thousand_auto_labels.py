@@ -1,0 +1,103 @@
+"""2,000 posts through the real SDKs on a bad day, killed twice: each ends labelled or named, and paid as booked.
+
+The equations that hold at the end, in requests and in USD, with ``orphaned`` what a killed run had under way:
+
+- ``known + unseen <= billed <= known + unseen + orphaned``. An orphan may have been answered, refused free of charge,
+  or not even have left; nobody can tell, so it counts as spent. Without a kill both are equal.
+- ``known USD <= bill <= booked USD``, and no run has booked more than its cap.
+- A kill orphans at most as many requests as may be under way at once.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from installation import Installation
+from labelling_world import TRUTH, Labelling
+
+from bizcharts_pipeline.definitions import definitions
+from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_oracle import Oracle
+from bizcharts_pipeline.demo.label_wire import BatchFault, LabelFault
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1200)]
+
+POSTS = 2000
+MOST_AT_ONCE = 32
+WAYS = [("openai", "chat"), ("openai", "decisions"), ("gemini", "chat")]
+BATCH_WAYS = [("openai", "batch"), ("gemini", "batch")]
+RATES = {
+    LabelFault.RATE: 0.05,
+    LabelFault.SERVER_ERROR: 0.05,
+    LabelFault.HANG: 0.05,
+    LabelFault.REFUSAL: 0.01,
+    LabelFault.MALFORMED: 0.01,
+}
+
+
+@pytest.fixture
+def apis() -> Iterator[SimulatedLabelApis]:
+    with SimulatedLabelApis(Oracle(TRUTH, 1.0), rates=RATES) as server:
+        server.retry_after = "0.05"
+        yield server
+
+
+def installed(folder: Path, apis: SimulatedLabelApis, provider: str, endpoint: str) -> Labelling:
+    dagster = "labelling" in {job.name for job in definitions().jobs or []}
+    return Labelling(Installation(folder, "http://127.0.0.1:9"), apis, provider, endpoint, POSTS, dagster)
+
+
+def check(posts: Labelling, kills: int) -> None:
+    """The promise of this file."""
+    statuses, books, bill = posts.statuses, posts.books, posts.apis.bill()
+    print(posts.provider, posts.endpoint, statuses, books, bill.requests, bill.answered, bill.hung, bill.usd)
+    assert sum(statuses.values()) == POSTS
+    assert statuses.keys() <= {"labelled", "refused", "malformed", "failed"}
+    assert statuses["labelled"] > 0.95 * POSTS
+    assert posts.wrong_labels() == []
+    assert books.open == 0
+    assert books.known + books.unseen <= bill.requests <= books.known + books.unseen + books.orphaned
+    assert books.known <= bill.answered
+    assert books.orphaned <= kills * MOST_AT_ONCE
+    assert books.known_usd <= bill.usd <= books.usd
+    assert max(books.usd_of_runs.values()) <= posts.usd_per_run
+
+
+@pytest.mark.parametrize(("provider", "endpoint"), WAYS)
+def test_two_thousand_posts_one_by_one(tmp_path: Path, apis: SimulatedLabelApis, provider: str, endpoint: str) -> None:
+    posts = installed(tmp_path, apis, provider, endpoint)
+    posts.kill(lambda sent: apis.bill().requests >= POSTS // 10)
+    posts.kill(lambda sent: apis.bill().requests >= POSTS // 3)
+    said = posts.run(Decimal("0.03"))
+    assert "pending" in posts.statuses, said
+    posts.run_until_done()
+    check(posts, kills=2)
+    hung = apis.bill().hung
+    assert 0.03 * POSTS < hung < 0.08 * POSTS
+
+
+@pytest.mark.parametrize(("provider", "endpoint"), BATCH_WAYS)
+def test_two_thousand_posts_in_batches_that_expire(
+    tmp_path: Path, apis: SimulatedLabelApis, provider: str, endpoint: str
+) -> None:
+    apis.openai_batches.script.extend([None, BatchFault.EXPIRED, BatchFault.TOO_MANY_TOKENS])
+    apis.gemini.batch_script.extend([None, BatchFault.EXPIRED])
+    creation = "/batches" if provider == "openai" else ":batchGenerateContent"
+    result = "/content" if provider == "openai" else "/batches/"
+    posts = installed(tmp_path, apis, provider, endpoint)
+    # A run that is killed while the service creates the batch, and one that is killed while it collects another.
+    apis.fail_next("hang", on=creation)
+    posts.kill(lambda sent: any(record.path.endswith(creation) for record in sent))
+    posts.kill(lambda sent: any(result in record.path for record in sent))
+    posts.run_until_done(may_fail=True)
+    check(posts, kills=0)
+    assert apis.bill().paid_twice <= 0.1 * POSTS  # malformed answers are asked for once more
+
+
+def test_without_a_kill_what_is_booked_is_the_bill_to_the_request(tmp_path: Path, apis: SimulatedLabelApis) -> None:
+    posts = installed(tmp_path, apis, "openai", "chat")
+    posts.run_until_done()
+    check(posts, kills=0)
+    books, bill = posts.books, apis.bill()
+    assert (books.known + books.unseen, books.orphaned) == (bill.answered + bill.hung, 0)

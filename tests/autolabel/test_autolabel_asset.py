@@ -1,0 +1,87 @@
+"""The asset, as Dagster runs it, on a service on loopback."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import dagster as dg
+import pytest
+from autolabel_world import LabelWorld, thread
+
+from assets.auto_label_checks import budget_is_left, few_are_malformed, few_are_refused, one_model_answers
+from assets.auto_labels import auto_labels
+from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_wire import LabelFault
+from resources.auto_labelling import SECTIONS, AutoLabelling
+from resources.warehouse import Warehouse
+
+
+@pytest.fixture
+def apis(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedLabelApis]:
+    with SimulatedLabelApis() as apis:
+        monkeypatch.setenv("OPENAI_BASE_URL", apis.openai_url)
+        yield apis
+
+
+def materialised(
+    world: LabelWorld, dry_run: bool = False, **sections: Any
+) -> tuple[dg.ExecuteInProcessResult, dict[str, Any]]:
+    settings = world.settings(**sections)
+    values = {name: section for name, section in settings.model_dump(mode="json").items() if name in SECTIONS}
+    result = dg.materialize(
+        [auto_labels, few_are_refused, few_are_malformed, one_model_answers, budget_is_left],
+        resources={
+            "warehouse": Warehouse(database=str(world.database.path)),
+            "auto_labelling": AutoLabelling(home=str(world.home), values=values),
+        },
+        run_config={"ops": {"auto_labels": {"config": {"dry_run": dry_run}}}},
+        raise_on_error=False,
+    )
+    events = result.asset_materializations_for_node("auto_labels")
+    failures = [event.event_specific_data.user_failure_data for event in result.get_step_failure_events()]
+    metadata = events[0].metadata if events else failures[0].metadata
+    return result, {name: value.value for name, value in metadata.items()}
+
+
+def test_a_run_labels_and_reports_and_a_dry_run_only_counts(world: LabelWorld, apis: SimulatedLabelApis) -> None:
+    world.put(*(thread(number) for number in range(1, 11)))
+    _, metadata = materialised(world, dry_run=True)
+    assert "4o\\-mini | 10 | 0 | 0 |" in metadata["next_run"]
+    assert apis.asked == []
+    result, metadata = materialised(world)
+    assert result.success
+    assert len(apis.asked) == 10
+    assert Decimal(str(metadata["usd_run_known"])) == apis.bill().usd
+    assert metadata["run_by_provider"]["openai"] == {"posts": 10, "labelled": 10}
+    assert sum(metadata["labels"]["openai"].values()) == 10
+    assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+
+
+def test_what_ends_a_provider_fails_the_run_after_all_is_written(world: LabelWorld, apis: SimulatedLabelApis) -> None:
+    world.put(*(thread(number) for number in range(1, 11)))
+    apis.fault_of = lambda text: LabelFault.QUOTA if "post 7 " in text else None
+    result, metadata = materialised(world, labels={"most_at_once": 1})
+    assert not result.success
+    assert metadata["run_by_provider"]["openai"]["ended"].startswith("stop")
+    assert 0 < len(world.rows()) == 10
+    apis.fault_of = lambda text: None
+    result, _ = materialised(world)
+    assert result.success
+    assert {status for (status,) in world.rows("status")} == {"labelled"}
+
+
+def test_the_checks_fail_where_too_much_is_refused_and_warn_where_money_runs_out(
+    world: LabelWorld, apis: SimulatedLabelApis
+) -> None:
+    world.put(*(thread(number) for number in range(1, 11)))
+    apis.fault_of = lambda text: LabelFault.REFUSAL if "1 about" in text or "2 about" in text else None
+    result, metadata = materialised(world, labels={"usd_per_month": "0.0006"})
+    outcomes = {check.check_name: (check.passed, check.severity) for check in result.get_asset_check_evaluations()}
+    assert result.success
+    assert metadata["posts_left"] > 0 or outcomes["few_are_refused"][0] is False
+    materialised(world)
+    result, _ = materialised(world, labels={"usd_per_month": "0.0006"})
+    outcomes = {check.check_name: (check.passed, check.severity) for check in result.get_asset_check_evaluations()}
+    assert outcomes["few_are_refused"] == (False, dg.AssetCheckSeverity.ERROR)
+    assert outcomes["few_are_malformed"][0]
+    assert outcomes["budget_is_left"] == (False, dg.AssetCheckSeverity.WARN)

@@ -1,0 +1,195 @@
+"""Batches: handed in once and paid once, whatever is killed in between."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+from autolabel_world import OK, FakeBatches, LabelWorld, thread
+
+from bizcharts_pipeline.autolabel.batches import BatchReport
+from bizcharts_pipeline.autolabel.errors import BatchError
+from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Outcome, Prompt, Question
+from bizcharts_pipeline.autolabel.report import Report
+
+HALF = (Decimal("0.15") * 900 + Decimal("0.60") * 8) / 2_000_000
+
+
+def batches(report: Report) -> BatchReport:
+    (provider,) = report.providers
+    assert provider.batches is not None
+    return provider.batches
+
+
+def statuses(world: LabelWorld) -> Counter[str]:
+    return Counter(status for (status,) in world.rows("status"))
+
+
+@pytest.fixture
+def posts(world: LabelWorld) -> LabelWorld:
+    world.put(*(thread(number) for number in range(1, 31)))
+    return world
+
+
+def test_one_run_hands_in_and_the_next_collects_at_half_the_price(posts: LabelWorld) -> None:
+    provider = FakeBatches()
+    first = posts.label(provider)
+    assert (batches(first).submitted, batches(first).questions) == (1, 30)
+    assert statuses(posts) == {"pending": 30}
+    assert first.run.reserved_requests == 30
+    second = posts.label(provider)
+    assert (batches(second).collected, batches(second).answers) == (1, 30)
+    assert statuses(posts) == {"labelled": 30}
+    with posts.ledger() as ledger:
+        assert ledger.spent().usd == ledger.spent().known_usd == 30 * HALF
+    third = posts.label(provider)
+    assert (batches(third).collected, batches(third).submitted) == (0, 0)
+    assert provider.billed.total() == 30
+
+
+def test_what_runs_is_left_alone_and_never_handed_in_again(posts: LabelWorld) -> None:
+    provider = FakeBatches(state_of_all=BatchState.RUNNING)
+    for _ in range(3):
+        report = posts.label(provider)
+    assert batches(report).running == 1
+    assert len(provider.batches) == 1
+
+
+def test_a_run_that_dies_after_its_batch_was_made_leaves_it_to_be_found(posts: LabelWorld) -> None:
+    provider = FakeBatches(die_after_create=True)
+    with pytest.raises(KeyboardInterrupt):
+        posts.label(provider)
+    provider.die_after_create = False
+    report = posts.label(provider)
+    assert (batches(report).adopted, batches(report).answers) == (1, 30)
+    assert (len(provider.batches), provider.billed.total()) == (1, 30)
+    assert statuses(posts) == {"labelled": 30}
+
+
+def test_a_batch_that_was_never_made_costs_nothing_and_its_posts_wait(posts: LabelWorld) -> None:
+    @dataclass
+    class Dies(FakeBatches):
+        def submit(self, run_key: str, prompt: Prompt, questions: object) -> str:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        posts.label(Dies())
+    with posts.ledger() as ledger:
+        assert ledger.spent().reserved_requests == 30
+    provider = FakeBatches()
+    assert batches(posts.label(provider)).questions == 30
+    posts.label(provider)
+    with posts.ledger() as ledger:
+        assert ledger.spent().usd == 30 * HALF
+
+
+def test_when_nobody_knows_whether_a_batch_was_made_the_next_run_looks_for_it(posts: LabelWorld) -> None:
+    @dataclass
+    class Loses(FakeBatches):
+        lost: bool = False
+
+        def submit(self, run_key: str, prompt: Prompt, questions: list[Question]) -> str:
+            made = super().submit(run_key, prompt, questions)
+            if not self.lost:
+                self.lost = True
+                raise BatchError("no answer", BatchState.RUNNING)
+            return made
+
+    provider = Loses()
+    assert posts.label(provider).faults
+    report = posts.label(provider)
+    assert (batches(report).adopted, report.faults) == (1, [])
+    assert (len(provider.batches), statuses(posts)) == (1, {"labelled": 30})
+
+
+def test_what_expired_is_handed_in_again_under_a_new_key_and_paid_once(posts: LabelWorld) -> None:
+    provider = FakeBatches(expire=lambda question: "7" in question.text)
+    posts.label(provider)
+    provider.expire = lambda question: False
+    assert batches(posts.label(provider)).left_open == 3
+    assert statuses(posts) == {"labelled": 27, "pending": 3}
+    posts.label(provider)
+    assert statuses(posts) == {"labelled": 30}
+    assert provider.billed.total() == 30
+    with posts.ledger() as ledger:
+        spent = ledger.spent()
+    # One answer of each batch names no question; where some have no answer, one of those counts as billed.
+    assert (spent.known_usd, spent.assumed_requests) == (30 * HALF, 1)
+    assert [len(questions) for questions in provider.batches.values()] == [30, 3]
+
+
+@dataclass
+class DiesWhileCollecting(FakeBatches):
+    left: int = 10
+
+    def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
+        for number, found in enumerate(super().collect(batch_id)):
+            if number == self.left:
+                raise KeyboardInterrupt
+            yield found
+
+
+def test_a_run_that_dies_while_collecting_loses_and_pays_nothing_twice(posts: LabelWorld) -> None:
+    provider = DiesWhileCollecting()
+    posts.label(provider)
+    with pytest.raises(KeyboardInterrupt):
+        posts.label(provider)
+    assert statuses(posts)["labelled"] == 10
+    provider.left = 10_000
+    posts.label(provider)
+    assert statuses(posts) == {"labelled": 30}
+    with posts.ledger() as ledger:
+        assert (ledger.spent().known_usd, ledger.spent().assumed_requests) == (30 * HALF, 0)
+
+
+def test_what_is_too_big_is_split_and_a_full_queue_is_waited_for(posts: LabelWorld) -> None:
+    provider = FakeBatches(largest=10)
+    report = posts.label(provider)
+    assert [len(questions) for questions in provider.batches.values()] == [8, 7, 8, 7]
+    assert report.faults == []
+    provider = FakeBatches(state_of_all=BatchState.OVERSIZED, model="m2")
+    for expected in (30, 15, 7, 3):
+        posts.label(provider)
+        assert len(list(provider.batches.values())[-1]) == expected
+    assert statuses(posts)["pending"] == 60
+
+
+def test_no_more_is_handed_in_than_there_is_money_for(posts: LabelWorld) -> None:
+    provider = FakeBatches()
+    report = posts.label(provider, labels={"usd_per_run": Decimal("0.003")})
+    assert 0 < batches(report).questions < 30
+    assert report.run.usd <= Decimal("0.003")
+    assert report.providers[0].closing is not None
+    assert report.providers[0].closing.kind == "budget"
+    assert report.faults == []
+
+
+def test_a_refused_batch_is_a_fault_and_its_posts_wait(posts: LabelWorld) -> None:
+    provider = FakeBatches(state_of_all=BatchState.FAILED)
+    posts.label(provider)
+    report = posts.label(provider)
+    assert "was refused" in report.faults[0]
+    assert statuses(posts) == {"pending": 30}
+    with posts.ledger() as ledger:
+        assert ledger.spent().usd == 0
+
+
+def test_an_answer_of_a_batch_is_treated_as_any_other(posts: LabelWorld) -> None:
+    answers = {
+        "post 1 ": Answer(Outcome.REFUSED),
+        "post 2 ": Answer(Outcome.MALFORMED, "{"),
+        "post 3 ": Answer(Outcome.TRANSIENT),
+        "post 4 ": Answer(Outcome.BUG),
+    }
+
+    def say(question: Question, times: int) -> Answer:
+        return next((answer for text, answer in answers.items() if text in question.text), OK)
+
+    provider = FakeBatches(say)
+    for _ in range(3):
+        posts.label(provider)
+    assert dict(posts.rows()) == {
+        **dict.fromkeys(range(1, 31), "labelled"),
+        **{1: "refused", 2: "malformed", 3: "pending", 4: "failed"},
+    }

@@ -1,0 +1,121 @@
+"""The books: whatever the order of reserving, settling and dying, no cap is passed and nothing billed is missing."""
+
+import tempfile
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bizcharts_pipeline.autolabel import budget
+from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, LimitReached, Limits
+from bizcharts_pipeline.autolabel.keys import Run, Version
+from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
+from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Usage
+
+VERSION = Version("openai", "m", "chat", "v", "0" * 64)
+MONTHS = (datetime(2026, 3, 1), datetime(2026, 4, 1))
+FREE = Limits(10**9, 10**9)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(("reserve", "reserve", "settle", "time out", "refuse", "settle twice")),
+        st.integers(0, 3),  # run: two of each month
+        st.integers(0, 40),  # worst case, and which booking to settle
+        st.integers(0, 100),  # what it really cost, in per cent of the worst case
+    ),
+    max_size=60,
+)
+
+
+@given(steps=STEPS, per_run=st.integers(0, 300), per_month=st.integers(0, 500))
+@settings(max_examples=60, deadline=None)
+def test_no_order_of_events_passes_a_cap_or_loses_a_bill(
+    steps: list[tuple[str, int, int, int]], per_run: int, per_month: int
+) -> None:
+    runs = [Run(f"run-{number}", MONTHS[number % 2]) for number in range(4)]
+    caps = Caps(per_run, per_month)
+    with tempfile.TemporaryDirectory() as folder, AutoLabelLedger(Path(folder) / "l.sqlite") as ledger:
+        open_bookings: list[tuple[int, Run, int]] = []
+        billed = dict.fromkeys(runs, 0)
+        for what, run_number, size, share in steps:
+            with ledger.transaction() as connection:
+                if what == "reserve":
+                    run = runs[run_number]
+                    try:
+                        booking = budget.reserve(connection, "k", VERSION, run, size, caps, FREE, 0.0)
+                    except BudgetSpent:
+                        continue
+                    open_bookings.append((booking, run, size))
+                elif open_bookings:
+                    booking, run, worst = open_bookings.pop(size % len(open_bookings))
+                    cost = 0 if what == "refuse" else worst if what == "time out" else worst * share // 100
+                    billed[run] += cost if what != "time out" else worst * share // 100
+                    basis = {"refuse": "free", "time out": "assumed"}.get(what, "known")
+                    charged = Charge(basis, cost)  # type: ignore[arg-type]
+                    assert budget.settle(connection, booking, "ok", charged, run.now)
+                    if what == "settle twice":
+                        assert not budget.settle(connection, booking, "ok", Charge("free", 0), run.now)
+            totals = {run: ledger.spent(run_id=run.run_id) for run in runs}
+            for run, spent in totals.items():
+                dying = sum(size for _, owner, size in open_bookings if owner == run)  # may have been billed in full
+                assert billed[run] <= spent.usd * budget.NANO
+                assert billed[run] + dying <= spent.usd * budget.NANO
+                assert spent.usd * budget.NANO <= per_run
+                assert spent.reserved_usd * budget.NANO == dying
+            for month in MONTHS:
+                of_month = ledger.spent(month=Run("", month).month).usd
+                assert of_month == sum(spent.usd for run, spent in totals.items() if run.now == month)
+                assert of_month * budget.NANO <= per_month
+
+
+def test_what_was_spent_can_not_be_rewritten(tmp_path: Path) -> None:
+    with AutoLabelLedger(tmp_path / "l.sqlite") as ledger:
+        with ledger.transaction() as connection:
+            run = Run("r", MONTHS[0])
+            booking = budget.reserve(connection, "k", VERSION, run, 5, Caps(9, 9), None, 0.0)
+            budget.settle(connection, booking, "ok", Charge("known", 3), run.now)
+        for change in ("UPDATE reservations SET nano_usd = 0", "DELETE FROM settlements", "DELETE FROM reservations"):
+            with pytest.raises(Exception, match="append-only"), ledger.transaction() as connection:
+                connection.execute(change)
+        assert ledger.spent().usd == Decimal(3) / budget.NANO
+
+
+@given(gaps=st.lists(st.floats(0, 40), min_size=1, max_size=60), most=st.integers(1, 6))
+@settings(max_examples=30, deadline=None)
+def test_no_minute_holds_more_requests_than_the_account_allows(gaps: list[float], most: int) -> None:
+    sent: list[float] = []
+    now, run = 1_000.0, Run("r", MONTHS[0])
+    with tempfile.TemporaryDirectory() as folder, AutoLabelLedger(Path(folder) / "l.sqlite") as ledger:
+        for gap in gaps:
+            now += gap
+            wait = 0.0
+            for _ in range(2):
+                now += wait
+                try:
+                    with ledger.transaction() as connection:
+                        budget.reserve(connection, "k", VERSION, run, 0, Caps(1, 1), Limits(most, 10**6), now)
+                    break
+                except LimitReached as reached:
+                    wait = reached.wait + 1e-6
+            sent.append(now)
+    for first in sent:
+        assert sum(first <= at < first + 60 for at in sent) <= most
+
+
+@pytest.mark.parametrize(
+    ("answer", "basis", "nano"),
+    [
+        (Answer(Outcome.OK, usage=Usage(1_000, 10)), "known", 1_000 * 150 + 10 * 600),
+        (Answer(Outcome.REFUSED, usage=Usage(1, 0)), "known", 150),
+        (Answer(Outcome.OK), "assumed", 777),
+        (Answer(Outcome.TIMEOUT), "assumed", 777),
+        (Answer(Outcome.RATE), "free", 0),
+        (Answer(Outcome.TRANSIENT), "free", 0),
+        (Answer(Outcome.REFUSED), "free", 0),
+    ],
+)
+def test_what_an_answer_cost_is_known_or_assumed_at_its_worst(answer: Answer, basis: str, nano: int) -> None:
+    charged = budget.charge(answer, Price(Decimal("0.15"), Decimal("0.60")), 777)
+    assert (charged.basis, charged.nano_usd) == (basis, nano)
