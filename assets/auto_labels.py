@@ -2,30 +2,28 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from assets.reporting import Stopwatch, table
-from bizcharts_pipeline.autolabel.report import Estimate, ProviderReport, Report
-from bizcharts_pipeline.warehouse.auto_labels import (
-    LabelVersion,
-    label_counts,
-    models_that_answered,
-    statuses_by_version,
-)
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.previews import Preview
 from resources.auto_labelling import AutoLabelling
 from resources.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    from bizcharts_pipeline.autolabel.report import Estimate, ProviderReport, Report
+
 POOL = "llm_labels"
 
 
 class AutoLabelsConfig(dg.Config):
-    """Whether anything is sent."""
+    """Whether anything is ordered."""
 
     dry_run: bool = Field(False, description="Only say how many posts wait and what they would cost; send nothing.")
+    collect_only: bool = Field(False, description="Only take in what batches have answered; order nothing.")
 
 
 @dg.asset(
@@ -42,25 +40,33 @@ class AutoLabelsConfig(dg.Config):
     ),
 )
 def auto_labels(config: AutoLabelsConfig, warehouse: Warehouse, auto_labelling: AutoLabelling) -> dg.MaterializeResult:
+    from bizcharts_pipeline.autolabel.errors import KeyMissing
+
     stopwatch = Stopwatch()
     database = warehouse.open()
     if config.dry_run:
         with stopwatch("estimate"):
             return dg.MaterializeResult(metadata=_estimated(auto_labelling.estimate(database)))
-    with stopwatch("ask and write"), auto_labelling.opened(database) as labelling:
-        report = labelling.label_posts()
+    try:
+        with stopwatch("ask and write"), auto_labelling.opened(database) as labelling:
+            report = labelling.label_posts(ordering=not config.collect_only)
+    except KeyMissing as missing:  # who labels by hand alone still gets his queue and data set
+        return dg.MaterializeResult(metadata={"nothing_asked": str(missing)})
     metadata = {**_metadata(report, database), **stopwatch.metadata()}
     if report.faults:
         raise dg.Failure("\n".join(report.faults), metadata=metadata, allow_retries=False)
     return dg.MaterializeResult(metadata=metadata)
 
 
-def _metadata(report: Report, database: Database) -> dict[str, dg.MetadataValue]:
+def _metadata(report: "Report", database: Database) -> dict[str, dg.MetadataValue]:
+    from bizcharts_pipeline.autolabel.selection import stored_version
+    from bizcharts_pipeline.warehouse.auto_labels import label_counts, models_that_answered, statuses_by_version
+
     with database.read() as connection:
         everything = statuses_by_version(connection)
         labels, models = {}, {}
         for provider in report.providers:
-            version = _stored(provider)
+            version = stored_version(provider.version)
             labels[version.provider] = label_counts(connection, version)
             models[version.provider] = models_that_answered(connection, version)
     asked = sum(provider.posts for provider in report.providers)
@@ -91,7 +97,7 @@ def _metadata(report: Report, database: Database) -> dict[str, dg.MetadataValue]
     }
 
 
-def _of_run(provider: ProviderReport) -> Mapping[str, object]:
+def _of_run(provider: "ProviderReport") -> Mapping[str, object]:
     batches = provider.batches
     return {
         "posts": provider.posts,
@@ -102,7 +108,7 @@ def _of_run(provider: ProviderReport) -> Mapping[str, object]:
     }
 
 
-def _estimated(estimate: Estimate) -> dict[str, dg.MetadataValue]:
+def _estimated(estimate: "Estimate") -> dict[str, dg.MetadataValue]:
     rows = [
         (
             *(each.version.provider, each.version.model, each.posts, each.with_picture, each.already_paid),
@@ -117,11 +123,6 @@ def _estimated(estimate: Estimate) -> dict[str, dg.MetadataValue]:
         "usd_per_run": _usd(estimate.usd_per_run),
         "usd_left_this_month": _usd(estimate.usd_per_month - estimate.month.usd),
     }
-
-
-def _stored(provider: ProviderReport) -> LabelVersion:
-    version = provider.version
-    return LabelVersion(version.provider, version.model, version.endpoint, version.prompt_version)
 
 
 def _usd(amount: Decimal) -> dg.FloatMetadataValue:

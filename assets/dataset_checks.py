@@ -3,9 +3,6 @@
 import dagster as dg
 
 from assets.reporting import check
-from bizcharts_pipeline.training.leaks import gold_leaks
-from bizcharts_pipeline.training.sharegpt import format_problems
-from bizcharts_pipeline.warehouse.datasets import current_dataset, rare_classes
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
 
@@ -16,6 +13,9 @@ from resources.warehouse import Warehouse
     description="No row is a gold post or alike to one, by number, text or picture; the files themselves are read.",
 )
 def gold_is_absent(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
+    from bizcharts_pipeline.training.leaks import gold_leaks
+    from bizcharts_pipeline.warehouse.datasets import current_dataset
+
     database, home = warehouse.open(), labelling.home_path()
     with database.read() as connection:
         version = current_dataset(connection)
@@ -27,14 +27,19 @@ def gold_is_absent(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckR
     blocking=True,
     description="The files are as they were written, and each row is one that TRL and LLaMA-Factory take.",
 )
-def format(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
+def rows_are_readable(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
+    from bizcharts_pipeline.training.sharegpt import format_problems
+    from bizcharts_pipeline.warehouse.datasets import current_dataset
+
     with warehouse.open().read() as connection:
         version = current_dataset(connection)
     return check(format_problems(labelling.home_path() / version.path) if version else [])
 
 
 @dg.asset_check(asset="sharegpt_dataset", description="No class is rarer than one row in ten.")
-def balance(warehouse: Warehouse) -> dg.AssetCheckResult:
+def classes_are_balanced(warehouse: Warehouse) -> dg.AssetCheckResult:
+    from bizcharts_pipeline.warehouse.datasets import current_dataset, rare_classes
+
     with warehouse.open().read() as connection:
         version = current_dataset(connection)
     return check(rare_classes(version) if version else [], severity=dg.AssetCheckSeverity.WARN)

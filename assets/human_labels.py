@@ -6,9 +6,6 @@ import dagster as dg
 
 from assets.reporting import Stopwatch, table
 from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.labels.projection import materialise_gold, materialise_labels
-from bizcharts_pipeline.labels.statistics import ledger_statistics
-from bizcharts_pipeline.warehouse.labels import labellers
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
 
@@ -27,6 +24,9 @@ from resources.warehouse import Warehouse
 )
 def human_labels(warehouse: Warehouse, labelling: Labelling) -> dg.MaterializeResult:
     from bizcharts_pipeline.labels.gold import extend_gold
+    from bizcharts_pipeline.labels.projection import materialise_gold, materialise_labels
+    from bizcharts_pipeline.labels.statistics import ledger_statistics
+    from bizcharts_pipeline.warehouse.labels import labellers
 
     stopwatch = Stopwatch()
     database, ledger, settings, now = warehouse.open(), labelling.ledger(), labelling.settings(), utc_now()

@@ -4,13 +4,14 @@ import dagster as dg
 
 from assets.reporting import check
 from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.warehouse.labels import invalid_labels, stored_gold
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
 
 
 @dg.asset_check(asset="human_labels", description="Every label is 1, 2 or 3, or skipped, and stands there once.")
 def labels_are_valid(warehouse: Warehouse) -> dg.AssetCheckResult:
+    from bizcharts_pipeline.warehouse.labels import invalid_labels
+
     with warehouse.open().read() as connection:
         return check(invalid_labels(connection))
 
@@ -19,6 +20,8 @@ def labels_are_valid(warehouse: Warehouse) -> dg.AssetCheckResult:
     asset="human_labels", description="The gold split is the ledger's: frozen, nothing lost, nothing added."
 )
 def gold_is_the_ledgers(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
+    from bizcharts_pipeline.warehouse.labels import stored_gold
+
     frozen = {post.thread_id for post in labelling.ledger().gold()}
     with warehouse.open().read() as connection:
         return check(sorted(frozen.symmetric_difference(stored_gold(connection))))

@@ -6,7 +6,6 @@ import dagster as dg
 
 from assets.reporting import Stopwatch, table
 from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.warehouse.label_queue import first_queued
 from resources.active_learning import ActiveLearning
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
@@ -25,6 +24,7 @@ from resources.warehouse import Warehouse
 )
 def label_queue(warehouse: Warehouse, labelling: Labelling, active_learning: ActiveLearning) -> dg.MaterializeResult:
     from bizcharts_pipeline.labels.queue import build_queue
+    from bizcharts_pipeline.warehouse.label_queue import first_queued
 
     stopwatch = Stopwatch()
     database, after = warehouse.open(), timedelta(days=labelling.settings().relabel_after_days)

@@ -6,7 +6,6 @@ import dagster as dg
 
 from assets.reporting import table
 from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.maintenance import COLUMNS, maintain
 from bizcharts_pipeline.warehouse.previews import Preview
 from resources.retention import Retention
 from resources.run_records import delete_old_runs
@@ -19,6 +18,7 @@ RUNS_KEPT = {
     "history": timedelta(days=14),
     "maintenance": timedelta(days=90),
     "fetch_reference_index": timedelta(days=90),
+    "collect_auto_labels": timedelta(days=14),
 }
 
 
@@ -42,6 +42,8 @@ RUNS_KEPT = {
     ],
 )
 def maintenance(context: dg.AssetExecutionContext, warehouse: Warehouse, retention: Retention) -> dg.MaterializeResult:
+    from bizcharts_pipeline.maintenance import COLUMNS, maintain
+
     deleted = {job: delete_old_runs(context.instance, job, kept) for job, kept in RUNS_KEPT.items()}
     report = maintain(warehouse.open(), retention.home_path(), retention.policy(), utc_now())
     return dg.MaterializeResult(

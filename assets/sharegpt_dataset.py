@@ -4,7 +4,6 @@ import dagster as dg
 
 from assets.reporting import Stopwatch
 from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.training.dataset import build_dataset
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
 
@@ -21,6 +20,8 @@ from resources.warehouse import Warehouse
     ),
 )
 def sharegpt_dataset(warehouse: Warehouse, labelling: Labelling) -> dg.MaterializeResult:
+    from bizcharts_pipeline.training.dataset import build_dataset
+
     stopwatch = Stopwatch()
     with stopwatch("choose and write"):
         report = build_dataset(warehouse.open(), labelling.home_path(), labelling.settings(), utc_now())

@@ -26,10 +26,14 @@ NAMED_PROBLEMS = 50
     ),
 )
 def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
+    from bizcharts_pipeline.training.dataset import remove_withdrawn
+
     stopwatch = Stopwatch()
     database = warehouse.open()
     with stopwatch("purge, fetch and store"), closing(images.client()) as client:
         report = fetch_pictures(database, images.home_path(), client, images.limits(), utc_now())
+    with stopwatch("purge data sets"):
+        removed = remove_withdrawn(database, images.home_path())
     with stopwatch("look back"), database.read() as connection:
         held = status_counts(connection)
     return dg.MaterializeResult(
@@ -39,6 +43,7 @@ def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
             "threads_deleted": report.fates.deleted,
             "pictures_purged": report.fates.purged_pictures,
             "more_waiting": report.more_waiting,
+            **({"data_sets_removed": ", ".join(removed)} if removed else {}),
             **({"problems": "\n".join(report.problems[:NAMED_PROBLEMS])} if report.problems else {}),
             "all_pictures_by_status": held,
             **stopwatch.metadata(),

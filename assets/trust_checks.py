@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from assets.reporting import table
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.labels.stances import STANCES
-from bizcharts_pipeline.labels.trust import LEAST_GOLD, Trust, measure_trust
 from bizcharts_pipeline.warehouse.previews import Preview
-from bizcharts_pipeline.warehouse.trust import refusals
 from resources.auto_labelling import AutoLabelling
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.labels.trust import Trust
 
 _FIGURES = (
     "accuracy", "accuracy_lo", "accuracy_hi", "macro_f1", "recall_bearish", "recall_neutral", "recall_bullish",
@@ -31,6 +33,9 @@ _FIGURES = (
     ),
 )
 def trusted_on_gold(warehouse: Warehouse, labelling: Labelling, auto_labelling: AutoLabelling) -> dg.AssetCheckResult:
+    from bizcharts_pipeline.labels.trust import LEAST_GOLD, measure_trust
+    from bizcharts_pipeline.warehouse.trust import refusals
+
     database, after = warehouse.open(), timedelta(days=labelling.settings().relabel_after_days)
     found = measure_trust(
         database, labelling.ledger(), auto_labelling.settings().auto_labels, utc_now(), relabelled_after=after
@@ -51,13 +56,13 @@ def trusted_on_gold(warehouse: Warehouse, labelling: Labelling, auto_labelling: 
     )
 
 
-def _versions(found: Sequence[Trust]) -> Preview:
+def _versions(found: "Sequence[Trust]") -> Preview:
     columns = ["provider", "model", "endpoint", "prompt_version", "trusted", "reason", "n", *_FIGURES]
     rows = [[getattr(trust.row, column) for column in columns] for trust in found]
     return Preview(columns, [tuple(round(v, 3) if isinstance(v, float) else v for v in row) for row in rows])
 
 
-def _confusions(found: Sequence[Trust]) -> Preview:
+def _confusions(found: "Sequence[Trust]") -> Preview:
     rows = [
         (trust.row.provider, trust.row.model, trust.row.endpoint, trust.row.prompt_version, people, *said)
         for trust in found

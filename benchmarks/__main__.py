@@ -10,7 +10,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-ROOMS = ("text", "sources", "archive", "warehouse", "big", "index", "recovery", "tick")
+ROOMS = (
+    "text",
+    "sources",
+    "archive",
+    "warehouse",
+    "big",
+    "index",
+    "recovery",
+    "tick",
+    "labeller",
+    "autolabel",
+    "queue",
+)
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -238,7 +238,7 @@ def block(what: str, reason: str, json_output: bool) -> None:
     The file goes, its hashes stay, and it is never kept again. WHAT is a thread number, or a picture's SHA-256, MD5
     (base64) or perceptual hash.
     """
-    from bizcharts_pipeline.images.withdrawal import block as block_picture
+    from bizcharts_pipeline.withdrawals import block as block_picture
 
     settings = load_settings()
     named = int(what) if what.isdecimal() and len(what) < SHORTEST_HASH else what

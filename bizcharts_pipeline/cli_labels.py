@@ -109,9 +109,11 @@ def estimate(json_output: bool) -> None:
 
     Nothing is sent. The caps and prices are settings, under [auto_labels], [openai] and [gemini].
     """
-    from bizcharts_pipeline.autolabel.run import Labelling
+    from bizcharts_pipeline.autolabel.estimate import estimate as estimated
+    from bizcharts_pipeline.warehouse.database import Database
 
-    show(Labelling.from_settings(load_settings()).estimate(), json_output)
+    settings = load_settings()
+    show(estimated(Database.from_settings(settings), settings.home_path, settings, utc_now()), json_output)
 
 
 def open_ledger() -> "LabelLedger":

@@ -19,7 +19,7 @@ from assets.thumbnails import thumbnails
 from assets.warosu_posts import warosu_posts
 from bizcharts_pipeline.settings import Settings, load_settings
 from jobs.collection import fetch_prices, fetch_reference_index, fetch_thumbnails
-from jobs.labelling import labelling
+from jobs.labelling import collect_auto_labels, labelling
 from jobs.live import history, live
 from jobs.maintenance import maintenance
 from resources.active_learning import ActiveLearning
@@ -34,6 +34,7 @@ from resources.scorers import Scorers
 from resources.warehouse import Warehouse
 from resources.warosu import Warosu
 from schedules.schedules import (
+    auto_label_batches_every_15_minutes,
     history_hourly,
     live_every_minute,
     maintenance_daily,
@@ -121,7 +122,16 @@ def definitions() -> dg.Definitions:
             [checks, label_checks, auto_label_checks, trust_checks, dataset_checks]
         ),
         resources=resources(settings),
-        jobs=[live, history, labelling, fetch_thumbnails, fetch_prices, fetch_reference_index, maintenance],
+        jobs=[
+            live,
+            history,
+            labelling,
+            collect_auto_labels,
+            fetch_thumbnails,
+            fetch_prices,
+            fetch_reference_index,
+            maintenance,
+        ],
         schedules=[
             live_every_minute,
             warosu_daily,
@@ -130,6 +140,7 @@ def definitions() -> dg.Definitions:
             reference_index_daily,
             history_hourly,
             maintenance_daily,
+            auto_label_batches_every_15_minutes,
         ],
         sensors=[dead_runs],
         # No stage has steps to run side by side; a process a step would double the cost of a tick.

@@ -11,6 +11,7 @@ from bizcharts_pipeline.warehouse import retention
 from bizcharts_pipeline.warehouse.compact import Compaction, compact
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.retention import RuleReport
+from bizcharts_pipeline.withdrawals import block_flagged
 
 COLUMNS = ["what", "of", "rows", "about MB"]
 
@@ -53,6 +54,9 @@ def maintain(
     """
     labelled = ledger_threads(home, skipped=True)
     rules = []
+    if not dry_run:
+        flagged = block_flagged(database, home, now)
+        rules.append(RuleReport("pictures flagged as illegal", "thumbnails", flagged, 0))
     if policy.image_days:
         older_than = now - timedelta(days=policy.image_days)
         expired = expire_pictures(database, home, older_than, labelled=labelled, dry_run=dry_run)

@@ -158,6 +158,7 @@ class LabellingSettings(BaseModel):
     relabel_share: float = Field(0.05, ge=0, le=0.5, description="of one's own posts, shown again unannounced")
     relabel_after_days: int = Field(7, ge=0, description="no sooner than this")
     shared_share: float = Field(0.15, ge=0, le=1, description="of the posts that another labeller has labelled")
+    target: int = Field(1000, ge=1, description="labels that the labeller's progress counts towards")
     streak_warning: int = Field(12, ge=2, description="a hint after so many equal labels in a row")
     gold_posts: int = Field(150, ge=10, le=10_000, description="size of the frozen test set")
     gold_seed: int = Field(20_250, ge=0, description="seed of its draw")

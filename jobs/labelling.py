@@ -8,6 +8,7 @@ from assets.label_queue import label_queue
 from assets.sharegpt_dataset import sharegpt_dataset
 
 LABELLING_MAX_RUNTIME_SECONDS = 6 * 3600
+COLLECTION_MAX_RUNTIME_SECONDS = 3600
 
 labelling = dg.define_asset_job(
     "labelling",
@@ -17,4 +18,12 @@ labelling = dg.define_asset_job(
         "the queue of what people label next."
     ),
     tags={"dagster/max_runtime": str(LABELLING_MAX_RUNTIME_SECONDS)},
+)
+
+collect_auto_labels = dg.define_asset_job(
+    "collect_auto_labels",
+    selection=dg.AssetSelection.assets(auto_labels),
+    description="Take in what batches have answered, and order nothing.",
+    config={"ops": {"auto_labels": {"config": {"collect_only": True}}}},
+    tags={"dagster/max_runtime": str(COLLECTION_MAX_RUNTIME_SECONDS)},
 )

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
-from bizcharts_pipeline.autolabel.estimate import estimate
-from bizcharts_pipeline.autolabel.providers import open_providers
-from bizcharts_pipeline.autolabel.report import Estimate
-from bizcharts_pipeline.autolabel.run import Labelling
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.autolabel.report import Estimate
+    from bizcharts_pipeline.autolabel.run import Labelling
 
 SECTIONS = ("auto_labels", "openai", "gemini", "images", "fear_greed")
 
@@ -35,13 +35,27 @@ class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
         """Return the home."""
         return Path(self.home)
 
+    def batches_under_way(self) -> bool:
+        """Whether there may be something to collect."""
+        from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
+        from bizcharts_pipeline.autolabel.ledger_batches import any_under_way
+
+        path = self.home_path() / LEDGER
+        if not path.exists():
+            return False
+        with AutoLabelLedger(path) as ledger:
+            return any_under_way(ledger)
+
     @contextmanager
-    def opened(self, database: Database) -> Iterator[Labelling]:
+    def opened(self, database: Database) -> "Iterator[Labelling]":
         """Yield what a run works with; its connections are given up at the end.
 
         Raises:
             AutoLabelError: a key is missing, or an address cannot be used.
         """
+        from bizcharts_pipeline.autolabel.providers import open_providers
+        from bizcharts_pipeline.autolabel.run import Labelling
+
         settings = self.settings()
         providers = open_providers(settings)
         try:
@@ -50,6 +64,8 @@ class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
             for provider in providers.values():
                 provider.close()
 
-    def estimate(self, database: Database) -> Estimate:
+    def estimate(self, database: Database) -> "Estimate":
         """Return what a run would cost; nothing is sent, and no key is needed."""
+        from bizcharts_pipeline.autolabel.estimate import estimate
+
         return estimate(database, self.home_path(), self.settings(), utc_now())

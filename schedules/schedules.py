@@ -11,8 +11,10 @@ from jobs.collection import (
     fetch_reference_index,
     fetch_thumbnails,
 )
+from jobs.labelling import COLLECTION_MAX_RUNTIME_SECONDS, collect_auto_labels
 from jobs.live import HISTORY_MAX_RUNTIME_SECONDS, LIVE_MAX_RUNTIME_SECONDS, history, live
 from jobs.maintenance import maintenance
+from resources.auto_labelling import AutoLabelling
 
 MONITORING_SECONDS = 60  # until run monitoring has noticed
 _UNFINISHED = [
@@ -120,3 +122,18 @@ maintenance_daily = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Deletes what has outlived its period, and returns its space.",
 )
+
+
+@dg.schedule(
+    job=collect_auto_labels,
+    cron_schedule="4-59/15 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Takes in the batches that paid models have answered. It orders nothing.",
+)
+def auto_label_batches_every_15_minutes(
+    context: dg.ScheduleEvaluationContext, auto_labelling: AutoLabelling
+) -> dg.RunRequest | dg.SkipReason:
+    if not auto_labelling.batches_under_way():
+        return dg.SkipReason("no batch is under way")
+    return unless_at_work(context, collect_auto_labels.name, COLLECTION_MAX_RUNTIME_SECONDS, {})

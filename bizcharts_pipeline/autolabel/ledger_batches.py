@@ -132,6 +132,13 @@ def batches(ledger: AutoLabelLedger, version: Version, state: BatchLedgerState) 
         return [Batch(*row) for row in rows]
 
 
+def any_under_way(ledger: AutoLabelLedger) -> bool:
+    """Whether a batch of whatever model is handed in and not taken in."""
+    with ledger.reading() as connection:
+        row = connection.execute("SELECT count(*) FROM batches WHERE state IN ('intent', 'running')").fetchone()
+        return bool(row[0])
+
+
 def smallest_refused_as_too_big(ledger: AutoLabelLedger, version: Version, now: datetime) -> int | None:
     """Return the size of the smallest batch of the last day that the service refused as too big."""
     with ledger.reading() as connection:

@@ -10,6 +10,9 @@ from bizcharts_pipeline.autolabel.protocol import Prompt
 from bizcharts_pipeline.autolabel.questions import QUESTION_FORMAT
 from bizcharts_pipeline.labels.stances import STANCES
 
+# Of the providers' requests: schema of the answer, detail of the picture, effort, filters. To be counted up with them.
+REQUEST_FORMAT = 1
+
 
 class PromptError(AutoLabelError):
     """There is no such prompt, or its file is not as it should be."""
@@ -32,5 +35,5 @@ def load_prompt(version: str) -> Prompt:
     system, most = values.get("system"), values.get("max_output_tokens")
     if not isinstance(system, str) or not isinstance(most, int) or set(values) != {"system", "max_output_tokens"}:
         raise PromptError(f"The prompt {version} must have `system` (text) and `max_output_tokens` (a number) only")
-    content = json.dumps([values, STANCES, QUESTION_FORMAT], sort_keys=True)
+    content = json.dumps([values, STANCES, QUESTION_FORMAT, REQUEST_FORMAT], sort_keys=True)
     return Prompt(version, system.strip(), hashlib.sha256(content.encode()).hexdigest(), most)

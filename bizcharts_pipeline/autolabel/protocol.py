@@ -139,7 +139,10 @@ class BatchProvider(Protocol):
         ...
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-        """Yield question key and answer of all that the batch has; unordered, some may lack."""
+        """Yield question key and answer of all that the batch has; unordered, some may lack.
+
+        An answer that cannot be told whose it is comes under an empty key: it was billed.
+        """
         ...
 
     def close(self) -> None:

@@ -41,8 +41,10 @@ class Labelling:
     providers: Providers  # by name, in the order of the settings: the first is asked about everything
     clock: Callable[[], datetime]
 
-    def label_posts(self, *, track: Track = silently) -> Report:
+    def label_posts(self, *, ordering: bool = True, track: Track = silently) -> Report:
         """Collect what batches have answered, then ask about at most ``per_run`` posts a provider.
+
+        Without ``ordering``, nothing is asked that costs money.
 
         Whatever ends it, what was answered is in the ledger, and in ``auto_labels`` if the database can be used. The
         next call goes on where this one was.
@@ -62,7 +64,8 @@ class Labelling:
             try:
                 for provider in self.providers.values():
                     changed += materialise(ledger, self.database)  # which posts wait is read from the table
-                    reports.append(self._with(provider, prompt, ledger, run, track))
+                    if ordering or provider.endpoint == "batch":
+                        reports.append(self._with(provider, prompt, ledger, run, track, ordering=ordering))
             finally:
                 changed += materialise(ledger, self.database)
             return Report(
@@ -79,12 +82,19 @@ class Labelling:
         return self.settings.images if self.settings.auto_labels.images else None
 
     def _with(
-        self, provider: Provider | BatchProvider, prompt: Prompt, ledger: AutoLabelLedger, run: Run, track: Track
+        self,
+        provider: Provider | BatchProvider,
+        prompt: Prompt,
+        ledger: AutoLabelLedger,
+        run: Run,
+        track: Track,
+        *,
+        ordering: bool,
     ) -> tuple[ProviderReport, list[int]]:
         """Let one provider label; return what became of it, and the posts that it was to be asked about."""
         version = Version.of(provider, prompt)
         if provider.endpoint == "batch":
-            return self._in_batches(cast(BatchProvider, provider), prompt, ledger, run, track)
+            return self._in_batches(cast(BatchProvider, provider), prompt, ledger, run, track, ordering=ordering)
         threads = self._threads(version, prompt, ledger)
         asker = Asker(
             cast(Provider, provider),
@@ -107,7 +117,14 @@ class Labelling:
         return ProviderReport(version, len(threads), {}, asker.gate.closing, None), threads
 
     def _in_batches(
-        self, provider: BatchProvider, prompt: Prompt, ledger: AutoLabelLedger, run: Run, track: Track
+        self,
+        provider: BatchProvider,
+        prompt: Prompt,
+        ledger: AutoLabelLedger,
+        run: Run,
+        track: Track,
+        *,
+        ordering: bool,
     ) -> tuple[ProviderReport, list[int]]:
         desk = BatchDesk(
             provider,
@@ -121,8 +138,9 @@ class Labelling:
         report, threads = BatchReport(), list[int]()
         try:
             desk.collect_batches(report)
-            materialise(ledger, self.database)
-            threads = self._threads(desk.version, prompt, ledger)
+            if ordering:
+                materialise(ledger, self.database)
+                threads = self._threads(desk.version, prompt, ledger)
             chunks = inquiries(self.database, self.home, desk.version, threads, self._images)
             desk.submit_batches(track(chunks, f"Batches for {provider.name} {provider.model}"), report)
         except BatchError as error:

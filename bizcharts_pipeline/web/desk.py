@@ -29,7 +29,6 @@ READY = 400  # posts kept ready for a database that is busy for long
 REFILL_BELOW = 300
 REMEMBERED = 200  # decided posts whose text and picture are read again after a restart
 IDLE_SECONDS = 60  # who took longer was not looking
-WANTED_LABELS = 1000
 CLOCK_TOLERANCE = timedelta(days=1)
 ORIGIN = "labeller"
 
@@ -147,7 +146,7 @@ class Desk:
             return []
         return [
             {"month": row.month, "source": row.source, "posts": row.posts, "target": row.target, "done": row.done}
-            for row in progress(candidates, labels, WANTED_LABELS)
+            for row in progress(candidates, labels, self.settings.labelling.target)
         ]
 
     def picture(self, thread_id: int) -> tuple[Path, MediaType] | None:

@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.images.errors import NothingToBlock
-from bizcharts_pipeline.images.withdrawal import block
 from bizcharts_pipeline.labels.offer_posts import load_offered
 from bizcharts_pipeline.labels.offers import load_candidates
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseBusy
 from bizcharts_pipeline.web.desk import Desk
+from bizcharts_pipeline.withdrawals import FLAGGED, block
 
 TURN_SECONDS = 2  # waiting for the database is cut short to look whether there is something else to do
 FIRST_PAGE, PAGE = 24, 200
@@ -76,5 +76,5 @@ class Reader:
 
     def _delete(self, thread: int) -> None:
         with suppress(NothingToBlock):  # nothing is known of it, so there is nothing to delete
-            block(self._database, self._home, thread, "flagged as illegal by a labeller", utc_now())
+            block(self._database, self._home, thread, FLAGGED, utc_now())
         self._desk.deleted(thread)

@@ -23,6 +23,10 @@ HEAVY = [
     "matplotlib",
     "openai",
     "google.genai",
+    "httpx2",
+    "fastapi",
+    "uvicorn",
+    "cleanlab",
     "runpod",
 ]
 
@@ -48,6 +52,10 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "fear_greed_index": ["scored_posts"],
         "coin_sentiment": ["scored_posts"],
         "maintenance": [],
+        "human_labels": ["catalog_snapshot", "thumbnails", "warosu_posts"],
+        "auto_labels": ["human_labels", "thumbnails"],
+        "label_queue": ["auto_labels", "human_labels", "scored_posts"],
+        "sharegpt_dataset": ["auto_labels", "human_labels", "thumbnails"],
     }
 
 
@@ -69,7 +77,16 @@ def test_every_asset_says_what_it_is_who_owns_it_and_what_it_runs_on(loaded: dg.
 
 
 def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitions) -> None:
-    names = ("live", "history", "fetch_thumbnails", "fetch_prices", "fetch_reference_index", "maintenance")
+    names = (
+        "live",
+        "history",
+        "fetch_thumbnails",
+        "fetch_prices",
+        "fetch_reference_index",
+        "maintenance",
+        "labelling",
+        "collect_auto_labels",
+    )
     jobs = {name: loaded.resolve_job_def(name) for name in names}
     selected = {
         name: sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
@@ -82,6 +99,8 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "fetch_prices": ["coin_prices"],
         "fetch_reference_index": ["reference_index"],
         "maintenance": ["maintenance"],
+        "labelling": ["auto_labels", "human_labels", "label_queue", "sharegpt_dataset"],
+        "collect_auto_labels": ["auto_labels"],
     }
     for name, job in jobs.items():
         assert int(job.tags["dagster/max_runtime"]) > 0, name
@@ -101,6 +120,7 @@ def test_schedules_run_by_themselves_in_utc(loaded: dg.Definitions) -> None:
         "warosu_daily": ("31 6,18 * * *", "UTC", "RUNNING"),
         "history_hourly": ("17 * * * *", "UTC", "RUNNING"),
         "maintenance_daily": ("43 4 * * *", "UTC", "RUNNING"),
+        "auto_label_batches_every_15_minutes": ("4-59/15 * * * *", "UTC", "RUNNING"),
     }
 
 

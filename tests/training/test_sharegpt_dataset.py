@@ -14,7 +14,7 @@ import dagster as dg
 from labelled_world import NOW, grams, jaccard, made_up, real_labels, whole_text
 from training_world import TrainingWorld
 
-from assets.dataset_checks import balance, format, gold_is_absent
+from assets.dataset_checks import gold_is_absent
 from assets.sharegpt_dataset import sharegpt_dataset
 from bizcharts_pipeline.images.withdrawal import block
 from bizcharts_pipeline.labels.ledger import GoldPost, Label
@@ -229,17 +229,21 @@ def resources(world: TrainingWorld) -> dict[str, object]:
 
 def materialise(world: TrainingWorld) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        [sharegpt_dataset, gold_is_absent, format, balance], resources=resources(world), raise_on_error=False
+        [sharegpt_dataset, gold_is_absent, rows_are_readable, classes_are_balanced],
+        resources=resources(world),
+        raise_on_error=False,
     )
 
 
 def check_results(world: TrainingWorld) -> dict[str, bool]:
     """Run the checks alone, as they are run in the UI."""
     checked = dg.Definitions(
-        assets=[sharegpt_dataset], asset_checks=[gold_is_absent, format, balance], resources=resources(world)
+        assets=[sharegpt_dataset],
+        asset_checks=[gold_is_absent, rows_are_readable, classes_are_balanced],
+        resources=resources(world),
     )
     job = checked.resolve_implicit_global_asset_job_def()
-    selection = {check.check_key for check in (gold_is_absent, format, balance)}
+    selection = {check.check_key for check in (gold_is_absent, rows_are_readable, classes_are_balanced)}
     result = job.get_subset(asset_selection=set(), asset_check_selection=selection)
     evaluations = result.execute_in_process(raise_on_error=False, resources=None).get_asset_check_evaluations()
     return {evaluation.check_name: evaluation.passed for evaluation in evaluations}
@@ -324,12 +328,12 @@ def test_each_check_fails_on_what_it_is_for(world: TrainingWorld) -> None:
     rare = [Label(5000 + n, 3, "ann", NOW, text_snapshot=f"{chr(97 + n) * 9}", posted_at=NOW) for n in range(2)]
     world.illustrated([*made_up(range(0, 120, 3)), *made_up(range(1, 120, 3)), *rare])
     assert materialise(world).success
-    assert check_results(world) == {"gold_is_absent": True, "format": True, "balance": False}
+    assert check_results(world) == {"gold_is_absent": True, "rows_are_readable": True, "classes_are_balanced": False}
     folder = next((world.home / "datasets").glob("sharegpt-*"))
     rows = json.loads((folder / "train.json").read_bytes())
     rows[0]["messages"][0]["content"] += "<image>"
     (folder / "train.json").write_text(json.dumps(rows))
-    assert check_results(world)["format"] is False
+    assert check_results(world)["rows_are_readable"] is False
     (folder / "train.json").unlink()
     assert check_results(world)["gold_is_absent"] is False
 

@@ -104,8 +104,8 @@ class OpenAIBatches:
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:
                 for line in self._content(file_id).split(b"\n"):
-                    if found := self._read(line):
-                        yield found
+                    if line.strip():
+                        yield self._read(line)
 
     def close(self) -> None:
         """Give up the connections."""
@@ -143,16 +143,18 @@ class OpenAIBatches:
             return unknown(message)
         return BatchError(message, BatchState.FAILED)
 
-    def _read(self, line: bytes) -> tuple[str, Answer] | None:
-        """Return what a line of a result file says; ``None`` where it is damaged or names no request."""
+    def _read(self, line: bytes) -> tuple[str, Answer]:
+        """Return what a line of a result file says; under an empty key where it is damaged or names no request, as
+        what it says was billed all the same."""
         from bizcharts_pipeline.autolabel.providers.replies import safe
 
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
-            return None
+            entry = None
         if not isinstance(entry, dict) or not isinstance(key := entry.get("custom_id"), str):
-            return None
+            raw = line.decode("utf-8", "replace")
+            return "", safe(Answer(Outcome.MALFORMED, raw, detail="a damaged line of the batch's results"), self._key)
         return key, safe(_answer(entry), self._key)
 
 

@@ -1,0 +1,42 @@
+"""Taking a picture out of everything that holds it: the store, and the data sets that were made with it."""
+
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.images import withdrawal
+from bizcharts_pipeline.images.errors import NothingToBlock
+from bizcharts_pipeline.images.withdrawal import BlockReport
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.training.dataset import remove_withdrawn
+from bizcharts_pipeline.warehouse.database import Database
+
+FLAGGED = "flagged as illegal by a labeller"
+
+
+def block(database: Database, home: Path, what: int | str, reason: str, now: datetime) -> BlockReport:
+    """Block a picture as :func:`bizcharts_pipeline.images.withdrawal.block` does, and remove the data sets with it.
+
+    Raises:
+        NothingToBlock: no such hash or thread, or no hash of the thread's picture is known.
+    """
+    report = withdrawal.block(database, home, what, reason, now)
+    remove_withdrawn(database, home)
+    return report
+
+
+def block_flagged(database: Database, home: Path, now: datetime) -> int:
+    """Block what labellers flagged as illegal and the labeller's page could not delete; return how many pictures went.
+
+    Raises:
+        LedgerError: the label ledger cannot be read.
+    """
+    if not (home / LEDGER).exists():
+        return 0
+    flagged = {label.thread_id for label in LabelLedger(home / LEDGER).newest() if label.flag == "illegal"}
+    pictures = 0
+    for thread in sorted(flagged):
+        with suppress(NothingToBlock):  # nothing is known of it, so there is nothing to delete
+            pictures += withdrawal.block(database, home, thread, FLAGGED, now).pictures
+    remove_withdrawn(database, home)
+    return pictures
