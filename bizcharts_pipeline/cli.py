@@ -90,6 +90,7 @@ def demo(days: int, json_output: bool) -> None:
         f"{seen.day}: {seen.live_threads} threads live, {seen.archive_threads} in the archive, {seen.both_threads} in "
         f"both. Pictures kept: {kept} of {sum(report.pictures.values())}. Prices: {report.prices}."
     )
+    click.echo(f"{report.labels}")
     click.echo(
         f"""
 data     {report.home}
@@ -97,6 +98,7 @@ picture  {report.plot}
 next     look at the runs and the lineage in the Dagster UI:
          DAGSTER_HOME={report.dagster_home} BIZCHARTS_HOME={report.home} \\
            .venv/bin/dagster-webserver -w workspace.yaml -h 127.0.0.1 -p 3000
+         label some of its posts: BIZCHARTS_HOME={report.home} .venv/bin/bizcharts label
          or go live: make dev"""
     )
 

@@ -1,5 +1,5 @@
-"""The demo: ninety days of a simulated board's history from its archive, then a live week, the last hours of it
-through the Dagster job; with pictures and prices."""
+"""The demo: ninety days of a simulated board's history from its archive, then a live week, the last hour of it
+through the Dagster job; with pictures, prices and labels."""
 
 import math
 import os
@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from bizcharts_pipeline.archive.asking import Archive
@@ -17,6 +19,7 @@ from bizcharts_pipeline.archive.days import import_day
 from bizcharts_pipeline.clock import midnight, utc_now
 from bizcharts_pipeline.demo.archive import SimulatedArchive
 from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.labelling import LabelsReport, label_world
 from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
 from bizcharts_pipeline.demo.truth import DayBesideMood, Recovery, days_beside_mood, recovery
 from bizcharts_pipeline.demo.world import World
@@ -41,7 +44,7 @@ SEED = 2026
 LIVE_DAYS = 7
 POLL_EVERY = timedelta(minutes=30)
 INDEX_EVERY_HOURS = 2
-DAGSTER_HOURS = 2
+DAGSTER_HOURS = 1
 DAGSTER_TICK_EVERY = timedelta(minutes=15)
 JOB_TIMEOUT_SECONDS = 120
 SHOWN_DAYS = 10
@@ -64,6 +67,7 @@ class DemoReport:
     archive: Overlap  # the last whole day, as the archive and the live board saw it
     pictures: dict[str, int]  # by state
     prices: int
+    labels: LabelsReport
     seconds: float
 
 
@@ -104,15 +108,17 @@ def run_demo(settings: Settings, *, history_days: int, track: Track) -> DemoRepo
         dagster_from = end - timedelta(hours=DAGSTER_HOURS)
         fast_forward(board, pipeline, live_from, dagster_from, track)
         ticks = DAGSTER_HOURS * 3600 // DAGSTER_TICK_EVERY.seconds
-        for tick in track(range(1, ticks + 1), f"The last {DAGSTER_HOURS} hours, through the Dagster job `live`"):
+        for tick in track(range(1, ticks + 1), "The last hour, through the Dagster job `live`"):
             board.now = dagster_from + tick * DAGSTER_TICK_EVERY
-            run_live_job(demo_settings, dagster_home, board.now)
+            run_job("live", demo_settings, dagster_home, board.now)
         # Shortly after midnight the archive can not yet tell that yesterday is all there.
         import_day(archive, pipeline.database, (end - ARCHIVE_SETTLES).date() - timedelta(days=1), end)
         pictures = take_pictures(demo_settings, pipeline.database, end, track)
         prices = update_prices(
             pipeline.database, rotation_from_settings(demo_settings), demo_settings.price_data.coins, end
         )
+    labelling = partial(run_job, "labelling", demo_settings, dagster_home, end)
+    labels = label_world(world, pipeline.database, home, end, labelling)
     with pipeline.database.read() as connection:
         days = plotted_days(connection)
         (overlap, *_) = overlap_report(connection)
@@ -127,6 +133,7 @@ def run_demo(settings: Settings, *, history_days: int, track: Track) -> DemoRepo
         archive=overlap,
         pictures=pictures,
         prices=prices.new_rows,
+        labels=labels,
         seconds=time.monotonic() - started,
     )
 
@@ -190,8 +197,10 @@ def job_command(job: str) -> list[str]:
     return [sys.executable, "-m", "dagster", "job", "execute", "-m", "bizcharts_pipeline.definitions", "-j", job]
 
 
-def run_live_job(settings: Settings, dagster_home: Path, now: datetime) -> None:
-    """Run the Dagster job ``live`` in a process of its own, as the schedule does, at the simulated time ``now``."""
+def run_job(
+    job: str, settings: Settings, dagster_home: Path, now: datetime, more: Mapping[str, str] | None = None
+) -> None:
+    """Run a Dagster job in a process of its own, as a schedule does, at the simulated time ``now``."""
     environment = os.environ | {
         "DAGSTER_HOME": str(dagster_home),
         "BIZCHARTS_HOME": str(settings.home_path),
@@ -201,15 +210,16 @@ def run_live_job(settings: Settings, dagster_home: Path, now: datetime) -> None:
         "BIZCHARTS_FOURCHAN_IMAGE_URL": settings.fourchan_image_url,
         "BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST": "0",
         "BIZCHARTS_NOW": now.isoformat(),
+        **(more or {}),
     }
-    command = job_command("live")
+    command = job_command(job)
     try:
         finished = subprocess.run(
             command, env=environment, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=JOB_TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise DemoError(f"The Dagster job `live` took over {JOB_TIMEOUT_SECONDS} s; is the machine busy?") from None
+        raise DemoError(f"The Dagster job `{job}` took over {JOB_TIMEOUT_SECONDS} s; is the machine busy?") from None
     if finished.returncode:
         log = dagster_home / "failed-run.log"
         log.write_text(finished.stdout + finished.stderr, encoding="utf-8")
-        raise DemoError(f"The Dagster job `live` failed at the simulated {now}; its output is in {log}")
+        raise DemoError(f"The Dagster job `{job}` failed at the simulated {now}; its output is in {log}")

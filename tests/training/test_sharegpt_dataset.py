@@ -14,7 +14,7 @@ import dagster as dg
 from labelled_world import NOW, grams, jaccard, made_up, real_labels, whole_text
 from training_world import TrainingWorld
 
-from assets.dataset_checks import gold_is_absent
+from assets.dataset_checks import classes_are_balanced, gold_is_absent, rows_are_readable
 from assets.sharegpt_dataset import sharegpt_dataset
 from bizcharts_pipeline.images.withdrawal import block
 from bizcharts_pipeline.labels.ledger import GoldPost, Label

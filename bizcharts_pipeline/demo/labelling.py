@@ -1,0 +1,119 @@
+"""The demo's labels: two simulated people and a simulated model say what they read, through the job `labelling`."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_oracle import Oracle, world_truth
+from bizcharts_pipeline.demo.label_wire import LabelFault
+from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
+from bizcharts_pipeline.labels.stances import RATINGS, STANCES, Stance
+from bizcharts_pipeline.warehouse.database import Database
+
+SEED = 5
+PEOPLE_RIGHT = 0.9  # share of a person's labels that are the hidden truth
+MODEL_RIGHT = 0.8
+MODEL_POSTS = 300
+FAULTS = {LabelFault.RATE: 0.02, LabelFault.SERVER_ERROR: 0.02, LabelFault.REFUSAL: 0.02}
+SECONDS_A_LABEL = 4.0
+
+_COUNTS = """
+SELECT (SELECT count(*) FROM gold_split), (SELECT count(*) FROM auto_labels WHERE status = 'labelled'),
+       (SELECT count(*) FROM auto_labels WHERE status = 'refused'), (SELECT sum(usd) FROM auto_labels),
+       (SELECT count(*) FROM label_queue),
+       (SELECT arg_max(train_rows + validation_rows, created_at) FROM dataset_versions)
+"""
+_TRUST = "SELECT accuracy, accuracy_lo, accuracy_hi FROM auto_label_trust ORDER BY measured_at DESC LIMIT 1"
+# Those with a picture first: the data set is made of them.
+_TO_LABEL = """
+SELECT t.thread_id FROM thread_ops AS t
+LEFT JOIN thumbnails AS p ON p.thread_id = t.thread_id AND p.kind = 'thumbnail' AND p.status = 'stored'
+WHERE NOT t.sticky AND t.op_text_clean IS NOT NULL ORDER BY p.thread_id IS NULL, hash(t.thread_id) LIMIT {most}
+"""
+
+
+@dataclass(frozen=True)
+class LabelsReport:
+    """What people and the model said, and what was made of it; the accuracy is the model's on gold, with 95 %."""
+
+    people: int
+    gold: int
+    model: int
+    refused: int
+    usd: Decimal
+    accuracy: float | None
+    accuracy_lo: float | None
+    accuracy_hi: float | None
+    queue: int
+    dataset_rows: int
+
+    def __str__(self) -> str:
+        rows = f"{self.dataset_rows} rows to train on, {self.queue} posts queued for people."
+        right = (
+            "not measured"
+            if self.accuracy is None
+            else f"{self.accuracy:.0%} right ({self.accuracy_lo:.0%} to {self.accuracy_hi:.0%})"
+        )
+        return (
+            f"Labels: {self.people} by two simulated people, {self.gold} posts of them gold; {self.model} by a "
+            f"simulated model for ${self.usd:.3f},\n{self.refused} refused; on gold it is {right}. {rows}"
+        )
+
+
+def label_world(
+    world: World, database: Database, home: Path, now: datetime, run_job: Callable[[dict[str, str]], None]
+) -> LabelsReport:
+    """Let people and the model label; ``run_job`` runs the Dagster job `labelling` with more environment variables."""
+    people = label_by_people(world, database, LabelLedger(home / LEDGER), now)
+    with SimulatedLabelApis(Oracle(world_truth(world, world.start, now), MODEL_RIGHT), rates=FAULTS) as apis:
+        run_job(
+            {
+                "OPENAI_BASE_URL": apis.openai_url,
+                "OPENAI_API_KEY": "",  # one that is set for the real service stays at home
+                "BIZCHARTS_AUTO_LABELS__PROVIDERS": "openai",
+                "BIZCHARTS_AUTO_LABELS__PER_RUN": str(MODEL_POSTS),
+                "BIZCHARTS_OPENAI__ENDPOINT": "chat",
+                "BIZCHARTS_OPENAI__REQUESTS_PER_MINUTE": "100000",
+            }
+        )
+    with database.read() as connection:
+        counts = connection.execute(_COUNTS).fetchone()
+        trust = connection.execute(_TRUST).fetchone()
+    assert counts
+    gold, model, refused, usd, queue, rows = counts
+    accuracy, lo, hi = trust or (None, None, None)
+    return LabelsReport(people, gold, model, refused, usd or Decimal(0), accuracy, lo, hi, queue, rows or 0)
+
+
+def label_by_people(world: World, database: Database, ledger: LabelLedger, now: datetime) -> int:
+    """Write the labels of two people; the second sees a third of the first one's posts. Return how many."""
+    with database.read() as connection:
+        threads = [row[0] for row in connection.execute(_TO_LABEL.format(most=240)).fetchall()]
+    truth = {thread.thread_id: thread.stance for thread in world.threads_between(world.start, now)}
+    known = [thread for thread in threads if thread in truth]
+    labels = [
+        *_said(known, truth, "labeller-1", now - timedelta(hours=3)),
+        *_said(known[::3], truth, "labeller-2", now - timedelta(hours=1)),
+    ]
+    return ledger.append(labels)
+
+
+def _said(threads: Sequence[int], truth: dict[int, Stance], labeller: str, begin: datetime) -> list[Label]:
+    source = random.Random(f"{SEED} {labeller}")
+    said = [truth[t] if source.random() < PEOPLE_RIGHT else source.choice(STANCES) for t in threads]
+    return [
+        Label(
+            thread_id=thread,
+            sentiment_rating=RATINGS[stance],
+            labeler_id=labeller,
+            labeled_at=begin + timedelta(seconds=SECONDS_A_LABEL * number),
+            seconds=SECONDS_A_LABEL,
+            origin="demo",
+        )
+        for number, (thread, stance) in enumerate(zip(threads, said, strict=True))
+    ]
