@@ -7,6 +7,7 @@ changed afterwards, the checkpoint did not come to its end: the blocks are put b
 still there, nothing is lost.
 """
 
+import fcntl
 import hashlib
 import os
 import struct
@@ -20,6 +21,10 @@ from bizcharts_pipeline.files import sync
 
 HEADERS_BYTES = 3 * 4096  # the main header and the two database headers, of which a checkpoint overwrites one
 _OFFSET = struct.Struct("<Q")
+
+
+class FileHeld(Exception):
+    """Another program has the DuckDB file open."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +78,19 @@ def checkpoint(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             done = True
     finally:
         os.close(descriptor)
-    if done:
-        saved_blocks(path).unlink()
-    else:
-        settle(path)
+    with suppress(OSError, FileHeld):  # what was committed is in the log; who opens the file next settles it
+        if done:
+            saved_blocks(path).unlink()
+        else:
+            settle(path)
 
 
 def settle(path: Path) -> None:
     """Undo what a checkpoint that did not come to its end did to ``path``; the caller has the turn alone, and no
-    connection is open.
+    connection of ours is open.
 
     Raises:
+        FileHeld: a shell has the file open, and may be writing into it; it stays as it is, to be settled later.
         OSError: the file cannot be written; it stays as it is, to be settled later.
     """
     kept = saved_blocks(path)
@@ -94,6 +101,10 @@ def settle(path: Path) -> None:
     saved = _Saved.from_bytes(content)
     if saved and path.exists():
         with path.open("r+b") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # DuckDB's own lock
+            except (BlockingIOError, PermissionError):
+                raise FileHeld from None
             if file.read(HEADERS_BYTES) == saved.headers:
                 for offset, block in saved.blocks.items():
                     file.seek(offset)

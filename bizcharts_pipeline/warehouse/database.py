@@ -167,9 +167,12 @@ class Database:
                     yield taken
                     return
             if held_by is None:
-                with self._locked(exclusive=True, deadline=deadline):
-                    self._settle()
-                continue
+                try:
+                    with self._locked(exclusive=True, deadline=deadline):
+                        self._settle()
+                    continue
+                except _HeldElsewhere as held:
+                    held_by = held
             # The turn is given back meanwhile: a shell that only reads keeps out writers, not our readers.
             if time.monotonic() >= deadline:
                 raise DatabaseBusy(self._busy(str(held_by)))
@@ -214,6 +217,8 @@ class Database:
     def _settle(self) -> None:
         try:
             checkpoints.settle(self.path)
+        except checkpoints.FileHeld:
+            raise _HeldElsewhere("another program has it open") from None
         except OSError as error:
             raise DatabaseUnavailable(f"{self.path} cannot be put in order after a kill: {error}") from None
 

@@ -1,6 +1,8 @@
 """A checkpoint that is torn anywhere, by a kill or a power cut, costs nothing that was committed."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +10,17 @@ import pytest
 
 from bizcharts_pipeline.warehouse import checkpoints
 from bizcharts_pipeline.warehouse.database import Database, wal
-from bizcharts_pipeline.warehouse.errors import DatabaseCorrupt
+from bizcharts_pipeline.warehouse.errors import DatabaseBusy, DatabaseCorrupt
 
+SHELL = """
+import duckdb, sys
+connection = duckdb.connect(sys.argv[1])
+print("open", flush=True)
+sys.stdin.readline()
+values = ("of the shell", "lexicon", "candidate")
+connection.execute("INSERT INTO model_versions (model_version, kind, status) VALUES (?, ?, ?)", values)
+connection.close()
+"""
 PAGE = 4096
 BLOCK = 262_144
 ROWS = [(f"model-{number}", "lexicon", "candidate") for number in range(40)]
@@ -95,6 +106,27 @@ def test_a_checkpoint_that_came_to_its_end_is_not_undone(tmp_path: Path) -> None
     checkpoints.saved_blocks(path).write_bytes(kept[0])  # killed just before it was removed
     assert rows(database) == sorted(ROWS[:2])
     assert not checkpoints.saved_blocks(path).exists()
+
+
+def test_nothing_is_put_back_under_a_program_that_has_the_file_open(tmp_path: Path) -> None:
+    path = tmp_path / "board.duckdb"
+    insert(Database(path), 0)
+    saved = checkpoints._Saved(
+        path.read_bytes()[: checkpoints.HEADERS_BYTES], {checkpoints.HEADERS_BYTES: b"\0" * BLOCK}
+    )
+    command = [sys.executable, "-c", SHELL, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
+        assert shell.stdin
+        assert shell.stdout
+        assert shell.stdout.readline() == "open\n"
+        before = path.read_bytes()
+        checkpoints.saved_blocks(path).write_bytes(saved.to_bytes())
+        for use in (rows, lambda database: insert(database, 1)):
+            with pytest.raises(DatabaseBusy):
+                use(Database(path, 0.2))
+        assert path.read_bytes() == before
+        shell.communicate("write\n", timeout=30)
+    assert rows(Database(path)) == [*ROWS[:1], ("of the shell", "lexicon", "candidate")]
 
 
 def test_saved_blocks_that_are_themselves_torn_are_left_out(tmp_path: Path) -> None:
