@@ -1,6 +1,7 @@
 """The code location as Dagster sees it: what others rely on can't change by accident."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,12 @@ def test_loading_the_code_location_imports_nothing_heavy() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert finished.stdout.strip() == "[]"
+
+
+def test_the_instance_of_the_repository_loads_with_its_queue_and_its_pools(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "dagster_home" / "dagster.yaml", tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        queue = instance.get_concurrency_config()
+    assert queue.run_queue_config
+    assert queue.run_queue_config.max_concurrent_runs == 6
+    assert queue.pool_config.default_pool_limit == 1
