@@ -42,7 +42,7 @@ lock: ## pin the versions that a fresh resolution gives
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
 	build/lock/bin/python -m pip freeze --exclude bizcharts --disable-pip-version-check | grep -v ' @ ' > requirements.lock
 
-label: .venv/.installed ## the labeller on 127.0.0.1:8502
+label: .venv/.installed ## the labeller on 127.0.0.1:8502; prints its address
 	$(BIN)/bizcharts label
 
 app:

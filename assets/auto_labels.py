@@ -53,6 +53,8 @@ def auto_labels(config: AutoLabelsConfig, warehouse: Warehouse, auto_labelling: 
     except KeyMissing as missing:  # who labels by hand alone still gets his queue and data set
         return dg.MaterializeResult(metadata={"nothing_asked": str(missing)})
     metadata = {**_metadata(report, database), **stopwatch.metadata()}
+    if without_key := auto_labelling.missing_keys():
+        metadata["not_asked"] = dg.MetadataValue.text("\n".join(without_key))
     if report.faults:
         raise dg.Failure("\n".join(report.faults), metadata=metadata, allow_retries=False)
     return dg.MaterializeResult(metadata=metadata)

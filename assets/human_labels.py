@@ -25,11 +25,13 @@ from resources.warehouse import Warehouse
 def human_labels(warehouse: Warehouse, labelling: Labelling) -> dg.MaterializeResult:
     from bizcharts_pipeline.labels.gold import extend_gold
     from bizcharts_pipeline.labels.projection import materialise_gold, materialise_labels
+    from bizcharts_pipeline.labels.recovery import require_ledger
     from bizcharts_pipeline.labels.statistics import ledger_statistics
     from bizcharts_pipeline.warehouse.labels import labellers
 
     stopwatch = Stopwatch()
     database, ledger, settings, now = warehouse.open(), labelling.ledger(), labelling.settings(), utc_now()
+    require_ledger(database, ledger)
     with stopwatch("write labels"):
         report = materialise_labels(database, ledger, now)
     with stopwatch("draw and write gold"):

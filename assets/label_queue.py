@@ -12,14 +12,15 @@ from resources.warehouse import Warehouse
 
 
 @dg.asset(
-    deps=["human_labels", "scored_posts", "auto_labels"],
+    deps=["human_labels", "scored_posts"],
     group_name="labels",
     owners=["team:bizcharts"],
     kinds={"python", "scikitlearn", "duckdb"},
     description=(
         "The posts to label next, for `bizcharts label --queue`: half where a model is unsure and the posts differ, a "
         "quarter at random (with the probability, for measuring), the rest recent or labelled before. Never gold, "
-        "never near-duplicates. Written anew as a whole. docs/methodology.md has the rules, and what they do not gain."
+        "never near-duplicates. Of models' labels it takes those that are there: it waits for none, however bad "
+        "they are. Written anew as a whole. docs/methodology.md has the rules, and what they do not gain."
     ),
 )
 def label_queue(warehouse: Warehouse, labelling: Labelling, active_learning: ActiveLearning) -> dg.MaterializeResult:

@@ -28,24 +28,27 @@ _FIGURES = (
     blocking=True,
     description=(
         "Every model and prompt version against people on the gold split. Only labels of versions that pass train "
-        "anything; this check stops what follows when some were measured and none passed. Too little gold to measure "
-        "is a warning: people's labels alone make a data set."
+        "anything; this check stops what follows when some of those that the settings ask now were measured and none "
+        "passed. Too little gold to measure is a warning: people's labels alone make a data set."
     ),
 )
 def trusted_on_gold(warehouse: Warehouse, labelling: Labelling, auto_labelling: AutoLabelling) -> dg.AssetCheckResult:
+    from bizcharts_pipeline.autolabel.estimate import configured_models
     from bizcharts_pipeline.labels.trust import LEAST_GOLD, measure_trust
-    from bizcharts_pipeline.warehouse.trust import refusals
+    from bizcharts_pipeline.warehouse.trust import Version, refusals
 
     database, after = warehouse.open(), timedelta(days=labelling.settings().relabel_after_days)
-    found = measure_trust(
-        database, labelling.ledger(), auto_labelling.settings().auto_labels, utc_now(), relabelled_after=after
-    )
+    settings = auto_labelling.settings()
+    prompt = settings.auto_labels.prompt
+    asked = {Version(model.name, model.model, model.endpoint, prompt) for model in configured_models(settings)}
+    found = measure_trust(database, labelling.ledger(), settings.auto_labels, utc_now(), relabelled_after=after)
     with database.read() as connection:
         declined = refusals(connection)
-    measured = [trust.row for trust in found if trust.row.n >= LEAST_GOLD]
+    present = [trust.row for trust in found if trust.row.version in asked]
+    measured = [row for row in present if row.n >= LEAST_GOLD]
     trusted = [row for row in measured if row.trusted]
     return dg.AssetCheckResult(
-        passed=bool(trusted) or not found,
+        passed=bool(trusted) or not present,
         severity=dg.AssetCheckSeverity.ERROR if measured else dg.AssetCheckSeverity.WARN,
         metadata={
             "trusted_versions": len(trusted),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.console import DAY, as_json, existing_file, new_file, show
+from bizcharts_pipeline.console import DAY, as_json, existing_file, new_file, print_table, show, to_json
 from bizcharts_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def label(
     from bizcharts_pipeline.labels.offers import OfferFilters
     from bizcharts_pipeline.web.serve import serve_labeller
 
+    if first and last and first > last:
+        raise click.UsageError("--from is after --to: no day is between them.")
     filters = OfferFilters(
         labeller=labeller or getpass.getuser(),
         session=session or f"{utc_now():%Y-%m-%d}",
@@ -72,8 +74,12 @@ def import_file(file: Path, json_output: bool) -> None:
     kept aside.
     """
     from bizcharts_pipeline.labels.transfer import import_labels
+    from bizcharts_pipeline.labels.transfer_rows import LabelFileError
 
-    show(import_labels(file, open_ledger(), load_settings().home_path / REJECTED), json_output)
+    report = import_labels(file, open_ledger(), load_settings().home_path / REJECTED)
+    show(report, json_output)
+    if report.rejected and not report.new + report.known:
+        raise LabelFileError(f"{file}: none of its rows is a label; {report.aside} says of each why.")
 
 
 @labels.command("export")
@@ -113,7 +119,38 @@ def estimate(json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     settings = load_settings()
-    show(estimated(Database.from_settings(settings), settings.home_path, settings, utc_now()), json_output)
+    found = estimated(Database.from_settings(settings), settings.home_path, settings, utc_now())
+    if json_output:
+        click.echo(to_json(found))
+        return
+    print_table(
+        ["provider", "model", "endpoint", "posts", "with picture", "paid already", "about USD", "at most USD", "days"],
+        [
+            [
+                *(each.version.provider, each.version.model, each.version.endpoint),
+                *(f"{count:,}" for count in (each.posts, each.with_picture, each.already_paid)),
+                *(f"{each.likely_usd:.4f}", f"{each.worst_usd:.4f}", f"{each.days:.2f}"),
+            ]
+            for each in found.providers
+        ],
+    )
+    click.echo(
+        f"A run stops at {found.usd_per_run} USD; {found.usd_per_month - found.month.usd:.2f} of "
+        f"{found.usd_per_month} USD are left this month. Nothing was sent."
+    )
+
+
+@labels.command()
+@as_json
+def restore(json_output: bool) -> None:
+    """Write a lost label ledger anew from the database.
+
+    What is in the ledger stays; what people took back is not in the database, and is gone.
+    """
+    from bizcharts_pipeline.labels.recovery import restore_ledger
+    from bizcharts_pipeline.warehouse.database import Database
+
+    show(restore_ledger(Database.from_settings(load_settings()), open_ledger()), json_output)
 
 
 def open_ledger() -> "LabelLedger":

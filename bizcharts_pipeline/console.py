@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -34,7 +35,7 @@ def to_json(value: object) -> str:
             return asdict(item)
         if isinstance(item, date):  # datetimes too
             return item.isoformat()
-        if isinstance(item, Path):
+        if isinstance(item, Path | Decimal):
             return str(item)
         raise TypeError(f"no JSON for {type(item).__name__}")
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bizcharts_pipeline.images.withdrawal import expire_pictures, tidy_store
-from bizcharts_pipeline.labels.ledger import ledger_threads
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger, ledger_threads
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
 from bizcharts_pipeline.warehouse.compact import Compaction, compact
@@ -50,9 +50,11 @@ def maintain(
 
     Raises:
         DatabaseError: the database cannot be used; what was done by then stays done.
-        LedgerError: the label ledger cannot be read; nothing was done, as labelled threads are to stay.
+        LedgerError: the label ledger cannot be read; nothing was done, as labelled and gold threads are to stay.
     """
     labelled = ledger_threads(home, skipped=True)
+    if (home / LEDGER).exists():  # a gold post whose label was taken back is still gold
+        labelled += [post.thread_id for post in LabelLedger(home / LEDGER).gold()]
     rules = []
     if not dry_run:
         flagged = block_flagged(database, home, now)

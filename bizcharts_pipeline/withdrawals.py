@@ -7,6 +7,7 @@ from pathlib import Path
 from bizcharts_pipeline.images import withdrawal
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.images.withdrawal import BlockReport
+from bizcharts_pipeline.labels.gold import flagged_illegal
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.training.dataset import remove_withdrawn
 from bizcharts_pipeline.warehouse.database import Database
@@ -33,7 +34,7 @@ def block_flagged(database: Database, home: Path, now: datetime) -> int:
     """
     if not (home / LEDGER).exists():
         return 0
-    flagged = {label.thread_id for label in LabelLedger(home / LEDGER).newest() if label.flag == "illegal"}
+    flagged = flagged_illegal(LabelLedger(home / LEDGER).standing())  # also under a later rating
     pictures = 0
     for thread in sorted(flagged):
         with suppress(NothingToBlock):  # nothing is known of it, so there is nothing to delete

@@ -36,7 +36,8 @@ class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
         return Path(self.home)
 
     def batches_under_way(self) -> bool:
-        """Whether there may be something to collect."""
+        """Whether there may be something to collect of the models that the settings name."""
+        from bizcharts_pipeline.autolabel.estimate import configured_models
         from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
         from bizcharts_pipeline.autolabel.ledger_batches import any_under_way
 
@@ -44,14 +45,21 @@ class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
         if not path.exists():
             return False
         with AutoLabelLedger(path) as ledger:
-            return any_under_way(ledger)
+            return any_under_way(ledger, configured_models(self.settings()))
+
+    def missing_keys(self) -> list[str]:
+        """Return of each provider without a key what to do about it; the others are asked all the same."""
+        from bizcharts_pipeline.autolabel.providers import missing_keys
+
+        return missing_keys(self.settings())
 
     @contextmanager
     def opened(self, database: Database) -> "Iterator[Labelling]":
         """Yield what a run works with; its connections are given up at the end.
 
         Raises:
-            AutoLabelError: a key is missing, or an address cannot be used.
+            KeyMissing: no provider has a key.
+            AutoLabelError: an address cannot be used.
         """
         from bizcharts_pipeline.autolabel.providers import open_providers
         from bizcharts_pipeline.autolabel.run import Labelling

@@ -20,6 +20,7 @@ _TRAINING_LABELS = {
     "labeler_id": "VARCHAR",
     "labeled_at": "TIMESTAMP",
     "skipped": "BOOLEAN",
+    "origin": "VARCHAR",
     "subject_snapshot": "VARCHAR",
     "text_snapshot": "VARCHAR",
     "image_url_snapshot": "VARCHAR",

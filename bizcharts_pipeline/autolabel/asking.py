@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import datetime
 
 from bizcharts_pipeline.autolabel import cost
@@ -15,7 +16,7 @@ from bizcharts_pipeline.autolabel.gate import Closing, Gate, Kind
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import PICTURE_IN_THE_WAY, AutoLabelLedger, State
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Prompt, Provider, Question
-from bizcharts_pipeline.autolabel.treatment import LONGEST_RETRY_AFTER, Treatment, treat
+from bizcharts_pipeline.autolabel.treatment import LONGEST_RETRY_AFTER, MOST_SUSPECTS, Treatment, treat
 
 SILENT_POSTS = 12  # put off one after the other: the service is down, and no post is to blame
 MOST_OBJECTIONS = 10  # 429 in a row, with ever longer pauses between
@@ -25,6 +26,15 @@ READY_AHEAD = 128  # posts whose pictures are held in memory while others are as
 _BUDGET_WAIT_SECONDS = 0.05  # for requests under way that may cost less than was booked
 
 _ANSWERED = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.MALFORMED, Outcome.BAD_IMAGE})
+
+
+@dataclass(frozen=True)
+class _Booking:
+    """What is booked for one request: the worst case times ``overrun``."""
+
+    reservation: int
+    nano: int
+    overrun: float
 
 
 class Asker:
@@ -47,13 +57,13 @@ class Asker:
         self._provider, self._prompt, self._ledger, self._run = provider, prompt, ledger, run
         self._terms, self._caps, self._clock = terms, caps, clock
         self._most_at_once = most_at_once
-        self._overrun = ledger.overrun(self.version)
+        self._overrun = ledger.overrun(self.version, run.now)
         self._books = threading.Lock()  # of what follows
         self._out = 0  # requests under way
         self._answered = 0
         self._put_off: set[int] = set()  # threads, in this round
+        self._put_off_in_a_row = 0  # likewise
         self._put_off_keys: set[str] = set()
-        self._put_off_in_a_row = 0
         self._offending: set[str] = set()  # keys of requests that were refused as wrong
 
     def ask(self, chunks: Iterable[Sequence[Inquiry]]) -> Iterator[int]:
@@ -83,19 +93,22 @@ class Asker:
                 raise
 
     def finish_round(self) -> list[int]:
-        """Return the threads whose questions were put off.
-
-        Where the service answered others, that counts against those questions, and one whose request was refused as
-        wrong has failed.
-        """
-        threads, keys = sorted(self._put_off), self._put_off_keys
-        healthy = self._answered > len(keys) and (self.gate.closing is None or self.gate.closing.kind != "silence")
-        if healthy:
-            self._ledger.count_rounds(keys)
-            self._ledger.fail(self._offending)
-            self.gate.calm()
-        self._put_off, self._put_off_keys, self._offending = set(), set(), set()
+        """Return the threads whose questions were put off: they may be asked again."""
+        threads = sorted(self._put_off)
+        self._put_off, self._put_off_in_a_row = set(), 0
+        self.gate.calm()
         return threads
+
+    def finish_run(self) -> None:
+        """Hold against the questions what became of them, once a run: that they were put off to its end, unless the
+        service was down; and that their requests were refused as wrong. Where most were answered such a one has failed.
+        """
+        if self.gate.closing is None or self.gate.closing.kind not in ("silence", "stop"):
+            self._ledger.count_rounds(self._put_off_keys)
+        if self._answered > len(self._offending):
+            self._ledger.fail(self._offending)
+        elif len(self._offending) <= MOST_SUSPECTS:
+            self._ledger.count_rounds(self._offending)
 
     def _see_to(self, thread_id: int, questions: Sequence[Question]) -> int:
         for question in questions:
@@ -113,13 +126,12 @@ class Asker:
         while (ticket := self.gate.enter()) is not None:
             try:
                 try:
-                    reservation = self._claim(question, again=bool(met))
-                except (BudgetSpent, LimitReached) as refusal:
-                    self._wait_or_close(refusal)
+                    booking = self._claim(question, again=bool(met))
+                except (BudgetSpent, LimitReached):
                     continue
-                if reservation is None:
+                if booking is None:
                     return None
-                answer, treatment = self._send(question, *reservation, met)
+                answer, treatment = self._send(question, booking, met)
                 self._tell_gate(ticket, answer, treatment)
             finally:
                 self.gate.leave()
@@ -132,24 +144,28 @@ class Asker:
             self._ledger.put_back(question.key, self._run)
         return None
 
-    def _claim(self, question: Question, *, again: bool) -> tuple[int, int] | None:
-        """Return the booking's number and its nano-USD; raises as :meth:`AutoLabelLedger.claim`."""
+    def _claim(self, question: Question, *, again: bool) -> _Booking | None:
+        """Return the booking; raises as :meth:`AutoLabelLedger.claim`, after it has made the gate wait or close."""
         with self._books:
             nano = round(cost.worst_case(self._prompt, question, self._terms) * self._overrun)
-            booked = self._ledger.claim(
-                question.key,
-                self.version,
-                self._run,
-                nano,
-                self._caps,
-                self._terms.limits,
-                time.time(),
-                again=again,
-            )
-            if booked is None:
+            try:
+                reservation = self._ledger.claim(
+                    question.key,
+                    self.version,
+                    self._run.at(self._clock()),
+                    nano,
+                    self._caps,
+                    self._terms.limits,
+                    time.time(),
+                    again=again,
+                )
+            except (BudgetSpent, LimitReached) as refusal:
+                self._wait_or_close(refusal)
+                raise
+            if reservation is None:
                 return None
             self._out += 1
-            return booked, nano
+            return _Booking(reservation, nano, self._overrun)
 
     def _wait_or_close(self, refusal: BudgetSpent | LimitReached) -> None:
         if isinstance(refusal, LimitReached):
@@ -162,20 +178,20 @@ class Asker:
         else:
             self.gate.close(Closing("budget", str(refusal)))
 
-    def _send(self, question: Question, reservation: int, nano: int, met: Counter[Outcome]) -> tuple[Answer, Treatment]:
+    def _send(self, question: Question, booking: _Booking, met: Counter[Outcome]) -> tuple[Answer, Treatment]:
         """Send a request, and write down what became of it and what it cost."""
         started = time.monotonic()
         try:
             answer = self._provider.ask(self._prompt, question)
-            charged = charge(answer, self._terms.price, nano)
+            charged = charge(answer, self._terms.price, booking.nano)
         except Exception as error:  # against the protocol; the request may have been sent
             answer = Answer(Outcome.BUG, detail=f"{type(error).__name__} in the provider {self.version.provider}")
-            charged = Charge("assumed", nano)
+            charged = Charge("assumed", booking.nano)
         met[answer.outcome] += 1
         treatment = treat(answer, met)
         self._ledger.record(
             question.key,
-            reservation,
+            booking.reservation,
             answer,
             charged,
             treatment.state,
@@ -184,8 +200,10 @@ class Asker:
         )
         with self._books:
             self._out -= 1
-            if nano:
-                self._overrun = max(self._overrun, self._overrun * charged.nano_usd / nano)
+            if booking.nano:
+                self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booking.nano)
+        if charged.doubt:
+            self.gate.close(Closing("stop", charged.doubt))
         return answer, treatment
 
     def _tell_gate(self, ticket: int, answer: Answer, treatment: Treatment) -> None:

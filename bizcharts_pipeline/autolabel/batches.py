@@ -1,9 +1,9 @@
 """Batches: handed in by one run, collected by a later one, paid once whatever is killed in between."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bizcharts_pipeline.autolabel import cost, ledger_batches
 from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps
@@ -12,9 +12,14 @@ from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.gate import Closing
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
-from bizcharts_pipeline.autolabel.protocol import BatchProvider, BatchState, Prompt, Question
+from bizcharts_pipeline.autolabel.ledger_batches import Batch
+from bizcharts_pipeline.autolabel.protocol import Answer, BatchProvider, BatchState, Prompt, Question
+from bizcharts_pipeline.autolabel.treatment import MOST_SUSPECTS
 
-MAX_BATCH_BYTES = 80_000_000  # of text and pictures; the services take 150 MB and more, with pictures a third larger
+# The lists of the services lag behind: a batch that is not found for so long was never made, or nobody will find it.
+UNSEEN = timedelta(minutes=15)
+# A batch ends within a day or two; one that cannot be looked up or read for so long is given up.
+UNREADABLE = timedelta(days=3)
 
 
 @dataclass
@@ -28,6 +33,7 @@ class BatchReport:
     submitted: int = 0
     questions: int = 0  # in those
     running: int = 0
+    unseen: int = 0  # that the service could not be asked about
     too_big: int | None = None  # as many questions at once were refused in this run
     problems: list[str] = field(default_factory=list)
     closing: Closing | None = None
@@ -44,6 +50,7 @@ class BatchDesk:
     terms: Terms
     caps: Caps
     clock: Callable[[], datetime]
+    flagged: Callable[[], Collection[int]]  # the threads of which nothing may be sent, now
 
     @property
     def version(self) -> Version:
@@ -52,32 +59,14 @@ class BatchDesk:
 
     def collect_batches(self, report: BatchReport) -> None:
         """Find the batches whose run was killed while handing them in, and take in those that have ended."""
-        self._resume(report)
+        seen = 0
+        for batch in ledger_batches.batches(self.ledger, self.version, "intent"):
+            if not self.ledger.is_alive(batch.run_id):
+                seen += self._seen_to(batch, self._resume, report)
         for batch in ledger_batches.batches(self.ledger, self.version, "running"):
-            assert batch.batch_id is not None
-            state = self.provider.state(batch.batch_id)
-            if state is BatchState.ENDED:
-                answers, left = ledger_batches.take_in(
-                    self.ledger,
-                    batch.run_key,
-                    self.provider.collect(batch.batch_id),
-                    self.terms.price,
-                    self.clock(),
-                )
-                report.collected += 1
-                report.answers += answers
-                report.left_open += left
-            elif state is BatchState.RUNNING:
-                report.running += 1
-            else:
-                oversized = state is BatchState.OVERSIZED
-                why = f"batch {batch.batch_id} of {batch.requests} was refused" + (" as too big" if oversized else "")
-                ledger_batches.give_up(
-                    self.ledger, batch.run_key, "oversized" if oversized else "failed", why, self.clock()
-                )
-                report.problems.append(why)
-                if not oversized:
-                    report.closing = Closing("stop", why)
+            seen += self._seen_to(batch, self._look_at, report)
+        if report.unseen and not seen:
+            report.closing = report.closing or Closing("stop", report.problems[-1])
 
     def submit_batches(self, chunks: Iterable[Sequence[Inquiry]], report: BatchReport) -> None:
         """Hand in what is still open of the inquiries, until money, queue or posts are at an end."""
@@ -95,48 +84,118 @@ class BatchDesk:
             if report.closing is not None:
                 return
 
-    def _resume(self, report: BatchReport) -> None:
-        for batch in ledger_batches.batches(self.ledger, self.version, "intent"):
-            if self.ledger.is_alive(batch.run_id):
-                continue
-            if batch_id := self.provider.find(batch.run_key):
-                ledger_batches.mark_running(self.ledger, batch.run_key, batch_id, self.clock())
-                report.adopted += 1
-            else:
-                ledger_batches.give_up(
-                    self.ledger, batch.run_key, "abandoned", "its run was killed before it was handed in", self.clock()
-                )
+    def _seen_to(self, batch: Batch, see_to: Callable[[Batch, BatchReport], None], report: BatchReport) -> bool:
+        """Whether the service could be asked about a batch; one that it cannot tell about keeps nobody from others."""
+        try:
+            see_to(batch, report)
+        except BatchError as error:
+            report.unseen += 1
+            report.problems.append(str(error))
+            if self.clock() - batch.since > UNREADABLE:
+                self._lose(batch, f"could not be read for {UNREADABLE.days} days", report)
+            return False
+        return True
+
+    def _resume(self, batch: Batch, report: BatchReport) -> None:
+        """Look for a batch whose run does not know whether it was made."""
+        if batch_id := self.provider.find(batch.run_key):
+            ledger_batches.mark_running(self.ledger, batch.run_key, batch_id, self.clock())
+            report.adopted += 1
+        elif self.clock() - batch.since > UNSEEN:
+            self._lose(batch, "was not found", report)
+        else:
+            report.running += 1
+
+    def _look_at(self, batch: Batch, report: BatchReport) -> None:
+        assert batch.batch_id is not None
+        try:
+            state = self.provider.state(batch.batch_id)
+            if state in (BatchState.ENDED, BatchState.EXPIRED):
+                self._take_in(batch, self.provider.collect(batch.batch_id), state, report)
+                return
+        except BatchError as error:
+            # A wrong address knows no batch at all; the list of the right one tells.
+            if error.state is not BatchState.GONE or self.provider.find(batch.run_key):
+                raise
+            state = BatchState.GONE
+        if state is BatchState.RUNNING:
+            report.running += 1
+        elif state is BatchState.GONE:
+            self._lose(batch, "is gone", report)
+        else:
+            oversized = state is BatchState.OVERSIZED
+            why = f"batch {batch.batch_id} of {batch.requests} was refused" + (" as too big" if oversized else "")
+            ledger_batches.give_up(
+                self.ledger, batch.run_key, "oversized" if oversized else "failed", why, self.clock()
+            )
+            report.problems.append(why)
+            if not oversized:
+                report.closing = Closing("stop", why)
+
+    def _take_in(
+        self, batch: Batch, answers: Iterable[tuple[str, Answer]], state: BatchState, report: BatchReport
+    ) -> None:
+        expired = state is BatchState.EXPIRED
+        taken = ledger_batches.take_in(
+            self.ledger, batch.run_key, answers, self.terms.price, self.clock(), expired=expired
+        )
+        report.collected += 1
+        report.answers += taken.answers
+        report.left_open += taken.left_open
+        if taken.doubt:
+            report.closing = Closing("stop", taken.doubt)
+        if not taken.wrong:
+            return
+        detail = next(iter(taken.wrong.values()))
+        why = f"{len(taken.wrong)} of {batch.requests} requests were refused as wrong: {detail}"
+        report.problems.append(why)
+        if taken.answers > 2 * len(taken.wrong):
+            self.ledger.fail(taken.wrong)
+            return
+        report.closing = Closing("bug", why)
+        if len(taken.wrong) <= MOST_SUSPECTS:
+            self.ledger.count_rounds(taken.wrong)
+
+    def _lose(self, batch: Batch, why: str, report: BatchReport) -> None:
+        why = f"batch {batch.batch_id or batch.run_key} of {batch.requests} {why}: it counts as billed"
+        ledger_batches.give_up(self.ledger, batch.run_key, "abandoned", why, self.clock(), billed=True)
+        report.problems.append(why)
 
     def _gathered(self, chunks: Iterable[Sequence[Inquiry]], size: int) -> Iterator[list[Question]]:
         """Yield the next question of each inquiry, so many at a time as one batch may hold."""
-        gathered: list[Question] = []
+        gathered: dict[int, Question] = {}  # by thread
         seen: set[str] = set()
         weight = 0
         for chunk in chunks:
-            for questions in self.ledger.register(self.version, chunk, self.clock()):
+            for inquiry, questions in zip(chunk, self.ledger.register(self.version, chunk, self.clock()), strict=True):
                 if not questions or questions[0].key in seen:
                     continue
                 question = questions[0]
                 seen.add(question.key)
-                heavy = len(question.text.encode()) + len(question.image or b"")
-                if gathered and (len(gathered) == size or weight + heavy > MAX_BATCH_BYTES):
-                    yield gathered
-                    gathered, weight = [], 0
-                gathered.append(question)
+                heavy = question.batch_bytes(self.prompt)
+                if gathered and (len(gathered) == size or weight + heavy > self.provider.max_batch_bytes):
+                    yield self._still_allowed(gathered)
+                    gathered, weight = {}, 0
+                gathered[inquiry.thread_id] = question
                 weight += heavy
         if gathered:
-            yield gathered
+            yield self._still_allowed(gathered)
+
+    def _still_allowed(self, gathered: Mapping[int, Question]) -> list[Question]:
+        """Leave out what was flagged as illegal since it was gathered."""
+        flagged = self.flagged()
+        return [question for thread_id, question in gathered.items() if thread_id not in flagged]
 
     def _submit(self, questions: Sequence[Question], report: BatchReport) -> None:
         """Hand in one batch; where it is too big, its halves."""
         if report.too_big is not None and len(questions) >= report.too_big:
             self._submit_halves(questions, report)
             return
-        factor = self.ledger.overrun(self.version)
+        factor = self.ledger.overrun(self.version, self.clock())
         nanos = [round(cost.worst_case(self.prompt, question, self.terms) * factor) for question in questions]
         try:
             run_key, taken = ledger_batches.open_batch(
-                self.ledger, self.version, self.run, questions, nanos, self.caps, time.time()
+                self.ledger, self.version, self.run.at(self.clock()), questions, nanos, self.caps, time.time()
             )
         except BudgetSpent as spent:
             report.closing = Closing("budget", str(spent))

@@ -7,7 +7,7 @@ may have answered it.
 
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Literal
 
@@ -18,6 +18,10 @@ from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Usage
 NANO = 1_000_000_000
 MINUTE = 60.0
 DAY = 86_400.0
+
+# A request can cost more than was booked for it, but not so many times more: such a report is none.
+MOST_OVERRUN = 20
+OVERRUN_REMEMBERED = timedelta(days=7)
 
 Basis = Literal["free", "known", "assumed"]
 
@@ -55,11 +59,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Charge:
-    """What a request cost, in nano-USD, and how that is known."""
+    """What a request cost, in nano-USD, and how that is known; ``doubt`` says why a report was not believed."""
 
     basis: Basis
     nano_usd: int
     usage: Usage | None = None
+    doubt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,15 @@ def in_usd(nano: int) -> Decimal:
 def charge(answer: Answer, price: Price, reserved: int) -> Charge:
     """Return what an answer cost whose request had ``reserved`` nano-USD booked."""
     if answer.usage is not None:
-        return Charge("known", nano_usd(price.cost(answer.usage)), answer.usage)
-    return Charge("assumed", reserved) if answer.outcome in _MAYBE_BILLED else Charge("free", 0)
+        known = nano_usd(price.cost(answer.usage))
+        if known <= MOST_OVERRUN * reserved or not reserved:
+            return Charge("known", known, answer.usage)
+        doubt = (
+            f"it reports {answer.usage.input_tokens:,} tokens in and {answer.usage.output_tokens:,} out for one "
+            f"request, over {MOST_OVERRUN} times the most expected; see `image_tokens` and the prices"
+        )
+        return Charge("assumed", reserved, doubt=doubt)
+    return Charge("assumed", reserved) if answer.served or answer.outcome in _MAYBE_BILLED else Charge("free", 0)
 
 
 def reserve(
@@ -164,13 +176,15 @@ def reserved_nano(connection: sqlite3.Connection, reservation: int) -> int:
     return int(connection.execute("SELECT nano_usd FROM reservations WHERE id = ?", (reservation,)).fetchone()[0])
 
 
-def overrun(connection: sqlite3.Connection, version: Version) -> float:
-    """Return by which factor a request of this model has at most cost more than was booked for it; at least 1."""
+def overrun(connection: sqlite3.Connection, version: Version, now: datetime) -> float:
+    """Return by which factor a request of this model has at most cost more than was booked for it in the last days;
+    at least 1."""
     row = connection.execute(
         "SELECT max(s.nano_usd * 1.0 / r.nano_usd) FROM settlements AS s "
         "JOIN reservations AS r ON r.id = s.reservation "
-        "WHERE r.provider = ? AND r.model = ? AND r.endpoint = ? AND r.nano_usd > 0 AND s.nano_usd > r.nano_usd",
-        (version.provider, version.model, version.endpoint),
+        "WHERE r.provider = ? AND r.model = ? AND r.endpoint = ? AND r.nano_usd > 0 AND s.nano_usd > r.nano_usd "
+        "AND s.settled_at > ?",
+        (version.provider, version.model, version.endpoint, (now - OVERRUN_REMEMBERED).isoformat()),
     ).fetchone()
     return max(1.0, row[0] or 1.0)
 

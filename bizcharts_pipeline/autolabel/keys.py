@@ -1,7 +1,7 @@
 """What a label is of: the model that was asked, and the question that was put."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, Self
 
@@ -63,6 +63,10 @@ class Run:
     def month(self) -> str:
         """The calendar month whose budget it spends, as 2026-11."""
         return f"{self.now:%Y-%m}"
+
+    def at(self, now: datetime) -> Self:
+        """Return the run at a later time: what it orders then is of that month."""
+        return replace(self, now=now)
 
 
 def _sha256(content: bytes) -> str:

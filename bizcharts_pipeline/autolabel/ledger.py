@@ -23,7 +23,7 @@ from bizcharts_pipeline.autolabel.protocol import Answer, Prompt, Question
 
 LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
-MOST_ROUNDS = 3  # a question that was put off so often has failed
+MOST_ROUNDS = 3  # a question that was put off in so many runs has failed
 MAX_RAW_CHARACTERS = 65_536
 SCHEMA_VERSION = 1
 
@@ -104,10 +104,11 @@ class AutoLabelLedger:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
 
     @contextmanager
     def working(self, run: Run) -> Iterator[None]:
@@ -200,12 +201,12 @@ class AutoLabelLedger:
             )
 
     def count_rounds(self, keys: Collection[str]) -> None:
-        """Count that these questions were put off by a service that answers others; the third time they have failed."""
+        """Count that these questions were put off, or refused as wrong, in a run; the third time they have failed."""
         with self.transaction() as connection:
             connection.executemany(
                 "UPDATE requests SET rounds = rounds + 1, "
                 "state = CASE WHEN rounds + 1 >= ? THEN 'failed' ELSE state END "
-                "WHERE key = ? AND state = 'retry_later'",
+                "WHERE key = ? AND state IN ('pending', 'retry_later')",
                 [(MOST_ROUNDS, key) for key in keys],
             )
 
@@ -245,10 +246,10 @@ class AutoLabelLedger:
         with self.reading() as connection:
             return budget.spent(connection, run_id=run_id, month=month)
 
-    def overrun(self, version: Version) -> float:
+    def overrun(self, version: Version, now: datetime) -> float:
         """As :func:`budget.overrun`."""
         with self.reading() as connection:
-            return budget.overrun(connection, version)
+            return budget.overrun(connection, version, now)
 
     @property
     def _runs(self) -> Path:

@@ -3,15 +3,15 @@
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
 from bizcharts_pipeline.autolabel import budget
 from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, charge
-from bizcharts_pipeline.autolabel.keys import Run, Version
-from bizcharts_pipeline.autolabel.ledger import OPEN, AutoLabelLedger, record_answer
-from bizcharts_pipeline.autolabel.protocol import Answer, Price, Question
+from bizcharts_pipeline.autolabel.keys import Model, Run, Version
+from bizcharts_pipeline.autolabel.ledger import MOST_ROUNDS, OPEN, AutoLabelLedger, record_answer
+from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Question
 from bizcharts_pipeline.autolabel.treatment import treat_in_batch
 
 REMEMBERED = timedelta(days=1)  # how long the size of a batch that was too big is kept in mind
@@ -28,6 +28,17 @@ class Batch:
     batch_id: str | None
     state: BatchLedgerState
     requests: int
+    since: datetime  # naive UTC: when it came into this state
+
+
+@dataclass
+class TakenIn:
+    """What a batch has answered."""
+
+    answers: int = 0
+    left_open: int = 0  # questions without an answer
+    wrong: dict[str, str] = field(default_factory=dict)  # refused as wrong: question key, and why
+    doubt: str | None = None  # why a reported cost was not believed
 
 
 def open_batch(
@@ -83,27 +94,36 @@ def mark_running(ledger: AutoLabelLedger, run_key: str, batch_id: str, now: date
         connection.execute("UPDATE batches SET batch_id = ? WHERE run_key = ?", (batch_id, run_key))
 
 
-def give_up(ledger: AutoLabelLedger, run_key: str, state: BatchLedgerState, why: str, now: datetime) -> None:
-    """The service does not have the batch, or refused it whole: nothing was billed, and its questions wait again."""
+def give_up(
+    ledger: AutoLabelLedger, run_key: str, state: BatchLedgerState, why: str, now: datetime, *, billed: bool = False
+) -> None:
+    """The service refused the batch whole, or has none; its questions wait again. ``billed``: it may have had it."""
     with ledger.transaction() as connection:
-        _release(connection, run_key, now)
+        _release(connection, run_key, now, None if billed else 0)
         _mark(connection, run_key, state, why, now)
 
 
 def take_in(
-    ledger: AutoLabelLedger, run_key: str, answers: Iterable[tuple[str, Answer]], price: Price, now: datetime
-) -> tuple[int, int]:
-    """Write down what a batch has answered; return how many answers there were, and how many questions it left open.
+    ledger: AutoLabelLedger,
+    run_key: str,
+    answers: Iterable[tuple[str, Answer]],
+    price: Price,
+    now: datetime,
+    *,
+    expired: bool,
+) -> TakenIn:
+    """Write down what a batch has answered.
 
     Each is written as it comes, and a repetition changes nothing: a kill in between loses nothing. A question without
-    an answer was not billed, and waits again; but for each answer that names no question (a damaged line), one of them
-    counts as billed.
+    an answer waits again. It counts as billed, unless the batch ``expired`` before it came to it; but for each answer
+    that names no question (a damaged line), one of those counts as billed, too.
     """
+    taken = TakenIn()
     with ledger.reading() as connection:
         bookings = dict(
             connection.execute("SELECT key, reservation FROM batch_requests WHERE run_key = ?", (run_key,)).fetchall()
         )
-    answered = strays = 0
+    strays = 0
     for key, answer in answers:
         if key not in bookings:
             strays += 1
@@ -112,31 +132,39 @@ def take_in(
             reserved = budget.reserved_nano(connection, bookings[key])
             charged = charge(answer, price, reserved)
             if budget.settle(connection, bookings[key], answer.outcome, charged, now):
-                (attempts,) = connection.execute("SELECT attempts FROM requests WHERE key = ?", (key,)).fetchone()
-                record_answer(connection, key, answer, treat_in_batch(answer, attempts), now)
-        answered += 1
+                times = _times(connection, key, answer.outcome)
+                record_answer(connection, key, answer, treat_in_batch(answer, times), now)
+        taken.answers += 1
+        taken.doubt = taken.doubt or charged.doubt
+        if answer.outcome is Outcome.BUG:
+            taken.wrong[key] = answer.detail
     with ledger.transaction() as connection:
-        left = _release(connection, run_key, now, strays)
+        taken.left_open = _release(connection, run_key, now, strays if expired else None)
         _mark(connection, run_key, "collected", None, now)
-    return answered, left
+    return taken
 
 
 def batches(ledger: AutoLabelLedger, version: Version, state: BatchLedgerState) -> list[Batch]:
     """Return the batches of a provider, model and endpoint that are in ``state``, oldest first."""
     with ledger.reading() as connection:
         rows = connection.execute(
-            "SELECT run_key, run_id, batch_id, state, requests FROM batches "
+            "SELECT run_key, run_id, batch_id, state, requests, updated_at FROM batches "
             "WHERE provider = ? AND model = ? AND endpoint = ? AND state = ? ORDER BY rowid",
             (version.provider, version.model, version.endpoint, state),
         )
-        return [Batch(*row) for row in rows]
+        return [
+            Batch(run_key, run_id, batch_id, now, requests, datetime.fromisoformat(at))
+            for run_key, run_id, batch_id, now, requests, at in rows
+        ]
 
 
-def any_under_way(ledger: AutoLabelLedger) -> bool:
-    """Whether a batch of whatever model is handed in and not taken in."""
+def any_under_way(ledger: AutoLabelLedger, models: Iterable[Model]) -> bool:
+    """Whether a batch of one of these models is handed in and not taken in."""
     with ledger.reading() as connection:
-        row = connection.execute("SELECT count(*) FROM batches WHERE state IN ('intent', 'running')").fetchone()
-        return bool(row[0])
+        rows = connection.execute(
+            "SELECT DISTINCT provider, model, endpoint FROM batches WHERE state IN ('intent', 'running')"
+        ).fetchall()
+    return not {(model.name, model.model, model.endpoint) for model in models}.isdisjoint(rows)
 
 
 def smallest_refused_as_too_big(ledger: AutoLabelLedger, version: Version, now: datetime) -> int | None:
@@ -150,8 +178,21 @@ def smallest_refused_as_too_big(ledger: AutoLabelLedger, version: Version, now: 
         return int(row[0]) if row[0] is not None else None
 
 
-def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed: int = 0) -> int:
-    """Free the questions of a batch that have no answer, the dearest ``billed`` of them as billed; return how many."""
+def _times(connection: sqlite3.Connection, key: str, outcome: Outcome) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM settlements AS s JOIN reservations AS r ON r.id = s.reservation "
+        "WHERE r.key = ? AND s.outcome = ?",
+        (key, outcome),
+    ).fetchone()
+    return int(row[0])
+
+
+def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed: int | None) -> int:
+    """Free the questions of a batch that have no answer; return how many.
+
+    The dearest ``billed`` of them count as billed, all if ``None``; one that was billed in vain so often that it would
+    have failed one by one has failed.
+    """
     unanswered = connection.execute(
         "SELECT b.key, b.reservation, r.nano_usd FROM batch_requests AS b "
         "JOIN reservations AS r ON r.id = b.reservation LEFT JOIN settlements AS s ON s.reservation = b.reservation "
@@ -159,10 +200,12 @@ def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed
         (run_key,),
     ).fetchall()
     for position, (key, reservation, nano) in enumerate(unanswered):
-        charged = Charge("assumed", nano) if position < billed else Charge("free", 0)
-        budget.settle(connection, reservation, "abandoned", charged, now)
+        paid = billed is None or position < billed
+        budget.settle(connection, reservation, "abandoned", Charge("assumed", nano) if paid else Charge("free", 0), now)
         connection.execute(
-            "UPDATE requests SET state = 'pending', owner = NULL WHERE key = ? AND owner = ?", (key, run_key)
+            "UPDATE requests SET rounds = rounds + ?1, owner = NULL, "
+            "state = CASE WHEN ?1 AND rounds + 1 >= ?2 THEN 'failed' ELSE 'pending' END WHERE key = ?3 AND owner = ?4",
+            (paid, MOST_ROUNDS, key, run_key),
         )
     return len(unanswered)
 

@@ -6,9 +6,12 @@ SQLite's own log.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_DRAFT_SECONDS = 3_600  # a draft lives for microseconds; one so old is of a process that was killed meanwhile
 
 
 @contextmanager
@@ -47,3 +50,7 @@ def remove_dead(folder: Path) -> None:
     for path in folder.glob("*.run"):
         if not is_alive(folder, path.stem):
             path.unlink(missing_ok=True)
+    for draft in folder.glob("*.new"):
+        with suppress(FileNotFoundError):
+            if draft.stat().st_mtime < time.time() - _DRAFT_SECONDS:
+                draft.unlink()

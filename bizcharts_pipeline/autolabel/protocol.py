@@ -34,9 +34,11 @@ class BatchState(StrEnum):
     """How far a batch is."""
 
     RUNNING = "running"
-    ENDED = "ended"  # completed, expired or cancelled: what it has can be collected
+    ENDED = "ended"  # all of it was worked on: what it has can be collected
+    EXPIRED = "expired"  # or cancelled: what it has can be collected, the rest was not billed
     FAILED = "failed"  # refused as a whole; nothing was billed
     OVERSIZED = "oversized"  # refused as too big for the account's queue: to be split
+    GONE = "gone"  # the service does not know it; it may have been billed
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ class Question:
     key: str  # of the ledger, 64 hexadecimal digits
     text: str
     image: bytes | None
+
+    def batch_bytes(self, prompt: Prompt) -> int:
+        """Return the most bytes that its request takes in a batch, its picture in base64."""
+        return 4 * len(self.image or b"") // 3 + 4 * len(self.text) + len(prompt.system.encode()) + 1_000
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Answer:
     request_id: str | None = None
     detail: str = ""  # why, in a line
     retry_after: float | None = None  # seconds
+    served: bool = False  # it came as a success, so that it may have been billed, whatever is in it
 
 
 @dataclass(frozen=True)
@@ -115,12 +122,14 @@ class BatchProvider(Protocol):
     """A model that labels many posts within a day, for half the price.
 
     Every method raises :class:`~bizcharts_pipeline.autolabel.errors.BatchError` where the service cannot be used; its
-    state RUNNING means that it is not known whether the batch is there, and that :meth:`find` is to be asked later.
+    state RUNNING means that it is not known whether the batch is there, and that :meth:`find` is to be asked later;
+    GONE that the service says it is not.
     """
 
     name: str
     model: str
     endpoint: Endpoint
+    max_batch_bytes: int  # as :meth:`Question.batch_bytes` counts
 
     def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
         """Upload and create a batch that carries ``run_key``; return its id.
@@ -142,6 +151,9 @@ class BatchProvider(Protocol):
         """Yield question key and answer of all that the batch has; unordered, some may lack.
 
         An answer that cannot be told whose it is comes under an empty key: it was billed.
+
+        Raises:
+            BatchError: what the service says is there cannot be read.
         """
         ...
 

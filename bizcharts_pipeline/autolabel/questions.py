@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -53,16 +53,23 @@ def question_text(subject: str | None, text: str | None) -> str:
 
 
 def inquiries(
-    database: Database, home: Path, version: Version, threads: Sequence[int], images: ImageSettings | None
+    database: Database,
+    home: Path,
+    version: Version,
+    threads: Sequence[int],
+    images: ImageSettings | None,
+    flagged: Callable[[], Collection[int]] = tuple,
 ) -> Iterator[list[Inquiry]]:
     """Yield what is to be asked about ``threads``, a few posts at a time; with pictures unless ``images`` is ``None``.
 
-    Posts that are not known any more are left out. The database is opened for each few posts alone, and never while
-    a picture is decoded.
+    Posts that are not known any more are left out, and those that are ``flagged`` when their turn comes. The
+    database is opened for each few posts alone, and never while a picture is decoded.
     """
     for first in range(0, len(threads), POSTS_AT_ONCE):
+        forbidden = frozenset(flagged())
+        chunk = [thread_id for thread_id in threads[first : first + POSTS_AT_ONCE] if thread_id not in forbidden]
         with database.read() as connection:
-            posts = load_posts(connection, threads[first : first + POSTS_AT_ONCE])
+            posts = load_posts(connection, chunk)
             sendable = {
                 post.thread_id: post.picture.path
                 for post in posts
@@ -73,7 +80,7 @@ def inquiries(
                 and not _is_blocked(connection, post.picture)
             }
         pictures = _pictures(home, sendable)
-        order = {thread_id: position for position, thread_id in enumerate(threads[first : first + POSTS_AT_ONCE])}
+        order = {thread_id: position for position, thread_id in enumerate(chunk)}
         posts.sort(key=lambda post: order[post.thread_id])
         yield [_inquiry(version, post, pictures.get(post.thread_id)) for post in posts]
 

@@ -12,21 +12,22 @@ from bizcharts_pipeline.autolabel import cost
 from bizcharts_pipeline.autolabel.asking import Asker
 from bizcharts_pipeline.autolabel.batches import BatchDesk, BatchReport
 from bizcharts_pipeline.autolabel.errors import BatchError
+from bizcharts_pipeline.autolabel.estimate import configured_models
 from bizcharts_pipeline.autolabel.gate import Closing
-from bizcharts_pipeline.autolabel.keys import Run, Version
-from bizcharts_pipeline.autolabel.ledger import LEDGER, MOST_ROUNDS, AutoLabelLedger
+from bizcharts_pipeline.autolabel.keys import Model, Run, Version
+from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
 from bizcharts_pipeline.autolabel.materialise import STATUS, materialise
 from bizcharts_pipeline.autolabel.prompt import load_prompt
 from bizcharts_pipeline.autolabel.protocol import BatchProvider, Prompt, Provider
 from bizcharts_pipeline.autolabel.questions import inquiries
 from bizcharts_pipeline.autolabel.report import ProviderReport, Report
 from bizcharts_pipeline.autolabel.results import states_of_posts
-from bizcharts_pipeline.autolabel.selection import waiting_posts
+from bizcharts_pipeline.autolabel.selection import FlaggedPosts, waiting_posts
 from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.settings import ImageSettings, Settings
 from bizcharts_pipeline.warehouse.database import Database
 
-POSTS_AT_ONCE = 1_000  # that an estimate holds in memory
+ROUNDS = 2  # of a run: what was put off in the first is asked again in the second
 
 Providers = Mapping[str, Provider | BatchProvider]
 
@@ -72,7 +73,7 @@ class Labelling:
                 run.run_id,
                 tuple(self._counted(report, ledger, posts) for report, posts in reports),
                 ledger.spent(run_id=run.run_id),
-                ledger.spent(month=run.month),
+                ledger.spent(month=run.at(self.clock()).month),
                 tuple(ledger.latencies(run.run_id)),
                 changed,
             )
@@ -107,13 +108,15 @@ class Labelling:
             clock=self.clock,
         )
         again: Sequence[int] = threads
-        for _ in range(MOST_ROUNDS):
-            chunks = inquiries(self.database, self.home, version, again, self._images)
+        flagged = FlaggedPosts(self.home)
+        for _ in range(ROUNDS):
+            chunks = inquiries(self.database, self.home, version, again, self._images, flagged)
             for _thread in track(asker.ask(chunks), f"Labels by {provider.name} {provider.model}", len(again)):
                 pass
             again = asker.finish_round()
             if not again or asker.gate.closing is not None:
                 break
+        asker.finish_run()
         return ProviderReport(version, len(threads), {}, asker.gate.closing, None), threads
 
     def _in_batches(
@@ -134,6 +137,7 @@ class Labelling:
             cost.terms(self.settings, provider.name, provider.endpoint),
             cost.caps(self.settings.auto_labels),
             self.clock,
+            flagged := FlaggedPosts(self.home),
         )
         report, threads = BatchReport(), list[int]()
         try:
@@ -141,15 +145,19 @@ class Labelling:
             if ordering:
                 materialise(ledger, self.database)
                 threads = self._threads(desk.version, prompt, ledger)
-            chunks = inquiries(self.database, self.home, desk.version, threads, self._images)
+            chunks = inquiries(self.database, self.home, desk.version, threads, self._images, flagged)
             desk.submit_batches(track(chunks, f"Batches for {provider.name} {provider.model}"), report)
         except BatchError as error:
             report.closing = Closing("stop", str(error))
         return ProviderReport(desk.version, len(threads), {}, report.closing, report), threads
 
     def _threads(self, version: Version, prompt: Prompt, ledger: AutoLabelLedger) -> list[int]:
-        first = Version.of(next(iter(self.providers.values())), prompt)
-        return waiting_posts(self.database, self.home, self.settings, ledger, version, first)
+        return waiting_posts(self.database, self.home, self.settings, ledger, version, self._first(prompt))
+
+    def _first(self, prompt: Prompt) -> Version:
+        """The version that is asked about everything: of the settings' first provider, even if it has no key now."""
+        model: Model = configured_models(self.settings)[0]
+        return Version.of(self.providers.get(model.name, model), prompt)
 
     def _counted(self, report: ProviderReport, ledger: AutoLabelLedger, posts: Collection[int]) -> ProviderReport:
         """Return the report with what became of the posts."""

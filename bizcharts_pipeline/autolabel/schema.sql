@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS requests (
     owner              TEXT CHECK ((owner IS NULL) = (state NOT IN ('reserved', 'submitted'))),  -- run, or batch
     text_only_key      TEXT,              -- asked instead when this one's picture is in the way
     attempts           INTEGER NOT NULL DEFAULT 0,  -- answers that were none of the final ones included
-    rounds             INTEGER NOT NULL DEFAULT 0,  -- how often it was put off
+    rounds             INTEGER NOT NULL DEFAULT 0,  -- in how many runs it was put off
     label              TEXT CHECK ((label IS NULL) = (state <> 'done')),
     p_bearish          REAL,
     p_neutral          REAL,

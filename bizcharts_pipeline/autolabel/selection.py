@@ -10,6 +10,24 @@ from bizcharts_pipeline.warehouse.auto_labels import Doubt, LabelVersion, candid
 from bizcharts_pipeline.warehouse.database import Database
 
 
+class FlaggedPosts:
+    """The threads that somebody has flagged as illegal and did not take that back, as of the moment it is called.
+
+    They are read again only when there are more labels: a flag that was taken back since may be one still.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._people = LabelLedger(home / LEDGER)
+        self._count = 0
+        self._flagged: set[int] = set()
+
+    def __call__(self) -> set[int]:
+        if self._people.path.exists() and (count := self._people.count()) != self._count:
+            flagged = {label.thread_id for label in self._people.standing() if label.flag == "illegal"}
+            self._flagged, self._count = flagged, count
+        return self._flagged
+
+
 def waiting_posts(
     database: Database, home: Path, settings: Settings, ledger: AutoLabelLedger, version: Version, first: Version
 ) -> list[int]:
@@ -28,7 +46,7 @@ def waiting_posts(
             stored_version(version),
             gold=[post.thread_id for post in people.gold()] if known else [],
             labelled={label.thread_id for label in labels if not label.skipped},
-            excluded={label.thread_id for label in labels if label.flag == "illegal"} | ledger.under_way(version),
+            excluded=FlaggedPosts(home)() | ledger.under_way(version),
             spam_cut=settings.fear_greed.spam_cut,
             limit=wanted.per_run,
             doubt=None if version == first else Doubt(stored_version(first), wanted.unsure_below),

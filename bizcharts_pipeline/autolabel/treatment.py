@@ -7,6 +7,7 @@ from bizcharts_pipeline.autolabel.ledger import State
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome
 
 LONGEST_RETRY_AFTER = 120.0  # seconds; who wants a longer pause is asked nothing more in this run
+MOST_SUSPECTS = 3  # more requests that are refused as wrong at once point to the settings, not to the posts
 
 # How often a question may meet with an outcome, and its state when it has.
 _ENDS: dict[Outcome, tuple[int, State]] = {
@@ -39,11 +40,7 @@ def treat(answer: Answer, met: Counter[Outcome]) -> Treatment:
     return Treatment(state if met[answer.outcome] >= most else "reserved", stops)
 
 
-def treat_in_batch(answer: Answer, attempts: int) -> State:
-    """Return the state of a question that a batch has answered, and that was asked ``attempts`` times so far."""
-    if answer.outcome in (Outcome.RATE, Outcome.TRANSIENT, Outcome.TIMEOUT, Outcome.STOP):
-        return "pending"
-    if answer.outcome is Outcome.BUG:
-        return "failed"
+def treat_in_batch(answer: Answer, times: int) -> State:
+    """Return the state of a question that a batch has answered, and that had this outcome so many ``times`` by now."""
     most, state = _ENDS[answer.outcome]
-    return state if most == 1 or attempts >= most else "pending"
+    return state if state != "retry_later" and times >= most else "pending"

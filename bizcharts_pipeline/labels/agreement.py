@@ -3,7 +3,9 @@
 Chance alone makes two people agree often where one class is common, so beside the raw share stand Cohen's kappa
 (Cohen 1960), its quadratically weighted form, for which bearish against bullish is four times as wrong as a step
 (Cohen 1968), and Gwet's AC1, which stays sound where one class is rare (Gwet 2008). Intervals are percentiles of a
-bootstrap over the posts (95 %, seeded). Where all agree, resampling finds no doubt: such an interval has no width.
+bootstrap over the posts (95 %, seeded). Where all agree, resampling finds no doubt: such an interval has no width. The
+kappas, which live on the few posts that are rated differently, have none below two such posts, or where one of the two
+people used a single class.
 """
 
 from collections import Counter, defaultdict
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     Tables = np.ndarray[Any, np.dtype[np.float64]]
 
 LEAST_ITEMS = 10
+LEAST_DIFFERENT = 2
 REPLICATES = 2000
 SEED = 0
 MASS = 0.95
@@ -30,7 +33,7 @@ CLASSES = len(STANCES)
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure with its interval, or the reason why there is none."""
+    """A figure with its interval, or the reason why one or both are not there."""
 
     value: float | None
     lo: float | None
@@ -40,7 +43,8 @@ class Measure:
     def __str__(self) -> str:
         if self.value is None:
             return f"none: {self.reason}"
-        return f"{self.value:.2f}" + ("" if self.lo is None else f" ({self.lo:.2f} to {self.hi:.2f})")
+        interval = f"no interval: {self.reason}" if self.lo is None else f"{self.lo:.2f} to {self.hi:.2f}"
+        return f"{self.value:.2f} ({interval})"
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,10 @@ def measured(first: str, second: str, pairs: Sequence[tuple[int, int]], seed: in
     raw, kappa, weighted, ac1 = (
         _measure(of, counts, samples) for of in (_raw_agreement, _cohen_kappa, _weighted_kappa, _gwet_ac1)
     )
+    if doubt := _no_interval(counts):
+        kappa, weighted = (
+            Measure(each.value, None, None, doubt) if each.value is not None else each for each in (kappa, weighted)
+        )
     return Agreement(first, second, len(pairs), table, raw, kappa, weighted, ac1)
 
 
@@ -184,6 +192,14 @@ def _kappa(tables: "Tables", weights: "Tables") -> "Tables":
     with np.errstate(invalid="ignore", divide="ignore"):
         result: Tables = np.where(expected > 0, 1 - observed / expected, np.nan)
     return result
+
+
+def _no_interval(counts: "Tables") -> str | None:
+    """Return why resampling tells nothing about a kappa, if so."""
+    if counts.sum() - counts.trace() < LEAST_DIFFERENT:
+        return f"fewer than {LEAST_DIFFERENT} posts rated differently"
+    constant = 1 in ((counts.sum(axis=0) > 0).sum(), (counts.sum(axis=1) > 0).sum())
+    return "one of the two used one class only" if constant else None
 
 
 def _measure(of: Callable[["Tables"], "Tables"], counts: "Tables", samples: "Tables") -> Measure:

@@ -8,6 +8,8 @@ import duckdb
 
 from bizcharts_pipeline.warehouse.labelled import as_table
 
+LEAST_BODY = 40  # characters; a shorter text says too little to be told by without its subject
+
 # The big tables are cut to the wanted posts first: a left join alone reads them whole (418 MB at a million posts).
 # A post that only its labels know (an imported file) is what the labeller saw.
 _POSTS = """
@@ -59,6 +61,13 @@ class Post:
     def whole_text(self) -> str:
         """Subject and text, a line break between."""
         return "\n".join(part for part in (self.subject, self.text) if part)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What a copy of the post may have: the whole text, and without its subject where that is enough to tell."""
+        if self.subject and self.text and len(self.text) > LEAST_BODY:
+            return self.whole_text, self.text
+        return (self.whole_text,)
 
 
 def load_posts(connection: duckdb.DuckDBPyConnection, thread_ids: Collection[int]) -> list[Post]:

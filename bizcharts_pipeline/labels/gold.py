@@ -8,6 +8,7 @@ posts are labelled. What is drawn stays: the split grows and never shrinks or ch
   complete at 600 labelled ones; below 40 there is none.
 - A new period gets its share on top of what is frozen, so the split may outgrow its size as months are added.
 - A post that was labelled because a model was unsure of it is no random post, and never gold.
+- Nor is a post gold of which there are only labels that were made with a model's suggestion in sight.
 
 As the split grows, a post may have trained a model before it became gold: judge a model by the gold that was frozen
 before the model was trained.
@@ -15,15 +16,18 @@ before the model was trained.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bizcharts_pipeline.labels.corpus import Post, load_posts
+import duckdb
+
+from bizcharts_pipeline.labels.corpus import Picture, Post, load_posts
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
 from bizcharts_pipeline.labels.likeness import contaminated, duplicate_groups
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.labelled import stored_gold
 
 LABELLED_PER_GOLD = 4
 LEAST_GOLD = 10
@@ -74,7 +78,8 @@ def extend_gold(database: Database, ledger: LabelLedger, settings: LabellingSett
 
 
 def eligible(standing: Iterable[Label]) -> set[int]:
-    """Return the threads that a person has rated, that nobody flagged as illegal, and that no model had chosen."""
+    """Return the threads that a person has rated without a suggestion in sight, that nobody flagged as illegal, and
+    that no model had chosen."""
     first: dict[int, Label] = {}
     newest: dict[tuple[int, str], Label] = {}
     labels = list(standing)
@@ -84,7 +89,7 @@ def eligible(standing: Iterable[Label]) -> set[int]:
             newest[key] = label
         if label.thread_id not in first or label.labeled_at < first[label.thread_id].labeled_at:
             first[label.thread_id] = label
-    rated = {thread_id for (thread_id, _), label in newest.items() if not label.skipped}
+    rated = {thread_id for (thread_id, _), label in newest.items() if not label.skipped and not label.suggestion}
     drawable = rated - flagged_illegal(labels)
     return {thread_id for thread_id in drawable if first[thread_id].stratum not in CHOSEN_STRATA}
 
@@ -94,6 +99,29 @@ def flagged_illegal(standing: Iterable[Label]) -> set[int]:
     return {label.thread_id for label in standing if label.flag == "illegal"}
 
 
+def known_gold(connection: duckdb.DuckDBPyConnection, ledger: LabelLedger) -> set[int]:
+    """Return the threads of the gold split, whether the ledger or the database knows them."""
+    return {post.thread_id for post in ledger.gold()} | {thread_id for thread_id, *_ in stored_gold(connection)}
+
+
+def gold_content(posts: Iterable[Post], gold: Collection[int], ledger: LabelLedger) -> list[Post]:
+    """Return each gold post whose content is known: from ``posts``, else as its labellers saw it."""
+    known = {post.thread_id: post for post in posts if post.thread_id in gold}
+    seen = {
+        label.thread_id: Post(
+            label.thread_id, label.posted_at, label.subject_snapshot, label.text_snapshot, _picture_seen(label)
+        )
+        for label in ledger.all()
+        if label.thread_id in gold and (label.text_snapshot or label.subject_snapshot or label.image_url_snapshot)
+    }
+    found = seen | {thread_id: post for thread_id, post in known.items() if post.whole_text or post.picture}
+    return [found[thread_id] for thread_id in sorted(found)]
+
+
+def _picture_seen(label: Label) -> Picture | None:
+    return Picture(label.image_url_snapshot, *[None] * 6) if label.image_url_snapshot else None
+
+
 def period(post: Post) -> str:
     """Return the UTC month of a post, as 2025-10."""
     return f"{post.posted_at:%Y-%m}" if post.posted_at else UNKNOWN_PERIOD
@@ -101,7 +129,7 @@ def period(post: Post) -> str:
 
 def _shares(labelled: Mapping[str, int], gold_posts: int) -> dict[str, int]:
     """Divide the split among the periods by what is labelled of them: largest remainders, each one at least once
-    it has a gold post's worth of labels."""
+    it has a gold post's worth of labels, none more than that allows."""
     total = sum(labelled.values())
     size = min(gold_posts, total // LABELLED_PER_GOLD)
     if size < LEAST_GOLD:
@@ -110,13 +138,13 @@ def _shares(labelled: Mapping[str, int], gold_posts: int) -> dict[str, int]:
     by_remainder = sorted(labelled, key=lambda name: (-(size * labelled[name] % total), name))
     for name in by_remainder[: size - sum(shares.values())]:
         shares[name] += 1
-    return {name: max(share, int(labelled[name] >= LABELLED_PER_GOLD)) for name, share in shares.items()}
+    return {name: min(max(share, 1), labelled[name] // LABELLED_PER_GOLD) for name, share in shares.items()}
 
 
 def _draw(
     posts: Sequence[Post], shares: Mapping[str, int], have: Mapping[str, int], settings: LabellingSettings
 ) -> list[Post]:
-    """Return the posts to freeze. A group that does not fit into what its first post's period lacks waits its turn."""
+    """Return the posts to freeze. A group that does not fit into what its periods lack waits its turn."""
     members = defaultdict(list)
     founders = duplicate_groups(posts)
     for post in posts:
@@ -126,10 +154,10 @@ def _draw(
     drawn: list[Post] = []
     for founder in sorted(members, key=lambda thread_id: _lot(settings.gold_seed, thread_id)):
         group = sorted(members[founder], key=lambda post: post.thread_id)
-        home = period(group[0])
-        if len(group) <= min(largest, shares[home] - count[home]):
+        wanted = Counter(map(period, group))
+        if len(group) <= largest and all(wanted[name] <= shares[name] - count[name] for name in wanted):
             drawn += group
-            count.update(map(period, group))
+            count += wanted
     return drawn
 
 

@@ -6,6 +6,7 @@ in ``undone`` that names it. The ledger also holds which posts are gold, for tha
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
@@ -130,6 +131,7 @@ class LabelLedger:
     """The ledger in the file ``path``, which is made on first use; many processes may use it at once."""
 
     path: Path
+    busy_seconds: float = BUSY_SECONDS  # how long to wait for another process that writes
 
     def append(self, labels: Sequence[Label]) -> int:
         """Write ``labels`` durably, all or none; return how many were not there yet.
@@ -202,12 +204,24 @@ class LabelLedger:
         with self._opened() as connection:
             return [_label(row) for row in connection.execute(sql)]
 
+    def _use_log(self, connection: sqlite3.Connection) -> None:
+        """Turn WAL mode on. Where several processes do so at once to a file without it, SQLite does not wait itself."""
+        deadline = time.monotonic() + self.busy_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
+
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
+            with closing(sqlite3.connect(self.path, timeout=self.busy_seconds)) as connection:
+                self._use_log(connection)
                 connection.execute("PRAGMA synchronous = FULL")
                 _bring_up_to_date(connection)
                 yield connection

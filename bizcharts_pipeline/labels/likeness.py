@@ -1,10 +1,12 @@
 """Which posts are copies of one another, by text or by picture, whenever they were posted.
 
-Two posts are alike when their texts are nearly the same (text/duplicates.py), or their pictures are: equal SHA-256,
-equal MD5 or URL of the full picture, or perceptual hashes within a few bits (warehouse/pictures.py). A post without
-text is like others by its picture alone.
+Two posts are alike when their texts are nearly the same (text/duplicates.py), with or without the subject, or their
+pictures are: equal SHA-256, equal MD5 or URL of the full picture, or perceptual hashes within a few bits
+(warehouse/pictures.py). Characters that nobody sees, and others that only look different, do not count. A post
+without text is like others by its picture alone.
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,12 +20,19 @@ _BITS = 64
 
 def duplicate_groups(posts: Sequence[Post]) -> dict[int, int]:
     """Return the group of each post, by thread: the least thread of those that are alike, or linked by a chain of
-    alike ones. Of nearly the same texts at the very limit of likeness one pair in 5,000 is missed."""
+    alike ones. Of nearly the same texts at the very limit of likeness one pair in 5,000 is missed.
+
+    A thread may come more than once, with several texts; they are one.
+    """
     posts = sorted(posts, key=lambda post: post.thread_id)
-    groups = alike([post.whole_text for post in posts])
+    bodies = [(place, text) for place, post in enumerate(posts) for text in post.texts[1:]]
+    # Whole texts stand first, at the places of their posts, so that those name the groups.
+    groups = alike([visible(text) for text in (*(post.whole_text for post in posts), *(text for _, text in bodies))])
+    for number, (place, _) in enumerate(bodies, start=len(posts)):
+        groups.unite(place, number)
     first: dict[tuple[str, str], int] = {}
     for place, post in enumerate(posts):
-        for name in _picture_names(post):
+        for name in (("thread", str(post.thread_id)), *_picture_names(post)):
             groups.unite(first.setdefault(name, place), place)
     rated = [place for place, post in enumerate(posts) if _perceptual(post)]
     for one, other in _near_pairs(_perceptual_hashes([posts[place] for place in rated])):
@@ -39,14 +48,22 @@ def contaminated(posts: Sequence[Post], gold_posts: Sequence[Post]) -> set[int]:
     gold = {post.thread_id for post in gold_posts}
     names = {name for post in gold_posts for name in _picture_names(post)}
     found = {post.thread_id for post in posts if post.thread_id in gold or not names.isdisjoint(_picture_names(post))}
-    copied = resembles((post.whole_text for post in posts), (post.whole_text for post in gold_posts))
-    found.update(post.thread_id for post, copy in zip(posts, copied, strict=True) if copy)
+    texts = [(post.thread_id, visible(text)) for post in posts for text in post.texts]
+    copied = resembles((text for _, text in texts), (visible(text) for post in gold_posts for text in post.texts))
+    found.update(thread_id for (thread_id, _), copy in zip(texts, copied, strict=True) if copy)
     rated = [post for post in posts if _perceptual(post)]
     hashes = _perceptual_hashes(rated)
     for gold_hash in np.unique(_perceptual_hashes(gold_posts)):
         near = np.flatnonzero(np.bitwise_count(hashes ^ gold_hash) <= NEAR_BITS)
         found.update(rated[place].thread_id for place in near)
     return found
+
+
+def visible(text: str) -> str:
+    """Return ``text`` without characters that show nothing (Unicode category Cf), in compatible ones (NFKC)."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf"))
 
 
 def _picture_names(post: Post) -> list[tuple[str, str]]:

@@ -1,11 +1,11 @@
 """The label ledger as tables: what the warehouse, and everything that learns, sees of it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from bizcharts_pipeline.labels.ledger import GoldPost, LabelLedger
+from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.labels import (
     KEY,
@@ -35,14 +35,15 @@ class LabelsReport:
 def materialise_labels(database: Database, ledger: LabelLedger, now: datetime) -> LabelsReport:
     """Bring ``training_labels`` and ``gold_split`` to what the ledger says; only what differs is written.
 
-    Every label that stands is a row; of several of one labeller and thread the newest counts.
+    Every label that stands is a row; of several of one labeller and thread the one with the latest ``labeled_at``
+    counts. Where the ledger has two of the same moment, the one that came later is dated a microsecond later here.
 
     Raises:
         LedgerError: the ledger cannot be read.
         DatabaseError: the warehouse cannot be read or written.
     """
     labels = ledger.standing()
-    wanted = _by_key(tuple(map(_as_stored, label.values())) for label in labels)
+    wanted = _by_key(tuple(map(_as_stored, label.values())) for label in _one_after_another(labels))
     with database.read() as connection:
         present = _by_key(stored_labels(connection))
     different = [key for key in {**present, **wanted} if present.get(key) != wanted.get(key)]
@@ -69,6 +70,17 @@ def materialise_gold(database: Database, ledger: LabelLedger) -> int:
     with database.write() as connection:
         replace_gold(connection, _gold_rows(gold))
     return len(gold)
+
+
+def _one_after_another(labels: Iterable[Label]) -> Iterator[Label]:
+    """Yield the labels, no two of the same labeller, thread and moment; what is newest stays so."""
+    latest: dict[tuple[int, str], datetime] = {}
+    for label in sorted(labels, key=lambda label: label.labeled_at):  # of equal ones the order of arrival stays
+        of_whom = label.thread_id, label.labeler_id
+        if of_whom in latest and label.labeled_at <= latest[of_whom]:
+            label = replace(label, labeled_at=latest[of_whom] + timedelta(microseconds=1))
+        latest[of_whom] = label.labeled_at
+        yield label
 
 
 def _by_key(rows: Iterable[Row]) -> dict[Row, Counter[Row]]:

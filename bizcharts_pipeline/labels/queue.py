@@ -6,7 +6,7 @@ Only what people said teaches the model that is unsure here, and never the gold 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
@@ -16,8 +16,9 @@ import numpy as np
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.labels.likeness import contaminated, duplicate_groups
+from bizcharts_pipeline.labels.news import News
 from bizcharts_pipeline.labels.noise import NoiseSearchMissing, doubtful_labels
-from bizcharts_pipeline.labels.sampling import margins, unsure_and_diverse
+from bizcharts_pipeline.labels.sampling import UNSURE_PER_POST, margins, unsure_and_diverse
 from bizcharts_pipeline.labels.stances import RATINGS, Stance
 from bizcharts_pipeline.labels.text_model import Floats, Matrix, duplicate_group, probabilities, term_matrix
 from bizcharts_pipeline.labels.trust import majority
@@ -38,6 +39,7 @@ from bizcharts_pipeline.warehouse.trust import trusted_labels
 LEAST_LABELS = 60  # of all three classes, before they can teach a model
 DISPUTED_SHARE = 0.5  # of the relabels at most; the others are drawn, or self-agreement would look worse than it is
 RELABEL_AFTER = timedelta(days=7)
+SPARES = 0.5  # so many more are drawn at random, as some are copies of what is labelled
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,12 @@ def build_queue(
     known = _known(ledger, settings, now - relabel_after)
     material = _look(database, known, settings, now)
     reading = _read(material, known, settings.seed)
-    strata = _choose(material, reading, known, settings)
+    strata, looked_at = _choose(material, reading, known, settings)
     recent, again = max(1, material.draw.recent_groups), max(1, len(set(material.again.values())))
+    # A copy that was drawn and not asked was drawn all the same.
     chance = {
-        "random": len(strata["random"]) / max(1, material.draw.groups),
-        "recent": len(strata["recent"]) / recent,
+        "random": looked_at["random"] / max(1, material.draw.groups),
+        "recent": looked_at["recent"] / recent,
         "relabel": len(strata["relabel"]) / again,
     }
     queue = [
@@ -174,14 +177,14 @@ def _look(database: Database, known: _Known, settings: ActiveLearningSettings, n
             connection,
             barred=known.barred,
             salt=known.salt,
-            random=round(settings.size * settings.random_share),
-            recent=round(settings.size * settings.recent_share),
+            random=_with_spares(_wanted(settings)["random"]),
+            recent=_with_spares(_wanted(settings)["recent"]),
             recent_after=now - timedelta(days=settings.recent_days),
             pool=settings.pool,
             differing=round(settings.size * settings.relabel_share),
         )
         asked = {*draw.random, *draw.recent, *draw.pool, *draw.differing}
-        posts = load_posts(connection, asked | known.truth.keys() | known.gold)
+        posts = load_posts(connection, asked | known.barred)
         current = champion(connection)
         scores = stored_scores(connection, current.model_version, asked) if current else {}
         again = askable_again(connection, known.once)
@@ -217,28 +220,83 @@ def _read(material: _Material, known: _Known, seed: int) -> _Reading:
     return _Reading(place, terms, margin, "people's labels", len(ratings), threads, notes)
 
 
+def _wanted(settings: ActiveLearningSettings) -> dict[Stratum, int]:
+    """Return how many posts are to be drawn, in whole posts."""
+    return {
+        "random": round(settings.size * settings.random_share),
+        "recent": round(settings.size * settings.recent_share),
+        "relabel": round(settings.size * settings.relabel_share),
+    }
+
+
+def _with_spares(count: int) -> int:
+    return count + round(count * SPARES) + (count > 0)
+
+
 def _choose(
     material: _Material, reading: _Reading, known: _Known, settings: ActiveLearningSettings
-) -> dict[Stratum, list[int]]:
-    """Return the posts of each stratum, in the order in which they are to be asked."""
-    draw = material.draw
-    relabels = round(settings.size * settings.relabel_share)
-    tickets = _relabel_order(material.again, known.salt)
-    most_disputed = round(relabels * DISPUTED_SHARE)
-    disputed = _disputed(material, reading, known, set(tickets[: relabels - most_disputed]))[:most_disputed]
-    again = [thread for thread in tickets if thread not in disputed][: relabels - len(disputed)]
-    wanted = settings.size - len(draw.random) - len(draw.recent) - len(disputed) - len(again)
-    taken = {draw.differing[thread] for thread in disputed if thread in draw.differing}
-    free = _unlike(material.posts, [thread for thread, cluster in draw.pool.items() if cluster not in taken])
+) -> tuple[dict[Stratum, list[int]], dict[Stratum, int]]:
+    """Return the posts of each stratum, in the order in which they are to be asked, and how many were looked at for
+    those that are drawn."""
+    draw, wanted, news = material.draw, _wanted(settings), News(material.posts, known.barred, known.gold)
+    new = news.of([*draw.differing])
+    differing = {thread: cluster for thread, cluster in draw.differing.items() if thread in new}
+    again, disputed = _relabels(material, reading, known, differing, wanted["relabel"])
+    fresh = news.of([*disputed, *draw.random, *draw.recent], always=disputed)
+    random, random_looked_at = _first(draw.random, fresh, wanted["random"])
+    recent, recent_looked_at = _first(draw.recent, fresh, wanted["recent"])
+    drawn = {*random, *recent}
+    rest = draw.pool | {thread: cluster for thread, cluster in (draw.random | draw.recent).items() if thread in fresh}
+    taken = {differing[thread] for thread in disputed if thread in differing}
+    free = [thread for thread, cluster in rest.items() if cluster not in taken and thread not in drawn]
+    free = _unlike(material.posts, free)
+    count = max(0, settings.size - len(random) - len(recent) - len(disputed) - len(again))
+    unsure = sorted(free, key=lambda thread: _order(reading, thread))[: 2 * UNSURE_PER_POST * count]
+    fresh = news.of([*disputed, *random, *recent, *unsure], always=[*disputed, *random, *recent])
+    free = [thread for thread in unsure if thread in fresh]
     places = np.array([reading.place[thread] for thread in free], np.int64)
-    chosen = unsure_and_diverse(reading.margin[places], reading.terms[places], max(0, wanted), settings.seed)
-    return {
+    chosen = unsure_and_diverse(reading.margin[places], reading.terms[places], count, settings.seed)
+    strata: dict[Stratum, list[int]] = {
         "uncertain": [free[number] for number in chosen],
-        "random": draw.random,
-        "recent": draw.recent,
+        "random": random,
+        "recent": recent,
         "relabel": again,
         "disputed": disputed,
     }
+    return strata, {"random": random_looked_at, "recent": recent_looked_at}
+
+
+def _order(reading: _Reading, thread: int) -> float:
+    margin = float(reading.margin[reading.place[thread]])
+    return np.inf if np.isnan(margin) else margin
+
+
+def _first(drawn: Iterable[int], fresh: set[int], count: int) -> tuple[list[int], int]:
+    """Return the first ``count`` of the ``drawn`` threads that are ``fresh``, and how many were looked at for them."""
+    found: list[int] = []
+    looked_at = 0
+    for thread in drawn:
+        if len(found) == count:
+            break
+        looked_at += 1
+        if thread in fresh:
+            found.append(thread)
+    return found, looked_at
+
+
+def _relabels(
+    material: _Material, reading: _Reading, known: _Known, differing: Mapping[int, int], count: int
+) -> tuple[list[int], list[int]]:
+    """Return what is labelled once more: posts drawn from all that may be, and disputed ones among what is left.
+
+    How many are drawn hangs on how many disputes there are, and not on what is drawn: so each has the same chance.
+    """
+    tickets = _relabel_order(material.again, known.salt)
+    disputed = _disputed(material, reading, known, differing)
+    most = min(round(count * DISPUTED_SHARE), len(disputed))
+    again = tickets[: count - most]
+    taken = {material.again[thread] for thread in again}
+    return again, [thread for thread, cluster in disputed.items() if cluster not in taken][:most]
 
 
 def _unlike(posts: Sequence[Post], threads: Sequence[int]) -> list[int]:
@@ -261,17 +319,17 @@ def _relabel_order(again: Mapping[int, int], salt: str) -> list[int]:
     return sorted(first.values(), key=lambda thread: hashlib.sha256(f"{salt}:{thread}".encode()).digest())
 
 
-def _disputed(material: _Material, reading: _Reading, known: _Known, taken: set[int]) -> list[int]:
-    """Return posts that two providers, or a trusted model and people, label differently, or whose label is doubtful:
-    by turns, one of each cluster, none of a cluster of the ``taken`` posts."""
+def _disputed(material: _Material, reading: _Reading, known: _Known, differing: Mapping[int, int]) -> dict[int, int]:
+    """Return posts that two providers (``differing``), or a trusted model and people, label differently, or whose label
+    is doubtful: by turns, one of each cluster; with their clusters."""
     against = [thread for thread, label in material.said.items() if known.truth[thread] != label]
     labelled = [[t for t in threads if t in material.again] for threads in (against, reading.doubtful)]
-    clusters = material.draw.differing | material.again
-    first = {clusters[thread]: thread for thread in taken}
-    for thread in chain.from_iterable(zip_longest(material.draw.differing, *labelled)):
+    clusters = {**differing, **material.again}
+    first: dict[int, int] = {}
+    for thread in chain.from_iterable(zip_longest(differing, *labelled)):
         if thread is not None:
             first.setdefault(clusters[thread], thread)
-    return [thread for thread in first.values() if thread not in taken]
+    return {thread: cluster for cluster, thread in first.items()}
 
 
 def _margin(reading: _Reading, thread: int) -> float | None:

@@ -120,6 +120,18 @@ def decision(label: Label) -> str:
     return SKIPPED if label.sentiment_rating is None else stance(label.sentiment_rating)
 
 
+def streak(labels: Sequence[Label]) -> dict[str, int] | None:
+    """Return the class of the last labels that are all the same, and how many they are."""
+    if not labels:
+        return None
+    rating, length = labels[-1].sentiment_rating or 0, 0
+    for label in reversed(labels):
+        if label.sentiment_rating != rating:
+            break
+        length += 1
+    return {"rating": rating, "length": length}
+
+
 def _skip_reason(label: Label) -> str:
     in_notes = _SKIP_NOTE.match(label.notes or "")
     return label.flag or (in_notes[1] if in_notes else "no reason given")

@@ -5,6 +5,7 @@ line and the reason. What the ledger has already is left out, so a file may be i
 name, and an export may come back.
 """
 
+import codecs
 import hashlib
 import json
 import re
@@ -31,6 +32,7 @@ from bizcharts_pipeline.labels.transfer_rows import (
 from bizcharts_pipeline.labels.transfer_sql import read_dump
 
 MAX_BYTES = 256 * 1024 * 1024
+MAX_LABEL_BYTES = 1_000_000  # of text; the ledger keeps what it is given for ever
 SHOWN = 10
 DUMP = ".sql"
 
@@ -185,7 +187,10 @@ def read_labels(path: Path) -> LabelFile:
     ratings: list[int] = []
     unknown: dict[str, None] = {}
     try:
-        for row in reader(_text(path)):
+        text = _text(path)
+        if not text.strip():
+            raise LabelFileError("It is empty.")
+        for row in reader(text):
             if row.values is not None and (rating := rating_of(row.values)) is not None:
                 ratings.append(rating)
             try:
@@ -203,9 +208,12 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise LabelFileError(f"It is larger than {MAX_BYTES >> 20} MB; split it.")
-        return path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        content = path.read_bytes()
     except OSError as error:
         raise LabelFileError(f"It cannot be read: {error.strerror}.") from None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]:
+        raise LabelFileError("It is UTF-16; save it as UTF-8.")
+    return content.decode("utf-8-sig", "surrogateescape")
 
 
 def _file_label(row: RawRow, origin: str) -> FileLabel:
@@ -213,7 +221,10 @@ def _file_label(row: RawRow, origin: str) -> FileLabel:
         raise BadRow("bytes that are not UTF-8")
     if row.values is None:
         raise BadRow(row.problem)
-    return FileLabel(row.line, row.text, label_of(row.values, origin), frozenset(row.values))
+    label = label_of(row.values, origin)
+    if sum(len(value.encode()) for value in label.values() if isinstance(value, str)) > MAX_LABEL_BYTES:
+        raise BadRow(f"more than {MAX_LABEL_BYTES:,} bytes of text")
+    return FileLabel(row.line, row.text, label, frozenset(row.values))
 
 
 def _check_scale(path: Path, ratings: list[int]) -> None:

@@ -35,6 +35,10 @@ def read_csv(text: str) -> Iterator[RawRow]:
     rows = _rows(text)
     header = next(rows, None)
     names = [name.strip() for name in header[2] or [] if name is not None] if header else []
+    if header and header[1].lower().startswith("sep="):
+        raise LabelFileError("Its first line, `sep=`, is for one spreadsheet only: delete it, and separate by commas.")
+    if other := _other_separator(header[1] if header else ""):
+        raise LabelFileError(f"Its columns are separated by {other}; save it with commas.")
     if lacking := [column for column in REQUIRED if column not in names]:
         raise LabelFileError(f"Its first line lacks {', '.join(lacking)}; columns are separated by commas.")
     ours = _OUR_COLUMN in names
@@ -46,6 +50,13 @@ def read_csv(text: str) -> Iterator[RawRow]:
         else:
             values = [_read(field) for field in fields] if ours else fields
             yield RawRow(line, raw, named(dict(zip(names, values, strict=True))))
+
+
+def _other_separator(first_line: str) -> str | None:
+    """Return what separates the columns, if it is not the comma: spreadsheets write so where 1,5 is a number."""
+    if "," not in first_line:
+        return "semicolons" if ";" in first_line else "tabs" if "\t" in first_line else None
+    return None
 
 
 def _rows(text: str) -> Iterator[tuple[int, str, Fields | None]]:

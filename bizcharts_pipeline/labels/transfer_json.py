@@ -8,6 +8,7 @@ from pathlib import Path
 from bizcharts_pipeline.labels.transfer_rows import RawRow, Value, named
 from bizcharts_pipeline.warehouse.values import quoted, storable
 
+_LONGEST_LINE = 1 << 24  # DuckDB's own limit, unless one is longer
 _PARQUET_TYPES = {
     "thread_id": "BIGINT",
     "posted_at": "TIMESTAMP",
@@ -47,9 +48,12 @@ def write_parquet(rows: Iterable[Mapping[str, Value]], columns: Iterable[str]) -
     types = ", ".join(f"{quoted(column)}: {quoted(_PARQUET_TYPES.get(column, 'VARCHAR'))}" for column in columns)
     with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder, duckdb.connect() as connection:
         lines, parquet = Path(folder) / "labels.jsonl", Path(folder) / "labels.parquet"
-        lines.write_bytes(write_jsonl(row | {"skipped": bool(row["skipped"])} for row in map(storable, rows)))
+        content = write_jsonl(row | {"skipped": bool(row["skipped"])} for row in map(storable, rows))
+        lines.write_bytes(content)
+        longest = max(_LONGEST_LINE, *map(len, content.split(b"\n")))
         connection.execute(
-            f"COPY (FROM read_json({quoted(str(lines))}, format = 'newline_delimited', columns = {{{types}}})) "
+            f"COPY (FROM read_json({quoted(str(lines))}, format = 'newline_delimited', columns = {{{types}}}, "
+            f"maximum_object_size = {longest + 1})) "
             f"TO {quoted(str(parquet))} (FORMAT parquet)"
         )
         return parquet.read_bytes()

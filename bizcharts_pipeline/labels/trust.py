@@ -87,6 +87,7 @@ def measure(
     """
     asked = [answer for answer in given if answer.thread_id in truth]
     labelled = [answer for answer in asked if answer.label is not None]
+    refused = sum(answer.refused for answer in asked)
     said = [_CLASS[answer.label] for answer in labelled if answer.label is not None]
     true = [_CLASS[truth[answer.thread_id]] for answer in labelled]
     figures = evaluate([_certain(place) for place in said], true) if labelled else None
@@ -113,7 +114,7 @@ def measure(
         kappa_lo=agreement.kappa.lo,
         kappa_hi=agreement.kappa.hi,
         ece=_calibration_error(labelled, truth),
-        block_rate=sum(answer.refused for answer in asked) / len(asked) if asked else None,
+        block_rate=refused / (refused + len(labelled)) if labelled or refused else None,
         usd_per_1000=usd_per_1000,
         trusted=not reasons,
         reason="; ".join(reasons) or None,

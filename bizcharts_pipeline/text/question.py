@@ -12,8 +12,13 @@ PICTURE = "<image>"  # where trainers put the picture
 MAX_BYTES = 1_500
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-# '<image>', '<|im_end|>', '</s>', '<start_of_turn>': trainers and tokenizers take them for their own.
-_TAG = re.compile(r"<(?=[^\W\d]|[|/!?_])")
+# Trainers and tokenizers take such for their own: '<image>', '<|im_end|>', '</s>', '<start_of_turn>' (Qwen, Gemma,
+# Llama, Phi); with the full-width bar U+FF5C (DeepSeek); '[INST]', '[IMG]', '[TOOL_CALLS]' and so on (Mistral).
+_TAG = re.compile(
+    "<(?=[^\\W\\d]|[|\uff5c/!?_])"
+    r"|\[(?=/?(?:INST|IMG|IMG_BREAK|IMG_END|PREFIX|MIDDLE|SUFFIX|THINK|ARGS|CALL_ID|AUDIO|BEGIN_AUDIO|"
+    r"TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|AVAILABLE_TOOLS|SYSTEM_PROMPT)\])"
+)
 
 
 def readable(subject: str | None, text: str | None) -> str:

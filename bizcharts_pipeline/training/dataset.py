@@ -19,13 +19,14 @@ from pathlib import Path
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync, write_atomically
 from bizcharts_pipeline.labels.corpus import load_posts
-from bizcharts_pipeline.labels.gold import flagged_illegal
+from bizcharts_pipeline.labels.gold import flagged_illegal, gold_content, known_gold
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.labels.likeness import duplicate_groups
+from bizcharts_pipeline.labels.recovery import require_ledger
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.training.datasheet import Facts, balance_table, datasheet
-from bizcharts_pipeline.training.examples import Example, Selection, select_examples, verdicts
+from bizcharts_pipeline.training.examples import Example, Selection, as_seen, select_examples, verdicts
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.datasets import (
     SHAREGPT,
@@ -33,6 +34,7 @@ from bizcharts_pipeline.warehouse.datasets import (
     measured_trust,
     model_labels,
     record_dataset,
+    record_nothing,
     withdrawn_pictures,
 )
 from bizcharts_pipeline.warehouse.trust import trusted_versions
@@ -73,24 +75,29 @@ def build_dataset(database: Database, home: Path, settings: LabellingSettings, n
     """Make the version that the labels, the trust in models and the pictures of this moment give.
 
     Raises:
-        DatasetError: a picture was taken away meanwhile.
+        LedgerLost: the label ledger lacks what the database has of labels and gold.
+        DatasetError: a picture was taken away meanwhile, or the disk is full.
     """
     removed = remove_withdrawn(database, home)
     ledger = LabelLedger(home / LEDGER)
-    gold = {post.thread_id for post in ledger.gold()}
+    require_ledger(database, ledger)
     people, illegal = ledger.newest(), flagged_illegal(ledger.standing())
     with database.read() as connection:
+        gold = known_gold(connection, ledger)
         judged = verdicts(people, model_labels(connection), trusted_versions(connection), illegal)
         posts = load_posts(connection, judged.keys() | gold)
         trust = measured_trust(connection)
-    gold_posts = [post for post in posts if post.thread_id in gold]
+    gold_posts = gold_content(posts, gold, ledger)
     candidates = [post for post in posts if post.thread_id in judged]
     selection = select_examples(candidates, gold_posts, judged, home, text_only=settings.text_only)
-    groups = duplicate_groups([example.post for example in selection.examples])
+    chosen = [example.post for example in selection.examples]
+    groups = duplicate_groups([*chosen, *as_seen(chosen)])  # nor may the splits share what is left of cut texts
     splits = _split(selection, groups, settings)
     labellers = len({label.labeler_id for label in people})
     sheet = datasheet(Facts(splits, selection.left_out, len(set(groups.values())), labellers, len(gold), trust))
     if not selection.examples:
+        with database.write() as connection:
+            record_nothing(connection, now)
         return DatasetReport(None, False, selection.left_out, balance_table(splits), sheet, removed)
     content = _content(splits)
     with _alone(home) as folder:
@@ -139,10 +146,13 @@ def _split(selection: Selection, groups: Mapping[int, int], settings: LabellingS
 
 
 def _content(splits: Mapping[str, list[Example]]) -> _Content:
-    files = {f"{split}.json": sharegpt.as_json(list(map(sharegpt.row, rows))) for split, rows in splits.items()}
+    # Loaders do not take an empty list, so a split without rows has no file.
+    files = {f"{split}.json": sharegpt.as_json(list(map(sharegpt.row, rows))) for split, rows in splits.items() if rows}
     abouts = [sharegpt.about_row(example, split) for split, rows in splits.items() for example in rows]
     files[sharegpt.ROWS] = sharegpt.as_json(abouts)
-    files[sharegpt.INFO] = (json.dumps(sharegpt.dataset_info(), indent=2) + "\n").encode()
+    files[sharegpt.INFO] = (
+        json.dumps(sharegpt.dataset_info([split for split in splits if splits[split]]), indent=2) + "\n"
+    ).encode()
     pictures, hashes = {}, {name: sharegpt.digest(file) for name, file in files.items()}
     for example in (example for rows in splits.values() for example in rows):
         if example.picture and example.sha256:
@@ -153,23 +163,29 @@ def _content(splits: Mapping[str, list[Example]]) -> _Content:
 
 def _write(target: Path, content: _Content, sheet: str) -> None:
     unfinished = target.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
-    images = unfinished / sharegpt.IMAGES
-    images.mkdir(parents=True)
     try:
-        for name, source in content.pictures.items():
-            _link(source, unfinished / name)
-    except FileNotFoundError as error:
-        _remove(unfinished)
-        raise DatasetError(f"{error.filename}: the picture was taken away meanwhile; run again") from None
+        _fill(unfinished, content, sheet)
+        unfinished.rename(target)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, FileNotFoundError):
+            raise DatasetError(f"{error.filename}: the picture was taken away meanwhile; run again") from None
+        raise DatasetError(f"{target} can not be written: {error.strerror or error}; mend that and run again") from None
+    sync(target.parent)
+
+
+def _fill(folder: Path, content: _Content, sheet: str) -> None:
+    images = folder / sharegpt.IMAGES
+    images.mkdir(parents=True)
+    for name, source in content.pictures.items():
+        _link(source, folder / name)
     files = {**content.files, sharegpt.DATASHEET: sheet.encode()}
     hashes = {**content.hashes, sharegpt.DATASHEET: sharegpt.digest(sheet.encode())}
     manifest = {"version": content.version, "files": dict(sorted(hashes.items()))}
     files[sharegpt.MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
     for name, file in files.items():
-        write_atomically(unfinished / name, file)
+        write_atomically(folder / name, file)
     sync(images)
-    unfinished.rename(target)
-    sync(target.parent)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -95,7 +95,7 @@ def select_examples(
     """Return what may be learned from. ``posts`` are the known ones among those that are ``judged``."""
     gold = {post.thread_id for post in gold_posts}
     # Cut texts may be alike where whole ones are not.
-    copies = contaminated(posts, gold_posts) | contaminated(_as_seen(posts), _as_seen(gold_posts))
+    copies = contaminated(posts, gold_posts) | contaminated(as_seen(posts), as_seen(gold_posts))
     left_out: Counter[str] = Counter()
     if unknown := len(judged.keys() - {post.thread_id for post in posts}):
         left_out["post unknown here"] = unknown
@@ -109,8 +109,11 @@ def select_examples(
     return Selection(tuple(examples), dict(sorted(left_out.items())))
 
 
-def _as_seen(posts: Iterable[Post]) -> list[Post]:
-    return [replace(post, subject=None, text=readable(post.subject, post.text), picture=None) for post in posts]
+def as_seen(posts: Iterable[Post]) -> list[Post]:
+    """Return the posts with each text that a copy may have (:attr:`Post.texts`) as a model sees it, cut."""
+    return [
+        replace(post, subject=None, text=readable(None, text), picture=None) for post in posts for text in post.texts
+    ]
 
 
 def _example(

@@ -1,16 +1,19 @@
 """Looks for gold in a data set as it lies on the disk.
 
 It reads the files, not what they were made from, and counts in another way than what keeps gold out
-(labels/likeness.py): sets of 5-grams, one by one. So a mistake there, or a file that somebody changed, is found here.
+(labels/likeness.py): sets of 5-grams, one by one, of texts without invisible characters. So a mistake there, or a file
+that somebody changed, is found here.
 """
 
 import json
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bizcharts_pipeline.labels.corpus import Post, load_posts
+from bizcharts_pipeline.labels.gold import gold_content, known_gold
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.text.duplicates import SHINGLE, SIMILAR, normalise
 from bizcharts_pipeline.text.question import readable
@@ -24,7 +27,8 @@ def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
     """Return every row of the data set in ``folder`` that is a gold post, or alike to one by text or picture.
 
     Compares thread numbers, texts as written, texts of the posts as they are known now, and pictures by content,
-    perceptual hash, MD5 and URL. Also a file that can not be read is returned: what can not be checked has not passed.
+    perceptual hash, MD5 and URL. Also a file that can not be read, and gold of which nothing is known, are returned:
+    what can not be checked has not passed.
     """
     try:
         rows = [(f"{split}.json, row {n}", row) for split in SPLITS for n, row in enumerate(read_rows(folder, split))]
@@ -33,18 +37,21 @@ def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
         pictures = {image: digest((folder / image).read_bytes()) for _, row in rows for image in row["images"]}
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         return [f"{folder} can not be checked: {error!r:.200}"]
-    gold = {post.thread_id for post in LabelLedger(home / LEDGER).gold()}
+    ledger = LabelLedger(home / LEDGER)
     with database.read() as connection:
+        gold = known_gold(connection, ledger)
         posts = load_posts(connection, gold | set(threads))
         perceptual = perceptual_hashes(connection, set(pictures.values()))
-    gold_posts = [post for post in posts if post.thread_id in gold]
+    gold_posts = gold_content(posts, gold, ledger)
     known = [post for post in posts if post.thread_id in set(threads)]
 
     leaks = [f"thread {thread}: gold" for thread in threads if thread in gold]
-    seen = _Copies(readable(post.subject, post.text) for post in gold_posts)
+    if unknown := len(gold) - len(gold_posts):
+        leaks.append(f"{unknown} gold posts are unknown here, so copies of them can not be told")
+    seen = _Copies(readable(None, text) for post in gold_posts for text in post.texts)
     leaks += [f"{place}: text of gold" for (place, _), text in zip(rows, written, strict=True) if seen.has(text)]
-    whole = _Copies(post.whole_text for post in gold_posts)
-    leaks += [f"thread {post.thread_id}: text of gold" for post in known if whole.has(post.whole_text)]
+    whole = _Copies(text for post in gold_posts for text in post.texts)
+    leaks += [f"thread {post.thread_id}: text of gold" for post in known if any(map(whole.has, post.texts))]
     names = {name for post in gold_posts for name in _names(post)}
     leaks += [f"thread {post.thread_id}: picture of gold" for post in known if not names.isdisjoint(_names(post))]
     bits = [
@@ -76,8 +83,14 @@ class _Copies:
 
 
 def _grams(text: str) -> set[str]:
-    words = normalise(text)
+    words = normalise(_bare(text))
     return {words[start : start + SHINGLE] for start in range(max(1, len(words) - SHINGLE + 1))} if words else set()
+
+
+def _bare(text: str) -> str:
+    """Return ``text`` without characters that show nothing (category Cf), in compatible ones (NFKC)."""
+    unseen = {ord(character): None for character in set(text) if unicodedata.category(character) == "Cf"}
+    return unicodedata.normalize("NFKC", text.translate(unseen))
 
 
 def _text_of(row: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ A folder holds ``train.json`` and ``validation.json``, lists of rows
     {"messages": [{"role": "user", "content": "<image>\\nClassify …"}, {"role": "assistant", "content": "bearish"}],
      "images": ["images/<SHA-256>.jpg"]}
 
-with paths relative to it, so that it can be moved as a whole; ``dataset_info.json``, by which LLaMA-Factory finds
+with paths relative to it, so that it can be moved as a whole (where there are too few for a validation split its file
+is missing, as loaders do not take an empty list); ``dataset_info.json``, by which LLaMA-Factory finds
 them; ``rows.json``, which post each row is; ``datasheet.md``; and ``manifest.json`` with the SHA-256 of every file.
 """
 
@@ -57,8 +58,9 @@ def about_row(example: Example, split: str) -> dict[str, Any]:
     }
 
 
-def dataset_info() -> dict[str, Any]:
-    """Return what LLaMA-Factory must know of the files; its ``dataset_dir`` and ``media_dir`` are the folder."""
+def dataset_info(splits: Sequence[str]) -> dict[str, Any]:
+    """Return what LLaMA-Factory must know of the files of ``splits``; its ``dataset_dir`` and ``media_dir`` are the
+    folder."""
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
     columns = {"messages": "messages", "images": "images"}
     return {
@@ -68,7 +70,7 @@ def dataset_info() -> dict[str, Any]:
             "columns": columns,
             "tags": tags,
         }
-        for split in SPLITS
+        for split in splits
     }
 
 
@@ -110,7 +112,9 @@ def digest(content: bytes) -> str:
 
 
 def read_rows(folder: Path, split: str) -> list[dict[str, Any]]:
-    """Return the rows of a split as they lie on disk, unchecked."""
+    """Return the rows of a split as they lie on disk, unchecked; none of a split that was written without any."""
+    if f"{split}.json" not in json.loads((folder / MANIFEST).read_bytes())["files"]:
+        return []
     return list(json.loads((folder / f"{split}.json").read_bytes()))
 
 

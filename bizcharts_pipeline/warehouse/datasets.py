@@ -12,6 +12,7 @@ from bizcharts_pipeline.warehouse.trust import Version
 from bizcharts_pipeline.warehouse.values import literal, table
 
 SHAREGPT = "sharegpt"
+NONE = "none"  # in place of a version: there was nothing to learn from
 LEAST_SHARE = 0.1
 
 _MODEL_LABELS = """
@@ -93,13 +94,18 @@ def record_dataset(connection: duckdb.DuckDBPyConnection, version: DatasetVersio
     )
 
 
+def record_nothing(connection: duckdb.DuckDBPyConnection, now: datetime, kind: str = SHAREGPT) -> None:
+    """Record that no version is the current one any more. Call it inside :meth:`Database.write`."""
+    record_dataset(connection, DatasetVersion(NONE, kind, "", 0, 0, {}, now))
+
+
 def current_dataset(connection: duckdb.DuckDBPyConnection, kind: str = SHAREGPT) -> DatasetVersion | None:
-    """Return the data set that was made last, or ``None`` before the first."""
+    """Return the data set that was made last; ``None`` before the first, and when the last run made none."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM dataset_versions WHERE kind = {literal(kind)} "
         "ORDER BY created_at DESC, dataset_version LIMIT 1"
     ).fetchone()
-    if row is None:
+    if row is None or row[0] == NONE:
         return None
     dataset_version, kind, path, train_rows, validation_rows, classes, created_at = row
     return DatasetVersion(dataset_version, kind, path, train_rows, validation_rows, json.loads(classes), created_at)

@@ -90,14 +90,14 @@ FROM label_queue ORDER BY position LIMIT {limit}
 class Draw:
     """What was drawn: one post of each group of near-duplicates none of which is labelled, gold, blocked or spam.
 
-    ``random`` are drawn with equal probability from all ``groups``; ``recent`` likewise from the ``recent_groups``
-    that are left. ``pool`` (thread to cluster) is a further random part of the rest; ``differing`` are posts that two
-    providers label differently.
+    All are threads with their clusters. ``random`` are drawn with equal probability from all ``groups``; ``recent``
+    likewise from the ``recent_groups`` that are left; both in the order in which they were drawn. ``pool`` is a further
+    random part of the rest; ``differing`` are posts that two providers label differently.
     """
 
     groups: int
-    random: list[int]
-    recent: list[int]
+    random: dict[int, int]
+    recent: dict[int, int]
     recent_groups: int
     pool: dict[int, int]
     differing: dict[int, int]
@@ -133,7 +133,8 @@ def draw_posts(
     connection.execute(_ASKABLE.format(barred=as_table(barred), recent_after=literal(recent_after), salt=quoted(salt)))
     connection.execute(_DRAWN.format(random=int(random), recent=int(recent)))
     drawn = connection.execute(
-        "SELECT d.stratum, d.thread_id FROM drawn AS d JOIN askable AS a USING (thread_id) ORDER BY a.ticket, thread_id"
+        "SELECT d.stratum, thread_id, a.cluster FROM drawn AS d JOIN askable AS a USING (thread_id) "
+        "ORDER BY a.ticket, thread_id"
     ).fetchall()
     counted = connection.execute(
         "SELECT count(*), count(*) FILTER (recent AND thread_id NOT IN "
@@ -142,8 +143,8 @@ def draw_posts(
     assert counted is not None
     return Draw(
         groups=counted[0],
-        random=[thread for stratum, thread in drawn if stratum == "random"],
-        recent=[thread for stratum, thread in drawn if stratum == "recent"],
+        random={thread: cluster for stratum, thread, cluster in drawn if stratum == "random"},
+        recent={thread: cluster for stratum, thread, cluster in drawn if stratum == "recent"},
         recent_groups=counted[1],
         pool=dict(connection.execute(_POOL.format(pool=int(pool))).fetchall()),
         differing=dict(connection.execute(_PROVIDERS_DIFFER.format(limit=int(differing))).fetchall()),

@@ -1,19 +1,33 @@
-"""Which threads are labelled: everything of theirs outlives its period."""
+"""Which threads are labelled or gold: everything of theirs outlives its period."""
 
 from collections.abc import Collection
+from datetime import datetime
+
+import duckdb
 
 from bizcharts_pipeline.warehouse.values import table
 
 
 def labelled_threads(ledger: Collection[int] = ()) -> str:
-    """Return the SQL that selects the ``thread_id`` of every thread that a person or a model has labelled or skipped.
+    """Return the SQL that selects the ``thread_id`` of every thread that is gold, labelled or skipped, by a person or
+    a model.
 
     ``ledger`` are the threads of the label ledger, which is ahead of the database.
     """
     return (
         "SELECT thread_id FROM training_labels UNION SELECT thread_id FROM auto_labels "
-        f"UNION SELECT thread_id FROM {as_table(ledger)}"
+        f"UNION SELECT thread_id FROM gold_split UNION SELECT thread_id FROM {as_table(ledger)}"
     )
+
+
+def stored_gold(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str, datetime]]:
+    """Return the rows of ``gold_split``: thread, period, when it was frozen; by thread."""
+    return connection.execute("SELECT thread_id, period, frozen_at FROM gold_split ORDER BY thread_id").fetchall()
+
+
+def has_labels(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether ``training_labels`` has any row."""
+    return connection.execute("SELECT 1 FROM training_labels LIMIT 1").fetchone() is not None
 
 
 def as_table(threads: Collection[int]) -> str:

@@ -48,7 +48,7 @@ SELECT labeler_id AS labeller, count(*) AS posts, count_if(sentiment_rating = 1)
        count_if(skipped) AS skipped, strftime(max(labeled_at), '%Y-%m-%d %H:%M') AS newest
 FROM (
     FROM training_labels
-    QUALIFY row_number() OVER (PARTITION BY thread_id, labeler_id ORDER BY labeled_at DESC, origin) = 1
+    QUALIFY row_number() OVER (PARTITION BY thread_id, labeler_id ORDER BY labeled_at DESC) = 1
 ) GROUP BY labeler_id ORDER BY posts DESC, labeller LIMIT {limit}
 """
 

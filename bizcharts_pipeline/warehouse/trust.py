@@ -129,6 +129,11 @@ class TrustRow:
     trusted: bool
     reason: str | None
 
+    @property
+    def version(self) -> Version:
+        """What was measured."""
+        return Version(self.provider, self.model, self.endpoint, self.prompt_version)
+
 
 def answers(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> dict[Version, list[ModelAnswer]]:
     """Return what each version said of ``threads``; a version that was never asked about them is there, with none."""

@@ -5,11 +5,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from pydantic.functional_validators import AfterValidator
 
 from bizcharts_pipeline.clock import naive_utc
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.labels.ledger import storable_text
 from bizcharts_pipeline.web.desk import Decision, Desk, NotOffered
 from bizcharts_pipeline.web.door import Door, Doorkeeper
 
@@ -18,7 +19,22 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 HISTORY_PAGE = 12
+_MOST = 2**63 - 1
+_STRANGER = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Labeller · BizCharts</title>
+<h1>This address lacks its token</h1>
+<p>Open the whole address that <code>bizcharts label</code> printed in the terminal: it ends in
+<code>?token=…</code>, and changes with every start. Whoever has no token can neither read nor label here.</p>
+</html>
+"""
 _FILES = {"labeller.css": "text/css", "labeller.js": "text/javascript", "labeller.svg": "image/svg+xml"}
+
+
+def _moment(moment: datetime) -> datetime:
+    try:
+        return naive_utc(moment)
+    except OverflowError:
+        raise ValueError("no moment of the calendar") from None
 
 
 class LabelRequest(BaseModel):
@@ -26,13 +42,14 @@ class LabelRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    thread_id: int
-    labeled_at: Annotated[datetime, AfterValidator(naive_utc)]
-    rating: Literal[1, 2, 3] | None
+    thread_id: Annotated[StrictInt, Field(ge=0, le=_MOST)]
+    labeled_at: Annotated[datetime, AfterValidator(_moment)]
+    rating: Annotated[StrictInt, Field(ge=1, le=3)] | None
     seconds: float | None = Field(None, ge=0, le=86_400)
     flag: Literal["irony", "not crypto", "unreadable", "illegal"] | None = None
     notes: str | None = Field(None, max_length=2000)
     saw_suggestion: bool = False
+    keys: Annotated[StrictInt, Field(ge=0)]  # how many labels the page knows to stand
 
 
 class UndoRequest(BaseModel):
@@ -40,19 +57,28 @@ class UndoRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    keys: int = Field(ge=0)
+    keys: Annotated[StrictInt, Field(ge=0)]
 
 
 def labeller_app(desk: Desk, door: Door) -> "FastAPI":
     """Return the labeller's server for one desk, behind one door."""
     from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
     from starlette.requests import Request
 
     def refused(request: Request, error: Exception) -> "Response":
-        return _json({"error": str(error)}, 409 if isinstance(error, NotOffered) else 503)
+        if isinstance(error, NotOffered):
+            return _json({"error": str(error), "view": desk.view()}, 409)
+        return _json({"error": str(error)}, 503)
+
+    def malformed(request: Request, error: Exception) -> "Response":
+        assert isinstance(error, RequestValidationError)
+        problems = (f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
+        return _json({"error": "; ".join(problems)}, 422)
 
     app = FastAPI(title="BizCharts labeller", openapi_url=None, docs_url=None, redoc_url=None)
     app.add_exception_handler(BizchartsError, refused)
+    app.add_exception_handler(RequestValidationError, malformed)
     app.include_router(_page(door))
     app.include_router(_requests(desk, door), prefix="/api/labeller")
     app.add_middleware(Doorkeeper, door=door)
@@ -63,7 +89,7 @@ def _page(door: Door) -> "APIRouter":
     """The page itself; the token in its address becomes a cookie and leaves the address."""
     from fastapi import APIRouter
     from starlette.requests import Request
-    from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+    from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
     router = APIRouter()
 
@@ -72,7 +98,7 @@ def _page(door: Door) -> "APIRouter":
         if token and door.admits(token):
             return RedirectResponse("/", 303, headers={"Set-Cookie": door.cookie})
         if not door.knows(dict(request.headers)):
-            return PlainTextResponse("Open the address that the terminal printed.", 403)
+            return HTMLResponse(_STRANGER, 403)
         return FileResponse(STATIC / "labeller.html", media_type="text/html")
 
     @router.get("/static/{name}", response_class=Response)
@@ -112,7 +138,14 @@ def _requests(desk: Desk, door: Door) -> "APIRouter":
     @router.post("/labels")
     def label(body: LabelRequest) -> Response:
         decision = Decision(
-            body.thread_id, body.labeled_at, body.rating, body.seconds, body.flag, body.notes, body.saw_suggestion
+            thread_id=body.thread_id,
+            labeled_at=body.labeled_at,
+            rating=body.rating,
+            seconds=body.seconds,
+            flag=body.flag,
+            notes=body.notes,
+            saw_suggestion=body.saw_suggestion,
+            keys=body.keys,
         )
         return _json(desk.decide(decision))
 
@@ -121,7 +154,7 @@ def _requests(desk: Desk, door: Door) -> "APIRouter":
         return _json(desk.undo(body.keys))
 
     @router.get("/history")
-    def history(before: Annotated[int, Field(ge=0)] = 0) -> Response:
+    def history(before: Annotated[int, Field(ge=0, le=_MOST)] = 0) -> Response:
         return _json(desk.history(before, HISTORY_PAGE))
 
     @router.get("/strata")
@@ -145,4 +178,4 @@ def _requests(desk: Desk, door: Door) -> "APIRouter":
 def _json(value: dict[str, Any], status: int = 200) -> "Response":
     from starlette.responses import Response
 
-    return Response(json.dumps(value, ensure_ascii=False), status, media_type="application/json")
+    return Response(storable_text(json.dumps(value, ensure_ascii=False)), status, media_type="application/json")

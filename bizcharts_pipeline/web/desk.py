@@ -22,13 +22,14 @@ from bizcharts_pipeline.labels.corpus import Picture, Post
 from bizcharts_pipeline.labels.ledger import Flag, Label, LabelLedger
 from bizcharts_pipeline.labels.offer_posts import OfferedPost, progress
 from bizcharts_pipeline.labels.offers import Candidates, Deck, Offer, OfferFilters
+from bizcharts_pipeline.labels.statistics import IDLE_SECONDS, streak
 from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.web import notices
 
 SHOWN_AHEAD = 11  # the post on the screen and the next ten
 READY = 400  # posts kept ready for a database that is busy for long
 REFILL_BELOW = 300
 REMEMBERED = 200  # decided posts whose text and picture are read again after a restart
-IDLE_SECONDS = 60  # who took longer was not looking
 CLOCK_TOLERANCE = timedelta(days=1)
 ORIGIN = "labeller"
 
@@ -36,7 +37,7 @@ _MEDIA_TYPES: dict[str, MediaType] = {f".{ending}": media_type for media_type, e
 
 
 class NotOffered(BizchartsError):
-    """A label for a post that was not offered, or that makes no sense."""
+    """A label for a post that was not offered, or that makes no sense; or the page does not show how things stand."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Decision:
     flag: Flag | None
     notes: str | None
     saw_suggestion: bool
+    keys: int  # how many labels the page knows to stand
 
 
 class Desk:
@@ -61,6 +63,7 @@ class Desk:
         self.settings, self.filters, self._ledger, self._clock = settings, filters, ledger, clock
         self.wake = threading.Event()  # the reader has something to do
         self.problem: str | None = None  # why the database can not be read at present
+        self._writing = threading.Lock()  # one key at a time goes to the ledger, for which nobody else waits
         self._lock = threading.RLock()
         self._store = PictureStore(settings.home_path)
         self._posts: dict[int, OfferedPost] = {}
@@ -86,6 +89,7 @@ class Desk:
             return {
                 "now": now.isoformat(timespec="milliseconds"),
                 "state": self._state(ready),
+                "notice": self._notice(ready),
                 "upcoming": [self._shown(post, self._former(post.post.thread_id)) for post in ready[:SHOWN_AHEAD]],
                 "progress": self._progress(now, len(ready)),
             }
@@ -94,39 +98,48 @@ class Desk:
         """Write a label durably, then return the next view. The same decision again changes nothing.
 
         Raises:
-            NotOffered: the post is neither offered nor decided already, or the decision makes no sense.
+            NotOffered: the post is neither offered nor decided already, the decision makes no sense, or something was
+                decided of which the page does not know.
             LedgerError: it could not be written.
         """
-        with self._lock:
-            label = self._label(decision)
-            if self._ledger.append([label]):
-                self._written += 1
-                self._decided.append(label)
-                self._taken_back.pop(label.thread_id, None)
-                if label.flag == "illegal":
-                    self._hide(label.thread_id)
-                if self._deck:
-                    self._deck.decided(label.thread_id)
-                self.wake.set()
-            return self.view()
+        with self._writing:
+            with self._lock:
+                if self._is_written(decision):
+                    return self.view()
+                self._check_keys(decision.keys)
+                label = self._label(decision)
+            new = self._ledger.append([label])
+            with self._lock:
+                if new:
+                    self._written += 1
+                    self._decided.append(label)
+                    self._taken_back.pop(label.thread_id, None)
+                    if label.flag == "illegal":
+                        self._hide(label.thread_id)
+                    if self._deck:
+                        self._deck.decided(label.thread_id)
+                    self.wake.set()
+                return self.view()
 
-    def undo(self, expected: int) -> dict[str, Any]:
-        """Take back the last label, if the labeller still has as many as he thinks; return the next view.
+    def undo(self, keys: int) -> dict[str, Any]:
+        """Take back the last label; return the next view. ``keys`` is how many the page knows to stand.
 
         Raises:
+            NotOffered: there are more, or fewer.
             LedgerError: it could not be written.
         """
-        with self._lock:
-            label = None
-            if expected == len(self._decided):
-                label = self._ledger.undo(self.filters.labeller, self._clock(), ORIGIN)
-            if label:
-                self._forget(label)
-                self._taken_back[label.thread_id] = label
-                if self._deck:
-                    self._deck.put_back(Offer(label.thread_id, label.stratum or "filter", label.probability))
-                self.wake.set()
-            return {**self.view(), "undone": label and label.thread_id}
+        with self._writing:
+            with self._lock:
+                self._check_keys(keys)
+            label = self._ledger.undo(self.filters.labeller, self._clock(), ORIGIN)
+            with self._lock:
+                if label:
+                    self._forget(label)
+                    self._taken_back[label.thread_id] = label
+                    if self._deck:
+                        self._deck.put_back(Offer(label.thread_id, label.stratum or "filter", label.probability))
+                    self.wake.set()
+                return {**self.view(), "undone": label and label.thread_id}
 
     def history(self, before: int, count: int) -> dict[str, Any]:
         """Return ``count`` decided posts, newest first, from the one that is ``before`` places back; each post once."""
@@ -249,6 +262,22 @@ class Desk:
             return "ready"
         return "waiting" if self._deck is None or self._deck.upcoming(1) else "finished"
 
+    def _is_written(self, decision: Decision) -> bool:
+        """Whether the decision is one already, of a page that did not get the answer."""
+        said = decision.thread_id, decision.labeled_at
+        return any((label.thread_id, label.labeled_at) == said for label in reversed(self._decided))
+
+    def _check_keys(self, keys: int) -> None:
+        if keys != len(self._decided):
+            raise NotOffered("Something was labelled in another tab meanwhile. This is how things stand now.")
+
+    def _notice(self, ready: list[OfferedPost]) -> notices.Notice | None:
+        if ready:
+            return None
+        if self._deck is None or self._deck.upcoming(1):
+            return notices.waiting(self.problem)
+        return notices.finished(self.filters, self._deck.candidates)
+
     def _label(self, decision: Decision) -> Label:
         thread = decision.thread_id
         offer = self._deck.find(thread) if self._deck else None
@@ -266,11 +295,7 @@ class Desk:
         post = offered.post
         shows_picture = post.picture is not None and decision.flag != "illegal"
         at = decision.labeled_at
-        if (
-            former
-            and at < former.labeled_at
-            and all((x.thread_id, x.labeled_at) != (thread, at) for x in self._decided)
-        ):
+        if former and at < former.labeled_at:
             at = former.labeled_at + timedelta(microseconds=1)  # a clock was set back, and the newest decision counts
         return Label(
             thread_id=thread,
@@ -364,21 +389,9 @@ class Desk:
             "total": len({label.thread_id for label in rated}),
             "keys": len(self._decided),
             "median_seconds": round(median(seconds), 1) if seconds else None,
-            "streak": _streak(sitting),
+            "streak": streak(sitting),
             "left": self._deck.left if self._deck else None,
             "ready": ready,
             "database": self.problem,
             "to_delete": len(self._to_delete),
         }
-
-
-def _streak(labels: list[Label]) -> dict[str, int] | None:
-    """Return the class of the last labels that are all the same, and how many they are."""
-    if not labels:
-        return None
-    rating, length = labels[-1].sentiment_rating or 0, 0
-    for label in reversed(labels):
-        if label.sentiment_rating != rating:
-            break
-        length += 1
-    return {"rating": rating, "length": length}

@@ -11,6 +11,7 @@ from bizcharts_pipeline.labels.offers import load_candidates
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseBusy
 from bizcharts_pipeline.web.desk import Desk
+from bizcharts_pipeline.web.notices import BUSY
 from bizcharts_pipeline.withdrawals import FLAGGED, block
 
 TURN_SECONDS = 2  # waiting for the database is cut short to look whether there is something else to do
@@ -48,7 +49,7 @@ class Reader:
                 self._turn()
                 self._desk.problem = None
             except DatabaseBusy:
-                self._desk.problem = "The database is busy."
+                self._desk.problem = BUSY
             except Exception as error:
                 # Whatever it is: what is ready can be labelled, and the next turn may do better.
                 self._desk.problem = str(error)[:300]

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
@@ -13,9 +13,11 @@ from bizcharts_pipeline.web.app import labeller_app
 from bizcharts_pipeline.web.desk import Desk
 from bizcharts_pipeline.web.door import Door
 from bizcharts_pipeline.web.reader import Reader
+from bizcharts_pipeline.web.seat import seat
 
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 2
+LEDGER_SECONDS = 3  # a key waits so long for another process that writes labels, and is then said not to be saved
 
 
 class PortTaken(BizchartsError):
@@ -23,46 +25,46 @@ class PortTaken(BizchartsError):
 
 
 def serve_labeller(
-    settings: Settings,
-    filters: OfferFilters,
-    port: int | None = None,
-    *,
-    open_url: Callable[[str], object] | None = None,
-    say: Callable[[str], object] = print,
+    settings: Settings, filters: OfferFilters, port: int | None = None, *, say: Callable[[str], object] = print
 ) -> None:
     """Serve the labeller until it is interrupted; ``port`` is the setting's unless given, 0 any that is free.
 
-    ``say`` gets the lines for the terminal: the address to open, with the token that admits to it, and at the end what
-    is still to do. ``open_url`` gets the address too, to open it in a browser.
+    ``say`` gets the lines for the terminal: first the address to open, with the token that admits to it, and at the end
+    what is still to do.
 
     Raises:
+        AlreadyLabelling: another process serves the same labeller.
         PortTaken: somebody listens there; other :class:`BizchartsError` where ledger or database cannot be used.
     """
     import uvicorn
 
-    ledger = LabelLedger(settings.home_path / LEDGER)
-    desk = Desk(settings, filters, ledger)
-    listener = _listener(settings.labelling.port if port is None else port)
-    door = Door(listener.getsockname()[1])
-    reader = Reader(desk, Database.from_settings(settings))
-    config = uvicorn.Config(
-        labeller_app(desk, door),
-        log_level="warning",
-        access_log=False,  # the token is in an address
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-    reader.start()
-    try:
-        say(f"Labelling as {filters.labeller}, session {filters.session}. Open\n\n  {door.address}\n\nCtrl-C ends it.")
-        if open_url:
-            open_url(door.address)
-        with ledger.kept_open(), suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        reader.stop()
-        listener.close()
+    ledger = LabelLedger(settings.home_path / LEDGER, LEDGER_SECONDS)
+    with (
+        seat(ledger.path.parent, filters.labeller) as tell_port,
+        closing(_listener(settings.labelling.port if port is None else port)) as listener,
+    ):
+        door = Door(listener.getsockname()[1])
+        tell_port(door.port)
+        desk = Desk(settings, filters, ledger)
+        reader = Reader(desk, Database.from_settings(settings))
+        config = uvicorn.Config(
+            labeller_app(desk, door),
+            log_level="warning",
+            access_log=False,  # the token is in an address
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        reader.start()
+        try:
+            say(
+                f"{door.address}\n\nOpen this address, token and all, in a browser on this machine.\n"
+                f"Labelling as {filters.labeller}, session {filters.session}. Ctrl-C ends it."
+            )
+            with ledger.kept_open(), suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            reader.stop()
     if waiting := desk.to_delete():
         threads = ", ".join(map(str, waiting))
         say(f"Flagged as illegal and not deleted yet, as the database was busy: {threads}. `bizcharts block` does it.")

@@ -84,6 +84,7 @@ class FakeBatches:
     model: str = "m"
     endpoint: Endpoint = "batch"
     largest: int = 10_000
+    max_batch_bytes: int = 10**9
     state_of_all: BatchState = BatchState.ENDED
     expire: Callable[[Question], bool] = lambda question: False
     die_after_create: bool = False
@@ -105,6 +106,9 @@ class FakeBatches:
         return f"batch-{run_key}" if run_key in self.batches else None
 
     def state(self, batch_id: str) -> BatchState:
+        run_key = batch_id.removeprefix("batch-")
+        if self.state_of_all is BatchState.ENDED and len(self.answered[run_key]) < len(self.batches[run_key]):
+            return BatchState.EXPIRED
         return self.state_of_all
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
@@ -167,6 +171,7 @@ class LabelWorld:
         return Labelling(self.database, self.home, settings or self.settings(), by_name, lambda: self.now)
 
     def label(self, *providers: Any, **settings: Any) -> Report:
+        settings["labels"] = {"providers": [provider.name for provider in providers], **settings.get("labels", {})}
         return self.labelling(*providers, settings=self.settings(**settings)).label_posts()
 
     def ledger(self) -> AutoLabelLedger:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,8 @@ from bizcharts_pipeline.autolabel.batches import BatchReport
 from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Outcome, Prompt, Question
 from bizcharts_pipeline.autolabel.report import Report
+from bizcharts_pipeline.labels.ledger import LEDGER as HUMAN_LEDGER
+from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 
 HALF = (Decimal("0.15") * 900 + Decimal("0.60") * 8) / 2_000_000
 
@@ -67,7 +70,7 @@ def test_a_run_that_dies_after_its_batch_was_made_leaves_it_to_be_found(posts: L
     assert statuses(posts) == {"labelled": 30}
 
 
-def test_a_batch_that_was_never_made_costs_nothing_and_its_posts_wait(posts: LabelWorld) -> None:
+def test_a_batch_that_is_not_found_is_waited_for_and_then_counts_as_paid(posts: LabelWorld) -> None:
     @dataclass
     class Dies(FakeBatches):
         def submit(self, run_key: str, prompt: Prompt, questions: object) -> str:
@@ -78,10 +81,14 @@ def test_a_batch_that_was_never_made_costs_nothing_and_its_posts_wait(posts: Lab
     with posts.ledger() as ledger:
         assert ledger.spent().reserved_requests == 30
     provider = FakeBatches()
-    assert batches(posts.label(provider)).questions == 30
+    assert batches(posts.label(provider)).questions == 0  # the service's list may lag behind
+    posts.now += timedelta(hours=1)
+    report = posts.label(provider)
+    assert batches(report).questions == 30
+    assert "not found" in batches(report).problems[0]
     posts.label(provider)
     with posts.ledger() as ledger:
-        assert ledger.spent().usd == 30 * HALF
+        assert (ledger.spent().known_usd, ledger.spent().assumed_requests) == (30 * HALF, 30)
 
 
 def test_when_nobody_knows_whether_a_batch_was_made_the_next_run_looks_for_it(posts: LabelWorld) -> None:
@@ -193,3 +200,92 @@ def test_an_answer_of_a_batch_is_treated_as_any_other(posts: LabelWorld) -> None
         **dict.fromkeys(range(1, 31), "labelled"),
         **{1: "refused", 2: "malformed", 3: "pending", 4: "failed"},
     }
+
+
+def test_a_wrong_setting_fails_no_post_of_a_batch_and_is_a_fault(posts: LabelWorld) -> None:
+    provider = FakeBatches(lambda question, times: Answer(Outcome.BUG, detail="400 unsupported_parameter"))
+    for _ in range(8):
+        report = posts.label(provider)
+    assert "unsupported_parameter" in report.faults[0]
+    assert statuses(posts) == {"pending": 30}
+    provider.say = lambda question, times: OK
+    for _ in range(2):
+        posts.label(provider)
+    assert statuses(posts) == {"labelled": 30}
+
+
+def test_results_that_got_lost_are_booked_and_not_bought_without_limit(posts: LabelWorld) -> None:
+    @dataclass
+    class Empty(FakeBatches):
+        def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
+            return iter(())
+
+    provider = Empty()
+    for _ in range(8):
+        posts.label(provider)
+    assert statuses(posts) == {"failed": 30}
+    assert provider.billed.total() == 3 * 30
+    with posts.ledger() as ledger:
+        assert (ledger.spent().assumed_requests, ledger.spent().reserved_requests) == (3 * 30, 0)
+
+
+@pytest.mark.parametrize(("state", "booked"), [(BatchState.GONE, "assumed"), (BatchState.RUNNING, "reserved")])
+def test_a_batch_that_cannot_be_looked_up_keeps_nobody_from_the_others(
+    posts: LabelWorld, state: BatchState, booked: str
+) -> None:
+    lost: list[str] = []
+
+    @dataclass
+    class Loses(FakeBatches):
+        def find(self, run_key: str) -> str | None:
+            return None if run_key in lost else super().find(run_key)
+
+        def state(self, batch_id: str) -> BatchState:
+            if batch_id.removeprefix("batch-") in lost:
+                raise BatchError("404: no such batch", state)
+            return super().state(batch_id)
+
+    provider = Loses(state_of_all=BatchState.RUNNING)
+    for _ in range(2):
+        posts.label(provider, labels={"per_run": 15})
+    lost.append(next(iter(provider.batches)))
+    provider.state_of_all = BatchState.ENDED
+    report = posts.label(provider, labels={"per_run": 1})
+    assert (batches(report).collected, report.faults) == (1, [])
+    assert statuses(posts)["labelled"] == 15
+    assert batches(report).problems
+    with posts.ledger() as ledger:
+        spent = ledger.spent()
+    assert {"assumed": spent.assumed_requests, "reserved": spent.reserved_requests}[booked] >= 15
+    posts.now += timedelta(days=4)
+    posts.label(provider)
+    with posts.ledger() as ledger:
+        assert ledger.spent().assumed_requests == 15
+
+
+def test_an_expired_batch_is_no_answer_and_a_batch_is_no_larger_than_the_service_takes(posts: LabelWorld) -> None:
+    provider = FakeBatches(expire=lambda question: True, max_batch_bytes=30_000)
+    posts.label(provider)
+    assert max(len(questions) for questions in provider.batches.values()) < 30
+    provider.expire = lambda question: False
+    provider.say = lambda question, times: Answer(Outcome.MALFORMED, "?") if "post 1 " in question.text else OK
+    for _ in range(2):
+        posts.label(provider)
+    assert statuses(posts) == {"labelled": 29, "pending": 1}  # which is asked once more
+    for _ in range(2):
+        posts.label(provider)
+    assert statuses(posts) == {"labelled": 29, "malformed": 1}
+
+
+def test_posts_that_are_flagged_before_the_batch_is_handed_in_are_not_in_it(posts: LabelWorld) -> None:
+    people = LabelLedger(posts.home / HUMAN_LEDGER)
+
+    @dataclass
+    class Flags(FakeBatches):
+        def submit(self, run_key: str, prompt: Prompt, questions: list[Question]) -> str:
+            people.append([Label(n, None, "ann", posts.now, skipped=True, flag="illegal") for n in range(1, 31)])
+            return super().submit(run_key, prompt, questions)
+
+    provider = Flags(max_batch_bytes=30_000)
+    posts.label(provider)
+    assert len(provider.batches) == 1

@@ -114,8 +114,11 @@ def test_no_minute_holds_more_requests_than_the_account_allows(gaps: list[float]
         (Answer(Outcome.RATE), "free", 0),
         (Answer(Outcome.TRANSIENT), "free", 0),
         (Answer(Outcome.REFUSED), "free", 0),
+        (Answer(Outcome.REFUSED, served=True), "assumed", 777),
+        (Answer(Outcome.OK, usage=Usage(10**9, 1)), "assumed", 777),
     ],
 )
 def test_what_an_answer_cost_is_known_or_assumed_at_its_worst(answer: Answer, basis: str, nano: int) -> None:
-    charged = budget.charge(answer, Price(Decimal("0.15"), Decimal("0.60")), 777)
+    booked = nano if basis == "known" else 777
+    charged = budget.charge(answer, Price(Decimal("0.15"), Decimal("0.60")), booked)
     assert (charged.basis, charged.nano_usd) == (basis, nano)

@@ -1,13 +1,16 @@
 """What a run does with each thing that a service may say."""
 
+import time
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
 
 import pytest
 from autolabel_world import NOON, OK, FakeProvider, LabelWorld, cost, thread
 
+from bizcharts_pipeline.autolabel.asking import READY_AHEAD
 from bizcharts_pipeline.autolabel.estimate import estimate
 from bizcharts_pipeline.autolabel.ledger import PromptChanged
 from bizcharts_pipeline.autolabel.prompt import load_prompt
@@ -64,9 +67,9 @@ def test_a_label_is_stored_with_all_that_makes_it_up(world: LabelWorld) -> None:
         (Answer(Outcome.MALFORMED, "?"), 2, "malformed", 2),
         (REFUSED, 1, "refused", 0),
         (Answer(Outcome.REFUSED), 1, "refused", 0),
-        (Answer(Outcome.TIMEOUT), 2 * 3, "failed", 2 * 3),
-        (Answer(Outcome.TRANSIENT), 5 * 3, "failed", 0),
-        (Answer(Outcome.RATE, retry_after=0.01), 6 * 3, "failed", 0),
+        (Answer(Outcome.TIMEOUT), 2 * 2 * 3, "failed", 2 * 2 * 3),
+        (Answer(Outcome.TRANSIENT), 5 * 2 * 3, "failed", 0),
+        (Answer(Outcome.RATE, retry_after=0.01), 6 * 2 * 3, "failed", 0),
         (Answer(Outcome.BAD_IMAGE), 1, "failed", 0),
         (Answer(Outcome.BUG, detail="no such field"), 1, "failed", 0),
         (replace(OK, usage=None), 1, "labelled", 1),
@@ -78,8 +81,13 @@ def test_what_one_post_meets_with_among_others_that_are_answered(
 ) -> None:
     monkeypatch.setattr("bizcharts_pipeline.autolabel.asking.FIRST_BACK_OFF_SECONDS", 0.001)
     world.put(*(thread(number) for number in range(1, 31)))
+    monkeypatch.setattr("bizcharts_pipeline.autolabel.gate.LEAST_HOLD_SECONDS", 0.001)
     provider = FakeProvider(lambda question, times: answer if "post 7 " in question.text else OK)
     report = world.label(provider)
+    if status == "failed" and sent > 1:  # put off twice a run, in three runs
+        assert statuses(world)[7] == "pending"
+        for _ in range(2):
+            world.label(provider)
     if answer.outcome is Outcome.BUG:
         assert "no such field" in report.faults[0]
         world.label(provider)  # goes on with the others
@@ -128,6 +136,107 @@ def test_a_provider_that_cannot_go_on_is_left_alone_and_its_posts_wait(world: La
     provider.say = lambda question, times: OK
     assert world.label(provider).faults == []
     assert Counter(world.rows("provider, status"))["openai", "labelled"] == 100
+
+
+def test_an_outage_at_the_end_of_a_run_puts_no_post_to_blame(
+    world: LabelWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bizcharts_pipeline.autolabel.asking.FIRST_BACK_OFF_SECONDS", 0.001)
+    world.put(*(thread(number) for number in range(1, 31)))
+    answered: set[str] = set()
+
+    def say(question: Question, times: int) -> Answer:
+        if len(answered) >= 27:
+            return Answer(Outcome.TRANSIENT, detail="503")
+        answered.add(question.key)
+        return OK
+
+    world.label(FakeProvider(say), labels={"most_at_once": 1})
+    assert Counter(statuses(world).values()) == {"labelled": 27, "pending": 3}
+    world.label(FakeProvider())
+    assert set(statuses(world).values()) == {"labelled"}
+
+
+def test_a_post_whose_request_is_wrong_fails_in_the_third_run(world: LabelWorld) -> None:
+    world.put(thread(1))
+    provider = FakeProvider(lambda question, times: Answer(Outcome.BUG, detail="no such field"))
+    for _ in range(3):
+        assert world.label(provider).faults
+    assert (statuses(world), world.label(provider).faults) == ({1: "failed"}, [])
+
+
+def test_what_costs_more_than_booked_raises_the_bookings_by_as_much_and_not_for_ever(world: LabelWorld) -> None:
+    world.put(*(thread(number) for number in range(1, 101)))
+    dear = replace(OK, usage=Usage(9_000, 8))
+    provider = FakeProvider(lambda question, times: dear, seconds=0.01)
+    report = world.label(provider, labels={"usd_per_run": 100, "usd_per_month": 100, "per_run": 99})
+    with world.ledger() as ledger, ledger.reading() as connection:
+        least, most = connection.execute("SELECT min(nano_usd), max(nano_usd) FROM reservations").fetchone()
+    assert most <= 1.2 * 9_000 * 150
+    assert report.faults == []
+    world.now += timedelta(days=10)
+    world.label(FakeProvider())
+    with world.ledger() as ledger, ledger.reading() as connection:
+        assert connection.execute("SELECT nano_usd FROM reservations ORDER BY id DESC").fetchone()[0] < 1.2 * least
+
+
+def test_a_cost_that_cannot_be_is_named_and_counts_as_booked(world: LabelWorld) -> None:
+    world.put(*(thread(number) for number in range(1, 11)))
+    lie = replace(OK, usage=Usage(10**9, 8))
+    provider = FakeProvider(lambda question, times: OK if len(provider.asked) > 1 else lie)
+    report = world.label(provider, labels={"most_at_once": 1})
+    assert "1,000,000,000 tokens" in report.faults[0]
+    assert report.run.assumed_requests == 1
+    assert report.run.usd < 1
+    assert world.label(provider).faults == []
+    assert set(statuses(world).values()) == {"labelled"}
+
+
+def test_what_is_asked_after_midnight_is_of_the_new_month(world: LabelWorld) -> None:
+    world.put(*(thread(number) for number in range(1, 5)))
+    world.now = datetime(2026, 10, 31, 23, 59)
+
+    def say(question: Question, times: int) -> Answer:
+        world.now = datetime(2026, 11, 1)
+        return OK
+
+    world.label(FakeProvider(say), labels={"most_at_once": 1})
+    with world.ledger() as ledger:
+        assert [ledger.spent(month=month).known_requests for month in ("2026-10", "2026-11")] == [1, 3]
+
+
+def test_an_illegal_post_is_never_asked_once_flagged_whoever_labels_it_later(world: LabelWorld) -> None:
+    world.put(*(thread(number) for number in range(1, 401)))
+    people = LabelLedger(world.home / HUMAN_LEDGER)
+    people.append([Label(400, None, "ann", NOON, skipped=True, flag="illegal"), Label(400, 3, "ann", NOON, origin="x")])
+
+    def say(question: Question, times: int) -> Answer:
+        if len(provider.asked) == 1:
+            people.append([Label(n, None, "ann", NOON, skipped=True, flag="illegal") for n in range(1, 401)])
+        return OK
+
+    provider = FakeProvider(say, seconds=0.005)
+    world.label(provider, labels={"most_at_once": 1})
+    assert not any("post 400 " in question.text for question in provider.asked)
+    assert len(provider.asked) <= READY_AHEAD + 2 * 64  # what was made ready before the flags
+
+
+def test_a_service_that_asks_for_no_pause_is_given_one(world: LabelWorld) -> None:
+    world.put(*(thread(number) for number in range(1, 31)))
+    busy_until = time.monotonic() + 1
+    provider = FakeProvider(
+        lambda question, times: OK if time.monotonic() > busy_until else Answer(Outcome.RATE, retry_after=0.0)
+    )
+    assert world.label(provider).faults == []
+    assert set(statuses(world).values()) == {"labelled"}
+
+
+def test_the_second_is_not_asked_about_everything_when_the_first_has_no_key(world: LabelWorld) -> None:
+    world.put(*(thread(number) for number in range(1, 11)))
+    LabelLedger(world.home / HUMAN_LEDGER).freeze_gold([GoldPost(1, "2026-03", NOON)])
+    second = FakeProvider(name="gemini")
+    world.label(second, labels={"providers": ["openai", "gemini"]})
+    assert len(second.asked) == 1
 
 
 def test_an_outage_puts_no_post_to_blame(world: LabelWorld, monkeypatch: pytest.MonkeyPatch) -> None:

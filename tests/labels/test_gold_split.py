@@ -84,11 +84,26 @@ def test_only_what_people_rated_and_no_model_chose_is_drawn(world: LabelledWorld
     chosen = made_up(range(3000, 3100), stratum="uncertain")
     redone = [replace(label, stratum="relabel", labeled_at=NOW + timedelta(days=9)) for label in chosen]
     taken_back = made_up(range(4000, 4010), labeler_id="bob")
-    world.label([*made_up(range(100), stratum="random"), *skipped, *illegal, *chosen, *redone, *taken_back])
+    suggested = made_up(range(5000, 5100), suggestion="bullish")
+    world.label([*made_up(range(100), stratum="random"), *skipped, *illegal, *chosen, *redone, *suggested, *taken_back])
     for _ in taken_back:
         world.ledger.undo("bob", NOW)
     assert world.draw().labelled == 100
     assert world.gold() <= set(range(100))
+
+
+def test_no_month_gives_more_than_a_quarter_of_its_labels(world: LabelledWorld) -> None:
+    months = [label for m in range(1, 12) for label in made_up(range(100 * m, 100 * m + 7), month=m)]
+    torn = [  # copies of posts of the month before, by twos
+        replace(
+            label, thread_id=label.thread_id + 5000, posted_at=label.posted_at and label.posted_at.replace(month=12)
+        )
+        for label in months[::7]
+    ]
+    world.label([*months, *torn])
+    report = world.draw()
+    assert report.gold > 5
+    assert all(period.gold <= period.labelled / 4 for period in report.periods)
 
 
 def test_copies_of_gold_that_are_labelled_later_are_never_drawn(world: LabelledWorld) -> None:
@@ -144,6 +159,25 @@ def test_likeness_is_by_text_and_by_each_name_of_the_picture() -> None:
     groups = duplicate_groups([*reversed(others), *gold])
     assert {thread for thread, founder in groups.items() if founder == 1} == alike | {1, 21}  # 21 by way of 15
     assert all(groups[thread] == thread for thread in (2, 22, 23, 24))
+
+
+def test_a_copy_is_told_without_its_subject_and_whatever_invisible_is_put_in() -> None:
+    text = "the last one out of this market turns off the lights, i am selling"
+    gold = [replace(post(1, text), subject="It is over, and this time I am serious about it")]
+    others = [
+        post(11, text),
+        replace(post(12, text), subject="hello"),
+        replace(gold[0], thread_id=13, text="\u200b".join(text)),
+        post(14, text.replace(" ", " \u200b\u2060")),
+        post(15, "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)),
+        replace(post(21, "gm"), subject="hello"),
+        replace(post(22, "gm"), subject="something else entirely"),
+    ]
+    alike = {11, 12, 13, 14, 15}
+    assert contaminated(others, gold) == alike
+    groups = duplicate_groups([*others, *gold])
+    assert {thread for thread, founder in groups.items() if founder == 1} == alike | {1}
+    assert groups[21] != groups[22]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.lists(st.integers(0, 63), max_size=6)), max_size=12))

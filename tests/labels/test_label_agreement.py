@@ -144,3 +144,22 @@ def test_statistics_of_the_real_labels_are_those_of_their_source(tmp_path: Path,
         "2025-12": 417,
     }
     assert (of_ledger.gold, of_file.gold) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "reason"),
+    [
+        ([(1, 1)] * 10 + [(3, 3)] * 10, "fewer than 2"),
+        ([(1, 1)] * 10 + [(3, 3)] * 10 + [(1, 2)], "fewer than 2"),
+        ([(2, 2)] * 18 + [(2, 1), (2, 3), (2, 1)], "one class"),
+    ],
+)
+def test_a_kappa_that_resampling_can_not_doubt_has_no_interval(pairs: list[tuple[int, int]], reason: str) -> None:
+    found = measured("a", "b", pairs)
+    for kappa in (found.kappa, found.weighted_kappa):
+        assert kappa.value is not None
+        assert (kappa.lo, kappa.hi) == (None, None)
+        assert reason in (kappa.reason or "")
+        assert reason in str(kappa)
+    assert found.ac1.lo is not None
+    assert measured("a", "b", [*pairs, (3, 1), (1, 3)]).kappa.lo is not None

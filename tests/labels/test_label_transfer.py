@@ -155,7 +155,11 @@ SKIPS = LABELS.map(lambda label: replace(label, sentiment_rating=None, skipped=T
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(labels=st.lists(LABELS | SKIPS, max_size=6), history=st.booleans(), ending=st.sampled_from(["csv", "jsonl"]))
+@given(
+    labels=st.lists(LABELS | SKIPS, min_size=1, max_size=6),
+    history=st.booleans(),
+    ending=st.sampled_from(["csv", "jsonl"]),
+)
 def test_an_export_that_comes_back_is_exported_the_same(labels: list[Label], history: bool, ending: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -253,6 +257,28 @@ def test_another_label_of_the_same_moment_is_named_and_a_corrected_file_is_taken
     assert [label.sentiment_rating for label in ledger.newest()] == [1]
 
 
+def test_no_label_of_a_file_is_too_large_for_the_ledger_and_none_of_the_ledger_for_parquet(
+    ledger: LabelLedger, tmp_path: Path
+) -> None:
+    large = ROW | {"text_snapshot": "é" * 500_000}
+    for name, content in (
+        ("a.jsonl", lines(large, ROW)),
+        (
+            "a.csv",
+            "\n".join(
+                ",".join(map(str, row)) for row in (large, large.values(), {**ROW, "text_snapshot": "x"}.values())
+            ),
+        ),
+    ):
+        report = taken(ledger, name, content)
+        assert [(row.line, row.reason) for row in report.rejected] == [
+            (1 + (name == "a.csv"), "more than 1,000,000 bytes of text")
+        ]
+    ledger.append([Label(8, 1, "ann", NOON, text_snapshot="x" * 20_000_000)])  # as an earlier import could
+    export_labels(ledger, tmp_path / "a.parquet")
+    assert duckdb.sql(f"SELECT max(length(text_snapshot)) FROM '{tmp_path / 'a.parquet'}'").fetchone() == (20_000_000,)
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.sql"])
 def test_ratings_on_another_scale_are_refused_by_name(ledger: LabelLedger, name: str) -> None:
     rows = [ROW | {"thread_id": number, "sentiment_rating": number} for number in range(1, 11)]
@@ -312,8 +338,19 @@ def test_a_dump_is_read_and_never_run(ledger: LabelLedger, tmp_path: Path) -> No
 def test_what_is_no_file_of_labels_is_refused_with_its_name(ledger: LabelLedger, tmp_path: Path) -> None:
     with pytest.raises(LabelFileError, match=r"a\.xlsx.*\.csv"):
         taken(ledger, "a.xlsx", "")
-    with pytest.raises(LabelFileError, match=r"a\.csv.*lacks thread_id, .*commas"):
-        taken(ledger, "a.csv", "id;rating\n1;2\n")
+    for content, cause in (
+        ("id,rating\n1,2\n", "lacks thread_id, .*commas"),
+        (";".join(ROW) + "\n7;3;ann;2026-03-01\n", "semicolons.*commas"),
+        ("\t".join(ROW), "tabs.*commas"),
+        ("sep=;\n" + ";".join(ROW), "sep="),
+        (",".join(ROW).encode("utf-16"), "UTF-16"),
+        (",".join(ROW).encode("utf-16-le"), "UTF-16"),
+    ):
+        with pytest.raises(LabelFileError, match=rf"a\.csv.*{cause}"):
+            taken(ledger, "a.csv", content)
+    for name in ("a.csv", "a.jsonl", "a.sql"):
+        with pytest.raises(LabelFileError, match=r"empty"):
+            taken(ledger, name, "\ufeff\n")
     with pytest.raises(LabelFileError, match=r"absent\.csv"):
         import_labels(tmp_path / "absent.csv", ledger, tmp_path)
     with pytest.raises(LabelFileError, match=r"a\.xlsx.*\.parquet"):

@@ -131,7 +131,7 @@ def test_the_random_part_is_uniform_and_its_probability_is_right(tmp_path: Path)
             )  # fmt: skip
             assert draw.groups == len(groups)
             assert not {*draw.random} & {*draw.recent, *draw.pool}
-            drawn.update(draw.random)
+            drawn.update([*draw.random])
     assert drawn.keys() <= groups  # the first of each group stands for it
     chance = wanted / len(groups)
     expected = draws * chance
@@ -215,6 +215,50 @@ def test_who_labelled_a_moment_ago_is_not_asked_again(tmp_path: Path) -> None:
     assert build_queue(database, ledger, SETTINGS, NOW).strata["relabel"] == 0
     report = build_queue(database, ledger, SETTINGS, NOW, relabel_after=timedelta())
     assert report.strata["relabel"] + report.strata["disputed"] == 10
+
+
+def test_no_label_is_spent_on_a_copy_however_late_it_comes(tmp_path: Path) -> None:
+    made = openings(400, copies=0)
+    late = [
+        replace(post, thread_id=1000 + n, cluster_id=1000 + n, posted_at=post.posted_at + timedelta(days=5))
+        for n, post in enumerate(made)
+    ]
+    database, ledger = board(tmp_path, made + late)
+    ledger.append([rated(post) for post in made[:150]])
+    ledger.freeze_gold([GoldPost(post.thread_id, "2026-03", NOW) for post in made[:30]])
+    report = build_queue(database, ledger, SETTINGS, NOW)
+    rows = queue(database)
+    new = [thread for thread, stratum, *_ in rows if stratum not in ("relabel", "disputed")]
+    texts = {post.thread_id: post.text for post in made + late}
+    labelled = {texts[post.thread_id] for post in made[:150]}
+    assert not labelled & {texts[thread] for thread in new}
+    assert len({texts[thread] for thread in new}) == len(new)
+    assert report.strata["random"] == 25
+    # 650 groups are left, of which 250 texts are new: more had to be drawn than were asked.
+    (chance,) = {probability for _, stratum, probability, _ in rows if stratum == "random"}
+    assert 25 / 650 < chance <= 39 / 650
+
+
+def test_disputed_and_other_labels_are_drawn_again_with_the_chance_that_is_stored(tmp_path: Path) -> None:
+    made = openings(60, copies=0)
+    database, ledger = board(tmp_path, made)
+    ledger.append([rated(post) for post in made[:20]])
+    answered(database, [(post.thread_id, OTHER[post.rating]) for post in made[:2]])
+    with database.write() as connection:
+        connection.execute(
+            "INSERT INTO auto_label_trust (provider, model, endpoint, prompt_version, n, trusted, measured_at) "
+            "VALUES ('openai', 'm', 'chat', 'v1', 150, true, now()::TIMESTAMP)"
+        )
+    drawn: Counter[int] = Counter()
+    stored: list[float | None] = []
+    for seed in range(60):
+        build_queue(database, ledger, ActiveLearningSettings(size=50, relabel_share=0.2, seed=seed), NOW)
+        again = [(thread, probability) for thread, stratum, probability, _ in queue(database) if stratum == "relabel"]
+        drawn.update(thread for thread, _ in again)
+        stored += [probability for _, probability in again]
+    assert set(stored) == {8 / 20}
+    assert 36 <= sum(drawn[post.thread_id] for post in made[:2]) <= 60  # of 120, as 0.4 gives
+    assert drawn.keys() <= {post.thread_id for post in made[:20]}
 
 
 def test_a_relabelled_post_is_settled(tmp_path: Path) -> None:

@@ -33,7 +33,11 @@ def resources(folder: Path) -> Mapping[str, object]:
         "labelling": Labelling(home=str(folder), values=LabellingSettings().model_dump()),
         "active_learning": ActiveLearning(values=ActiveLearningSettings(size=50).model_dump()),
         "auto_labelling": AutoLabelling(
-            home=str(folder), values={"auto_labels": AutoLabelSettings().model_dump(mode="json")}
+            home=str(folder),
+            values={
+                "auto_labels": AutoLabelSettings(prompt="v1").model_dump(mode="json"),
+                "openai": {"model": "m", "endpoint": "chat"},
+            },
         ),
     }
 
@@ -77,3 +81,50 @@ def test_only_models_that_were_measured_and_are_bad_stop_what_follows(
     (evaluation,) = result.get_asset_check_evaluations()
     assert evaluation.passed == passed
     assert bool(result.asset_materializations_for_node("sharegpt_dataset")) == goes_on
+
+
+@dg.asset
+def human_labels() -> None: ...
+
+
+@dg.asset
+def scored_posts() -> None: ...
+
+
+def test_the_queue_is_made_however_bad_the_models_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_NOW", NOW.isoformat())
+    made = openings(200, copies=0)
+    database, ledger = board(tmp_path, made)
+    ledger.append([rated(post) for post in made[:100]])
+    ledger.freeze_gold([GoldPost(post.thread_id, "2026-03", NOW) for post in made[:100]])
+    answered(database, [(post.thread_id, STANCES[post.rating % 3]) for post in made[:100]])
+    definitions = dg.Definitions(
+        assets=[human_labels, scored_posts, auto_labels, sharegpt_dataset, label_queue],
+        asset_checks=[trusted_on_gold],
+        resources=resources(tmp_path),
+    )
+    job = definitions.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(raise_on_error=False)
+    assert [evaluation.passed for evaluation in result.get_asset_check_evaluations()] == [False]
+    assert not result.asset_materializations_for_node("sharegpt_dataset")
+    assert result.asset_materializations_for_node("label_queue")
+    assert queue(database)
+
+
+@pytest.mark.parametrize("new_has_answers", [False, True])
+def test_a_bad_version_that_is_asked_no_more_stops_nothing(tmp_path: Path, new_has_answers: bool) -> None:
+    made = openings(100, copies=0)
+    database, ledger = board(tmp_path, made)
+    ledger.append([rated(post) for post in made])
+    ledger.freeze_gold([GoldPost(post.thread_id, "2026-03", NOW) for post in made])
+    answered(database, [(post.thread_id, STANCES[post.rating % 3]) for post in made], provider="gemini")
+    if new_has_answers:
+        answered(database, [(post.thread_id, None) for post in made], status="pending")
+    definitions = dg.Definitions(
+        assets=[auto_labels, sharegpt_dataset], asset_checks=[trusted_on_gold], resources=resources(tmp_path)
+    )
+    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(raise_on_error=False)
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert evaluation.passed == (not new_has_answers)  # nothing is known of what is asked now: a warning
+    assert "gemini" in str(evaluation.metadata["versions"].value)
+    assert result.asset_materializations_for_node("sharegpt_dataset")

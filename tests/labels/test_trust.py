@@ -75,9 +75,10 @@ def test_the_figures_are_scikit_learns_and_the_interval_is_wilsons(tmp_path: Pat
 def test_a_refusal_is_missing_and_never_neutral(tmp_path: Path) -> None:
     database, ledger, made = gold_board(tmp_path)
     answered(database, [*says(made[:90], 1)])
-    answered(database, [(post.thread_id, None) for post in made[90:]], status="refused")
+    answered(database, [(post.thread_id, None) for post in made[90:110]], status="refused")
+    answered(database, [(post.thread_id, None) for post in made[110:]], status="failed")
     row = measured(database, ledger)["openai"].row
-    assert (row.n, row.accuracy, row.block_rate) == (90, 1, 0.25)
+    assert (row.n, row.accuracy, row.block_rate) == (90, 1, 20 / 110)  # who failed to answer did not decline
     assert row.usd_per_1000 == pytest.approx(0.4 * 120 / 90)  # what refused posts cost is part of it
 
 

@@ -55,7 +55,7 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "maintenance": [],
         "human_labels": ["catalog_snapshot", "thumbnails", "warosu_posts"],
         "auto_labels": ["human_labels", "thumbnails"],
-        "label_queue": ["auto_labels", "human_labels", "scored_posts"],
+        "label_queue": ["human_labels", "scored_posts"],
         "sharegpt_dataset": ["auto_labels", "human_labels", "thumbnails"],
     }
 

@@ -41,7 +41,7 @@ def test_a_row_is_exactly_what_the_trainers_document() -> None:
         ],
         "images": [],
     }
-    assert dataset_info()["bizcharts_train"]["tags"]["user_tag"] == "user"
+    assert dataset_info(["train"])["bizcharts_train"]["tags"]["user_tag"] == "user"
 
 
 @given(
@@ -76,6 +76,7 @@ def test_what_people_write_stays_as_it_is() -> None:
     text = ">be me\n>>61072729\nbuy < 3 sell > 5, I <3 LINK 🚀 שלום <- here & there"
     assert readable(None, text) == text
     assert readable("a <image> b", "</s>") == "a ‹image> b\n‹/s>"
+    assert readable(None, "[BTC] [INST] x [/INST] [IMG] <\uff5cend") == "[BTC] ‹INST] x ‹/INST] ‹IMG] ‹\uff5cend"
     long = readable(None, "𝔸" * 1000)
     assert (long[:2], long[-1], len(long.encode())) == ("𝔸𝔸", "…", 1499)
 

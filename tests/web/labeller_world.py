@@ -30,7 +30,7 @@ START = datetime(2026, 1, 5)
 _SERVER = """
 import sys
 import time
-from datetime import date
+import datetime
 from bizcharts_pipeline.labels.offers import OfferFilters
 from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.web.serve import serve_labeller
@@ -128,7 +128,7 @@ class Labeller:
         )
         assert self.process.stdout
         lines = iter(self.process.stdout.readline, "")
-        self.address = next(line.strip() for line in lines if line.strip().startswith("http"))
+        self.address = next(lines).strip()
 
     @property
     def origin(self) -> str:

@@ -2,13 +2,19 @@ import http.client
 import json
 import re
 import signal
+import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import pytest
 from labeller_world import Home, Labeller, fill, held, labeller, until
 
 from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.labels.ledger import Label
+from bizcharts_pipeline.withdrawals import block_flagged
 
 ASKED = "GET /api/labeller/view"
 
@@ -32,7 +38,7 @@ class Caller:
         entered = self.ask(f"GET /?token={self.token}")
         self.cookie = entered.headers["set-cookie"].split(";")[0]
         self.entered = entered
-        self.csrf = ""
+        self.csrf, self.keys = "", 0
         self.csrf = self.ask("GET /api/labeller/sitting", Cookie=self.cookie).json["csrf"]
 
     def ask(self, what: str, body: object = None, **headers: str) -> Answer:
@@ -50,14 +56,33 @@ class Caller:
         return answer
 
     def view(self) -> dict[str, Any]:
-        return self.ask(ASKED, Cookie=self.cookie).json
+        view = self.ask(ASKED, Cookie=self.cookie).json
+        self.keys = view["progress"]["keys"]
+        return view
 
     def label(self, thread_id: int, rating: int | None, **more: object) -> Answer:
-        body = {"thread_id": thread_id, "rating": rating, "labeled_at": utc_now().isoformat() + "Z"} | more
-        return self.post("labels", body)
+        at = utc_now().isoformat() + "Z"
+        answer = self.post(
+            "labels", {"thread_id": thread_id, "rating": rating, "labeled_at": at, "keys": self.keys} | more
+        )
+        if answer.status == 200:
+            self.keys = answer.json["progress"]["keys"]
+        return answer
 
     def post(self, path: str, body: object) -> Answer:
         return self.ask(f"POST /api/labeller/{path}", body, Cookie=self.cookie, X_BizCharts_CSRF=self.csrf)
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Caller, Home]]:
+    """One server for all who come in vain, with one label."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    fill(home, 40, 0)
+    with labeller(home.path) as server:
+        caller = Caller(server)
+        until(lambda: caller.view()["state"] == "ready")
+        caller.label(caller.view()["upcoming"][0]["thread_id"], 1)
+        yield caller, home
 
 
 @pytest.fixture
@@ -69,7 +94,8 @@ def caller(home: Home) -> Iterator[Caller]:
         yield caller
 
 
-def test_the_token_becomes_a_cookie_that_no_script_can_read(caller: Caller) -> None:
+def test_the_token_becomes_a_cookie_that_no_script_can_read(stranger: tuple[Caller, Home]) -> None:
+    caller, _ = stranger
     assert caller.entered.status == 303
     assert caller.entered.headers["location"] == "/"
     assert {"HttpOnly", "SameSite=Strict"} <= set(caller.entered.headers["set-cookie"].split("; "))
@@ -104,9 +130,8 @@ def test_the_token_becomes_a_cookie_that_no_script_can_read(caller: Caller) -> N
         ("GET /?token={token}", {"Host": "rebound.example"}),
     ],
 )
-def test_strangers_are_refused(caller: Caller, home: Home, what: str, headers: dict[str, str]) -> None:
-    first = caller.view()["upcoming"][0]["thread_id"]
-    caller.label(first, 1)
+def test_strangers_are_refused(stranger: tuple[Caller, Home], what: str, headers: dict[str, str]) -> None:
+    caller, home = stranger
     known = {"cookie": caller.cookie, "name": caller.cookie.split("=")[0], "csrf": caller.csrf, "token": caller.token}
     body = {"keys": 1} if what.startswith("POST") else None
     answer = caller.ask(what.format(**known), body, **{name: value.format(**known) for name, value in headers.items()})
@@ -115,10 +140,18 @@ def test_strangers_are_refused(caller: Caller, home: Home, what: str, headers: d
     assert len(home.ledger.standing()) == 1
 
 
+def test_without_the_token_the_page_says_what_to_do(stranger: tuple[Caller, Home]) -> None:
+    answer = stranger[0].ask("GET /")
+    assert answer.status == 403
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "?token=" in answer.body
+    assert "bizcharts label" in answer.body
+
+
 def test_a_request_that_is_sent_twice_is_one_label_and_one_undo(caller: Caller, home: Home) -> None:
     thread = caller.view()["upcoming"][0]["thread_id"]
     at = utc_now().isoformat(timespec="milliseconds") + "Z"
-    answers = [caller.label(thread, 3, labeled_at=at) for _ in range(2)]
+    answers = [caller.label(thread, 3, labeled_at=at, keys=0) for _ in range(2)]
     assert [answer.status for answer in answers] == [200, 200]
     assert answers[0].json["upcoming"] == answers[1].json["upcoming"]
     caller.label(answers[0].json["upcoming"][0]["thread_id"], 1)
@@ -128,7 +161,8 @@ def test_a_request_that_is_sent_twice_is_one_label_and_one_undo(caller: Caller, 
     assert [label.thread_id for label in home.ledger.standing()] == [thread]
 
 
-def test_only_what_was_offered_can_be_labelled(caller: Caller, home: Home) -> None:
+def test_only_what_was_offered_can_be_labelled(stranger: tuple[Caller, Home]) -> None:
+    caller, home = stranger
     thread = caller.view()["upcoming"][0]["thread_id"]
     assert caller.label(1, 3).status == 409
     assert caller.label(thread, 4).status == 422
@@ -136,7 +170,107 @@ def test_only_what_was_offered_can_be_labelled(caller: Caller, home: Home) -> No
     assert caller.label(thread, 1, flag="other").status == 422
     assert caller.label(thread, 1, labeled_at="2020-01-01T00:00:00Z").status == 409
     assert caller.label(thread, 1, notes="x" * 70_000).status == 413
-    assert home.ledger.count() == 0
+    assert len(home.ledger.standing()) == 1
+
+
+def test_what_no_page_sends_is_refused_and_harms_nothing(stranger: tuple[Caller, Home]) -> None:
+    caller, home = stranger
+    thread = caller.view()["upcoming"][0]["thread_id"]
+    bad: list[dict[str, object]] = [
+        {"seconds": float("nan")},
+        {"seconds": float("inf")},
+        {"notes": "a\ud800b"},
+        {"thread_id": 10**30},
+        {"thread_id": -1},
+        {"thread_id": True},
+        {"labeled_at": "0001-01-01T00:00:00+14:00"},
+        {"rating": True},
+        {"keys": True},
+        {"keys": -1},
+        {"\udfff": 1},
+    ]
+    sound = {"thread_id": thread, "rating": 1, "labeled_at": utc_now().isoformat(), "keys": 1}
+    for body in bad:
+        answer = caller.post("labels", sound | body)
+        assert (answer.status, bool(answer.json["error"])) == (422, True), body
+    assert caller.post("labels", "{").status == 422
+    assert caller.post("undo", {"keys": True}).status == 422
+    assert caller.ask(f"GET /api/labeller/history?before={10**30}", Cookie=caller.cookie).status == 422
+    assert caller.ask(f"GET /api/labeller/pictures/{10**30}", Cookie=caller.cookie).status == 404
+    assert caller.post("labels", sound).status == 200
+    assert caller.post("undo", {"keys": 2}).status == 200
+    assert len(home.ledger.standing()) == 1
+
+
+def test_who_does_not_know_the_last_key_changes_nothing_and_is_told_how_things_stand(
+    caller: Caller, home: Home
+) -> None:
+    first, second = (post["thread_id"] for post in caller.view()["upcoming"][:2])
+    caller.label(first, 1)
+    for answer in (caller.label(first, 3, keys=0), caller.post("undo", {"keys": 0}), caller.post("undo", {"keys": 2})):
+        assert answer.status == 409
+        assert "another tab" in answer.json["error"]
+        assert answer.json["view"]["upcoming"][0]["thread_id"] == second
+        assert answer.json["view"]["progress"]["keys"] == 1
+    assert [(x.thread_id, x.sentiment_rating) for x in home.ledger.standing()] == [(first, 1)]
+
+
+def test_while_the_ledger_is_held_a_key_fails_soon_and_nothing_else_waits(caller: Caller, home: Home) -> None:
+    first, second = (post["thread_id"] for post in caller.view()["upcoming"][:2])
+    caller.label(first, 1)
+    with closing(sqlite3.connect(home.ledger.path, isolation_level=None)) as other, ThreadPoolExecutor() as beside:
+        other.execute("BEGIN IMMEDIATE")
+        pending = beside.submit(caller.label, second, 2)
+        answered = 0
+        while not pending.done():
+            assert caller.view()["upcoming"][0]["thread_id"] == second
+            answered += not pending.done()
+        assert answered > 10
+        assert pending.result().status == 503
+        assert "locked" in pending.result().json["error"]
+        other.execute("ROLLBACK")
+    assert caller.label(second, 2).status == 200
+    assert [(x.thread_id, x.sentiment_rating) for x in home.ledger.all()] == [(first, 1), (second, 2)]
+
+
+@pytest.mark.parametrize(
+    ("filters", "posts", "heading", "text"),
+    [
+        ({}, 0, "No posts yet.", "empty"),
+        ({"first": date(2030, 1, 1)}, 3, "No posts.", "--from"),
+        ({"queue": True}, 3, "The queue is empty.", "labelling"),
+        ({}, 1, "Nothing left.", "labelled"),
+        ({}, None, "The database cannot be read.", "bizcharts.duckdb"),
+    ],
+)
+def test_a_page_without_a_post_says_why(
+    home: Home, filters: dict[str, Any], posts: int | None, heading: str, text: str
+) -> None:
+    if posts is None:
+        home.database.path.write_bytes(b"no database" * 1000)
+    else:
+        fill(home, posts, 0)
+    with labeller(home.path, **filters) as server:
+        caller = Caller(server)
+        until(lambda: caller.view()["progress"]["left"] is not None or bool(caller.view()["progress"]["database"]))
+        if heading == "Nothing left.":
+            until(lambda: caller.view()["state"] == "ready")
+            caller.label(caller.view()["upcoming"][0]["thread_id"], 1)
+        notice = caller.view()["notice"]
+    assert notice[0] == heading
+    assert text in notice[1]
+
+
+def test_what_was_flagged_as_illegal_goes_also_where_the_same_person_rated_the_post_later(home: Home) -> None:
+    thread = fill(home, 1, 1)[0]
+    home.ledger.append(
+        [
+            Label(thread, None, "ann", utc_now() - timedelta(hours=1), skipped=True, flag="illegal"),
+            Label(thread, 2, "ann", utc_now()),
+        ]
+    )
+    assert block_flagged(home.database, home.path, utc_now()) == 1
+    assert not list((home.path / "images").glob("??/??/*"))
 
 
 def test_while_the_database_is_held_labelling_goes_on_with_what_is_ready(home: Home) -> None:

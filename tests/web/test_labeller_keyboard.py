@@ -1,9 +1,29 @@
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
+import pytest
 from labeller_world import START, Home, drawn, fill, held, labeller, press, ready, until
 from playwright.sync_api import Page
 
 from bizcharts_pipeline.clock import utc_now
+
+SHOWN = """() => {
+    window.shown = [Number(document.body.dataset.thread)];
+    new MutationObserver(() => shown.push(Number(document.body.dataset.thread)))
+        .observe(document.body, { attributes: true, attributeFilter: ["data-thread"] });
+}"""
+TYPED = """(keys) => keys.forEach((key) => document.dispatchEvent(new KeyboardEvent("keydown", { key })))"""
+CUT = """() => {
+    const box = document.querySelector("#post footer").getBoundingClientRect();
+    return [...document.querySelectorAll("#marks span")].map((mark) => [mark.textContent,
+        mark.scrollWidth > mark.clientWidth || mark.getBoundingClientRect().right > box.right]);
+}"""
+
+
+def at_rest(page: Page, left: int) -> None:
+    """Wait until every key has had its turn: so many posts are left then."""
+    page.wait_for_selector(f'body[data-state="ready"]:has(#left:text-is("{left}"))')
 
 
 def test_fifty_posts_by_keyboard_alone_are_fifty_rows_through_undo_reload_and_kill(home: Home, page: Page) -> None:
@@ -73,21 +93,146 @@ def test_a_kill_between_keys_loses_nothing_and_the_post_that_was_not_saved_stays
     assert [(x.thread_id, x.sentiment_rating) for x in home.ledger.all()] == [(first, 1), (second, 3)]
 
 
-def test_a_key_that_is_held_down_or_pressed_twice_labels_one_post(home: Home, page: Page) -> None:
-    fill(home, 60, 0)
+def test_a_key_that_is_held_down_labels_one_post_and_one_pressed_twice_two(home: Home, page: Page) -> None:
+    threads = fill(home, 60, 0)
     with labeller(home.path) as server:
         page.goto(server.address)
         ready(page)
         for _ in range(20):
             page.keyboard.down("2")
         page.keyboard.up("2")
-        page.wait_for_timeout(300)
+        page.keyboard.press("2")
+        page.keyboard.press("2")
+        at_rest(page, len(threads) - 3)
+    assert home.ledger.count() == 3
+
+
+def test_keys_pressed_blindly_are_as_many_rows_in_order(home: Home, page: Page) -> None:
+    fill(home, 200, 20)
+    with labeller(home.path) as server:
+        page.goto(server.address)
         ready(page)
-        assert home.ledger.count() == 1
-        page.keyboard.press("2")
-        page.keyboard.press("2")
-        page.wait_for_timeout(300)
-    assert home.ledger.count() == 2
+        page.evaluate(SHOWN)
+        for number in range(50):
+            page.keyboard.press(str(number % 3 + 1))
+            page.wait_for_timeout(20 if number < 35 else 0)
+        at_rest(page, 150)
+        shown = page.evaluate("window.shown")
+        labels = home.ledger.all()
+        assert [(x.thread_id, x.sentiment_rating) for x in labels] == [(shown[n], n % 3 + 1) for n in range(50)]
+        for _ in range(20):
+            page.keyboard.press("u")
+        page.keyboard.press("0")
+        at_rest(page, 169)
+    assert [(x.thread_id, x.sentiment_rating) for x in home.ledger.standing()] == [
+        *((x.thread_id, x.sentiment_rating) for x in labels[:30]),
+        (labels[30].thread_id, None),
+    ]
+
+
+@pytest.mark.parametrize("awaited", ["post", "answer"])
+def test_who_presses_as_soon_as_the_last_key_shows_loses_none(home: Home, page: Page, awaited: str) -> None:
+    fill(home, 100, 0)
+    expected = []
+
+    def pressed(key: str, path: str = "labels") -> int:
+        thread = int(page.get_attribute("body", "data-thread") or 0)
+        if awaited == "answer":
+            with page.expect_response(f"**/{path}"):
+                page.keyboard.press(key)
+        else:
+            page.keyboard.press(key)
+        page.wait_for_selector(f'body:not([data-thread="{thread}"])')
+        return thread
+
+    with labeller(home.path) as server:
+        page.goto(server.address)
+        ready(page)
+        for number in range(20):
+            expected.append((pressed(str(number % 3 + 1)), number % 3 + 1))
+            if number % 5 == 4:
+                pressed("u", "undo")
+                expected.pop()
+                expected.append((pressed("3"), 3))
+        standing = home.ledger.standing()
+    assert [(x.thread_id, x.sentiment_rating) for x in standing] == expected
+    assert len(home.ledger.all()) == 24
+
+
+def test_keys_that_wait_for_a_save_are_forgotten_when_it_fails(home: Home, page: Page) -> None:
+    fill(home, 30, 0)
+    with labeller(home.path) as server, closing(sqlite3.connect(home.ledger.path, isolation_level=None)) as other:
+        page.goto(server.address)
+        first = ready(page)
+        other.execute("BEGIN IMMEDIATE")
+        for key in ("1", "2", "3"):
+            page.keyboard.press(key)
+        page.wait_for_selector("#message:has-text('Saving')")
+        page.wait_for_selector("#message.error:has-text('Not saved')")
+        other.execute("ROLLBACK")
+        assert ready(page) == first
+        press(page, "3")
+    assert [(x.thread_id, x.sentiment_rating) for x in home.ledger.all()] == [(first, 3)]
+
+
+def test_what_is_typed_while_a_save_is_under_way_means_the_next_post(home: Home, page: Page) -> None:
+    fill(home, 30, 0)
+    with labeller(home.path) as server:
+        page.goto(server.address)
+        ready(page)
+        page.evaluate(TYPED, ["1", "n", "s", "o", " ", "u", "Enter", "f", "i", "2", "ArrowLeft", "3", "ArrowLeft"])
+        at_rest(page, 28)
+    rows = [(x.sentiment_rating, x.flag, x.notes) for x in home.ledger.all()]
+    assert rows == [(1, None, None), (2, "irony", "so u"), (3, "irony", "so u")]
+
+
+def test_caps_lock_changes_nothing_where_no_capital_has_a_meaning(home: Home, page: Page) -> None:
+    fill(home, 30, 0)
+    with labeller(home.path) as server:
+        page.goto(server.address)
+        first = ready(page)
+        press(page, "1")
+        assert press(page, "U") == first
+        press(page, "S", "C")
+    assert [(x.thread_id, x.notes) for x in home.ledger.standing()] == [(first, "skip: cannot tell")]
+
+
+def test_a_second_tab_that_is_behind_shows_how_things_stand_and_changes_nothing(home: Home, page: Page) -> None:
+    fill(home, 30, 0)
+    with labeller(home.path) as server:
+        page.goto(server.address)
+        behind = page.context.new_page()
+        behind.goto(server.origin)
+        assert ready(behind) == ready(page)
+        second = press(page, "1")
+        press(behind, "3")
+        assert "another tab" in behind.inner_text("#message")
+        assert ready(behind) == second
+        press(page, "2")
+        press(behind, "u")
+        assert "another tab" in behind.inner_text("#message")
+        assert [x.sentiment_rating for x in home.ledger.standing()] == [1, 2]
+        assert press(behind, "u") == second
+    assert [x.sentiment_rating for x in home.ledger.standing()] == [1]
+
+
+def test_marks_are_whole_and_the_note_alone_gives_way(home: Home, page: Page) -> None:
+    threads = fill(home, 30, 0)
+    with home.database.write() as connection:
+        connection.execute("UPDATE thread_ops SET sentiment_model_version = 'v'")
+        for thread in threads:
+            connection.execute(
+                f"INSERT INTO scored_posts VALUES ({thread}, 'v', .2, .1, .7, .5, .3, 'm', now()::TIMESTAMP)"
+            )
+    with labeller(home.path) as server:
+        page.goto(server.address)
+        ready(page)
+        press(page, "f", "c", "n", *"a note that is far too long to be shown whole", "Enter", "1")
+        press(page, "ArrowLeft")
+        page.keyboard.press("m")
+        widths = page.evaluate(CUT)
+        assert [text.split(":")[0].split(" ")[0] for text, _ in widths] == ["was", "flag", "note", "model"]
+        assert [cut for _, cut in widths] == [False, False, True, False]
 
 
 def test_looking_back_shows_the_label_and_a_key_there_labels_anew(home: Home, page: Page) -> None:

@@ -26,7 +26,8 @@ MAX_OUTPUT_BYTES = 256 * 1024 * 1024
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 _TOO_MUCH_ENQUEUED = re.compile(r"enqueued|batch.{0,40}token", re.IGNORECASE)
 _STATES = {
-    **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED", "EXPIRED", "CANCELLED"), BatchState.ENDED),
+    **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED"), BatchState.ENDED),
+    **dict.fromkeys(("EXPIRED", "CANCELLED"), BatchState.EXPIRED),
     **dict.fromkeys(("QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING"), BatchState.RUNNING),
     "FAILED": BatchState.FAILED,
 }
@@ -122,6 +123,7 @@ class GeminiBatches(_Gemini):
     """
 
     endpoint: Endpoint = "batch"
+    max_batch_bytes = MAX_INLINE_BYTES
 
     def __init__(self, access: Access, model: str, seconds: float) -> None:
         super().__init__(access, model, max(SECONDS, seconds), seconds, MAX_OUTPUT_BYTES, connections=2)
@@ -130,8 +132,7 @@ class GeminiBatches(_Gemini):
         """Create a batch that carries ``run_key``; return its name."""
         from google.genai import types
 
-        size = sum(4 * len(q.image or b"") // 3 + 4 * len(q.text) + len(prompt.system) + 1000 for q in questions)
-        if size > MAX_INLINE_BYTES:
+        if sum(question.batch_bytes(prompt) for question in questions) > MAX_INLINE_BYTES:
             raise BatchError("The requests are too large for one batch.", BatchState.OVERSIZED)
         config = _config(self.model, prompt)
         requests = [
@@ -166,8 +167,7 @@ class GeminiBatches(_Gemini):
 
     def state(self, batch_id: str) -> BatchState:
         """Return how far the batch is."""
-        job = self._job(batch_id)
-        state = _STATES.get(job.state.value.removeprefix("JOB_STATE_") if job.state else "")
+        state = _state(self._job(batch_id))
         if state is None:
             raise unknown("Gemini tells no known state of the batch; try again later.")
         return state
@@ -177,9 +177,11 @@ class GeminiBatches(_Gemini):
         from bizcharts_pipeline.autolabel.providers.replies import safe
 
         job = self._job(batch_id)
-        for response in (job.dest and job.dest.inlined_responses) or []:
-            if key := (response.metadata or {}).get("key"):
-                yield key, safe(_inlined(response), self._key)
+        responses = (job.dest and job.dest.inlined_responses) or []
+        if not responses and _state(job) is BatchState.ENDED:
+            raise unknown("Gemini has worked on the batch, but shows no results.")
+        for response in responses:
+            yield (response.metadata or {}).get("key", ""), safe(_inlined(response), self._key)
 
     def _job(self, batch_id: str) -> "BatchJob":
         from google.genai import types
@@ -209,7 +211,7 @@ class GeminiBatches(_Gemini):
         answer = safe(gemini_failure(error), self._key)
         message = f"Gemini, batch: {answer.detail}"
         if not submitting:
-            return unknown(message)
+            return BatchError(message, BatchState.GONE) if answer.detail.startswith("404") else unknown(message)
         if answer.detail.startswith("413") or (
             answer.outcome is Outcome.RATE and _TOO_MUCH_ENQUEUED.search(answer.detail)
         ):
@@ -284,6 +286,10 @@ def _inlined(response: "InlinedResponse") -> Answer:
         body = response.error.model_dump_json(exclude_none=True)
         return failure("gemini", Refusal(_HTTP_STATUS.get(code, code if code >= 400 else 500), {}, body))
     return Answer(Outcome.TRANSIENT, detail="not answered")
+
+
+def _state(job: "BatchJob") -> BatchState | None:
+    return _STATES.get(job.state.value.removeprefix("JOB_STATE_") if job.state else "")
 
 
 def _name(job: "BatchJob") -> str:

@@ -24,7 +24,8 @@ _OUTPUT_SECONDS = 30 * 86_400  # results are kept so long
 _OVERSIZED = ("token_limit_exceeded", "Enqueued token limit")
 _STATES = {
     **dict.fromkeys(("validating", "in_progress", "finalizing", "cancelling"), BatchState.RUNNING),
-    **dict.fromkeys(("completed", "expired", "cancelled"), BatchState.ENDED),
+    "completed": BatchState.ENDED,
+    **dict.fromkeys(("expired", "cancelled"), BatchState.EXPIRED),
     "failed": BatchState.FAILED,
 }
 
@@ -36,12 +37,14 @@ class OpenAIBatches:
 
     Raises:
         BatchError: from every method. Of ``submit`` its state is FAILED or OVERSIZED where the batch was refused for
-            certain. Everywhere else it is RUNNING: the service could not be asked, and a later call may do better;
+            certain, and GONE of a batch, or of its results, that the service says it has not. Everywhere else it is
+            RUNNING: the service could not be asked, and a later call may do better;
             whether a ``submit`` that ended so made a batch, only a later ``find`` tells.
     """
 
     name = "openai"
     endpoint: Endpoint = "batch"
+    max_batch_bytes = MAX_INPUT_BYTES
 
     def __init__(self, access: Access, model: str, seconds: float) -> None:
         self.model = model
@@ -57,12 +60,10 @@ class OpenAIBatches:
             lines += _line(question.key, chat_request(self.model, prompt, question))
             if len(lines) > MAX_INPUT_BYTES:
                 raise BatchError("The requests are too large for one batch.", BatchState.OVERSIZED)
-        upload = self._call(
-            lambda: self._client.files.create(file=("labels.jsonl", bytes(lines)), purpose="batch"), submitting=True
-        )
+        file_id = self._upload(bytes(lines))
         batch = self._call(
             lambda: self._client.batches.create(
-                input_file_id=_identifier(upload),
+                input_file_id=file_id,
                 endpoint="/v1/chat/completions",
                 completion_window="24h",
                 metadata={"run_key": run_key},
@@ -101,6 +102,9 @@ class OpenAIBatches:
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
         """Yield question key and answer of all that the batch has, from its output and its error file."""
         batch = self._batch(batch_id)
+        counts = batch.request_counts
+        if counts is not None and counts.completed and not batch.output_file_id:
+            raise unknown(f"OpenAI has answered {counts.completed:,} requests of the batch, but shows no results.")
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:
                 for line in self._content(file_id).split(b"\n"):
@@ -110,6 +114,17 @@ class OpenAIBatches:
     def close(self) -> None:
         """Give up the connections."""
         self._client.close()
+
+    def _upload(self, lines: bytes) -> str:
+        """Return the id of the file; whatever goes wrong here, there is no batch."""
+        try:
+            return self._call(
+                lambda: _identifier(self._client.files.create(file=("labels.jsonl", lines), purpose="batch")),
+                submitting=True,
+            )
+        except BatchError as error:
+            refusal = BatchError(str(error), _of_upload(error.state))
+        raise refusal
 
     def _batch(self, batch_id: str) -> "Batch":
         batch = self._call(lambda: self._client.batches.retrieve(batch_id))
@@ -139,6 +154,8 @@ class OpenAIBatches:
         message = f"OpenAI, batch: {answer.detail}"
         if submitting and (answer.detail.startswith("413") or any(sign in answer.raw for sign in _OVERSIZED)):
             return BatchError(message, BatchState.OVERSIZED)
+        if not submitting and answer.detail.startswith("404"):
+            return BatchError(message, BatchState.GONE)
         if not submitting or answer.outcome in (Outcome.RATE, Outcome.TRANSIENT, Outcome.TIMEOUT):
             return unknown(message)
         return BatchError(message, BatchState.FAILED)
@@ -156,6 +173,10 @@ class OpenAIBatches:
             raw = line.decode("utf-8", "replace")
             return "", safe(Answer(Outcome.MALFORMED, raw, detail="a damaged line of the batch's results"), self._key)
         return key, safe(_answer(entry), self._key)
+
+
+def _of_upload(state: BatchState) -> BatchState:
+    return BatchState.FAILED if state is BatchState.RUNNING else state
 
 
 def unknown(message: str) -> BatchError:

@@ -10,8 +10,10 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from bizcharts_pipeline.autolabel.protocol import Answer, ConfidenceSource, Outcome, Usage
+from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
 from bizcharts_pipeline.autolabel.providers.logprobs import Token, probabilities
 from bizcharts_pipeline.labels.stances import STANCES, Stance
+from bizcharts_pipeline.settings import Provider
 
 RAW_CHARACTERS = 20_000
 _DETAIL_CHARACTERS = 300
@@ -43,7 +45,7 @@ class _Logprobs(BaseModel):
 
 
 class _Message(BaseModel):
-    content: str | None = None
+    content: object = None  # a text, or parts of it
     refusal: str | None = None
 
 
@@ -70,7 +72,6 @@ class _OpenAIUsage(BaseModel):
 class _Completion(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
-    usage: _OpenAIUsage | None = None
 
 
 class _Probability(BaseModel):
@@ -87,7 +88,6 @@ class _Decided(BaseModel):
 class _Decision(BaseModel):
     answers: list[_Decided] = Field(min_length=1)
     model: str | None = None
-    usage: _OpenAIUsage | None = None
 
 
 class _Gemini(BaseModel):
@@ -122,7 +122,6 @@ class _GeminiUsage(_Gemini):
 class _Generated(_Gemini):
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
-    usage_metadata: _GeminiUsage | None = None
     model_version: str | None = None
     response_id: str | None = None
 
@@ -154,21 +153,24 @@ def safe(answer: Answer, key: str) -> Answer:
 
 def chat_answer(body: str, request_id: str | None = None) -> Answer:
     """Read the body of an OpenAI chat completion."""
+    fields = _fields(body)
+    if fields.get("error") and not fields.get("choices"):
+        return _error_within("openai", body, fields["error"])
+    said = Answer(Outcome.MALFORMED, body, usage=_usage(fields.get("usage")), served=True, request_id=request_id)
     completion = _read(_Completion, body)
     if isinstance(completion, str):
-        return Answer(Outcome.MALFORMED, body, request_id=request_id, detail=completion)
-    choice, usage = completion.choices[0], _usage(completion.usage)
-    said = Answer(Outcome.MALFORMED, body, usage=usage, model_returned=completion.model, request_id=request_id)
+        return replace(said, detail=completion)
+    choice, said = completion.choices[0], replace(said, model_returned=completion.model)
     if choice.message.refusal:
         return replace(said, outcome=Outcome.REFUSED, detail=f"the model declined: {choice.message.refusal}")
     if choice.finish_reason == "content_filter":
         return replace(said, outcome=Outcome.REFUSED, detail="a content filter cut the answer off")
     if choice.finish_reason == "length":
         return replace(said, detail="the answer was cut off at its length limit")
-    content = choice.message.content or ""
+    content = _joined(choice.message.content)
     label = _label(content)
     if label is None:
-        return replace(said, detail=f"no class in the answer: {content!r:.100}")
+        return replace(said, detail=f"no class in the answer: {content!r}")
     shares = probabilities(content, label, _tokens(choice.logprobs))
     source: ConfidenceSource | None = "logprobs" if shares else None
     return replace(said, outcome=Outcome.OK, label=label, probabilities=shares, confidence_source=source)
@@ -176,16 +178,19 @@ def chat_answer(body: str, request_id: str | None = None) -> Answer:
 
 def decision_answer(body: str, request_id: str | None = None) -> Answer:
     """Read the body of an OpenAI decision with one choice question."""
+    fields = _fields(body)
+    if fields.get("error") and not fields.get("answers"):
+        return _error_within("openai", body, fields["error"])
+    said = Answer(Outcome.MALFORMED, body, usage=_usage(fields.get("usage")), served=True, request_id=request_id)
     decision = _read(_Decision, body)
     if isinstance(decision, str):
-        return Answer(Outcome.MALFORMED, body, request_id=request_id, detail=decision)
-    decided, usage = decision.answers[0], _usage(decision.usage)
-    said = Answer(Outcome.MALFORMED, body, usage=usage, model_returned=decision.model, request_id=request_id)
+        return replace(said, detail=decision)
+    decided, said = decision.answers[0], replace(said, model_returned=decision.model)
     if decided.type == "refusal":
         return replace(said, outcome=Outcome.REFUSED, detail="the model declined the question")
     label = _stance(decided.choice)
     if decided.type != "choice" or label is None:
-        return replace(said, detail=f"no class in the answer: {decided.type} {decided.choice!r:.100}")
+        return replace(said, detail=f"no class in the answer: {decided.type} {decided.choice!r}")
     shares = _shares({entry.value: entry.probability for entry in decided.probabilities})
     source: ConfidenceSource | None = "decisions" if shares else None
     return replace(said, outcome=Outcome.OK, label=label, probabilities=shares, confidence_source=source)
@@ -193,16 +198,14 @@ def decision_answer(body: str, request_id: str | None = None) -> Answer:
 
 def gemini_answer(body: str) -> Answer:
     """Read the body of Gemini's generateContent. A block is no error there: the text is simply absent."""
+    fields = _fields(body)
+    if fields.get("error") and not fields.get("candidates"):
+        return _error_within("gemini", body, fields["error"])
+    said = Answer(Outcome.MALFORMED, body, usage=_gemini_usage(fields.get("usageMetadata")), served=True)
     generated = _read(_Generated, body)
     if isinstance(generated, str):
-        return Answer(Outcome.MALFORMED, body, detail=generated)
-    said = Answer(
-        Outcome.MALFORMED,
-        body,
-        usage=_gemini_usage(generated.usage_metadata),
-        model_returned=generated.model_version,
-        request_id=generated.response_id,
-    )
+        return replace(said, detail=generated)
+    said = replace(said, model_returned=generated.model_version, request_id=generated.response_id)
     blocked = generated.prompt_feedback and generated.prompt_feedback.block_reason
     if blocked:
         return replace(said, outcome=Outcome.REFUSED, detail=f"the post was blocked: {blocked}")
@@ -220,7 +223,7 @@ def gemini_answer(body: str) -> Answer:
     content = "".join(part.text or "" for part in parts if not part.thought)
     label = _label(content)
     if label is None:
-        return replace(said, detail=f"no class in the answer: {content!r:.100} ({reason or 'no reason to end'})")
+        return replace(said, detail=f"no class in the answer: {content!r} ({reason or 'no reason to end'})")
     return replace(said, outcome=Outcome.OK, label=label)
 
 
@@ -232,6 +235,29 @@ def _read(model: type[Model], body: str) -> Model | str:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
         return f"the answer is none of this service: {where}: {first['msg']}"
+
+
+def _fields(body: str) -> dict[str, object]:
+    """Return what a body has at its top, as it comes; nothing where it is no JSON object."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _error_within(provider: Provider, body: str, error: object) -> Answer:
+    """Return what an error means that came as a success: gateways before a service answer so."""
+    code = error.get("code") if isinstance(error, dict) else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else 500
+    return failure(provider, Refusal(status, {}, body))
+
+
+def _joined(content: object) -> str:
+    """Return the text of a message, which may come in parts."""
+    parts = content if isinstance(content, list) else [{"text": content}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _tokens(logprobs: object) -> list[Token]:
@@ -266,15 +292,21 @@ def _shares(by_value: dict[str | bool, float]) -> tuple[float, float, float] | N
     return bearish, neutral, bullish
 
 
-def _usage(usage: _OpenAIUsage | None) -> Usage | None:
-    if usage is None:
+def _usage(reported: object) -> Usage | None:
+    try:
+        usage = _OpenAIUsage.model_validate(reported)
+    except ValidationError:
         return None
     cached = (usage.details and usage.details.cached_tokens) or 0
     return Usage(usage.input_tokens, usage.output_tokens, cached)
 
 
-def _gemini_usage(usage: _GeminiUsage | None) -> Usage | None:
-    if usage is None or usage.prompt_token_count is None:
+def _gemini_usage(reported: object) -> Usage | None:
+    try:
+        usage = _GeminiUsage.model_validate(reported)
+    except ValidationError:
+        return None
+    if usage.prompt_token_count is None:
         return None
     output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
     return Usage(usage.prompt_token_count, output, usage.cached_content_token_count or 0)

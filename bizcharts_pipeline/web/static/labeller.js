@@ -10,9 +10,11 @@ const absent = {
   expired: "The picture's time was over.", blocked: "The picture is blocked.", hidden: "The picture is being deleted.",
   failed: "The picture could not be fetched.", rejected: "The file was refused.", foreign: "The picture lies elsewhere.",
 };
-const settleMs = 120;      // nobody reads a post in less: a key so soon was meant for the one before
 const hastyMs = 400;       // a label so quick gets a hint
 const retryMs = 700;
+const lateMs = 500;        // a save that takes longer is said
+const saving = "Saving …";
+const mostWaiting = 50;
 
 const $ = (id) => document.getElementById(id);
 let sitting = null;        // what holds for the whole sitting
@@ -25,13 +27,17 @@ let unsaved = null;        // a request that failed: sent again as it was, it is
 let clockOffset = 0;       // server's clock less the browser's
 let shownAt = 0;
 let busy = false;
+let turns = 0;             // how often the page was busy: what was asked before the last of them is stale
+const waiting = [];        // keys pressed while busy: each means the post that is shown when its turn comes
 let sheet = null;          // the id of what lies over the page
 let answers = null;
 let showAll = { picture: false, text: false, suggestion: false };
 let polling = 0;
 const images = new Map();  // by thread, loaded ahead
 
-class Refused extends Error {}
+class Refused extends Error {
+  constructor(answer) { super(answer.error); this.view = answer.view; }
+}
 
 async function request(path, body) {
   const options = { cache: "no-store", credentials: "same-origin" };
@@ -48,7 +54,7 @@ async function request(path, body) {
   }
   if (response.status === 403) throw new Error("the labeller was started anew. Open the address that it printed.");
   const answer = await response.json().catch(() => ({}));
-  if (response.status === 409) throw new Refused(answer.error);
+  if (response.status === 409) throw new Refused(answer);
   if (!response.ok) throw new Error(answer.error || `the labeller answered ${response.status}.`);
   return answer;
 }
@@ -137,16 +143,16 @@ function isMasked() {
 
 function showMarks() {
   const marks = [];
-  const add = (text, tone) => {
+  const add = (text, kind) => {
     const mark = document.createElement("span");
     mark.textContent = text;
-    if (tone) mark.className = tone;
+    if (kind) mark.className = kind;
     marks.push(mark);
   };
   const former = current?.former;
   if (former) add(`was ${former.rating ? signs[former.rating] : "skipped"}`, classes[former.rating]);
   if (draft?.flag) add(`flag: ${draft.flag}`);
-  if (draft?.notes) add(`note: ${draft.notes}`);
+  if (draft?.notes) add(`note: ${draft.notes}`, "note");
   if (current && showAll.suggestion) {
     if (current.suggestion) draft.sawSuggestion = true;
     add(current.suggestion ? `model: ${current.suggestion}` : "model: nothing yet", current.suggestion);
@@ -156,20 +162,9 @@ function showMarks() {
 }
 
 function showState() {
-  let state = current ? "ready" : view.state;
-  if (current && performance.now() - shownAt < settleMs) {
-    state = "settling";
-    setTimeout(showState, settleMs - (performance.now() - shownAt) + 1);
-  }
-  document.body.dataset.state = busy ? "saving" : state;
+  document.body.dataset.state = busy ? "saving" : current ? "ready" : view.state;
   if (current || busy) return;
-  const words = {
-    finished: ["Nothing left.", "Every post that passes the filters is labelled. New ones show here by themselves."],
-    waiting: ["One moment.", view.progress.database || "The next posts are being read."],
-    loading: ["", ""],
-  }[view.state] || ["", ""];
-  $("subject").textContent = words[0];
-  $("text").textContent = words[1];
+  [$("subject").textContent, $("text").textContent] = view.notice || ["", ""];
 }
 
 function showProgress() {
@@ -181,7 +176,7 @@ function showProgress() {
   $("left").textContent = number(progress.left);
   const places = [];
   if (back) places.push(`${back} back. → goes forward.`);
-  if (progress.database) places.push(`${progress.database} ${number(progress.ready)} posts are ready.`);
+  if (progress.database && current) places.push(`${progress.database} ${number(progress.ready)} posts are ready.`);
   if (progress.to_delete) places.push("A flagged picture is being deleted.");
   $("place").textContent = places.join(" ");
 }
@@ -192,8 +187,9 @@ function schedulePolling() {
     || view.upcoming[0]?.picture?.status === "pending";
   if (lacking) polling = setTimeout(async () => {
     try {
+      const turn = turns;
       const answer = busy ? null : await request("view");
-      if (answer && !busy) accept(answer);
+      if (answer && turn === turns) accept(answer);
       if (!unsaved && $("message").className === "error") tell("");
     } catch (error) { tell(error.message, "error"); }
     schedulePolling();
@@ -207,25 +203,50 @@ function tell(text, kind = "") {
 
 // What keys do
 
-async function decide(rating, flag = draft?.flag || null, notes = draft?.notes || null) {
-  if (!current || busy) return;
+// One thing at a time; what is pressed meanwhile has its turn after it.
+async function during(work) {
+  busy = true;
+  turns += 1;
+  showState();
+  const late = setTimeout(() => tell(saving), lateMs);
+  try { await work(); }
+  finally {
+    clearTimeout(late);
+    if ($("message").textContent === saving) tell("");
+    busy = false;
+    showState();
+  }
+  while (!busy && waiting.length) press(waiting.shift());
+}
+
+function fail(what, error) {
+  waiting.length = 0;
+  if (error.view) {
+    back = 0;
+    past = [];
+    accept(error.view);
+  }
+  tell(`${what}: ${error.message}`, "error");
+}
+
+function decide(rating, flag = draft?.flag || null, notes = draft?.notes || null) {
+  if (current) during(() => save(rating, flag, notes));
+}
+
+async function save(rating, flag, notes) {
   const looked = performance.now() - shownAt;
-  if (looked < settleMs && flag !== "illegal") { tell("Pressed twice? This is the next post.", "hint"); return; }
   const what = { thread_id: current.thread_id, rating, flag, notes, saw_suggestion: draft.sawSuggestion };
   // The same decision after a failure is the same label, should the first have been written after all.
   const again = unsaved && Object.keys(what).every((name) => unsaved[name] === what[name]);
-  const body = again ? unsaved : {
+  const body = { ...(again ? unsaved : {
     ...what, seconds: Math.round(looked) / 1000, labeled_at: new Date(Date.now() + clockOffset).toISOString(),
-  };
+  }), keys: view.progress.keys };
   const button = document.querySelector(`#classes [data-key="${rating}"]`);
-  busy = true;
   button?.classList.add("pressed");
   if (flag === "illegal") { images.delete(current.thread_id); current.picture = { status: "hidden" }; showPicture(); }
-  showState();
   try {
     const answer = await request("labels", body);
     unsaved = null;
-    busy = false;
     const decided = { ...current, former: { rating, flag, notes } };
     if (back) past[back - 1] = decided;
     else past = [decided, ...past.filter((post) => post.thread_id !== decided.thread_id)];
@@ -234,12 +255,8 @@ async function decide(rating, flag = draft?.flag || null, notes = draft?.notes |
     afterLabel(rating, looked, answer.progress.streak);
   } catch (error) {
     unsaved = error instanceof Refused ? null : body;
-    busy = false;
-    tell(`Not saved: ${error.message}`, "error");
-  }
-  busy = false;
-  button?.classList.remove("pressed");
-  showState();
+    fail("Not saved", error);
+  } finally { button?.classList.remove("pressed"); }
 }
 
 function afterLabel(rating, looked, streak) {
@@ -249,41 +266,38 @@ function afterLabel(rating, looked, streak) {
   else tell("");
 }
 
-async function undo() {
-  if (busy) return;
-  busy = true;
-  showState();
-  try {
-    const answer = await request("undo", { keys: view.progress.keys });
-    busy = false;
-    back = 0;
-    past = [];
-    current = null;
-    accept(answer);
-    tell(answer.undone ? `Taken back: No. ${answer.undone}.` : "There is nothing to take back.");
-  } catch (error) {
-    tell(`Not taken back: ${error.message}`, "error");
-  }
-  busy = false;
-  showState();
+function undo() {
+  during(async () => {
+    try {
+      const answer = await request("undo", { keys: view.progress.keys });
+      back = 0;
+      past = [];
+      current = null;
+      accept(answer);
+      tell(answer.undone ? `Taken back: No. ${answer.undone}.` : "There is nothing to take back.");
+    } catch (error) { fail("Not taken back", error); }
+  });
 }
 
-async function lookBack() {
-  if (busy) return;
-  if (back >= past.length || past[back]?.picture?.status === "pending") {
+function lookBack() {
+  const stepBack = () => {
+    if (back >= past.length) { tell("That was the first."); return; }
+    back += 1;
+    show(past[back - 1]);
+    showProgress();
+  };
+  if (back < past.length && past[back].picture?.status !== "pending") { stepBack(); return; }
+  during(async () => {
     try {
       const answer = await request(`history?before=${back}`);
       past = [...past.slice(0, back), ...answer.posts];
-    } catch (error) { tell(error.message, "error"); return; }
-  }
-  if (back >= past.length) { tell("That was the first."); return; }
-  back += 1;
-  show(past[back - 1]);
-  showProgress();
+      stepBack();
+    } catch (error) { fail("Not read", error); }
+  });
 }
 
 function lookForward() {
-  if (busy || !back) return;
+  if (!back) return;
   back -= 1;
   show(back ? past[back - 1] : view.upcoming[0] || null);
   showProgress();
@@ -393,36 +407,46 @@ const keys = {
   p: showStrata, "?": () => open("help"),
   ArrowUp: () => scroll(-80), ArrowDown: () => scroll(80), " ": () => scroll($("words").clientHeight * 0.85),
 };
-const needsPost = new Set(["1", "2", "3", "0", "s", "n", "f", "b", "t", "T", "m"]);
+const needsPost = new Set([..."1230snfbtTm"].map((key) => keys[key]));
 
 function scroll(by) {
   $("words").scrollTop += by;
 }
 
+const scrolling = new Set(["ArrowUp", "ArrowDown", " "]);
+const named = new Set(["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Enter", "Escape"]);
+
+// With Caps Lock a letter comes as a capital.
+const meant = (choices, key) => choices[key] || choices[key.toLowerCase()];
+
 function press(key) {
+  if (busy) {
+    const counts = key.length === 1 || named.has(key);
+    if (counts && waiting.length < mostWaiting) waiting.push(key);
+    return counts;
+  }
   if (sheet === "noting") {
     if (key === "Enter") { draft.notes = $("note").value.trim() || null; showMarks(); close(); }
-    if (key === "Escape") close();
-    return sheet !== "noting";
+    else if (key === "Escape") close();
+    else if (key.length === 1) $("note").value += key;  // typed while a save was under way
+    return true;
   }
   if (sheet) {
-    const choice = answers?.[key];
+    const choice = answers && meant(answers, key);
     if (key === "Escape" || !answers || choice) close();
     choice?.then();
     return true;
   }
-  if (!sitting || !keys[key] || (needsPost.has(key) && (!current || busy))) return Boolean(keys[key]);
-  keys[key]();
-  return true;
+  const does = meant(keys, key);
+  if (sitting && does && (current || !needsPost.has(does))) does();
+  return Boolean(does);
 }
-
-const scrolling = new Set(["ArrowUp", "ArrowDown", " "]);
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = sheet === "noting" && event.key !== "Enter" && event.key !== "Escape";
+  const typing = sheet === "noting" && !busy && event.key !== "Enter" && event.key !== "Escape";
   if (typing) return;
-  if (event.repeat && !scrolling.has(event.key)) { event.preventDefault(); return; }
+  if (event.repeat && (busy || !scrolling.has(event.key))) { event.preventDefault(); return; }
   if (press(event.key)) event.preventDefault();
 });
 

@@ -138,12 +138,13 @@ def test_an_expired_batch_of_openai_gives_what_it_has_in_any_order(store: OpenAI
         unanswered(KEYS[5], "batch_expired"),
     ]
     store.finish("expired", answered, errors)
-    assert openai.state(batch_id) is BatchState.ENDED
+    assert openai.state(batch_id) is BatchState.EXPIRED
     answers = dict(openai.collect(batch_id))
     assert {key: answer.outcome for key, answer in answers.items()} == {
         KEYS[0]: Outcome.OK,
         KEYS[1]: Outcome.REFUSED,
         KEYS[2]: Outcome.MALFORMED,
+        "": Outcome.MALFORMED,  # billed, and nobody knows whose it is
         KEYS[4]: Outcome.BAD_IMAGE,
         KEYS[5]: Outcome.TRANSIENT,
     }
@@ -159,7 +160,7 @@ def test_an_expired_batch_of_openai_gives_what_it_has_in_any_order(store: OpenAI
         ("finalizing", None, BatchState.RUNNING),
         ("cancelling", None, BatchState.RUNNING),
         ("completed", None, BatchState.ENDED),
-        ("cancelled", None, BatchState.ENDED),
+        ("cancelled", None, BatchState.EXPIRED),
         ("failed", "invalid_json_line", BatchState.FAILED),
         ("failed", "token_limit_exceeded", BatchState.OVERSIZED),
     ],
@@ -198,7 +199,8 @@ def test_a_refused_batch_is_told_from_an_unknown_one(
     openai = OpenAIBatches(access("openai"), "gpt-4o-mini", patience(reply))
     with pytest.raises(BatchError) as refused:
         openai.submit("run-1", PROMPT, QUESTIONS)
-    assert refused.value.state is (state or BatchState.RUNNING)
+    unknown = BatchState.FAILED if where == "POST /files" else BatchState.RUNNING  # without a file there is no batch
+    assert refused.value.state is (state or unknown)
     assert KEY not in str(refused.value)
     assert "\n" not in str(refused.value)
     assert refused.value.__context__ is None  # which would hold the request
@@ -223,7 +225,16 @@ def test_a_batch_that_cannot_be_seen_is_no_failed_batch(service: Service, reply:
     for look in (openai.state, lambda batch_id: list(openai.collect(batch_id))):
         with pytest.raises(BatchError) as unseen:
             look("batch_7")
-        assert unseen.value.state is BatchState.RUNNING
+        assert unseen.value.state is (BatchState.GONE if reply.status == 404 else BatchState.RUNNING)
+
+
+def test_results_that_are_said_to_be_there_and_are_not_are_no_empty_batch(
+    store: OpenAIStore, openai: OpenAIBatches
+) -> None:
+    batch_id = openai.submit("run-1", PROMPT, QUESTIONS)
+    store.batches[0] |= {"status": "completed", "request_counts": {"total": 6, "completed": 6, "failed": 0}}
+    with pytest.raises(BatchError, match="no results"):
+        list(openai.collect(batch_id))
 
 
 class GeminiStore:
@@ -294,7 +305,7 @@ def test_a_batch_of_gemini_is_found_again_and_collected(google: GeminiStore, gem
         {"response": generated()},
     ]
     google.finish("EXPIRED", responses)
-    assert again.state(made[0]) is BatchState.ENDED
+    assert again.state(made[0]) is BatchState.EXPIRED
     answers = dict(again.collect(made[0]))
     assert {key: answer.outcome for key, answer in answers.items()} == {
         KEYS[0]: Outcome.OK,
@@ -302,6 +313,7 @@ def test_a_batch_of_gemini_is_found_again_and_collected(google: GeminiStore, gem
         KEYS[2]: Outcome.REFUSED,
         KEYS[3]: Outcome.BAD_IMAGE,
         KEYS[4]: Outcome.TRANSIENT,
+        "": Outcome.OK,
     }
     assert (answers[KEYS[0]].label, answers[KEYS[0]].usage) == ("bearish", Usage(600, 6))
     assert answers[KEYS[0]].model_returned == "gemini-2.5-flash-lite"
@@ -310,7 +322,7 @@ def test_a_batch_of_gemini_is_found_again_and_collected(google: GeminiStore, gem
 
 @pytest.mark.parametrize(
     ("state", "meaning"),
-    [("RUNNING", BatchState.RUNNING), ("SUCCEEDED", BatchState.ENDED), ("CANCELLED", BatchState.ENDED),
+    [("RUNNING", BatchState.RUNNING), ("SUCCEEDED", BatchState.ENDED), ("CANCELLED", BatchState.EXPIRED),
      ("FAILED", BatchState.FAILED)],
 )  # fmt: skip
 def test_each_state_of_gemini_has_its_meaning(
@@ -319,7 +331,11 @@ def test_each_state_of_gemini_has_its_meaning(
     name = gemini.submit("run-1", PROMPT, QUESTIONS[:1])
     google.finish(state, [])
     assert gemini.state(name) is meaning
-    assert list(gemini.collect(name)) == []
+    if meaning is BatchState.ENDED:  # it has worked on all, and shows nothing of it
+        with pytest.raises(BatchError, match="no results"):
+            list(gemini.collect(name))
+    else:
+        assert list(gemini.collect(name)) == []
 
 
 @pytest.mark.parametrize(

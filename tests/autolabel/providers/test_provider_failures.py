@@ -172,8 +172,11 @@ BILLED = Usage(3000, 7, 128)
         (completion('["bullish"]'), O.MALFORMED, BILLED),
         (completion('{"stance":["bullish"]}'), O.MALFORMED, BILLED),
         (completion(None), O.MALFORMED, BILLED),
-        (completion() | {"choices": []}, O.MALFORMED, None),
+        (completion() | {"choices": []}, O.MALFORMED, BILLED),
         (completion() | {"usage": None}, O.OK, None),
+        (completion() | {"usage": {}}, O.OK, None),
+        (completion([{"type": "text", "text": '{"stance":'}, {"type": "text", "text": '"bullish"}'}]), O.OK, BILLED),
+        ({"error": {"code": 429, "message": "slow down"}}, O.RATE, None),
         (completion(logprobs={"content": [{"token": 5}]}), O.OK, BILLED),
         ({"choices": "none"}, O.MALFORMED, None),
         ([], O.MALFORMED, None),
@@ -185,7 +188,8 @@ def test_each_answer_of_chat_has_its_meaning(
 ) -> None:
     service.answer = Reply(json.dumps(body), headers={"x-request-id": "req_1"})
     answer = ask(chat(service))
-    assert (answer.outcome, answer.usage, answer.request_id) == (outcome, usage, "req_1")
+    assert (answer.outcome, answer.usage) == (outcome, usage)
+    assert (answer.served, answer.request_id) == ((True, "req_1") if outcome is not O.RATE else (False, None))
     assert (answer.label == "bullish") == (outcome is O.OK)
     assert json.loads(answer.raw) == body
 
@@ -241,7 +245,7 @@ def test_each_answer_of_gemini_has_its_meaning(service: Service, body: dict[str,
     service.answer = Reply(json.dumps(body))
     answer = ask(gemini(service))
     assert answer.outcome is outcome
-    assert answer.usage == (None if body["candidates"] == "?" else Usage(600, 6))
+    assert (answer.usage, answer.served) == (Usage(600, 6), True)
     assert (answer.label, answer.probabilities) == ("bearish" if outcome is O.OK else None, None)
     assert json.loads(answer.raw) == body
 

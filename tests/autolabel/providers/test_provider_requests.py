@@ -24,7 +24,7 @@ from autolabel.providers.label_service import (
 
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.protocol import Outcome, Provider, Question
-from bizcharts_pipeline.autolabel.providers import open_providers
+from bizcharts_pipeline.autolabel.providers import missing_keys, open_providers
 from bizcharts_pipeline.settings import Settings
 
 assert QUESTION.image is not None
@@ -148,6 +148,20 @@ def test_sixteen_threads_share_a_provider(service: Service, name: str) -> None:
     assert len(service.asked) == 160
 
 
+NO_KEY = {"GEMINI_API_KEY": "", "GOOGLE_GEMINI_BASE_URL": ""}
+
+
+def test_a_provider_without_a_key_is_named_and_keeps_nobody_from_the_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Settings.model_validate({"auto_labels": {"providers": "openai gemini"}})
+    for name, value in NO_KEY.items():
+        monkeypatch.setenv(name, value)
+    assert list(open_providers(both)) == ["openai"]
+    (missing,) = missing_keys(both)
+    assert "GEMINI_API_KEY" in missing
+
+
 def test_providers_come_in_the_order_of_the_settings(service: Service) -> None:
     both = Settings.model_validate({"auto_labels": {"providers": "gemini openai"}, "openai": {"endpoint": "batch"}})
     providers = open_providers(both)
@@ -159,14 +173,14 @@ def test_providers_come_in_the_order_of_the_settings(service: Service) -> None:
 @pytest.mark.parametrize(
     ("variables", "named"),
     [
-        ({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}, "OPENAI_API_KEY"),
-        ({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "https://proxy.example/v1"}, "OPENAI_API_KEY"),
+        (NO_KEY | {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}, "OPENAI_API_KEY"),
+        (NO_KEY | {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "https://proxy.example/v1"}, "OPENAI_API_KEY"),
         ({"OPENAI_BASE_URL": "api.openai.com"}, "OPENAI_BASE_URL"),
         ({"OPENAI_BASE_URL": "http://[::1"}, "OPENAI_BASE_URL"),
         ({"OPENAI_BASE_URL": "https://me:secret@host/v1"}, "OPENAI_BASE_URL"),
         ({"OPENAI_API_KEY": "sk-with a blank"}, "OPENAI_API_KEY"),
         ({"OPENAI_BASE_URL": "https://api.openai.com/v1", "ALL_PROXY": "socks5://proxy:1"}, "PROXY"),
-        ({"GEMINI_API_KEY": "", "GOOGLE_GEMINI_BASE_URL": ""}, "GEMINI_API_KEY"),
+        (NO_KEY | {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}, "GEMINI_API_KEY"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(

@@ -132,5 +132,5 @@ def ended(provider: BatchProvider, batch_id: str) -> BatchState:
 
 
 def collected(provider: BatchProvider, batch_id: str) -> dict[str, Answer]:
-    assert ended(provider, batch_id) is BatchState.ENDED
+    assert ended(provider, batch_id) in (BatchState.ENDED, BatchState.EXPIRED)
     return dict(provider.collect(batch_id))
