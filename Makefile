@@ -29,7 +29,7 @@ test: .venv/.installed-test ## every check and every test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m 'not acceptance'
+	$(BIN)/python -m pytest -m 'not acceptance' -n auto --maxprocesses 4 --dist loadfile
 
 acceptance: .venv/.installed-test ## the long runs
 	$(BIN)/python -m pytest -m acceptance --timeout 3600
