@@ -43,7 +43,7 @@ from bizcharts_pipeline.warehouse.threads import merge_threads
 SEED = 2026
 LIVE_DAYS = 7
 POLL_EVERY = timedelta(minutes=30)
-INDEX_EVERY_HOURS = 2
+INDEX_EVERY_HOURS = 3
 DAGSTER_HOURS = 1
 DAGSTER_TICK_EVERY = timedelta(minutes=15)
 JOB_TIMEOUT_SECONDS = 120
@@ -182,7 +182,7 @@ def take_pictures(settings: Settings, database: Database, now: datetime, track: 
 def fast_forward(
     board: SimulatedBoard, pipeline: LivePipeline, begin: datetime, end: datetime, track: Track = silently
 ) -> None:
-    """Poll the board through the simulated time from ``begin`` to ``end``; score and index every other hour."""
+    """Poll the board through the simulated time from ``begin`` to ``end``; score and index every third hour."""
     times = [begin + POLL_EVERY * step for step in range(1, (end - begin) // POLL_EVERY + 1)]
     for now in track(times, f"{LIVE_DAYS} days live, a poll every {POLL_EVERY.seconds // 60} minutes over HTTP"):
         board.now = now
