@@ -20,6 +20,7 @@ from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.liveness import alive, is_alive, remove_dead
 from bizcharts_pipeline.autolabel.protocol import Answer, Prompt, Question
+from bizcharts_pipeline.sqlite import connect
 
 LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
@@ -71,13 +72,8 @@ class AutoLabelLedger:
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._named_errors():
-            self._connection = sqlite3.connect(
-                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection = connect(self.path, BUSY_SECONDS, autocommit=True, one_thread=False)
             self._bring_up_to_date(self._connection)
         return self
 

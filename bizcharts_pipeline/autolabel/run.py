@@ -55,10 +55,8 @@ class Labelling:
             DatabaseError: the database cannot be used.
         """
         now = self.clock()
-        run, prompt = (
-            Run(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", now),
-            load_prompt(self.settings.auto_labels.prompt),
-        )
+        run = Run(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", now)
+        prompt = load_prompt(self.settings.auto_labels.prompt)
         with AutoLabelLedger(self.home / LEDGER) as ledger, ledger.working(run):
             ledger.use_prompt(prompt, now)
             reports, changed = [], 0
@@ -145,8 +143,8 @@ class Labelling:
             if ordering:
                 materialise(ledger, self.database)
                 threads = self._threads(desk.version, prompt, ledger)
-            chunks = inquiries(self.database, self.home, desk.version, threads, self._images, flagged)
-            desk.submit_batches(track(chunks, f"Batches for {provider.name} {provider.model}"), report)
+                chunks = inquiries(self.database, self.home, desk.version, threads, self._images, flagged)
+                desk.submit_batches(track(chunks, f"Batches for {provider.name} {provider.model}"), report)
         except BatchError as error:
             report.closing = Closing("stop", str(error))
         return ProviderReport(desk.version, len(threads), {}, report.closing, report), threads

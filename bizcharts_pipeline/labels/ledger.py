@@ -6,7 +6,6 @@ in ``undone`` that names it. The ledger also holds which posts are gold, for tha
 """
 
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.sqlite import BUSY_SECONDS, connect
 
 LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
-BUSY_SECONDS = 30
 
 _VERSION = 2  # of the schema, kept in the file as its user_version
 _MOST = 2**63 - 1
@@ -204,25 +203,10 @@ class LabelLedger:
         with self._opened() as connection:
             return [_label(row) for row in connection.execute(sql)]
 
-    def _use_log(self, connection: sqlite3.Connection) -> None:
-        """Turn WAL mode on. Where several processes do so at once to a file without it, SQLite does not wait itself."""
-        deadline = time.monotonic() + self.busy_seconds
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.01)
-
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with closing(sqlite3.connect(self.path, timeout=self.busy_seconds)) as connection:
-                self._use_log(connection)
-                connection.execute("PRAGMA synchronous = FULL")
+            with closing(connect(self.path, self.busy_seconds)) as connection:
                 _bring_up_to_date(connection)
                 yield connection
         except sqlite3.Error as error:

@@ -16,8 +16,8 @@ from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.sources.errors import SourceError
 from bizcharts_pipeline.sources.http import PoliteSession, Response
+from bizcharts_pipeline.sqlite import connect
 
-BUSY_SECONDS = 30
 MINUTE = timedelta(minutes=1)
 KEPT = timedelta(days=62)  # more than any month
 ROWS_KEPT = 100_000  # however old the clock says they are: it may have been set ahead; a year of passes, about
@@ -138,11 +138,8 @@ class RequestLedger:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
+            with closing(connect(self.path, autocommit=True)) as connection:
                 connection.executescript(_SCHEMA)
                 yield connection
         except sqlite3.Error as error:

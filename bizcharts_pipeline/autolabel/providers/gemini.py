@@ -7,16 +7,14 @@ stand in for Google's, are on ``v1beta`` alone: where ``v1`` knows a model or a 
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Endpoint, Outcome, Prompt, Question
 from bizcharts_pipeline.autolabel.providers.access import Access
+from bizcharts_pipeline.autolabel.providers.batch_calls import SECONDS, Result, called, first_that, unknown
 from bizcharts_pipeline.autolabel.providers.openai import ANSWER_SCHEMA, MAX_ANSWER_BYTES
-from bizcharts_pipeline.autolabel.providers.openai_batch import MOST_BATCHES, PAUSES, SECONDS, unknown
 
 if TYPE_CHECKING:
     from google.genai.types import BatchJob, Content, GenerateContentConfig, HttpOptions, InlinedResponse
@@ -33,8 +31,6 @@ _STATES = {
 }
 # A request within a batch fails with a code of google.rpc.Code.
 _HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 13: 500, 14: 503, 16: 401}
-
-Result = TypeVar("Result")
 
 
 class _Gemini:
@@ -153,15 +149,9 @@ class GeminiBatches(_Gemini):
         from google.genai import types
 
         def search(options: "HttpOptions | None") -> str | None:
-            seen = 0
-            config = types.ListBatchJobsConfig(page_size=100, http_options=options)
-            for job in islice(self._client.batches.list(config=config), MOST_BATCHES):
-                seen += 1
-                if job.display_name == run_key:
-                    return _name(job)
-            if seen == MOST_BATCHES:
-                raise unknown(f"Gemini lists over {MOST_BATCHES:,} batches; cannot tell whether ours is there.")
-            return None
+            jobs = self._client.batches.list(config=types.ListBatchJobsConfig(page_size=100, http_options=options))
+            found = first_that(jobs, lambda job: job.display_name == run_key, "Gemini")
+            return None if found is None else _name(found)
 
         return self._call(search)
 
@@ -193,17 +183,7 @@ class GeminiBatches(_Gemini):
         )
 
     def _call(self, send: "Callable[[HttpOptions | None], Result]", submitting: bool = False) -> Result:
-        for pause in (*PAUSES, None):
-            try:
-                return self._send(send)
-            except BatchError:
-                raise
-            except Exception as error:
-                refusal = self._refusal(error, submitting)
-            if submitting or pause is None:  # a question may be put again, an order may not
-                break
-            time.sleep(pause)
-        raise refusal  # outside the handler: the SDK's exception holds the request with its key
+        return called(lambda: self._send(send), lambda error: self._refusal(error, submitting), submitting=submitting)
 
     def _refusal(self, error: Exception, submitting: bool) -> BatchError:
         from bizcharts_pipeline.autolabel.providers.replies import safe

@@ -1,14 +1,13 @@
 """OpenAI's Batch API: a file of chat completions, answered within a day at half the price."""
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Endpoint, Outcome, Prompt, Question
 from bizcharts_pipeline.autolabel.providers.access import Access
+from bizcharts_pipeline.autolabel.providers.batch_calls import SECONDS, Result, called, first_that, unknown
 from bizcharts_pipeline.autolabel.providers.openai import chat_request, openai_client, openai_failure
 
 if TYPE_CHECKING:
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 MAX_INPUT_BYTES = 150_000_000  # the service takes 200 MB
 MAX_REQUESTS = 50_000
 MAX_OUTPUT_BYTES = 512 * 1024 * 1024
-SECONDS = 600.0  # for an upload or a download as a whole
-PAUSES = (1.0, 4.0)  # seconds, before a question to the service is put again
-MOST_BATCHES = 10_000  # that are looked through for one
 _OUTPUT_SECONDS = 30 * 86_400  # results are kept so long
 _OVERSIZED = ("token_limit_exceeded", "Enqueued token limit")
 _STATES = {
@@ -29,8 +25,6 @@ _STATES = {
     "failed": BatchState.FAILED,
 }
 
-Result = TypeVar("Result")
-
 
 class OpenAIBatches:
     """One OpenAI model behind the Batch API.
@@ -38,8 +32,8 @@ class OpenAIBatches:
     Raises:
         BatchError: from every method. Of ``submit`` its state is FAILED or OVERSIZED where the batch was refused for
             certain, and GONE of a batch, or of its results, that the service says it has not. Everywhere else it is
-            RUNNING: the service could not be asked, and a later call may do better;
-            whether a ``submit`` that ended so made a batch, only a later ``find`` tells.
+            RUNNING: the service could not be asked, and a later call may do better; whether a ``submit`` that ended
+            so made a batch, only a later ``find`` tells.
     """
 
     name = "openai"
@@ -77,14 +71,9 @@ class OpenAIBatches:
         """Return the id of the batch that carries ``run_key``, if the service has one."""
 
         def search() -> str | None:
-            seen = 0
-            for batch in islice(self._client.batches.list(limit=100), MOST_BATCHES):
-                seen += 1
-                if (batch.metadata or {}).get("run_key") == run_key:
-                    return _identifier(batch)
-            if seen == MOST_BATCHES:
-                raise unknown(f"OpenAI lists over {MOST_BATCHES:,} batches; cannot tell whether ours is there.")
-            return None
+            batches = self._client.batches.list(limit=100)
+            found = first_that(batches, lambda batch: (batch.metadata or {}).get("run_key") == run_key, "OpenAI")
+            return None if found is None else _identifier(found)
 
         return self._call(search)
 
@@ -135,17 +124,7 @@ class OpenAIBatches:
         return self._call(lambda: self._client.files.content(file_id).content)
 
     def _call(self, send: Callable[[], Result], submitting: bool = False) -> Result:
-        for pause in (*PAUSES, None):
-            try:
-                return send()
-            except BatchError:
-                raise
-            except Exception as error:
-                refusal = self._refusal(error, submitting)
-            if submitting or pause is None:  # a question may be put again, an order may not
-                break
-            time.sleep(pause)
-        raise refusal  # outside the handler: the SDK's exception holds the request with its key
+        return called(send, lambda error: self._refusal(error, submitting), submitting=submitting)
 
     def _refusal(self, error: Exception, submitting: bool) -> BatchError:
         from bizcharts_pipeline.autolabel.providers.replies import safe
@@ -177,11 +156,6 @@ class OpenAIBatches:
 
 def _of_upload(state: BatchState) -> BatchState:
     return BatchState.FAILED if state is BatchState.RUNNING else state
-
-
-def unknown(message: str) -> BatchError:
-    """Return the error of a batch that may be there or not."""
-    return BatchError(message, BatchState.RUNNING)
 
 
 def _answer(entry: dict[str, Any]) -> Answer:

@@ -153,13 +153,9 @@ def safe(answer: Answer, key: str) -> Answer:
 
 def chat_answer(body: str, request_id: str | None = None) -> Answer:
     """Read the body of an OpenAI chat completion."""
-    fields = _fields(body)
-    if fields.get("error") and not fields.get("choices"):
-        return _error_within("openai", body, fields["error"])
-    said = Answer(Outcome.MALFORMED, body, usage=_usage(fields.get("usage")), served=True, request_id=request_id)
-    completion = _read(_Completion, body)
-    if isinstance(completion, str):
-        return replace(said, detail=completion)
+    said, completion = _opened("openai", _Completion, body, "choices", request_id)
+    if completion is None:
+        return said
     choice, said = completion.choices[0], replace(said, model_returned=completion.model)
     if choice.message.refusal:
         return replace(said, outcome=Outcome.REFUSED, detail=f"the model declined: {choice.message.refusal}")
@@ -178,13 +174,9 @@ def chat_answer(body: str, request_id: str | None = None) -> Answer:
 
 def decision_answer(body: str, request_id: str | None = None) -> Answer:
     """Read the body of an OpenAI decision with one choice question."""
-    fields = _fields(body)
-    if fields.get("error") and not fields.get("answers"):
-        return _error_within("openai", body, fields["error"])
-    said = Answer(Outcome.MALFORMED, body, usage=_usage(fields.get("usage")), served=True, request_id=request_id)
-    decision = _read(_Decision, body)
-    if isinstance(decision, str):
-        return replace(said, detail=decision)
+    said, decision = _opened("openai", _Decision, body, "answers", request_id)
+    if decision is None:
+        return said
     decided, said = decision.answers[0], replace(said, model_returned=decision.model)
     if decided.type == "refusal":
         return replace(said, outcome=Outcome.REFUSED, detail="the model declined the question")
@@ -198,13 +190,9 @@ def decision_answer(body: str, request_id: str | None = None) -> Answer:
 
 def gemini_answer(body: str) -> Answer:
     """Read the body of Gemini's generateContent. A block is no error there: the text is simply absent."""
-    fields = _fields(body)
-    if fields.get("error") and not fields.get("candidates"):
-        return _error_within("gemini", body, fields["error"])
-    said = Answer(Outcome.MALFORMED, body, usage=_gemini_usage(fields.get("usageMetadata")), served=True)
-    generated = _read(_Generated, body)
-    if isinstance(generated, str):
-        return replace(said, detail=generated)
+    said, generated = _opened("gemini", _Generated, body, "candidates")
+    if generated is None:
+        return said
     said = replace(said, model_returned=generated.model_version, request_id=generated.response_id)
     blocked = generated.prompt_feedback and generated.prompt_feedback.block_reason
     if blocked:
@@ -225,6 +213,21 @@ def gemini_answer(body: str) -> Answer:
     if label is None:
         return replace(said, detail=f"no class in the answer: {content!r} ({reason or 'no reason to end'})")
     return replace(said, outcome=Outcome.OK, label=label)
+
+
+def _opened(
+    provider: Provider, model: type[Model], body: str, results: str, request_id: str | None = None
+) -> tuple[Answer, Model | None]:
+    """Begin to read a successful answer: return what is known of it whatever it says, and the body as ``model``;
+    ``None`` where it is none, or holds an error in place of ``results``, which the answer then says.
+    """
+    fields = _fields(body)
+    if fields.get("error") and not fields.get(results):
+        return _error_within(provider, body, fields["error"]), None
+    usage = _usage(fields.get("usage")) if provider == "openai" else _gemini_usage(fields.get("usageMetadata"))
+    said = Answer(Outcome.MALFORMED, body, usage=usage, served=True, request_id=request_id)
+    parsed = _read(model, body)
+    return (replace(said, detail=parsed), None) if isinstance(parsed, str) else (said, parsed)
 
 
 def _read(model: type[Model], body: str) -> Model | str:

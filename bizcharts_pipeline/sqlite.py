@@ -1,0 +1,50 @@
+"""SQLite files that many processes write at once, and that lose nothing that was committed: the ledgers."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+BUSY_SECONDS = 30.0
+_PAUSE_SECONDS = 0.01
+
+
+def connect(
+    path: Path, busy_seconds: float = BUSY_SECONDS, *, autocommit: bool = False, one_thread: bool = True
+) -> sqlite3.Connection:
+    """Open the ledger ``path`` in WAL mode, each commit flushed to the disk; its folder is made if it is missing.
+
+    Args:
+        busy_seconds: how long a statement waits for other processes.
+        autocommit: the caller begins and ends his transactions himself.
+        one_thread: only the thread that opened it may use it.
+
+    Raises:
+        sqlite3.Error: the file cannot be used.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(
+        path,
+        timeout=busy_seconds,
+        isolation_level=None if autocommit else "DEFERRED",
+        check_same_thread=one_thread,
+    )
+    try:
+        _use_log(connection, busy_seconds)
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_log(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Turn WAL mode on. Where several processes do so at once to a file without it, SQLite does not wait itself."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE_SECONDS)
