@@ -28,6 +28,7 @@ test: .venv/.installed-test ## every check and every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd bizcharts_pipeline/training/onpod && ../../../$(BIN)/mypy --config-file ../../../pyproject.toml --cache-dir ../../../.mypy_cache/onpod --exclude nothing --explicit-package-bases .
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m 'not acceptance' -n auto --maxprocesses 4 --dist loadfile
 
@@ -40,7 +41,7 @@ bench: .venv/.installed-test ## benchmarks, each beside a peer or a floor
 lock: ## pin the versions that a fresh resolution gives
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
-	build/lock/bin/python -m pip freeze --exclude bizcharts --disable-pip-version-check | grep -v ' @ ' > requirements.lock
+	build/lock/bin/python -m pip freeze --exclude bizcharts --disable-pip-version-check | grep -v ' @ ' | sed 's/+cpu$$//' > requirements.lock
 
 label: .venv/.installed ## the labeller on 127.0.0.1:8502; prints its address
 	$(BIN)/bizcharts label

@@ -18,7 +18,7 @@ class ScoredPostsConfig(dg.Config):
 
 
 @dg.asset(
-    deps=["catalog_snapshot", "warosu_posts"],
+    deps=["catalog_snapshot", "warosu_posts", "champion_model"],
     group_name="sentiment",
     owners=["team:bizcharts"],
     kinds={"python", "duckdb"},
@@ -45,6 +45,7 @@ def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Score
             "mean_score": report.mean_score,
             "mean_confidence": report.mean_confidence,
             "model_version": report.model_version,
+            "method": report.method,
             **looked_at,
             **stopwatch.metadata(),
         },

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bizcharts_pipeline.cli_labels import label, labels
+from bizcharts_pipeline.cli_models import models
+from bizcharts_pipeline.cli_pods import pods
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.console import (
     DAY,
@@ -51,15 +53,16 @@ def bizcharts() -> None:
 
 @bizcharts.command()
 @click.option("--days", type=click.IntRange(65, 365), default=90, show_default=True, help="Simulated days of history.")
+@click.option("--full", is_flag=True, help="Train models too, one of them on a simulated rented pod; minutes more.")
 @as_json
-def demo(days: int, json_output: bool) -> None:
+def demo(days: int, full: bool, json_output: bool) -> None:
     """Run it all on a simulated board with a known mood.
 
     No network but loopback. It has a home of its own and is made anew each time.
     """
     from bizcharts_pipeline.demo.run import run_demo
 
-    report = run_demo(load_settings(), history_days=days, track=on_terminal)
+    report = run_demo(load_settings(), history_days=days, full=full, track=on_terminal)
     if json_output:
         click.echo(to_json(report))
         return
@@ -91,6 +94,23 @@ def demo(days: int, json_output: bool) -> None:
         f"both. Pictures kept: {kept} of {sum(report.pictures.values())}. Prices: {report.prices}."
     )
     click.echo(f"{report.labels}")
+    if report.training:
+        click.echo("\nModels on the gold posts of the two simulated people:\n")
+        print_table(
+            ["model", "", "posts", "right (95 %)", "macro-F1"],
+            [
+                [
+                    model.model_version,
+                    model.status,
+                    f"{model.gold_posts}",
+                    f"{model.accuracy:.2f} ({model.accuracy_lo:.2f} to {model.accuracy_hi:.2f})",
+                    f"{model.macro_f1:.2f}",
+                ]
+                for model in report.training.models
+            ],
+        )
+        click.echo("\nThe bill of the simulated pods; the first order failed, and landed all the same:\n")
+        click.echo(report.training.bill.table())
     click.echo(
         f"""
 data     {report.home}
@@ -371,6 +391,8 @@ def import_sqlite(file: Path, json_output: bool) -> None:
 
 bizcharts.add_command(label)
 bizcharts.add_command(labels)
+bizcharts.add_command(models)
+bizcharts.add_command(pods)
 
 
 def open_database() -> "Database":

@@ -8,13 +8,20 @@ import dagster as dg
 from assets import auto_label_checks, checks, dataset_checks, label_checks, trust_checks
 from assets.auto_labels import auto_labels
 from assets.catalog_snapshot import catalog_snapshot
+from assets.champion_model import champion_model
+from assets.cryptobert_adapter import cryptobert_adapter
 from assets.human_labels import human_labels
 from assets.indexes import indexes
 from assets.label_queue import label_queue
 from assets.maintenance import maintenance as maintenance_asset
+from assets.model_evaluation import model_evaluation
+from assets.model_release import model_release
 from assets.prices import coin_prices, reference_index
+from assets.qlora_adapter import qlora_adapter
 from assets.scored_posts import scored_posts
+from assets.setfit_model import setfit_model
 from assets.sharegpt_dataset import sharegpt_dataset
+from assets.text_models import minilm_model, text_ensemble, tfidf_model
 from assets.thumbnails import thumbnails
 from assets.warosu_posts import warosu_posts
 from bizcharts_pipeline.settings import Settings, load_settings
@@ -22,17 +29,22 @@ from jobs.collection import fetch_prices, fetch_reference_index, fetch_thumbnail
 from jobs.labelling import collect_auto_labels, labelling
 from jobs.live import history, live
 from jobs.maintenance import maintenance
+from jobs.training import training, training_qlora
 from resources.active_learning import ActiveLearning
 from resources.auto_labelling import SECTIONS, AutoLabelling
 from resources.fear_greed import FearGreed
 from resources.fourchan import Fourchan
 from resources.images import Images
 from resources.labelling import Labelling
+from resources.model_releases import ModelReleases
+from resources.pods import RunPodResource
 from resources.prices import Prices
 from resources.retention import Retention
 from resources.scorers import Scorers
+from resources.training import Training
 from resources.warehouse import Warehouse
 from resources.warosu import Warosu
+from schedules.pods import pods_reaped
 from schedules.schedules import (
     auto_label_batches_every_15_minutes,
     history_hourly,
@@ -94,8 +106,11 @@ def resources(settings: Settings) -> dict[str, object]:
         "auto_labelling": AutoLabelling(
             home=str(settings.home_path), values=settings.model_dump(mode="json", include=set(SECTIONS))
         ),
+        "training": Training.from_settings(settings),
+        "runpod": RunPodResource.from_settings(settings),
+        "model_releases": ModelReleases(home=str(settings.home_path), **settings.ml.release.model_dump()),
         "active_learning": ActiveLearning(values=settings.ml.active_learning.model_dump()),
-        "scorers": Scorers(),
+        "scorers": Scorers(home=str(settings.home_path)),
         "fear_greed": FearGreed(values=settings.fear_greed.model_dump()),
     }
 
@@ -116,6 +131,15 @@ def definitions() -> dg.Definitions:
             auto_labels,
             label_queue,
             sharegpt_dataset,
+            tfidf_model,
+            minilm_model,
+            text_ensemble,
+            setfit_model,
+            cryptobert_adapter,
+            qlora_adapter,
+            model_evaluation,
+            champion_model,
+            model_release,
             maintenance_asset,
         ],
         asset_checks=dg.load_asset_checks_from_modules(
@@ -127,6 +151,8 @@ def definitions() -> dg.Definitions:
             history,
             labelling,
             collect_auto_labels,
+            training,
+            training_qlora,
             fetch_thumbnails,
             fetch_prices,
             fetch_reference_index,
@@ -142,7 +168,7 @@ def definitions() -> dg.Definitions:
             maintenance_daily,
             auto_label_batches_every_15_minutes,
         ],
-        sensors=[dead_runs],
+        sensors=[dead_runs, pods_reaped],
         # No stage has steps to run side by side; a process a step would double the cost of a tick.
         executor=dg.in_process_executor,
     )

@@ -23,8 +23,9 @@ POSTS_PER_TICK = 500
 
 @dataclass(frozen=True)
 class LivePipeline:
-    """What a tick works with."""
+    """What a tick works with. ``home`` is where trained models lie."""
 
+    home: Path
     client: FourchanClient
     spool: Spool
     database: Database
@@ -34,6 +35,7 @@ class LivePipeline:
     def from_settings(cls, settings: Settings) -> "LivePipeline":
         """Return the pipeline of one installation."""
         return cls(
+            home=settings.home_path,
             client=fourchan_client(
                 home=settings.home_path,
                 board=settings.board,
@@ -106,7 +108,7 @@ def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False)
         SourceError, DatabaseError: as :func:`poll_catalog` does; what was reached by then is stored.
     """
     poll = poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
-    scorer = champion_scorer(pipeline.database, now)
+    scorer = champion_scorer(pipeline.database, pipeline.home, now)
     scoring = score_new_posts(pipeline.database, scorer, limit=None if everything else POSTS_PER_TICK, now=now)
     index = bring_indexes_up_to_date(
         pipeline.database, scorer.model_version, now, pipeline.parameters, everything=everything

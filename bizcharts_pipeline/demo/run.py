@@ -21,6 +21,7 @@ from bizcharts_pipeline.demo.archive import SimulatedArchive
 from bizcharts_pipeline.demo.board import SimulatedBoard
 from bizcharts_pipeline.demo.labelling import LabelsReport, label_world
 from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
+from bizcharts_pipeline.demo.training import TRAINING_SECONDS, TrainingReport, require_training, train_world
 from bizcharts_pipeline.demo.truth import DayBesideMood, Recovery, days_beside_mood, recovery
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.errors import BizchartsError
@@ -68,16 +69,21 @@ class DemoReport:
     pictures: dict[str, int]  # by state
     prices: int
     labels: LabelsReport
+    training: TrainingReport | None  # None: it was not asked for
     seconds: float
 
 
-def run_demo(settings: Settings, *, history_days: int, track: Track) -> DemoReport:
-    """Run the whole pipeline on a simulated board, in a home of its own that is made anew each time.
+def run_demo(settings: Settings, *, history_days: int, full: bool, track: Track) -> DemoReport:
+    """Run the whole pipeline on a simulated board, in a home of its own that is made anew each time; ``full``: train
+    models too, which takes minutes more.
 
     Raises:
+        NotInstalled: training needs libraries or programs that are not here.
         DemoError: the Dagster job failed; other ``BizchartsError`` as the stages raise them.
     """
     started = time.monotonic()
+    if full:
+        require_training()
     home = settings.home_path / "demo"
     dagster_home = Path(os.environ.get("DAGSTER_HOME") or REPOSITORY_ROOT / "dagster_home") / "demo"
     for folder in (home, dagster_home):
@@ -119,6 +125,13 @@ def run_demo(settings: Settings, *, history_days: int, track: Track) -> DemoRepo
         )
     labelling = partial(run_job, "labelling", demo_settings, dagster_home, end)
     labels = label_world(world, pipeline.database, home, end, labelling)
+    trained = None
+    if full:
+
+        def training(job: str, more: dict[str, str]) -> None:
+            run_job(job, demo_settings, dagster_home, end, more, timeout_seconds=TRAINING_SECONDS)
+
+        trained = train_world(pipeline.database, home, training)
     with pipeline.database.read() as connection:
         days = plotted_days(connection)
         (overlap, *_) = overlap_report(connection)
@@ -134,6 +147,7 @@ def run_demo(settings: Settings, *, history_days: int, track: Track) -> DemoRepo
         pictures=pictures,
         prices=prices.new_rows,
         labels=labels,
+        training=trained,
         seconds=time.monotonic() - started,
     )
 
@@ -159,7 +173,7 @@ def fill_history(world: World, pipeline: LivePipeline, until: datetime, track: T
 
 def score_everything(pipeline: LivePipeline, now: datetime) -> None:
     """Score what waits and compute every reading up to ``now``."""
-    scorer = champion_scorer(pipeline.database, now)
+    scorer = champion_scorer(pipeline.database, pipeline.home, now)
     score_new_posts(pipeline.database, scorer, limit=None, now=now)
     bring_indexes_up_to_date(pipeline.database, scorer.model_version, now, pipeline.parameters, everything=True)
 
@@ -198,7 +212,13 @@ def job_command(job: str) -> list[str]:
 
 
 def run_job(
-    job: str, settings: Settings, dagster_home: Path, now: datetime, more: Mapping[str, str] | None = None
+    job: str,
+    settings: Settings,
+    dagster_home: Path,
+    now: datetime,
+    more: Mapping[str, str] | None = None,
+    *,
+    timeout_seconds: int = JOB_TIMEOUT_SECONDS,
 ) -> None:
     """Run a Dagster job in a process of its own, as a schedule does, at the simulated time ``now``."""
     environment = os.environ | {
@@ -215,10 +235,10 @@ def run_job(
     command = job_command(job)
     try:
         finished = subprocess.run(
-            command, env=environment, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=JOB_TIMEOUT_SECONDS
+            command, env=environment, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=timeout_seconds
         )
     except subprocess.TimeoutExpired:
-        raise DemoError(f"The Dagster job `{job}` took over {JOB_TIMEOUT_SECONDS} s; is the machine busy?") from None
+        raise DemoError(f"The Dagster job `{job}` took over {timeout_seconds} s; is the machine busy?") from None
     if finished.returncode:
         log = dagster_home / "failed-run.log"
         log.write_text(finished.stdout + finished.stderr, encoding="utf-8")

@@ -1,17 +1,73 @@
 """Which scorer's numbers count."""
 
+import logging
+from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
-from bizcharts_pipeline.sentiment.scorer import Scorer
+from bizcharts_pipeline.sentiment.scorer import Post, Score, Scorer
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.models import champion, ensure_lexicon_champion
+from bizcharts_pipeline.warehouse.models import ModelVersion, champion, ensure_lexicon_champion
+from bizcharts_pipeline.warehouse.scores import fallback_method
+
+_log = logging.getLogger(__name__)
 
 
-class NoScorer(BizchartsError):
-    """There is no code here for the champion's kind."""
+class ChampionScorer:
+    """The champion, loaded with the first post; the lexicon in its place where it cannot be run on this machine.
+
+    ``kind`` is what the scores' ``method`` says: once a post was scored, it tells who did it.
+    """
+
+    def __init__(self, champion: ModelVersion, home: Path) -> None:
+        """Nothing is read yet."""
+        self.kind = champion.kind
+        self.model_version = champion.model_version
+        self._folder = home / (champion.path or "")
+        self._sha256 = champion.sha256 or ""
+        self._scorer: Scorer | None = None
+
+    def score(self, posts: Sequence[Post]) -> list[Score]:
+        """Return one score a post, in their order."""
+        if not posts:
+            return []
+        if self._scorer is None:
+            self._scorer = self._load()
+        return self._scorer.score(posts)
+
+    def _load(self) -> Scorer:
+        try:
+            return _loaded(self._folder, self._sha256)
+        # torch says with RuntimeError what it cannot do here.
+        except (BizchartsError, ImportError, OSError, ValueError, RuntimeError) as error:
+            _log.warning(
+                "The champion %s cannot be run on this machine: %s. The lexicon scores in its place; those posts are "
+                "scored again when the champion can.",
+                self.model_version,
+                error,
+            )
+            self.kind = fallback_method(self.model_version)
+            return _lexicon()
+
+
+def champion_scorer(database: Database, home: Path, now: datetime) -> Scorer:
+    """Return the champion of ``model_versions``; the lexicon, registered on first use, until another model earns it.
+
+    Costs one look into the database: a trained model is loaded when it is first given a post. ``home`` is the
+    installation's, below which models lie.
+    """
+    lexicon = _lexicon()
+    with database.read() as connection:
+        current = champion(connection)
+    if current is not None and not current.shipped:
+        return ChampionScorer(current, home)
+    if current is None or current.model_version != lexicon.model_version:
+        with database.write() as connection:
+            ensure_lexicon_champion(connection, lexicon.model_version, lexicon.sha256, now)
+    return lexicon
 
 
 @cache
@@ -19,20 +75,8 @@ def _lexicon() -> LexiconScorer:
     return LexiconScorer()
 
 
-def champion_scorer(database: Database, now: datetime) -> Scorer:
-    """Return the champion of ``model_versions``; the lexicon, registered on first use, until another model earns it.
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, sha256: str) -> Scorer:
+    from bizcharts_pipeline.sentiment.loading import load_scorer
 
-    Raises:
-        NoScorer: the champion is of a kind that this version cannot run.
-    """
-    scorer = _lexicon()
-    with database.read() as connection:
-        current = champion(connection)
-    if current is not None and current.kind != scorer.kind:
-        raise NoScorer(
-            f"The champion {current.model_version} is of kind {current.kind!r}, which this version cannot run"
-        )
-    if current is None or current.model_version != scorer.model_version:
-        with database.write() as connection:
-            ensure_lexicon_champion(connection, scorer.model_version, scorer.sha256, now)
-    return scorer
+    return load_scorer(folder, sha256)

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -74,14 +74,18 @@ def cross_validate(labelled: Sequence[LabelledPost], seeds: Sequence[int] = SEED
     return evaluations
 
 
-def fit(values: Sequence[Sequence[float]], labels: Sequence[int]) -> Calibration:
-    """Fit the regression with the classes' own frequencies; standardisation is folded into the weights."""
+def fit(
+    values: Sequence[Sequence[float]], labels: Sequence[int], class_weights: Mapping[int, float] | None = None
+) -> Calibration:
+    """Fit the regression, unless weighted with the classes' own frequencies; standardisation is folded into the
+    weights."""
     import numpy as np
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(values)
-    model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=5000).fit(scaler.transform(values), labels)
+    model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=5000, class_weight=class_weights)
+    model.fit(scaler.transform(values), labels)
     weights = model.coef_ / scaler.scale_
     intercepts = model.intercept_ - weights @ scaler.mean_
     bearish, neutral, bullish = np.round(np.column_stack([weights, intercepts]), 6).tolist()

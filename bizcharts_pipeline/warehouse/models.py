@@ -1,39 +1,140 @@
-"""Which model version speaks for the project."""
+"""Which models there are, and which one speaks for the project."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 import duckdb
 
-from bizcharts_pipeline.warehouse.values import literal
+from bizcharts_pipeline.warehouse.values import literal, table
 
 LEXICON = "lexicon"
+CANDIDATE, CHAMPION, RETIRED = "candidate", "champion", "retired"
+
+_TYPES = {
+    "model_version": "VARCHAR",
+    "kind": "VARCHAR",
+    "base_model": "VARCHAR",
+    "dataset_version": "VARCHAR",
+    "trained_at": "TIMESTAMP",
+    "accuracy": "DOUBLE",
+    "macro_f1": "DOUBLE",
+    "status": "VARCHAR",
+    "path": "VARCHAR",
+    "sha256": "VARCHAR",
+    "base_revision": "VARCHAR",
+    "code_version": "VARCHAR",
+    "seed": "BIGINT",
+    "settings": "JSON",
+    "refit_of": "VARCHAR",
+    "seconds": "DOUBLE",
+    "usd": "DECIMAL(18, 6)",
+    "gpu": "VARCHAR",
+    "run_id": "VARCHAR",
+}
+_NAMES = ", ".join(_TYPES)
+_MODELS = f"SELECT {_NAMES} FROM model_versions WHERE {{condition}} ORDER BY trained_at, model_version"
+# A data set that was found to be the current one again had no gold in it then, either.
+_LEARNED_AT = """
+SELECT m.model_version, coalesce(max(d.created_at), max(m.trained_at))
+FROM model_versions AS m LEFT JOIN dataset_versions AS d ON d.dataset_version = m.dataset_version
+GROUP BY m.model_version
+"""
+# One that was promoted once and retired since is weighed no more: a person may have taken it down.
+_CANDIDATE_AGAIN = f"""
+UPDATE model_versions SET status = '{CANDIDATE}' WHERE model_version = {{version}} AND status = '{RETIRED}'
+AND NOT EXISTS (FROM model_decisions AS d WHERE d.model_version = {{version}} AND d.promoted)
+"""
+_RETIRE_SUPERSEDED = f"""
+UPDATE model_versions SET status = '{RETIRED}'
+WHERE status = '{CANDIDATE}' AND kind = {{kind}} AND path IS NOT NULL AND model_version <> {{version}}
+"""
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A row of ``model_versions``. ``status`` is 'candidate', 'champion' or 'retired'."""
+    """A row of ``model_versions``. ``status`` is 'candidate', 'champion' or 'retired'; ``path`` is relative to the
+    home, ``None`` for the lexicon that comes with the program."""
 
     model_version: str
     kind: str
     base_model: str | None
     dataset_version: str | None
     trained_at: datetime | None
-    accuracy: float | None
+    accuracy: float | None  # on gold; of a refit, those of the version it was refitted from
     macro_f1: float | None
     status: str
     path: str | None
     sha256: str | None
+    base_revision: str | None = None
+    code_version: str | None = None
+    seed: int | None = None
+    settings: Mapping[str, Any] | None = None
+    refit_of: str | None = None
+    seconds: float | None = None
+    usd: Decimal | None = None
+    gpu: str | None = None
+    run_id: str | None = None
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it is a lexicon as a version of the program brings it."""
+        return self.kind == LEXICON and self.path is None
 
 
 def champion(connection: duckdb.DuckDBPyConnection) -> ModelVersion | None:
     """Return the model version whose scores are the published ones, or ``None`` before the first."""
-    row = connection.execute(
-        "SELECT model_version, kind, base_model, dataset_version, trained_at, accuracy, macro_f1, status, "
-        "path, sha256 "
-        "FROM model_versions WHERE status = 'champion' LIMIT 1"
-    ).fetchone()
-    return ModelVersion(*row) if row else None
+    found = _select(connection, f"status = '{CHAMPION}'")
+    return found[0] if found else None
+
+
+def model(connection: duckdb.DuckDBPyConnection, model_version: str) -> ModelVersion | None:
+    """Return a model version, ``None`` if it is not registered."""
+    found = _select(connection, f"model_version = {literal(model_version)}")
+    return found[0] if found else None
+
+
+def models(connection: duckdb.DuckDBPyConnection) -> list[ModelVersion]:
+    """Return all model versions, the oldest first."""
+    return _select(connection, "true")
+
+
+def learned_at(connection: duckdb.DuckDBPyConnection) -> dict[str, datetime | None]:
+    """Return for each model version when its data set was made, or where that is not known when it was trained: gold of
+    before must not be in it."""
+    return dict(connection.execute(_LEARNED_AT).fetchall())
+
+
+def register_candidate(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> ModelVersion:
+    """Take in a trained model as its kind's one candidate and return its row; one that is there already stays as it is,
+    whatever the new row says of when it was trained. Call it inside :meth:`Database.write`."""
+    version = literal(new.model_version)
+    if model(connection, new.model_version) is None:
+        _insert(connection, new)
+    else:
+        connection.execute(_CANDIDATE_AGAIN.format(version=version))
+    connection.execute(_RETIRE_SUPERSEDED.format(kind=literal(new.kind), version=version))
+    stored = model(connection, new.model_version)
+    assert stored is not None
+    return stored
+
+
+def promote(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> None:
+    """Make ``new`` the champion, registered if it is not, and retire the former one and what ``new`` is a refit of.
+    Call it inside :meth:`Database.write`."""
+    if model(connection, new.model_version) is None:
+        _insert(connection, new)
+    connection.execute(
+        f"UPDATE model_versions SET status = '{RETIRED}' "
+        f"WHERE status = '{CHAMPION}' OR model_version = {literal(new.refit_of)}"
+    )
+    connection.execute(
+        f"UPDATE model_versions SET status = '{CHAMPION}', refit_of = coalesce(refit_of, {literal(new.refit_of)}) "
+        f"WHERE model_version = {literal(new.model_version)}"
+    )
 
 
 def ensure_lexicon_champion(
@@ -48,9 +149,9 @@ def ensure_lexicon_champion(
     present = champion(connection)
     if present and present.model_version == model_version:
         return present
-    status = "champion" if present is None or present.kind == LEXICON else "candidate"
-    if status == "champion":
-        connection.execute("UPDATE model_versions SET status = 'retired' WHERE status = 'champion'")
+    status = CHAMPION if present is None or present.shipped else CANDIDATE
+    if status == CHAMPION:
+        connection.execute(f"UPDATE model_versions SET status = '{RETIRED}' WHERE status = '{CHAMPION}'")
     connection.execute(
         f"""
         MERGE INTO model_versions AS t
@@ -64,3 +165,25 @@ def ensure_lexicon_champion(
     now_champion = champion(connection)
     assert now_champion is not None  # there was one, or the lexicon has become it
     return now_champion
+
+
+def set_figures(
+    connection: duckdb.DuckDBPyConnection, model_version: str, accuracy: float | None, macro_f1: float | None
+) -> None:
+    """Write a model's figures on gold beside it, and beside what was refitted from it. Call it inside
+    :meth:`Database.write`."""
+    connection.execute(
+        f"UPDATE model_versions SET accuracy = {literal(accuracy)}, macro_f1 = {literal(macro_f1)} "
+        f"WHERE model_version = {literal(model_version)} OR refit_of = {literal(model_version)}"
+    )
+
+
+def _select(connection: duckdb.DuckDBPyConnection, condition: str) -> list[ModelVersion]:
+    rows = connection.execute(_MODELS.format(condition=condition)).fetchall()
+    found = [dict(zip(_TYPES, row, strict=True)) for row in rows]
+    return [ModelVersion(**row | {"settings": row["settings"] and json.loads(row["settings"])}) for row in found]
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> None:
+    row = {field.name: getattr(new, field.name) for field in fields(new)}
+    connection.execute(f"INSERT INTO model_versions ({_NAMES}) SELECT {_NAMES} FROM {table([row], _TYPES)}")

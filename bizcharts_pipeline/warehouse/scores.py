@@ -7,7 +7,7 @@ from datetime import datetime
 import duckdb
 
 from bizcharts_pipeline.rows import ScoredMention, ScoredPost
-from bizcharts_pipeline.warehouse.models import champion
+from bizcharts_pipeline.warehouse.models import LEXICON, champion
 from bizcharts_pipeline.warehouse.values import literal, table
 
 _POST = {
@@ -34,6 +34,10 @@ ORDER BY posted_at DESC, thread_id DESC
 _WAITS_FOR_CHAMPION = "sentiment_model_version IS DISTINCT FROM {version}"
 _WAITS_FOR_ANOTHER = (
     "NOT EXISTS (FROM scored_posts AS s WHERE s.model_version = {version} AND s.thread_id = t.thread_id)"
+)
+# Equality lets DuckDB skip every block of rows in which no post was scored by a fall-back.
+_SCORED_BY_FALLBACK = (
+    "thread_id IN (SELECT thread_id FROM scored_posts WHERE method = {method} AND model_version = {version})"
 )
 
 _MERGE_POSTS = """
@@ -75,6 +79,20 @@ def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, li
     condition = _WAITS_FOR_CHAMPION if _is_champion(connection, model_version) else _WAITS_FOR_ANOTHER
     sql = _UNSCORED.format(condition=condition.format(version=version), limit=int(limit))
     return [UnscoredPost(*row) for row in connection.execute(sql).fetchall()]
+
+
+def fallback_scored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, limit: int) -> list[UnscoredPost]:
+    """Return at most ``limit`` posts that a fall-back has scored in place of ``model_version``, newest first."""
+    condition = _SCORED_BY_FALLBACK.format(
+        method=literal(fallback_method(model_version)), version=literal(model_version)
+    )
+    sql = _UNSCORED.format(condition=condition, limit=int(limit))
+    return [UnscoredPost(*row) for row in connection.execute(sql).fetchall()]
+
+
+def fallback_method(model_version: str) -> str:
+    """Return the ``method`` of a score that the lexicon gave in place of ``model_version``."""
+    return f"{LEXICON} (fallback for {model_version})"
 
 
 def save_scores(

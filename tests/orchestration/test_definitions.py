@@ -30,6 +30,7 @@ HEAVY = [
     "cleanlab",
     "runpod",
 ]
+TEXT_MODELS = ("cryptobert_adapter", "minilm_model", "setfit_model", "text_ensemble", "tfidf_model")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "thumbnails": ["catalog_snapshot", "warosu_posts"],
         "coin_prices": [],
         "reference_index": [],
-        "scored_posts": ["catalog_snapshot", "warosu_posts"],
+        "scored_posts": ["catalog_snapshot", "champion_model", "warosu_posts"],
         "fear_greed_index": ["scored_posts"],
         "coin_sentiment": ["scored_posts"],
         "maintenance": [],
@@ -57,6 +58,11 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "auto_labels": ["human_labels", "thumbnails"],
         "label_queue": ["human_labels", "scored_posts"],
         "sharegpt_dataset": ["auto_labels", "human_labels", "thumbnails"],
+        **dict.fromkeys(TEXT_MODELS, ["auto_labels", "human_labels"]),
+        "qlora_adapter": ["sharegpt_dataset"],
+        "model_evaluation": sorted(["human_labels", "qlora_adapter", *TEXT_MODELS]),
+        "champion_model": ["model_evaluation"],
+        "model_release": ["champion_model"],
     }
 
 
@@ -87,6 +93,8 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "maintenance",
         "labelling",
         "collect_auto_labels",
+        "training",
+        "training_qlora",
     )
     jobs = {name: loaded.resolve_job_def(name) for name in names}
     selected = {
@@ -102,6 +110,8 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "maintenance": ["maintenance"],
         "labelling": ["auto_labels", "human_labels", "label_queue", "sharegpt_dataset"],
         "collect_auto_labels": ["auto_labels"],
+        "training": sorted(["champion_model", "human_labels", "model_evaluation", *TEXT_MODELS]),
+        "training_qlora": ["champion_model", "model_evaluation", "qlora_adapter"],
     }
     for name, job in jobs.items():
         assert int(job.tags["dagster/max_runtime"]) > 0, name

@@ -1,0 +1,95 @@
+"""The public port of a pod: a TCP proxy on loopback in front of its sshd, which drops and stalls on demand."""
+
+import random
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+
+_PIECE = 64 * 1024
+_POLL_SECONDS = 0.5
+_ACCEPT_BACKLOG = 64
+
+
+class Break(StrEnum):
+    """How a connection ends before its time."""
+
+    RESET = "reset"
+    STALL = "stall"
+
+
+class PublicPort:
+    """A port that is taken from the beginning and refuses connections until it is opened.
+
+    ``fate`` is asked at each connection how it breaks, if it does, and after how many bytes.
+    """
+
+    def __init__(self, fate: Callable[[], tuple[Break, int] | None]) -> None:
+        self._fate = fate
+        self._closed = threading.Event()
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))  # without listen(), whoever connects is refused
+        self.number = int(self._socket.getsockname()[1])
+
+    def open(self, target: int | None) -> None:
+        """Pass connections on to the local port ``target``; with none, take them and say nothing."""
+        self._socket.listen(_ACCEPT_BACKLOG)
+        if target is not None:
+            threading.Thread(target=self._serve, args=(target,), daemon=True).start()
+
+    def close(self) -> None:
+        """End every connection and take no more."""
+        self._closed.set()
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _serve(self, target: int) -> None:
+        while not self._closed.is_set():
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._connection, args=(client, target), daemon=True).start()
+
+    def _connection(self, client: socket.socket, target: int) -> None:
+        with client:
+            try:
+                server = socket.create_connection(("127.0.0.1", target), timeout=5)
+            except OSError:
+                return
+            with server, suppress(OSError):
+                for end in (client, server):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._relay(client, server, self._fate())
+
+    def _relay(self, client: socket.socket, server: socket.socket, fate: tuple[Break, int] | None) -> None:
+        other = {client: server, server: client}
+        reading = [client, server]
+        passed = 0
+        while reading and not self._closed.is_set():
+            for ready in select.select(reading, [], [], _POLL_SECONDS)[0]:
+                piece = ready.recv(_PIECE)
+                if not piece:
+                    reading.remove(ready)
+                    other[ready].shutdown(socket.SHUT_WR)
+                    continue
+                other[ready].sendall(piece)
+                passed += len(piece)
+                if fate is not None and passed > fate[1]:
+                    self._break(fate[0], client)
+                    return
+
+    def _break(self, how: Break, client: socket.socket) -> None:
+        if how is Break.STALL:
+            self._closed.wait()  # the client has to notice by itself
+            return
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def drawn_break(how: Break, between: tuple[int, int], chance: random.Random) -> tuple[Break, int]:
+    """Return a break after a drawn number of bytes."""
+    return how, chance.randint(*between)

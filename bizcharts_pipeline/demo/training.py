@@ -1,0 +1,110 @@
+"""What `demo --full` adds: models trained on the demo's labels, one of them on a rented pod that is not far away.
+
+The job `training` trains the text models here. The job `training_qlora` rents a pod from a control plane on loopback,
+pushes the data set through a real sshd, trains a tiny, random Qwen2.5-VL by the script that a real pod runs, fetches
+the adapter and ends the pod; on the way an order lands although it failed, no GPU is free at first, and links break.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bizcharts_pipeline.demo.pod_billing import PodBill
+from bizcharts_pipeline.demo.pod_control import PodControl
+from bizcharts_pipeline.demo.pod_faults import PodFault
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.labels.stances import STANCES
+from bizcharts_pipeline.text.question import question
+from bizcharts_pipeline.warehouse.database import Database
+
+FAULTS = (PodFault.NO_CAPACITY, PodFault.CREATE_LANDS, PodFault.LINK_DROPPED, PodFault.LINK_DROPPED)
+TRAINING_SECONDS = 900  # that a job may take
+CORPUS_POSTS = 500
+
+_MODELS = """
+SELECT m.model_version, m.status, e.n, e.accuracy, e.accuracy_lo, e.accuracy_hi, e.macro_f1
+FROM model_versions AS m JOIN (
+    SELECT model_version, max_by(struct_pack(n, accuracy, accuracy_lo, accuracy_hi, macro_f1), evaluated_at) AS f
+    FROM model_evaluations GROUP BY model_version
+) AS newest USING (model_version), (SELECT UNNEST(newest.f)) AS e
+ORDER BY e.accuracy DESC, m.model_version
+"""
+_TEXTS = "SELECT subject, op_text_clean FROM thread_ops ORDER BY thread_id LIMIT {most}"
+
+
+class NotInstalled(BizchartsError):
+    """`demo --full` needs the libraries that train."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One model on the demo's gold posts; the interval holds 95 %."""
+
+    model_version: str
+    status: str
+    gold_posts: int
+    accuracy: float
+    accuracy_lo: float
+    accuracy_hi: float
+    macro_f1: float
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """The models, and what the pods would have cost."""
+
+    models: list[TrainedModel]
+    bill: PodBill
+
+
+def require_training() -> None:
+    """See that everything is there before minutes are spent.
+
+    Raises:
+        NotInstalled: names what is missing and how to get it.
+    """
+    from importlib.util import find_spec
+    from shutil import which
+
+    if missing := [name for name in ("torch", "trl", "peft", "runpod") if find_spec(name) is None]:
+        raise NotInstalled(f"demo --full needs {', '.join(missing)}: pip install -c requirements.lock -e '.[ml,pods]'")
+    search = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    if missing := [name for name in ("ssh", "rsync", "sshd") if which(name, path=search) is None]:
+        raise NotInstalled(
+            f"demo --full needs {', '.join(missing)}: apt install openssh-client openssh-server rsync (Debian)"
+        )
+
+
+def train_world(database: Database, home: Path, run_job: Callable[[str, dict[str, str]], None]) -> TrainingReport:
+    """Train every model on the labels of the demo; ``run_job`` runs a Dagster job with more environment variables."""
+    from bizcharts_pipeline.training.tiny_vlm import build_tiny_vlm
+
+    base = home / "tiny-vlm"
+    with database.read() as connection:
+        texts = connection.execute(_TEXTS.format(most=CORPUS_POSTS)).fetchall()
+    asked = [question("\n".join(filter(None, text)), picture=True) for text in texts]
+    build_tiny_vlm(base, [*asked, *STANCES])
+    run_job("training", {})
+    with PodControl(home / "pod-host") as control:
+        control.fail_next(*FAULTS)
+        run_job(
+            "training_qlora",
+            {
+                "RUNPOD_API_BASE_URL": control.url,
+                "RUNPOD_API_KEY": control.key,
+                "BIZCHARTS_POD_PROVIDER": "runpod",
+                "BIZCHARTS_VLM_BASE": str(base),
+                "BIZCHARTS_PODS__BOOTSTRAP": "false",
+                "BIZCHARTS_PODS__PYTHON": sys.executable,
+                "BIZCHARTS_PODS__POLL_SECONDS": "0.5",
+                "BIZCHARTS_ML__TRAINING__LEARNING_RATE": "0.002",  # it knows nothing, and has little to learn from
+                "BIZCHARTS_ML__TRAINING__EPOCHS": "4",
+                "OMP_NUM_THREADS": "1",  # such small matrices are slower on two
+            },
+        )
+        bill = control.bill()
+    with database.read() as connection:
+        models = [TrainedModel(*row) for row in connection.execute(_MODELS).fetchall()]
+    return TrainingReport(models, bill)

@@ -1,0 +1,80 @@
+"""Money that cannot be overrun: the most that a pod may cost is booked before it is asked for.
+
+All functions work inside the caller's transaction on the ledger, which only one process has at a time: check and
+booking are one step. A pod that has ended is booked with what it cost: its listed price times its seconds.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_CEILING, Decimal
+
+from bizcharts_pipeline.pods.errors import OverBudget
+
+NANO = 1_000_000_000
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Caps:
+    """The most that a job over all its pods, and a calendar month (UTC), may cost, in USD."""
+
+    per_run: Decimal
+    per_month: Decimal
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was spent: ``ended_usd`` by pods that are gone, ``booked_usd`` at most by those that are not yet."""
+
+    ended_usd: Decimal
+    booked_usd: Decimal
+    pods: int
+
+    @property
+    def usd(self) -> Decimal:
+        """Both: what the caps count."""
+        return self.ended_usd + self.booked_usd
+
+
+def cost(usd_per_hour: Decimal, seconds: float) -> int:
+    """Return what so many seconds cost, in nano-USD, rounded up."""
+    exact = usd_per_hour * Decimal(repr(max(seconds, 0.0))) * NANO / HOUR
+    return int(exact.to_integral_value(ROUND_CEILING))
+
+
+def in_usd(nano: int) -> Decimal:
+    """Return nano-USD in USD, exactly."""
+    return Decimal(nano) / NANO
+
+
+def check(connection: sqlite3.Connection, job: int, pod: int | None, nano: int, caps: Caps, now: datetime) -> None:
+    """Make sure that ``nano`` more are left for the ledger's row ``pod`` (``None``: a new one) of ``job``.
+
+    Raises:
+        OverBudget: they are not; says which setting to raise.
+    """
+    for column, value, cap, setting in (
+        ("job", job, caps.per_run, "usd_per_run"),
+        ("substr(created_at, 1, 7)", now.strftime("%Y-%m"), caps.per_month, "usd_per_month"),
+    ):
+        total = connection.execute(
+            f"SELECT coalesce(sum(nano_usd), 0) FROM pods WHERE {column} = ? AND id IS NOT ?", (value, pod)
+        ).fetchone()[0]
+        if in_usd(total + nano) > cap:
+            already = f", and ${in_usd(total):.4f} are spent or booked already" if total else ""
+            raise OverBudget(
+                f"The pod may cost up to ${in_usd(nano):.4f} until the job's time is over{already}; "
+                f"{setting} of [pods] is ${cap:f}. Choose a cheaper GPU, lower max_hours, or raise it."
+            )
+
+
+def spent(connection: sqlite3.Connection, *, job: int | None = None, month: str | None = None) -> Spent:
+    """Return what a job, or the pods created in a month ('2026-11', UTC), or with neither all of them have cost."""
+    row = connection.execute(
+        "SELECT coalesce(sum(nano_usd) FILTER (WHERE ended_at IS NOT NULL), 0), "
+        "coalesce(sum(nano_usd) FILTER (WHERE ended_at IS NULL), 0), count(*) FILTER (WHERE pod_id IS NOT NULL) "
+        "FROM pods WHERE (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR substr(created_at, 1, 7) = ?2)",
+        (job, month),
+    ).fetchone()
+    return Spent(in_usd(row[0]), in_usd(row[1]), row[2])

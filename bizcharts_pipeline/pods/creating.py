@@ -1,0 +1,189 @@
+"""CREATING: asking for a pod until there is one, and never for two.
+
+A control plane that answers an order with an error may have created the pod all the same. So every order is preceded
+by a look for a pod of its name, and one that went wrong is followed by several; only an explicit refusal counts as one.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import chain, repeat
+
+from bizcharts_pipeline.pods import keys, plan
+from bizcharts_pipeline.pods.ending import end_pod
+from bizcharts_pipeline.pods.errors import (
+    AccessDenied,
+    BadHost,
+    JobFailed,
+    NoCapacity,
+    OrderRefused,
+    OutOfFunds,
+    OverBudget,
+    PodError,
+    Uncertain,
+)
+from bizcharts_pipeline.pods.ledger import PodRow
+from bizcharts_pipeline.pods.protocol import Candidate, Pod, PodStatus, State
+from bizcharts_pipeline.pods.work import Work
+
+CAPACITY_PAUSES = (60, 120, 300, 600)  # seconds between two rounds over all candidates; the last one again and again
+LOOKS = 3
+LOOK_PAUSE = 2.0  # seconds
+_ORDERS = 2  # of one candidate, where nobody knows what came of the first
+
+
+def create(work: Work) -> None:
+    """Get a pod.
+
+    Raises:
+        NoCapacity: nowhere was one free for as long as the settings say to try.
+        Uncertain: the control plane gave no usable answer for so long.
+        OverBudget: every candidate would be too dear; nothing was asked for.
+        AccessDenied, OutOfFunds, OrderRefused: asking again does not help.
+        BadHost: it is on a machine that failed this job before.
+        JobFailed: the job's time is over.
+    """
+    if seconds_left(work) <= 0:
+        raise JobFailed(f"The job's {work.settings.max_hours:g} h (`max_hours` of [pods]) are over", "max_runtime")
+    keys.remove_keys(work.keys)
+    public_key = keys.make_keys(work.keys)
+    until = work.now() + timedelta(minutes=work.settings.capacity_minutes)
+    for pause in chain(CAPACITY_PAUSES, repeat(CAPACITY_PAUSES[-1])):
+        refusals = _one_round(work, public_key)
+        if not refusals:
+            return
+        if all(isinstance(refusal, OverBudget) for refusal in refusals):
+            raise refusals[0]
+        if work.now() + timedelta(seconds=pause) > until:
+            raise _summary(work, refusals)
+        work.say(f"no pod to be had; asking again in {pause // 60} min: {refusals[-1]}")
+        work.wait(pause)
+
+
+def seconds_left(work: Work) -> float:
+    """Return how long the job's next pod may live: `max_hours` are for all of them together."""
+    return work.settings.max_hours * 3600 - sum(pod.seconds for pod in work.ledger.pods(work.job_id))
+
+
+def look_up(work: Work) -> list[Pod]:
+    """Return the pods of this job that are not ended, the oldest first.
+
+    Raises:
+        Uncertain: the control plane did not say.
+    """
+    for look in range(LOOKS):
+        try:
+            return _alive(work)
+        except Uncertain:
+            if look == LOOKS - 1:
+                raise
+            work.sleep(LOOK_PAUSE)
+    raise AssertionError
+
+
+def take(work: Work, pods: Sequence[Pod], row: PodRow) -> None:
+    """Make the oldest of some pods of one name the job's own, and end the others."""
+    kept, *others = pods
+    work.row = work.ledger.found(row.id, kept)
+    _end_others(work, others)
+
+
+def end_latecomers(work: Work) -> None:
+    """After an order of which nobody knew what came: see whether a pod has come of it beside ours, and end it."""
+    if work.in_doubt:
+        try:
+            pods = _alive(work)
+        except Uncertain as error:
+            work.say(f"nobody says whether there is a second pod; the end of this one's life sees to that: {error}")
+        else:
+            _end_others(work, [pod for pod in pods if pod.pod_id != work.pod_id])
+
+
+def _end_others(work: Work, others: Sequence[Pod]) -> None:
+    for other in others:
+        stray = work.ledger.stray(work.pod, other)
+        work.say(f"two pods came of one order: {work.pod_id} is kept, {other.pod_id} is ended")
+        if end_pod(work.provider, other.pod_id) is None:  # otherwise the end of this one's life tries again
+            work.ledger.end(stray.id, work.now())
+
+
+def _one_round(work: Work, public_key: str) -> list[PodError]:
+    """Ask for each candidate once; return why none was to be had, or nothing once there is a pod."""
+    candidates = plan.candidates(work.settings)
+    refusals: list[PodError] = []
+    for turn in range(len(candidates)):
+        index = (work.candidate + turn) % len(candidates)
+        work.stop_if_cancelled()
+        try:
+            pods = _ask(work, candidates[index], public_key)
+        except (NoCapacity, Uncertain, OverBudget) as refusal:
+            refusals.append(refusal)
+            continue
+        assert work.row is not None
+        take(work, pods, work.row)
+        work.candidate, pod = index, work.pod
+        if pod.machine is not None and pod.machine in work.ledger.bad_machines(work.job_id):
+            raise BadHost(f"The pod {pod.pod_id} is on the machine {pod.machine}, which failed this job before")
+        return []
+    return refusals
+
+
+def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
+    """Order one candidate; return the pods of this job that there are then: one, or by mistake more."""
+    price = work.provider.usd_per_hour(candidate)
+    where = f"{candidate.gpu}, {candidate.cloud.lower()} cloud, {candidate.data_center or 'anywhere'}"
+    if price is None:
+        raise NoCapacity(f"{where}: not to be had now")
+    seconds = seconds_left(work)
+    asked_at = work.row.created_at if work.row and work.in_doubt else work.now()
+    row = work.ledger.book(
+        work.job_id, work.row.id if work.row else None, candidate, price, seconds, work.caps, work.now(), asked_at
+    )
+    work.row = next(pod for pod in work.ledger.live(work.provider.name, work.job.key) if pod.id == row)
+    work.enter(State.CREATING, f"{where}, at ${price:f} an hour")
+    for _ in range(_ORDERS):
+        if there := look_up(work):
+            return there
+        doubted, work.in_doubt = work.in_doubt, True  # until there is an answer
+        try:
+            created = work.provider.create(plan.order(work.settings, work.name, candidate, public_key, seconds))
+        except (NoCapacity, AccessDenied, OutOfFunds, OrderRefused):
+            work.in_doubt = doubted
+            raise
+        except Uncertain as error:
+            work.say(f"nobody knows what came of the order; looking for it: {error}")
+            if there := _look_again(work):
+                return there
+            continue
+        late = [pod for pod in look_up(work) if pod.pod_id != created.pod_id] if doubted else []
+        return [*late, created]
+    raise Uncertain(f"{where}: the order failed {_ORDERS} times, and no pod of its name was found")
+
+
+def _look_again(work: Work) -> list[Pod]:
+    """Look for what an order brought that went wrong, some seconds long."""
+    trouble: Uncertain | None = None
+    for _ in range(LOOKS):
+        work.wait(LOOK_PAUSE)
+        try:
+            if there := _alive(work):
+                return there
+            trouble = None
+        except Uncertain as error:
+            trouble = error
+    if trouble is not None:
+        raise trouble
+    return []
+
+
+def _alive(work: Work) -> list[Pod]:
+    pods = work.provider.find(work.name)
+    return [pod for pod in pods if pod.name == work.name and pod.status is not PodStatus.ENDED]
+
+
+def _summary(work: Work, refusals: list[PodError]) -> PodError:
+    """Return what to raise when there was nothing to be had for long enough."""
+    minutes = work.settings.capacity_minutes
+    last = f"{len(refusals)} candidates were asked for {minutes:g} min; the last answer: {refusals[-1]}"
+    if any(isinstance(refusal, NoCapacity) for refusal in refusals):
+        return NoCapacity(f"No GPU is free: {last}. Try later, or add to `gpus` or `clouds` of [pods].")
+    return Uncertain(f"The control plane gives no usable answer: {last}")

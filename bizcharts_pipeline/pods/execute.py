@@ -1,0 +1,112 @@
+"""A program that is run to its end, or to the end of our patience, with as much of its answer as we care to hold."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+_TAIL_BYTES = 4_000
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended. ``status`` is negative where a signal ended it."""
+
+    status: int
+    stdout: bytes
+    stderr: str  # the last of it
+    stopped: str | None  # why we ended it: it took too long, or said too much
+
+
+def execute(
+    command: Sequence[str],
+    *,
+    timeout_seconds: float,
+    most_bytes: int,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    stop: Callable[[], str | None] = lambda: None,
+) -> Ended:
+    """Run a program in a process group of its own, which is killed as a whole after ``timeout_seconds``.
+
+    ``stop`` is asked every second and returns the reason for which it is killed before that.
+    """
+    with tempfile.TemporaryFile() as given:
+        given.write(stdin)
+        given.seek(0)
+        process = subprocess.Popen(
+            command,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+    assert process.stdout
+    assert process.stderr
+    watch = _Watch(process, timeout_seconds, stop)
+    stderr = _Tail(process.stderr)
+    try:
+        stdout = process.stdout.read(most_bytes + 1)
+        if len(stdout) > most_bytes:
+            watch.end(f"its answer is longer than {most_bytes:,} bytes")
+        process.stdout.close()
+        process.wait()
+    finally:
+        watch.end("it was abandoned")
+        process.wait()
+    return Ended(process.returncode, stdout[:most_bytes], stderr.read(), watch.reason)
+
+
+class _Watch(threading.Thread):
+    """Ends a process group when its time is up."""
+
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float, stop: Callable[[], str | None]) -> None:
+        super().__init__(daemon=True)
+        self.reason: str | None = None
+        self._process = process
+        self._seconds = seconds
+        self._stop = stop
+        self._over = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        left = self._seconds
+        while left > 0 and not self._over.wait(min(1.0, left)):
+            left -= 1.0
+            if reason := self._stop():
+                return self.end(reason)
+        if not self._over.is_set():
+            self.end(f"it took longer than {self._seconds:g} s")
+
+    def end(self, reason: str) -> None:
+        self._over.set()
+        if self._process.poll() is None:
+            self.reason = reason
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+
+class _Tail(threading.Thread):
+    """Reads a stream to its end and keeps its last bytes."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._kept = b""
+        self.start()
+
+    def run(self) -> None:
+        with self._stream:
+            while content := self._stream.read1(65_536):  # type: ignore[attr-defined]
+                self._kept = (self._kept + content)[-_TAIL_BYTES:]
+
+    def read(self) -> str:
+        self.join(timeout=5)  # a grandchild may hold it open
+        return self._kept.decode(errors="replace").strip()

@@ -1,0 +1,332 @@
+"""A pod's life, from the plan to its end; read it from the top to the bottom.
+
+PLANNED -> CREATING -> BOOTING -> PREFLIGHT -> STAGING -> RUNNING -> COLLECTING -> RELEASING -> RELEASED, with LOST and
+ORPHAN beside the way (`states.py` has the table). Whatever happens, a pod that was created is ended and seen to be
+gone; if that cannot be done, it is an ORPHAN in the ledger, which the reaper ends.
+
+What a killed run leaves behind, the next run of the same job finds: a pod at work is taken over, its log and messages
+read from their start; a result that was fetched and verified is used, and its pod ended; anything else is ended.
+"""
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bizcharts_pipeline.pods import remote
+from bizcharts_pipeline.pods.creating import create, end_latecomers, look_up, seconds_left, take
+from bizcharts_pipeline.pods.ending import release
+from bizcharts_pipeline.pods.errors import (
+    BadHost,
+    Cancelled,
+    HostChanged,
+    JobFailed,
+    LinkError,
+    PodError,
+    PodLost,
+    Uncertain,
+)
+from bizcharts_pipeline.pods.ledger import PodLedger, PodRow
+from bizcharts_pipeline.pods.lock import hold
+from bizcharts_pipeline.pods.plan import end_of_training
+from bizcharts_pipeline.pods.protocol import Finished, Job, Listener, Pod, PodStatus, Provider, State, Transport
+from bizcharts_pipeline.pods.remote import HostFacts
+from bizcharts_pipeline.pods.states import ADOPTABLE
+from bizcharts_pipeline.pods.transport import CommandFailed
+from bizcharts_pipeline.pods.watching import watch
+from bizcharts_pipeline.pods.work import Work
+from bizcharts_pipeline.settings import PodSettings
+
+_LOGIN_SECONDS = 20.0
+# After these a checkpoint may itself be what is wrong.
+_SPOILT = frozenset({"failed", "diverged", "no result"})
+
+
+def run_job(
+    job: Job,
+    provider: Provider,
+    ledger: PodLedger,
+    settings: PodSettings,
+    listener: Listener,
+    into: Path,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], None],
+    *,
+    run_id: str = "",
+    checkpoint_minutes: float = 10,
+) -> Finished:
+    """Do a job on a pod, or on several one after the other, and fetch its result.
+
+    Args:
+        into: folder in which the result is put, whole or not at all; it must not be there yet. Where a killed run had
+            fetched the result already, that folder is returned instead.
+        now: a clock that runs: every time-out is measured by it.
+        run_id: of whoever runs this, for the ledger and the reaper.
+        checkpoint_minutes: how often a checkpoint is fetched, for another pod to resume from.
+
+    Raises:
+        PodError: there is no result; its class and message say why, its ``retry`` whether the same may work later.
+    """
+    folder = ledger.folder(job.key)
+    with hold(folder):
+        every = timedelta(minutes=checkpoint_minutes)
+        work = Work(job, provider, ledger, settings, listener, into, now, sleep, run_id, every)
+        try:
+            result = _result(work)
+        except PodError as error:
+            _close(work, error.reason if isinstance(error, JobFailed) else type(error).__name__)
+            if isinstance(error, JobFailed) and error.reason in _SPOILT:
+                shutil.rmtree(work.checkpoint, ignore_errors=True)
+            raise
+        except BaseException as interruption:
+            _close(work, type(interruption).__name__)
+            raise
+        _close(work, "finished")
+        shutil.rmtree(work.checkpoint, ignore_errors=True)
+        return _finished(work, result)
+
+
+def _result(work: Work) -> Path:
+    """Return the folder of the verified result; every pod has ended by then."""
+    if fetched := _plan(work):
+        return fetched
+    pods_before = len(work.ledger.pods(work.job_id)) - (work.row is not None)
+    for number in range(pods_before + 1, work.settings.most_pods + 1):
+        try:
+            return _one_pod(work)
+        except PodError as failure:
+            if number == work.settings.most_pods or not _another_may_help(work, failure):
+                raise
+            work.say(f"pod {number} of at most {work.settings.most_pods} brought no result: {failure}")
+    raise PodLost(f"This job has used its {work.settings.most_pods} pods (`most_pods` of [pods])")
+
+
+def _one_pod(work: Work) -> Path:
+    """Do the job on one pod, the one that was taken over or a new one, and end that pod in any case."""
+    try:
+        if work.row is None:
+            create(work)
+        _boot(work)
+        if not work.launched:
+            _stage(work, _preflight(work))
+        watch(work)
+        return _collect(work)
+    except PodLost as lost:
+        work.enter(State.LOST, str(lost))
+        raise
+    except BadHost:
+        if work.row is not None:
+            work.ledger.bad_host(work.row.id)
+        work.candidate += 1  # the next search begins with another one
+        raise
+    except Cancelled:
+        _tell(work, remote.cancel)
+        raise
+    finally:
+        if work.row is not None:
+            release(work)
+
+
+def _another_may_help(work: Work, failure: PodError) -> bool:
+    """Whether to go on with another pod after a failure; never beside one that could not be ended."""
+    return (
+        isinstance(failure, BadHost | PodLost | JobFailed)
+        and failure.retry
+        and not work.left_behind
+        and seconds_left(work) > 0
+    )
+
+
+def _plan(work: Work) -> Path | None:
+    """PLANNED: see what a killed run of this job left behind; use it, take it over, or end it.
+
+    Returns:
+        The folder of the result, if that was fetched and verified already.
+
+    Raises:
+        Uncertain: the control plane does not say which pods there are, or one of an earlier run cannot be ended.
+    """
+    key, provider = work.job.key, work.provider.name
+    before = work.ledger.open_job(key, provider)
+    work.undertaken = before or work.ledger.begin(key, work.name, provider, work.run_id, work.now())
+    work.enter(State.PLANNED, f"job {key}")
+    there, rows = look_up(work), work.ledger.live(provider, key)
+    if before and before.result and _has_files(before.result):
+        work.ledger.resume(before.id, work.run_id)
+        work.say(f"an earlier run fetched and verified the result, and was killed then: {before.result}")
+        if there or rows:
+            release(work)
+        return before.result
+    if _has_files(work.into):
+        raise PodError(f"{work.into} is there already; a result is never written over another")
+    if before and (row := _at_work(work, before.id, rows, there)):
+        _take_over(work, row, there)
+        return None
+    if there or rows:
+        work.say(
+            f"ending what an earlier run left: {', '.join(pod.pod_id for pod in there) or 'nothing is there any more'}"
+        )
+        release(work)
+        if work.left_behind:
+            raise Uncertain(f"An earlier pod of the job {key} cannot be ended, and no second one is rented beside it")
+    if before:
+        work.undertaken = work.ledger.begin(key, work.name, provider, work.run_id, work.now())
+        work.enter(State.PLANNED, f"job {key}, begun anew")
+    return None
+
+
+def _at_work(work: Work, job: int, rows: list[PodRow], there: list[Pod]) -> PodRow | None:
+    """Return the pod of the killed run that is worth taking over: it lives, and we have its keys."""
+    ids = {pod.pod_id for pod in there}
+    for row in rows:
+        known = bool(ids) if row.pod_id is None else row.pod_id in ids
+        if row.job == job and row.state in ADOPTABLE and known and _has_files(work.keys):
+            return row
+    return None
+
+
+def _take_over(work: Work, row: PodRow, there: list[Pod]) -> None:
+    own = [pod for pod in there if row.pod_id in (None, pod.pod_id)][:1]
+    work.ledger.resume(row.job, work.run_id)
+    work.row, work.reattached = row, True
+    take(work, own + [pod for pod in there if pod not in own], row)
+    work.launched, work.in_doubt = work.pod.launched, not row.launched
+    work.say(f"taking over the pod {work.pod_id} from the run {row.run_id or '(unnamed)'}")
+
+
+def _boot(work: Work) -> None:
+    """BOOTING: wait until a command runs on the pod. That it is said to run means that it is wanted to.
+
+    Raises:
+        BadHost: it was not to be reached in time, or ended before it was.
+        PodLost: it was reset since a run before us reached it.
+    """
+    work.enter(State.BOOTING, f"waiting for the pod {work.pod_id} ({work.pod.gpu or 'no GPU named'})")
+    until = min(work.now() + timedelta(minutes=work.settings.boot_minutes), work.pod.deadline)
+    last = "no answer from the control plane"
+    while work.now() < until:
+        try:
+            pod = work.provider.get(work.pod_id)
+        except Uncertain as error:
+            last = str(error)
+        else:
+            if pod is None or pod.status is PodStatus.ENDED:
+                kind = PodLost if work.launched else BadHost
+                raise kind(f"The pod {work.pod_id} ended by itself before it could be reached")
+            last = "it has no public port yet"
+            if pod.status is PodStatus.RUNNING and pod.address is not None:
+                try:
+                    work.connect(pod).run("true", timeout_seconds=_LOGIN_SECONDS)
+                except HostChanged as error:
+                    raise PodLost(f"The pod {work.pod_id} was reset: {error}") from error
+                except LinkError as error:
+                    last = str(error)
+                else:
+                    work.heard_at = work.now()
+                    end_latecomers(work)
+                    return
+        work.poll_pause()
+    minutes = work.settings.boot_minutes
+    raise BadHost(f"The pod {work.pod_id} could not be reached in {minutes:g} min (boot_minutes of [pods]): {last}")
+
+
+def _preflight(work: Work) -> HostFacts:
+    """PREFLIGHT: see whether the machine can do the job.
+
+    Raises:
+        BadHost: it cannot.
+        PodLost: the link was lost for too long.
+    """
+    work.enter(State.PREFLIGHT, "looking at the machine")
+    job = work.job
+    try:
+        facts = work.over_link(
+            lambda transport: remote.preflight(
+                transport, needs_gpu=job.needs_gpu, least_disk_gb=job.least_disk_gb, cuda=work.settings.cuda
+            )
+        )
+    except CommandFailed as error:
+        raise BadHost(f"The machine of the pod {work.pod_id} cannot be examined: {error}") from error
+    work.say(f"GPU {facts.gpu or 'none'}, driver {facts.driver or 'none'}, {facts.disk_free_gb:.0f} GB free")
+    return facts
+
+
+def _stage(work: Work, facts: HostFacts) -> None:
+    """STAGING: bring code, data and the last checkpoint onto the pod, and start the job. Both may be done twice.
+
+    Raises:
+        BadHost: the machine did not take it.
+        PodLost: the link was lost for too long.
+    """
+    root = f"{facts.workspace}/bizcharts/{work.name}-{work.pod_id}"
+    work.row = work.ledger.staging(work.pod.id, root, facts.gpu)
+    resume = work.checkpoint if _has_files(work.checkpoint) else None
+    work.enter(State.STAGING, "copying code and data" + (", and a checkpoint to resume from" if resume else ""))
+    try:
+        work.over_link(lambda transport: remote.stage(transport, root, work.job, resume))
+        ends = end_of_training(work.pod.created_at, work.pod.deadline)
+        work.over_link(
+            lambda transport: remote.launch(
+                transport,
+                root,
+                work.job,
+                python=work.settings.python,
+                max_runtime_seconds=max((ends - work.now()).total_seconds(), 1.0),
+                lease_seconds=work.settings.lease_minutes * 60,
+            )
+        )
+    except CommandFailed as error:
+        raise BadHost(f"The pod {work.pod_id} did not take the job: {error}") from error
+    work.ledger.launched(work.pod.id)
+    work.launched = True
+
+
+def _collect(work: Work) -> Path:
+    """COLLECTING: fetch the result, every file verified, and only then tell the pod that it may go.
+
+    Raises:
+        JobFailed: the job ended well and left no result.
+        PodLost: the pod was lost before all of it was here.
+    """
+    work.enter(State.COLLECTING, f"fetching the result into {work.into}")
+    work.ledger.collecting(work.job_id, work.into)
+    work.into.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        work.over_link(lambda transport: remote.collect(transport, work.root, work.job.result, work.into))
+    except CommandFailed as error:
+        raise JobFailed(f"The job ended well, but its result cannot be fetched: {error}", "no result") from error
+    _tell(work, remote.confirm)
+    return work.into
+
+
+def _tell(work: Work, what: Callable[[Transport, str], None]) -> None:
+    """Tell the pod something that its end makes unnecessary if it does not arrive."""
+    if work.transport is not None and work.launched:
+        with suppress(PodError):
+            what(work.transport, work.root)
+
+
+def _finished(work: Work, folder: Path) -> Finished:
+    pods = work.ledger.pods(work.job_id)
+    did_it = [pod for pod in pods if pod.launched][-1]
+    ends = [pod.ended_at for pod in pods if pod.ended_at is not None] or [work.now()]
+    return Finished(
+        folder=folder,
+        pod_id=did_it.pod_id or "",
+        gpu=did_it.gpu,
+        usd=work.ledger.spent(job=work.job_id).usd,
+        seconds=(max(ends) - pods[0].created_at).total_seconds(),
+        pods=len(pods),
+        reattached=work.reattached,
+    )
+
+
+def _close(work: Work, outcome: str) -> None:
+    """Note how the job ended; if it never got beyond its plan, what an earlier run left is still to be looked for."""
+    if work.undertaken is not None and work.state is not State.PLANNED:
+        work.ledger.close(work.job_id, outcome, work.now())
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())

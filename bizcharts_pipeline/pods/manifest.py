@@ -1,0 +1,90 @@
+"""What is in a folder, by size and sha256: how it is known that files arrived as they were sent."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from bizcharts_pipeline.pods.errors import TransferError
+
+Manifest = Mapping[str, "Entry"]  # by path below the folder, with '/' between its parts
+LEFT_OUT = "__pycache__"
+MOST_FILES = 100_000
+MOST_BYTES = 20 * 10**9
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as it should be."""
+
+    size: int
+    sha256: str
+
+
+def of_folder(folder: Path) -> dict[str, Entry]:
+    """Return the manifest of a folder of our own, which is to be sent.
+
+    Raises:
+        TransferError: it has something that cannot be sent as it is: a link, a device, a name with a line break.
+    """
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != LEFT_OUT]
+        for name in (*folders, *names):
+            path = Path(parent, name)
+            relative = path.relative_to(folder).as_posix()
+            if path.is_symlink() or not (path.is_file() or path.is_dir()) or not is_plain(relative):
+                raise TransferError(f"{path!s:.200} cannot be sent: only plain files and folders without odd names can")
+            if path.is_file():
+                found[relative] = entry(path)
+    return found
+
+
+def entry(path: Path) -> Entry:
+    """Return size and hash of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return Entry(file.tell(), digest.hexdigest())
+
+
+def parse(answer: object) -> dict[str, Entry]:
+    """Return the manifest that a pod sent as ``{"files": {path: {"size", "sha256"}}}``.
+
+    Raises:
+        TransferError: it is none, or names something outside its folder: a pod is somebody else's machine.
+    """
+    files = answer.get("files") if isinstance(answer, dict) else None
+    if not isinstance(files, dict) or len(files) > MOST_FILES:
+        raise TransferError("The pod's list of files is none")
+    found = {}
+    for path, one in files.items():
+        match one:
+            case {"size": int(size), "sha256": str(digest)} if size >= 0 and _DIGEST.fullmatch(digest):
+                found[path] = Entry(size, digest)
+            case _:
+                raise TransferError(f"The pod's list of files is broken at {path!r:.80}")
+        if not is_plain(path):
+            raise TransferError(f"The pod's list of files has a path that is no plain one: {path!r:.80}")
+    if sum(one.size for one in found.values()) > MOST_BYTES:
+        raise TransferError(f"The pod offers more than {MOST_BYTES:,} bytes")
+    return found
+
+
+def is_plain(path: str) -> bool:
+    """Whether a relative path stays below its folder and has no character that some program reads as more than that."""
+    parts = path.split("/")
+    return path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(parts) and not path.startswith("-")
+
+
+def differing(folder: Path, wanted: Manifest) -> list[str]:
+    """Return the paths of ``wanted`` that ``folder`` does not have as they should be."""
+    return [path for path, one in wanted.items() if not _is(folder, path, one)]
+
+
+def _is(folder: Path, path: str, wanted: Entry) -> bool:
+    file = folder / PurePosixPath(path)
+    within = file.resolve().is_relative_to(folder.resolve())
+    return within and file.is_file() and file.stat().st_size == wanted.size and entry(file) == wanted

@@ -1,0 +1,531 @@
+"""Watches one job on a pod, so that it ends in time, leaves word of its end, and takes the pod with it.
+
+    python supervisor.py launch FOLDER                           start the job in the background; again: nothing
+    python supervisor.py poll FOLDER MESSAGES_OFFSET LOG_OFFSET  one line of JSON, then new messages, then new log
+    python supervisor.py cancel FOLDER                           end the job
+    python supervisor.py checkpoint FOLDER                       the newest whole checkpoint: its name and hashes
+
+FOLDER is the job's own. `job.json` there says what to do, `secrets.json` is read and removed; `train.log`,
+`state.json`, `exit.json`, `manifest.json` are written, `lease` is touched by every poll. A job ends when its time is
+up, when it is cancelled, or when nobody polled for the length of the lease. Then the file `collected` is waited for, or
+the end of the lease, and the pod is deleted with the key that it was given. A machine that is not rented is left alone.
+
+It must run on any pod: Python 3.10 and its standard library, no other file. It does not survive its own SIGKILL: the
+job dies with it (Linux), and the next launch ends what may be left before it starts the job once more.
+"""
+
+import ctypes
+import fcntl
+import hashlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MARKER = "BIZCHARTS_JOB_FOLDER"  # in the environment of every process of the job: how they are found again
+TICK_SECONDS = 0.2
+GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
+LOG_BYTES = 200_000_000  # what comes after is not kept
+CHUNK_BYTES = 1_000_000  # of messages and of log in one poll
+RESERVE_BYTES = 1_000_000  # set aside, so that the end of a job that filled the disk can be written down
+REQUEST_SECONDS = 20
+ANSWER_BYTES = 65_536
+DELETE_PAUSES = (2, 5, 10, 30, 60, *[300] * 48)  # seconds between attempts, four hours in all
+PUBLIC_CONTROL = "https://api.runpod.io"
+SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+
+
+# Files.
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file that is whole or not there, through kills and power cuts."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w") as file:
+        json.dump(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Return what is in a JSON file, or None where there is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size and sha256 of every regular file below a folder, by its path; links are not followed."""
+    files = {}
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if path.is_symlink() or not path.is_file():
+                continue
+            digest = hashlib.sha256()
+            size = 0
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+                    size += len(block)
+            files[path.relative_to(folder).as_posix()] = {"size": size, "sha256": digest.hexdigest()}
+    return files
+
+
+class Log:
+    """What the job prints, up to LOG_BYTES. A full disk does not stop the job's watcher: the last words are kept."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("ab", buffering=0)
+        self.size = self.file.tell()
+        self.path = path
+        self.unwritten = b""
+
+    def write(self, content: bytes) -> None:
+        if self.size > LOG_BYTES:
+            os.utime(self.path)  # the job still speaks
+            return
+        self.size += len(content)
+        if self.size > LOG_BYTES:
+            content += b"\n[the log is full: what follows is not kept]\n"
+        try:
+            self.file.write(content)
+        except OSError:
+            self.unwritten = (self.unwritten + content)[-4000:]
+
+    def write_rest(self) -> None:
+        """Try once more to write what found no room."""
+        content, self.unwritten = self.unwritten, b""
+        if content:
+            self.write(b"\n" + content)
+
+
+# The processes of the job.
+
+
+def job_processes(folder: Path) -> list[int]:
+    """Return the ids of all processes that were started for the job, whatever group or session they are in."""
+    mark = f"\0{MARKER}={folder}\0".encode()
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in b"\0" + environment.read_bytes() + b"\0":
+                found.append(int(environment.parent.name))
+        except OSError:
+            continue  # another's, or it has ended
+    return found
+
+
+def signal_job(folder: Path, number: signal.Signals, group: int | None = None) -> bool:
+    """Send a signal to everything that belongs to the job; return whether there was anything."""
+    processes = job_processes(folder)
+    for process in processes:
+        try:
+            os.kill(process, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+    if group is not None:
+        try:
+            os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):
+            return bool(processes)
+        return True
+    return bool(processes)
+
+
+def kill_rest(folder: Path, group: int | None = None) -> None:
+    """SIGKILL what is left of the job until nothing is: a process may start another meanwhile."""
+    for _ in range(100):
+        if not signal_job(folder, signal.SIGKILL, group):
+            return
+        time.sleep(0.05)
+
+
+def start(command: list[str], folder: Path, environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
+    """Start a process in a group of its own, which ends when this one does."""
+    me = os.getpid()
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+    def end_with_parent() -> None:
+        if libc is not None:
+            libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            if os.getppid() != me:
+                os._exit(1)
+
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        preexec_fn=end_with_parent,
+    )
+
+
+class Watch:
+    """Why the job has to end, if it has to. The pod's wall clock may jump: it is only read where nothing else is."""
+
+    def __init__(self, folder: Path, job: dict[str, Any], started_at: float) -> None:
+        self.folder = folder
+        ran = min(max(time.time() - started_at, 0.0), job["max_runtime_seconds"])
+        self.deadline = time.monotonic() + job["max_runtime_seconds"] - ran
+        self.lease_seconds = float(job["lease_seconds"])
+        self.lease: int | None = None
+        self.renewed = time.monotonic()
+        self.terminated = False
+        signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, *_: object) -> None:
+        self.terminated = True
+
+    def lease_is_over(self) -> bool:
+        try:
+            lease: int | None = (self.folder / "lease").stat().st_mtime_ns
+        except FileNotFoundError:
+            lease = None
+        if lease != self.lease:
+            self.lease, self.renewed = lease, time.monotonic()
+        return time.monotonic() - self.renewed > self.lease_seconds
+
+    def reason(self) -> str | None:
+        if self.terminated:
+            return "killed"
+        if (self.folder / "cancel").exists():
+            return "cancelled"
+        if time.monotonic() > self.deadline:
+            return "max_runtime"
+        return "lease" if self.lease_is_over() else None
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str], log: Log, watch: Watch) -> tuple[int, str]:
+    """Run a command to its end or until the watch ends it; return its code (negative: of a signal) and the reason."""
+    reader, writer = os.pipe()
+    try:
+        child = start(command, folder, environment, writer)
+    except OSError as error:
+        log.write(f"{command[0]}: {error.strerror}\n".encode())
+        os.close(reader)
+        return 127, "exited"
+    finally:
+        os.close(writer)
+    os.set_blocking(reader, False)
+    pipe = Pipe(reader, log)
+    reason: str | None = None
+    killed_at: float | None = None
+    while child.poll() is None:
+        pipe.copy(TICK_SECONDS)
+        if reason is None and (reason := watch.reason()) is not None:
+            signal_job(folder, signal.SIGTERM, child.pid)
+            killed_at = time.monotonic() + GRACE_SECONDS
+        if killed_at is not None and time.monotonic() > killed_at:
+            signal_job(folder, signal.SIGKILL, child.pid)
+    kill_rest(folder, child.pid)
+    pipe.copy(0)
+    os.close(reader)
+    return child.returncode, reason or ("killed" if child.returncode < 0 else "exited")
+
+
+class Pipe:
+    """The job's stdout and stderr on their way to the log."""
+
+    def __init__(self, reader: int, log: Log) -> None:
+        self.reader = reader
+        self.log = log
+        self.open = True
+
+    def copy(self, seconds: float) -> None:
+        """Wait up to so long for something to come, and write all there is."""
+        if not self.open:
+            time.sleep(seconds)
+        elif select.select([self.reader], [], [], seconds)[0]:
+            deadline = time.monotonic() + 1  # who prints without end must not keep the watch from being asked
+            while self.open and time.monotonic() < deadline:
+                try:
+                    content = os.read(self.reader, 1 << 16)
+                except BlockingIOError:
+                    return
+                self.open = bool(content)
+                self.log.write(content)
+
+
+# The job.
+
+
+def launch(folder: Path) -> None:
+    """Start the supervisor in the background, unless one is at work or the job has ended."""
+    lock = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not acquire(lock) or (folder / "exit.json").exists():
+        (folder / "secrets.json").unlink(missing_ok=True)
+        return
+    kill_rest(folder)
+    (folder / "lease").touch()
+    if os.fork():
+        return  # the lock is held by both, and stays with the other
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(null, descriptor)
+    os.chdir(folder)
+    supervise(folder)
+    os._exit(0)
+
+
+def acquire(lock: int) -> bool:
+    """Take the lock; a poll that asks whether it is taken holds it for a moment."""
+    for _ in range(10):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.1)
+    return False
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether a supervisor is at work in that folder."""
+    try:
+        lock = os.open(folder / "supervisor.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+
+
+def supervise(folder: Path) -> None:
+    """See the job through, and delete the pod whatever came of that: a full disk, say, must not keep it."""
+    try:
+        see_through(folder)
+    finally:
+        delete_this_pod(folder)
+
+
+def see_through(folder: Path) -> None:
+    """Run the job to its end, leave word of it, and wait until it was collected."""
+    log = Log(folder / "train.log")
+    code: int | None = None
+    reason, watch = "killed", None
+    try:
+        job = json.loads((folder / "job.json").read_text())
+        started_at = (read_json(folder / "state.json") or {}).get("started_at", time.time())
+        watch = Watch(folder, job, started_at)
+        (folder / "reserve").write_bytes(b"\1" * RESERVE_BYTES)
+        job["environment"] |= read_json(folder / "secrets.json") or {}
+        (folder / "secrets.json").unlink(missing_ok=True)
+        code, reason = run_job(folder, job, started_at, log, watch)
+        if code == 0 and reason == "exited":
+            write_json(folder / "manifest.json", {"files": manifest(folder / job["result"])})
+    except Exception:
+        log.write(traceback.format_exc().encode())
+    kill_rest(folder)
+    (folder / "reserve").unlink(missing_ok=True)
+    log.write_rest()
+    write_json(folder / "exit.json", {"code": code, "reason": reason, "ended_at": time.time()})
+    while watch and not (folder / "collected").exists() and not watch.lease_is_over():
+        time.sleep(TICK_SECONDS)
+
+
+def run_job(folder: Path, job: dict[str, Any], started_at: float, log: Log, watch: Watch) -> tuple[int, str]:
+    """Make the environment, then run the command; return code and reason."""
+    environment = job_environment(folder, job)
+    state = {"started_at": started_at, "supervisor": os.getpid()}
+    if job["setup"] is not None:
+        write_json(folder / "state.json", {**state, "state": "setup"})
+        code, reason = run(["/bin/sh", "-c", job["setup"]], folder, environment, log, watch)
+        if code != 0 or reason != "exited":
+            return code, "setup" if reason == "exited" else reason
+    made = folder / "environment-python"
+    python = made.read_text().strip() if made.exists() else job["python"]
+    write_json(folder / "state.json", {**state, "state": "running"})
+    return run([part.replace("{python}", python) for part in job["command"]], folder, environment, log, watch)
+
+
+def job_environment(folder: Path, job: dict[str, Any]) -> dict[str, str]:
+    """Return the job's environment: the container's without its secrets, this session's, and what the job brings.
+
+    A container's variables reach its first process alone; without them a session has another PATH than the image.
+    """
+    first = first_environment()
+    base = dict(os.environ)
+    if "RUNPOD_POD_ID" in first:  # a session may have been given the container's variables, too
+        base = {name: value for name, value in {**base, **first}.items() if not SECRET_NAME.search(name)}
+    brought = {name: value.replace("{root}", str(folder)) for name, value in job["environment"].items()}
+    path = [str(folder / "code"), *filter(None, [{**base, **brought}.get("PYTHONPATH")])]
+    return {
+        **base,
+        **brought,
+        "PYTHONPATH": os.pathsep.join(path),
+        "BIZCHARTS_PYTHON": job["python"],
+        MARKER: str(folder),
+    }
+
+
+def poll(folder: Path, messages_offset: int, log_offset: int) -> None:
+    """Renew the lease; print how the job is, and what it wrote behind two offsets."""
+    (folder / "lease").touch()
+    alive = is_alive(folder)  # in this order: a supervisor that ends after it was seen alive leaves its word before
+    ended = read_json(folder / "exit.json")
+    messages, all_messages = chunk(folder / "messages.jsonl", messages_offset)
+    log, all_log = chunk(folder / "train.log", log_offset)
+    spoke = [path.stat().st_mtime for path in (folder / "messages.jsonl", folder / "train.log") if path.exists()]
+    header = {
+        "alive": alive,
+        "exit": ended if all_messages and all_log else None,
+        "quiet_seconds": max(0.0, time.time() - max(spoke)) if spoke else None,
+        "messages": len(messages),
+        "log": len(log),
+    }
+    sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + messages + log)
+
+
+def chunk(path: Path, offset: int) -> tuple[bytes, bool]:
+    """Return what a file has behind an offset, up to a limit, and whether that was all."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            content = file.read(CHUNK_BYTES + 1)
+    except FileNotFoundError:
+        return b"", True
+    return content[:CHUNK_BYTES], len(content) <= CHUNK_BYTES
+
+
+def cancel(folder: Path) -> None:
+    """End the job; where no supervisor is there to do it, do it here."""
+    (folder / "cancel").touch()
+    if is_alive(folder) or (folder / "exit.json").exists():
+        return
+    kill_rest(folder)
+    write_json(folder / "exit.json", {"code": None, "reason": "cancelled", "ended_at": time.time()})
+
+
+def checkpoint(folder: Path) -> None:
+    """Print name and manifest of the newest checkpoint that is whole: `trainer_state.json` is written last."""
+    where = json.loads((folder / "job.json").read_text())["checkpoints"]
+    whole = list((folder / where).glob("*/trainer_state.json")) if where else []
+    newest = max(whole, key=lambda path: path.stat().st_mtime, default=None)
+    name = newest.parent.relative_to(folder).as_posix() if newest else None
+    print(json.dumps({"name": name, "files": manifest(newest.parent) if newest else {}}))  # noqa: T201 - the answer
+
+
+# The end of the pod.
+
+
+def first_environment() -> dict[str, str]:
+    """Return the environment of the container's first process: what the pod was ordered with, and its own key."""
+    try:
+        content = Path("/proc/1/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return {}
+    return dict(variable.split("=", 1) for variable in content.split("\0") if "=" in variable)
+
+
+def identity(folder: Path) -> tuple[str, str, str] | None:
+    """Return pod id, key and control plane of the pod this is; None where it is no rented pod.
+
+    The file stands on the workspace, which may be a volume that another pod has written to before: a pod's folder ends
+    with its id, and only that pod may be deleted from here.
+    """
+    first = first_environment()
+    names = {"pod_id": "RUNPOD_POD_ID", "api_key": "RUNPOD_API_KEY", "control_url": "BIZCHARTS_CONTROL_URL"}
+    ordered_with = {name: first.get(variable) for name, variable in names.items()}
+    for pod in (read_json(folder.parent.parent / ".bizcharts-pod.json") or {}, ordered_with):
+        pod_id, key = pod.get("pod_id"), pod.get("api_key")
+        if pod_id and key and folder.name.endswith(f"-{pod_id}"):
+            return str(pod_id), str(key), str(pod.get("control_url") or PUBLIC_CONTROL)
+    return None
+
+
+def delete_this_pod(folder: Path) -> None:
+    """Ask for the pod's end by every way there is until one of them takes; the container ends with it."""
+    pod = identity(folder)
+    if pod is None:
+        return
+    pod_id, key, control = pod
+    terminate = f'mutation {{ podTerminate(input: {{podId: "{pod_id}"}}) }}'
+    stop = f'mutation {{ podStop(input: {{podId: "{pod_id}"}}) {{ id }} }}'  # its disk costs, its GPU no more
+
+    def by_graphql(query: str) -> bool:
+        answer = request("POST", f"{control}/graphql", key, {"query": query})
+        return answer is not None and not answer.get("errors")
+
+    ways: tuple[Callable[[], bool], ...] = (
+        lambda: request("DELETE", f"{control}/v2/pods/{pod_id}", key) is not None,
+        lambda: by_graphql(terminate),
+        lambda: runpodctl(key, "pod", "delete", pod_id),
+        lambda: runpodctl(key, "remove", "pod", pod_id),
+        lambda: by_graphql(stop),
+    )
+    for pause in DELETE_PAUSES:
+        if any(way() for way in ways):
+            return
+        time.sleep(pause)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The key goes to the control plane and nowhere else."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def request(method: str, url: str, key: str, body: object = None) -> dict[str, Any] | None:
+    """Return the JSON object that was answered; {} for a success without one, or a pod that is gone; None otherwise."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "User-Agent": "bizcharts-pod"}
+    content = None if body is None else json.dumps(body).encode()
+    try:
+        asked = urllib.request.Request(url, data=content, headers=headers, method=method)
+        with urllib.request.build_opener(NoRedirect).open(asked, timeout=REQUEST_SECONDS) as answer:
+            found = json.loads(answer.read(ANSWER_BYTES) or b"{}")
+            return found if isinstance(found, dict) else None
+    except urllib.error.HTTPError as error:
+        return {} if method == "DELETE" and error.code == 404 else None
+    except (OSError, ValueError):
+        return None
+
+
+def runpodctl(key: str, *arguments: str) -> bool:
+    """Whether RunPod's own tool, which its images have, says that it is done."""
+    command = ["runpodctl", *arguments]
+    environment = {**os.environ, "RUNPOD_API_KEY": key}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=REQUEST_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
+
+
+def main(arguments: list[str]) -> None:
+    verb, folder = arguments[0], Path(arguments[1]).resolve()
+    if verb == "launch":
+        launch(folder)
+    elif verb == "poll":
+        poll(folder, int(arguments[2]), int(arguments[3]))
+    elif verb == "cancel":
+        cancel(folder)
+    elif verb == "checkpoint":
+        checkpoint(folder)
+    else:
+        sys.exit(f"no such verb: {verb}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

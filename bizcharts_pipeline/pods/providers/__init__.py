@@ -1,0 +1,29 @@
+"""Who rents out pods: RunPod in either of its dialects, a host of the user's, or this machine."""
+
+from bizcharts_pipeline.pods.protocol import Provider
+from bizcharts_pipeline.settings import Settings
+
+
+def open_provider(settings: Settings) -> Provider:
+    """Return the provider that ``settings.pod_provider`` names; for RunPod, in the dialect ``settings.pods.api``.
+
+    RunPod's key and address come from the environment (``RUNPOD_API_KEY``, ``RUNPOD_API_BASE_URL``), at each call.
+
+    Raises:
+        AccessDenied: a key, the SDK or the host's name is missing; says what to do.
+    """
+    if settings.pod_provider == "local":
+        from bizcharts_pipeline.pods.providers.local import this_machine
+
+        return this_machine(settings.home_path)
+    if settings.pod_provider == "ssh":
+        from bizcharts_pipeline.pods.providers.ssh import own_host
+
+        return own_host(settings.pods)
+    if settings.pods.api == "rest":
+        from bizcharts_pipeline.pods.providers.runpod_rest import RunPodRest
+
+        return RunPodRest()
+    from bizcharts_pipeline.pods.providers.runpod_graphql import RunPodGraphQL
+
+    return RunPodGraphQL()

@@ -1,0 +1,60 @@
+"""RunPod's address and the account's key, read from the environment at the moment they are needed."""
+
+import os
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from bizcharts_pipeline.pods.errors import AccessDenied
+
+KEY_VARIABLE = "RUNPOD_API_KEY"
+URL_VARIABLE = "RUNPOD_API_BASE_URL"  # the SDK's own name for it
+PUBLIC_URL = "https://api.runpod.io"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where RunPod's control plane is and what opens it. The key stays on this machine: pods have one of their own."""
+
+    url: str
+    key: str = field(repr=False)
+
+
+def access() -> Access:
+    """Return address and key.
+
+    Raises:
+        AccessDenied: there is no key, or one of the two cannot be used; says which variable to set.
+    """
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not key:
+        raise AccessDenied(
+            f"No key for RunPod: set {KEY_VARIABLE} in the environment (RunPod's console, Settings, API keys), "
+            "or BIZCHARTS_POD_PROVIDER to ssh or local."
+        )
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise AccessDenied(f"{KEY_VARIABLE} holds a character that no key has; copy the key anew.")
+    return Access(_url(), key)
+
+
+def control_url() -> str | None:
+    """Return the address that pods must be told to end themselves; ``None``: the public one, which they know.
+
+    Raises:
+        AccessDenied: it is no address.
+    """
+    url = _url()
+    return None if url == PUBLIC_URL else url
+
+
+def _url() -> str:
+    url = (os.environ.get(URL_VARIABLE) or PUBLIC_URL).strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise AccessDenied(f"{URL_VARIABLE} is no http(s) address; correct or unset it.")
+    if "@" in parts.netloc:
+        raise AccessDenied(f"{URL_VARIABLE} holds a user name or password; leave it out.")
+    return url

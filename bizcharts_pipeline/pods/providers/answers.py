@@ -1,0 +1,153 @@
+"""Pods and prices out of RunPod's answers, in either shape: GraphQL's, as its SDK 1.12 returns it, and REST v2's,
+which the SDK's successor returns, too."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from bizcharts_pipeline.pods.errors import Uncertain
+from bizcharts_pipeline.pods.protocol import Address, Pod, PodStatus
+from bizcharts_pipeline.pods.providers.orders import SSH_PORT
+
+_ENDED = frozenset({"EXITED", "ERROR", "DEAD", "PAUSED"})
+_TERMINATED = "TERMINATED"
+_MAKER = re.compile(r"^(NVIDIA )?(GeForce )?")
+_DISPLAYED_DATE = re.compile(r"([A-Z][a-z]{2} \d{2} \d{4} \d{2}:\d{2}:\d{2}) GMT([+-])(\d{2})(\d{2})")
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+def pod_of(answer: object) -> Pod | None:
+    """Return the pod that an answer describes; ``None``: there is none, or it is terminated.
+
+    A pod counts as running once its container does. Of a GPU the short name is kept, which both shapes know
+    ('RTX 4090'). ``machine`` is the host's id within one dialect; the dialects have different ones.
+
+    Raises:
+        Uncertain: it describes no pod.
+    """
+    if answer is None:
+        return None
+    told = _mapping(answer)
+    if not isinstance(told.get("id"), str) or not told["id"]:
+        raise Uncertain("RunPod described a pod without its id; try again later.")
+    stated = str(told.get("status") or told.get("desiredStatus"))
+    if stated == _TERMINATED:
+        return None
+    status = PodStatus.STARTING
+    if stated in _ENDED:
+        status = PodStatus.ENDED
+    elif stated == "RUNNING" and told.get("runtime") is not None:
+        status = PodStatus.RUNNING
+    return Pod(
+        pod_id=told["id"],
+        name=str(told.get("name") or ""),
+        status=status,
+        address=_address(told) if status is PodStatus.RUNNING else None,
+        gpu=_gpu(told),
+        usd_per_hour=_usd(told.get("cost", told.get("costPerHr"))) if status is not PodStatus.ENDED else None,
+        machine=_machine(told),
+    )
+
+
+def pods_of(answers: object, prefix: str) -> list[Pod]:
+    """Return the pods of a list whose names begin with ``prefix``, the oldest first.
+
+    Raises:
+        Uncertain: it is no list of pods.
+    """
+    if not isinstance(answers, list):
+        raise Uncertain("RunPod's list of pods is none; try again later.")
+    found = [(_born(_mapping(answer)), pod) for answer in answers if (pod := pod_of(answer)) is not None]
+    mine = [(born, pod.pod_id, pod) for born, pod in found if pod.name.startswith(prefix)]
+    return [pod for _, _, pod in sorted(mine, key=lambda entry: entry[:2])]
+
+
+def price_of(answer: object, cloud: str) -> Decimal | None:
+    """Return what an hour of a GPU costs in ``cloud`` (USD); ``None`` where it is not offered there now.
+
+    Raises:
+        Uncertain: it describes no GPU.
+    """
+    told = _mapping(answer)
+    side = cloud.lower()
+    if told.get(side, told.get(f"{side}Cloud")) is False or told.get("availability") == "NONE":
+        return None
+    price = told.get("price")
+    return _usd(price.get(side) if isinstance(price, Mapping) else told.get(f"{side}Price"))
+
+
+def short_name(gpu: str) -> str:
+    """Return a GPU's name without its maker's: 'NVIDIA GeForce RTX 4090' is displayed as 'RTX 4090'."""
+    return _MAKER.sub("", gpu)
+
+
+def _address(told: Mapping[str, Any]) -> Address | None:
+    """Return where sshd is published: REST's ``ssh.direct``, or among the ports of either shape."""
+    direct = _inner(_inner(told, "ssh"), "direct")
+    if _is_port(direct.get("port")) and direct.get("host"):
+        return Address(str(direct["host"]), int(direct["port"]), str(direct.get("username") or "root"))
+    for port in _inner(told, "runtime").get("ports") or ():
+        entry = port if isinstance(port, Mapping) else {}
+        public = entry.get("public", entry.get("publicPort"))
+        inside = entry.get("private", entry.get("privatePort"))
+        if inside == SSH_PORT and entry.get("isIpPublic") is not False and entry.get("ip") and _is_port(public):
+            return Address(str(entry["ip"]), int(public), "root")
+    return None
+
+
+def _gpu(told: Mapping[str, Any]) -> str | None:
+    name = _inner(told, "gpu").get("id") or _inner(told, "machine").get("gpuDisplayName")
+    return short_name(name) if isinstance(name, str) else None
+
+
+def _machine(told: Mapping[str, Any]) -> str | None:
+    """Return GraphQL's ``machineId``; REST v2 tells a host only by the proxy's user name, ``<pod>-<host>``."""
+    if machine := told.get("machineId"):
+        return str(machine)
+    proxied = str(_inner(_inner(told, "ssh"), "proxy").get("username") or "")
+    return proxied.partition("-")[2] or None
+
+
+def _born(told: Mapping[str, Any]) -> datetime:
+    """Return when a pod was created (REST), or last changed its state (GraphQL tells no more); else the far future."""
+    created = told.get("createdAt")
+    if isinstance(created, str):
+        try:
+            moment = datetime.fromisoformat(created)
+        except ValueError:
+            return _LAST
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    found = _DISPLAYED_DATE.search(str(told.get("lastStatusChange") or ""))
+    if not found:
+        return _LAST
+    shift = timedelta(hours=int(found[3]), minutes=int(found[4]))
+    try:
+        local = datetime.strptime(found[1], "%b %d %Y %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return _LAST
+    return local - shift if found[2] == "+" else local + shift
+
+
+def _usd(value: object) -> Decimal | None:
+    """Return an amount as it is written, not as binary arithmetic has it; ``None`` for none and for zero."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        return None
+    return Decimal(str(value))
+
+
+def _is_port(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65_536
+
+
+def _inner(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = told.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mapping(answer: object) -> Mapping[str, Any]:
+    if not isinstance(answer, Mapping):
+        raise Uncertain("RunPod answered with something else than was asked for; try again later.")
+    return answer

@@ -1,0 +1,169 @@
+"""RunPod through its own SDK (1.12), which speaks GraphQL.
+
+What the SDK cannot be told: its time-out is 30 s between two bytes, its answers have no size cap, and it loses the
+status of an answer. It is imported where it is used, for its import takes 1.5 s.
+"""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bizcharts_pipeline.pods.errors import AccessDenied, NoCapacity, OrderRefused, OutOfFunds, PodError, Uncertain
+from bizcharts_pipeline.pods.protocol import Candidate, Order, Pod, PodStatus, Transport
+from bizcharts_pipeline.pods.providers.access import access
+from bizcharts_pipeline.pods.providers.answers import pod_of, pods_of, price_of, short_name
+from bizcharts_pipeline.pods.providers.orders import SSH_PORTS, WORKSPACE, check_id, check_order
+
+# What it says when nothing is free. Anything less explicit may come after a pod was created.
+CAPACITY = re.compile(r"no longer any instances available|not enough free GPUs on the host machine", re.IGNORECASE)
+_FUNDS = re.compile(
+    r"insufficient (funds|balance)|balance is too low|not enough (funds|balance|credits)", re.IGNORECASE
+)
+_GONE = re.compile(r"\bpod not found\b", re.IGNORECASE)
+# A query that breaks the schema is refused before any of it is carried out.
+_INVALID = re.compile(
+    r"^Syntax Error|Cannot query field|is not defined by type|was not provided|Expected value of type|"
+    r"does not exist in .* enum",
+    re.IGNORECASE,
+)
+_TOLD = 200  # characters of a message that are repeated
+
+Answer = TypeVar("Answer")
+
+
+class RunPodGraphQL:
+    """Pods of the account whose key is in ``RUNPOD_API_KEY``.
+
+    Raises:
+        AccessDenied: the SDK is not installed, or there is no key.
+    """
+
+    name = "runpod"
+
+    def __init__(self) -> None:
+        access()
+        _sdk()
+
+    def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
+        return price_of(_asked(lambda sdk: sdk.get_gpu(candidate.gpu)), candidate.cloud)
+
+    def create(self, order: Order) -> Pod:
+        check_order(order)
+        candidate = order.candidate
+        answer = _asked(
+            # Only what the SDK's successor takes, too: it refuses `support_public_ip`, which is on by default here.
+            lambda sdk: sdk.create_pod(
+                name=order.name,
+                image_name=order.image,
+                gpu_type_id=candidate.gpu,
+                cloud_type=candidate.cloud,
+                data_center_id=candidate.data_center,
+                gpu_count=1,
+                volume_in_gb=order.volume_gb,
+                container_disk_in_gb=order.container_disk_gb,
+                docker_args=order.start_command or None,
+                ports=SSH_PORTS,
+                volume_mount_path=WORKSPACE,
+                env=dict(order.environment),
+                network_volume_id=order.network_volume,
+                allowed_cuda_versions=list(order.cuda) or None,
+            )
+        )
+        if answer is None:
+            raise Uncertain(f"RunPod answered the order of {order.name} with nothing; look it up by its name.")
+        pod = pod_of({"name": order.name, "desiredStatus": "CREATED", **answer})
+        if pod is None:
+            raise Uncertain(f"RunPod says that {order.name} was terminated while it was created; look it up.")
+        return pod if pod.gpu else _as_ordered(pod, order)
+
+    def find(self, prefix: str) -> list[Pod]:
+        return pods_of(_asked(lambda sdk: sdk.get_pods()), prefix)
+
+    def get(self, pod_id: str) -> Pod | None:
+        try:
+            return pod_of(_asked(lambda sdk: sdk.get_pod(check_id(pod_id))))
+        except _PodGone:
+            return None
+
+    def terminate(self, pod_id: str) -> None:
+        """End a pod. The SDK takes any JSON without errors for a success: only :meth:`get` tells that it is gone."""
+        try:
+            _asked(lambda sdk: sdk.terminate_pod(check_id(pod_id)))
+        except _PodGone:
+            return
+
+    def transport(self, pod: Pod, keys: Path) -> Transport:
+        from bizcharts_pipeline.pods.providers.links import rented
+
+        return rented(pod, keys)
+
+
+class _PodGone(Uncertain):
+    """The pod that was asked about does not exist."""
+
+
+def _as_ordered(pod: Pod, order: Order) -> Pod:
+    """Return a new pod with what the answer to GraphQL's order leaves out."""
+    return Pod(pod.pod_id, order.name, PodStatus.STARTING, None, short_name(order.candidate.gpu), None, pod.machine)
+
+
+def _sdk() -> Any:
+    try:
+        import runpod  # type: ignore[import-untyped]
+    except ImportError:
+        raise AccessDenied(
+            "The runpod SDK is not installed: pip install 'bizcharts[pods]', or set pods.api to 'rest', "
+            "which needs none."
+        ) from None
+    return runpod
+
+
+def _asked(question: Callable[[Any], Answer]) -> Answer:
+    """Return the answer to a question, put to the SDK with the key as it is set now."""
+    sdk = _sdk()
+    sdk.api_key = access().key
+    try:
+        return question(sdk)
+    except PodError:
+        raise
+    except Exception as error:
+        refusal = _refusal(error)
+    raise refusal  # outside the handler: the SDK's exception holds the query with the pod's environment
+
+
+def _refusal(error: Exception) -> PodError:
+    """Return what an exception of the SDK means; whatever does not prove that nothing was done is uncertain."""
+    import requests
+    from runpod import error as errors
+
+    if isinstance(error, errors.AuthenticationError):
+        return AccessDenied("RunPod does not accept the key; correct RUNPOD_API_KEY.")
+    if isinstance(error, errors.QueryError):
+        return _told(str(error.message or ""), getattr(error, "status_code", None))
+    if isinstance(error, requests.exceptions.JSONDecodeError):
+        return Uncertain("RunPod answered with no JSON, as it does when it is overloaded; try again later.")
+    if isinstance(error, requests.RequestException):
+        return Uncertain(f"RunPod did not answer ({type(error).__name__}); try again later.")
+    if isinstance(error, KeyError):
+        return Uncertain("RunPod's answer has no data; if GraphQL has been switched off, set pods.api to 'rest'.")
+    if type(error) is ValueError:  # raised by the SDK itself, before it sends the order
+        return OrderRefused(f"The runpod SDK refused: {str(error)[:_TOLD]}")
+    return Uncertain(f"RunPod's answer could not be read ({type(error).__name__}); try again later.")
+
+
+def _told(message: str, status: int | None) -> PodError:
+    """Return what RunPod's own message means; a status comes with the SDK's successor only."""
+    told = message[:_TOLD]
+    if CAPACITY.search(message):
+        return NoCapacity(f"RunPod has nothing free: {told}")
+    if _GONE.search(message) or status == 404:
+        return _PodGone(f"RunPod: {told}")
+    if status == 402 or _FUNDS.search(message):
+        return OutOfFunds(f"RunPod wants money: {told}")
+    if status == 403:
+        return AccessDenied(f"RunPod's key may not do this: {told}")
+    if status == 422 or _INVALID.search(message):
+        return OrderRefused(f"RunPod cannot read the request: {told}")
+    return Uncertain(f"RunPod: {told}")

@@ -1,0 +1,285 @@
+"""What is done on a pod once it can be reached: look at it, send the job, start it, ask after it, fetch what it made.
+
+The layout of a job's folder stands in `onpod/supervisor.py`. Every function may be called again after it broke off.
+"""
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.clock import from_epoch, utc_now
+from bizcharts_pipeline.files import TEMPORARY_PREFIX, write_atomically
+from bizcharts_pipeline.pods import drivers, manifest
+from bizcharts_pipeline.pods.errors import BadHost, JobFailed, LinkLost, PodError, PodLost, TransferError
+from bizcharts_pipeline.pods.protocol import Job, Transport
+from bizcharts_pipeline.pods.transport import CommandFailed
+
+RESUME = "resume"  # folder below the job's: the checkpoint to go on from
+SALVAGED = "checkpoint"  # folder of what was saved from a job that brought no result
+_SUPERVISOR = Path(__file__).parent / "onpod" / "supervisor.py"
+_PYTHON = "supervisor-python"  # file that says which Python runs it
+_GONE = 90  # status of our own: the job's folder is not there
+_LOG_TAIL_BYTES = 4_000_000
+_WORKSPACE = (
+    'w=${BIZCHARTS_WORKSPACE:-/workspace}; { mkdir -p "$w" 2>/dev/null && [ -w "$w" ]; } '
+    '|| { w=$HOME/workspace; mkdir -p "$w"; }'
+)
+_LOOK = f"""
+{_WORKSPACE}
+printf 'workspace=%s\\n' "$w"
+printf 'free_kb=%s\\n' "$(df -Pk "$w" | tail -n 1 | awk '{{print $4}}')"
+printf 'rsync=%s\\n' "$(command -v rsync)"
+gpus=$(timeout 60 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null)
+printf 'gpu=%s\\n' "$(printf '%s' "$gpus" | head -n 1)"
+"""
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a machine has."""
+
+    workspace: str  # folder for jobs, absolute
+    gpu: str | None
+    driver: str | None  # its version
+    disk_free_gb: float
+    has_rsync: bool
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a job ended. ``reason``: 'exited', 'setup', 'killed', 'max_runtime', 'lease' or 'cancelled'."""
+
+    code: int | None  # negative: of the signal that ended it; None: nobody saw it
+    reason: str
+    ended_at: datetime  # by the pod's clock
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What there was to hear. ``exit`` is given once messages and log have been delivered to their ends."""
+
+    messages: bytes
+    log: bytes
+    exit: Exit | None
+    alive: bool  # the supervisor is at work; neither alive nor ended: it was killed, and the job with it
+    last_output_at: datetime | None  # by our own clock: the pod says for how long it has been quiet
+
+
+def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda: Sequence[str] = ()) -> HostFacts:
+    """Look at a machine and return what it has. Where a GPU is needed, its driver must offer one of the versions
+    ``cuda``; none: it may be any.
+
+    Raises:
+        BadHost: it has no GPU that answers, a driver that is too old, or too little disk.
+    """
+    said = transport.run(_LOOK, timeout_seconds=90).decode(errors="replace")
+    facts = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    try:
+        gpu, _, driver = facts["gpu"].partition(",")
+        free = int(facts["free_kb"]) * 1024 / 1e9
+        found = HostFacts(facts["workspace"], gpu.strip() or None, driver.strip() or None, free, bool(facts["rsync"]))
+    except (KeyError, ValueError):
+        raise BadHost(f"The host did not say what it has: {said[-300:]!r}") from None
+    if needs_gpu and found.gpu is None:
+        raise BadHost("nvidia-smi shows no GPU on the host")
+    branch = drivers.least_branch(cuda)
+    if needs_gpu and branch is not None and drivers.is_older(found.driver, branch):
+        wanted = " or ".join(cuda)
+        raise BadHost(f"The host's driver is {found.driver}; CUDA {wanted} (`cuda` of [pods]) needs {branch} or newer")
+    if found.disk_free_gb < least_disk_gb:
+        raise BadHost(f"{found.workspace} has {found.disk_free_gb:.1f} GB free, the job needs {least_disk_gb}")
+    return found
+
+
+def stage(transport: Transport, root: str, job: Job, resume: Path | None) -> None:
+    """Send the job's folders, the supervisor and a checkpoint to go on from; all is verified where it arrived.
+
+    Raises:
+        TransferError: it did not arrive as it was sent.
+        BadHost: the disk is full.
+    """
+    transport.run(f"umask 077; mkdir -p {shlex.quote(root)}")
+    for name, folder in (job.folders | {RESUME: resume} if resume else job.folders).items():  # type: ignore[operator]
+        transport.push(folder, f"{root}/{name}")
+    _write(transport, f"{root}/supervisor.py", _SUPERVISOR.read_bytes())
+
+
+def launch(
+    transport: Transport, root: str, job: Job, *, python: str, max_runtime_seconds: float, lease_seconds: float
+) -> None:
+    """Start the job in the background; one that runs already, or has ended, is left as it is.
+
+    ``python`` runs the supervisor on the pod, and the job where its set-up writes no other into the file
+    ``environment-python``. Secrets travel on stdin into a file that the supervisor removes when it has read it.
+
+    Raises:
+        BadHost: there is no such Python.
+    """
+    order = {
+        "setup": job.setup,
+        "command": list(job.command),
+        "environment": dict(job.environment),
+        "python": python,
+        "max_runtime_seconds": max_runtime_seconds,
+        "lease_seconds": lease_seconds,
+        "result": job.result,
+        "checkpoints": job.checkpoints,
+    }
+    secrets = {name: os.environ[name] for name in job.secrets if os.environ.get(name)}
+    _write(transport, f"{root}/job.json", json.dumps(order).encode())
+    _write(transport, f"{root}/secrets.json", json.dumps(secrets).encode())
+    _write(transport, f"{root}/{_PYTHON}", python.encode())
+    try:
+        _supervisor(transport, root, "launch")
+    except CommandFailed as error:
+        if error.status in (126, 127):
+            raise BadHost(f"There is no {python} on the host: {error.stderr[-300:]}") from None
+        raise
+
+
+def poll(transport: Transport, root: str, messages_offset: int, log_offset: int) -> Poll:
+    """Renew the job's lease and return how it is, with what it wrote behind the offsets, about a megabyte of each.
+
+    Raises:
+        PodLost: the job's folder is gone: the container was reset.
+        LinkError: ask again with the same offsets.
+    """
+    answer = _supervisor(transport, root, f"poll {messages_offset} {log_offset}")
+    line, _, content = answer.partition(b"\n")
+    try:
+        header = json.loads(line)
+        messages, log = int(header["messages"]), int(header["log"])
+        ended, quiet = header["exit"], header["quiet_seconds"]
+        end = Exit(ended["code"], str(ended["reason"]), from_epoch(ended["ended_at"])) if ended else None
+        last = utc_now() - timedelta(seconds=quiet) if quiet is not None else None
+    except (ValueError, KeyError, TypeError, OverflowError):
+        raise LinkLost(f"The supervisor's answer is broken: {line[:200]!r}") from None
+    if len(content) != messages + log:
+        raise LinkLost(f"The supervisor announced {messages + log} bytes and sent {len(content)}")
+    return Poll(content[:messages], content[messages:], end, bool(header["alive"]), last)
+
+
+def cancel(transport: Transport, root: str) -> None:
+    """Ask for the job's end; a poll tells when it has come."""
+    _supervisor(transport, root, "cancel")
+
+
+def collect(transport: Transport, root: str, result: str, into: Path) -> None:
+    """Fetch the result of a job that ended well; ``into`` holds all of it, verified, or is not touched.
+
+    Raises:
+        JobFailed: it made no result.
+        TransferError: it did not arrive as the pod has it.
+    """
+    answer = _json(transport.run(f"cat {shlex.quote(f'{root}/manifest.json')}"))
+    wanted = manifest.parse(answer)
+    if not wanted:
+        raise JobFailed(f"The job ended well and left nothing in its folder {result!r}", "no result")
+    _fetch(transport, f"{root}/{result}", wanted, into)
+
+
+def confirm(transport: Transport, root: str) -> None:
+    """Tell the supervisor that the result is safe: it ends the pod, if nobody does before."""
+    transport.run(f"touch {shlex.quote(f'{root}/collected')}")
+
+
+def fetch_checkpoint(transport: Transport, root: str, into: Path) -> bool:
+    """Fetch the content of the newest whole checkpoint; return whether ``into`` holds it now.
+
+    What ``into`` held is replaced once the new one is verified. ``False``: there is none yet, or the job removed it
+    meanwhile.
+    """
+    answer = _json(_supervisor(transport, root, "checkpoint", timeout_seconds=600))
+    wanted = manifest.parse(answer)
+    name = answer["name"] if isinstance(answer, dict) else None
+    if not wanted or not isinstance(name, str) or not manifest.is_plain(name):
+        return False
+    try:
+        _fetch(transport, f"{root}/{name}", wanted, into)
+    except TransferError:
+        return False
+    return True
+
+
+def salvage(transport: Transport, root: str, into: Path) -> None:
+    """Save what there is of a job that brought no result: its log's end, how it ended, its newest checkpoint.
+
+    What cannot be had is left out: nothing is raised for it.
+    """
+    fetched: Mapping[str, Callable[[], bytes]] = {
+        name: partial(transport.run, f"tail -c {_LOG_TAIL_BYTES} {shlex.quote(f'{root}/{name}')}")
+        for name in ("train.log", "state.json", "exit.json")
+    }
+    for name, fetch in fetched.items():
+        try:
+            write_atomically(into / name, fetch())
+        except PodError:
+            continue
+    try:
+        fetch_checkpoint(transport, root, into / SALVAGED)
+    except PodError:
+        return
+
+
+def _fetch(transport: Transport, source: str, wanted: manifest.Manifest, into: Path) -> None:
+    """Fetch a folder beside ``into``, verify it, and put it in its place. What is there already is fetched no more."""
+    if into.is_dir() and _is_exactly(into, wanted):
+        return
+    part = into.parent / f"{TEMPORARY_PREFIX}{into.name}"
+    transport.pull(source, part)
+    if wrong := manifest.differing(part, wanted):
+        for path in wrong:
+            if manifest.is_plain(path):
+                (part / path).unlink(missing_ok=True)
+        transport.pull(source, part)
+        if wrong := manifest.differing(part, wanted):
+            raise TransferError(f"{len(wrong)} files of {source} arrived broken, such as {wrong[0]:.80}")
+    for found in [found for found in part.rglob("*") if not found.is_dir()]:
+        if found.relative_to(part).as_posix() not in wanted:
+            found.unlink()
+    if into.exists():
+        shutil.rmtree(into)
+    part.replace(into)
+
+
+def _is_exactly(folder: Path, wanted: manifest.Manifest) -> bool:
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return there == set(wanted) and not manifest.differing(folder, wanted)
+
+
+def _supervisor(transport: Transport, root: str, verb: str, timeout_seconds: float = 60) -> bytes:
+    """Run a verb of the supervisor; its arguments after the folder follow the verb."""
+    name, _, rest = verb.partition(" ")
+    there = shlex.quote(root)
+    command = (
+        f"cd {there} 2>/dev/null && [ -f supervisor.py ] && [ -f {_PYTHON} ] || exit {_GONE}; "
+        f'"$(cat {_PYTHON})" -I supervisor.py {name} {there} {rest}'
+    )
+    try:
+        return transport.run(command, timeout_seconds=timeout_seconds)
+    except CommandFailed as error:
+        if error.status == _GONE:
+            raise PodLost(f"{root} is gone from the pod: its container was reset") from None
+        raise
+
+
+def _write(transport: Transport, path: str, content: bytes) -> None:
+    """Write a small file for its owner alone, whole or not at all."""
+    name, part = shlex.quote(path), shlex.quote(f"{path}.part")
+    transport.run(
+        f"umask 077; cat > {part} && [ $(wc -c < {part}) = {len(content)} ] && mv -f {part} {name}", stdin=content
+    )
+
+
+def _json(answer: bytes) -> Any:
+    try:
+        return json.loads(answer)
+    except ValueError:
+        raise TransferError(f"The pod's answer is no JSON: {answer[:200]!r}") from None

@@ -1,0 +1,234 @@
+"""Commands and files to and from one machine, by the ``ssh`` and ``rsync`` programs.
+
+Why programs and not a library: rsync resumes and is the fastest over a long line, ssh notices a dead peer, and nothing
+of a broken connection is left in this process. ssh's own status is of no use: 255 may be its own, the command's, or a
+signal. So a command says on its stdout that it began, and with which status it ended.
+"""
+
+import os
+import re
+import secrets
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bizcharts_pipeline.pods import manifest, transfer
+from bizcharts_pipeline.pods.errors import (
+    BadHost,
+    HostChanged,
+    LinkError,
+    LinkLost,
+    LoginRefused,
+    PodError,
+    TransferError,
+)
+from bizcharts_pipeline.pods.execute import Ended, execute
+from bizcharts_pipeline.pods.keys import KNOWN_HOSTS, PRIVATE_KEY
+from bizcharts_pipeline.pods.protocol import Address
+
+ANSWER_BYTES = 16_000_000  # most that a command may print
+CONNECT_SECONDS = 10
+ALIVE_SECONDS = 5  # a peer that is silent for three times as long is gone
+ALIVE_TIMES = 3
+TRANSFER_SECONDS = 3 * 3600.0
+SILENT_SECONDS = 120  # rsync's own: without a byte for so long, it ends
+_ALIAS = "pod"
+_HOST_CHANGED = re.compile(r"Host key verification failed|IDENTIFICATION HAS CHANGED")
+_REFUSED = re.compile(r"Permission denied \([a-z,-]+\)|Too many authentication failures")
+_NO_RSYNC = re.compile(r"rsync: (command )?not found|rsync: No such file|rsync.*command not found")
+_FULL = "No space left on device"
+_KEPT_VARIABLES = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|LANG|LC_\w+|LD_LIBRARY_PATH|CUDA_\w+|HF_HOME|HF_HUB_\w+|OMP_NUM_THREADS"
+    r"|SSL_CERT_\w+|https?_proxy|no_proxy|HTTPS?_PROXY|NO_PROXY"
+)
+
+
+class CommandFailed(PodError):
+    """A command ran on the machine and ended with another status than 0."""
+
+    def __init__(self, command: str, status: int, stderr: str) -> None:
+        super().__init__(f"`{command:.80}` ended with status {status}: {stderr[-500:] or 'it gave no reason'}")
+        self.status = status
+        self.stderr = stderr
+
+
+class SshTransport:
+    """The way to a machine with an sshd.
+
+    ``keys`` is the folder of a pod's own pair (`pods.keys`), where the host key that it shows first is noted and any
+    other refused; or, with ``known_host``, the private key for a host of one's own, whose key stands in that file.
+    """
+
+    def __init__(self, address: Address, keys: Path, known_host: Path | None = None) -> None:
+        self._where = f"{address.user}@{address.host}:{address.port}"
+        self._host_keys = known_host or keys / KNOWN_HOSTS
+        options = {
+            "HostName": address.host,
+            "Port": str(address.port),
+            "User": address.user,
+            "IdentityFile": _quoted(keys / PRIVATE_KEY if keys.is_dir() else keys),
+            "IdentitiesOnly": "yes",
+            "IdentityAgent": "none",
+            "UserKnownHostsFile": _quoted(self._host_keys),
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes" if known_host else "accept-new",
+            "HostKeyAlias": _known_name(address) if known_host else _ALIAS,
+            "UpdateHostKeys": "no",
+            "BatchMode": "yes",
+            "ControlPath": "none",
+            "ConnectTimeout": str(CONNECT_SECONDS),
+            "ServerAliveInterval": str(ALIVE_SECONDS),
+            "ServerAliveCountMax": str(ALIVE_TIMES),
+            "LogLevel": "ERROR",
+        }
+        self._ssh = ["ssh", "-F", "none", "-T", *(f"-o{name}={value}" for name, value in options.items())]
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
+        """See `protocol.Transport`; the answer is capped at ``ANSWER_BYTES``."""
+        token = secrets.token_hex(8)
+        wrapped = f"printf '%s\\n' {token}; ({command}\n); printf '\\n%s %d\\n' {token} $?"
+        ended = _execute(
+            [*self._ssh, _ALIAS, f"exec sh -c {shlex.quote(wrapped)}"],
+            stdin=stdin,
+            timeout_seconds=timeout_seconds,
+            most_bytes=ANSWER_BYTES,
+        )
+        _, began, said = ended.stdout.partition(f"{token}\n".encode())
+        answer, reported, status = said.rpartition(f"\n{token} ".encode())
+        if not reported or not status.endswith(b"\n"):
+            raise self._lost(ended, logged_in=bool(began))
+        if int(status):
+            raise CommandFailed(command, int(status), ended.stderr)
+        return answer
+
+    def push(self, source: Path, target: str) -> None:
+        """See `protocol.Transport`; what else is in ``target`` is removed, and every file verified."""
+        wanted = manifest.of_folder(source)
+        self.run(f"mkdir -p {shlex.quote(target)}")
+        arguments = ["--delete", f"--exclude={manifest.LEFT_OUT}", f"{source}/", f"{_ALIAS}:{target}/"]
+        if not self._rsync(arguments):
+            transfer.push(self.run, source, target, wanted)
+        if wrong := transfer.differing(self.run, target, wanted):
+            raise TransferError(f"{len(wrong)} files arrived broken at {self._where}, such as {wrong[0]:.80}")
+
+    def pull(self, source: str, target: Path) -> None:
+        """See `protocol.Transport`; links are left out, and more than ``manifest.MOST_BYTES`` is an error."""
+        target.mkdir(parents=True, exist_ok=True)
+        arguments = ["--delete", "--no-links", f"--max-size={manifest.MOST_BYTES}", f"{_ALIAS}:{source}/", f"{target}/"]
+        if not self._rsync(arguments, into=target):
+            transfer.pull(self.run, source, target)
+
+    def _rsync(self, arguments: Sequence[str], into: Path | None = None) -> bool:
+        """Return whether rsync did it; it cannot where the machine has none.
+
+        ``--inplace`` leaves what had arrived under its own name, whichever end dies, and ``--checksum`` finds a file
+        that changed without changing its size: rsync then sends what differs, whatever was there.
+        """
+        if shutil.which("rsync") is None:
+            return False
+        options = ["--recursive", "--checksum", "--inplace", "-s", f"--timeout={SILENT_SECONDS}"]
+        ended = _execute(
+            ["rsync", *options, "-e", " ".join(_for_rsync(word) for word in self._ssh), *arguments],
+            timeout_seconds=TRANSFER_SECONDS,
+            most_bytes=ANSWER_BYTES,
+            stop=lambda: _too_big(into),
+        )
+        if ended.status == 0:
+            return True
+        if _NO_RSYNC.search(ended.stderr):
+            return False
+        if ended.status in (11, 23, 24) or ended.stopped or _FULL in ended.stderr:
+            kind = BadHost if _FULL in ended.stderr and into is None else TransferError
+            raise kind(f"Files to or from {self._where} did not arrive: {ended.stopped or ended.stderr[-500:]}")
+        raise self._lost(ended, logged_in=False)
+
+    def _lost(self, ended: Ended, *, logged_in: bool) -> LinkError:
+        why = ended.stopped or ended.stderr[-300:] or "no reason given"
+        if not logged_in and _HOST_CHANGED.search(ended.stderr):
+            return HostChanged(f"{self._where} does not show the host key in {self._host_keys}: {why}")
+        if not logged_in and _REFUSED.search(ended.stderr):
+            return LoginRefused(f"{self._where} does not let us in: {why}")
+        return LinkLost(f"{self._where} does not answer, or the line broke: {why}")
+
+
+class LocalTransport:
+    """This machine in the part of a pod, below a folder of its own; it is not confined to it.
+
+    Commands see no variables of this process but those that programs need to run at all: a pod has no keys either.
+    """
+
+    def __init__(self, root: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if _KEPT_VARIABLES.fullmatch(name)}
+        self._environment: Mapping[str, str] = {**kept, "BIZCHARTS_WORKSPACE": str(root.absolute())}
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
+        """See `protocol.Transport`."""
+        ended = _execute(
+            ["/bin/sh", "-c", command],
+            stdin=stdin,
+            timeout_seconds=timeout_seconds,
+            most_bytes=ANSWER_BYTES,
+            environment=self._environment,
+        )
+        if ended.stopped:
+            raise LinkLost(f"`{command:.80}` was ended here: {ended.stopped}")
+        if ended.status:
+            raise CommandFailed(command, ended.status, ended.stderr)
+        return ended.stdout
+
+    def push(self, source: Path, target: str) -> None:
+        """See `protocol.Transport`."""
+        manifest.of_folder(source)
+        _copy(source, Path(target))
+
+    def pull(self, source: str, target: Path) -> None:
+        """See `protocol.Transport`."""
+        _copy(Path(source), target)
+
+
+def _execute(command: Sequence[str], **how: object) -> Ended:
+    try:
+        return execute(command, **how)  # type: ignore[arg-type]
+    except FileNotFoundError:
+        raise PodError(f"{command[0]} is not installed on this machine") from None
+
+
+def _copy(source: Path, target: Path) -> None:
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if name == manifest.LEFT_OUT or Path(folder, name).is_symlink()]
+
+    try:
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target, ignore=left_out, copy_function=shutil.copyfile)
+    except OSError as error:
+        raise TransferError(f"{source} was not copied to {target}: {error}") from None
+
+
+def _too_big(folder: Path | None) -> str | None:
+    """A host may announce little and send much."""
+    if folder is None:
+        return None
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += os.lstat(os.path.join(parent, name)).st_size
+            except FileNotFoundError:
+                continue
+    return f"more than {manifest.MOST_BYTES:,} bytes came" if size > manifest.MOST_BYTES else None
+
+
+def _known_name(address: Address) -> str:
+    """A host's name as ssh writes it into a file of known hosts."""
+    return address.host if address.port == 22 else f"[{address.host}]:{address.port}"
+
+
+def _quoted(path: Path) -> str:
+    """A path as ssh reads it in an option: blanks part words there, and % begins a token."""
+    return '"' + str(path.absolute()).replace("%", "%%") + '"'
+
+
+def _for_rsync(word: str) -> str:
+    """A word as rsync reads it in its ``-e``: quotes hold it together, a doubled one is itself."""
+    return "'" + word.replace("'", "''") + "'"

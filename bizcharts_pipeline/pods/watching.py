@@ -1,0 +1,167 @@
+"""RUNNING: reading what a job writes until it ends, through lost links, and telling a finished job from a dead one."""
+
+import os
+import shutil
+from datetime import timedelta
+from typing import NoReturn
+
+from bizcharts_pipeline.pods import remote
+from bizcharts_pipeline.pods.errors import JobFailed, LinkLost, PodError
+from bizcharts_pipeline.pods.plan import end_of_training
+from bizcharts_pipeline.pods.protocol import State, Transport
+from bizcharts_pipeline.pods.remote import Exit, Poll
+from bizcharts_pipeline.pods.transport import CommandFailed
+from bizcharts_pipeline.pods.work import Work
+
+TAIL_BYTES = 4_000
+_MUCH_BYTES = 500_000
+
+# What the training scripts mean by their status.
+_BY_STATUS = {3: "out of memory", 4: "diverged", 5: "disk full"}
+# Ended by somebody else: the kernel, the host's shutdown.
+_KILLED = frozenset({-9, -15, 128 + 9, 128 + 15})
+# The supervisor ended it, as nobody asked after it or an earlier run told it to: another pod may do better.
+_INTERRUPTED = frozenset({"lease", "cancelled", "killed"})
+
+
+def watch(work: Work) -> None:
+    """Follow the job until it has ended well.
+
+    Raises:
+        JobFailed: it ended badly, hung, or took too long; what could be saved of it is on this machine.
+        PodLost: the pod is gone, was reset, or cannot be reached.
+        Cancelled: somebody stopped the run.
+    """
+    work.enter(State.RUNNING, f"job in {work.root}")
+    watched = _Watched(work)
+    while (ended := watched.listen()) is None:
+        watched.check_times()
+        if not watched.behind:
+            work.poll_pause()
+    reason = _reason(ended)
+    if reason is not None:
+        _fail(work, reason, f"The job ended with status {ended.code} ({ended.reason}): {reason}")
+
+
+class _Watched:
+    """What was read of a job so far, and when."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.messages_offset = self.log_offset = 0
+        self.last_word = self.last_checkpoint = work.now()
+        self.dead_polls = 0
+        self.behind = False  # there is more to read than one answer holds
+        self.training_ends = end_of_training(work.pod.created_at, work.pod.deadline)
+
+    def listen(self) -> Exit | None:
+        """Read what is new; return how the job ended, once it has and all of what it wrote was read."""
+        poll = self._poll()
+        self._pass_on(poll)
+        if poll.exit is not None:
+            return poll.exit
+        self.behind = len(poll.messages) + len(poll.log) >= _MUCH_BYTES
+        # A supervisor writes how the job ended before it goes: between the two a poll may see neither.
+        self.dead_polls = 0 if poll.alive else self.dead_polls + 1
+        if self.dead_polls > 1:
+            _fail(self.work, "killed", "The job's supervisor died without a word")
+        return None
+
+    def check_times(self) -> None:
+        """Stop a job that hangs or has had its time; fetch a checkpoint when one is due."""
+        work, now = self.work, self.work.now()
+        if now >= self.training_ends:
+            _stop(work)
+            _fail(
+                work,
+                "max_runtime",
+                f"The job was not done in time (max_hours of [pods] is {work.settings.max_hours:g})",
+            )
+        stall = timedelta(minutes=work.settings.stall_minutes)
+        if now - self.last_word >= stall:
+            _stop(work)
+            _fail(
+                work, "hung", f"No word from the job for {work.settings.stall_minutes:g} min (stall_minutes of [pods])"
+            )
+        if work.job.checkpoints is not None and now - self.last_checkpoint >= work.checkpoint_every:
+            self.last_checkpoint = now
+            self._fetch_checkpoint()
+
+    def _poll(self) -> Poll:
+        def poll(transport: Transport) -> Poll:
+            try:
+                return remote.poll(transport, self.work.root, self.messages_offset, self.log_offset)
+            except CommandFailed as error:  # a machine short of memory or disk may answer the next one
+                raise LinkLost(str(error)) from error
+
+        return self.work.over_link(poll)
+
+    def _pass_on(self, poll: Poll) -> None:
+        work = self.work
+        if poll.messages or poll.log:
+            self.last_word = work.now()
+        elif poll.last_output_at is not None:  # a log that is full grows no more, and is still written to
+            self.last_word = max(self.last_word, poll.last_output_at)
+        if poll.log:
+            self.log_offset += len(poll.log)
+            work.tail = (work.tail + poll.log)[-TAIL_BYTES:]
+            work.listener.log(poll.log)
+        if poll.messages:
+            self.messages_offset += len(poll.messages)
+            work.listener.messages(poll.messages)
+        work.stop_if_cancelled()
+
+    def _fetch_checkpoint(self) -> None:
+        assert self.work.transport is not None
+        try:
+            if remote.fetch_checkpoint(self.work.transport, self.work.root, self.work.checkpoint):
+                self.work.say("checkpoint fetched")
+        except PodError as error:
+            self.work.say(f"no checkpoint could be fetched, the next one may: {error}")
+
+
+def _reason(ended: Exit) -> str | None:
+    """Return why a job failed, in the words of :class:`JobFailed`, or ``None``: it did not."""
+    if ended.reason == "max_runtime":
+        return "max_runtime"
+    if ended.reason in _INTERRUPTED or ended.code in _KILLED:
+        return "killed"
+    if ended.reason == "exited" and ended.code == 0:
+        return None
+    if ended.reason == "setup":
+        return "failed"
+    return "failed" if ended.code is None else _BY_STATUS.get(ended.code, "failed")
+
+
+def _stop(work: Work) -> None:
+    """Tell the job to end; what it leaves is saved next, and its pod ended in any case."""
+    assert work.transport is not None
+    try:
+        remote.cancel(work.transport, work.root)
+    except PodError as error:
+        work.say(f"the job could not be told to end: {error}")
+
+
+def _fail(work: Work, reason: str, message: str) -> NoReturn:
+    """Save what can be saved, and raise."""
+    assert work.transport is not None
+    saved = work.folder / "salvaged"
+    try:
+        remote.salvage(work.transport, work.root, saved)
+        message += f"; its log is in {saved}"
+        if (saved / remote.SALVAGED).is_dir():
+            shutil.rmtree(work.checkpoint, ignore_errors=True)
+            (saved / remote.SALVAGED).replace(work.checkpoint)
+    except (PodError, OSError) as error:
+        work.say(f"not all could be saved: {error}")
+    tail = without_secrets(work.tail.decode("utf-8", "replace"), work.job.secrets)
+    last_line = next((line for line in reversed(tail.splitlines()) if line.strip()), "")
+    raise JobFailed(f"{message}. Its last line: {last_line:.300}" if last_line else message, reason, tail)
+
+
+def without_secrets(text: str, names: tuple[str, ...]) -> str:
+    """Return ``text`` with the values of these environment variables replaced by their names."""
+    for name in names:
+        if value := os.environ.get(name):
+            text = text.replace(value, f"<{name}>")
+    return text

@@ -1,0 +1,144 @@
+"""A trained model as files: ``home/models/<model version>/``, every file of it known by its hash.
+
+``model.json`` says what the model is and names each file with its SHA-256; the hash of ``model.json`` itself stands in
+``model_versions``, so nothing in the folder can change unseen. The version is that hash's start: the same files are
+the same version, whenever they were made. Weights are safetensors, the rest is JSON or text; nothing is unpickled.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync, write_atomically
+
+MODELS = "models"  # below the home
+MANIFEST = "model.json"
+TRAINED_ON = "trained_on.json"  # what it learned from: a list of {"thread_id", "label", "text_sha256"}
+SAFE_ENDINGS = {".safetensors", ".json", ".txt", ".jinja", ".model", ".md", ".onnx"}
+MOST_MANIFEST_BYTES = 4_000_000
+
+
+class CorruptModel(BizchartsError):
+    """A model's files are not what was registered; they are not loaded."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What ``model.json`` says of a model."""
+
+    kind: str  # 'tfidf', 'setfit', …: which code can run it
+    base_model: str | None  # a hub's name or a package's; None: learned from nothing
+    base_revision: str | None
+    dataset_version: str
+    code_version: str
+    seed: int
+    settings: Mapping[str, Any]
+    files: Mapping[str, str]  # relative path: SHA-256 in hexadecimal
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of ``model.json``."""
+        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
+
+    @property
+    def sha256(self) -> str:
+        """The hash that ``model_versions`` keeps."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def model_version(self) -> str:
+        """The name of this model."""
+        return f"{self.kind}-{self.sha256[:12]}"
+
+
+@contextmanager
+def new_model(home: Path) -> Iterator[Path]:
+    """Yield an empty folder to train into, beside the finished ones; it is gone afterwards unless :func:`publish`
+    took it."""
+    unfinished = home / MODELS / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+    unfinished.mkdir(parents=True, mode=0o700)
+    try:
+        yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def publish(
+    unfinished: Path,
+    home: Path,
+    *,
+    kind: str,
+    base_model: str | None,
+    base_revision: str | None,
+    dataset_version: str,
+    code_version: str,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> Artifact:
+    """Describe the files of ``unfinished`` in ``model.json`` and give the folder its name at once.
+
+    Raises:
+        CorruptModel: a file of it could run code or cannot be told (see :data:`SAFE_ENDINGS`), or a link.
+    """
+    files = {path.relative_to(unfinished).as_posix(): _digest(path) for path in _files(unfinished)}
+    artifact = Artifact(kind, base_model, base_revision, dataset_version, code_version, seed, settings, files)
+    write_atomically(unfinished / MANIFEST, artifact.content)
+    for path in unfinished.rglob("*"):
+        sync(path)
+    target = model_path(home, artifact.model_version)
+    if not target.exists():
+        unfinished.rename(target)
+        sync(target.parent)
+    return artifact
+
+
+def model_path(home: Path, model_version: str) -> Path:
+    """Return the folder of a model."""
+    return home / MODELS / model_version
+
+
+def read_artifact(folder: Path, sha256: str) -> Artifact:
+    """Return what a model is, after every file of it was read and found to be what ``sha256`` stands for.
+
+    Raises:
+        CorruptModel: the folder or a file is missing, changed, added, a link, or of a kind that is not loaded.
+    """
+    try:
+        with (folder / MANIFEST).open("rb") as file:
+            content = file.read(MOST_MANIFEST_BYTES)
+    except OSError as error:
+        raise CorruptModel(f"{folder}: {MANIFEST} cannot be read ({error.strerror}); train the model again") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CorruptModel(f"{folder}: {MANIFEST} is not the registered one; train the model again")
+    artifact = Artifact(**json.loads(content))
+    present = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    if odd := present.keys() ^ artifact.files.keys():
+        name = min(odd)
+        raise CorruptModel(f"{folder}: {name} is {'not of this model' if name in present else 'missing'}")
+    for name, path in present.items():
+        if _digest(path) != artifact.files[name]:
+            raise CorruptModel(f"{folder}: {name} was changed; train the model again")
+    return artifact
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise CorruptModel(f"{path} is a link; a model's files are plain ones")
+        if path.is_file() and path != folder / MANIFEST:
+            if path.suffix not in SAFE_ENDINGS:
+                raise CorruptModel(f"{path} is of no kind that a model may have ({', '.join(sorted(SAFE_ENDINGS))})")
+            yield path
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

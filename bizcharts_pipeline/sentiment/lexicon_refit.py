@@ -1,0 +1,46 @@
+"""The lexicon with another calibration than the shipped one: what it says when it has seen no more than its rivals."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from bizcharts_pipeline.sentiment.features import features
+from bizcharts_pipeline.sentiment.lexicon import Calibration, make_stance_reader
+from bizcharts_pipeline.sentiment.scorer import Post
+from bizcharts_pipeline.sentiment.stance import StanceReader
+from bizcharts_pipeline.sentiment.temperature import Floats
+
+WEIGHTS = "lexicon.json"
+
+
+@dataclass(frozen=True)
+class LexiconModel:
+    """The lexicon's features with weights of their own."""
+
+    calibration: Calibration
+
+    @cached_property
+    def _reader(self) -> StanceReader:
+        return make_stance_reader()
+
+    def log_probabilities(self, posts: Sequence[Post]) -> Floats:
+        """Return logarithms of the classes' probabilities: (posts, 3)."""
+        scores = [self.calibration.score(features(post, self._reader)) for post in posts]
+        return np.log([(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores])
+
+    def save(self, folder: Path) -> None:
+        """Write the weights."""
+        (folder / WEIGHTS).write_text(json.dumps(self.calibration.to_json(), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "LexiconModel":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CalibrationError: it was fitted for other features than this version reads.
+        """
+        return cls(Calibration.from_json(json.loads((folder / WEIGHTS).read_bytes())))

@@ -1,0 +1,60 @@
+"""From a registered model's files to a scorer."""
+
+from pathlib import Path
+
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.sentiment.artifact import Artifact, read_artifact
+from bizcharts_pipeline.sentiment.scorer import Scorer
+
+ENCODERS = {"minilm", "setfit"}
+
+
+class UnknownKind(BizchartsError):
+    """This version, or this machine, cannot run a model of that kind."""
+
+
+def load_scorer(folder: Path, sha256: str) -> Scorer:
+    """Return the scorer in ``folder`` after every file of it was checked against ``sha256``.
+
+    Raises:
+        CorruptModel: the files are not what was registered.
+        UnknownKind: no code here runs it, or a library that it needs is missing.
+    """
+    artifact = read_artifact(folder, sha256)
+    try:
+        return _scorer(folder, artifact)
+    except ModuleNotFoundError as error:
+        raise UnknownKind(
+            f"{folder}: a model of kind {artifact.kind!r} needs {error.name}; install the extra ml: "
+            "pip install -e '.[ml]'"
+        ) from None
+
+
+def _scorer(folder: Path, artifact: Artifact) -> Scorer:
+    if artifact.kind == "cryptobert":
+        from bizcharts_pipeline.sentiment.cryptobert import load_cryptobert
+
+        return load_cryptobert(folder, artifact)
+
+    from bizcharts_pipeline.sentiment.calibrated import CalibratedScorer, TextModel, read_temperature
+
+    model: TextModel
+    if artifact.kind in ENCODERS:
+        from bizcharts_pipeline.sentiment.minilm import EncoderModel
+
+        model = EncoderModel.load(folder)
+    elif artifact.kind == "tfidf":
+        from bizcharts_pipeline.sentiment.tfidf import TfidfModel
+
+        model = TfidfModel.load(folder)
+    elif artifact.kind == "lexicon_refit":
+        from bizcharts_pipeline.sentiment.lexicon_refit import LexiconModel
+
+        model = LexiconModel.load(folder)
+    elif artifact.kind == "ensemble":
+        from bizcharts_pipeline.sentiment.ensemble import EnsembleModel
+
+        model = EnsembleModel.load(folder)
+    else:
+        raise UnknownKind(f"{folder}: a model of kind {artifact.kind!r} cannot be run here")
+    return CalibratedScorer(artifact.kind, artifact.model_version, model, read_temperature(folder))

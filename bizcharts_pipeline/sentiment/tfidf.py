@@ -1,0 +1,94 @@
+"""The honest baseline: TF-IDF of words and characters, and logistic regression. It runs without scikit-learn."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bizcharts_pipeline.sentiment.calibrated import whole_text
+from bizcharts_pipeline.sentiment.scorer import Post
+from bizcharts_pipeline.sentiment.temperature import Floats, log_softmax
+
+WORD_GRAMS = (1, 2)
+CHARACTER_GRAMS = (3, 5)  # within words, their edges included
+
+VOCABULARY = "vocabulary.json"
+WEIGHTS = "weights.safetensors"
+
+_WORD = re.compile(r"\b\w\w+\b")
+
+
+@dataclass(frozen=True)
+class TfidfModel:
+    """Equal to scikit-learn's ``TfidfVectorizer`` (sublinear, once by word, once by ``char_wb``) and its
+    ``LogisticRegression`` on both, side by side.
+    """
+
+    words: Mapping[str, int]  # term: its place among the words, without gaps
+    characters: Mapping[str, int]
+    idf: Floats  # (terms,), the words' first
+    weights: Floats  # (3, terms)
+    intercepts: Floats  # (3,)
+
+    def log_probabilities(self, posts: Sequence[Post]) -> Floats:
+        """Return logarithms of the classes' probabilities: (posts, 3)."""
+        return log_softmax(np.array([self._logits(whole_text(post).lower()) for post in posts]).reshape(-1, 3))
+
+    def _logits(self, text: str) -> Floats:
+        logits = self.intercepts
+        for vocabulary, first, terms in (
+            (self.words, 0, word_terms(text)),
+            (self.characters, len(self.words), character_terms(text)),
+        ):
+            counts = Counter(first + vocabulary[term] for term in terms if term in vocabulary)
+            if counts:
+                places = list(counts)
+                values = np.array([1 + math.log(count) for count in counts.values()]) * self.idf[places]
+                logits = logits + self.weights[:, places] @ (values / np.linalg.norm(values))
+        return logits
+
+    def save(self, folder: Path) -> None:
+        """Write vocabulary and weights."""
+        from safetensors.numpy import save_file
+
+        vocabulary = {"words": _in_order(self.words), "characters": _in_order(self.characters)}
+        (folder / VOCABULARY).write_text(json.dumps(vocabulary, indent=0) + "\n", encoding="utf-8")
+        arrays = {"idf": self.idf, "weights": self.weights, "intercepts": self.intercepts}
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / WEIGHTS)
+
+    @classmethod
+    def load(cls, folder: Path) -> "TfidfModel":
+        """Read what :meth:`save` wrote."""
+        from safetensors.numpy import load_file
+
+        vocabulary = json.loads((folder / VOCABULARY).read_bytes())
+        words, characters = ({term: i for i, term in enumerate(vocabulary[name])} for name in ("words", "characters"))
+        return cls(words, characters, **load_file(folder / WEIGHTS))
+
+
+def word_terms(text: str) -> Iterator[str]:
+    """Yield the words of two letters and more of a text in lower case, and each pair of neighbours."""
+    words = _WORD.findall(text)
+    for n in range(WORD_GRAMS[0], WORD_GRAMS[1] + 1):
+        for start in range(len(words) - n + 1):
+            yield " ".join(words[start : start + n])
+
+
+def character_terms(text: str) -> Iterator[str]:
+    """Yield the pieces of each word, a space before and after it; a word that is shorter than a piece comes once."""
+    for word in text.split():
+        padded = f" {word} "
+        for n in range(CHARACTER_GRAMS[0], CHARACTER_GRAMS[1] + 1):
+            for start in range(max(1, len(padded) - n + 1)):
+                yield padded[start : start + n]
+            if len(padded) <= n:
+                break
+
+
+def _in_order(vocabulary: Mapping[str, int]) -> list[str]:
+    return sorted(vocabulary, key=vocabulary.__getitem__)

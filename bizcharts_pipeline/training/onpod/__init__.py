@@ -1,0 +1,5 @@
+"""What runs on a rented GPU, alone: the folder is copied there as ``code/``.
+
+Its modules import each other by their bare names, the standard library, dagster_pipes and ML packages, and never the
+rest of the project.
+"""

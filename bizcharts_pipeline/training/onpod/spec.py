@@ -1,0 +1,110 @@
+"""What is to be trained, and how: ``spec.json``, read strictly."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bases import REVISIONS
+from outcome import BadInput
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One training. The same specification, data and machine give the same adapter."""
+
+    base: str  # a hub's name, or a folder
+    revision: str | None  # commit of the base; None: a folder, or the pinned one
+    seed: int
+    quantise: str  # 'nf4': 4-bit weights; 'none'
+    rank: int
+    alpha: int
+    dropout: float
+    targets: str  # 'linear' or 'qv'
+    freeze_vision: bool
+    epochs: float
+    learning_rate: float
+    batch: int  # posts of a forward pass
+    accumulate: int  # passes of a step
+    balance: bool
+    min_pixels: int
+    max_pixels: int
+    patience: int  # evaluations without gain after which training stops
+    resume: str | None  # folder of a checkpoint that another machine began
+
+    @property
+    def local(self) -> bool:
+        """Whether the base is a folder: nothing is asked of a hub then."""
+        return Path(self.base).is_dir()
+
+    @property
+    def commit(self) -> str | None:
+        """The base's commit on its hub, the pinned one where none is named."""
+        return None if self.local else self.revision or REVISIONS[self.base]
+
+    def fingerprint(self, *data: bytes) -> str:
+        """Return a hash of all that decides what is learned: a checkpoint of another training must not be resumed."""
+        decisive = {name: value for name, value in asdict(self).items() if name != "resume"}
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+        for content in data:
+            digest.update(hashlib.sha256(content).digest())
+        return digest.hexdigest()
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "base": bool,
+    "revision": lambda value: not value or bool(re.fullmatch("[0-9a-f]{40}", value)),
+    "seed": lambda value: 0 <= value < 2**32,
+    "quantise": lambda value: value in ("nf4", "none"),
+    "rank": lambda value: value >= 1,
+    "alpha": lambda value: value >= 1,
+    "dropout": lambda value: 0 <= value < 1,
+    "targets": lambda value: value in ("linear", "qv"),
+    "epochs": lambda value: value > 0,
+    "learning_rate": lambda value: value > 0,
+    "batch": lambda value: value >= 1,
+    "accumulate": lambda value: value >= 1,
+    "min_pixels": lambda value: value >= 28 * 28,
+    "max_pixels": lambda value: value >= 28 * 28,
+    "patience": lambda value: value >= 1,
+}
+
+
+def read_spec(path: Path) -> Spec:
+    """Return the specification in ``path``.
+
+    Raises:
+        BadInput: it cannot be read, lacks a field, has another, or a value that makes no sense.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: {error}") from None
+    names = [field.name for field in fields(Spec)]
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}: not an object")
+    if odd := set(names) ^ values.keys():
+        raise BadInput(f"{path}: fields missing or unknown: {', '.join(sorted(odd))}")
+    for field in fields(Spec):
+        value = values[field.name]
+        if not _is(value, field.type) or not _CHECKS.get(field.name, lambda _: True)(value):
+            raise BadInput(f"{path}: {field.name} is {value!r:.60}")
+    spec = Spec(**values)
+    if spec.max_pixels < spec.min_pixels:
+        raise BadInput(f"{path}: max_pixels is less than min_pixels")
+    if not spec.local and not spec.revision and spec.base not in REVISIONS:
+        raise BadInput(f"{path}: base {spec.base!r:.80} is neither a folder here nor a known one; name its revision")
+    return spec
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether ``value`` is of the type of a field; a whole number is a float too, true and false are no numbers."""
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, kind)

@@ -1,0 +1,171 @@
+"""What the scripts that train text models have in common: data in, a calibrated model, its scores and a report out.
+
+``data/spec.json``: what is to be done. ``data/text.json``: ``[{"text", "label", "group"}]``, labels 0 to 2;
+near-duplicates share a group. ``data/gold.json``: ``[{"thread_id", "text"}]``, to be scored.
+
+The temperature is that of a model which was trained on four fifths of the groups and judged by the rest; the model
+that is kept learned from all.
+"""
+
+import json
+import platform
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from calibration import fit_temperature, log_softmax
+from messages import Say, reporting
+from outcome import BadInput, exit_status
+from report import figures
+
+DATA, OUTPUT = Path("data"), Path("output")
+FOLDS = 5
+_PACKAGES = ("torch", "transformers", "peft", "setfit", "sentence-transformers", "safetensors", "scikit-learn")
+
+
+class Model(Protocol):
+    """A trained model."""
+
+    def log_probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Return logarithms of the classes' probabilities, uncalibrated: (texts, 3)."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write its files into ``folder``, which is there."""
+        ...
+
+
+Train = Callable[[list[str], list[int]], Model]
+
+
+@dataclass(frozen=True)
+class Posts:
+    """What is learned from, and what is scored."""
+
+    texts: list[str]
+    labels: list[int]
+    groups: list[int]
+    gold: list[tuple[int, str]]  # thread and text
+
+
+def main(prepare: Callable[[dict[str, Any], Say], tuple[Train, dict[str, Any]]]) -> int:
+    """Do a job and return the process's exit status.
+
+    Args:
+        prepare: takes the specification and who is told how it goes; gives what trains, and what the report shall say
+            of the base.
+    """
+    try:
+        with reporting() as say:
+            _job(prepare, say)
+    except Exception as error:
+        traceback.print_exc()
+        return exit_status(error)
+    return 0
+
+
+def _job(prepare: Callable[[dict[str, Any], Say], tuple[Train, dict[str, Any]]], say: Say) -> None:
+    began = time.monotonic()
+    spec, posts = _read_json(Path(sys.argv[1]), dict), read_posts(DATA)
+    train, about = prepare(spec, say)
+    known, asked = _split(posts, int(spec["seed"]))
+    say("stage", stage="calibrating", posts=len(known))
+    judged = train([posts.texts[i] for i in known], [posts.labels[i] for i in known])
+    told, truth = judged.log_probabilities([posts.texts[i] for i in asked]), np.array([posts.labels[i] for i in asked])
+    temperature = fit_temperature(told, truth)
+    say("stage", stage="training", posts=len(posts.texts))
+    model = train(posts.texts, posts.labels)
+    gold = model.log_probabilities([text for _, text in posts.gold]).tolist() if posts.gold else []
+    adapter = OUTPUT / "adapter"
+    shutil.rmtree(adapter, ignore_errors=True)  # of a run that broke off
+    adapter.mkdir(parents=True)
+    model.save(adapter)
+    (adapter / "calibration.json").write_text(json.dumps({"temperature": temperature}) + "\n")
+    validation = {
+        "before": figures(np.exp(told), truth, int(spec["seed"])),
+        "after": figures(np.exp(log_softmax(told / temperature)), truth, int(spec["seed"])),
+    }
+    scores = {
+        "validation": [
+            {"row": i, "label": posts.labels[i], "log_p": row} for i, row in zip(asked, told.tolist(), strict=True)
+        ],
+        "gold": [{"thread_id": thread, "log_p": row} for (thread, _), row in zip(posts.gold, gold, strict=True)],
+        "temperature": temperature,
+    }
+    report = {
+        **about,
+        "posts": len(posts.texts),
+        "validation": validation,
+        "temperature": temperature,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "gpu": _gpu(),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    (OUTPUT / "scores.json").write_text(json.dumps(scores) + "\n")
+    (OUTPUT / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    say("done", seconds=report["seconds"], temperature=temperature, accuracy=validation["after"].get("accuracy"))
+
+
+def read_posts(folder: Path) -> Posts:
+    """Return the posts in ``folder``.
+
+    Raises:
+        BadInput: a file is missing, or not what it should be.
+    """
+    rows, gold = _read_json(folder / "text.json", list), _read_json(folder / "gold.json", list)
+    try:
+        posts = Posts(
+            [str(row["text"]) for row in rows],
+            [int(row["label"]) for row in rows],
+            [int(row["group"]) for row in rows],
+            [(int(row["thread_id"]), str(row["text"])) for row in gold],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{folder}: a row lacks something or has it wrong ({error!r})") from None
+    if any("label" in row for row in gold):
+        raise BadInput(f"{folder / 'gold.json'} has labels: gold is marked elsewhere")
+    for label in range(3):
+        if len({group for of, group in zip(posts.labels, posts.groups, strict=True) if of == label}) < FOLDS:
+            raise BadInput(f"{folder}: fewer than {FOLDS} different posts of class {label}")
+    return posts
+
+
+def _split(posts: Posts, seed: int) -> tuple[list[int], list[int]]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    known, asked = next(folds.split(posts.labels, posts.labels, posts.groups))
+    return known.tolist(), asked.tolist()
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read ({error})") from None
+    if not isinstance(value, kind):
+        raise BadInput(f"{path} holds no {kind.__name__}")
+    return value
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _gpu() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

@@ -1,0 +1,204 @@
+"""Teaches a vision-language model the stance of posts, by QLoRA, on the machine it is run on.
+
+    python code/train_qwen.py data/spec.json
+
+Reads ``data/`` (`spec.py`, `rows.py`), writes ``output/`` (the adapter, report.json, scores.json) and
+``checkpoints/``, from the newest whole one of which it goes on when it is run again. It ends with 0, or by what went
+wrong with 3 (out of memory), 4 (the loss is no number), 5 (disk full), 6 (bad specification or data), 1 (all else).
+On a CPU a training that was interrupted ends in the same bits as one that was not.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from bases import Base
+from calibration import Calibration, prior_shift
+from checkpoints import newest_whole
+from datasets import Dataset  # type: ignore[import-untyped]
+from evaluate_qwen import Judgement
+from evaluate_qwen import judge as judge_model
+from judge import Judge, gpu_mb
+from messages import Say, reporting
+from model import CUDA, access, cast_adapter, load_base, lora, read_base, require_adapted
+from outcome import BadInput, Diverged, exit_status
+from processor import load_processor
+from rows import Data, Row, balanced, class_counts, read_data
+from scoring import Collator, record
+from spec import Spec, read_spec
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+OUTPUT, ADAPTER, CHECKPOINTS, RESUME = Path("output"), Path("output/adapter"), Path("checkpoints"), Path("resume")
+CHECKS_PER_EPOCH = 4  # evaluations, and checkpoints
+KEPT_CHECKPOINTS = 2  # the newest may be torn
+_PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets", "pillow")
+
+
+class StanceTrainer(SFTTrainer):
+    """TRL's trainer, whose checkpoints also hold what the judge knows."""
+
+    def __init__(self, judge: Judge, base: Base, **arguments: Any) -> None:
+        super().__init__(callbacks=[judge], **arguments)
+        self._judge, self.base = judge, base
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the adapter, and within a checkpoint the judge's knowledge: before the file that marks it whole."""
+        super().save_model(output_dir, _internal_call)
+        if _internal_call and output_dir:
+            self._judge.save(Path(output_dir))
+
+
+def trainer_settings(spec: Spec, rows: int) -> SFTConfig:
+    """Return the trainer's settings for ``rows`` shown rows. What has a harmful default is set explicitly."""
+    return SFTConfig(
+        output_dir=str(CHECKPOINTS),
+        seed=spec.seed,
+        data_seed=spec.seed,
+        num_train_epochs=spec.epochs,
+        per_device_train_batch_size=spec.batch,
+        gradient_accumulation_steps=spec.accumulate,
+        learning_rate=spec.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,  # of all steps
+        optim="adamw_torch",
+        bf16=CUDA,
+        use_cpu=not CUDA,
+        activation_checkpointing=True,
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        max_length=None,  # or the label is cut off
+        completion_only_loss=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        save_strategy="steps",
+        save_steps=check_every(spec, rows),
+        save_total_limit=KEPT_CHECKPOINTS,
+        eval_strategy="no",  # the judge evaluates
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # or a lost loss is hidden
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def check_every(spec: Spec, rows: int) -> int:
+    """Return after how many steps of the optimizer a training on ``rows`` shown rows is evaluated and saved."""
+    steps = math.ceil(math.ceil(rows / spec.batch) / spec.accumulate)  # of an epoch
+    return max(1, steps // CHECKS_PER_EPOCH)
+
+
+def make_trainer(model: Any, processor: Any, spec: Spec, base: Base, shown: list[Row], judge: Judge) -> StanceTrainer:
+    """Return the trainer, after a look at what it would change of the model."""
+    judge.every = check_every(spec, len(shown))
+    trainer = StanceTrainer(
+        judge,
+        base,
+        model=model,
+        args=trainer_settings(spec, len(shown)),
+        train_dataset=Dataset.from_list([record(row) for row in shown]),
+        data_collator=Collator(processor),
+        processing_class=processor,
+        peft_config=lora(spec, base),
+    )
+    cast_adapter(trainer.model)
+    require_adapted(trainer.model, base, freeze_vision=spec.freeze_vision)
+    return trainer
+
+
+def train(spec_path: Path, say: Say) -> None:
+    """Train, judge and write ``output/``."""
+    started = time.monotonic()
+    spec = read_spec(spec_path)
+    say("stage", stage="reading the data")
+    read_data(spec_path.parent)  # all that is wrong with it is named before gigabytes are fetched
+    base = read_base(spec)
+    processor = load_processor(spec.base, base, spec, **access(spec))
+    data = read_data(spec_path.parent, processor.tokenizer.all_special_tokens)
+    shown = balanced(data.train, spec.seed) if spec.balance else list(data.train)
+    calibration = Calibration(prior_shift(class_counts(data.train), class_counts(shown)), 1.0)
+    judge = Judge(processor, data.validation, calibration, spec.patience, spec.fingerprint(*data.content), say)
+    say("stage", stage="loading the base", base=spec.base, revision=spec.commit)
+    trainer = make_trainer(load_base(spec, base), processor, spec, base, shown, judge)
+    _fit(trainer, judge, spec, data, say)
+    say("stage", stage="judging")
+    judgement = judge_model(trainer.model, processor, data, calibration, spec.seed, fit=True)
+    _write(trainer, processor, judgement, _about(trainer, judge, spec, shown, time.monotonic() - started))
+    say("metrics", step=trainer.state.global_step, validation=judgement.report["validation"])
+
+
+def _fit(trainer: StanceTrainer, judge: Judge, spec: Spec, data: Data, say: Say) -> None:
+    """Train from the newest whole checkpoint on, if there is one, and leave the best adapter in the model."""
+    folders = [CHECKPOINTS, Path(spec.resume or RESUME)]
+    checkpoint, passed_over = newest_whole(folders, spec.fingerprint(*data.content))
+    for line in passed_over:
+        say("note", text=f"checkpoint passed over: {line}")
+    if checkpoint:
+        judge.load(checkpoint)
+    say("stage", stage="training", resumed_from=str(checkpoint) if checkpoint else None)
+    if not judge.exhausted:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    judge.restore_best(trainer.model)
+
+
+def _about(trainer: StanceTrainer, judge: Judge, spec: Spec, shown: list[Row], seconds: float) -> dict[str, Any]:
+    curve = [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
+    speeds = sorted(judge.tokens_per_second)
+    modules = require_adapted(trainer.model, trainer.base, freeze_vision=spec.freeze_vision)
+    return {
+        "base": spec.base,
+        "revision": spec.commit,
+        "steps": trainer.state.global_step,
+        "best_step": judge.best_step,
+        "loss": curve,
+        "shown": class_counts(shown),
+        "adapted_modules": modules,
+        "tokens_per_second": speeds[len(speeds) // 2] if speeds else None,
+        "peak_gpu_mb": gpu_mb(),
+        "gpu": torch.cuda.get_device_name() if CUDA else None,
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "seconds": round(seconds, 1),  # of this process
+    }
+
+
+def _write(trainer: StanceTrainer, processor: Any, judgement: Judgement, about: dict[str, Any]) -> None:
+    shutil.rmtree(ADAPTER, ignore_errors=True)
+    model: Any = trainer.model
+    model.save_pretrained(ADAPTER, save_embedding_layers=False)
+    (ADAPTER / "README.md").unlink(missing_ok=True)  # a template without content
+    processor.save_pretrained(ADAPTER)
+    judgement.calibration.save(ADAPTER)
+    (OUTPUT / "scores.json").write_text(json.dumps(judgement.scores) + "\n")
+    (OUTPUT / "report.json").write_text(json.dumps({**about, **judgement.report}, indent=1) + "\n")
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("spec", type=Path)
+    arguments = parser.parse_args()
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # pictures make batches of all lengths
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        with reporting() as say:
+            train(arguments.spec, say)
+    except Exception as error:
+        if not isinstance(error, BadInput | Diverged):
+            traceback.print_exc()
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return exit_status(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

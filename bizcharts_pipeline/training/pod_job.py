@@ -1,0 +1,228 @@
+"""The job that trains the vision-language model: what is sent to the machine with the GPU.
+
+    code/   what runs there (`training/onpod`), and the one package by which it speaks to Dagster
+    data/   spec.json, dataset/ (the ShareGPT folder), gold/ (questions and pictures of the gold posts)
+
+The gold posts travel without their labels: the pod answers them, and is marked here. The folder is made of hard links
+and is gone when the run is over, for it holds posts and pictures that may be withdrawn.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.labels.corpus import Post
+from bizcharts_pipeline.pods.identity import job_key
+from bizcharts_pipeline.pods.ledger import FOLDERS
+from bizcharts_pipeline.pods.lock import JobBusy, hold
+from bizcharts_pipeline.pods.protocol import Finished, Job
+from bizcharts_pipeline.settings import Settings, TrainingSettings
+from bizcharts_pipeline.text.question import question, readable
+from bizcharts_pipeline.training import sharegpt
+from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
+from bizcharts_pipeline.training.recipe import TrainingError
+from bizcharts_pipeline.training.registry import REPORT, Registered, register_adapter
+from bizcharts_pipeline.training.text_set import NothingToLearn
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.datasets import DatasetVersion, current_dataset
+
+ASSET, KIND = "qlora_adapter", "qlora"
+SCRIPT = "train_qwen.py"
+SETUP = "bash code/bootstrap.sh"
+HUB_TOKEN = "HF_TOKEN"
+STAGED, RESULT = "staged", "-result"  # below the home: what is being sent, and what was fetched
+ONPOD = Path(__file__).parent / "onpod"
+LOCAL_DISK_GB, POD_DISK_GB = 5, 40  # free; a base of 7 billion weights is 17 GB, the packages 8
+_SPEC = (
+    *("seed", "quantise", "rank", "alpha", "dropout", "targets", "freeze_vision", "epochs", "learning_rate"),
+    *("batch", "accumulate", "balance", "min_pixels", "max_pixels", "patience"),
+)
+
+
+@dataclass(frozen=True)
+class QloraJob:
+    """A job, and what the model that it trains is made of."""
+
+    job: Job
+    dataset: DatasetVersion
+    dataset_folder: Path  # as it was sent
+    spec: Mapping[str, Any]
+    code_version: str
+    gold_version: str
+    gold_posts: int  # that it is asked about
+
+    @property
+    def into(self) -> Path:
+        """Where its result is put: beside the folder of what is sent."""
+        return self.dataset_folder.parents[2] / f"{self.job.key}{RESULT}"
+
+
+def register(
+    order: QloraJob, finished: Finished, database: Database, home: Path, now: datetime, run_id: str
+) -> Registered:
+    """Register the adapter that a pod brought, with what it said of the gold posts.
+
+    Raises:
+        TrainingError: the result is not whole.
+        CorruptModel: the adapter has a file of a kind that is not loaded.
+    """
+    try:
+        report = json.loads((finished.folder / REPORT).read_bytes())
+        revision, gpu = report["revision"], report["gpu"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{finished.folder}: {REPORT} can not be read ({error!r:.200}); run it again") from None
+    return register_adapter(
+        finished.folder,
+        order.dataset_folder,
+        kind=KIND,
+        base_model=order.spec["base"],
+        base_revision=revision,
+        dataset_version=order.dataset.dataset_version,
+        code_version=order.code_version,
+        seed=order.spec["seed"],
+        settings={name: value for name, value in order.spec.items() if name not in ("base", "revision", "resume")},
+        database=database,
+        home=home,
+        now=now,
+        seconds=finished.seconds or None,
+        usd=finished.usd if finished.pods else None,
+        gpu=finished.gpu or gpu,
+        run_id=run_id,
+    )
+
+
+@contextmanager
+def qlora_job(database: Database, home: Path, settings: Settings) -> Iterator[QloraJob]:
+    """Yield the job for the current data set; the folders that it names are there until the end of the block.
+
+    Raises:
+        NothingToLearn: no data set was made, or it was removed since.
+    """
+    with database.read() as connection:
+        dataset = current_dataset(connection)
+    if dataset is None or not (home / dataset.path).is_dir():
+        raise NothingToLearn("There is no data set to train on; materialise sharegpt_dataset first")
+    spec = training_spec(settings.vlm_base, settings.ml.training)
+    gold = load_gold_set(database, home)
+    questions, pictures = _gold_questions(gold, home)
+    content = json.dumps(spec, indent=1, sort_keys=True).encode()
+    files = {"spec.json": content, "gold/gold.json": sharegpt.as_json(questions)}
+    code_version = _digest_of(ONPOD)[:12]
+    key = job_key(ASSET, dataset.dataset_version, *files.values(), code_version)
+    staged = home / STAGED / key
+    _sweep(home)
+    try:
+        folder = _stage(staged, home / dataset.path, files, pictures)
+        job = _job(key, staged, settings)
+        yield QloraJob(job, dataset, folder, spec, code_version, gold.gold_version, len(questions))
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def training_spec(base: str, training: TrainingSettings) -> dict[str, Any]:
+    """Return what the script is to do."""
+    return {
+        "base": base,
+        "revision": training.vlm_revision or None,
+        **training.model_dump(mode="json", include=set(_SPEC)),
+        "resume": "resume",
+    }
+
+
+def _job(key: str, staged: Path, settings: Settings) -> Job:
+    here = settings.pod_provider == "local"
+    return Job(
+        key=key,
+        folders={"code": staged / "code", "data": staged / "data"},
+        setup=SETUP if settings.pods.bootstrap and not here else None,
+        command=(sys.executable if here else "{python}", f"code/{SCRIPT}", "data/spec.json"),
+        environment={"PYTHONUNBUFFERED": "1", "BIZCHARTS_PYTHON": settings.pods.python},
+        secrets=(HUB_TOKEN,),
+        needs_gpu=not here,
+        least_disk_gb=LOCAL_DISK_GB if here else POD_DISK_GB,
+    )
+
+
+def _gold_questions(gold: GoldSet, home: Path) -> tuple[list[dict[str, Any]], dict[str, Path]]:
+    """Return the gold posts as questions without labels, and their pictures by name."""
+    pictures: dict[str, Path] = {}
+    questions = []
+    for post in gold.posts:
+        text, picture = readable(post.subject, post.text), _picture(post, home)
+        if not text and picture is None:
+            continue
+        named = (
+            {f"{sharegpt.IMAGES}/{post.picture.sha256}{picture.suffix}": picture} if post.picture and picture else {}
+        )
+        pictures |= named
+        asked = question(text, picture=picture is not None)
+        questions.append({"thread_id": post.thread_id, "question": asked, "images": list(named)})
+    return questions, pictures
+
+
+def _picture(post: Post, home: Path) -> Path | None:
+    """Return the file of a post's picture, where it is kept as it was fetched."""
+    if post.picture is None or post.picture.status != "stored" or not post.picture.path:
+        return None
+    path = home / post.picture.path
+    try:
+        return path if sharegpt.digest(path.read_bytes()) == post.picture.sha256 else None
+    except FileNotFoundError:
+        return None
+
+
+def _stage(staged: Path, dataset: Path, files: Mapping[str, bytes], pictures: Mapping[str, Path]) -> Path:
+    shutil.rmtree(staged, ignore_errors=True)
+    (staged / "data" / "gold" / sharegpt.IMAGES).mkdir(parents=True, mode=0o700)
+    shutil.copytree(ONPOD, staged / "code", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        _package("dagster_pipes"), staged / "code" / "dagster_pipes", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copytree(dataset, staged / "data" / "dataset", copy_function=_link)
+    for name, picture in pictures.items():
+        _link(picture, staged / "data" / "gold" / name)
+    for name, content in files.items():
+        write_atomically(staged / "data" / name, content)
+    return staged / "data" / "dataset"
+
+
+def _sweep(home: Path) -> None:
+    """Remove what killed runs had staged; a result that was fetched was paid for, and stays."""
+    for left in (home / STAGED).glob("*"):
+        if left.name.endswith(RESULT):
+            continue
+        with suppress(JobBusy), hold(home / FOLDERS / left.name):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    """Give a file a second name, or copy it where the file system has none."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _package(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    assert found  # a dependency of dagster
+    assert found.origin
+    return Path(found.origin).parent
+
+
+def _digest_of(folder: Path) -> str:
+    """Return one hash over the files that run on the pod."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    hashes = {path.relative_to(folder).as_posix(): sharegpt.digest(path.read_bytes()) for path in paths}
+    return sharegpt.digest(json.dumps(hashes).encode())

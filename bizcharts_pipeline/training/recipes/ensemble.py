@@ -1,0 +1,43 @@
+"""The recipe of kind ``ensemble``: TF-IDF, a frozen encoder and the lexicon, whose geometric mean is taken.
+
+They err on different posts: words seen before, words of a like meaning, and the board's slang by rule. The lexicon's
+weights are fitted anew here, on the examples alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.sentiment.ensemble import EnsembleModel
+from bizcharts_pipeline.training.recipe import Recipe, TextExample
+from bizcharts_pipeline.training.recipes import lexicon, minilm, tfidf
+from bizcharts_pipeline.training.recipes.encoders import PACKAGE, identity
+from bizcharts_pipeline.training.recipes.fitting import fit_calibrated
+
+
+class EnsembleRecipe:
+    """TF-IDF, a frozen sentence encoder, and the lexicon's features, each with a logistic regression of its own."""
+
+    def __init__(self, base: str = PACKAGE, tokens: int = minilm.TOKENS) -> None:
+        """Take the encoder, as :class:`MinilmRecipe` does."""
+        parts: list[Recipe] = [lexicon.LexiconRecipe(), minilm.MinilmRecipe(base, tokens), tfidf.TfidfRecipe()]
+        self.kind = "ensemble"
+        self.base_model, self.base_revision = identity(base)
+        self.code_version = "1 of " + ", ".join(f"{part.kind} {part.code_version}" for part in parts)
+        self.settings: Mapping[str, Any] = {part.kind: part.settings for part in parts}
+        self._base, self._tokens = base, tokens
+
+    def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
+        """Train, calibrate and write; ``seed`` chooses the folds that calibrate."""
+        train_minilm = minilm.trainer(self._base, self._tokens)
+
+        def train(some: Sequence[TextExample]) -> EnsembleModel:
+            return EnsembleModel(
+                {
+                    "lexicon_refit": lexicon.train(some, weighted=True),
+                    "minilm": train_minilm(some),
+                    "tfidf": tfidf.train(some),
+                }
+            )
+
+        fit_calibrated(train, examples, folder, seed)

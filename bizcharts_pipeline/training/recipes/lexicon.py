@@ -1,0 +1,43 @@
+"""The recipe of kind ``lexicon_refit``: the shipped lexicon, its calibration fitted to other posts.
+
+The shipped calibration may have seen the gold posts. What a rival has to beat is the lexicon as it would be had it
+learned from the same posts as the rival.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.sentiment.calibrated import write_temperature
+from bizcharts_pipeline.sentiment.features import features
+from bizcharts_pipeline.sentiment.fit_lexicon import INVERSE_REGULARISATION, fit
+from bizcharts_pipeline.sentiment.lexicon import CODE_VERSION, make_stance_reader
+from bizcharts_pipeline.sentiment.lexicon_refit import LexiconModel
+from bizcharts_pipeline.training.recipe import TextExample
+from bizcharts_pipeline.training.recipes.fitting import check, class_weights, posts_of
+
+
+def train(examples: Sequence[TextExample], *, weighted: bool) -> LexiconModel:
+    """Return the model of ``examples``: with the classes' own frequencies as the shipped one, or ``weighted``."""
+    posts, labels = posts_of(examples)
+    reader = make_stance_reader()
+    values = [features(post, reader) for post in posts]
+    return LexiconModel(fit(values, labels, class_weights(labels) if weighted else None))
+
+
+class LexiconRecipe:
+    """The lexicon, fitted as the shipped one was: by sentiment/fit_lexicon.py."""
+
+    def __init__(self) -> None:
+        """There is nothing to choose."""
+        self.kind = "lexicon_refit"
+        self.base_model: str | None = None
+        self.base_revision: str | None = None
+        self.code_version = f"1.{CODE_VERSION}"
+        self.settings: Mapping[str, Any] = {"c": INVERSE_REGULARISATION}
+
+    def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
+        """Fit and write. Nothing is drawn; a regression on sixteen features needs no temperature."""
+        check(examples)
+        train(examples, weighted=False).save(folder)
+        write_temperature(folder, 1.0)

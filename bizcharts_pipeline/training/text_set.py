@@ -1,0 +1,126 @@
+"""What text models learn from: every post with a verdict, with or without a picture, that is not gold nor alike to it.
+
+``home/datasets/text-<first 12 digits of its hash>.json`` names each post with its label and the hash of its text, and
+holds no text: what a model learned from can be told, and looked through for gold, as long as the file is kept.
+After the gate a winner learns from all posts, gold too (``with_gold``); that is a data set of another kind, so that
+nobody takes it for one that can be judged.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.labels.corpus import Post, load_posts
+from bizcharts_pipeline.labels.gold import flagged_illegal, gold_content, known_gold
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.labels.likeness import duplicate_groups
+from bizcharts_pipeline.labels.recovery import require_ledger
+from bizcharts_pipeline.labels.stances import STANCES
+from bizcharts_pipeline.sentiment import scorer
+from bizcharts_pipeline.text.question import readable
+from bizcharts_pipeline.training.examples import Verdict, as_seen, select_examples, verdicts
+from bizcharts_pipeline.training.recipe import TextExample, TrainingError
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.datasets import DatasetVersion, model_labels, record_dataset
+from bizcharts_pipeline.warehouse.trust import trusted_versions
+
+TEXT, TEXT_WITH_GOLD = "text", "text-with-gold"  # kinds of `dataset_versions`
+FOLDER = "datasets"  # below the home
+ONLY_ROWS = "train"  # recipes keep aside what they need themselves
+
+
+class NothingToLearn(TrainingError):
+    """No post may be learned from."""
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """Posts to learn from, by thread."""
+
+    dataset_version: str
+    examples: tuple[TextExample, ...]
+    left_out: Mapping[str, int]  # labelled posts by reason
+    path: str  # of the file that names the posts, relative to the home
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """How many posts of each class there are."""
+        labels = [example.label for example in self.examples]
+        return {name: labels.count(place) for place, name in enumerate(STANCES)}
+
+
+def load_text_set(database: Database, home: Path, now: datetime, *, with_gold: bool = False) -> TextSet:
+    """Return what the labels of this moment give, and record it as the current data set of its kind.
+
+    Raises:
+        LedgerLost: the label ledger lacks what the database has of labels and gold.
+        NothingToLearn: no post may be learned from.
+    """
+    ledger = LabelLedger(home / LEDGER)
+    require_ledger(database, ledger)
+    people, illegal = ledger.newest(), flagged_illegal(ledger.standing())
+    with database.read() as connection:
+        gold = known_gold(connection, ledger)
+        judged = verdicts(people, model_labels(connection), trusted_versions(connection), illegal)
+        posts = load_posts(connection, judged.keys() | gold)
+    kept_aside = [] if with_gold else gold_content(posts, gold, ledger)
+    examples, left_out = _choose([post for post in posts if post.thread_id in judged], kept_aside, judged, home)
+    if not examples:
+        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "nothing is labelled"
+        raise NothingToLearn(f"There is no post to learn from ({why}); label some with `make label` and run again")
+    content = (json.dumps(described(examples), indent=0) + "\n").encode()
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"{TEXT}-{digest[:12]}"
+    path = home / FOLDER / f"{name}.json"
+    write_atomically(path, content)
+    found = TextSet(name, examples, left_out, path.relative_to(home).as_posix())
+    kind = TEXT_WITH_GOLD if with_gold else TEXT
+    with database.write() as connection:
+        version = DatasetVersion(name, kind, found.path, len(examples), 0, {ONLY_ROWS: found.classes}, now)
+        record_dataset(connection, version)
+    return found
+
+
+def described(examples: Sequence[TextExample]) -> list[dict[str, Any]]:
+    """Return which posts ``examples`` are, without their texts: what ``trained_on.json`` of a model holds."""
+    return [
+        {"thread_id": example.thread_id, "label": example.label, "text_sha256": text_digest(example.post)}
+        for example in examples
+    ]
+
+
+def text_digest(post: scorer.Post) -> str:
+    """Return the SHA-256 of subject, a line break, and text."""
+    return hashlib.sha256(f"{post.subject}\n{post.text}".encode(errors="surrogatepass")).hexdigest()
+
+
+def seen_text_digest(post: scorer.Post) -> str:
+    """Return the SHA-256 of the text of a post as a vision model sees it."""
+    return hashlib.sha256(readable(post.subject, post.text).encode()).hexdigest()
+
+
+def text_example(post: Post, label: int, group: int) -> TextExample:
+    """Return a labelled post as text models see it."""
+    return TextExample(post.thread_id, post.posted_at, scorer.Post(post.subject or "", post.text or ""), label, group)
+
+
+def _choose(
+    posts: Sequence[Post], gold_posts: Sequence[Post], judged: Mapping[int, Verdict], home: Path
+) -> tuple[tuple[TextExample, ...], Mapping[str, int]]:
+    selection = select_examples(posts, gold_posts, judged, home, text_only=True)
+    with_text = [example for example in selection.examples if example.text]
+    left_out = dict(selection.left_out)
+    if without := len(selection.examples) - len(with_text) + left_out.pop("neither text nor picture", 0):
+        left_out["without text"] = without
+    chosen = [example.post for example in with_text]
+    groups = duplicate_groups([*chosen, *as_seen(chosen)])
+    examples = [
+        text_example(example.post, STANCES.index(example.stance), groups[example.post.thread_id])
+        for example in with_text
+    ]
+    return tuple(sorted(examples, key=lambda example: example.thread_id)), left_out

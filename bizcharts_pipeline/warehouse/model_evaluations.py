@@ -1,0 +1,157 @@
+"""What models say of gold posts, their figures, and why which was promoted or not."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import duckdb
+
+from bizcharts_pipeline.warehouse.values import literal, table
+
+Probabilities = tuple[float, float, float]  # bearish, neutral, bullish
+
+_SCORES = {"thread_id": "BIGINT", "p_bearish": "DOUBLE", "p_neutral": "DOUBLE", "p_bullish": "DOUBLE"}
+_EVALUATIONS = {
+    "model_version": "VARCHAR",
+    "gold_version": "VARCHAR",
+    "n": "INTEGER",
+    "accuracy": "DOUBLE",
+    "accuracy_lo": "DOUBLE",
+    "accuracy_hi": "DOUBLE",
+    "macro_f1": "DOUBLE",
+    "macro_f1_lo": "DOUBLE",
+    "macro_f1_hi": "DOUBLE",
+    "recall_bearish": "DOUBLE",
+    "recall_neutral": "DOUBLE",
+    "recall_bullish": "DOUBLE",
+    "ece": "DOUBLE",
+    "log_loss": "DOUBLE",
+    "confusion": "JSON",
+    "evaluated_at": "TIMESTAMP",
+}
+_DECISIONS = {
+    "model_version": "VARCHAR",
+    "champion": "VARCHAR",
+    "gold_version": "VARCHAR",
+    "promoted": "BOOLEAN",
+    "decided_by": "VARCHAR",
+    "reason": "VARCHAR",
+    "decided_at": "TIMESTAMP",
+    "mcnemar_p": "DOUBLE",
+    "bootstrap_p": "DOUBLE",
+    "difference": "DOUBLE",
+    "difference_lo": "DOUBLE",
+    "difference_hi": "DOUBLE",
+}
+_NEWEST_DECISION = """
+SELECT {names} FROM model_decisions
+WHERE model_version = {version} AND champion IS NOT DISTINCT FROM {champion} AND gold_version = {gold}
+ORDER BY decided_at DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """A row of ``model_evaluations``."""
+
+    model_version: str  # or the name of a baseline
+    gold_version: str
+    n: int
+    accuracy: float
+    accuracy_lo: float  # 95 % intervals
+    accuracy_hi: float
+    macro_f1: float
+    macro_f1_lo: float
+    macro_f1_hi: float
+    recall_bearish: float | None  # None: no such post in gold
+    recall_neutral: float | None
+    recall_bullish: float | None
+    ece: float
+    log_loss: float
+    confusion: tuple[tuple[int, ...], ...]  # rows: truth, columns: said
+    evaluated_at: datetime
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A row of ``model_decisions``."""
+
+    model_version: str
+    champion: str | None  # whom it was weighed against
+    gold_version: str
+    promoted: bool
+    decided_by: str  # 'gate', or who overrode it
+    reason: str
+    decided_at: datetime  # naive UTC
+    mcnemar_p: float | None = None
+    bootstrap_p: float | None = None
+    difference: float | None = None  # by how much its log loss is lower, and the 95 % interval
+    difference_lo: float | None = None
+    difference_hi: float | None = None
+
+
+def save_gold_scores(
+    connection: duckdb.DuckDBPyConnection, model_version: str, scores: Mapping[int, Probabilities], now: datetime
+) -> None:
+    """Take in what a model says of gold posts, by thread, in place of what it said of them before. Call it inside
+    :meth:`Database.write`."""
+    rows = table([dict(zip(_SCORES, (thread, *p), strict=True)) for thread, p in scores.items()], _SCORES)
+    version = literal(model_version)
+    connection.execute(
+        f"DELETE FROM gold_scores WHERE model_version = {version} AND thread_id IN (SELECT thread_id FROM {rows})"
+    )
+    connection.execute(
+        f"INSERT INTO gold_scores BY NAME SELECT *, {version} AS model_version, {literal(now)} AS scored_at FROM {rows}"
+    )
+
+
+def gold_scores(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[int, Probabilities]]:
+    """Return what each model said of gold posts, by model version and thread."""
+    found: defaultdict[str, dict[int, Probabilities]] = defaultdict(dict)
+    rows = connection.execute(f"SELECT model_version, {', '.join(_SCORES)} FROM gold_scores ORDER BY ALL").fetchall()
+    for model_version, thread_id, *probabilities in rows:
+        bearish, neutral, bullish = probabilities
+        found[model_version][thread_id] = (bearish, neutral, bullish)
+    return dict(found)
+
+
+def save_evaluations(connection: duckdb.DuckDBPyConnection, rows: Sequence[EvaluationRow]) -> None:
+    """Take in figures, each in place of the earlier of the same model and gold. Call it inside
+    :meth:`Database.write`."""
+    for row in rows:
+        connection.execute(
+            f"DELETE FROM model_evaluations WHERE model_version = {literal(row.model_version)} "
+            f"AND gold_version = {literal(row.gold_version)}"
+        )
+    content = table(map(asdict, rows), _EVALUATIONS)
+    connection.execute(f"INSERT INTO model_evaluations BY NAME SELECT * FROM {content}")
+
+
+def append_decisions(connection: duckdb.DuckDBPyConnection, decisions: Iterable[Decision]) -> None:
+    """Append each decision that says something else than the newest one on the same two models and gold. Call it inside
+    :meth:`Database.write`."""
+    names = ", ".join(_DECISIONS)
+    for decision in decisions:
+        newest = connection.execute(
+            _NEWEST_DECISION.format(
+                names=names,
+                version=literal(decision.model_version),
+                champion=literal(decision.champion),
+                gold=literal(decision.gold_version),
+            )
+        ).fetchone()
+        if newest is None or not _same(Decision(*newest), decision):
+            connection.execute(
+                f"INSERT INTO model_decisions BY NAME SELECT * FROM {table([asdict(decision)], _DECISIONS)}"
+            )
+
+
+def decisions(connection: duckdb.DuckDBPyConnection) -> list[Decision]:
+    """Return every decision, the oldest first."""
+    rows = connection.execute(f"SELECT {', '.join(_DECISIONS)} FROM model_decisions ORDER BY decided_at, model_version")
+    return [Decision(*row) for row in rows.fetchall()]
+
+
+def _same(one: Decision, other: Decision) -> bool:
+    return (one.promoted, one.decided_by, one.reason) == (other.promoted, other.decided_by, other.reason)

@@ -1,0 +1,37 @@
+"""The jobs that train: on this machine, and on a rented GPU."""
+
+import dagster as dg
+
+from assets.champion_model import champion_model
+from assets.cryptobert_adapter import cryptobert_adapter
+from assets.human_labels import human_labels
+from assets.model_evaluation import model_evaluation
+from assets.qlora_adapter import qlora_adapter
+from assets.setfit_model import setfit_model
+from assets.text_models import minilm_model, text_ensemble, tfidf_model
+
+TRAINING_MAX_RUNTIME_SECONDS = 2 * 3600
+QLORA_MAX_RUNTIME_SECONDS = 48 * 3600  # three pods of six hours, their boots, and the waits for one
+
+training = dg.define_asset_job(
+    "training",
+    selection=dg.AssetSelection.assets(
+        *(human_labels, tfidf_model, minilm_model, text_ensemble, setfit_model, cryptobert_adapter),
+        *(model_evaluation, champion_model),
+    ),
+    description=(
+        "Train every model that a CPU can, on the labels of this moment, judge all on gold, and promote the one that "
+        "is proven better, if one is. Rents nothing."
+    ),
+    tags={"dagster/max_runtime": str(TRAINING_MAX_RUNTIME_SECONDS)},
+)
+
+training_qlora = dg.define_asset_job(
+    "training_qlora",
+    selection=dg.AssetSelection.assets(qlora_adapter, model_evaluation, champion_model),
+    description=(
+        "Rent a GPU within the budget of [pods], train the vision-language model on the newest data set, judge it on "
+        "gold beside the others, and promote it if it is proven better. The pod is gone at the end."
+    ),
+    tags={"dagster/max_runtime": str(QLORA_MAX_RUNTIME_SECONDS)},
+)

@@ -1,0 +1,133 @@
+"""What happens on a pod, shown in the Dagster run while it happens.
+
+The pod's script speaks Dagster Pipes into a file; the life of the pod fetches what is new of it with each poll and
+hands it on here. So there is no thread that reads, and a broken link loses nothing: the next poll goes on where the
+last one stopped.
+"""
+
+import codecs
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from bizcharts_pipeline.pods.protocol import State
+
+MESSAGES = "messages.jsonl"  # in the folder in which the job runs
+MOST_LINE_BYTES = 1_000_000
+MOST_OBSERVATIONS = 500
+MOST_SAID = 500  # characters
+_STOPPED = {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
+
+
+class PodMessages(dg.PipesMessageReader):
+    """Tells the script where to write; reading is the poll's business."""
+
+    @contextmanager
+    def read_messages(self, handler: dg.PipesMessageHandler) -> Iterator[dict[str, str]]:
+        yield {"path": MESSAGES}
+
+    @property
+    def expected_writer_count(self) -> int:
+        """One script writes."""
+        return 1
+
+    def no_messages_debug_text(self) -> str:
+        return f"The job's {MESSAGES} was fetched with its log; the log says how far it came."
+
+
+class PodWatch:
+    """The listener of one materialisation. ``environment`` is what the script needs to speak to it."""
+
+    def __init__(self, context: dg.AssetExecutionContext, session: dg.PipesSession) -> None:
+        self.environment: Mapping[str, str] = session.get_bootstrap_env_vars()
+        self.metrics: dict[int, dict[str, float]] = {}  # by step
+        self._context = context
+        self._handler = session.message_handler
+        self._unfinished = b""
+        self._too_long = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def state(self, state: State, detail: str) -> None:
+        """Write it into the run's log."""
+        if state is State.CREATING:  # another pod has another file
+            self._unfinished, self._too_long = b"", False
+        log = self._context.log.warning if state in (State.LOST, State.ORPHAN) else self._context.log.info
+        log(f"pod {state.value}: {detail}" if detail else f"pod {state.value}")
+
+    def log(self, chunk: bytes) -> None:
+        """Write it to the step's stdout, where Dagster keeps the compute log."""
+        sys.stdout.write(self._decoder.decode(chunk))
+        sys.stdout.flush()
+
+    def messages(self, chunk: bytes) -> None:
+        """Take in the lines that are whole; the rest waits for the next chunk."""
+        *lines, self._unfinished = (self._unfinished + chunk).split(b"\n")
+        for line in lines:
+            if line and not self._too_long:
+                self._take(line)
+            self._too_long = False
+        if len(self._unfinished) > MOST_LINE_BYTES:
+            self._unfinished, self._too_long = b"", True
+
+    def cancelled(self) -> bool:
+        """Whether the run is being cancelled; the signal may have come while nothing could be interrupted."""
+        run = self._context.instance.get_run_by_id(self._context.run.run_id)
+        return run is not None and run.status in _STOPPED
+
+    def metadata(self) -> dict[str, dg.MetadataValue]:
+        """Return the last value of every figure that the script reported."""
+        last: dict[str, float] = {}
+        for _, figures in sorted(self.metrics.items()):
+            last |= figures
+        return {f"last {name}": dg.MetadataValue.float(value) for name, value in last.items()}
+
+    def _take(self, line: bytes) -> None:
+        # The pod is not trusted to write what it should; a line that is none is not worth a training.
+        try:
+            message = json.loads(line)
+            if message["method"] == "report_custom_message":
+                self._tell(message["params"]["payload"])
+            else:
+                self._handler.handle_message(message)
+        except Exception as error:
+            self._context.log.warning(f"a message of the pod can not be read ({type(error).__name__}): {line[:200]!r}")
+
+    def _tell(self, payload: Mapping[str, Any]) -> None:
+        about = {name: value for name, value in payload.items() if name != "kind"}
+        if payload["kind"] == "metrics":
+            self._measure(int(about.pop("step")), about.pop("steps", None), _numbers(about))
+        else:
+            said = ", ".join(f"{name} {value}" for name, value in about.items())
+            self._context.log.info(f"{payload['kind']}: {said}"[:MOST_SAID])
+
+    def _measure(self, step: int, steps: object, figures: dict[str, float]) -> None:
+        self.metrics[step] = self.metrics.get(step, {}) | figures
+        said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self._context.log.info(f"step {step}{f' of {steps}' if steps else ''}: {said}")
+        if len(self.metrics) <= MOST_OBSERVATIONS:  # the UI draws them while they come
+            self._context.log_event(dg.AssetObservation(self._context.asset_key, metadata={"step": step, **figures}))
+
+
+@contextmanager
+def watched(context: dg.AssetExecutionContext) -> Iterator[PodWatch]:
+    """Yield the listener of a materialisation."""
+    with dg.open_pipes_session(
+        context=context, context_injector=dg.PipesEnvContextInjector(), message_reader=PodMessages()
+    ) as session:
+        yield PodWatch(context, session)
+
+
+def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures that are finite numbers; a mapping's are named after it."""
+    found: dict[str, float] = {}
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name} {inner}": number for inner, number in _numbers(value).items()}
+        elif type(value) in (int, float) and math.isfinite(value):
+            found[str(name)] = float(value)
+    return found

@@ -1,0 +1,132 @@
+"""Rented GPUs as a Dagster resource. Keys are read from the environment at the moment of use."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from bizcharts_pipeline.settings import PodSettings, Settings
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.pods.protocol import Finished, Job, Listener
+    from bizcharts_pipeline.pods.reaper import ReapReport
+
+KEY = "RUNPOD_API_KEY"
+_ABOUT = {name: field.description for name, field in PodSettings.model_fields.items()}
+
+
+class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
+    """Runs one job on a rented pod, or on a host of yours, and ends the pod whatever happens; docs/runpod.md has the
+    account, the prices and what to do when something hangs. The key is `RUNPOD_API_KEY` in the environment."""
+
+    home: str = Field(description="The installation's home; the ledger of pods and their keys are kept in it.")
+    provider: str = Field(description=Settings.model_fields["pod_provider"].description)
+    name: str = Field(description=_ABOUT["name"])
+    api: str = Field(description=_ABOUT["api"])
+    gpus: list[str] = Field(description=_ABOUT["gpus"])
+    clouds: list[str] = Field(description=_ABOUT["clouds"])
+    data_centers: list[str] = Field(description=_ABOUT["data_centers"])
+    image: str = Field(description=_ABOUT["image"])
+    cuda: list[str] = Field(description=_ABOUT["cuda"])
+    container_disk_gb: int = Field(description=_ABOUT["container_disk_gb"])
+    volume_gb: int = Field(description=_ABOUT["volume_gb"])
+    network_volume: str = Field(description=_ABOUT["network_volume"])
+    usd_per_run: float = Field(description=_ABOUT["usd_per_run"])
+    usd_per_month: float = Field(description=_ABOUT["usd_per_month"])
+    max_hours: float = Field(description=_ABOUT["max_hours"])
+    boot_minutes: float = Field(description=_ABOUT["boot_minutes"])
+    stall_minutes: float = Field(description=_ABOUT["stall_minutes"])
+    lease_minutes: float = Field(description=_ABOUT["lease_minutes"])
+    poll_seconds: float = Field(description=_ABOUT["poll_seconds"])
+    capacity_minutes: float = Field(description=_ABOUT["capacity_minutes"])
+    most_pods: int = Field(description=_ABOUT["most_pods"])
+    bootstrap: bool = Field(description=_ABOUT["bootstrap"])
+    python: str = Field(description=_ABOUT["python"])
+    ssh_host: str = Field(description=_ABOUT["ssh_host"])
+    ssh_port: int = Field(description=_ABOUT["ssh_port"])
+    ssh_user: str = Field(description=_ABOUT["ssh_user"])
+    ssh_key: str = Field(description=_ABOUT["ssh_key"])
+    ssh_known_hosts: str = Field(description=_ABOUT["ssh_known_hosts"])
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "RunPodResource":
+        """Return the resource with the values of ``[pods]``."""
+        return cls(
+            home=str(settings.home_path), provider=settings.pod_provider, **settings.pods.model_dump(mode="json")
+        )
+
+    def settings(self) -> Settings:
+        """Return the settings that a pod's life reads, validated; the others are at their defaults."""
+        pods = {name: getattr(self, name) for name in PodSettings.model_fields}
+        return Settings.model_validate({"home": self.home, "pod_provider": self.provider, "pods": pods})
+
+    def run(
+        self, job: "Job", listener: "Listener", into: Path, *, run_id: str, checkpoint_minutes: float
+    ) -> "Finished":
+        """Run ``job`` to its end and put its result into the folder ``into``; a job that is under way is re-attached,
+        and a result that was fetched and not made use of is taken as it is.
+
+        Raises:
+            PodError: there is no result; its ``retry`` says whether another try may bring one.
+        """
+        from bizcharts_pipeline.pods.ledger import PodLedger
+        from bizcharts_pipeline.pods.life import run_job
+        from bizcharts_pipeline.pods.protocol import Finished
+        from bizcharts_pipeline.pods.providers import open_provider
+
+        settings, ledger = self.settings(), PodLedger(self.ledger_path())
+        if into.is_dir() and ledger.open_job(job.key, self.provider) is None:
+            return Finished(into, pod_id="", gpu=None, usd=Decimal(0), seconds=0.0, pods=0, reattached=True)
+        return run_job(
+            job,
+            open_provider(settings),
+            ledger,
+            settings.pods,
+            listener,
+            into,
+            real_now,
+            time.sleep,
+            run_id=run_id,
+            checkpoint_minutes=checkpoint_minutes,
+        )
+
+    def ledger_path(self) -> Path:
+        """Return the file of the ledger, which may not be there yet."""
+        from bizcharts_pipeline.pods.ledger import LEDGER
+
+        return Path(self.home) / LEDGER
+
+    def reap(self, is_running: Callable[[str], bool]) -> "ReapReport | None":
+        """End the pods of this installation that no run looks after; ``None``: there can be none.
+
+        Raises:
+            PodError: the control plane can not be asked.
+        """
+        if not self._may_have_pods():
+            return None
+        from bizcharts_pipeline.pods.ledger import PodLedger
+        from bizcharts_pipeline.pods.providers import open_provider
+        from bizcharts_pipeline.pods.reaper import reap
+
+        settings = self.settings()
+        ledger = PodLedger(self.ledger_path())
+        return reap(open_provider(settings), ledger, settings.pods, real_now, is_running)
+
+    def _may_have_pods(self) -> bool:
+        """Whether it is worth asking: a key could have rented one, or the ledger knows of one."""
+        from bizcharts_pipeline.pods.ledger import PodLedger
+
+        if self.provider == "runpod" and os.environ.get(KEY):
+            return True
+        return self.ledger_path().exists() and bool(PodLedger(self.ledger_path()).live(self.provider))
+
+
+def real_now() -> datetime:
+    """Return the present, naive UTC. A pod is billed by this world's clock, not by the one of a demo."""
+    return datetime.now(UTC).replace(tzinfo=None)

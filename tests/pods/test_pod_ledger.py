@@ -1,0 +1,153 @@
+"""What the ledger of pods promises: money booked before it is spent, nothing lost, nothing secret."""
+
+import multiprocessing
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bizcharts_pipeline.pods import budget
+from bizcharts_pipeline.pods.budget import Caps
+from bizcharts_pipeline.pods.errors import OverBudget
+from bizcharts_pipeline.pods.identity import job_key
+from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger, PodLedgerError
+from bizcharts_pipeline.pods.names import key_of, pod_name
+from bizcharts_pipeline.pods.plan import candidates, order
+from bizcharts_pipeline.pods.protocol import Candidate, Pod, PodStatus
+from bizcharts_pipeline.settings import PodSettings
+
+NOW = datetime(2026, 11, 30, 23)
+CANDIDATE = Candidate("A", "SECURE", None)
+CAPS = Caps(Decimal(5), Decimal(10))
+
+
+def _book(ledger: PodLedger, key: str, usd: str, hours: float = 1, caps: Caps = CAPS, now: datetime = NOW) -> int:
+    job = ledger.open_job(key, "world") or ledger.begin(key, pod_name("bizcharts", key), "world", "run", now)
+    return ledger.book(job.id, None, CANDIDATE, Decimal(usd), hours * 3600, caps, now, now)
+
+
+def _pod(pod_id: str = "p") -> Pod:
+    return Pod(pod_id, "bizcharts-aaaaaaaaaaaa", PodStatus.RUNNING, None, "A", None, "m")
+
+
+@given(st.lists(st.text(max_size=3) | st.binary(max_size=3), min_size=1, max_size=4))
+def test_a_key_tells_apart_whatever_is_told_apart(parts: list[str | bytes]) -> None:
+    key = job_key("asset", *parts)
+    assert key_of("bizcharts", pod_name("bizcharts", key)) == key
+    assert job_key("asset", *parts, "") != key
+    assert job_key("asset" + "x", *parts) != key
+    if len(parts) > 1 and all(isinstance(part, str) for part in parts):
+        assert job_key("asset", "".join(map(str, parts))) != key
+
+
+@pytest.mark.parametrize(
+    "name", ["bizcharts", "bizcharts-", "bizcharts-notebook", "bizcharts2-0123456789ab", "bizcharts-0123456789AB", "x"]
+)
+def test_pods_of_other_names_are_not_ours(name: str) -> None:
+    assert key_of("bizcharts", name) is None
+    assert key_of("bizcharts", "bizcharts-0123456789ab\n") is None
+
+
+@given(
+    st.decimals(min_value=0, max_value=100, places=4),
+    st.lists(st.floats(min_value=0, max_value=1e6), min_size=1, max_size=20),
+)
+def test_a_cost_is_never_less_than_its_parts_and_off_by_less_than_a_nano_each(
+    price: Decimal, seconds: Sequence[float]
+) -> None:
+    exact = [price * Decimal(repr(part)) / 3600 for part in seconds]
+    booked = [budget.in_usd(budget.cost(price, part)) for part in seconds]
+    assert all(0 <= cost - true <= Decimal("1.0001e-9") for cost, true in zip(booked, exact, strict=True))
+
+
+def test_the_most_that_a_pod_may_cost_is_booked_until_it_has_ended(tmp_path: Path) -> None:
+    ledger = PodLedger(tmp_path / LEDGER)
+    row = _book(ledger, "a" * 12, "1.5", hours=3)
+    assert ledger.spent("2026-11").booked_usd == Decimal("4.5")
+    ledger.found(row, _pod())
+    with pytest.raises(OverBudget, match="usd_per_run"):
+        _book(ledger, "a" * 12, "0.51")
+    with pytest.raises(OverBudget, match="usd_per_month"):
+        _book(ledger, "b" * 12, "4", caps=Caps(Decimal(5), Decimal(8)))
+    ledger.end(row, NOW + timedelta(minutes=20))
+    spent = ledger.spent("2026-11")
+    assert (spent.ended_usd, spent.booked_usd, spent.pods) == (Decimal("0.5"), 0, 1)
+    # A pod counts for the month in which it was asked for.
+    assert ledger.spent("2026-12").usd == 0
+    _book(ledger, "b" * 12, "4", caps=Caps(Decimal(5), Decimal(5)), now=NOW + timedelta(hours=2))
+
+
+def test_an_order_that_brought_no_pod_costs_nothing(tmp_path: Path) -> None:
+    ledger = PodLedger(tmp_path / LEDGER)
+    row = _book(ledger, "a" * 12, "1")
+    ledger.end(row, NOW + timedelta(minutes=20))
+    assert (ledger.spent().usd, ledger.spent().pods) == (0, 0)
+
+
+def _try_to_book(path: Path, number: int) -> bool:
+    try:
+        _book(PodLedger(path), f"{number:012x}", "1", caps=Caps(Decimal(1), Decimal(3)))
+    except OverBudget:
+        return False
+    return True
+
+
+def test_jobs_that_begin_at_once_do_not_overrun_the_month(tmp_path: Path) -> None:
+    path = tmp_path / LEDGER
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        booked = pool.starmap(_try_to_book, [(path, number) for number in range(8)])
+    assert sum(booked) == 3
+    assert PodLedger(path).spent().booked_usd == 3
+
+
+def test_a_ledger_that_cannot_be_used_says_so_before_anything_is_rented(tmp_path: Path) -> None:
+    path = tmp_path / LEDGER
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database, however long it may be" * 100)
+    with pytest.raises(PodLedgerError, match=r"pods\.sqlite"):
+        PodLedger(path).live("world")
+    path.unlink()
+    PodLedger(path).live("world")
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(PodLedgerError, match="newer"):
+        PodLedger(path).live("world")
+
+
+def test_candidates_come_gpu_by_gpu_cloud_by_cloud() -> None:
+    settings = PodSettings(gpus=("A", "B"), clouds=("COMMUNITY", "SECURE"), data_centers=("X", "Y"))
+    wanted = candidates(settings)
+    assert wanted[:3] == [
+        Candidate("A", "COMMUNITY", "X"),
+        Candidate("A", "COMMUNITY", "Y"),
+        Candidate("A", "SECURE", "X"),
+    ]
+    assert len(wanted) == 8
+    assert {candidate.data_center for candidate in candidates(PodSettings())} == {None}
+
+
+def test_an_order_brings_no_secret_of_ours_and_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_secret")
+    monkeypatch.setenv("RUNPOD_API_BASE_URL", "http://127.0.0.1:9/")
+    made = order(PodSettings(), "bizcharts-0123456789ab", CANDIDATE, "ssh-ed25519 AAAA bizcharts\n", 3600.9)
+    assert made.environment == {
+        "PUBLIC_KEY": "ssh-ed25519 AAAA bizcharts",
+        "BIZCHARTS_TTL_SECONDS": "3600",
+        "BIZCHARTS_CONTROL_URL": "http://127.0.0.1:9",
+    }
+    assert "rpa_secret" not in repr(made) + made.start_command + str(made.environment)
+    assert not set(made.start_command) & set('"\\\n')
+
+
+def test_a_second_pod_of_one_order_counts_against_the_budget_until_it_is_gone(tmp_path: Path) -> None:
+    ledger = PodLedger(tmp_path / LEDGER)
+    first = ledger.found(_book(ledger, "a" * 12, "1"), _pod("first"))
+    stray = ledger.stray(first, _pod("second"))
+    assert ledger.spent().booked_usd == 2
+    ledger.end(stray.id, NOW + timedelta(minutes=6))
+    assert (ledger.spent().booked_usd, ledger.spent().ended_usd) == (1, Decimal("0.1"))

