@@ -24,6 +24,9 @@ demo: .venv/.installed ## the whole pipeline on a simulated board, in under thre
 dev: .venv/.installed ## Dagster UI on 127.0.0.1:3000 with the schedules, on the live board
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
+# Many processes with several threads each would spend their time waiting for one another.
+test acceptance: export OMP_NUM_THREADS ?= 1
+
 test: .venv/.installed-test ## every check and every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -5,10 +5,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from assets.reporting import Stopwatch, table
+from assets.reporting import Stopwatch
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.warehouse.models import champion
-from bizcharts_pipeline.warehouse.previews import Preview
 from resources.training import Training
 from resources.warehouse import Warehouse
 
@@ -48,8 +47,11 @@ def champion_model(
     else:
         with stopwatch("decide"):
             decisions = training.decide(database, utc_now(), context.run.run_id)
-        rows = [(each.model_version, "promoted" if each.promoted else "", each.reason) for each in decisions]
-        decided = {"decisions": table(Preview(["candidate", "", "why"], rows))}
+        lines = [
+            f"- **{each.model_version}**{' becomes champion' if each.promoted else ''}: {each.reason}"
+            for each in decisions
+        ]
+        decided = {"decisions": dg.MetadataValue.md("\n".join(lines) or "There is no candidate.")}
     with stopwatch("look back"), database.read() as connection:
         present = champion(connection)
     return dg.MaterializeResult(

@@ -33,7 +33,12 @@ def model_evaluation(warehouse: Warehouse, training: Training) -> dg.Materialize
     stopwatch = Stopwatch()
     with stopwatch("evaluate"):
         report = training.evaluate(warehouse.open(), utc_now())
-    judged = {line.name: line.figures for line in report.lines if line.figures and line.role != "baseline"}
+    # By kind, not by version: so the UI draws one curve for all the ensembles that there were.
+    judged = {
+        line.name.rpartition("-")[0] or line.name: line.figures
+        for line in report.lines
+        if line.figures and line.role != "baseline"
+    }
     return dg.MaterializeResult(
         data_version=dg.DataVersion(_version(report)),
         metadata={

@@ -55,7 +55,7 @@ def qlora_adapter(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(registered.model.model_version),
         metadata={
-            "gold_posts_asked": order.gold_posts,
+            "gold_posts_asked": len(order.asked),
             **model_metadata(registered, training),
             **pod_metadata(finished, watch),
             **stopwatch.metadata(),

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,9 +20,11 @@ from assets.human_labels import human_labels
 from assets.model_evaluation import model_evaluation
 from assets.qlora_adapter import qlora_adapter
 from assets.text_models import text_ensemble, tfidf_model
+from bizcharts_pipeline.pods.protocol import Finished
 from bizcharts_pipeline.settings import PodSettings, Settings
 from bizcharts_pipeline.text.question import WITHOUT_PICTURE
-from bizcharts_pipeline.training.pod_job import qlora_job
+from bizcharts_pipeline.training.pod_job import qlora_job, register
+from bizcharts_pipeline.training.recipe import TrainingError
 from resources.labelling import Labelling
 from resources.pod_watch import watched
 from resources.pods import KEY, RunPodResource
@@ -161,6 +164,26 @@ def test_a_pod_gets_the_gold_posts_without_their_labels_and_nothing_stays_of_wha
     other = settings_of(world, pod_provider="local", ml={"training": {"rank": 8}})
     with qlora_job(world.database, world.home, other) as changed:
         assert changed.job.key != key
+
+
+def test_a_pod_that_leaves_gold_posts_out_registers_nothing_and_its_result_is_not_taken_again(
+    world: LabelledWorld,
+) -> None:
+    from bizcharts_pipeline.training.dataset import build_dataset
+
+    settings = settings_of(world, pod_provider="local")
+    build_dataset(world.database, world.home, settings.labelling.model_copy(update={"text_only": True}), NOW)
+    with qlora_job(world.database, world.home, settings) as order:
+        order.into.mkdir()
+        (order.into / "report.json").write_text('{"revision": null, "gpu": null}')
+        answers = [{"thread_id": thread, "log_p": [-1.0, -1.0, -1.0]} for thread in sorted(order.asked)]
+        (order.into / "scores.json").write_text(json.dumps({"gold": answers[1:], "temperature": 1.0}))
+        brought = Finished(order.into, "pod", None, Decimal(1), 60.0, 1, False)
+        with pytest.raises(TrainingError, match="1 of 40 gold posts were not answered"):
+            register(order, brought, world.database, world.home, NOW, "run")
+        assert not order.into.exists()
+        assert order.into.with_name(f"{order.job.key}-unusable").is_dir()
+    assert query(world, "SELECT count(*) FROM model_versions") == [(0,)]
 
 
 def test_the_vision_model_is_trained_judged_and_registered_on_this_machine_as_on_a_pod(

@@ -106,6 +106,18 @@ def _end_others(work: Work, others: Sequence[Pod]) -> None:
             work.ledger.end(stray.id, work.now())
 
 
+def _end_leftovers(work: Work, pods: Sequence[Pod]) -> None:
+    """End what came, too late to be waited for, of an order before this search: it does not let our new key in."""
+    assert work.row is not None
+    like = work.ledger.before(work.row) or work.row
+    for pod in pods:
+        stray = work.ledger.stray(like, pod)
+        work.say(f"the pod {pod.pod_id} came late of an earlier order: it is ended")
+        if trouble := end_pod(work.provider, pod.pod_id):
+            raise Uncertain(f"No pod is rented beside one that cannot be ended: {trouble}")
+        work.ledger.end(stray.id, work.now())
+
+
 def _one_round(work: Work, public_key: str) -> list[PodError]:
     """Ask for each candidate once; return why none was to be had, or nothing once there is a pod."""
     candidates = plan.candidates(work.settings)
@@ -142,7 +154,9 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
     work.enter(State.CREATING, f"{where}, at ${price:f} an hour")
     for _ in range(_ORDERS):
         if there := look_up(work):
-            return there
+            if work.in_doubt:
+                return there
+            _end_leftovers(work, there)
         doubted, work.in_doubt = work.in_doubt, True  # until there is an answer
         try:
             created = work.provider.create(plan.order(work.settings, work.name, candidate, public_key, seconds))

@@ -303,6 +303,14 @@ class PodLedger:
             ).fetchone()
             return row and _pod(row)
 
+    def before(self, row: PodRow) -> PodRow | None:
+        """Return the row before another of the same job's name: of its order is what comes too late for it."""
+        with self._reading() as connection:
+            found = connection.execute(
+                f"{_POD} WHERE j.name = ? AND p.id < ? ORDER BY p.id DESC LIMIT 1", (row.name, row.id)
+            ).fetchone()
+            return found and _pod(found)
+
     def events(self, job: int) -> list[Event]:
         """Return what happened to a job, in its order."""
         with self._reading() as connection:

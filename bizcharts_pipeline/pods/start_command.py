@@ -11,6 +11,7 @@ GUARD_ONLY = "BIZCHARTS_GUARD_ONLY"  # set to anything: arm the switch and start
 # The deadline is kept, for a container that restarts starts here again.
 _SCRIPT = r"""
 set -u
+export HOME=${HOME:-/root}
 workspace=${BIZCHARTS_WORKSPACE:-/workspace}
 mkdir -p "$workspace" 2>/dev/null && [ -w "$workspace" ] || { workspace=$HOME/workspace; mkdir -p "$workspace"; }
 control=${BIZCHARTS_CONTROL_URL:-https://api.runpod.io}

@@ -83,7 +83,8 @@ def publish(
     seed: int,
     settings: Mapping[str, Any],
 ) -> Artifact:
-    """Describe the files of ``unfinished`` in ``model.json`` and give the folder its name at once.
+    """Describe the files of ``unfinished`` in ``model.json`` and give the folder its name at once. The same files that
+    are there already stay; if they were damaged since, these take their place.
 
     Raises:
         CorruptModel: a file of it could run code or cannot be told (see :data:`SAFE_ENDINGS`), or a link.
@@ -94,7 +95,11 @@ def publish(
     for path in unfinished.rglob("*"):
         sync(path)
     target = model_path(home, artifact.model_version)
-    if not target.exists():
+    if target.exists() and not _whole(target, artifact.sha256):
+        remove_model(target)
+    if target.exists():
+        os.utime(target)  # wanted again, however old it is
+    else:
         unfinished.rename(target)
         sync(target.parent)
     return artifact
@@ -105,11 +110,19 @@ def model_path(home: Path, model_version: str) -> Path:
     return home / MODELS / model_version
 
 
+def remove_model(folder: Path) -> None:
+    """Remove a model's files: all at once for who looks for them."""
+    doomed = folder.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
 def read_artifact(folder: Path, sha256: str) -> Artifact:
     """Return what a model is, after every file of it was read and found to be what ``sha256`` stands for.
 
     Raises:
-        CorruptModel: the folder or a file is missing, changed, added, a link, or of a kind that is not loaded.
+        CorruptModel: the folder or a file is missing, unreadable, changed, added, a link, or of a kind that is not
+            loaded.
     """
     try:
         with (folder / MANIFEST).open("rb") as file:
@@ -140,5 +153,16 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CorruptModel(f"{path} cannot be read ({error.strerror}); train the model again") from None
+
+
+def _whole(folder: Path, sha256: str) -> bool:
+    try:
+        read_artifact(folder, sha256)
+    except CorruptModel:
+        return False
+    return True

@@ -6,7 +6,6 @@ from datetime import datetime
 from functools import cache, lru_cache
 from pathlib import Path
 
-from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
 from bizcharts_pipeline.sentiment.scorer import Post, Score, Scorer
 from bizcharts_pipeline.warehouse.database import Database
@@ -41,8 +40,8 @@ class ChampionScorer:
     def _load(self) -> Scorer:
         try:
             return _loaded(self._folder, self._sha256)
-        # torch says with RuntimeError what it cannot do here.
-        except (BizchartsError, ImportError, OSError, ValueError, RuntimeError) as error:
+        # Whatever a model or a library of another version raises here, the minute's posts are scored.
+        except Exception as error:
             _log.warning(
                 "The champion %s cannot be run on this machine: %s. The lexicon scores in its place; those posts are "
                 "scored again when the champion can.",

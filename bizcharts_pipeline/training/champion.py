@@ -1,8 +1,9 @@
 """Promotes the best of those that passed the gate, or what a person chooses; and writes down why.
 
 A winner of a kind that trains on this machine learns once more, from all labels, gold too, and that refit becomes the
-champion: more posts make a better model, and gold has done its work. The refit's figures are the winner's. Everything
-up to the promotion can be killed and repeated; the promotion is one transaction.
+champion: more posts make a better model, and gold has done its work. The refit's figures are the winner's; a refit that
+does worse than the winner even on gold, which it has seen, is none. Everything up to the promotion can be killed and
+repeated; the promotion is one transaction.
 """
 
 import json
@@ -15,15 +16,18 @@ from pathlib import Path
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.sentiment.artifact import read_artifact
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
+from bizcharts_pipeline.sentiment.scorer import Score
 from bizcharts_pipeline.training.evaluate import EvaluationReport
 from bizcharts_pipeline.training.gate import Judgement
 from bizcharts_pipeline.training.gold_set import load_gold_set
+from bizcharts_pipeline.training.metrics import losses
 from bizcharts_pipeline.training.model_leaks import exposure
+from bizcharts_pipeline.training.model_retention import remove_superseded
 from bizcharts_pipeline.training.recipe import Recipe
-from bizcharts_pipeline.training.registry import as_row, fit_and_publish
+from bizcharts_pipeline.training.registry import as_row, fit_and_publish, local_scores
 from bizcharts_pipeline.training.text_set import load_text_set
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.model_evaluations import Decision, append_decisions
+from bizcharts_pipeline.warehouse.model_evaluations import Decision, append_decisions, gold_scores
 from bizcharts_pipeline.warehouse.models import ModelVersion, champion, learned_at, model, promote
 
 GATE = "gate"
@@ -50,10 +54,12 @@ def decide(
 
     Raises:
         ChampionError: another champion was made since the evaluation.
-        TrainingError: the refit failed; the champion is who it was.
+        TrainingError, CorruptModel: the refit failed; the champion is who it was.
     """
     winner = _best(report.judgements)
     refit = _refit(database, home, winner, recipes, now, run_id) if winner else None
+    if winner and refit and not _holds(database, home, winner, refit):
+        refit = None
     decisions = tuple(_decision(judgement, report, winner, refit, now) for judgement in report.judgements)
     with database.write() as connection:
         present = champion(connection)
@@ -64,6 +70,7 @@ def decide(
             assert row
             promote(connection, row)
         append_decisions(connection, decisions)
+    remove_superseded(database, home, now)
     return decisions
 
 
@@ -130,6 +137,18 @@ def _refit(
     return replace(fitted, refit_of=winner, accuracy=row.accuracy, macro_f1=row.macro_f1)
 
 
+def _holds(database: Database, home: Path, winner: str, refit: ModelVersion) -> bool:
+    """Whether the refit is whole, and its log loss on gold, which it has seen, at most the winner's."""
+    gold = load_gold_set(database, home)
+    with database.read() as connection:
+        before = gold_scores(connection)[winner]
+    after = local_scores(refit, home, gold)
+    threads = [thread for thread in gold.truth if thread in before and thread in after]
+    truth = [gold.truth[thread] for thread in threads]
+    mine, its = ([Score(*said[thread]) for thread in threads] for said in (after, before))
+    return bool(threads) and float(losses(mine, truth).mean()) <= float(losses(its, truth).mean())
+
+
 def _trains(recipe: Recipe, row: ModelVersion) -> bool:
     """Whether ``recipe`` is what trained ``row``."""
     mine = recipe.base_model, recipe.base_revision, recipe.code_version, json.dumps(recipe.settings, sort_keys=True)
@@ -143,6 +162,8 @@ def _decision(
     reason = judgement.reason
     if promoted and refit:
         reason += f"; refitted on all labels as {refit.model_version}"
+    elif promoted:
+        reason += "; promoted as it is"
     elif judgement.wins and not promoted:
         reason += f"; but {winner} is better still"
     found = next(iter(judgement.comparisons.values()), None)

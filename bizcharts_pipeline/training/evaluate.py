@@ -9,6 +9,7 @@ What stands for whom:
 - A model is judged by the gold that it has not learned from: gold that was frozen after its training does not count.
 """
 
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from bizcharts_pipeline.warehouse.model_evaluations import (
     gold_scores,
     save_evaluations,
     save_gold_scores,
+    weighed_models,
 )
 from bizcharts_pipeline.warehouse.models import CANDIDATE, CHAMPION, ModelVersion, learned_at, models, set_figures
 
@@ -107,10 +109,18 @@ def evaluate_all(
         for row in (*candidates, *([source] if source else []))
     ]
     rivals = {contender.name: contender for contender in standing}
-    baselines, notes = _baselines(home, text_set, lexicon, gold, training.seed)
+    baselines, notes = _baselines(text_set, lexicon, gold, training.seed)
     incumbent, note = _incumbent(present, rivals.pop(source.model_version) if source else None, baselines[0], gold)
+    with database.read() as connection:
+        weighed = weighed_models(connection, present.model_version if present else None, gold.gold_version)
     judgements = judge(
-        list(rivals.values()), incumbent, baselines, gold, level=training.significance, seed=training.seed
+        list(rivals.values()),
+        incumbent,
+        baselines,
+        gold,
+        level=training.significance,
+        seed=training.seed,
+        earlier=len(weighed - rivals.keys()),
     )
     beside = [Contender(name, _scores(scorer, gold)) for name, scorer in (others or {}).items()]
     roles = [(incumbent, "champion"), *((rival, "candidate") for rival in rivals.values())]
@@ -163,14 +173,14 @@ def _contender(
     return Contender(row.model_version, scores, seen.seen, seen.problem)
 
 
-def _baselines(
-    home: Path, text_set: TextSet, lexicon: Recipe, gold: GoldSet, seed: int
-) -> tuple[list[Contender], list[str]]:
+def _baselines(text_set: TextSet, lexicon: Recipe, gold: GoldSet, seed: int) -> tuple[list[Contender], list[str]]:
     """Return the lexicon's stand-in, the shares of the classes, and knowing nothing."""
     notes = []
     try:
-        artifact = fit_and_publish(lexicon, text_set.examples, text_set.dataset_version, home, seed)
-        scores = local_scores(as_row(artifact, datetime.min), home, gold)
+        with tempfile.TemporaryDirectory() as name:  # it is no candidate, so nothing of it is kept
+            elsewhere = Path(name)
+            artifact = fit_and_publish(lexicon, text_set.examples, text_set.dataset_version, elsewhere, seed)
+            scores = local_scores(as_row(artifact, datetime.min), elsewhere, gold)
     except TrainingError as error:
         notes.append(f"the lexicon's calibration could not be fitted without gold, so it may flatter it here: {error}")
         scores = _scores(LexiconScorer(), gold)

@@ -11,6 +11,12 @@ of it) in 58 %, by macro-F1 in 48 %. McNemar's p stands beside it in every decis
 - and neither its accuracy nor its macro-F1 is below any of theirs: who is better calibrated alone does not win.
 
 Two models are compared on the gold posts that neither has learned from, that both have scored.
+
+Gold wears out: of enough models that are no better, one looks better on the same posts. So every model that was weighed
+against this champion on this gold before counts in Holm's family; at the level 0.05, after 500 of them even the least p
+that the bootstrap gives is too high, and only more gold, or a person, makes another champion. With other gold or
+another champion the count begins anew: the level holds for each version of gold, not for a year of them. For the same
+reason a winner's figures flatter it a little; figures on gold that was frozen since do not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,14 +57,16 @@ def judge(
     *,
     level: float,
     seed: int,
+    earlier: int = 0,
 ) -> tuple[Judgement, ...]:
-    """Judge each candidate against the champion and the baselines, at a significance of ``level`` for all together."""
+    """Judge each candidate against the champion and the baselines, at a significance of ``level`` for all together, and
+    for the ``earlier`` models that were weighed against this champion on this gold."""
     judged = [_compared(candidate, [champion, *baselines], gold, seed) for candidate in candidates]
     tested = [judgement for judgement in judged if judgement.comparisons]
     worst = [max(found.bootstrap_p for found in judgement.comparisons.values()) for judgement in tested]
-    adjusted = {judgement.model_version: p for judgement, p in zip(tested, holm(worst), strict=True)}
+    adjusted = {judgement.model_version: p for judgement, p in zip(tested, holm(worst, earlier), strict=True)}
     return tuple(
-        _decided(judgement, adjusted[judgement.model_version], len(tested), level)
+        _decided(judgement, adjusted[judgement.model_version], len(tested) + earlier, level)
         if judgement.comparisons
         else judgement
         for judgement in judged
@@ -111,7 +119,7 @@ def _decided(judgement: Judgement, p: float, family: int, level: float) -> Judge
     found = judgement.comparisons[named]
     figures = (
         f"log loss {found.log_loss[0]:.3f} against {found.log_loss[1]:.3f} on {found.n} gold posts, "
-        f"p {p:.3g} (Holm, {family} candidate{'s' if family > 1 else ''}; level {level:g})"
+        f"p {p:.3g} (Holm, {family} model{'s' if family > 1 else ''} weighed on this gold; level {level:g})"
     )
     prefix = "not significantly better" if p > level else "significantly better"
     return replace(judgement, wins=p <= level, reason=f"{prefix} than {named}: {figures}")

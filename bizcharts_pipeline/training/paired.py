@@ -8,7 +8,7 @@ Two tests, both one-sided: p is how often chance alone would make the first look
   which the first is no better (Efron & Tibshirani 1993, ch. 16), one added to both counts so that it is never 0.
 
 The family of candidates is held together by Holm's step-down method (Holm 1979): among all of them, the chance that any
-is promoted for nothing is at most the level.
+is promoted for nothing is at most the level. Who was weighed before and not found better is of the family, too.
 """
 
 import math
@@ -69,11 +69,12 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     return float(ways / 2**differing)
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Return the p values of a family, adjusted: one at most the level stands for the whole family's level."""
+def holm(p: Sequence[float], others: int = 0) -> list[float]:
+    """Return p values, adjusted: one at most the level stands for the level of the whole family, to which ``others``
+    tests belong that rejected nothing."""
     adjusted, highest = [0.0] * len(p), 0.0
     for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
+        highest = max(highest, min(1.0, (len(p) + others - rank) * p[place]))
         adjusted[place] = highest
     return adjusted
 

@@ -25,12 +25,13 @@ from bizcharts_pipeline.pods.identity import job_key
 from bizcharts_pipeline.pods.ledger import FOLDERS
 from bizcharts_pipeline.pods.lock import JobBusy, hold
 from bizcharts_pipeline.pods.protocol import Finished, Job
+from bizcharts_pipeline.sentiment.artifact import CorruptModel
 from bizcharts_pipeline.settings import Settings, TrainingSettings
 from bizcharts_pipeline.text.question import question, readable
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
 from bizcharts_pipeline.training.recipe import TrainingError
-from bizcharts_pipeline.training.registry import REPORT, Registered, register_adapter
+from bizcharts_pipeline.training.registry import REPORT, SCORES, Registered, register_adapter
 from bizcharts_pipeline.training.text_set import NothingToLearn
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.datasets import DatasetVersion, current_dataset
@@ -39,7 +40,7 @@ ASSET, KIND = "qlora_adapter", "qlora"
 SCRIPT = "train_qwen.py"
 SETUP = "bash code/bootstrap.sh"
 HUB_TOKEN = "HF_TOKEN"
-STAGED, RESULT = "staged", "-result"  # below the home: what is being sent, and what was fetched
+STAGED, RESULT, UNUSABLE = "staged", "-result", "-unusable"  # below the home: what is being sent, what was fetched
 ONPOD = Path(__file__).parent / "onpod"
 LOCAL_DISK_GB, POD_DISK_GB = 5, 40  # free; a base of 7 billion weights is 17 GB, the packages 8
 _SPEC = (
@@ -58,7 +59,7 @@ class QloraJob:
     spec: Mapping[str, Any]
     code_version: str
     gold_version: str
-    gold_posts: int  # that it is asked about
+    asked: frozenset[int]  # the gold posts whose questions were sent
 
     @property
     def into(self) -> Path:
@@ -71,15 +72,33 @@ def register(
 ) -> Registered:
     """Register the adapter that a pod brought, with what it said of the gold posts.
 
+    A result that can not be used is put aside, so that the next run does not take it again; it is there to be looked
+    at until then.
+
     Raises:
-        TrainingError: the result is not whole.
+        TrainingError: the result is not whole, or not all of gold was answered.
         CorruptModel: the adapter has a file of a kind that is not loaded.
     """
     try:
+        return _register(order, finished, database, home, now, run_id)
+    except (TrainingError, CorruptModel):
+        aside = finished.folder.with_name(f"{order.job.key}{UNUSABLE}")
+        shutil.rmtree(aside, ignore_errors=True)
+        finished.folder.rename(aside)
+        raise
+
+
+def _register(
+    order: QloraJob, finished: Finished, database: Database, home: Path, now: datetime, run_id: str
+) -> Registered:
+    try:
         report = json.loads((finished.folder / REPORT).read_bytes())
         revision, gpu = report["revision"], report["gpu"]
+        answered = {row["thread_id"] for row in json.loads((finished.folder / SCORES).read_bytes())["gold"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{finished.folder}: {REPORT} can not be read ({error!r:.200}); run it again") from None
+        raise TrainingError(f"{finished.folder}: the result can not be read ({error!r:.200}); run it again") from None
+    if missing := order.asked - answered:  # nobody chooses by what he is judged
+        raise TrainingError(f"{finished.folder}: {len(missing)} of {len(order.asked)} gold posts were not answered")
     return register_adapter(
         finished.folder,
         order.dataset_folder,
@@ -114,6 +133,7 @@ def qlora_job(database: Database, home: Path, settings: Settings) -> Iterator[Ql
     spec = training_spec(settings.vlm_base, settings.ml.training)
     gold = load_gold_set(database, home)
     questions, pictures = _gold_questions(gold, home)
+    asked = frozenset(int(row["thread_id"]) for row in questions)
     content = json.dumps(spec, indent=1, sort_keys=True).encode()
     files = {"spec.json": content, "gold/gold.json": sharegpt.as_json(questions)}
     code_version = _digest_of(ONPOD)[:12]
@@ -123,7 +143,7 @@ def qlora_job(database: Database, home: Path, settings: Settings) -> Iterator[Ql
     try:
         folder = _stage(staged, home / dataset.path, files, pictures)
         job = _job(key, staged, settings)
-        yield QloraJob(job, dataset, folder, spec, code_version, gold.gold_version, len(questions))
+        yield QloraJob(job, dataset, folder, spec, code_version, gold.gold_version, asked)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 

@@ -1,14 +1,132 @@
-"""What a pod is sent to train a text model: the files that `training.onpod.text_job` reads."""
+"""Recipes of text models that are carried out on a pod: what comes of them is what they would have made here.
 
+code/   what runs there (`training/onpod`), and the one package by which it speaks to Dagster
+data/   spec.json, text.json (the posts to learn from), gold.json (none: the model is asked here, when it is back)
+base/   the pretrained model of this machine, which the result needs on it anyway; no hub is asked
+"""
+
+import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.pods.identity import job_key
+from bizcharts_pipeline.pods.protocol import Finished, Job
+from bizcharts_pipeline.sentiment.bases import Base
 from bizcharts_pipeline.sentiment.calibrated import whole_text
-from bizcharts_pipeline.training.onpod import bert_lora
-from bizcharts_pipeline.training.recipe import TextExample
+from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.training.pod_job import ONPOD, RESULT, SETUP, STAGED
+from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingError
+
+REQUIREMENTS = "code/requirements-text.txt"
+DISK_GB = 20  # free; the packages are 8, the largest base half a gigabyte
+BASE = "base"
+
+Run = Callable[[Job, Path], Finished]  # does a job and puts its result into a folder
+
+
+class OnPod:
+    """A recipe whose training is a job.
+
+    Args:
+        recipe: what it stands for.
+        script: of `training/onpod`, which does the same.
+        base: where the pretrained model is.
+        spec: what the script is told beside base and seed.
+        run: how a job is done; raises ``PodError`` where it was not.
+    """
+
+    def __init__(
+        self, recipe: Recipe, script: str, base: Base, spec: Mapping[str, Any], settings: Settings, run: Run
+    ) -> None:
+        self.kind, self.code_version, self.settings = recipe.kind, recipe.code_version, recipe.settings
+        self.base_model, self.base_revision = recipe.base_model, recipe.base_revision
+        self._script, self._base, self._spec, self._settings, self._run = script, base, spec, settings, run
+
+    def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
+        """Train on a pod and fetch the model's files, calibration included.
+
+        Raises:
+            TrainingError: the result is not whole.
+            PodError: there is none.
+        """
+        files = text_files({"base": BASE, "revision": None, "seed": seed, **self._spec}, examples, ())
+        code = b"".join(path.read_bytes() for path in sorted(ONPOD.iterdir()) if path.is_file())
+        key = job_key(f"{self.kind} on a pod", self._base.sha256, *files.values(), code)
+        staged = self._settings.home_path / STAGED / key
+        try:
+            self._stage(staged, files)
+            finished = self._run(self._job(key, staged), staged.with_name(f"{key}{RESULT}"))
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        try:
+            shutil.copytree(finished.folder / "adapter", folder, dirs_exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{finished.folder}: the result is not whole ({error!r:.200}); run it again") from None
+        shutil.rmtree(finished.folder)
+
+    def _stage(self, staged: Path, files: Mapping[str, bytes]) -> None:
+        shutil.rmtree(staged, ignore_errors=True)
+        (staged / "data").mkdir(parents=True, mode=0o700)
+        for name, content in files.items():
+            write_atomically(staged / "data" / name, content)
+        pipes = importlib.util.find_spec("dagster_pipes")
+        assert pipes  # a dependency of dagster
+        assert pipes.origin
+        for package, target in ((ONPOD, "code"), (Path(pipes.origin).parent, "code/dagster_pipes")):
+            shutil.copytree(package, staged / target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(self._base.folder, staged / BASE)  # a hub's cache is links, which are followed
+
+    def _job(self, key: str, staged: Path) -> Job:
+        here = self._settings.pod_provider == "local"
+        return Job(
+            key=key,
+            folders={name: staged / name for name in ("code", "data", BASE)},
+            setup=f"{SETUP} {REQUIREMENTS}" if self._settings.pods.bootstrap and not here else None,
+            command=(sys.executable if here else "{python}", f"code/{self._script}", "data/spec.json"),
+            environment={"PYTHONUNBUFFERED": "1", "BIZCHARTS_PYTHON": self._settings.pods.python},
+            needs_gpu=not here,
+            least_disk_gb=1 if here else DISK_GB,
+            checkpoints=None,  # minutes
+        )
+
+
+def cryptobert_on_pod(settings: Settings, run: Run) -> OnPod:
+    """Return CryptoBERT's recipe, for a pod.
+
+    Raises:
+        BaseMissing: its base is not on this machine.
+    """
+    from bizcharts_pipeline.training.recipes.cryptobert import CryptoBertRecipe
+
+    values = settings.ml.training
+    recipe = CryptoBertRecipe(values.cryptobert_base, values.cryptobert_revision)
+    return OnPod(recipe, "train_cryptobert.py", recipe.require_base(), recipe.settings, settings, run)
+
+
+def setfit_on_pod(settings: Settings, run: Run) -> OnPod:
+    """Return SetFit's recipe, for a pod.
+
+    Raises:
+        BaseMissing: its base is not on this machine.
+    """
+    from bizcharts_pipeline.sentiment.encoder import base_shape
+    from bizcharts_pipeline.training.recipes.encoders import find_encoder
+    from bizcharts_pipeline.training.recipes.setfit import SetFitRecipe
+
+    values = settings.ml.training
+    recipe, base = (
+        SetFitRecipe(settings.setfit_base, values.text_tokens, values.setfit_pairs),
+        find_encoder(settings.setfit_base),
+    )
+    spec = {name: recipe.settings[name] for name in ("tokens", "pairs", "c", "rarity")}
+    spec["encoder"] = asdict(base_shape(base.folder, values.text_tokens))
+    return OnPod(recipe, "train_setfit.py", base, spec, settings, run)
 
 
 def text_files(
@@ -19,25 +137,3 @@ def text_files(
     questions = [{"thread_id": each.thread_id, "text": whole_text(each.post)} for each in gold]
     content = {"spec.json": dict(spec), "text.json": rows, "gold.json": questions}
     return {name: json.dumps(value, indent=1, sort_keys=True).encode() for name, value in content.items()}
-
-
-def cryptobert_spec(
-    base: str, revision: str | None, seed: int, lora: bert_lora.LoraSettings = bert_lora.DEFAULT
-) -> dict[str, Any]:
-    """Return what ``train_cryptobert.py`` is to do; ``base`` is a hub's name, or a folder on the pod."""
-    return {"base": base, "revision": revision, "seed": seed, **asdict(lora)}
-
-
-def setfit_spec(
-    base: str, revision: str | None, shape_of: Path, seed: int, *, tokens: int, pairs: int
-) -> dict[str, Any]:
-    """Return what ``train_setfit.py`` is to do; ``shape_of`` is a folder on this machine that holds the same base."""
-    from bizcharts_pipeline.sentiment.encoder import base_shape
-    from bizcharts_pipeline.training.recipes import minilm
-    from bizcharts_pipeline.training.recipes.fitting import RARITY
-
-    shape = asdict(base_shape(shape_of, tokens))
-    return {
-        **{"base": base, "revision": revision, "seed": seed, "tokens": tokens, "pairs": pairs},
-        **{"c": minilm.C, "rarity": RARITY, "encoder": shape},
-    }

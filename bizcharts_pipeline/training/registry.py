@@ -179,7 +179,7 @@ def local_scores(row: ModelVersion, home: Path, gold: GoldSet) -> dict[int, Prob
     """Return what a registered model says of gold posts, by thread; nothing where it cannot be run on this machine.
 
     Raises:
-        CorruptModel: its files are not what was registered.
+        CorruptModel: its files are not what was registered, or what it says are no probabilities.
     """
     assert row.path
     assert row.sha256
@@ -192,7 +192,16 @@ def local_scores(row: ModelVersion, home: Path, gold: GoldSet) -> dict[int, Prob
         raise
     except (BizchartsError, ImportError):
         return {}
-    return {example.thread_id: as_triple(score) for example, score in zip(gold.examples, scores, strict=True)}
+    said = {example.thread_id: as_triple(score) for example, score in zip(gold.examples, scores, strict=True)}
+    for thread, probabilities in said.items():
+        if not are_probabilities(probabilities):
+            raise CorruptModel(f"{row.model_version} says no probabilities of thread {thread}: {probabilities}")
+    return said
+
+
+def are_probabilities(values: Probabilities) -> bool:
+    """Whether ``values`` can be weighed: what is not a number is neither better nor worse than anything."""
+    return all(0 <= value <= 1 for value in values) and abs(sum(values) - 1) < 1e-6
 
 
 def as_triple(score: Score) -> Probabilities:

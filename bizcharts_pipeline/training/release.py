@@ -163,7 +163,7 @@ def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetc
             archive.unlink(missing_ok=True)
         try:
             artifact = read_artifact(folder, sums[MANIFEST])
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             raise CorruptModel(f"{repository} {tag}: its {MANIFEST} describes no model") from None
         if artifact.model_version != tag:
             raise CorruptModel(f"{repository} {tag}: the model in it is {artifact.model_version}")

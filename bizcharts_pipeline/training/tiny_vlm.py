@@ -37,6 +37,7 @@ def build_tiny_vlm(folder: Path, corpus: Sequence[str], seed: int = 0) -> None:
     import torch
     from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+    from transformers.utils import logging
 
     tokenizer = _tokenizer(corpus)
     number = tokenizer.convert_tokens_to_ids
@@ -49,6 +50,7 @@ def build_tiny_vlm(folder: Path, corpus: Sequence[str], seed: int = 0) -> None:
         eos_token_id=end, pad_token_id=padding, bos_token_id=padding
     )
     folder.mkdir(parents=True, exist_ok=True)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     Qwen2VLImageProcessorPil(min_pixels=4 * _PATCH_PIXELS, max_pixels=16 * _PATCH_PIXELS).save_pretrained(folder)

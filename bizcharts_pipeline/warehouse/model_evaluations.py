@@ -153,5 +153,14 @@ def decisions(connection: duckdb.DuckDBPyConnection) -> list[Decision]:
     return [Decision(*row) for row in rows.fetchall()]
 
 
+def weighed_models(connection: duckdb.DuckDBPyConnection, champion_version: str | None, gold_version: str) -> set[str]:
+    """Return the models that were weighed against this champion on this gold, whatever came of it."""
+    rows = connection.execute(
+        "SELECT DISTINCT model_version FROM model_decisions WHERE bootstrap_p IS NOT NULL "
+        f"AND champion IS NOT DISTINCT FROM {literal(champion_version)} AND gold_version = {literal(gold_version)}"
+    )
+    return {version for (version,) in rows.fetchall()}
+
+
 def _same(one: Decision, other: Decision) -> bool:
     return (one.promoted, one.decided_by, one.reason) == (other.promoted, other.decided_by, other.reason)

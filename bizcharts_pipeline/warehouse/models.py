@@ -54,6 +54,14 @@ WHERE status = '{CANDIDATE}' AND kind = {{kind}} AND path IS NOT NULL AND model_
 """
 
 
+# A refit is registered with its promotion, and a decision names whom it is the refit of.
+_EVER_NEEDED = f"""
+SELECT model_version, refit_of FROM model_versions AS m
+WHERE status <> '{RETIRED}' OR refit_of IS NOT NULL OR usd > 0
+OR EXISTS (FROM model_decisions AS d WHERE d.model_version = m.model_version AND d.promoted)
+"""
+
+
 @dataclass(frozen=True)
 class ModelVersion:
     """A row of ``model_versions``. ``status`` is 'candidate', 'champion' or 'retired'; ``path`` is relative to the
@@ -106,6 +114,13 @@ def learned_at(connection: duckdb.DuckDBPyConnection) -> dict[str, datetime | No
     """Return for each model version when its data set was made, or where that is not known when it was trained: gold of
     before must not be in it."""
     return dict(connection.execute(_LEARNED_AT).fetchall())
+
+
+def needed_versions(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the model versions whose files may be wanted: the candidates, every champion that there was, to go back
+    to, what those were refitted from, which judges for them, and what money was paid for."""
+    rows = connection.execute(_EVER_NEEDED).fetchall()
+    return {version for row in rows for version in row if version is not None}
 
 
 def register_candidate(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> ModelVersion:

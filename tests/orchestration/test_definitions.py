@@ -58,7 +58,7 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "auto_labels": ["human_labels", "thumbnails"],
         "label_queue": ["human_labels", "scored_posts"],
         "sharegpt_dataset": ["auto_labels", "human_labels", "thumbnails"],
-        **dict.fromkeys(TEXT_MODELS, ["auto_labels", "human_labels"]),
+        **{key: ["auto_labels", "human_labels"] for key in TEXT_MODELS},
         "qlora_adapter": ["sharegpt_dataset"],
         "model_evaluation": sorted(["human_labels", "qlora_adapter", *TEXT_MODELS]),
         "champion_model": ["model_evaluation"],

@@ -32,11 +32,13 @@ def database(tmp_path: Path) -> Database:
     return Database(tmp_path / "bizcharts.duckdb")
 
 
-def make_champion(database: Database, kind: str = "tfidf") -> ModelVersion:
+def make_champion(database: Database, kind: str = "tfidf", vocabulary: str = "") -> ModelVersion:
     """Train a small model and make it the champion, as ``kind``."""
     home, recipe = database.path.parent, TfidfRecipe()
     with new_model(home) as folder:
         recipe.fit(EXAMPLES, folder, 1)
+        if vocabulary:
+            (folder / "vocabulary.json").write_text(vocabulary)
         artifact = publish(folder, home, kind=kind, base_model=None, base_revision=None, dataset_version="d",
                            code_version="1", seed=1, settings=recipe.settings)  # fmt: skip
     name = artifact.model_version
@@ -120,6 +122,12 @@ def test_corrupt_files_and_a_kind_that_needs_a_gpu_fall_back_too(
     assert weights.name in caplog.text
     other = make_champion(database, kind="qlora")
     assert tick(database).method == f"lexicon (fallback for {other.model_version})"
+
+
+def test_a_champion_whose_files_this_version_does_not_understand_falls_back_too(database: Database) -> None:
+    row = make_champion(database, vocabulary="{}")
+    post(database, {1: "sell it all now"})
+    assert tick(database).method == f"lexicon (fallback for {row.model_version})"
 
 
 def test_a_champions_mentions_are_scored_again_with_their_post(database: Database) -> None:

@@ -19,7 +19,7 @@ from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
 from bizcharts_pipeline.training.recipe import Recipe, TextExample
 from bizcharts_pipeline.training.recipes.lexicon import LexiconRecipe
 from bizcharts_pipeline.training.recipes.tfidf import TfidfRecipe, train
-from bizcharts_pipeline.training.registry import Registered, train_and_register
+from bizcharts_pipeline.training.registry import Registered, as_row, fit_and_publish, train_and_register
 from bizcharts_pipeline.training.text_set import TextSet, load_text_set
 from bizcharts_pipeline.warehouse.model_evaluations import Decision, decisions
 from bizcharts_pipeline.warehouse.models import ModelVersion, champion, ensure_lexicon_champion, models
@@ -79,6 +79,11 @@ class GateWorld(TrainingWorld):
             seed=seed,
             now=now,
         )
+
+    def published(self, recipe: Recipe) -> ModelVersion:
+        """A model's files, and the row that it does not have yet."""
+        text_set = self.text_set()
+        return as_row(fit_and_publish(recipe, text_set.examples, text_set.dataset_version, self.home, 1), LATER)
 
     def evaluate(self, **training: Any) -> EvaluationReport:
         return evaluate_all(

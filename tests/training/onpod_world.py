@@ -77,8 +77,8 @@ def _modules() -> dict[str, ModuleType]:
 
 
 _NEEDED = (
-    *("bases", "calibration", "checkpoints", "evaluate_qwen", "hub", "judge", "model", "outcome", "processor", "report"),
-    *("rows", "scoring", "spec", "train_qwen"),
+    *("bases", "calibration", "checkpoints", "evaluate_qwen", "hub", "judge", "model", "outcome", "processor"),
+    *("report", "rows", "scoring", "spec", "train_qwen"),
 )
 
 
@@ -150,9 +150,9 @@ def run_until(root: Path, step: int) -> int:
     return process.returncode
 
 
-def checkpoints(root: Path) -> list[Path]:
-    """Return a job's checkpoints, the newest first."""
-    found = (root / "checkpoints").glob("checkpoint-*")
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the newest first."""
+    found = folder.glob("checkpoint-*")
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
 
 

@@ -23,7 +23,7 @@ if not os.environ.get("CI"):
 
 from tiny_roberta import make_base, toy_examples
 
-QUICK = LoraSettings(epochs=20, learning_rate=5e-3, dropout=0.0, batch=32)
+QUICK = LoraSettings(epochs=12, learning_rate=5e-3, dropout=0.0, batch=16)
 
 
 def train(base: Path, home: Path, examples: list[TextExample], seed: int = 1) -> tuple[Artifact, Path]:
@@ -78,7 +78,7 @@ def test_it_learns_from_examples_and_a_reload_says_exactly_the_same(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BIZCHARTS_ML__TRAINING__CRYPTOBERT_BASE", str(base))
-    artifact, folder = train(base, tmp_path, toy_examples(400, 1))
+    artifact, folder = train(base, tmp_path, toy_examples(200, 1))
     unseen = toy_examples(150, 2)
     posts = [example.post for example in unseen]
 
@@ -103,7 +103,7 @@ def test_classes_are_known_by_their_names_in_whatever_order_the_base_has_them(
 ) -> None:
     permuted = make_base(tmp_path / "permuted", ("NEUTRAL", "BULLISH", "BEARISH"))
     monkeypatch.setenv("BIZCHARTS_ML__TRAINING__CRYPTOBERT_BASE", str(permuted))
-    artifact, folder = train(permuted, tmp_path, toy_examples(400, 1))
+    artifact, folder = train(permuted, tmp_path, toy_examples(200, 1))
     unseen = toy_examples(100, 3)
     assert accuracy(load_cryptobert(folder, artifact).score([e.post for e in unseen]), unseen) > 0.9
 

@@ -13,19 +13,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gate_world import LATER, LEXICON, GateWorld, of, relabelled, talk
+from gate_world import LATER, LEXICON, GateWorld, QuickRecipe, of, relabelled, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bizcharts_pipeline.labels.gold import extend_gold
 from bizcharts_pipeline.sentiment.artifact import TRAINED_ON, CorruptModel
+from bizcharts_pipeline.sentiment.calibrated import write_temperature
 from bizcharts_pipeline.sentiment.scorer import Score
 from bizcharts_pipeline.settings import LabellingSettings
+from bizcharts_pipeline.training import paired
 from bizcharts_pipeline.training.champion import ChampionError, override
 from bizcharts_pipeline.training.evaluate import HONEST_LEXICON
 from bizcharts_pipeline.training.metrics import measure
 from bizcharts_pipeline.training.paired import compare, holm, mcnemar
+from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.recipes.lexicon import LexiconRecipe
+from bizcharts_pipeline.training.recipes.tfidf import train
+from bizcharts_pipeline.warehouse.model_evaluations import Decision, append_decisions
+from bizcharts_pipeline.warehouse.models import register_candidate
 
 
 def test_a_better_model_is_promoted_once_as_its_refit_on_all_labels(gated: GateWorld) -> None:
@@ -121,6 +127,60 @@ def test_a_model_of_unknown_posts_is_not_promoted_by_the_gate_but_by_a_person(ga
     assert (newest.promoted, newest.decided_by, newest.reason) == (True, "ann", "from our other machine")
 
 
+def test_a_refit_that_does_worse_on_gold_than_the_winner_is_left_out(gated: GateWorld) -> None:
+    class Forgetful(QuickRecipe):
+        """All goes well but with gold."""
+
+        def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
+            with_gold = gated.gold() & {example.thread_id for example in examples}
+            super().fit(
+                [replace(e, label=(e.label + 1) % 3) for e in examples] if with_gold else examples, folder, seed
+            )
+
+    winner = gated.train(recipe=Forgetful()).model.model_version
+    decision = gated.decide(recipes={"tfidf": Forgetful()})[winner]
+    assert decision.promoted
+    assert decision.reason.endswith("; promoted as it is")
+    assert (gated.champion().model_version, gated.champion().refit_of) == (winner, None)
+
+
+def test_a_model_that_says_no_number_is_neither_registered_nor_weighed(gated: GateWorld) -> None:
+    class Broken(QuickRecipe):
+        def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
+            model = train(examples)
+            replace(model, intercepts=model.intercepts * np.nan).save(folder)
+            write_temperature(folder, 1.0)
+
+    before = gated.models()
+    with pytest.raises(CorruptModel, match="no probabilities"):
+        gated.train(recipe=Broken())
+    assert gated.models() == before
+    fetched = gated.published(Broken())
+    with gated.database.write() as connection:
+        register_candidate(connection, fetched)  # as a release is
+    (decision,) = gated.decide().values()
+    assert decision.reason.startswith("corrupt: ")
+
+
+def test_gold_wears_out_with_each_model_that_it_has_judged(gated: GateWorld) -> None:
+    version = gated.train().model.model_version
+    (fresh,) = gated.evaluate().judgements
+    assert fresh.wins
+    before = Decision(version, LEXICON, gated.gold_set().gold_version, False, "gate", "worse", LATER, 0.5, 0.5)
+    with gated.database.write() as connection:
+        append_decisions(connection, [before])  # it counts once itself
+        connection.execute(
+            "INSERT INTO model_decisions SELECT d.* REPLACE ('other-' || k AS model_version) "
+            "FROM model_decisions AS d, range(500) AS r(k)"
+        )
+    (worn,) = gated.evaluate().judgements
+    assert not worn.wins
+    assert "501 models weighed on this gold" in worn.reason
+    with gated.database.write() as connection:
+        connection.execute("UPDATE model_decisions SET gold_version = 'gold-other'")
+    assert gated.evaluate().judgements == (fresh,)
+
+
 def test_without_enough_gold_nobody_is_comparable(tmp_path: Path) -> None:
     world = GateWorld.prepared(tmp_path / "home", posts=120)
     version = world.train().model.model_version
@@ -192,6 +252,7 @@ def test_the_table_has_champion_candidates_baselines_and_people(gated: GateWorld
     table = gated.evaluate().table
     for name in (version, HONEST_LEXICON, "class shares", "uniform", "not known: no two people"):
         assert name in table
+    assert [path.name for path in (gated.home / "models").iterdir()] == [version]  # the lexicon's stand-in is not kept
     with gated.database.read() as connection:
         rows = connection.execute("SELECT model_version, n FROM model_evaluations ORDER BY ALL").fetchall()
     assert rows == [(name, 51) for name in sorted([version, HONEST_LEXICON, "class shares", "uniform"])]
@@ -224,13 +285,15 @@ def test_the_comparison_is_antisymmetric_and_blind_to_the_order_of_posts(seed: i
     assert mixed.mcnemar_p == one.mcnemar_p
 
 
-def test_equal_models_differ_significantly_about_as_often_as_the_level_says() -> None:
+def test_equal_models_differ_significantly_about_as_often_as_the_level_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "REPLICATES", 2_000)
     p = np.array([compare(*_two_models(seed, 80, edge=0.0), 1).bootstrap_p for seed in range(200)])
     assert 0.02 < (p < 0.05).mean() < 0.09
     assert 0.40 < (p < 0.5).mean() < 0.60
 
 
-def test_a_model_that_is_better_is_found_to_be(tmp_path: Path) -> None:
+def test_a_model_that_is_better_is_found_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "REPLICATES", 2_000)
     p = [compare(*_two_models(seed, 150, edge=0.5), 1).bootstrap_p for seed in range(40)]
     assert np.mean(np.array(p) < 0.05) > 0.7
 
@@ -245,11 +308,11 @@ def test_a_text_that_was_posted_often_is_one_observation() -> None:
     )
 
 
-@given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=8))
-def test_holm_never_lowers_a_p_nor_changes_their_order(p: list[float]) -> None:
-    adjusted = holm(p)
+@given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=8), st.integers(0, 9))
+def test_holm_never_lowers_a_p_nor_changes_their_order(p: list[float], others: int) -> None:
+    adjusted = holm(p, others)
     assert all(a >= b for a, b in zip(adjusted, p, strict=True))
-    assert min(adjusted) == min(1.0, len(p) * min(p))
+    assert min(adjusted) == min(1.0, (len(p) + others) * min(p))
     assert [a for _, a in sorted(zip(p, adjusted, strict=True))] == sorted(adjusted)
 
 

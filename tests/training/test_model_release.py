@@ -296,6 +296,25 @@ def test_another_model_under_the_name_of_one_is_refused(
     assert not list((there.home / "models").iterdir())
 
 
+@pytest.mark.parametrize("content", [b"[]", b"{", b'{"kind": 1}', b"files"])
+def test_a_description_of_no_model_is_refused(
+    github: SimulatedGitHub, here: Machine, there: Machine, tmp_path: Path, content: bytes
+) -> None:
+    artifact = here.train(10)
+    here.release(github, artifact.model_version)
+    described = json.loads(artifact.content) | {"files": []}
+    content = json.dumps(described).encode() if content == b"files" else content
+    forged = tmp_path / "forged.tar"
+    with tarfile.open(forged, "x:") as tar:
+        tar.addfile(entry(f"{artifact.model_version}/model.json", content)[0], io.BytesIO(content))
+    names = {f"{artifact.model_version}.tar": forged.read_bytes(), "model.json": content}
+    sums = "".join(f"{hashlib.sha256(each).hexdigest()}  {name}\n" for name, each in names.items())
+    github.exchange(REPOSITORY, f"{artifact.model_version}.tar", forged.read_bytes())
+    github.exchange(REPOSITORY, "SHA256SUMS", sums.encode())
+    with pytest.raises(CorruptModel, match="describes no model"):
+        fetch(there, github, artifact.model_version)
+
+
 def entry(name: str, content: bytes = b"{}", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
     info = tarfile.TarInfo(name)
     info.size = len(content)

@@ -2,14 +2,17 @@
 
 import json
 import math
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_world import LATER, GateWorld, talk
+from gate_world import LATER, GateWorld, of, talk
 
 from bizcharts_pipeline.sentiment.artifact import CorruptModel, read_artifact
+from bizcharts_pipeline.training.champion import override
+from bizcharts_pipeline.training.model_retention import remove_superseded
 from bizcharts_pipeline.training.recipe import TrainingError
 from bizcharts_pipeline.training.registry import Registered, register_adapter
 from bizcharts_pipeline.warehouse.model_evaluations import gold_scores
@@ -58,6 +61,39 @@ def test_the_same_files_are_the_same_version(gated: GateWorld) -> None:
     assert first.model.accuracy == first.figures.accuracy.value
     with gated.database.read() as connection:
         assert gold_scores(connection)[first.model.model_version].keys() == gated.gold()
+
+
+def test_training_again_mends_damaged_files(gated: GateWorld) -> None:
+    row = gated.train().model
+    folder = gated.home / (row.path or "")
+    weights = next(folder.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert gated.train().model == row
+    assert read_artifact(folder, row.sha256 or "").model_version == row.model_version
+
+
+def test_the_files_of_models_that_nobody_needs_go_after_a_week_and_the_rows_stay(gated: GateWorld) -> None:
+    winner = gated.train().model.model_version
+    gated.decide()
+    former = gated.champion()
+    known = gated.text_set()
+    superseded = gated.train(of(known.examples[:100])).model.model_version
+    candidate = gated.train(of(known.examples[:90])).model.model_version
+    override(gated.database, gated.home, candidate, who="ann", reason="a try", now=LATER)
+    killed = gated.home / "models" / ".tmp-1-killed"
+    killed.mkdir()
+    (gated.home / "models" / ".tmp-1-killed.tar").write_bytes(b"half")
+    needed = {winner, former.model_version, candidate}
+    written = datetime.fromtimestamp(killed.stat().st_mtime, UTC).replace(tzinfo=None)
+
+    assert remove_superseded(gated.database, gated.home, written + timedelta(days=6)) == ()
+    removed = remove_superseded(gated.database, gated.home, written + timedelta(days=8))
+    assert removed == (killed.name, f"{killed.name}.tar", superseded)
+    assert {path.name for path in (gated.home / "models").iterdir()} == needed
+    assert gated.models()[superseded].status == "retired"
+    override(gated.database, gated.home, former.model_version, who="ann", reason="back again", now=LATER)
+    assert gated.champion().model_version == former.model_version
+    assert remove_superseded(gated.database, gated.home, written + timedelta(days=8)) == (), "it was champion, too"
 
 
 def test_a_newer_candidate_retires_the_one_of_its_kind_until_that_is_trained_again(gated: GateWorld) -> None:

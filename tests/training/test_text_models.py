@@ -33,7 +33,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "tfidf": TfidfRecipe,
     "minilm": MinilmRecipe,
     "ensemble": EnsembleRecipe,
-    "setfit": lambda: SetFitRecipe(tokens=24, pairs=32),
+    "setfit": lambda: SetFitRecipe(tokens=16, pairs=16),
 }
 KNOWN, UNSEEN = made_up(120, seed=1), made_up(60, seed=2)
 

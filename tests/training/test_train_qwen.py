@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ if not os.environ.get("CI"):
     pytest.importorskip("trl")
 
 pytestmark = pytest.mark.timeout(600)
-KILLED_AFTER, STEPS = 23, 36  # checkpoints are at each second step
+KILLED_AFTER, STEPS = 17, 27  # checkpoints are at each second step
+SIZES = {"train": 128, "validation": 24, "gold": 40, "epochs": 3}
 
 
 @dataclass(frozen=True)
@@ -42,32 +44,39 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Trained in one go, with somebody listening as Dagster does."""
-    root = tmp_path_factory.mktemp("job") / "undisturbed"
-    truth = world.make_job(root, base, train=128, validation=24, gold=40)
-    ended = world.run(root, "train_qwen.py", "data/spec.json", **world.pipes(root / "messages.jsonl"))
-    assert ended.returncode == 0, ended.stderr
-    return Trained(root, ended.stdout, json.loads(truth.read_bytes()))
+def _killed_meanwhile(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Trained]]:
+    """A job in processes of its own, beside this one: killed in the middle, its newest checkpoint torn, and the one
+    before it carried to a new pod, where it ends with somebody listening as Dagster does."""
+    root = tmp_path_factory.mktemp("job") / "killed"
+    truth = world.make_job(root, base, **SIZES)
+
+    def kill_and_resume() -> Trained:
+        assert world.run_until(root, KILLED_AFTER) == -9
+        torn = world.checkpoints(root / "checkpoints")[0] / "adapter_model.safetensors"
+        torn.write_bytes(torn.read_bytes()[:5_000] if torn.exists() else b"")
+        (root / "checkpoints").rename(root / "resume")
+        ended = world.run(root, "train_qwen.py", "data/spec.json", **world.pipes(root / "messages.jsonl"))
+        assert ended.returncode == 0, ended.stderr
+        return Trained(root, ended.stdout, json.loads(truth.read_bytes()))
+
+    with ThreadPoolExecutor(1) as beside:
+        yield beside.submit(kill_and_resume)
+    shutil.rmtree(root)
 
 
 @pytest.fixture(scope="module")
-def resumed(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
-    """The same job, killed in the middle, its newest checkpoint torn, and the one before it carried to a new pod."""
-    root = tmp_path_factory.mktemp("job") / "killed"
-    truth = world.make_job(root, base, train=128, validation=24, gold=40)
-    assert world.run_until(root, KILLED_AFTER) == -9
-    torn, whole, *_ = world.checkpoints(root)
-    weights = torn / "adapter_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:5_000] if weights.exists() else b"")
-    (root / "checkpoints").rename(root / "resume")
-    ended = world.run(root, "train_qwen.py", "data/spec.json")
-    assert ended.returncode == 0, ended.stderr
-    stages = [message for message in world.said(ended.stdout.splitlines()) if message["kind"] in ("stage", "note")]
-    assert any(torn.name in message.get("text", "") for message in stages)
-    assert {"kind": "stage", "stage": "training", "resumed_from": f"resume/{whole.name}"} in stages
-    yield Trained(root, ended.stdout, json.loads(truth.read_bytes()))
-    shutil.rmtree(root)
+def trained(base: Path, _killed_meanwhile: Future[Trained], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Trained in one go."""
+    root = tmp_path_factory.mktemp("job") / "undisturbed"
+    truth = world.make_job(root, base, **SIZES)
+    with pytest.MonkeyPatch.context() as patch:
+        assert in_process(root, patch) == 0
+    return Trained(root, "", json.loads(truth.read_bytes()))
+
+
+@pytest.fixture(scope="module")
+def resumed(_killed_meanwhile: Future[Trained]) -> Trained:
+    return _killed_meanwhile.result()
 
 
 def test_a_tiny_model_learns_to_see_and_to_read(trained: Trained) -> None:
@@ -93,25 +102,36 @@ def test_what_it_writes_is_what_others_read(trained: Trained) -> None:
     assert endings == {".json", ".safetensors", ".jinja"}
 
 
-def test_each_step_is_told_as_it_happens(trained: Trained) -> None:
-    lines = (trained.root / "messages.jsonl").read_text().splitlines()
-    messages = [json.loads(line) for line in lines]
-    assert [messages[0]["method"], messages[-1]["method"]] == ["opened", "closed"]
-    told = [m["params"]["payload"] for m in messages if m["method"] == "report_custom_message"]
-    metrics = [payload for payload in told if payload["kind"] == "metrics"]
-    assert [payload["step"] for payload in metrics if "loss" in payload] == list(range(1, STEPS + 1))
-    assert all(payload["tokens_per_second"] > 0 for payload in metrics[1:] if "loss" in payload)
-    assert max(payload["validation"]["macro_f1"] for payload in metrics if "validation" in payload) > 0.8
-
-
 def test_a_killed_training_ends_in_the_same_bits(trained: Trained, resumed: Trained) -> None:
     assert resumed.adapter() == trained.adapter()
     assert resumed.read("scores.json") == trained.read("scores.json")
 
 
-def test_a_reloaded_adapter_says_the_same(resumed: Trained) -> None:
-    ended = world.run(resumed.root, "evaluate_qwen.py", "data/spec.json", "--adapter", "output/adapter")
-    assert ended.returncode == 0, ended.stderr
+def test_it_goes_on_from_the_newest_checkpoint_that_is_whole(resumed: Trained) -> None:
+    torn, whole, *_ = world.checkpoints(resumed.root / "resume")
+    said = [message for message in world.said(resumed.log.splitlines()) if message["kind"] in ("stage", "note")]
+    assert any(torn.name in message.get("text", "") for message in said)
+    assert {"kind": "stage", "stage": "training", "resumed_from": f"resume/{whole.name}"} in said
+
+
+def test_each_step_is_told_as_it_happens(resumed: Trained) -> None:
+    lines = (resumed.root / "messages.jsonl").read_text().splitlines()
+    messages = [json.loads(line) for line in lines]
+    assert [messages[0]["method"], messages[-1]["method"]] == ["opened", "closed"]
+    told = [m["params"]["payload"] for m in messages if m["method"] == "report_custom_message"]
+    metrics = [payload for payload in told if payload["kind"] == "metrics"]
+    steps = [payload["step"] for payload in metrics if "loss" in payload]
+    assert steps == list(range(steps[0], STEPS + 1))
+    assert 1 < steps[0] <= KILLED_AFTER
+    assert all(payload["tokens_per_second"] > 0 for payload in metrics[1:] if "loss" in payload)
+    assert max(payload["validation"]["macro_f1"] for payload in metrics if "validation" in payload) > 0.8
+
+
+def test_a_reloaded_adapter_says_the_same(resumed: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another process than the one that trained it."""
+    monkeypatch.chdir(resumed.root)
+    monkeypatch.setattr("sys.argv", ["evaluate_qwen.py", "data/spec.json", "--adapter", "output/adapter"])
+    assert world.module("evaluate_qwen").main() == 0
     again = resumed.read("evaluation.json")
     assert {name: again[name] for name in ("validation", "gold", "temperature")} == resumed.read("scores.json")
 
@@ -160,8 +180,11 @@ def test_training_stops_where_nothing_is_gained_and_keeps_the_best(
     from safetensors.numpy import load_file
 
     kept = load_file(root / "output" / "adapter" / "adapter_model.safetensors")
-    last = load_file(world.checkpoints(root)[0] / "adapter_model.safetensors")
+    last = load_file(world.checkpoints(root / "checkpoints")[0] / "adapter_model.safetensors")
     assert any((kept[name] != last[name]).any() for name in kept)
+    assert in_process(root, monkeypatch) == 0  # begun again after its end: it knows what it knew, and learns no more
+    again = load_file(root / "output" / "adapter" / "adapter_model.safetensors")
+    assert all((kept[name] == again[name]).all() for name in kept)
 
 
 def test_a_loss_that_is_no_number_has_its_own_status(

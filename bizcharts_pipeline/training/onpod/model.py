@@ -62,6 +62,8 @@ def load_base(spec: Spec, base: Base) -> Any:
     )
     require_vision_unquantised(model, base, quantised=spec.quantise == "nf4")
     _keep_weights(model)
+    if spec.freeze_vision:
+        _keep_gradients_out_of_vision(model, base)
     return model
 
 
@@ -71,6 +73,14 @@ def _keep_weights(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def _keep_gradients_out_of_vision(model: Any, base: Base) -> None:
+    """Let no gradient go back through a tower that learns nothing: for the sake of checkpointing, trainers make all
+    that is embedded ask for one, patches of pictures too, and find the embeddings by this method."""
+    for name, module in model.named_modules():
+        if base.of_vision(name) and hasattr(module, "get_input_embeddings"):
+            module.get_input_embeddings = lambda: None
 
 
 def load_adapted(spec: Spec, base: Base, adapter: Path) -> Any:

@@ -38,11 +38,19 @@ class CryptoBertRecipe:
         self.base_model = here.name if here else base
         self.base_revision = here.revision if here else revision or None
 
+    def require_base(self) -> Base:
+        """Return what it starts from.
+
+        Raises:
+            BaseMissing: it is not on this machine.
+        """
+        if isinstance(self._found, NoBase):
+            raise BaseMissing(str(self._found)) from self._found
+        return self._found
+
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
         """Train, calibrate and write; ``seed`` chooses weights, order and the posts that calibrate."""
-        base = self._found
-        if isinstance(base, NoBase):
-            raise BaseMissing(str(base)) from base
+        base = self.require_base()
 
         def train(some: Sequence[TextExample]) -> _Adapted:
             posts, labels = posts_of(some)
