@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.trained import POOL, train_text_model
+from resources.pods import RunPodResource
 from resources.training import Training
 from resources.warehouse import Warehouse
 
@@ -16,10 +17,11 @@ from resources.warehouse import Warehouse
     pool=POOL,
     description=(
         "A LoRA adapter for CryptoBERT (a RoBERTa that was trained on posts about coins). Its weights are fetched only "
-        "where that is allowed; where they are not at hand this says what is missing, and nothing is registered."
+        "where that is allowed; where they are not at hand this says what is missing, and nothing is registered. "
+        "With `text_on_pod`, it trains on a pod."
     ),
 )
 def cryptobert_adapter(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training
+    context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training, runpod: RunPodResource
 ) -> dg.MaterializeResult:
-    return train_text_model(context, warehouse, training, training.recipes()["cryptobert"])
+    return train_text_model(context, warehouse, training, "cryptobert", runpod)

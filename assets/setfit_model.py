@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.trained import POOL, train_text_model
+from resources.pods import RunPodResource
 from resources.training import Training
 from resources.warehouse import Warehouse
 
@@ -17,8 +18,10 @@ from resources.warehouse import Warehouse
     description=(
         "SetFit: the sentence encoder of `BIZCHARTS_SETFIT_BASE` learns which labelled posts belong together, then a "
         "logistic regression tells the classes apart. Minutes on a CPU, and offline: the default encoder comes in a "
-        "package."
+        "package. With `text_on_pod`, on a pod."
     ),
 )
-def setfit_model(context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training) -> dg.MaterializeResult:
-    return train_text_model(context, warehouse, training, training.recipes()["setfit"])
+def setfit_model(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training, runpod: RunPodResource
+) -> dg.MaterializeResult:
+    return train_text_model(context, warehouse, training, "setfit", runpod)

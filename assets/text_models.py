@@ -20,7 +20,7 @@ from resources.warehouse import Warehouse
     ),
 )
 def tfidf_model(context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training) -> dg.MaterializeResult:
-    return train_text_model(context, warehouse, training, training.recipes()["tfidf"])
+    return train_text_model(context, warehouse, training, "tfidf")
 
 
 @dg.asset(
@@ -36,7 +36,7 @@ def tfidf_model(context: dg.AssetExecutionContext, warehouse: Warehouse, trainin
     ),
 )
 def minilm_model(context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training) -> dg.MaterializeResult:
-    return train_text_model(context, warehouse, training, training.recipes()["minilm"])
+    return train_text_model(context, warehouse, training, "minilm")
 
 
 @dg.asset(
@@ -52,4 +52,4 @@ def minilm_model(context: dg.AssetExecutionContext, warehouse: Warehouse, traini
     ),
 )
 def text_ensemble(context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training) -> dg.MaterializeResult:
-    return train_text_model(context, warehouse, training, training.recipes()["ensemble"])
+    return train_text_model(context, warehouse, training, "ensemble")

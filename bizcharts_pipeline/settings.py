@@ -259,6 +259,7 @@ class TrainingSettings(BaseModel):
     seed: int = Field(20_250, ge=0, description="of every draw, shuffle and initial weight")
     text_tokens: int = Field(96, ge=16, le=512, description="of a post that the sentence encoder reads")
     setfit_pairs: int = Field(1_000, ge=16, le=100_000, description="most sentence pairs that SetFit learns from")
+    text_on_pod: bool = Field(False, description="SetFit and CryptoBERT train on a pod instead of here")
     cryptobert_base: str = Field("ElKulako/cryptobert", description="hub name, or folder, of the crypto encoder")
     cryptobert_revision: str = Field("", description="its commit; empty: the one in this machine's hub cache")
     vlm_revision: str = Field("", description="commit of BIZCHARTS_VLM_BASE; empty: the pinned one of a known base")

@@ -21,7 +21,7 @@ training = dg.define_asset_job(
     ),
     description=(
         "Train every model that a CPU can, on the labels of this moment, judge all on gold, and promote the one that "
-        "is proven better, if one is. Rents nothing."
+        "is proven better, if one is. Rents nothing, unless `text_on_pod` is set."
     ),
     tags={"dagster/max_runtime": str(TRAINING_MAX_RUNTIME_SECONDS)},
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import dagster as dg
 from quick_orchestrator import quick_job, settings_of
 
-from assets.qlora_adapter import POOL, on_pod, pod_metadata
+from assets.on_pod import on_pod, pod_metadata
+from assets.qlora_adapter import POOL
 from resources.pods import RunPodResource
 
 HOME = Path(os.environ["QUICK_HOME"])

@@ -19,6 +19,7 @@ from assets.cryptobert_adapter import cryptobert_adapter
 from assets.human_labels import human_labels
 from assets.model_evaluation import model_evaluation
 from assets.qlora_adapter import qlora_adapter
+from assets.setfit_model import setfit_model
 from assets.text_models import text_ensemble, tfidf_model
 from bizcharts_pipeline.pods.protocol import Finished
 from bizcharts_pipeline.settings import PodSettings, Settings
@@ -215,6 +216,31 @@ def test_the_vision_model_is_trained_judged_and_registered_on_this_machine_as_on
     assert {thread_id for (thread_id,) in scored} == world.gold()
     assert version in str(made["model_evaluation"].metadata["table"].value).replace("\\", "")
     assert not any((world.home / "staged").iterdir())
+
+
+def test_a_text_model_is_trained_on_a_pod_where_the_settings_say_so_and_judged_here(
+    world: LabelledWorld, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_of(
+        world,
+        pod_provider="local",
+        ml={"training": {"text_on_pod": True, "setfit_pairs": 16, "text_tokens": 16}},
+        pods={"poll_seconds": 0.5},
+    )
+    made = materialise(world, instance, human_labels, setfit_model, cryptobert_adapter, settings=settings)
+    ((version, status, path, usd, seconds),) = query(
+        world, "SELECT model_version, status, path, usd, seconds FROM model_versions WHERE kind = 'setfit'"
+    )
+    assert (status, usd) == ("candidate", 0)
+    assert (world.home / path / "model.json").is_file()
+    metadata = made["setfit_model"].metadata
+    assert metadata["pods"].value == 1
+    assert metadata["seconds_on_pods"].value == pytest.approx(seconds)
+    assert {"accuracy", "macro_f1", "dataset_version", "sha256"} <= metadata.keys()
+    scored = query(world, f"SELECT thread_id FROM gold_scores WHERE model_version = '{version}'")
+    assert {thread_id for (thread_id,) in scored} == world.gold()
+    assert not any((world.home / "staged").iterdir())
+    assert "not on this machine" in str(made["cryptobert_adapter"].metadata["nothing_trained"].value)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 10_000])

@@ -17,7 +17,8 @@ from bizcharts_pipeline.warehouse.database import Database
 
 SEED = 5
 PEOPLE_RIGHT = 0.9  # share of a person's labels that are the hidden truth
-MODEL_RIGHT = 0.8
+MODEL_RIGHT = 0.9
+KAPPA_BELOW_PEOPLE = "0.35"  # some fifty gold posts tell a kappa to +-0.2: by chance a good model would not be trusted
 MODEL_POSTS = 300
 FAULTS = {LabelFault.RATE: 0.02, LabelFault.SERVER_ERROR: 0.02, LabelFault.REFUSAL: 0.02}
 SECONDS_A_LABEL = 4.0
@@ -77,6 +78,7 @@ def label_world(
                 "OPENAI_API_KEY": "",  # one that is set for the real service stays at home
                 "BIZCHARTS_AUTO_LABELS__PROVIDERS": "openai",
                 "BIZCHARTS_AUTO_LABELS__PER_RUN": str(MODEL_POSTS),
+                "BIZCHARTS_AUTO_LABELS__KAPPA_BELOW_PEOPLE": KAPPA_BELOW_PEOPLE,
                 "BIZCHARTS_OPENAI__ENDPOINT": "chat",
                 "BIZCHARTS_OPENAI__REQUESTS_PER_MINUTE": "100000",
             }

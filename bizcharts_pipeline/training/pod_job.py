@@ -148,6 +148,12 @@ def qlora_job(database: Database, home: Path, settings: Settings) -> Iterator[Ql
         shutil.rmtree(staged, ignore_errors=True)
 
 
+def stage_code(folder: Path) -> None:
+    """Copy what runs on a pod into the new ``folder``, and the package by which it speaks to Dagster."""
+    for package, target in ((ONPOD, folder), (_package("dagster_pipes"), folder / "dagster_pipes")):
+        shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
 def training_spec(base: str, training: TrainingSettings) -> dict[str, Any]:
     """Return what the script is to do."""
     return {
@@ -203,10 +209,7 @@ def _picture(post: Post, home: Path) -> Path | None:
 def _stage(staged: Path, dataset: Path, files: Mapping[str, bytes], pictures: Mapping[str, Path]) -> Path:
     shutil.rmtree(staged, ignore_errors=True)
     (staged / "data" / "gold" / sharegpt.IMAGES).mkdir(parents=True, mode=0o700)
-    shutil.copytree(ONPOD, staged / "code", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(
-        _package("dagster_pipes"), staged / "code" / "dagster_pipes", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    stage_code(staged / "code")
     shutil.copytree(dataset, staged / "data" / "dataset", copy_function=_link)
     for name, picture in pictures.items():
         _link(picture, staged / "data" / "gold" / name)

@@ -5,7 +5,6 @@ data/   spec.json, text.json (the posts to learn from), gold.json (none: the mod
 base/   the pretrained model of this machine, which the result needs on it anyway; no hub is asked
 """
 
-import importlib.util
 import json
 import shutil
 import sys
@@ -20,7 +19,7 @@ from bizcharts_pipeline.pods.protocol import Finished, Job
 from bizcharts_pipeline.sentiment.bases import Base
 from bizcharts_pipeline.sentiment.calibrated import whole_text
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.training.pod_job import ONPOD, RESULT, SETUP, STAGED
+from bizcharts_pipeline.training.pod_job import ONPOD, RESULT, SETUP, STAGED, stage_code
 from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingError
 
 REQUIREMENTS = "code/requirements-text.txt"
@@ -46,6 +45,7 @@ class OnPod:
     ) -> None:
         self.kind, self.code_version, self.settings = recipe.kind, recipe.code_version, recipe.settings
         self.base_model, self.base_revision = recipe.base_model, recipe.base_revision
+        self.finished: Finished | None = None
         self._script, self._base, self._spec, self._settings, self._run = script, base, spec, settings, run
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
@@ -61,7 +61,7 @@ class OnPod:
         staged = self._settings.home_path / STAGED / key
         try:
             self._stage(staged, files)
-            finished = self._run(self._job(key, staged), staged.with_name(f"{key}{RESULT}"))
+            self.finished = finished = self._run(self._job(key, staged), staged.with_name(f"{key}{RESULT}"))
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         try:
@@ -75,11 +75,7 @@ class OnPod:
         (staged / "data").mkdir(parents=True, mode=0o700)
         for name, content in files.items():
             write_atomically(staged / "data" / name, content)
-        pipes = importlib.util.find_spec("dagster_pipes")
-        assert pipes  # a dependency of dagster
-        assert pipes.origin
-        for package, target in ((ONPOD, "code"), (Path(pipes.origin).parent, "code/dagster_pipes")):
-            shutil.copytree(package, staged / target, ignore=shutil.ignore_patterns("__pycache__"))
+        stage_code(staged / "code")
         shutil.copytree(self._base.folder, staged / BASE)  # a hub's cache is links, which are followed
 
     def _job(self, key: str, staged: Path) -> Job:
@@ -127,6 +123,9 @@ def setfit_on_pod(settings: Settings, run: Run) -> OnPod:
     spec = {name: recipe.settings[name] for name in ("tokens", "pairs", "c", "rarity")}
     spec["encoder"] = asdict(base_shape(base.folder, values.text_tokens))
     return OnPod(recipe, "train_setfit.py", base, spec, settings, run)
+
+
+ON_POD = {"cryptobert": cryptobert_on_pod, "setfit": setfit_on_pod}
 
 
 def text_files(

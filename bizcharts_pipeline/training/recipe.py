@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.pods.protocol import Finished
 from bizcharts_pipeline.sentiment.scorer import Post
 
 
@@ -63,4 +64,14 @@ class Recipe(Protocol):
         Raises:
             TrainingError: the examples do not do, or the base is not at hand (:class:`BaseMissing`).
         """
+        ...
+
+
+@runtime_checkable
+class PodRecipe(Recipe, Protocol):
+    """A recipe that is carried out on pods."""
+
+    @property
+    def finished(self) -> Finished | None:
+        """What the last training took; ``None``: there was none."""
         ...

@@ -25,7 +25,7 @@ from bizcharts_pipeline.sentiment.scorer import Score
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
 from bizcharts_pipeline.training.metrics import Figures, measure
-from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingError
+from bizcharts_pipeline.training.recipe import PodRecipe, Recipe, TextExample, TrainingError
 from bizcharts_pipeline.training.text_set import TextSet, described
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.model_evaluations import Probabilities, save_gold_scores
@@ -60,7 +60,16 @@ def train_and_register(
     """
     started = time.monotonic()
     artifact = fit_and_publish(recipe, text_set.examples, text_set.dataset_version, home, seed)
-    row = as_row(artifact, now, seconds=time.monotonic() - started, run_id=run_id)
+    seconds = time.monotonic() - started
+    pod = recipe.finished if isinstance(recipe, PodRecipe) else None
+    row = as_row(
+        artifact,
+        now,
+        seconds=(pod.seconds or None) if pod else seconds,
+        usd=pod.usd if pod and pod.pods else None,
+        gpu=pod.gpu if pod else None,
+        run_id=run_id,
+    )
     gold = load_gold_set(database, home)
     return _register(row, local_scores(row, home, gold), gold, database, now)
 

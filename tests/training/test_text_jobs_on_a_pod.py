@@ -37,6 +37,7 @@ class Pod:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.jobs: list[Job] = []
+        self.said: set[str] = set()
 
     def __call__(self, job: Job, into: Path) -> Finished:
         self.jobs.append(job)
@@ -44,7 +45,9 @@ class Pod:
             shutil.copytree(folder, self.root / name)
         done = run_on_pod(self.root, *job.command[1:], **job.environment)
         assert done.returncode == 0, done.stderr
-        assert {"metrics", "done"} <= {json.loads(line)["kind"] for line in done.stdout.splitlines()}
+        messages = [json.loads(line) for line in done.stdout.splitlines()]
+        assert all("step" in message for message in messages if message["kind"] == "metrics")  # as a run reads them
+        self.said |= {message["kind"] for message in messages}
         shutil.copytree(self.root / job.result, into)
         return Finished(into, "pod", None, Decimal(0), 0.0, 1, False)
 
@@ -73,6 +76,7 @@ def test_cryptobert_from_a_pod_is_what_it_would_have_been_here(tmp_path: Path, m
     there = OnPod(here, "train_cryptobert.py", here.require_base(), here.settings, settings, pod)
     accuracy, said = trained(there, toy_examples(200, 1), tmp_path / "home")
     assert accuracy > 0.8
+    assert {"metrics", "done"} <= pod.said
     assert np.abs(said - trained(here, toy_examples(200, 1), tmp_path / "home")[1]).max() < 1e-5
     assert not list((tmp_path / "home" / "staged").iterdir())
 
@@ -82,6 +86,7 @@ def test_setfit_from_a_pod_works_here(tmp_path: Path) -> None:
     pod = Pod(tmp_path / "pod")
     settings = Settings(home=tmp_path / "home", pod_provider="local", ml=values)
     assert trained(setfit_on_pod(settings, pod), toy_examples(60, 1), tmp_path / "home")[0] > 0.8
+    assert {"tuned", "done"} <= pod.said
 
 
 def test_a_rented_pod_gets_its_own_packages_and_no_hub_token(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def prepare(spec: dict[str, Any], say: Say) -> tuple[text_job.Train, dict[str, A
     def train(texts: list[str], labels: list[int]) -> EncoderAndHead:
         body = setfit_fit.tune(base, texts, labels, tokens=spec["tokens"], pairs=spec["pairs"], seed=spec["seed"])
         half = in_half_precision(body)
-        say("metrics", pairs=spec["pairs"], posts=len(texts))
+        say("tuned", pairs=spec["pairs"], posts=len(texts))
         return EncoderAndHead(base, spec["encoder"], body, half, _head(encode(body, texts), labels, spec))
 
     settings = {name: spec[name] for name in ("tokens", "pairs", "c", "rarity")}
