@@ -74,7 +74,7 @@ class PodBill:
             + ("" if charge.ended else "  still running")
             for charge in self.charges
         ]
-        return "\n".join([*lines, f"{len(self.charges)} pods, ${self.usd:.6f}"])
+        return "\n".join([*lines, f"pods: {len(self.charges)}, ${self.usd:.6f}"])
 
 
 def begun_seconds(seconds: float) -> int:
