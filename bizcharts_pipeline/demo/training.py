@@ -41,8 +41,8 @@ class NotInstalled(BizchartsError):
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One model on the demo's gold posts; the interval holds 95 %. Of a champion that was fitted once more on all labels
-    the figures are those with which it won."""
+    """One model on the demo's gold posts; the interval holds 95 %. Of a champion that was fitted once more on all
+    labels the figures are those with which it won."""
 
     model_version: str
     status: str
