@@ -43,7 +43,7 @@ from bizcharts_pipeline.warehouse.threads import merge_threads
 
 SEED = 2026
 LIVE_DAYS = 7
-POLL_EVERY = timedelta(minutes=30)
+POLL_EVERY = timedelta(minutes=45)
 INDEX_EVERY_HOURS = 3
 DAGSTER_HOURS = 1
 DAGSTER_TICK_EVERY = timedelta(minutes=15)
