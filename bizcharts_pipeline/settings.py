@@ -451,6 +451,18 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in _LOOPBACK_HOSTS
 
 
+def address_problem(url: str) -> str | None:
+    """Return what is wrong with the address of a service, to be said after its variable's name; ``None``: nothing."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        return "is no http(s) address; correct or unset it."
+    return "holds a user name or password; leave it out." if "@" in parts.netloc else None
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings; ``overrides`` win over every source.
 

@@ -37,6 +37,15 @@ def connect(
     return connection
 
 
+def bring_up_to_date(connection: sqlite3.Connection, schema: str, version: int) -> bool:
+    """Make the tables of ``schema`` in a ledger that is older than ``version``; return whether this program may use
+    it, which it may not if a newer one has written it."""
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found < version:
+        connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {version};\nCOMMIT;")
+    return found <= version
+
+
 def _use_log(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Turn WAL mode on. Where several processes do so at once to a file without it, SQLite does not wait itself."""
     deadline = time.monotonic() + busy_seconds

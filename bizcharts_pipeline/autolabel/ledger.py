@@ -20,7 +20,7 @@ from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.liveness import alive, is_alive, remove_dead
 from bizcharts_pipeline.autolabel.protocol import Answer, Prompt, Question
-from bizcharts_pipeline.sqlite import connect
+from bizcharts_pipeline.sqlite import bring_up_to_date, connect
 
 LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
@@ -272,12 +272,9 @@ class AutoLabelLedger:
         remove_dead(self._runs)
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > SCHEMA_VERSION:
+        schema = (files("bizcharts_pipeline.autolabel") / "schema.sql").read_text(encoding="utf-8")
+        if not bring_up_to_date(connection, schema, SCHEMA_VERSION):
             raise AutoLabelLedgerError(f"{self.path} was written by a newer BizCharts; use that")
-        if found < SCHEMA_VERSION:
-            schema = (files("bizcharts_pipeline.autolabel") / "schema.sql").read_text(encoding="utf-8")
-            connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps, Spent
 from bizcharts_pipeline.pods.errors import PodError
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, State
-from bizcharts_pipeline.sqlite import connect
+from bizcharts_pipeline.sqlite import bring_up_to_date, connect
 
 LEDGER = Path("ledgers") / "pods.sqlite"  # below the home
 FOLDERS = Path("pods")  # below the home: a folder for each job
@@ -339,12 +339,9 @@ class PodLedger:
             connection.execute("COMMIT")  # closing without it rolls back
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > SCHEMA_VERSION:
+        schema = (files("bizcharts_pipeline.pods") / "schema.sql").read_text(encoding="utf-8")
+        if not bring_up_to_date(connection, schema, SCHEMA_VERSION):
             raise PodLedgerError(f"{self.path} was written by a newer BizCharts; use that")
-        if found < SCHEMA_VERSION:
-            schema = (files("bizcharts_pipeline.pods") / "schema.sql").read_text(encoding="utf-8")
-            connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
 
 
 def _job(row: tuple[Any, ...]) -> JobRow:

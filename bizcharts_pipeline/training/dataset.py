@@ -17,27 +17,21 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync, write_atomically
-from bizcharts_pipeline.labels.corpus import load_posts
-from bizcharts_pipeline.labels.gold import flagged_illegal, gold_content, known_gold
-from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.files import TEMPORARY_PREFIX, link, sync, write_atomically
 from bizcharts_pipeline.labels.likeness import duplicate_groups
-from bizcharts_pipeline.labels.recovery import require_ledger
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.training.datasheet import Facts, balance_table, datasheet
-from bizcharts_pipeline.training.examples import Example, Selection, as_seen, select_examples, verdicts
+from bizcharts_pipeline.training.examples import Example, Selection, as_seen, read_labelled, select_examples
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.datasets import (
     SHAREGPT,
     DatasetVersion,
     measured_trust,
-    model_labels,
     record_dataset,
     record_nothing,
     withdrawn_pictures,
 )
-from bizcharts_pipeline.warehouse.trust import trusted_versions
 
 FOLDER = "datasets"  # below the home
 
@@ -79,22 +73,15 @@ def build_dataset(database: Database, home: Path, settings: LabellingSettings, n
         DatasetError: a picture was taken away meanwhile, or the disk is full.
     """
     removed = remove_withdrawn(database, home)
-    ledger = LabelLedger(home / LEDGER)
-    require_ledger(database, ledger)
-    people, illegal = ledger.newest(), flagged_illegal(ledger.standing())
+    found = read_labelled(database, home)
     with database.read() as connection:
-        gold = known_gold(connection, ledger)
-        judged = verdicts(people, model_labels(connection), trusted_versions(connection), illegal)
-        posts = load_posts(connection, judged.keys() | gold)
         trust = measured_trust(connection)
-    gold_posts = gold_content(posts, gold, ledger)
-    candidates = [post for post in posts if post.thread_id in judged]
-    selection = select_examples(candidates, gold_posts, judged, home, text_only=settings.text_only)
+    selection = select_examples(found.candidates, found.gold_posts, found.judged, home, text_only=settings.text_only)
     chosen = [example.post for example in selection.examples]
     groups = duplicate_groups([*chosen, *as_seen(chosen)])  # nor may the splits share what is left of cut texts
     splits = _split(selection, groups, settings)
-    labellers = len({label.labeler_id for label in people})
-    sheet = datasheet(Facts(splits, selection.left_out, len(set(groups.values())), labellers, len(gold), trust))
+    labellers = len({label.labeler_id for label in found.people})
+    sheet = datasheet(Facts(splits, selection.left_out, len(set(groups.values())), labellers, len(found.gold), trust))
     if not selection.examples:
         with database.write() as connection:
             record_nothing(connection, now)
@@ -178,7 +165,7 @@ def _fill(folder: Path, content: _Content, sheet: str) -> None:
     images = folder / sharegpt.IMAGES
     images.mkdir(parents=True)
     for name, source in content.pictures.items():
-        _link(source, folder / name)
+        link(source, folder / name)
     files = {**content.files, sharegpt.DATASHEET: sheet.encode()}
     hashes = {**content.hashes, sharegpt.DATASHEET: sharegpt.digest(sheet.encode())}
     manifest = {"version": content.version, "files": dict(sorted(hashes.items()))}
@@ -186,17 +173,6 @@ def _fill(folder: Path, content: _Content, sheet: str) -> None:
     for name, file in files.items():
         write_atomically(folder / name, file)
     sync(images)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a picture a second name, or copy it where the file system has none."""
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, target)
-        sync(target)
 
 
 def _record(database: Database, target: Path, version: DatasetVersion, content: _Content) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.labels.corpus import Picture, Post
 from bizcharts_pipeline.labels.likeness import duplicate_groups
-from bizcharts_pipeline.sentiment.artifact import model_path, new_model, publish
+from bizcharts_pipeline.sentiment.artifact import model_path
 from bizcharts_pipeline.sentiment.evaluation import evaluate
 from bizcharts_pipeline.sentiment.loading import load_scorer
 from bizcharts_pipeline.sentiment.scorer import Post as ReadPost
@@ -35,6 +35,7 @@ from bizcharts_pipeline.training.recipes.lexicon import LexiconRecipe
 from bizcharts_pipeline.training.recipes.minilm import MinilmRecipe
 from bizcharts_pipeline.training.recipes.setfit import SetFitRecipe
 from bizcharts_pipeline.training.recipes.tfidf import TfidfRecipe
+from bizcharts_pipeline.training.registry import fit_and_publish
 
 Split = tuple[list[int], list[int]]  # places of what is learned from, and of what is asked
 
@@ -104,20 +105,9 @@ def figures(recipe: Recipe, examples: Sequence[TextExample], splits: Sequence[Sp
 
 
 def _scores(recipe: Recipe, known: Sequence[TextExample], asked: Sequence[ReadPost], seed: int) -> list[Score]:
-    with tempfile.TemporaryDirectory() as name, new_model(Path(name)) as folder:
+    with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        recipe.fit(known, folder, seed)
-        artifact = publish(
-            folder,
-            home,
-            kind=recipe.kind,
-            base_model=recipe.base_model,
-            base_revision=recipe.base_revision,
-            dataset_version="estimate",
-            code_version=recipe.code_version,
-            seed=seed,
-            settings=recipe.settings,
-        )
+        artifact = fit_and_publish(recipe, known, "estimate", home, seed)
         return load_scorer(model_path(home, artifact.model_version), artifact.sha256).score(asked)
 
 

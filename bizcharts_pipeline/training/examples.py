@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from bizcharts_pipeline.labels.corpus import Post
-from bizcharts_pipeline.labels.ledger import Label
+from bizcharts_pipeline.labels.corpus import Post, load_posts
+from bizcharts_pipeline.labels.gold import flagged_illegal, gold_content, known_gold
+from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
 from bizcharts_pipeline.labels.likeness import contaminated
+from bizcharts_pipeline.labels.recovery import require_ledger
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 from bizcharts_pipeline.labels.trust import majority
 from bizcharts_pipeline.text.question import readable
-from bizcharts_pipeline.warehouse.datasets import ModelLabel
-from bizcharts_pipeline.warehouse.trust import Version
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.datasets import ModelLabel, model_labels
+from bizcharts_pipeline.warehouse.trust import Version, trusted_versions
 
 PEOPLE = "people"
 
@@ -46,6 +49,34 @@ class Selection:
 
     examples: tuple[Example, ...]
     left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """All that people and models have labelled, and gold, as it stands now."""
+
+    people: Sequence[Label]  # the newest of each labeller
+    judged: Mapping[int, Verdict]  # by thread
+    gold: Collection[int]
+    gold_posts: Sequence[Post]  # those whose content is known
+    candidates: Sequence[Post]  # the known ones among those that are judged, gold included
+
+
+def read_labelled(database: Database, home: Path) -> Labelled:
+    """Return what there is to learn from and to keep aside.
+
+    Raises:
+        LedgerLost: the label ledger lacks what the database has of labels and gold.
+    """
+    ledger = LabelLedger(home / LEDGER)
+    require_ledger(database, ledger)
+    people, illegal = ledger.newest(), flagged_illegal(ledger.standing())
+    with database.read() as connection:
+        gold = known_gold(connection, ledger)
+        judged = verdicts(people, model_labels(connection), trusted_versions(connection), illegal)
+        posts = load_posts(connection, judged.keys() | gold)
+    candidates = [post for post in posts if post.thread_id in judged]
+    return Labelled(people, judged, gold, gold_content(posts, gold, ledger), candidates)
 
 
 def verdicts(
@@ -127,7 +158,7 @@ def _example(
     if verdict.stance is None:
         return verdict.why_not
     text = readable(post.subject, post.text)
-    picture, why_not = _usable_picture(post, home)
+    picture, why_not = usable_picture(post, home)
     if picture is None:
         if not text_only:
             return why_not
@@ -137,7 +168,7 @@ def _example(
     return Example(post, text, verdict.stance, verdict.labelled_by, picture, sha256)
 
 
-def _usable_picture(post: Post, home: Path) -> tuple[Path | None, str]:
+def usable_picture(post: Post, home: Path) -> tuple[Path | None, str]:
     """Return the picture's file, or why it is not used."""
     if post.picture is None:
         return None, "without picture"

@@ -9,18 +9,16 @@ and is gone when the run is over, for it holds posts and pictures that may be wi
 
 import importlib.util
 import json
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.files import write_atomically
-from bizcharts_pipeline.labels.corpus import Post
+from bizcharts_pipeline.files import link, write_atomically
 from bizcharts_pipeline.pods.identity import job_key
 from bizcharts_pipeline.pods.ledger import FOLDERS
 from bizcharts_pipeline.pods.lock import JobBusy, hold
@@ -29,6 +27,7 @@ from bizcharts_pipeline.sentiment.artifact import CorruptModel
 from bizcharts_pipeline.settings import Settings, TrainingSettings
 from bizcharts_pipeline.text.question import question, readable
 from bizcharts_pipeline.training import sharegpt
+from bizcharts_pipeline.training.examples import usable_picture
 from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
 from bizcharts_pipeline.training.recipe import TrainingError
 from bizcharts_pipeline.training.registry import REPORT, SCORES, Registered, register_adapter
@@ -136,13 +135,22 @@ def qlora_job(database: Database, home: Path, settings: Settings) -> Iterator[Ql
     asked = frozenset(int(row["thread_id"]) for row in questions)
     content = json.dumps(spec, indent=1, sort_keys=True).encode()
     files = {"spec.json": content, "gold/gold.json": sharegpt.as_json(questions)}
-    code_version = _digest_of(ONPOD)[:12]
+    code_version = code_digest()[:12]
     key = job_key(ASSET, dataset.dataset_version, *files.values(), code_version)
     staged = home / STAGED / key
     _sweep(home)
     try:
         folder = _stage(staged, home / dataset.path, files, pictures)
-        job = _job(key, staged, settings)
+        job = script_job(
+            settings,
+            key,
+            staged,
+            ("code", "data"),
+            SCRIPT,
+            least_disk_gb=POD_DISK_GB,
+            least_disk_gb_here=LOCAL_DISK_GB,
+        )
+        job = replace(job, secrets=(HUB_TOKEN,))
         yield QloraJob(job, dataset, folder, spec, code_version, gold.gold_version, asked)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -164,17 +172,31 @@ def training_spec(base: str, training: TrainingSettings) -> dict[str, Any]:
     }
 
 
-def _job(key: str, staged: Path, settings: Settings) -> Job:
+def script_job(
+    settings: Settings,
+    key: str,
+    staged: Path,
+    folders: Sequence[str],
+    script: str,
+    *,
+    requirements: str = "",
+    least_disk_gb: int,
+    least_disk_gb_here: int,
+) -> Job:
+    """Return the job that runs ``script`` of `training/onpod` on ``data/spec.json``.
+
+    ``folders`` of ``staged`` go along. ``requirements`` of the script, if they are not those of the vision model, are
+    installed where the settings say so. This machine needs no GPU, and less of its disk.
+    """
     here = settings.pod_provider == "local"
     return Job(
         key=key,
-        folders={"code": staged / "code", "data": staged / "data"},
-        setup=SETUP if settings.pods.bootstrap and not here else None,
-        command=(sys.executable if here else "{python}", f"code/{SCRIPT}", "data/spec.json"),
+        folders={name: staged / name for name in folders},
+        setup=f"{SETUP} {requirements}".rstrip() if settings.pods.bootstrap and not here else None,
+        command=(sys.executable if here else "{python}", f"code/{script}", "data/spec.json"),
         environment={"PYTHONUNBUFFERED": "1", "BIZCHARTS_PYTHON": settings.pods.python},
-        secrets=(HUB_TOKEN,),
         needs_gpu=not here,
-        least_disk_gb=LOCAL_DISK_GB if here else POD_DISK_GB,
+        least_disk_gb=least_disk_gb_here if here else least_disk_gb,
     )
 
 
@@ -183,7 +205,7 @@ def _gold_questions(gold: GoldSet, home: Path) -> tuple[list[dict[str, Any]], di
     pictures: dict[str, Path] = {}
     questions = []
     for post in gold.posts:
-        text, picture = readable(post.subject, post.text), _picture(post, home)
+        text, (picture, _) = readable(post.subject, post.text), usable_picture(post, home)
         if not text and picture is None:
             continue
         named = (
@@ -195,24 +217,13 @@ def _gold_questions(gold: GoldSet, home: Path) -> tuple[list[dict[str, Any]], di
     return questions, pictures
 
 
-def _picture(post: Post, home: Path) -> Path | None:
-    """Return the file of a post's picture, where it is kept as it was fetched."""
-    if post.picture is None or post.picture.status != "stored" or not post.picture.path:
-        return None
-    path = home / post.picture.path
-    try:
-        return path if sharegpt.digest(path.read_bytes()) == post.picture.sha256 else None
-    except FileNotFoundError:
-        return None
-
-
 def _stage(staged: Path, dataset: Path, files: Mapping[str, bytes], pictures: Mapping[str, Path]) -> Path:
     shutil.rmtree(staged, ignore_errors=True)
     (staged / "data" / "gold" / sharegpt.IMAGES).mkdir(parents=True, mode=0o700)
     stage_code(staged / "code")
-    shutil.copytree(dataset, staged / "data" / "dataset", copy_function=_link)
+    shutil.copytree(dataset, staged / "data" / "dataset", copy_function=link)
     for name, picture in pictures.items():
-        _link(picture, staged / "data" / "gold" / name)
+        link(picture, staged / "data" / "gold" / name)
     for name, content in files.items():
         write_atomically(staged / "data" / name, content)
     return staged / "data" / "dataset"
@@ -227,16 +238,6 @@ def _sweep(home: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _link(source: str | Path, target: str | Path) -> None:
-    """Give a file a second name, or copy it where the file system has none."""
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def _package(name: str) -> Path:
     found = importlib.util.find_spec(name)
     assert found  # a dependency of dagster
@@ -244,8 +245,8 @@ def _package(name: str) -> Path:
     return Path(found.origin).parent
 
 
-def _digest_of(folder: Path) -> str:
+def code_digest() -> str:
     """Return one hash over the files that run on the pod."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    hashes = {path.relative_to(folder).as_posix(): sharegpt.digest(path.read_bytes()) for path in paths}
+    paths = sorted(path for path in ONPOD.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    hashes = {path.relative_to(ONPOD).as_posix(): sharegpt.digest(path.read_bytes()) for path in paths}
     return sharegpt.digest(json.dumps(hashes).encode())

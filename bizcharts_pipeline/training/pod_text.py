@@ -7,9 +7,8 @@ base/   the pretrained model of this machine, which the result needs on it anywa
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from bizcharts_pipeline.pods.protocol import Finished, Job
 from bizcharts_pipeline.sentiment.bases import Base
 from bizcharts_pipeline.sentiment.calibrated import whole_text
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.training.pod_job import ONPOD, RESULT, SETUP, STAGED, stage_code
+from bizcharts_pipeline.training.pod_job import RESULT, STAGED, code_digest, script_job, stage_code
 from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingError
 
 REQUIREMENTS = "code/requirements-text.txt"
-DISK_GB = 20  # free; the packages are 8, the largest base half a gigabyte
+DISK_GB, LOCAL_DISK_GB = 20, 1  # free; the packages are 8, the largest base half a gigabyte
 BASE = "base"
 
 Run = Callable[[Job, Path], Finished]  # does a job and puts its result into a folder
@@ -56,8 +55,7 @@ class OnPod:
             PodError: there is none.
         """
         files = text_files({"base": BASE, "revision": None, "seed": seed, **self._spec}, examples, ())
-        code = b"".join(path.read_bytes() for path in sorted(ONPOD.iterdir()) if path.is_file())
-        key = job_key(f"{self.kind} on a pod", self._base.sha256, *files.values(), code)
+        key = job_key(f"{self.kind} on a pod", self._base.sha256, *files.values(), code_digest())
         staged = self._settings.home_path / STAGED / key
         try:
             self._stage(staged, files)
@@ -79,17 +77,17 @@ class OnPod:
         shutil.copytree(self._base.folder, staged / BASE)  # a hub's cache is links, which are followed
 
     def _job(self, key: str, staged: Path) -> Job:
-        here = self._settings.pod_provider == "local"
-        return Job(
-            key=key,
-            folders={name: staged / name for name in ("code", "data", BASE)},
-            setup=f"{SETUP} {REQUIREMENTS}" if self._settings.pods.bootstrap and not here else None,
-            command=(sys.executable if here else "{python}", f"code/{self._script}", "data/spec.json"),
-            environment={"PYTHONUNBUFFERED": "1", "BIZCHARTS_PYTHON": self._settings.pods.python},
-            needs_gpu=not here,
-            least_disk_gb=1 if here else DISK_GB,
-            checkpoints=None,  # minutes
+        job = script_job(
+            self._settings,
+            key,
+            staged,
+            ("code", "data", BASE),
+            self._script,
+            requirements=REQUIREMENTS,
+            least_disk_gb=DISK_GB,
+            least_disk_gb_here=LOCAL_DISK_GB,
         )
+        return replace(job, checkpoints=None)  # minutes
 
 
 def cryptobert_on_pod(settings: Settings, run: Run) -> OnPod:

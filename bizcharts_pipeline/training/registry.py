@@ -5,7 +5,6 @@ candidate, the newest; the one before it is retired. Nothing is promoted here.
 """
 
 import json
-import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.labels.stances import STANCES
@@ -22,6 +23,7 @@ from bizcharts_pipeline.sentiment.artifact import TRAINED_ON, Artifact, CorruptM
 from bizcharts_pipeline.sentiment.calibrated import write_temperature
 from bizcharts_pipeline.sentiment.loading import load_scorer
 from bizcharts_pipeline.sentiment.scorer import Score
+from bizcharts_pipeline.sentiment.temperature import at_temperature
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
 from bizcharts_pipeline.training.metrics import Figures, measure
@@ -261,9 +263,7 @@ def _calibrated(log_p: Sequence[float], temperature: float) -> Probabilities:
     Raises:
         ValueError: not three finite numbers, or a temperature that is not above 0.
     """
-    bearish, neutral, bullish = (float(value) / temperature if temperature > 0 else math.nan for value in log_p)
-    highest = max(bearish, neutral, bullish)
-    odds = [math.exp(value - highest) for value in (bearish, neutral, bullish)]
-    if not math.isfinite(sum(odds)):
+    bearish, neutral, bullish = at_temperature(np.array(log_p, np.float64), temperature).tolist()
+    if not (temperature > 0 and are_probabilities((bearish, neutral, bullish))):
         raise ValueError(f"no log probabilities: {list(log_p)!r:.100} at temperature {temperature}")
-    return odds[0] / sum(odds), odds[1] / sum(odds), odds[2] / sum(odds)
+    return bearish, neutral, bullish

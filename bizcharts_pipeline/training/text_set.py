@@ -15,19 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from bizcharts_pipeline.files import write_atomically
-from bizcharts_pipeline.labels.corpus import Post, load_posts
-from bizcharts_pipeline.labels.gold import flagged_illegal, gold_content, known_gold
-from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.labels.corpus import Post
 from bizcharts_pipeline.labels.likeness import duplicate_groups
-from bizcharts_pipeline.labels.recovery import require_ledger
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.sentiment import scorer
 from bizcharts_pipeline.text.question import readable
-from bizcharts_pipeline.training.examples import Verdict, as_seen, select_examples, verdicts
+from bizcharts_pipeline.training.examples import Verdict, as_seen, read_labelled, select_examples
 from bizcharts_pipeline.training.recipe import TextExample, TrainingError
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.datasets import DatasetVersion, model_labels, record_dataset
-from bizcharts_pipeline.warehouse.trust import trusted_versions
+from bizcharts_pipeline.warehouse.datasets import DatasetVersion, record_dataset
 
 TEXT, TEXT_WITH_GOLD = "text", "text-with-gold"  # kinds of `dataset_versions`
 FOLDER = "datasets"  # below the home
@@ -61,15 +57,9 @@ def load_text_set(database: Database, home: Path, now: datetime, *, with_gold: b
         LedgerLost: the label ledger lacks what the database has of labels and gold.
         NothingToLearn: no post may be learned from.
     """
-    ledger = LabelLedger(home / LEDGER)
-    require_ledger(database, ledger)
-    people, illegal = ledger.newest(), flagged_illegal(ledger.standing())
-    with database.read() as connection:
-        gold = known_gold(connection, ledger)
-        judged = verdicts(people, model_labels(connection), trusted_versions(connection), illegal)
-        posts = load_posts(connection, judged.keys() | gold)
-    kept_aside = [] if with_gold else gold_content(posts, gold, ledger)
-    examples, left_out = _choose([post for post in posts if post.thread_id in judged], kept_aside, judged, home)
+    labelled = read_labelled(database, home)
+    kept_aside = [] if with_gold else labelled.gold_posts
+    examples, left_out = _choose(labelled.candidates, kept_aside, labelled.judged, home)
     if not examples:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "nothing is labelled"
         raise NothingToLearn(f"There is no post to learn from ({why}); label some with `make label` and run again")

@@ -10,13 +10,14 @@ from typing import NoReturn
 
 import pytest
 
-from bizcharts_pipeline.sentiment.artifact import Artifact, model_path, new_model, publish, read_artifact
+from bizcharts_pipeline.sentiment.artifact import Artifact, model_path, read_artifact
 from bizcharts_pipeline.sentiment.bases import NoBase, find_base
 from bizcharts_pipeline.sentiment.cryptobert import UnknownClasses, load_cryptobert, stock_cryptobert
 from bizcharts_pipeline.sentiment.scorer import Post, Score
 from bizcharts_pipeline.training.onpod.bert_lora import LoraSettings, Unusable, fit
 from bizcharts_pipeline.training.recipe import BaseMissing, TextExample
 from bizcharts_pipeline.training.recipes.cryptobert import CryptoBertRecipe
+from bizcharts_pipeline.training.registry import fit_and_publish
 
 if not os.environ.get("CI"):
     pytest.importorskip("peft")
@@ -28,19 +29,7 @@ QUICK = LoraSettings(epochs=12, learning_rate=5e-3, dropout=0.0, batch=16)
 
 def train(base: Path, home: Path, examples: list[TextExample], seed: int = 1) -> tuple[Artifact, Path]:
     recipe = CryptoBertRecipe(str(base), lora=QUICK)
-    with new_model(home) as folder:
-        recipe.fit(examples, folder, seed)
-        artifact = publish(
-            folder,
-            home,
-            kind=recipe.kind,
-            base_model=recipe.base_model,
-            base_revision=recipe.base_revision,
-            dataset_version="toy",
-            code_version=recipe.code_version,
-            seed=seed,
-            settings=recipe.settings,
-        )
+    artifact = fit_and_publish(recipe, examples, "toy", home, seed)
     return artifact, model_path(home, artifact.model_version)
 
 

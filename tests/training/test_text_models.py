@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_posts import labels_of, made_up
 
-from bizcharts_pipeline.sentiment.artifact import Artifact, CorruptModel, model_path, new_model, publish
+from bizcharts_pipeline.sentiment.artifact import Artifact, CorruptModel, model_path
 from bizcharts_pipeline.sentiment.evaluation import evaluate
 from bizcharts_pipeline.sentiment.loading import UnknownKind, load_scorer
 from bizcharts_pipeline.sentiment.scorer import Post, Scorer
@@ -27,6 +27,7 @@ from bizcharts_pipeline.training.recipes.lexicon import LexiconRecipe
 from bizcharts_pipeline.training.recipes.minilm import MinilmRecipe
 from bizcharts_pipeline.training.recipes.setfit import SetFitRecipe
 from bizcharts_pipeline.training.recipes.tfidf import TfidfRecipe
+from bizcharts_pipeline.training.registry import fit_and_publish
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "lexicon_refit": LexiconRecipe,
@@ -66,19 +67,7 @@ def ensemble(trained: Callable[[str], Artifact], home: Path) -> Scorer:
 
 
 def fit(recipe: Recipe, home: Path, examples: list[TextExample] = KNOWN, seed: int = 7) -> Artifact:
-    with new_model(home) as folder:
-        recipe.fit(examples, folder, seed)
-        return publish(
-            folder,
-            home,
-            kind=recipe.kind,
-            base_model=recipe.base_model,
-            base_revision=recipe.base_revision,
-            dataset_version="made up",
-            code_version=recipe.code_version,
-            seed=seed,
-            settings=recipe.settings,
-        )
+    return fit_and_publish(recipe, examples, "made up", home, seed)
 
 
 def load(home: Path, artifact: Artifact) -> Scorer:

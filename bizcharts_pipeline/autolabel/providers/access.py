@@ -2,10 +2,9 @@
 
 import os
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from bizcharts_pipeline.autolabel.errors import AutoLabelError, KeyMissing
-from bizcharts_pipeline.settings import Provider, is_loopback
+from bizcharts_pipeline.settings import Provider, address_problem, is_loopback
 
 URL_VARIABLES: dict[Provider, str] = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
 _DEFAULTS: dict[Provider, str] = {
@@ -36,7 +35,8 @@ def access(provider: Provider) -> Access:
     """
     variable = URL_VARIABLES[provider]
     url = (os.environ.get(variable) or _DEFAULTS[provider]).strip().rstrip("/")
-    _check(url, variable)
+    if problem := address_problem(url):
+        raise AutoLabelError(f"{variable} {problem}")
     for name in _KEYS[provider]:
         if key := os.environ.get(name, "").strip():
             if not (key.isascii() and key.isprintable() and " " not in key):
@@ -48,15 +48,3 @@ def access(provider: Provider) -> Access:
         f"No key for {provider}: set {_KEYS[provider][-1]} in the environment "
         f"(or {variable} to a service on this machine, which needs none)."
     )
-
-
-def _check(url: str, variable: str) -> None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise AutoLabelError(f"{variable} is no http(s) address; correct or unset it.")
-    if "@" in parts.netloc:
-        raise AutoLabelError(f"{variable} holds a user name or password; leave it out.")

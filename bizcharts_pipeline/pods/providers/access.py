@@ -2,9 +2,9 @@
 
 import os
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from bizcharts_pipeline.pods.errors import AccessDenied
+from bizcharts_pipeline.settings import address_problem
 
 KEY_VARIABLE = "RUNPOD_API_KEY"
 URL_VARIABLE = "RUNPOD_API_BASE_URL"  # the SDK's own name for it
@@ -48,13 +48,6 @@ def control_url() -> str | None:
 
 def _url() -> str:
     url = (os.environ.get(URL_VARIABLE) or PUBLIC_URL).strip().rstrip("/")
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise AccessDenied(f"{URL_VARIABLE} is no http(s) address; correct or unset it.")
-    if "@" in parts.netloc:
-        raise AccessDenied(f"{URL_VARIABLE} holds a user name or password; leave it out.")
+    if problem := address_problem(url):
+        raise AccessDenied(f"{URL_VARIABLE} {problem}")
     return url
