@@ -263,7 +263,8 @@ def _calibrated(log_p: Sequence[float], temperature: float) -> Probabilities:
     Raises:
         ValueError: not three finite numbers, or a temperature that is not above 0.
     """
-    bearish, neutral, bullish = at_temperature(np.array(log_p, np.float64), temperature).tolist()
-    if not (temperature > 0 and are_probabilities((bearish, neutral, bullish))):
-        raise ValueError(f"no log probabilities: {list(log_p)!r:.100} at temperature {temperature}")
+    logits = np.array(log_p, np.float64)
+    if logits.shape != (3,) or not np.isfinite(logits).all() or not temperature > 0:
+        raise ValueError(f"not three finite log probabilities: {list(log_p)!r:.100} at temperature {temperature}")
+    bearish, neutral, bullish = at_temperature(logits, temperature).tolist()
     return bearish, neutral, bullish
