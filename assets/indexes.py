@@ -12,6 +12,7 @@ from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.live import bring_indexes_up_to_date
 from bizcharts_pipeline.warehouse.previews import current_readings, most_mentioned_coins, plotted_days
+from bizcharts_pipeline.warehouse.published import Reading, index_readings
 from resources.fear_greed import FearGreed
 from resources.scorers import Scorers
 from resources.warehouse import Warehouse
@@ -73,13 +74,15 @@ def indexes(
         )
     with stopwatch("look back"), database.read() as connection:
         readings, days = current_readings(connection), plotted_days(connection)
+        newest = index_readings(connection, "hour", 1)
         coins = most_mentioned_coins(connection)
     yield dg.MaterializeResult(
         asset_key="fear_greed_index",
         metadata={
-            "new_final_readings": update.new_readings,
-            "now": table(readings),
             "index": picture(svg_plot(days), "Fear/Greed index by day with its 90 % interval"),
+            **(numbers(newest[0]) if newest else {}),
+            "now": table(readings),
+            "new_final_readings": update.new_readings,
             **stopwatch.metadata(),
         },
     )
@@ -87,3 +90,10 @@ def indexes(
         asset_key="coin_sentiment",
         metadata={"new_final_readings": update.new_coin_readings, "today": table(coins)},
     )
+
+
+def numbers(reading: Reading) -> dict[str, dg.MetadataValue]:
+    """Return the numbers of the newest hour that there are, which the UI plots over the materialisations."""
+    names = ("value", "lo", "hi", "stance", "stance_lo", "stance_hi", "n_eff", "coverage")
+    found = {name: number for name in names if (number := getattr(reading, name)) is not None}
+    return {"n": dg.MetadataValue.int(reading.n)} | {name: dg.MetadataValue.float(x) for name, x in found.items()}

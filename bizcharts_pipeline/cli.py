@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bizcharts_pipeline.cli_index import coins, index
 from bizcharts_pipeline.cli_labels import label, labels
 from bizcharts_pipeline.cli_models import models
 from bizcharts_pipeline.cli_pods import pods
@@ -389,6 +390,8 @@ def import_sqlite(file: Path, json_output: bool) -> None:
     show(report, json_output)
 
 
+bizcharts.add_command(index)
+bizcharts.add_command(coins)
 bizcharts.add_command(label)
 bizcharts.add_command(labels)
 bizcharts.add_command(models)

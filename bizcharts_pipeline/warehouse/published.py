@@ -1,0 +1,76 @@
+"""The published numbers as typed rows: each bucket of the index and of the coins in its current vintage."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Literal
+
+import duckdb
+
+Bucket = Literal["hour", "day"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One hour or day of the Fear/Greed index: the state at the bucket's end. Times are naive UTC."""
+
+    bucket_start: datetime
+    bucket: Bucket
+    value: float | None  # 0 (fear) to 100 (greed); None: there is no reading
+    lo: float | None  # 90 % interval
+    hi: float | None
+    label: str | None  # one of the five classes
+    state: str  # 'normal', 'thin', 'calibrating' or 'no reading'
+    stance: float | None  # -1 to 1, with its 90 % interval
+    stance_lo: float | None
+    stance_hi: float | None
+    n: int  # opening posts that count
+    n_eff: float
+    coverage: float | None
+    final: bool
+    model_version: str
+    basis: str  # 'live' or 'reconstructed'
+    computed_at: datetime
+    knowable_at: datetime
+
+
+@dataclass(frozen=True)
+class CoinReading:
+    """One coin in one bucket. Times are naive UTC."""
+
+    coin_symbol: str
+    bucket_start: datetime
+    bucket: Bucket
+    score: float | None  # -1 to 1, with its 90 % interval; None: too few mentions
+    lo: float | None
+    hi: float | None
+    mentions: int
+    n_eff: float
+    final: bool
+    model_version: str
+    computed_at: datetime
+    knowable_at: datetime
+
+
+def index_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: int) -> list[Reading]:
+    """Return the newest ``most`` readings of the index, the newest first; the running bucket is the first one."""
+    columns = ", ".join(field.name for field in fields(Reading))
+    rows = connection.execute(
+        f"SELECT {columns} FROM fear_greed_index WHERE bucket = ? "
+        "QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1 "
+        "ORDER BY bucket_start DESC LIMIT ?",
+        [bucket, most],
+    ).fetchall()
+    return [Reading(*row) for row in rows]
+
+
+def coin_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: int) -> list[CoinReading]:
+    """Return the newest bucket's coins, the most mentioned first."""
+    columns = ", ".join(field.name for field in fields(CoinReading))
+    rows = connection.execute(
+        f"SELECT {columns} FROM coin_sentiment WHERE bucket = ?1 "
+        "AND bucket_start = (SELECT max(bucket_start) FROM coin_sentiment WHERE bucket = ?1) "
+        "QUALIFY row_number() OVER (PARTITION BY coin_symbol ORDER BY computed_at DESC) = 1 "
+        "ORDER BY mentions DESC, coin_symbol LIMIT ?2",
+        [bucket, most],
+    ).fetchall()
+    return [CoinReading(*row) for row in rows]
