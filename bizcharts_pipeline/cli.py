@@ -55,24 +55,32 @@ def bizcharts() -> None:
 @bizcharts.command()
 @click.option("--days", type=click.IntRange(65, 365), default=90, show_default=True, help="Simulated days of history.")
 @click.option("--full", is_flag=True, help="Train models too, one of them on a simulated rented pod; minutes more.")
+@click.option("--ui", is_flag=True, help="Open the Dagster UI on the demo that was made last; its board goes on.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Of the UI.")
 @as_json
-def demo(days: int, full: bool, json_output: bool) -> None:
+def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
     """Run it all on a simulated board with a known mood.
 
-    No network but loopback. It has a home of its own and is made anew each time.
+    No network but loopback. It has a home of its own and is made anew each time; with --ui it is kept and shown.
     """
+    if ui:
+        from bizcharts_pipeline.demo.ui import open_ui
+
+        settings = load_settings()
+        open_ui(settings.home_path / "demo", Path(os.environ["DAGSTER_HOME"]) / "demo", port, click.echo)
+        return
     from bizcharts_pipeline.demo.run import run_demo
 
     report = run_demo(load_settings(), history_days=days, full=full, track=on_terminal)
     if json_output:
         click.echo(to_json(report))
         return
-    click.echo("\nFear/Greed index of the simulated board (UTC days), beside the mood hidden in its posts:\n")
+    click.echo("\nFear/Greed index of the simulated board by UTC day, beside the hidden mood:\n")
     print_table(
         ["day", "index", "90 % interval", "class", "state", "posts", "hidden mood"],
         [
             [
-                f"{day.day:%Y-%m-%d}" + ("" if day.final else " so far"),
+                f"{day.day:%Y-%m-%d}" + (" so far" if day.running else "" if day.final else " not final"),
                 number(day.value),
                 f"{number(day.lo)} to {number(day.hi)}",
                 day.label or "",
@@ -84,17 +92,16 @@ def demo(days: int, full: bool, json_output: bool) -> None:
         ],
     )
     found = report.recovery
-    click.echo(
-        f"\nThe hidden mood, found again over {found.hours:,} hours: correlation {found.stance_correlation:.2f} of the "
-        f"stance, rank correlation\n{found.index_correlation:.2f} of the index; the 90 % interval held the true stance "
-        f"in {found.coverage:.0%} of the hours. Took {report.seconds:.0f} s."
-    )
     seen, kept = report.archive, report.pictures.get("stored", 0)
     click.echo(
-        f"{seen.day}: {seen.live_threads} threads live, {seen.archive_threads} in the archive, {seen.both_threads} in "
-        f"both. Pictures kept: {kept} of {sum(report.pictures.values())}. Prices: {report.prices}."
+        f"""
+The hidden mood, found again over {found.hours:,} hours: correlation of the stance
+{found.stance_correlation:.2f}, rank correlation of the index {found.index_correlation:.2f}; the 90 % interval held
+the true stance in {found.coverage:.0%} of the hours. This took {report.seconds:.0f} s.
+{seen.day}: {seen.live_threads} threads live, {seen.archive_threads} in the archive, {seen.both_threads} in both.
+Pictures kept: {kept} of {sum(report.pictures.values())}. Prices stored: {report.prices}.
+{report.labels}"""
     )
-    click.echo(f"{report.labels}")
     if report.training:
         click.echo("\nModels on the gold posts of the two simulated people:\n")
         print_table(
@@ -112,15 +119,18 @@ def demo(days: int, full: bool, json_output: bool) -> None:
         )
         click.echo("\nThe bill of the simulated pods; the first order failed, and landed all the same:\n")
         click.echo(report.training.bill.table())
+    bizcharts_here = f"BIZCHARTS_HOME={report.home} .venv/bin/bizcharts"
     click.echo(
         f"""
 data     {report.home}
 picture  {report.plot}
-next     look at the runs and the lineage in the Dagster UI:
-         DAGSTER_HOME={report.dagster_home} BIZCHARTS_HOME={report.home} \\
-           .venv/bin/dagster-webserver -w workspace.yaml -h 127.0.0.1 -p 3000
-         label some of its posts: BIZCHARTS_HOME={report.home} .venv/bin/bizcharts label
-         or go live: make dev"""
+next     the Dagster UI on this data, with runs, partitions and the index's plot:
+           .venv/bin/bizcharts demo --ui
+         the numbers again, or for a program (--json, --csv):
+           {bizcharts_here} index
+         label some of its posts:
+           {bizcharts_here} label
+         go live: make dev"""
     )
 
 

@@ -1,7 +1,6 @@
 """What every command takes and prints: a report for people, or JSON for programs."""
 
 import json
-import sys
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import click
 
-PIPE_WIDTH = 160
+MAX_TABLE_WIDTH = 10_000
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
 new_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
@@ -55,6 +54,7 @@ def moment(value: datetime | None) -> str:
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
     """Print rows under their column names; numbers stand to the right."""
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -63,5 +63,7 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    # Into a pipe nothing may be cut off at the width of a terminal that is not there.
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+    # Nothing is cut off, neither into a pipe nor on a narrow terminal, which breaks the lines itself.
+    console = Console()
+    needed = Measurement.get(console, console.options.update(max_width=MAX_TABLE_WIDTH), table).maximum
+    Console(width=max(needed, 1)).print(table)

@@ -54,15 +54,15 @@ class LabelsReport:
     dataset_rows: int
 
     def __str__(self) -> str:
-        rows = f"{self.dataset_rows} rows to train on, {self.queue} posts queued for people."
         right = (
             "not measured"
             if self.accuracy is None
             else f"{self.accuracy:.0%} right ({self.accuracy_lo:.0%} to {self.accuracy_hi:.0%})"
         )
         return (
-            f"Labels: {self.people} by two simulated people, {self.gold} posts of them gold; {self.model} by a "
-            f"simulated model for ${self.usd:.3f},\n{self.refused} refused; on gold it is {right}. {rows}"
+            f"Labels: {self.people} by two simulated people, {self.gold} of the posts are gold; {self.model} by a\n"
+            f"simulated model for ${self.usd:.3f}, {self.refused} refused; on gold it is {right}.\n"
+            f"{self.dataset_rows} rows to train on, {self.queue} posts queued for people."
         )
 
 
@@ -72,17 +72,7 @@ def label_world(
     """Let people and the model label; ``run_job`` runs the Dagster job `labelling` with more environment variables."""
     people = label_by_people(world, database, LabelLedger(home / LEDGER), now)
     with SimulatedLabelApis(Oracle(world_truth(world, world.start, now), MODEL_RIGHT), rates=FAULTS) as apis:
-        run_job(
-            {
-                "OPENAI_BASE_URL": apis.openai_url,
-                "OPENAI_API_KEY": "",  # one that is set for the real service stays at home
-                "BIZCHARTS_AUTO_LABELS__PROVIDERS": "openai",
-                "BIZCHARTS_AUTO_LABELS__PER_RUN": str(MODEL_POSTS),
-                "BIZCHARTS_AUTO_LABELS__KAPPA_BELOW_PEOPLE": KAPPA_BELOW_PEOPLE,
-                "BIZCHARTS_OPENAI__ENDPOINT": "chat",
-                "BIZCHARTS_OPENAI__REQUESTS_PER_MINUTE": "100000",
-            }
-        )
+        run_job(label_environment(apis))
     with database.read() as connection:
         counts = connection.execute(_COUNTS).fetchone()
         trust = connection.execute(_TRUST).fetchone()
@@ -90,6 +80,19 @@ def label_world(
     gold, model, refused, usd, queue, rows = counts
     accuracy, lo, hi = trust or (None, None, None)
     return LabelsReport(people, gold, model, refused, usd or Decimal(0), accuracy, lo, hi, queue, rows or 0)
+
+
+def label_environment(apis: SimulatedLabelApis) -> dict[str, str]:
+    """Return the variables that lead the job `labelling` to the simulated model."""
+    return {
+        "OPENAI_BASE_URL": apis.openai_url,
+        "OPENAI_API_KEY": "",  # one that is set for the real service stays at home
+        "BIZCHARTS_AUTO_LABELS__PROVIDERS": "openai",
+        "BIZCHARTS_AUTO_LABELS__PER_RUN": str(MODEL_POSTS),
+        "BIZCHARTS_AUTO_LABELS__KAPPA_BELOW_PEOPLE": KAPPA_BELOW_PEOPLE,
+        "BIZCHARTS_OPENAI__ENDPOINT": "chat",
+        "BIZCHARTS_OPENAI__REQUESTS_PER_MINUTE": "100000",
+    }
 
 
 def label_by_people(world: World, database: Database, ledger: LabelLedger, now: datetime) -> int:

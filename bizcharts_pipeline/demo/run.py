@@ -1,42 +1,36 @@
 """The demo: ninety days of a simulated board's history from its archive, then a live week, the last hour of it
 through the Dagster job; with pictures, prices and labels."""
 
+import json
 import math
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from bizcharts_pipeline.archive.asking import Archive
-from bizcharts_pipeline.archive.days import import_day
 from bizcharts_pipeline.clock import midnight, utc_now
-from bizcharts_pipeline.demo.archive import SimulatedArchive
 from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.errors import DemoError
+from bizcharts_pipeline.demo.hosts import Hosts, simulated_hosts
 from bizcharts_pipeline.demo.labelling import LabelsReport, label_world
-from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
 from bizcharts_pipeline.demo.training import TRAINING_SECONDS, TrainingReport, require_training, train_world
 from bizcharts_pipeline.demo.truth import DayBesideMood, Recovery, days_beside_mood, recovery
+from bizcharts_pipeline.demo.ui import remember_world
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.images.fetch import fetch_pictures
 from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.ingest import poll_catalog
 from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_tick
-from bizcharts_pipeline.prices import rotation_from_settings, update_prices
 from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
-from bizcharts_pipeline.sources.images import image_client
 from bizcharts_pipeline.text.read import read_thread
-from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.overlap import Overlap, overlap_report
 from bizcharts_pipeline.warehouse.previews import plotted_days
 from bizcharts_pipeline.warehouse.threads import merge_threads
@@ -47,13 +41,12 @@ POLL_EVERY = timedelta(minutes=45)
 INDEX_EVERY_HOURS = 3
 DAGSTER_HOURS = 1
 DAGSTER_TICK_EVERY = timedelta(minutes=15)
-JOB_TIMEOUT_SECONDS = 120
+ARCHIVE_JOB = "__anonymous_asset_job_warosu_daily"  # as Dagster names the target of the schedule `warosu_daily`
+DAYS_A_RUN = 30
+JOB_TIMEOUT_SECONDS = 180
 SHOWN_DAYS = 10
 ARCHIVE_SETTLES = timedelta(hours=2)
-
-
-class DemoError(BizchartsError):
-    """A step of the demo failed."""
+_PICTURES = "SELECT status, count(*) FROM thumbnails GROUP BY ALL"
 
 
 @dataclass(frozen=True)
@@ -93,71 +86,66 @@ def run_demo(settings: Settings, *, history_days: int, full: bool, track: Track)
 
     end = utc_now().replace(minute=0, second=0, microsecond=0)
     live_from = midnight(end.date() - timedelta(days=LIVE_DAYS))
-    world = World(SEED, live_from - timedelta(days=history_days), history_days + LIVE_DAYS + 1)
-    with SimulatedBoard(world) as board, SimulatedArchive(world, now=end) as warosu, SimulatedPrices(now=end) as hosts:
-        demo_settings = load_settings(
-            home=home,
-            database="",
-            board=board.board,
-            fourchan_api_url=board.url,
-            fourchan_image_url=board.url,
-            fourchan_seconds_per_request=0,
-            warosu_url=warosu.url,
-            warosu_image_url=warosu.image_url,
-            warosu_seconds_per_request=0,
-            **{f"{host}_url": hosts.url for host in ("coingecko", "binance", "coinmarketcap", "alternative_me")},
-            fear_greed=settings.fear_greed,
-        )
+    days = history_days + LIVE_DAYS + 1
+    world = World(SEED, live_from - timedelta(days=history_days), days)
+    remember_world(home, world, days)
+    with simulated_hosts(world, end) as hosts:
+        demo_settings = load_settings(**hosts.settings(home), fear_greed=settings.fear_greed)
+        job = partial(run_job, hosts=hosts, home=home, dagster_home=dagster_home)
         pipeline = LivePipeline.from_settings(demo_settings)
-        archive = Archive.from_settings(demo_settings)
-        import_history(archive, pipeline, world.start, live_from, track)
+        for first in track(
+            range(0, history_days, DAYS_A_RUN), f"{history_days} days of history, page by page from a simulated archive"
+        ):
+            last = min(first + DAYS_A_RUN, history_days) - 1
+            begin = world.start.date()
+            import_days(job, begin + timedelta(days=first), begin + timedelta(days=last), live_from)
+        score_everything(pipeline, live_from)
         dagster_from = end - timedelta(hours=DAGSTER_HOURS)
-        fast_forward(board, pipeline, live_from, dagster_from, track)
+        fast_forward(hosts.board, pipeline, live_from, dagster_from, track)
         ticks = DAGSTER_HOURS * 3600 // DAGSTER_TICK_EVERY.seconds
         for tick in track(range(1, ticks + 1), "The last hour, through the Dagster job `live`"):
-            board.now = dagster_from + tick * DAGSTER_TICK_EVERY
-            run_job("live", demo_settings, dagster_home, board.now)
+            hosts.board.now = dagster_from + tick * DAGSTER_TICK_EVERY
+            job("live", hosts.board.now)
         # Shortly after midnight the archive can not yet tell that yesterday is all there.
-        import_day(archive, pipeline.database, (end - ARCHIVE_SETTLES).date() - timedelta(days=1), end)
-        pictures = take_pictures(demo_settings, pipeline.database, end, track)
-        prices = update_prices(
-            pipeline.database, rotation_from_settings(demo_settings), demo_settings.price_data.coins, end
-        )
-    labelling = partial(run_job, "labelling", demo_settings, dagster_home, end)
-    labels = label_world(world, pipeline.database, home, end, labelling)
+        settled = (end - ARCHIVE_SETTLES).date() - timedelta(days=1)
+        import_days(job, settled, settled, end)
+        for _ in track(range(1), "Pictures, through the Dagster job `fetch_thumbnails`"):
+            job("fetch_thumbnails", end)
+        job("fetch_prices", end)
+        labels = label_world(world, pipeline.database, home, end, lambda more: job("labelling", end, more=more))
     trained = None
     if full:
 
-        def training(job: str, more: dict[str, str]) -> None:
-            run_job(job, demo_settings, dagster_home, end, more, timeout_seconds=TRAINING_SECONDS)
+        def training(name: str, more: dict[str, str]) -> None:
+            job(name, end, more=more, timeout_seconds=TRAINING_SECONDS)
 
         trained = train_world(pipeline.database, home, training)
     with pipeline.database.read() as connection:
-        days = plotted_days(connection)
+        drawn = plotted_days(connection)
         (overlap, *_) = overlap_report(connection)
+        pictures = dict(connection.execute(_PICTURES).fetchall())
+        (prices,) = connection.execute("SELECT count(*) FROM coin_prices").fetchone() or (0,)
     plot = home / "index.svg"
-    plot.write_text(svg_plot(days), encoding="utf-8")
+    plot.write_text(svg_plot(drawn), encoding="utf-8")
     return DemoReport(
         home=home,
         dagster_home=dagster_home,
         plot=plot,
-        days=days_beside_mood(world, pipeline.database, SHOWN_DAYS),
+        days=days_beside_mood(world, pipeline.database, SHOWN_DAYS, end),
         recovery=recovery(world, pipeline.database, demo_settings.fear_greed),
         archive=overlap,
         pictures=pictures,
-        prices=prices.new_rows,
+        prices=prices,
         labels=labels,
         training=trained,
         seconds=time.monotonic() - started,
     )
 
 
-def import_history(archive: Archive, pipeline: LivePipeline, first: datetime, until: datetime, track: Track) -> None:
-    """Import the days from ``first`` to before ``until`` over HTTP, score them and compute their index."""
-    days = [first.date() + timedelta(days=number) for number in range((until - first).days)]
-    for day in track(days, f"{len(days)} days of history, page by page from a simulated archive"):
-        import_day(archive, pipeline.database, day, until)
-    score_everything(pipeline, until)
+def import_days(job: Callable[..., None], first: date, last: date, now: datetime) -> None:
+    """Import the archive's days from ``first`` to ``last`` in one Dagster run, as a backfill does."""
+    tags = {"dagster/asset_partition_range_start": f"{first}", "dagster/asset_partition_range_end": f"{last}"}
+    job(ARCHIVE_JOB, now, tags=tags)
 
 
 def fill_history(world: World, pipeline: LivePipeline, until: datetime, track: Track = silently) -> None:
@@ -178,21 +166,6 @@ def score_everything(pipeline: LivePipeline, now: datetime) -> None:
     bring_indexes_up_to_date(pipeline.database, scorer.model_version, now, pipeline.parameters, everything=True)
 
 
-def take_pictures(settings: Settings, database: Database, now: datetime, track: Track) -> dict[str, int]:
-    """Fetch the newest pictures; return how many came to which state."""
-    client = image_client(
-        board=settings.board,
-        api_url=settings.fourchan_api_url,
-        image_url=settings.fourchan_image_url,
-        archive_image_url=settings.warosu_image_url,
-        seconds_per_request=settings.fourchan_seconds_per_request,
-        archive_seconds_per_request=settings.warosu_seconds_per_request,
-    )
-    with closing(client):
-        report = fetch_pictures(database, settings.home_path, client, settings.images, now, track=track)
-    return dict(report.counts)
-
-
 def fast_forward(
     board: SimulatedBoard, pipeline: LivePipeline, begin: datetime, end: datetime, track: Track = silently
 ) -> None:
@@ -206,36 +179,37 @@ def fast_forward(
             poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
 
 
-def job_command(job: str) -> list[str]:
+def job_command(job: str, tags: Mapping[str, str] | None = None) -> list[str]:
     """Return the command that runs a Dagster job in a process of its own."""
-    return [sys.executable, "-m", "dagster", "job", "execute", "-m", "bizcharts_pipeline.definitions", "-j", job]
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "bizcharts_pipeline.definitions", "-j", job]
+    return [*command, "--tags", json.dumps(tags)] if tags else command
 
 
 def run_job(
     job: str,
-    settings: Settings,
-    dagster_home: Path,
     now: datetime,
-    more: Mapping[str, str] | None = None,
     *,
+    hosts: Hosts,
+    home: Path,
+    dagster_home: Path,
+    tags: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
     timeout_seconds: int = JOB_TIMEOUT_SECONDS,
 ) -> None:
-    """Run a Dagster job in a process of its own, as a schedule does, at the simulated time ``now``."""
-    environment = os.environ | {
-        "DAGSTER_HOME": str(dagster_home),
-        "BIZCHARTS_HOME": str(settings.home_path),
-        "BIZCHARTS_DATABASE": "",
-        "BIZCHARTS_BOARD": settings.board,
-        "BIZCHARTS_FOURCHAN_API_URL": settings.fourchan_api_url,
-        "BIZCHARTS_FOURCHAN_IMAGE_URL": settings.fourchan_image_url,
-        "BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST": "0",
-        "BIZCHARTS_NOW": now.isoformat(),
-        **(more or {}),
-    }
-    command = job_command(job)
+    """Run a Dagster job in a process of its own, as a schedule does, at the simulated time ``now``.
+
+    Raises:
+        DemoError: it failed, or took too long; says where its output is.
+    """
+    environment = hosts.environment(home, dagster_home) | {"BIZCHARTS_NOW": now.isoformat(), **(more or {})}
     try:
         finished = subprocess.run(
-            command, env=environment, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=timeout_seconds
+            job_command(job, tags),
+            env=environment,
+            cwd=REPOSITORY_ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
         )
     except subprocess.TimeoutExpired:
         raise DemoError(f"The Dagster job `{job}` took over {timeout_seconds} s; is the machine busy?") from None

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from bizcharts_pipeline.clock import to_epoch
+from bizcharts_pipeline.clock import DAY, to_epoch
 from bizcharts_pipeline.demo.mood import class_probabilities
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.votes import certainty_factor
@@ -44,6 +44,7 @@ class DayBesideMood:
     posts: int
     final: bool
     mood: float
+    running: bool  # the day is not over
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,11 @@ def recovery(world: World, database: Database, parameters: FearGreedSettings) ->
     )
 
 
-def days_beside_mood(world: World, database: Database, days: int) -> list[DayBesideMood]:
-    """Return the newest days of the index, newest first, each beside the truth."""
+def days_beside_mood(world: World, database: Database, days: int, now: datetime) -> list[DayBesideMood]:
+    """Return the newest days of the index as they are at ``now`` (naive UTC), newest first, each beside the truth."""
     with database.read() as connection:
         rows = connection.execute(_DAYS.format(days=int(days))).fetchall()
-    return [DayBesideMood(*[*row, _mean_mood(world, row[0])]) for row in rows]
+    return [DayBesideMood(*[*row, _mean_mood(world, row[0]), now < row[0] + DAY]) for row in rows]
 
 
 def _mean_mood(world: World, day: datetime) -> float:

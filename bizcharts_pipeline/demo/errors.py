@@ -1,0 +1,7 @@
+"""Errors of the demo."""
+
+from bizcharts_pipeline.errors import BizchartsError
+
+
+class DemoError(BizchartsError):
+    """A step of the demo failed."""

@@ -1,0 +1,74 @@
+"""The three simulated hosts of one world, and the settings and variables that lead a program to them."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.demo.archive import SimulatedArchive
+from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
+from bizcharts_pipeline.demo.world import World
+
+# Keys for the real services stay at home: the simulated ones need none.
+_SECRETS = (
+    "COINGECKO_API_KEY",
+    "COINMARKETCAP_API_KEY",
+    "GEMINI_API_KEY",
+    "GITHUB_TOKEN",
+    "GOOGLE_API_KEY",
+    "HF_TOKEN",
+    "OPENAI_API_KEY",
+    "RUNPOD_API_KEY",
+)
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Board, archive and price sources of one world, on loopback."""
+
+    board: SimulatedBoard
+    archive: SimulatedArchive
+    prices: SimulatedPrices
+
+    def move_to(self, now: datetime) -> None:
+        """Let it be ``now`` (naive UTC) for all of them."""
+        self.board.now = self.archive.now = self.prices.now = now
+
+    def settings(self, home: Path) -> dict[str, object]:
+        """Return the settings of an installation in ``home`` that asks these hosts, as fast as it likes."""
+        return {
+            "home": home,
+            "database": "",
+            "board": self.board.board,
+            "archive_start": self.board.world.start.date(),
+            "fourchan_api_url": self.board.url,
+            "fourchan_image_url": self.board.url,
+            "fourchan_seconds_per_request": 0,
+            "warosu_url": self.archive.url,
+            "warosu_image_url": self.archive.image_url,
+            "warosu_seconds_per_request": 0,
+            **{f"{host}_url": self.prices.url for host in ("coingecko", "binance", "coinmarketcap", "alternative_me")},
+        }
+
+    def environment(self, home: Path, dagster_home: Path) -> dict[str, str]:
+        """Return the environment of a program of that installation; no key of a real service is in it."""
+        variables: Mapping[str, object] = self.settings(home)
+        return {
+            **{name: value for name, value in os.environ.items() if name not in _SECRETS},
+            "DAGSTER_HOME": str(dagster_home),
+            **{f"BIZCHARTS_{name.upper()}": str(value) for name, value in variables.items()},
+        }
+
+
+@contextmanager
+def simulated_hosts(world: World, archive_until: datetime) -> Iterator[Hosts]:
+    """Serve ``world`` on loopback. The archive will hold posts up to the day after ``archive_until``."""
+    with (
+        SimulatedBoard(world) as board,
+        SimulatedArchive(world, now=archive_until) as archive,
+        SimulatedPrices(now=archive_until) as prices,
+    ):
+        yield Hosts(board, archive, prices)
