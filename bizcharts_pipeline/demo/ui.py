@@ -34,13 +34,14 @@ def remember_world(home: Path, world: World, days: int) -> None:
 
 
 def open_ui(home: Path, dagster_home: Path, port: int, say: Callable[[str], None]) -> None:
-    """Serve the Dagster UI of the demo in ``home`` until Ctrl-C; its schedules run.
+    """Serve the Dagster UI of the demo in ``home`` until Ctrl-C or SIGTERM; its schedules run.
 
     Raises:
         DemoError: there is no demo, the port is taken, or Dagster ended by itself.
     """
     world = _world(home)
     _require_free(port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being told to end is like Ctrl-C: Dagster ends with us
     now = utc_now()
     oracle = Oracle(world_truth(world, world.start, now + LONGEST), MODEL_RIGHT)
     with simulated_hosts(world, now + LONGEST) as hosts, SimulatedLabelApis(oracle) as apis:
@@ -53,17 +54,23 @@ def open_ui(home: Path, dagster_home: Path, port: int, say: Callable[[str], None
 
         threading.Thread(target=follow_the_clock, daemon=True).start()
         environment = hosts.environment(home, dagster_home) | label_environment(apis)
-        command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", HOST, "-p", str(port)]
-        dagster = subprocess.Popen(
-            [*command, "--log-level", "warning"],
-            cwd=REPOSITORY_ROOT,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for us: we pass it on once
+        log = dagster_home / "ui.log"
+        with log.open("wb") as output:
+            dagster = subprocess.Popen(
+                [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", HOST, "-p", str(port)],
+                cwd=REPOSITORY_ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us: we pass it on once
+            )
+        say(
+            f"The demo's Dagster UI, in some seconds: http://{HOST}:{port}/assets/fear_greed_index\n"
+            f"Its log: {log}. Ctrl-C stops it."
         )
-        say(f"The demo's Dagster UI: http://{HOST}:{port}  (Ctrl-C stops it)")
         try:
             status = dagster.wait()
-            raise DemoError(f"Dagster ended by itself with status {status}; what it printed says why")
+            raise DemoError(f"Dagster ended by itself with status {status}; {log} says why")
         except KeyboardInterrupt:
             say("Stopping.")
         finally:
