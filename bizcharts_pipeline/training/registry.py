@@ -89,8 +89,7 @@ def register_fetched(
         TrainingError: it cannot be registered on this machine now.
     """
     try:
-        with new_model(home) as scratch:
-            files = scratch / ADAPTER
+        with new_model(home) as scratch, new_model(scratch) as files:  # published there first, to be tried
             take_files(finished.folder / ADAPTER, files)
             _write_trained_on(files, described(text_set.examples))
             tried = _publish(recipe, files, text_set.dataset_version, scratch, seed)
