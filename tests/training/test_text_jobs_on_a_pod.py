@@ -90,8 +90,9 @@ def on_pod(script: TextScript, examples: list[TextExample], settings: Settings, 
 
 
 @pytest.mark.usefixtures("_one_thread")
-def test_cryptobert_from_a_pod_is_what_it_would_have_been_here(tmp_path: Path) -> None:
+def test_cryptobert_from_a_pod_is_what_it_would_have_been_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, pod = make_base(tmp_path / "tiny"), Pod(tmp_path / "pod")
+    monkeypatch.setenv("BIZCHARTS_ML__TRAINING__CRYPTOBERT_BASE", str(base))  # the scorer looks there
     values = {"training": {"cryptobert_base": str(base), "seed": 1}}
     settings = Settings(home=tmp_path / "home", pod_provider="local", ml=values)
     here = CryptoBertRecipe(str(base), lora=QUICK)
