@@ -25,7 +25,10 @@ def gold_is_absent(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckR
 @dg.asset_check(
     asset="sharegpt_dataset",
     blocking=True,
-    description="The files are as they were written, and each row is one that TRL and LLaMA-Factory take.",
+    description=(
+        "The files are as they were written, each row is one that TRL and LLaMA-Factory take, and the own check of the "
+        "training script, which decodes the images, refuses nothing."
+    ),
 )
 def rows_are_readable(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
     from bizcharts_pipeline.training.sharegpt import format_problems

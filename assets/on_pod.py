@@ -1,6 +1,8 @@
-"""A job on a pod, as an asset runs it and shows it."""
+"""A training on a pod, as an asset runs it and shows it."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,34 +13,66 @@ from resources.pods import RunPodResource
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.pods.protocol import Finished, Job
+    from bizcharts_pipeline.training.pod_job import PodTraining
+    from bizcharts_pipeline.training.registry import Registered
     from resources.pod_watch import PodWatch
 
 MOST_TAIL = 4_000  # characters of a failed job's log
 
 
 def on_pod(
-    runpod: RunPodResource, job: "Job", watch: "PodWatch", into: Path, run_id: str, checkpoint_minutes: float
-) -> "Finished":
-    """Run a job on a pod, with what it needs to speak to this run.
+    runpod: RunPodResource, training: "PodTraining", watch: "PodWatch", run_id: str, checkpoint_minutes: float
+) -> "tuple[Registered, Finished]":
+    """Carry out a training on a pod, with what it needs to speak to this run; return the model and what it took.
 
     Raises:
         Failure: there is no result. Dagster tries again only where that may help.
+        TrainingError: the result could not be registered.
     """
-    from bizcharts_pipeline.pods.errors import PodError
+    from bizcharts_pipeline.training.pod_job import train_on_pod
 
-    job = dataclasses.replace(job, environment={**job.environment, **watch.environment})
+    def run(job: "Job", into: Path) -> "Finished":
+        from bizcharts_pipeline.pods.errors import PodError
+
+        job = dataclasses.replace(job, environment={**job.environment, **watch.environment})
+        try:
+            return runpod.run(job, watch, into, run_id=run_id, checkpoint_minutes=checkpoint_minutes)
+        except PodError as error:
+            metadata: dict[str, Any] = {"error": type(error).__name__, **watch.metadata()}
+            if tail := getattr(error, "log_tail", ""):
+                metadata["end of the log"] = dg.MetadataValue.text(tail[-MOST_TAIL:])
+            raise dg.Failure(str(error), metadata=metadata, allow_retries=error.retry) from None
+
+    return train_on_pod(training, run)
+
+
+@contextmanager
+def not_retried_in_vain() -> Iterator[None]:
+    """Turn what another try cannot mend into a failure that Dagster does not retry, in one line; a paid result that
+    was put aside is shown with its path."""
+    from bizcharts_pipeline.pods.lock import JobBusy
+    from bizcharts_pipeline.training.pod_job import ResultUnusable
+    from bizcharts_pipeline.training.recipe import BaseMissing, TrainingError
+
     try:
-        return runpod.run(job, watch, into, run_id=run_id, checkpoint_minutes=checkpoint_minutes)
-    except PodError as error:
-        metadata: dict[str, Any] = {"error": type(error).__name__, **watch.metadata()}
-        if tail := getattr(error, "log_tail", ""):
-            metadata["end of the log"] = dg.MetadataValue.text(tail[-MOST_TAIL:])
-        raise dg.Failure(str(error), metadata=metadata, allow_retries=error.retry) from None
+        yield
+    except BaseMissing:
+        raise
+    except JobBusy as busy:
+        raise dg.Failure(str(busy), allow_retries=True) from None
+    except TrainingError as error:
+        path = (
+            {"unusable_result": dg.MetadataValue.path(str(error.folder))} if isinstance(error, ResultUnusable) else {}
+        )
+        raise dg.Failure(str(error), metadata=path, allow_retries=False) from None
 
 
-def pod_metadata(finished: "Finished", watch: "PodWatch") -> dict[str, Any]:
-    """Return what a training took and how it went."""
+def pod_metadata(finished: "Finished", watch: "PodWatch", home: Path) -> dict[str, Any]:
+    """Return what a training took and how it went, and which paid results below ``home`` are no models."""
     from bizcharts_pipeline.training.curve import svg_curve
+    from bizcharts_pipeline.training.pod_job import unregistered_results
+
+    left = [str(path) for path in unregistered_results(home)]
 
     lines = {
         name: [(float(step), figures[name]) for step, figures in sorted(watch.metrics.items()) if name in figures]
@@ -50,6 +84,7 @@ def pod_metadata(finished: "Finished", watch: "PodWatch") -> dict[str, Any]:
         "pods": finished.pods,
         "reattached": finished.reattached,
         **({"gpu": finished.gpu} if finished.gpu else {}),
+        **({"paid_results_not_registered": left} if left else {}),
         **watch.metadata(),
         **({"curve": picture(svg_curve(lines, "Loss"), "Loss by step")} if any(lines.values()) else {}),
     }

@@ -1,11 +1,9 @@
 """An adapter for the vision-language model, trained on a rented GPU."""
 
-import shutil
-
 import dagster as dg
 
-from assets.on_pod import on_pod, pod_metadata
-from assets.reporting import Stopwatch
+from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata
+from assets.reporting import Stopwatch, by_thread
 from assets.trained import model_metadata
 from bizcharts_pipeline.clock import utc_now
 from resources.pods import RunPodResource
@@ -26,31 +24,36 @@ POOL = "pods"
     description=(
         "A QLoRA adapter for `BIZCHARTS_VLM_BASE`, trained on `sharegpt_dataset` on a rented pod, within the budget of "
         "[pods]. Log and figures stream into the run; cancelling it ends the pod; what a killed run left at work, the "
-        "next run takes up where it is. The pod answers the gold posts without knowing their labels. docs/runpod.md "
+        "next run takes up where it is. The pod answers the gold posts without knowing their labels. What the "
+        "training script would refuse is refused before a pod is rented. docs/runpod.md "
         "says what is billed when."
     ),
 )
 def qlora_adapter(
     context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training, runpod: RunPodResource
 ) -> dg.MaterializeResult:
-    from bizcharts_pipeline.training.pod_job import qlora_job, register
+    from bizcharts_pipeline.training.qlora_job import qlora_training
     from resources.pod_watch import watched
 
     stopwatch = Stopwatch()
     database, home, settings = warehouse.open(), training.home_path(), training.settings()
-    minutes = settings.ml.training.checkpoint_minutes
-    with watched(context) as watch, qlora_job(database, home, settings) as order:
-        with stopwatch("train"):
-            finished = on_pod(runpod, order.job, watch, order.into, context.run.run_id, minutes)
-        with stopwatch("register"):
-            registered = register(order, finished, database, home, utc_now(), context.run.run_id)
-    shutil.rmtree(finished.folder)
+    minutes, run_id = settings.ml.training.checkpoint_minutes, context.run.run_id
+    with (
+        not_retried_in_vain(),
+        watched(context) as watch,
+        stopwatch("check, train and register"),
+        qlora_training(database, home, settings, utc_now(), run_id) as order,
+    ):
+        registered, finished = on_pod(runpod, order, watch, run_id, minutes)
+    gold = order.gold
     return dg.MaterializeResult(
         data_version=dg.DataVersion(registered.model.model_version),
         metadata={
-            "gold_posts_asked": len(order.asked),
+            "gold_posts_asked": len(gold.asked),
+            **({"gold_posts_asked_by_text_alone": by_thread(gold.by_text_alone)} if gold.by_text_alone else {}),
+            **({"gold_posts_not_asked": by_thread(gold.not_asked)} if gold.not_asked else {}),
             **model_metadata(registered, training),
-            **pod_metadata(finished, watch),
+            **pod_metadata(finished, watch, home),
             **stopwatch.metadata(),
         },
     )

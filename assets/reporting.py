@@ -45,6 +45,11 @@ def picture(svg: str, alternative_text: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{alternative_text}](data:image/svg+xml;base64,{data})")
 
 
+def by_thread(reasons: Mapping[int, str]) -> dict[str, str]:
+    """Return reasons by thread as metadata, the first hundred."""
+    return {str(thread): reason for thread, reason in sorted(reasons.items())[:100]}
+
+
 def check(
     offenders: Sequence[object],
     *,

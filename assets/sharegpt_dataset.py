@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.reporting import Stopwatch
+from assets.reporting import Stopwatch, by_thread
 from bizcharts_pipeline.clock import utc_now
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
@@ -33,6 +33,7 @@ def sharegpt_dataset(warehouse: Warehouse, labelling: Labelling) -> dg.Materiali
             "new_version": report.new,
             "balance": dg.MetadataValue.md(report.balance),
             "left_out": dict(report.left_out),
+            **({"unusable_images": by_thread(report.unusable_images)} if report.unusable_images else {}),
             "datasheet": dg.MetadataValue.md(report.datasheet),
             **({"path": dg.MetadataValue.path(str(labelling.home_path() / version.path))} if version else {}),
             **({"versions_removed": list(report.removed)} if report.removed else {}),

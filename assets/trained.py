@@ -1,22 +1,21 @@
 """What a trained model shows in the UI, whichever way it was trained."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.on_pod import on_pod, pod_metadata
+from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata
 from assets.reporting import Stopwatch
 from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.warehouse.database import Database
 from resources.pods import RunPodResource
 from resources.training import Training
 from resources.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from bizcharts_pipeline.training.recipe import Recipe
     from bizcharts_pipeline.training.registry import Registered
-    from resources.pod_watch import PodWatch
+    from bizcharts_pipeline.training.text_set import TextSet
 
 POOL = "models"  # one training at a time: each takes all cores
 
@@ -34,8 +33,7 @@ def train_text_model(
     Where the pretrained model that it starts from is not at hand, say what is missing: who has no network or no extra
     still gets the other models.
     """
-    from bizcharts_pipeline.training.recipe import BaseMissing, PodRecipe
-    from bizcharts_pipeline.training.registry import train_and_register
+    from bizcharts_pipeline.training.recipe import BaseMissing
     from bizcharts_pipeline.training.text_set import load_text_set
 
     stopwatch = Stopwatch()
@@ -43,20 +41,14 @@ def train_text_model(
     with stopwatch("choose posts"):
         text_set = load_text_set(database, home, now)
     try:
-        with _recipe(context, training, kind, runpod) as (recipe, watch), stopwatch("train and score gold"):
-            registered = train_and_register(
-                recipe,
-                text_set,
-                database=database,
-                home=home,
-                seed=training.settings().ml.training.seed,
-                now=now,
-                run_id=context.run.run_id,
-            )
+        with stopwatch("train and score gold"):
+            if runpod is not None and training.settings().ml.training.text_on_pod:
+                registered, of_pod = _train_on_pod(context, database, training, kind, text_set, runpod, now)
+            else:
+                registered, of_pod = _train_here(context, database, training, kind, text_set, now), {}
     except BaseMissing as missing:
         context.log.warning(str(missing))
         return dg.MaterializeResult(data_version=dg.DataVersion("none"), metadata={"nothing_trained": str(missing)})
-    finished = recipe.finished if isinstance(recipe, PodRecipe) else None
     return dg.MaterializeResult(
         data_version=dg.DataVersion(registered.model.model_version),
         metadata={
@@ -64,31 +56,58 @@ def train_text_model(
             **{f"posts: {name}": count for name, count in text_set.classes.items()},
             "left_out": dict(text_set.left_out),
             **model_metadata(registered, training),
-            **(pod_metadata(finished, watch) if finished and watch else {}),
+            **of_pod,
             **stopwatch.metadata(),
         },
     )
 
 
-@contextmanager
-def _recipe(
-    context: dg.AssetExecutionContext, training: Training, kind: str, runpod: RunPodResource | None
-) -> "Iterator[tuple[Recipe, PodWatch | None]]":
-    """Yield how a kind of model is trained, and who watches the pod, if there is one.
+def _train_here(
+    context: dg.AssetExecutionContext,
+    database: Database,
+    training: Training,
+    kind: str,
+    text_set: "TextSet",
+    now: datetime,
+) -> "Registered":
+    from bizcharts_pipeline.training.registry import train_and_register
+
+    return train_and_register(
+        training.recipes()[kind],
+        text_set,
+        database=database,
+        home=training.home_path(),
+        seed=training.settings().ml.training.seed,
+        now=now,
+        run_id=context.run.run_id,
+    )
+
+
+def _train_on_pod(
+    context: dg.AssetExecutionContext,
+    database: Database,
+    training: Training,
+    kind: str,
+    text_set: "TextSet",
+    runpod: RunPodResource,
+    now: datetime,
+) -> "tuple[Registered, dict[str, Any]]":
+    """Return the registered model and what its pod took.
 
     Raises:
-        BaseMissing: for a pod, the pretrained model is sent from here.
+        BaseMissing: the pretrained model is sent from here.
+        Failure: there is no model.
     """
-    settings = training.settings()
-    if runpod is None or not settings.ml.training.text_on_pod:
-        yield training.recipes()[kind], None
-        return
-    from bizcharts_pipeline.training.pod_text import ON_POD
+    from bizcharts_pipeline.training.text_pod_job import SCRIPTS, text_training
     from resources.pod_watch import watched
 
-    minutes, run_id = settings.ml.training.checkpoint_minutes, context.run.run_id
-    with watched(context) as watch:
-        yield ON_POD[kind](settings, lambda job, into: on_pod(runpod, job, watch, into, run_id, minutes)), watch
+    settings, run_id = training.settings(), context.run.run_id
+    with not_retried_in_vain(), watched(context) as watch:
+        script = SCRIPTS[kind](settings)
+        with text_training(script, text_set, settings, database=database, now=now, run_id=run_id) as order:
+            minutes = settings.ml.training.checkpoint_minutes
+            registered, finished = on_pod(runpod, order, watch, run_id, minutes)
+    return registered, pod_metadata(finished, watch, training.home_path())
 
 
 def model_metadata(registered: "Registered", training: Training) -> dict[str, Any]:

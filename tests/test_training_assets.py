@@ -1,9 +1,11 @@
 """The stages that train, judge and decide, as Dagster runs them; and what a run shows of a pod."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -21,11 +23,11 @@ from assets.model_evaluation import model_evaluation
 from assets.qlora_adapter import qlora_adapter
 from assets.setfit_model import setfit_model
 from assets.text_models import text_ensemble, tfidf_model
-from bizcharts_pipeline.pods.protocol import Finished
+from bizcharts_pipeline.pods.protocol import Finished, Job
 from bizcharts_pipeline.settings import PodSettings, Settings
 from bizcharts_pipeline.text.question import WITHOUT_PICTURE
-from bizcharts_pipeline.training.pod_job import qlora_job, register
-from bizcharts_pipeline.training.recipe import TrainingError
+from bizcharts_pipeline.training.pod_job import ResultUnusable, train_on_pod
+from bizcharts_pipeline.training.qlora_job import QloraTraining, qlora_training
 from resources.labelling import Labelling
 from resources.pod_watch import watched
 from resources.pods import KEY, RunPodResource
@@ -143,7 +145,7 @@ def test_a_pod_gets_the_gold_posts_without_their_labels_and_nothing_stays_of_wha
 
     settings = settings_of(world, pod_provider="local")
     build_dataset(world.database, world.home, settings.labelling.model_copy(update={"text_only": True}), NOW)
-    with qlora_job(world.database, world.home, settings) as order:
+    with planned(world, settings) as order:
         code, data = order.job.folders["code"], order.job.folders["data"]
         questions = json.loads((data / "gold" / "gold.json").read_bytes())
         assert {question["thread_id"] for question in questions} == world.gold()
@@ -157,34 +159,54 @@ def test_a_pod_gets_the_gold_posts_without_their_labels_and_nothing_stays_of_wha
         assert (spec["rank"], spec["base"]) == (16, "Qwen/Qwen2.5-VL-7B-Instruct")
         key = order.job.key
     assert not code.exists()
-    for left in ("0123456789ab", "0123456789ab-result"):
+    kept = {"0123456789ab-result", "0123456789ab-unusable"}
+    for left in ("0123456789ab", "0123456789ab-registered", *kept):
         (world.home / "staged" / left).mkdir()
-    with qlora_job(world.database, world.home, settings) as again:
+    with planned(world, settings) as again:
         assert again.job.key == key
-    assert [path.name for path in (world.home / "staged").iterdir()] == ["0123456789ab-result"]
+    assert {path.name for path in (world.home / "staged").iterdir()} == kept
     other = settings_of(world, pod_provider="local", ml={"training": {"rank": 8}})
-    with qlora_job(world.database, world.home, other) as changed:
+    with planned(world, other) as changed:
         assert changed.job.key != key
 
 
-def test_a_pod_that_leaves_gold_posts_out_registers_nothing_and_its_result_is_not_taken_again(
-    world: LabelledWorld,
-) -> None:
+def planned(world: LabelledWorld, settings: Settings) -> AbstractContextManager[QloraTraining]:
+    return qlora_training(world.database, world.home, settings, NOW, "run")
+
+
+def test_a_broken_paid_result_is_put_aside_and_neither_taken_nor_paid_for_again(world: LabelledWorld) -> None:
     from bizcharts_pipeline.training.dataset import build_dataset
 
     settings = settings_of(world, pod_provider="local")
     build_dataset(world.database, world.home, settings.labelling.model_copy(update={"text_only": True}), NOW)
-    with qlora_job(world.database, world.home, settings) as order:
-        order.into.mkdir()
-        (order.into / "report.json").write_text('{"revision": null, "gpu": null}')
-        answers = [{"thread_id": thread, "log_p": [-1.0, -1.0, -1.0]} for thread in sorted(order.asked)]
-        (order.into / "scores.json").write_text(json.dumps({"gold": answers[1:], "temperature": 1.0}))
-        brought = Finished(order.into, "pod", None, Decimal(1), 60.0, 1, False)
-        with pytest.raises(TrainingError, match="1 of 40 gold posts were not answered"):
-            register(order, brought, world.database, world.home, NOW, "run")
-        assert not order.into.exists()
-        assert order.into.with_name(f"{order.job.key}-unusable").is_dir()
+    rented = []
+
+    def run(job: Job, into: Path) -> Finished:
+        rented.append(job.key)
+        into.mkdir()
+        (into / "report.json").write_text('{"revision": null, "gpu": null}')
+        answers = [{"thread_id": thread, "log_p": [-1.0, -1.0, -1.0]} for thread in sorted(order.gold.asked)]
+        (into / "scores.json").write_text(json.dumps({"gold": answers[1:], "temperature": 1.0}))
+        return Finished(into, "pod", None, Decimal(1), 60.0, 1, False)
+
+    with planned(world, settings) as order, pytest.raises(ResultUnusable, match="1 of 40 gold posts") as caught:
+        train_on_pod(order, run)
+    aside = world.home / "staged" / f"{order.job.key}-unusable"
+    assert caught.value.folder == aside
+    assert (aside / "report.json").is_file()
+    for _ in range(2):
+        with (
+            pytest.raises(ResultUnusable, match=r"1 of 40 gold posts.*move or delete") as again,
+            planned(world, settings),
+        ):
+            pass
+        assert again.value.folder == aside
+    assert len(rented) == 1
     assert query(world, "SELECT count(*) FROM model_versions") == [(0,)]
+    shutil.rmtree(aside)
+    with planned(world, settings) as order, pytest.raises(ResultUnusable):
+        train_on_pod(order, run)
+    assert len(rented) == 2
 
 
 def test_the_vision_model_is_trained_judged_and_registered_on_this_machine_as_on_a_pod(

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class DatasetReport:
     version: DatasetVersion | None
     new: bool  # it was not there before
     left_out: Mapping[str, int]  # labelled posts by reason
+    unusable_images: Mapping[int, str]  # by thread: why a trainer would refuse the post's image
     balance: str  # Markdown
     datasheet: str  # Markdown
     removed: tuple[str, ...]  # versions that held a picture which is withdrawn
@@ -81,11 +83,23 @@ def build_dataset(database: Database, home: Path, settings: LabellingSettings, n
     groups = duplicate_groups([*chosen, *as_seen(chosen)])  # nor may the splits share what is left of cut texts
     splits = _split(selection, groups, settings)
     labellers = len({label.labeler_id for label in found.people})
-    sheet = datasheet(Facts(splits, selection.left_out, len(set(groups.values())), labellers, len(found.gold), trust))
+    sheet = datasheet(
+        Facts(
+            splits,
+            selection.left_out,
+            len(set(groups.values())),
+            labellers,
+            len(found.gold),
+            trust,
+            Counter(reason.partition(": ")[0] for reason in selection.unusable_images.values()),
+        )
+    )
     if not selection.examples:
         with database.write() as connection:
             record_nothing(connection, now)
-        return DatasetReport(None, False, selection.left_out, balance_table(splits), sheet, removed)
+        return DatasetReport(
+            None, False, selection.left_out, selection.unusable_images, balance_table(splits), sheet, removed
+        )
     content = _content(splits)
     with _alone(home) as folder:
         target = folder / f"{SHAREGPT}-{content.version[:12]}"
@@ -101,7 +115,9 @@ def build_dataset(database: Database, home: Path, settings: LabellingSettings, n
             now,
         )
         _record(database, target, version, content)
-    return DatasetReport(version, new, selection.left_out, balance_table(splits), sheet, removed)
+    return DatasetReport(
+        version, new, selection.left_out, selection.unusable_images, balance_table(splits), sheet, removed
+    )
 
 
 def remove_withdrawn(database: Database, home: Path) -> tuple[str, ...]:

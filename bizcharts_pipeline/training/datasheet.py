@@ -21,6 +21,7 @@ class Facts:
     labellers: int  # people who have labelled anything here
     gold_posts: int
     trust: Sequence[MeasuredTrust]
+    unusable_images: Mapping[str, int]  # posts by reason, of images that a trainer would refuse
 
     @property
     def examples(self) -> list[Example]:
@@ -119,13 +120,20 @@ def _labelling(facts: Facts) -> str:
 
 
 def _left_out(facts: Facts) -> str:
-    if not facts.left_out:
-        return "Nothing that was labelled."
     rows = [[reason, str(count)] for reason, count in sorted(facts.left_out.items())]
-    return (
+    posts = (
         "Labelled posts that are no rows. Not in any of the files are the "
         f"{facts.gold_posts} posts of the gold split, on which models are judged, nor anything alike to them by text "
         "(Jaccard similarity of 5-grams at least 0.8) or picture.\n\n" + _table(["reason", "posts"], rows)
+        if rows
+        else "Nothing that was labelled."
+    )
+    if not facts.unusable_images:
+        return posts
+    refused = [[reason, str(count)] for reason, count in sorted(facts.unusable_images.items())]
+    return (
+        f"{posts}\n\nPictures that the training script would refuse. Their posts are left out, or are rows of text "
+        "alone where such rows are wanted (`text_only`).\n\n" + _table(["reason", "pictures"], refused)
     )
 
 

@@ -125,7 +125,7 @@ def evaluate_all(
     beside = [Contender(name, _scores(scorer, gold)) for name, scorer in (others or {}).items()]
     roles = [(incumbent, "champion"), *((rival, "candidate") for rival in rivals.values())]
     roles += [(one, "baseline") for one in baselines if one is not incumbent] + [(one, "beside") for one in beside]
-    lines = tuple(Line(one.name, role, _figures(one, gold, training.seed), _note(one)) for one, role in roles)
+    lines = tuple(Line(one.name, role, _figures(one, gold, training.seed), _note(one, gold)) for one, role in roles)
     _save(database, lines, gold, present, incumbent, now)
     if gold.without_label:
         notes.append(f"{gold.without_label} gold posts judge nobody: unknown here, flagged, or people disagree")
@@ -226,10 +226,16 @@ def _figures(contender: Contender, gold: GoldSet, seed: int) -> Figures | None:
     return measure(scores_on(contender, threads), truth, groups, seed)
 
 
-def _note(contender: Contender) -> str:
+def _note(contender: Contender, gold: GoldSet) -> str:
     if contender.name == UNIFORM:
         return "its ties count as bearish"
-    return f"{len(contender.seen)} gold posts it learned from do not count" if contender.seen else ""
+    notes = [f"{len(contender.seen)} gold posts it learned from do not count"] if contender.seen else []
+    if unanswered := gold.truth.keys() - contender.scores.keys() - contender.seen:
+        notes.append(
+            f"{len(unanswered)} gold posts it was not asked do not count: left out for want of text and of a usable "
+            "picture, or frozen since"
+        )
+    return "; ".join(notes)
 
 
 def _save(

@@ -15,6 +15,7 @@ from bizcharts_pipeline.labels.recovery import require_ledger
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 from bizcharts_pipeline.labels.trust import majority
 from bizcharts_pipeline.text.question import readable
+from bizcharts_pipeline.training.onpod_checks import image_problems
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.datasets import ModelLabel, model_labels
 from bizcharts_pipeline.warehouse.trust import Version, trusted_versions
@@ -49,6 +50,24 @@ class Selection:
 
     examples: tuple[Example, ...]
     left_out: Mapping[str, int]
+    unusable_images: Mapping[int, str]  # by thread: images that a trainer would refuse, whether the post is in or not
+
+
+@dataclass(frozen=True)
+class UsableImage:
+    """The image of a post: its file, or why it is not used."""
+
+    path: Path | None
+    reason: str = ""  # category, and after ": " its details
+    refused: bool = False  # by the trainer's own check, not for want of a file
+
+    @property
+    def category(self) -> str:
+        """The reason without its details, to be counted."""
+        return self.reason.partition(": ")[0]
+
+
+WITHOUT_IMAGE = UsableImage(None, "without picture")
 
 
 @dataclass(frozen=True)
@@ -119,25 +138,38 @@ def select_examples(
     posts: Sequence[Post],
     gold_posts: Sequence[Post],
     judged: Mapping[int, Verdict],
-    home: Path,
+    home: Path | None,
     *,
     text_only: bool,
 ) -> Selection:
-    """Return what may be learned from. ``posts`` are the known ones among those that are ``judged``."""
+    """Return what may be learned from. ``posts`` are the known ones among those that are ``judged``.
+
+    Args:
+        home: where the images are stored; ``None``: no image is wanted.
+        text_only: whether a post whose image cannot be used is learned from its text alone.
+    """
     gold = {post.thread_id for post in gold_posts}
     # Cut texts may be alike where whole ones are not.
     copies = contaminated(posts, gold_posts) | contaminated(as_seen(posts), as_seen(gold_posts))
     left_out: Counter[str] = Counter()
     if unknown := len(judged.keys() - {post.thread_id for post in posts}):
         left_out["post unknown here"] = unknown
-    examples = []
+    free = []
     for post in posts:
-        found = _example(post, judged[post.thread_id], gold, copies, home, text_only)
+        if why := _why_not(post, judged[post.thread_id], gold, copies):
+            left_out[why] += 1
+        else:
+            free.append(post)
+    images = usable_images(free, home) if home else {}
+    examples = []
+    for post in free:
+        found = _example(post, judged[post.thread_id], images.get(post.thread_id, WITHOUT_IMAGE), text_only)
         if isinstance(found, str):
             left_out[found] += 1
         else:
             examples.append(found)
-    return Selection(tuple(examples), dict(sorted(left_out.items())))
+    refused = {thread: image.reason for thread, image in images.items() if image.refused}
+    return Selection(tuple(examples), dict(sorted(left_out.items())), refused)
 
 
 def as_seen(posts: Iterable[Post]) -> list[Post]:
@@ -147,36 +179,49 @@ def as_seen(posts: Iterable[Post]) -> list[Post]:
     ]
 
 
-def _example(
-    post: Post, verdict: Verdict, gold: Collection[int], copies: Collection[int], home: Path, text_only: bool
-) -> Example | str:
-    """Return the example, or why there is none."""
+def _why_not(post: Post, verdict: Verdict, gold: Collection[int], copies: Collection[int]) -> str:
+    """Return why a post is not learned from, whatever its image is like; empty: it may be."""
     if post.thread_id in gold:
         return "gold"
     if post.thread_id in copies:
         return "near-duplicate of a gold post"
-    if verdict.stance is None:
-        return verdict.why_not
+    return verdict.why_not if verdict.stance is None else ""
+
+
+def _example(post: Post, verdict: Verdict, image: UsableImage, text_only: bool) -> Example | str:
+    """Return the example, or why there is none."""
+    assert verdict.stance
     text = readable(post.subject, post.text)
-    picture, why_not = usable_picture(post, home)
-    if picture is None:
+    if image.path is None:
         if not text_only:
-            return why_not
+            return image.category
         if not text:
             return "neither text nor picture"
-    sha256 = post.picture.sha256 if post.picture and picture else None
-    return Example(post, text, verdict.stance, verdict.labelled_by, picture, sha256)
+    sha256 = post.picture.sha256 if post.picture and image.path else None
+    return Example(post, text, verdict.stance, verdict.labelled_by, image.path, sha256)
 
 
-def usable_picture(post: Post, home: Path) -> tuple[Path | None, str]:
-    """Return the picture's file, or why it is not used."""
+def usable_images(posts: Iterable[Post], home: Path) -> dict[int, UsableImage]:
+    """Return by thread which images can be shown to a model: stored, whole, and accepted by the check that the on-pod
+    scripts make."""
+    stored = {post.thread_id: _stored_image(post, home) for post in posts}
+    problems = image_problems(image.path for image in stored.values() if image.path)
+    return {
+        thread: UsableImage(None, problems[image.path], refused=True)
+        if image.path and image.path in problems
+        else image
+        for thread, image in stored.items()
+    }
+
+
+def _stored_image(post: Post, home: Path) -> UsableImage:
     if post.picture is None:
-        return None, "without picture"
+        return WITHOUT_IMAGE
     if post.picture.status != "stored" or not post.picture.path or not post.picture.sha256:
-        return None, f"picture {post.picture.status or 'never fetched'}"
+        return UsableImage(None, f"picture {post.picture.status or 'never fetched'}")
     path = home / post.picture.path
     try:
         whole = hashlib.sha256(path.read_bytes()).hexdigest() == post.picture.sha256
     except FileNotFoundError:
-        return None, "picture lost from the store"
-    return (path, "") if whole else (None, "picture damaged in the store")
+        return UsableImage(None, "picture lost from the store")
+    return UsableImage(path) if whole else UsableImage(None, "picture damaged in the store")

@@ -1,159 +1,135 @@
-"""The job that trains the vision-language model: what is sent to the machine with the GPU.
+"""A training on a pod, from the plan to the registered model, in one order for every kind of model:
 
-    code/   what runs there (`training/onpod`), and the one package by which it speaks to Dagster
-    data/   spec.json, dataset/ (the ShareGPT folder), gold/ (questions and pictures of the gold posts)
+    plan -> run, or adopt what an earlier run left -> verify -> register durably -> delete
 
-The gold posts travel without their labels: the pod answers them, and is marked here. The folder is made of hard links
-and is gone when the run is over, for it holds posts and pictures that may be withdrawn.
+    home/staged/<key>              what is being sent: code/, data/, …; gone when the run is over
+    home/staged/<key>-result       what was fetched and verified, and is paid for; gone once the model is registered
+    home/staged/<key>-unusable     a result that cannot be registered, kept for a person to look at
+    home/staged/<key>-registered   what is left of a result that was deleted
+
+A kill at any moment loses nothing and pays nothing twice: the next run of the same job adopts the fetched result,
+registers the same version and deletes it. A result whose model is registered says so in a file that is deleted last.
+A job whose result was put aside is refused until a person has moved or deleted that folder, as it would be paid for a
+second time.
 """
 
 import importlib.util
 import json
+import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-from bizcharts_pipeline.files import link, write_atomically
-from bizcharts_pipeline.pods.identity import job_key
-from bizcharts_pipeline.pods.ledger import FOLDERS
+from bizcharts_pipeline.files import sync, write_atomically
+from bizcharts_pipeline.pods.identity import KEY_LENGTH
+from bizcharts_pipeline.pods.ledger import FOLDERS, LEDGER, PodLedger
 from bizcharts_pipeline.pods.lock import JobBusy, hold
 from bizcharts_pipeline.pods.protocol import Finished, Job
 from bizcharts_pipeline.sentiment.artifact import CorruptModel
-from bizcharts_pipeline.settings import Settings, TrainingSettings
-from bizcharts_pipeline.text.question import question, readable
+from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.training import sharegpt
-from bizcharts_pipeline.training.examples import usable_picture
-from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
-from bizcharts_pipeline.training.recipe import TrainingError
-from bizcharts_pipeline.training.registry import REPORT, SCORES, Registered, register_adapter
-from bizcharts_pipeline.training.text_set import NothingToLearn
-from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.datasets import DatasetVersion, current_dataset
+from bizcharts_pipeline.training.recipe import BrokenResult, TrainingError
+from bizcharts_pipeline.training.registry import Registered
 
-ASSET, KIND = "qlora_adapter", "qlora"
-SCRIPT = "train_qwen.py"
-SETUP = "bash code/bootstrap.sh"
-HUB_TOKEN = "HF_TOKEN"
-STAGED, RESULT, UNUSABLE = "staged", "-result", "-unusable"  # below the home: what is being sent, what was fetched
 ONPOD = Path(__file__).parent / "onpod"
-LOCAL_DISK_GB, POD_DISK_GB = 5, 40  # free; a base of 7 billion weights is 17 GB, the packages 8
-_SPEC = (
-    *("seed", "quantise", "rank", "alpha", "dropout", "targets", "freeze_vision", "epochs", "learning_rate"),
-    *("batch", "accumulate", "balance", "min_pixels", "max_pixels", "patience"),
-)
+SETUP = "bash code/bootstrap.sh"
+STAGED, RESULT, UNUSABLE, REGISTERED = "staged", "-result", "-unusable", "-registered"
+REASON = "why-unusable.txt"  # in a result that was put aside
+MARKER = "registered.json"  # in a result whose model is registered: {"model_version"}
+_BEING_SENT = re.compile(f"([0-9a-f]{{{KEY_LENGTH}}})({REGISTERED})?")
+
+Run = Callable[[Job, Path], Finished]  # does a job and puts its result into a folder, or returns the one that is there
+Register = Callable[[Finished], Registered]
+
+
+class ResultUnusable(TrainingError):
+    """A paid result cannot be registered; it lies in ``folder``, and the job is not paid for again meanwhile."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 @dataclass(frozen=True)
-class QloraJob:
-    """A job, and what the model that it trains is made of."""
+class PodTraining:
+    """What a kind of model brings to the common order.
+
+    Args:
+        job: what is done on the pod.
+        home: the installation's.
+        register: verifies a result and registers the model; returns when the registration survives a power cut.
+            ``BrokenResult`` and ``CorruptModel`` mean that the result itself is unusable; after any other error it
+            stays for the next run.
+        find: returns a registered model by its version; ``None``: there is none.
+    """
 
     job: Job
-    dataset: DatasetVersion
-    dataset_folder: Path  # as it was sent
-    spec: Mapping[str, Any]
-    code_version: str
-    gold_version: str
-    asked: frozenset[int]  # the gold posts whose questions were sent
+    home: Path
+    register: Register
+    find: Callable[[str], Registered | None]
 
     @property
     def into(self) -> Path:
-        """Where its result is put: beside the folder of what is sent."""
-        return self.dataset_folder.parents[2] / f"{self.job.key}{RESULT}"
+        """Where the result is put."""
+        return result_folder(self.home, self.job.key)
 
 
-def register(
-    order: QloraJob, finished: Finished, database: Database, home: Path, now: datetime, run_id: str
-) -> Registered:
-    """Register the adapter that a pod brought, with what it said of the gold posts.
-
-    A result that can not be used is put aside, so that the next run does not take it again; it is there to be looked
-    at until then.
-
-    Raises:
-        TrainingError: the result is not whole, or not all of gold was answered.
-        CorruptModel: the adapter has a file of a kind that is not loaded.
-    """
-    try:
-        return _register(order, finished, database, home, now, run_id)
-    except (TrainingError, CorruptModel):
-        aside = finished.folder.with_name(f"{order.job.key}{UNUSABLE}")
-        shutil.rmtree(aside, ignore_errors=True)
-        finished.folder.rename(aside)
-        raise
-
-
-def _register(
-    order: QloraJob, finished: Finished, database: Database, home: Path, now: datetime, run_id: str
-) -> Registered:
-    try:
-        report = json.loads((finished.folder / REPORT).read_bytes())
-        revision, gpu = report["revision"], report["gpu"]
-        answered = {row["thread_id"] for row in json.loads((finished.folder / SCORES).read_bytes())["gold"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{finished.folder}: the result can not be read ({error!r:.200}); run it again") from None
-    if missing := order.asked - answered:  # nobody chooses by what he is judged
-        raise TrainingError(f"{finished.folder}: {len(missing)} of {len(order.asked)} gold posts were not answered")
-    return register_adapter(
-        finished.folder,
-        order.dataset_folder,
-        kind=KIND,
-        base_model=order.spec["base"],
-        base_revision=revision,
-        dataset_version=order.dataset.dataset_version,
-        code_version=order.code_version,
-        seed=order.spec["seed"],
-        settings={name: value for name, value in order.spec.items() if name not in ("base", "revision", "resume")},
-        database=database,
-        home=home,
-        now=now,
-        seconds=finished.seconds or None,
-        usd=finished.usd if finished.pods else None,
-        gpu=finished.gpu or gpu,
-        run_id=run_id,
-    )
+def result_folder(home: Path, key: str) -> Path:
+    """Return where the fetched result of a job lies until its model is registered."""
+    return home / STAGED / f"{key}{RESULT}"
 
 
 @contextmanager
-def qlora_job(database: Database, home: Path, settings: Settings) -> Iterator[QloraJob]:
-    """Yield the job for the current data set; the folders that it names are there until the end of the block.
+def staging(home: Path, key: str) -> Iterator[Path]:
+    """Yield the new folder of what is sent for a job, which no other process stages meanwhile; it is gone at the end,
+    for it holds posts and images that may be withdrawn.
 
     Raises:
-        NothingToLearn: no data set was made, or it was removed since.
+        ResultUnusable: an earlier result of this job was put aside.
+        JobBusy: another process has the job.
     """
-    with database.read() as connection:
-        dataset = current_dataset(connection)
-    if dataset is None or not (home / dataset.path).is_dir():
-        raise NothingToLearn("There is no data set to train on; materialise sharegpt_dataset first")
-    spec = training_spec(settings.vlm_base, settings.ml.training)
-    gold = load_gold_set(database, home)
-    questions, pictures = _gold_questions(gold, home)
-    asked = frozenset(int(row["thread_id"]) for row in questions)
-    content = json.dumps(spec, indent=1, sort_keys=True).encode()
-    files = {"spec.json": content, "gold/gold.json": sharegpt.as_json(questions)}
-    code_version = code_digest()[:12]
-    key = job_key(ASSET, dataset.dataset_version, *files.values(), code_version)
-    staged = home / STAGED / key
-    _sweep(home)
-    try:
-        folder = _stage(staged, home / dataset.path, files, pictures)
-        job = script_job(
-            settings,
-            key,
-            staged,
-            ("code", "data"),
-            SCRIPT,
-            least_disk_gb=POD_DISK_GB,
-            least_disk_gb_here=LOCAL_DISK_GB,
-        )
-        job = replace(job, secrets=(HUB_TOKEN,))
-        yield QloraJob(job, dataset, folder, spec, code_version, gold.gold_version, asked)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    with hold(home / FOLDERS / key / "order"):
+        _refuse_after_unusable(home / STAGED / f"{key}{UNUSABLE}", key)
+        _sweep(home)
+        folder = home / STAGED / key
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def train_on_pod(training: PodTraining, run: Run) -> tuple[Registered, Finished]:
+    """Carry out a job within its :func:`staging`, and return the registered model and what the job took.
+
+    Raises:
+        PodError: there is no result.
+        ResultUnusable: it was put aside.
+        TrainingError: it could not be registered now; it stays for the next run.
+    """
+    if registered := _registered_before(training):
+        found = Finished(training.into, pod_id="", gpu=None, usd=Decimal(0), seconds=0.0, pods=0, reattached=True)
+        finished = _with_cost(found, training)
+    else:
+        finished = _with_cost(run(training.job, training.into), training)
+        try:
+            registered = training.register(finished)
+        except (BrokenResult, CorruptModel) as error:
+            raise _put_aside(finished.folder, training, str(error)) from None
+        marker = {"model_version": registered.model.model_version}
+        write_atomically(finished.folder / MARKER, json.dumps(marker).encode())
+    _delete(finished.folder, training)
+    return registered, finished
+
+
+def unregistered_results(home: Path) -> list[Path]:
+    """Return the paid results that are no models: fetched and not yet registered, or put aside as unusable."""
+    return sorted(path for ending in (RESULT, UNUSABLE) for path in (home / STAGED).glob(f"*{ending}"))
 
 
 def stage_code(folder: Path) -> None:
@@ -162,14 +138,11 @@ def stage_code(folder: Path) -> None:
         shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def training_spec(base: str, training: TrainingSettings) -> dict[str, Any]:
-    """Return what the script is to do."""
-    return {
-        "base": base,
-        "revision": training.vlm_revision or None,
-        **training.model_dump(mode="json", include=set(_SPEC)),
-        "resume": "resume",
-    }
+def code_digest() -> str:
+    """Return one hash over the files that run on the pod."""
+    paths = sorted(path for path in ONPOD.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    hashes = {path.relative_to(ONPOD).as_posix(): sharegpt.digest(path.read_bytes()) for path in paths}
+    return sharegpt.digest(json.dumps(hashes).encode())
 
 
 def script_job(
@@ -200,42 +173,82 @@ def script_job(
     )
 
 
-def _gold_questions(gold: GoldSet, home: Path) -> tuple[list[dict[str, Any]], dict[str, Path]]:
-    """Return the gold posts as questions without labels, and their pictures by name."""
-    pictures: dict[str, Path] = {}
-    questions = []
-    for post in gold.posts:
-        text, (picture, _) = readable(post.subject, post.text), usable_picture(post, home)
-        if not text and picture is None:
-            continue
-        named = (
-            {f"{sharegpt.IMAGES}/{post.picture.sha256}{picture.suffix}": picture} if post.picture and picture else {}
-        )
-        pictures |= named
-        asked = question(text, picture=picture is not None)
-        questions.append({"thread_id": post.thread_id, "question": asked, "images": list(named)})
-    return questions, pictures
+def _refuse_after_unusable(folder: Path, key: str) -> None:
+    if not folder.exists():
+        return
+    try:
+        reason = (folder / REASON).read_text(encoding="utf-8").strip()
+    except OSError:
+        reason = "no reason was kept"
+    raise ResultUnusable(
+        f"The paid result of the job {key} is unusable ({reason:.400}) and lies in {folder}; to train again, at the "
+        "price of another pod, move or delete that folder",
+        folder,
+    )
 
 
-def _stage(staged: Path, dataset: Path, files: Mapping[str, bytes], pictures: Mapping[str, Path]) -> Path:
-    shutil.rmtree(staged, ignore_errors=True)
-    (staged / "data" / "gold" / sharegpt.IMAGES).mkdir(parents=True, mode=0o700)
-    stage_code(staged / "code")
-    shutil.copytree(dataset, staged / "data" / "dataset", copy_function=link)
-    for name, picture in pictures.items():
-        link(picture, staged / "data" / "gold" / name)
-    for name, content in files.items():
-        write_atomically(staged / "data" / name, content)
-    return staged / "data" / "dataset"
+def _put_aside(result: Path, training: PodTraining, reason: str) -> ResultUnusable:
+    """Rename a result that cannot be registered; killed before that, the next run finds it unusable again."""
+    unusable = training.home / STAGED / f"{training.job.key}{UNUSABLE}"
+    write_atomically(result / REASON, f"{reason}\n".encode())
+    result.rename(unusable)
+    sync(unusable.parent)
+    return ResultUnusable(
+        f"The paid result is unusable and nothing was registered: {reason:.400}. It is kept in {unusable}; to train "
+        "again, at the price of another pod, move or delete that folder",
+        unusable,
+    )
+
+
+def _registered_before(training: PodTraining) -> Registered | None:
+    """Return the model of a result that a killed run had registered and not wholly deleted."""
+    try:
+        version = json.loads((training.into / MARKER).read_bytes())["model_version"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return training.find(str(version))
+
+
+def _delete(result: Path, training: PodTraining) -> None:
+    """Delete a registered result, the file that says so last, and together with the folder's name."""
+    for path in result.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != MARKER:
+            path.unlink()
+    doomed = training.home / STAGED / f"{training.job.key}{REGISTERED}"
+    shutil.rmtree(doomed, ignore_errors=True)
+    result.rename(doomed)
+    sync(doomed.parent)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _sweep(home: Path) -> None:
-    """Remove what killed runs had staged; a result that was fetched was paid for, and stays."""
+    """Remove what killed runs had staged or were deleting; results that are no models were paid for, and stay."""
     for left in (home / STAGED).glob("*"):
-        if left.name.endswith(RESULT):
-            continue
-        with suppress(JobBusy), hold(home / FOLDERS / left.name):
-            shutil.rmtree(left, ignore_errors=True)
+        if named := _BEING_SENT.fullmatch(left.name):
+            with suppress(JobBusy), hold(home / FOLDERS / named[1]):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _with_cost(finished: Finished, training: PodTraining) -> Finished:
+    """Return ``finished`` with what its pods took, by the ledger, where an earlier run had paid for them."""
+    if finished.pods:
+        return finished
+    ledger = PodLedger(training.home / LEDGER)
+    rows = [row for row in ledger.pods() if row.key == training.job.key] if ledger.path.exists() else []
+    rows = [row for row in rows if row.job == rows[-1].job]
+    if not rows:
+        return finished
+    ends = [row.ended_at or row.deadline for row in rows]
+    return replace(
+        finished,
+        pod_id=rows[-1].pod_id or "",
+        gpu=finished.gpu or rows[-1].gpu,
+        usd=ledger.spent(job=rows[-1].job).usd,
+        seconds=(max(ends) - rows[0].created_at).total_seconds(),
+        pods=len(rows),
+    )
 
 
 def _package(name: str) -> Path:
@@ -243,10 +256,3 @@ def _package(name: str) -> Path:
     assert found  # a dependency of dagster
     assert found.origin
     return Path(found.origin).parent
-
-
-def code_digest() -> str:
-    """Return one hash over the files that run on the pod."""
-    paths = sorted(path for path in ONPOD.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    hashes = {path.relative_to(ONPOD).as_posix(): sharegpt.digest(path.read_bytes()) for path in paths}
-    return sharegpt.digest(json.dumps(hashes).encode())

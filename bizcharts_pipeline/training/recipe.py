@@ -4,15 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.pods.protocol import Finished
 from bizcharts_pipeline.sentiment.scorer import Post
 
 
 class TrainingError(BizchartsError):
     """A model could not be trained; nothing of it was registered."""
+
+
+class BrokenResult(TrainingError):
+    """What a pod brought cannot be made a model of, however often it is tried."""
 
 
 class BaseMissing(TrainingError):
@@ -64,14 +67,4 @@ class Recipe(Protocol):
         Raises:
             TrainingError: the examples do not do, or the base is not at hand (:class:`BaseMissing`).
         """
-        ...
-
-
-@runtime_checkable
-class PodRecipe(Recipe, Protocol):
-    """A recipe that is carried out on pods."""
-
-    @property
-    def finished(self) -> Finished | None:
-        """What the last training took; ``None``: there was none."""
         ...

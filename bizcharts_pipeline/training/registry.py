@@ -19,18 +19,20 @@ import numpy as np
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.labels.stances import STANCES
+from bizcharts_pipeline.pods.protocol import Finished
 from bizcharts_pipeline.sentiment.artifact import TRAINED_ON, Artifact, CorruptModel, model_path, new_model, publish
 from bizcharts_pipeline.sentiment.calibrated import write_temperature
 from bizcharts_pipeline.sentiment.loading import load_scorer
 from bizcharts_pipeline.sentiment.scorer import Score
 from bizcharts_pipeline.sentiment.temperature import at_temperature
 from bizcharts_pipeline.training import sharegpt
+from bizcharts_pipeline.training.fetched import require_runs, take_files
 from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
 from bizcharts_pipeline.training.metrics import Figures, measure
-from bizcharts_pipeline.training.recipe import PodRecipe, Recipe, TextExample, TrainingError
+from bizcharts_pipeline.training.recipe import BrokenResult, Recipe, TextExample, TrainingError
 from bizcharts_pipeline.training.text_set import TextSet, described
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.model_evaluations import Probabilities, save_gold_scores
+from bizcharts_pipeline.warehouse.model_evaluations import Probabilities, gold_scores, save_gold_scores
 from bizcharts_pipeline.warehouse.models import CANDIDATE, ModelVersion, model, register_candidate, set_figures
 
 ADAPTER, REPORT, SCORES = "adapter", "report.json", "scores.json"  # what a pod brings
@@ -62,14 +64,46 @@ def train_and_register(
     """
     started = time.monotonic()
     artifact = fit_and_publish(recipe, text_set.examples, text_set.dataset_version, home, seed)
-    seconds = time.monotonic() - started
-    pod = recipe.finished if isinstance(recipe, PodRecipe) else None
+    row = as_row(artifact, now, seconds=time.monotonic() - started, run_id=run_id)
+    gold = load_gold_set(database, home)
+    return _register(row, local_scores(row, home, gold), gold, database, now)
+
+
+def register_fetched(
+    finished: Finished,
+    recipe: Recipe,
+    text_set: TextSet,
+    *,
+    database: Database,
+    home: Path,
+    seed: int,
+    now: datetime,
+    run_id: str | None = None,
+) -> Registered:
+    """Register a text model that a pod trained as ``recipe`` would have on ``text_set``: the files of its ``adapter/``
+    become the model's, after they were loaded once.
+
+    Raises:
+        BrokenResult: the result is not whole, or is no model.
+        CorruptModel: it has a file of a kind that is not loaded, or says no probabilities.
+        TrainingError: it cannot be registered on this machine now.
+    """
+    try:
+        with new_model(home) as scratch, new_model(scratch) as files:  # published there first, to be tried
+            take_files(finished.folder / ADAPTER, files)
+            _write_trained_on(files, described(text_set.examples))
+            tried = _publish(recipe, files, text_set.dataset_version, scratch, seed)
+            require_runs(scratch, tried.model_version, tried.sha256)
+            verified = model_path(scratch, tried.model_version)
+            artifact = _publish(recipe, verified, text_set.dataset_version, home, seed)
+    except OSError as error:
+        raise _not_now(finished.folder, error) from None
     row = as_row(
         artifact,
         now,
-        seconds=(pod.seconds or None) if pod else seconds,
-        usd=pod.usd if pod and pod.pods else None,
-        gpu=pod.gpu if pod else None,
+        seconds=finished.seconds or None,
+        usd=finished.usd if finished.pods else None,
+        gpu=finished.gpu,
         run_id=run_id,
     )
     gold = load_gold_set(database, home)
@@ -101,16 +135,23 @@ def register_adapter(
     ``dataset`` is the ShareGPT folder that it learned from. The files of ``adapter/`` become the model's.
 
     Raises:
-        TrainingError: the result or the data set is not whole.
+        BrokenResult: the result is not whole.
+        TrainingError: it cannot be registered on this machine now.
         CorruptModel: the adapter has a file of a kind that is not loaded.
     """
     try:
         scores = json.loads((finished / SCORES).read_bytes())
         temperature = float(scores["temperature"])
         given = {int(row["thread_id"]): _calibrated(row["log_p"], temperature) for row in scores.get("gold", [])}
+        json.loads((finished / REPORT).read_bytes())
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise BrokenResult(f"{finished}: the training's result is not whole ({error!r:.200})") from None
+    except OSError as error:
+        raise _not_now(finished, error) from None
+    try:
         learned_from = _rows_learned_from(dataset)
         with new_model(home) as folder:
-            shutil.copytree(finished / ADAPTER, folder, dirs_exist_ok=True)
+            take_files(finished / ADAPTER, folder)
             shutil.copyfile(finished / REPORT, folder / REPORT)
             write_temperature(folder, temperature)
             _write_trained_on(folder, learned_from)
@@ -126,11 +167,21 @@ def register_adapter(
                 settings=settings,
             )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{finished}: the training's result is not whole ({error!r:.200}); run it again") from None
+        raise _not_now(finished, error) from None
     row = as_row(artifact, now, seconds=seconds, usd=usd, gpu=gpu, run_id=run_id)
     gold = load_gold_set(database, home)
     known = {thread: p for thread, p in given.items() if thread in gold.truth}
     return _register(row, known or local_scores(row, home, gold), gold, database, now)
+
+
+def find_registered(database: Database, home: Path, model_version: str) -> Registered | None:
+    """Return a model that was registered before, with its figures on the gold of now; ``None``: there is none."""
+    gold = load_gold_set(database, home)
+    with database.read() as connection:
+        stored, scores = model(connection, model_version), gold_scores(connection).get(model_version, {})
+    if stored is None:
+        return None
+    return Registered(stored, False, _figures(stored, {t: p for t, p in scores.items() if t in gold.truth}, gold))
 
 
 def fit_and_publish(
@@ -141,17 +192,27 @@ def fit_and_publish(
     with new_model(home) as folder:
         recipe.fit(examples, folder, seed)
         _write_trained_on(folder, described(examples))
-        return publish(
-            folder,
-            home,
-            kind=recipe.kind,
-            base_model=recipe.base_model,
-            base_revision=recipe.base_revision,
-            dataset_version=dataset_version,
-            code_version=recipe.code_version,
-            seed=seed,
-            settings=recipe.settings,
-        )
+        return _publish(recipe, folder, dataset_version, home, seed)
+
+
+def _publish(recipe: Recipe, folder: Path, dataset_version: str, home: Path, seed: int) -> Artifact:
+    return publish(
+        folder,
+        home,
+        kind=recipe.kind,
+        base_model=recipe.base_model,
+        base_revision=recipe.base_revision,
+        dataset_version=dataset_version,
+        code_version=recipe.code_version,
+        seed=seed,
+        settings=recipe.settings,
+    )
+
+
+def _not_now(finished: Path, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"{finished}: the paid result cannot be registered now ({error!r:.200}); it is kept, so mend that and run again"
+    )
 
 
 def as_row(
@@ -223,11 +284,7 @@ def as_triple(score: Score) -> Probabilities:
 def _register(
     row: ModelVersion, scores: Mapping[int, Probabilities], gold: GoldSet, database: Database, now: datetime
 ) -> Registered:
-    threads = sorted(scores)
-    figures = None
-    if threads:
-        truth, groups = ([of[thread] for thread in threads] for of in (gold.truth, gold.groups))
-        figures = measure([Score(*scores[thread]) for thread in threads], truth, groups, row.seed or 0)
+    figures = _figures(row, scores, gold)
     with database.write() as connection:
         new = model(connection, row.model_version) is None
         register_candidate(connection, row)
@@ -237,6 +294,14 @@ def _register(
         stored = model(connection, row.model_version)
     assert stored
     return Registered(stored, new, figures)
+
+
+def _figures(row: ModelVersion, scores: Mapping[int, Probabilities], gold: GoldSet) -> Figures | None:
+    if not scores:
+        return None
+    threads = sorted(scores)
+    truth, groups = ([of[thread] for thread in threads] for of in (gold.truth, gold.groups))
+    return measure([Score(*scores[thread]) for thread in threads], truth, groups, row.seed or 0)
 
 
 def _write_trained_on(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.text.question import PICTURE, question
 from bizcharts_pipeline.training.examples import Example
+from bizcharts_pipeline.training.onpod_checks import CheckFailed, dataset_problems
 
 TRAIN, VALIDATION = "train", "validation"
 SPLITS = (TRAIN, VALIDATION)
@@ -121,7 +122,8 @@ def read_rows(folder: Path, split: str) -> list[dict[str, Any]]:
 def format_problems(folder: Path) -> list[str]:
     """Return what keeps trainers from reading the data set in ``folder``, or was changed since it was written.
 
-    Stricter than they are: a key too many, a path that leads elsewhere, or a second ``<image>`` is a problem.
+    Stricter than they are: a key too many, a path that leads elsewhere, or a second ``<image>`` is a problem. What the
+    on-pod script refuses, images included, is found by that script's own check.
     """
     if not folder.is_dir():
         return [f"{folder} is not there: materialise sharegpt_dataset again"]
@@ -138,7 +140,10 @@ def format_problems(folder: Path) -> list[str]:
         problems += [f"{split}.json, row {n}: {why}" for n, row in enumerate(rows) if (why := row_problem(row, files))]
     if [about.get("split") for about in abouts] != [split for split in SPLITS for _ in splits[split]]:
         problems.append(f"{ROWS} does not go with {TRAIN}.json and {VALIDATION}.json")
-    return problems
+    try:
+        return problems + dataset_problems(folder)
+    except CheckFailed as error:
+        return [*problems, str(error)]
 
 
 def row_problem(row: Any, files: Mapping[str, str]) -> str | None:

@@ -59,7 +59,7 @@ def load_text_set(database: Database, home: Path, now: datetime, *, with_gold: b
     """
     labelled = read_labelled(database, home)
     kept_aside = [] if with_gold else labelled.gold_posts
-    examples, left_out = _choose(labelled.candidates, kept_aside, labelled.judged, home)
+    examples, left_out = _choose(labelled.candidates, kept_aside, labelled.judged)
     if not examples:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "nothing is labelled"
         raise NothingToLearn(f"There is no post to learn from ({why}); label some with `make label` and run again")
@@ -100,9 +100,9 @@ def text_example(post: Post, label: int, group: int) -> TextExample:
 
 
 def _choose(
-    posts: Sequence[Post], gold_posts: Sequence[Post], judged: Mapping[int, Verdict], home: Path
+    posts: Sequence[Post], gold_posts: Sequence[Post], judged: Mapping[int, Verdict]
 ) -> tuple[tuple[TextExample, ...], Mapping[str, int]]:
-    selection = select_examples(posts, gold_posts, judged, home, text_only=True)
+    selection = select_examples(posts, gold_posts, judged, None, text_only=True)
     with_text = [example for example in selection.examples if example.text]
     left_out = dict(selection.left_out)
     if without := len(selection.examples) - len(with_text) + left_out.pop("neither text nor picture", 0):

@@ -77,7 +77,18 @@ def _modules() -> dict[str, ModuleType]:
 
 
 _NEEDED = (
-    *("bases", "calibration", "checkpoints", "evaluate_qwen", "hub", "judge", "model", "outcome", "processor"),
+    *(
+        "bases",
+        "calibration",
+        "checks",
+        "checkpoints",
+        "evaluate_qwen",
+        "hub",
+        "judge",
+        "model",
+        "outcome",
+        "processor",
+    ),
     *("report", "rows", "scoring", "spec", "train_qwen"),
 )
 

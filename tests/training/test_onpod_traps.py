@@ -290,7 +290,7 @@ def test_every_kind_of_picture_is_seen_as_people_see_it(mode: str, processor: An
     path = tmp_path / ("p.jpg" if mode == "CMYK" else "p.png")
     picture = Image.new("RGBA", (3, 3), (255, 0, 0, 0)) if mode in ("RGBA", "LA") else Image.new("RGB", (3, 3), "white")
     picture.convert(mode).save(path)
-    seen = module.open_picture(path)
+    seen = world.module("checks").open_image(path)
     assert seen.mode == "RGB"
     assert seen.getpixel((1, 1)) == (255, 255, 255)  # red, but transparent: on white it is not to be seen
     assert "pixel_values" in scoring.prompts(processor, [module.Row("", 0, "?", (path,), None)])

@@ -1,7 +1,9 @@
 """From a finished training to a row in model_versions."""
 
+import errno
 import json
 import math
+import shutil
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +15,7 @@ from gate_world import LATER, GateWorld, of, talk
 from bizcharts_pipeline.sentiment.artifact import CorruptModel, read_artifact
 from bizcharts_pipeline.training.champion import override
 from bizcharts_pipeline.training.model_retention import remove_superseded
-from bizcharts_pipeline.training.recipe import TrainingError
+from bizcharts_pipeline.training.recipe import BrokenResult, TrainingError
 from bizcharts_pipeline.training.registry import Registered, register_adapter
 from bizcharts_pipeline.warehouse.model_evaluations import gold_scores
 
@@ -145,3 +147,38 @@ def test_a_pickle_among_an_adapters_files_is_refused(gated: GateWorld, tmp_path:
     (folder / "adapter" / "optimizer.pt").write_bytes(b"x")
     with pytest.raises(CorruptModel, match=r"optimizer\.pt"):
         register(gated, folder)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "no weights", "no safetensors", "a link"])
+def test_broken_files_of_a_paid_result_are_told_from_a_machine_that_cannot_take_them(
+    gated: GateWorld, tmp_path: Path, damage: str
+) -> None:
+    folder = brought(gated, tmp_path / "finished", [0.0, 0.0, 0.0])
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    if damage == "cut off":
+        weights.write_bytes(weights.read_bytes()[:-1])
+    elif damage == "no weights":
+        weights.unlink()
+    elif damage == "no safetensors":
+        weights.write_bytes(b"<html>502 Bad Gateway</html>")
+    else:
+        (folder / "adapter" / "tokenizer.json").symlink_to("/etc/hostname")
+    with pytest.raises(BrokenResult, match="not whole"):
+        register(gated, folder)
+    assert not [row for row in gated.models().values() if row.kind == "qlora"]
+    assert not list((gated.home / "models").glob("qlora-*"))
+
+
+def test_a_disk_that_is_full_does_not_make_a_paid_result_a_broken_one(
+    gated: GateWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = brought(gated, tmp_path / "finished", [0.0, 0.0, 0.0])
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", full)
+        with pytest.raises(TrainingError, match=r"No space left.*it is kept") as caught:
+            register(gated, folder)
+    assert not isinstance(caught.value, BrokenResult)
+    assert register(gated, folder).new

@@ -13,7 +13,7 @@ from random import Random
 import dagster as dg
 import pytest
 from labelled_world import NOW, grams, jaccard, made_up, real_labels, whole_text
-from training_world import TrainingWorld
+from training_world import TrainingWorld, an_image
 
 from assets.dataset_checks import classes_are_balanced, gold_is_absent, rows_are_readable
 from assets.sharegpt_dataset import sharegpt_dataset
@@ -78,7 +78,7 @@ def validation_classes(report: DatasetReport) -> list[tuple[str, int]]:
 def test_people_win_over_models_and_whoever_is_not_agreed_on_is_left_out(world: TrainingWorld) -> None:
     labels = made_up(range(1, 21), sentiment_rating=3)
     world.illustrated(labels[:8])
-    world.pictures({number: b"picture %d" % number for number in range(9, 21)})
+    world.pictures({number: an_image(number) for number in range(9, 21)})
     world.post({number: chr(97 + number) * 9 for number in range(9, 21)})  # posts that no person has labelled
     bob = [replace(label, labeler_id="bob", sentiment_rating=1) for label in labels[:3]]
     eve = [replace(label, labeler_id="eve", sentiment_rating=1) for label in labels[:1]]
@@ -300,7 +300,7 @@ def test_gold_that_somehow_got_in_is_found_in_the_files(world: TrainingWorld) ->
     found = leaks()
     assert found[0] == f"thread {gold[2]}: gold"
     (folder / line["images"][0]).unlink()
-    (folder / line["images"][0]).write_bytes(b"picture %d" % gold[3])
+    (folder / line["images"][0]).write_bytes(an_image(gold[3]))
     assert leaks() == [f"{line['images'][0]}: picture of gold"]
 
 
@@ -315,7 +315,7 @@ def test_near_duplicates_of_gold_are_kept_out_and_found_by_every_name_of_a_pictu
     copies[0] = replace(copies[0], text_snapshot=f"{labels[text].text_snapshot} 7")
     copies[1] = replace(copies[1], image_url_snapshot=f"u{by_url}")
     world.illustrated(copies)
-    world.picture(1002, b"picture %d" % by_content)
+    world.picture(1002, an_image(by_content))
     world.picture(1003, perceptual_hash="ffffffff0000000f")
     report = world.build()
     assert report.left_out == {"gold": 20, "near-duplicate of a gold post": 4}

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,19 +13,24 @@ import numpy as np
 import pytest
 
 from bizcharts_pipeline.pods.protocol import Finished, Job
-from bizcharts_pipeline.sentiment.artifact import model_path, new_model
+from bizcharts_pipeline.sentiment.artifact import model_path
 from bizcharts_pipeline.sentiment.loading import load_scorer
+from bizcharts_pipeline.sentiment.scorer import Post
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.training import onpod
 from bizcharts_pipeline.training.onpod.bert_lora import LoraSettings
-from bizcharts_pipeline.training.pod_text import OnPod, setfit_on_pod, text_files
+from bizcharts_pipeline.training.pod_job import ResultUnusable, Run, train_on_pod
 from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingError
 from bizcharts_pipeline.training.recipes.cryptobert import CryptoBertRecipe
-from bizcharts_pipeline.training.registry import fit_and_publish
+from bizcharts_pipeline.training.registry import Registered, fit_and_publish
+from bizcharts_pipeline.training.text_pod_job import TextScript, setfit_script, text_files, text_training
+from bizcharts_pipeline.warehouse.database import Database
 
 if not os.environ.get("CI"):
     pytest.importorskip("peft")
 
+from gate_world import of
+from labelled_world import NOW
 from tiny_roberta import make_base, toy_examples
 
 QUICK = LoraSettings(epochs=12, learning_rate=5e-3, dropout=0.0, batch=16)
@@ -59,25 +65,42 @@ def run_on_pod(root: Path, *command: str, **more: str) -> subprocess.CompletedPr
     )
 
 
-def trained(recipe: Recipe, examples: list[TextExample], home: Path) -> tuple[float, np.ndarray]:
-    """Return the accuracy on unseen posts of what a recipe makes, and its probabilities for them."""
-    artifact = fit_and_publish(recipe, examples, "toy", home, seed=1)
-    scorer = load_scorer(model_path(home, artifact.model_version), artifact.sha256)
+def asked(home: Path, model_version: str, sha256: str) -> tuple[float, np.ndarray]:
+    """Return a model's accuracy on unseen posts, and its probabilities for them."""
+    scorer = load_scorer(model_path(home, model_version), sha256)
     said = np.array([[s.p_bearish, s.p_neutral, s.p_bullish] for s in scorer.score([each.post for each in UNSEEN])])
     return float((said.argmax(1) == [example.label for example in UNSEEN]).mean()), said
+
+
+def trained_here(recipe: Recipe, examples: list[TextExample], home: Path) -> tuple[float, np.ndarray]:
+    artifact = fit_and_publish(recipe, examples, "toy", home, seed=1)
+    return asked(home, artifact.model_version, artifact.sha256)
+
+
+def trained_there(script: TextScript, examples: list[TextExample], settings: Settings, run: Run) -> Registered:
+    database = Database(settings.home_path / "test.duckdb")
+    with text_training(script, of(examples), settings, database=database, now=NOW, run_id="run") as order:
+        return train_on_pod(order, run)[0]
+
+
+def on_pod(script: TextScript, examples: list[TextExample], settings: Settings, pod: Pod) -> tuple[float, np.ndarray]:
+    row = trained_there(script, examples, settings, pod).model
+    assert row.sha256
+    return asked(settings.home_path, row.model_version, row.sha256)
 
 
 @pytest.mark.usefixtures("_one_thread")
 def test_cryptobert_from_a_pod_is_what_it_would_have_been_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, pod = make_base(tmp_path / "tiny"), Pod(tmp_path / "pod")
-    monkeypatch.setenv("BIZCHARTS_ML__TRAINING__CRYPTOBERT_BASE", str(base))
-    settings = Settings(home=tmp_path / "home", pod_provider="local")
+    monkeypatch.setenv("BIZCHARTS_ML__TRAINING__CRYPTOBERT_BASE", str(base))  # the scorer looks there
+    values = {"training": {"cryptobert_base": str(base), "seed": 1}}
+    settings = Settings(home=tmp_path / "home", pod_provider="local", ml=values)
     here = CryptoBertRecipe(str(base), lora=QUICK)
-    there = OnPod(here, "train_cryptobert.py", here.require_base(), here.settings, settings, pod)
-    accuracy, said = trained(there, toy_examples(200, 1), tmp_path / "home")
+    there = TextScript(here, "train_cryptobert.py", here.require_base(), here.settings)
+    accuracy, said = on_pod(there, toy_examples(200, 1), settings, pod)
     assert accuracy > 0.8
     assert {"metrics", "done"} <= pod.said
-    assert np.abs(said - trained(here, toy_examples(200, 1), tmp_path / "home")[1]).max() < 1e-5
+    assert np.abs(said - trained_here(here, toy_examples(200, 1), tmp_path / "home")[1]).max() < 1e-5
     assert not list((tmp_path / "home" / "staged").iterdir())
 
 
@@ -85,7 +108,7 @@ def test_setfit_from_a_pod_works_here(tmp_path: Path) -> None:
     values = {"training": {"text_tokens": 16, "setfit_pairs": 32}}
     pod = Pod(tmp_path / "pod")
     settings = Settings(home=tmp_path / "home", pod_provider="local", ml=values)
-    assert trained(setfit_on_pod(settings, pod), toy_examples(60, 1), tmp_path / "home")[0] > 0.8
+    assert on_pod(setfit_script(settings), toy_examples(60, 1), settings, pod)[0] > 0.8
     assert {"tuned", "done"} <= pod.said
 
 
@@ -97,10 +120,11 @@ def test_a_rented_pod_gets_its_own_packages_and_no_hub_token(tmp_path: Path) -> 
         into.mkdir(parents=True)
         return Finished(into, "pod", "a GPU", Decimal(0), 0.0, 1, False)
 
-    settings = Settings(home=tmp_path / "home", pod_provider="runpod")
     for seed in (1, 1, 2):
-        with new_model(tmp_path / "home") as folder, pytest.raises(TrainingError, match="not whole"):
-            setfit_on_pod(settings, nothing).fit(toy_examples(30, 1), folder, seed)
+        values = {"training": {"seed": seed}}
+        settings = Settings(home=tmp_path / "home", pod_provider="runpod", ml=values)
+        with pytest.raises(ResultUnusable, match="not whole"):
+            trained_there(setfit_script(settings), toy_examples(30, 1), settings, nothing)
         shutil.rmtree(tmp_path / "home" / "staged")
     assert [job.key == jobs[0].key for job in jobs] == [True, True, False]
     assert jobs[0].needs_gpu
@@ -109,11 +133,27 @@ def test_a_rented_pod_gets_its_own_packages_and_no_hub_token(tmp_path: Path) -> 
     assert (Path(str(onpod.__file__)).parent / "requirements-text.txt").is_file()
 
 
+def test_posts_that_the_script_would_refuse_are_named_by_thread_before_a_pod_is_rented(tmp_path: Path) -> None:
+    def rents(job: Job, into: Path) -> Finished:
+        raise AssertionError("a pod was rented")
+
+    settings, examples = Settings(home=tmp_path / "home", pod_provider="runpod"), toy_examples(60, 1)
+    empty = [replace(examples[0], post=Post("", " ")), *examples[1:]]
+    with pytest.raises(TrainingError, match=rf"no pod is rented: thread {examples[0].thread_id}: empty text"):
+        trained_there(setfit_script(settings), empty, settings, rents)
+    few = [example for example in examples if example.label != 2]
+    with pytest.raises(TrainingError, match=r"too few posts of a class: 0 different posts of class 2 \(bullish\)"):
+        trained_there(setfit_script(settings), few, settings, rents)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"spec.json": b"{"}, "cannot be read"),
         ({"text.json": b"[]"}, "different posts of class 0"),
+        ({"text.json": b'[{"text": " ", "label": 0, "group": 1}]'}, "row 0: empty text"),
+        ({"text.json": b'[{"text": "a", "label": 3, "group": 1}]'}, "row 0: unknown class"),
+        ({"text.json": b'[{"text": "a", "label": 0}]'}, "row 0: malformed row"),
         ({"gold.json": b'[{"thread_id": 1, "text": "a", "label": 2}]'}, "gold is marked elsewhere"),
     ],
 )

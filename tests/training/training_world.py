@@ -1,11 +1,15 @@
 """Labelled posts with stored pictures, of which data sets are made."""
 
+import functools
 import hashlib
+import io
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from labelled_world import NOW, LabelledWorld
+from PIL import Image
 
 from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.labels.ledger import Label
@@ -18,13 +22,21 @@ from bizcharts_pipeline.warehouse.threads import merge_threads
 from bizcharts_pipeline.warehouse.values import literal, table
 
 
+@functools.cache
+def an_image(number: int, width: int = 8, height: int = 8) -> bytes:
+    """A JPEG of noise, another one for each number."""
+    content = io.BytesIO()
+    Image.frombytes("RGB", (width, height), random.Random(number).randbytes(width * height * 3)).save(content, "JPEG")
+    return content.getvalue()
+
+
 @dataclass(frozen=True)
 class TrainingWorld(LabelledWorld):
     """An installation with a picture store beside its labels."""
 
     def picture(self, thread_id: int, content: bytes | None = None, **fields: Any) -> str:
         """Store a picture of a thread, of its own unless ``content`` is given; return its SHA-256."""
-        return self.pictures({thread_id: content or b"picture %d" % thread_id}, **fields)[0]
+        return self.pictures({thread_id: content or an_image(thread_id)}, **fields)[0]
 
     def pictures(self, contents: dict[int, bytes], **fields: Any) -> list[str]:
         """Store a picture of each thread."""
@@ -51,7 +63,7 @@ class TrainingWorld(LabelledWorld):
         """Label posts that have a picture each."""
         new = list(labels)
         self.label(new)
-        self.pictures({label.thread_id: b"picture %d" % label.thread_id for label in new})
+        self.pictures({label.thread_id: an_image(label.thread_id) for label in new})
 
     def label_by_models(self, labels: dict[int, str | None], model: str = "m", *, trusted: bool = True) -> None:
         """Let a version say something of posts, and let it be trusted or not."""

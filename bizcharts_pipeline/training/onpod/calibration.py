@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rows import LABELS
+from checks import LABELS
 
 FILE = "calibration.json"  # beside an adapter's weights
 _COLDEST, _HOTTEST = 0.05, 20.0

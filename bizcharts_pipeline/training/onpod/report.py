@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from calibration import nll
-from rows import LABELS
+from checks import LABELS
 
 BINS = 10
 RESAMPLES = 1_000

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import LABELS, Row, open_picture
+from checks import LABELS, open_image
+from rows import Row
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
@@ -44,14 +45,14 @@ class Collator:
         self._inner = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
 
     def __call__(self, records: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        opened = [{**record, "images": [open_picture(Path(path)) for path in record["images"]]} for record in records]
+        opened = [{**record, "images": [open_image(Path(path)) for path in record["images"]]} for record in records]
         batch: dict[str, torch.Tensor] = self._inner.torch_call(opened)
         return batch
 
 
 def prompts(processor: Any, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
     """Return a batch that ends where the answer begins: what the collator makes, without the completion."""
-    pictures = [[open_picture(path) for path in row.images] for row in rows]
+    pictures = [[open_image(path) for path in row.images] for row in rows]
     texts = [_text(processor, row, images)["prompt"] for row, images in zip(rows, pictures, strict=True)]
     return processor(  # type: ignore[no-any-return]
         images=pictures if any(pictures) else None,

@@ -21,12 +21,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from calibration import fit_temperature, log_softmax
+from checks import MIN_GROUPS_PER_CLASS, class_problem, gold_text_problem, text_row_problem
 from messages import Say, reporting
 from outcome import BadInput, exit_status
 from report import figures
 
 DATA, OUTPUT = Path("data"), Path("output")
-FOLDS = 5
+FOLDS = MIN_GROUPS_PER_CLASS
 _PACKAGES = ("torch", "transformers", "peft", "setfit", "sentence-transformers", "safetensors", "scikit-learn")
 
 
@@ -120,21 +121,16 @@ def read_posts(folder: Path) -> Posts:
         BadInput: a file is missing, or not what it should be.
     """
     rows, gold = _read_json(folder / "text.json", list), _read_json(folder / "gold.json", list)
-    try:
-        posts = Posts(
-            [str(row["text"]) for row in rows],
-            [int(row["label"]) for row in rows],
-            [int(row["group"]) for row in rows],
-            [(int(row["thread_id"]), str(row["text"])) for row in gold],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{folder}: a row lacks something or has it wrong ({error!r})") from None
-    if any("label" in row for row in gold):
-        raise BadInput(f"{folder / 'gold.json'} has labels: gold is marked elsewhere")
-    for label in range(3):
-        if len({group for of, group in zip(posts.labels, posts.groups, strict=True) if of == label}) < FOLDS:
-            raise BadInput(f"{folder}: fewer than {FOLDS} different posts of class {label}")
-    return posts
+    problems = [f"text.json, row {n}: {why}" for n, row in enumerate(rows) if (why := text_row_problem(row))]
+    problems += [f"gold.json, row {n}: {why}" for n, row in enumerate(gold) if (why := gold_text_problem(row))]
+    if problems or (why := class_problem(rows)):
+        raise BadInput(f"{folder}: {problems[0] if problems else why}")
+    return Posts(
+        [row["text"] for row in rows],
+        [row["label"] for row in rows],
+        [row["group"] for row in rows],
+        [(row["thread_id"], row["text"]) for row in gold],
+    )
 
 
 def _split(posts: Posts, seed: int) -> tuple[list[int], list[int]]:

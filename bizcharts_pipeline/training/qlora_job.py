@@ -1,0 +1,226 @@
+"""The pod job that trains the vision-language model: what is sent, and what is made of its result.
+
+    code/   what runs there (`training/onpod`), and the one package by which it speaks to Dagster
+    data/   spec.json, dataset/ (the ShareGPT folder), gold/ (questions and images of the gold posts)
+
+The gold posts travel without their labels: the pod answers them, and is marked here. A gold post whose image cannot be
+shown to a model is asked by its text alone; one that has no text either is not asked, and does not judge this model.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.files import link, write_atomically
+from bizcharts_pipeline.pods.identity import job_key
+from bizcharts_pipeline.pods.protocol import Finished
+from bizcharts_pipeline.settings import Settings, TrainingSettings
+from bizcharts_pipeline.text.question import question, readable
+from bizcharts_pipeline.training import sharegpt
+from bizcharts_pipeline.training.examples import usable_images
+from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
+from bizcharts_pipeline.training.onpod_checks import job_problems
+from bizcharts_pipeline.training.pod_job import (
+    PodTraining,
+    code_digest,
+    result_folder,
+    script_job,
+    stage_code,
+    staging,
+)
+from bizcharts_pipeline.training.recipe import BrokenResult, TrainingError
+from bizcharts_pipeline.training.registry import REPORT, SCORES, Registered, find_registered, register_adapter
+from bizcharts_pipeline.training.text_set import NothingToLearn
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.datasets import DatasetVersion, current_dataset
+
+ASSET, KIND = "qlora_adapter", "qlora"
+SCRIPT = "train_qwen.py"
+HUB_TOKEN = "HF_TOKEN"
+LOCAL_DISK_GB, POD_DISK_GB = 5, 40  # free; a base of 7 billion weights is 17 GB, the packages 8
+MAX_NAMED_PROBLEMS = 20
+_SPEC = (
+    *("seed", "quantise", "rank", "alpha", "dropout", "targets", "freeze_vision", "epochs", "learning_rate"),
+    *("batch", "accumulate", "balance", "min_pixels", "max_pixels", "patience"),
+)
+
+
+@dataclass(frozen=True)
+class GoldQuestions:
+    """The gold posts as they are asked, without labels."""
+
+    rows: tuple[Mapping[str, Any], ...]  # thread_id, question, images
+    images: Mapping[str, Path]  # by their name in the staged folder
+    by_text_alone: Mapping[int, str]  # by thread: why its image is not shown
+    not_asked: Mapping[int, str]  # by thread: why
+
+    @property
+    def asked(self) -> frozenset[int]:
+        """The threads of the questions."""
+        return frozenset(int(row["thread_id"]) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class QloraTraining(PodTraining):
+    """The job, and what its result is verified and registered by."""
+
+    gold: GoldQuestions
+
+
+@contextmanager
+def qlora_training(
+    database: Database, home: Path, settings: Settings, now: datetime, run_id: str
+) -> Iterator[QloraTraining]:
+    """Yield the training on the current data set; the folders that it names are there until the end of the block.
+
+    Raises:
+        NothingToLearn: no data set was made, or it was removed since.
+        TrainingError: the on-pod script would refuse a row, an image or a setting; named with their threads.
+        ResultUnusable: an earlier result of the same job was put aside.
+        JobBusy: another process has the job.
+    """
+    with database.read() as connection:
+        dataset = current_dataset(connection)
+    if dataset is None or not (home / dataset.path).is_dir():
+        raise NothingToLearn("There is no data set to train on; materialise sharegpt_dataset first")
+    spec = training_spec(settings.vlm_base, settings.ml.training)
+    gold = gold_questions(load_gold_set(database, home), home)
+    content = json.dumps(spec, indent=1, sort_keys=True).encode()
+    files = {"spec.json": content, "gold/gold.json": sharegpt.as_json(gold.rows)}
+    code_version = code_digest()[:12]
+    key = job_key(ASSET, dataset.dataset_version, *files.values(), code_version)
+    with staging(home, key) as staged:
+        folder = _stage(staged, home / dataset.path, files, gold.images)
+        if not result_folder(home, key).is_dir():
+            _require_acceptable(staged / "data")
+        job = script_job(
+            settings,
+            key,
+            staged,
+            ("code", "data"),
+            SCRIPT,
+            least_disk_gb=POD_DISK_GB,
+            least_disk_gb_here=LOCAL_DISK_GB,
+        )
+
+        def register(finished: Finished) -> Registered:
+            return _register(
+                finished,
+                spec,
+                dataset,
+                folder,
+                gold.asked,
+                code_version=code_version,
+                database=database,
+                home=home,
+                now=now,
+                run_id=run_id,
+            )
+
+        find = partial(find_registered, database, home)
+        yield QloraTraining(replace(job, secrets=(HUB_TOKEN,)), home, register, find, gold)
+
+
+def training_spec(base: str, training: TrainingSettings) -> dict[str, Any]:
+    """Return what the script is to do."""
+    return {
+        "base": base,
+        "revision": training.vlm_revision or None,
+        **training.model_dump(mode="json", include=set(_SPEC)),
+        "resume": "resume",
+    }
+
+
+def gold_questions(gold: GoldSet, home: Path) -> GoldQuestions:
+    """Return the gold posts as questions, and which of them lack their image, or are not asked, and why."""
+    usable = usable_images(gold.posts, home)
+    images: dict[str, Path] = {}
+    rows, by_text_alone, not_asked = [], {}, {}
+    for post in gold.posts:
+        text, image = readable(post.subject, post.text), usable[post.thread_id]
+        if not text and image.path is None:
+            not_asked[post.thread_id] = f"no text, and {image.reason}"
+            continue
+        named = {}
+        if image.path and post.picture:
+            named = {f"{sharegpt.IMAGES}/{post.picture.sha256}{image.path.suffix}": image.path}
+        elif image.refused:
+            by_text_alone[post.thread_id] = image.reason
+        images |= named
+        asked = question(text, picture=image.path is not None)
+        rows.append({"thread_id": post.thread_id, "question": asked, "images": list(named)})
+    return GoldQuestions(tuple(rows), images, by_text_alone, not_asked)
+
+
+def _require_acceptable(data: Path) -> None:
+    if not (problems := job_problems(data)):
+        return
+    more = f"; and {len(problems) - MAX_NAMED_PROBLEMS} more" if len(problems) > MAX_NAMED_PROBLEMS else ""
+    raise TrainingError(
+        f"The training would refuse {len(problems)} things, so no pod is rented: "
+        f"{'; '.join(problems[:MAX_NAMED_PROBLEMS])}{more}. Materialise sharegpt_dataset again, or mend the setting"
+    )
+
+
+def _register(
+    finished: Finished,
+    spec: Mapping[str, Any],
+    dataset: DatasetVersion,
+    dataset_folder: Path,
+    asked: frozenset[int],
+    *,
+    code_version: str,
+    database: Database,
+    home: Path,
+    now: datetime,
+    run_id: str,
+) -> Registered:
+    """Verify the adapter that a pod brought, and register it with what it said of the gold posts.
+
+    Raises:
+        BrokenResult: the result is not whole, or not all of the questions were answered.
+        CorruptModel: the adapter has a file of a kind that is not loaded.
+    """
+    try:
+        report = json.loads((finished.folder / REPORT).read_bytes())
+        revision, gpu = report["revision"], report["gpu"]
+        answered = {row["thread_id"] for row in json.loads((finished.folder / SCORES).read_bytes())["gold"]}
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise BrokenResult(f"{REPORT} or {SCORES} cannot be read ({error!r:.200})") from None
+    if missing := asked - answered:  # nobody chooses by what he is judged
+        raise BrokenResult(f"{len(missing)} of {len(asked)} gold posts were not answered")
+    return register_adapter(
+        finished.folder,
+        dataset_folder,
+        kind=KIND,
+        base_model=spec["base"],
+        base_revision=revision,
+        dataset_version=dataset.dataset_version,
+        code_version=code_version,
+        seed=spec["seed"],
+        settings={name: value for name, value in spec.items() if name not in ("base", "revision", "resume")},
+        database=database,
+        home=home,
+        now=now,
+        seconds=finished.seconds or None,
+        usd=finished.usd if finished.pods else None,
+        gpu=finished.gpu or gpu,
+        run_id=run_id,
+    )
+
+
+def _stage(staged: Path, dataset: Path, files: Mapping[str, bytes], images: Mapping[str, Path]) -> Path:
+    (staged / "data" / "gold" / sharegpt.IMAGES).mkdir(parents=True, mode=0o700)
+    stage_code(staged / "code")
+    shutil.copytree(dataset, staged / "data" / "dataset", copy_function=link)
+    for name, image in images.items():
+        link(image, staged / "data" / "gold" / name)
+    for name, content in files.items():
+        write_atomically(staged / "data" / name, content)
+    return staged / "data" / "dataset"

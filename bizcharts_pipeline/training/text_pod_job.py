@@ -1,0 +1,162 @@
+"""Pod jobs that train text models: what comes of them is what their recipes would have made here.
+
+code/   what runs there (`training/onpod`), and the one package by which it speaks to Dagster
+data/   spec.json, text.json (the posts to learn from), gold.json (none: the model is asked here, when it is back)
+base/   the pretrained model of this machine, which the result needs on it anyway; no hub is asked
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.pods.identity import job_key
+from bizcharts_pipeline.pods.protocol import Finished, Job
+from bizcharts_pipeline.sentiment.bases import Base
+from bizcharts_pipeline.sentiment.calibrated import whole_text
+from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.training.onpod import checks
+from bizcharts_pipeline.training.pod_job import PodTraining, code_digest, script_job, stage_code, staging
+from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingError
+from bizcharts_pipeline.training.registry import Registered, find_registered, register_fetched
+from bizcharts_pipeline.training.text_set import TextSet
+from bizcharts_pipeline.warehouse.database import Database
+
+REQUIREMENTS = "code/requirements-text.txt"
+DISK_GB, LOCAL_DISK_GB = 20, 1  # free; the packages are 8, the largest base half a gigabyte
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class TextScript:
+    """How a kind of text model is trained on a pod."""
+
+    recipe: Recipe  # what the script does the same as
+    script: str  # of `training/onpod`
+    base: Base  # the pretrained model that is sent along
+    spec: Mapping[str, Any]  # what the script is told beside base and seed
+
+
+@contextmanager
+def text_training(
+    script: TextScript,
+    text_set: TextSet,
+    settings: Settings,
+    *,
+    database: Database,
+    now: datetime,
+    run_id: str,
+) -> Iterator[PodTraining]:
+    """Yield the training of a text model; the folders that its job names are there until the end of the block.
+
+    Raises:
+        TrainingError: the script would refuse the posts; named by their threads.
+        ResultUnusable: an earlier result of the same job was put aside.
+        JobBusy: another process has the job.
+    """
+    home, seed = settings.home_path, settings.ml.training.seed
+    files = text_files({"base": BASE, "revision": None, "seed": seed, **script.spec}, text_set.examples, ())
+    require_acceptable(text_set.examples, files)
+    recipe = script.recipe
+    known = (text_set.dataset_version, script.base.sha256)
+    key = job_key(f"{recipe.kind} on a pod", *known, *files.values(), code_digest())
+
+    def register(finished: Finished) -> Registered:
+        return register_fetched(
+            finished, recipe, text_set, database=database, home=home, seed=seed, now=now, run_id=run_id
+        )
+
+    with staging(home, key) as staged:
+        for name, content in files.items():
+            write_atomically(staged / "data" / name, content)
+        stage_code(staged / "code")
+        shutil.copytree(script.base.folder, staged / BASE)  # a hub's cache is links, which are followed
+        find = partial(find_registered, database, home)
+        yield PodTraining(_job(settings, key, staged, script.script), home, register, find)
+
+
+def _job(settings: Settings, key: str, staged: Path, script: str) -> Job:
+    job = script_job(
+        settings,
+        key,
+        staged,
+        ("code", "data", BASE),
+        script,
+        requirements=REQUIREMENTS,
+        least_disk_gb=DISK_GB,
+        least_disk_gb_here=LOCAL_DISK_GB,
+    )
+    return replace(job, checkpoints=None)  # minutes
+
+
+def cryptobert_script(settings: Settings) -> TextScript:
+    """Return how CryptoBERT is trained on a pod.
+
+    Raises:
+        BaseMissing: its base is not on this machine.
+    """
+    from bizcharts_pipeline.training.recipes.cryptobert import CryptoBertRecipe
+
+    values = settings.ml.training
+    recipe = CryptoBertRecipe(values.cryptobert_base, values.cryptobert_revision)
+    return TextScript(recipe, "train_cryptobert.py", recipe.require_base(), recipe.settings)
+
+
+def setfit_script(settings: Settings) -> TextScript:
+    """Return how SetFit is trained on a pod.
+
+    Raises:
+        BaseMissing: its base is not on this machine.
+    """
+    from bizcharts_pipeline.sentiment.encoder import base_shape
+    from bizcharts_pipeline.training.recipes.encoders import find_encoder
+    from bizcharts_pipeline.training.recipes.setfit import SetFitRecipe
+
+    values = settings.ml.training
+    recipe, base = (
+        SetFitRecipe(settings.setfit_base, values.text_tokens, values.setfit_pairs),
+        find_encoder(settings.setfit_base),
+    )
+    spec = {name: recipe.settings[name] for name in ("tokens", "pairs", "c", "rarity")}
+    spec["encoder"] = asdict(base_shape(base.folder, values.text_tokens))
+    return TextScript(recipe, "train_setfit.py", base, spec)
+
+
+SCRIPTS: Mapping[str, Callable[[Settings], TextScript]] = {"cryptobert": cryptobert_script, "setfit": setfit_script}
+
+
+def text_files(
+    spec: Mapping[str, Any], examples: Sequence[TextExample], gold: Sequence[TextExample]
+) -> dict[str, bytes]:
+    """Return ``spec.json``, ``text.json`` and ``gold.json``; of gold no label goes along."""
+    rows = [{"text": whole_text(each.post), "label": each.label, "group": each.group} for each in examples]
+    questions = [{"thread_id": each.thread_id, "text": whole_text(each.post)} for each in gold]
+    content = {"spec.json": dict(spec), "text.json": rows, "gold.json": questions}
+    return {name: json.dumps(value, indent=1, sort_keys=True).encode() for name, value in content.items()}
+
+
+def require_acceptable(examples: Sequence[TextExample], files: Mapping[str, bytes]) -> None:
+    """See that the script will take what is sent, by its own check.
+
+    Raises:
+        TrainingError: it will not; names the threads and the reasons.
+    """
+    rows = json.loads(files["text.json"])
+    problems = [
+        f"thread {example.thread_id}: {why}"
+        for example, row in zip(examples, rows, strict=True)
+        if (why := checks.text_row_problem(row))
+    ]
+    if not problems and (why := checks.class_problem(rows)):
+        problems = [why]
+    if problems:
+        raise TrainingError(
+            f"The training would refuse its posts, so no pod is rented: {'; '.join(problems[:20])}; label more, or "
+            "correct these"
+        )
