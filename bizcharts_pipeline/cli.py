@@ -123,7 +123,7 @@ next     look at the runs and the lineage in the Dagster UI:
          DAGSTER_HOME={report.dagster_home} BIZCHARTS_HOME={report.home} \\
            .venv/bin/dagster-webserver -w workspace.yaml -h 127.0.0.1 -p 3000
          label some of its posts: BIZCHARTS_HOME={report.home} .venv/bin/bizcharts label
-         or go live: make dev"""
+         or go live: make serve"""
     )
 
 
@@ -209,7 +209,7 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
         click.echo("None of these days is there.")
         return
     if not days:
-        click.echo("No day is there yet. `make dev` polls the board; `bizcharts import --from DAY` asks the archive.")
+        click.echo("No day is there yet. `make serve` polls the board; `bizcharts import --from DAY` asks the archive.")
         return
     by_day = len(days) <= DAYS_SHOWN
     parts = [list(part) for _, part in groupby(days, lambda day: day.day if by_day else day.day.replace(day=1))]

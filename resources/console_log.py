@@ -4,11 +4,13 @@ import logging
 import os
 import re
 import sys
+from typing import Any
 
 import dagster as dg
 
 PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # set by `bizcharts run`: the steps too
-CONSOLE = {"loggers": {"console": {}}}  # run config with which a job uses `console_log` instead of Dagster's logger
+# Run config with which a job uses `console_log` instead of Dagster's own logger.
+CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
 _STEPS = {"STEP_START": "started", "STEP_SUCCESS": "done", "STEP_SKIPPED": "skipped"}
 _TROUBLE = {"STEP_FAILURE", "RUN_FAILURE"}
 _CLASS = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_]\w*)+: ")
@@ -42,7 +44,7 @@ class OneLine(logging.Filter):
         return True
 
 
-def reason(event: dg.DagsterEvent) -> str:
+def reason(event: Any) -> str:
     """Return the message of the error that the asset raised; without a traceback."""
     error = getattr(event.event_specific_data, "error", None)
     if error is not None and error.cause is not None:
@@ -51,16 +53,21 @@ def reason(event: dg.DagsterEvent) -> str:
     return _CLASS.sub("", message)
 
 
-def _is_of_a_step(event: dg.DagsterEvent) -> bool:
+def _is_of_a_step(event: Any) -> bool:
     """Whether the run failed because a step did, which has been said already."""
     return "Steps failed" in (event.message or "")
 
 
-@dg.logger(description="One line for each warning and failure; with BIZCHARTS_RUN_PROGRESS for each step too.")
-def console_log(context: dg.InitLoggerContext) -> logging.Logger:
+def _console_logger(context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("bizcharts.runs", level=logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(OneLine(progress=bool(os.environ.get(PROGRESS))))
     handler.setFormatter(logging.Formatter("%(asctime)s %(line)s", "%Y-%m-%d %H:%M:%S"))
     logger.addHandler(handler)
     return logger
+
+
+console_log = dg.LoggerDefinition(
+    _console_logger,
+    description="One line for each warning and failure; with BIZCHARTS_RUN_PROGRESS for each step too.",
+)

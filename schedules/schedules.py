@@ -71,8 +71,8 @@ def unreachable_pause(instance: dg.DagsterInstance, now: datetime) -> dg.SkipRea
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description=(
-        "A tick every minute; a minute whose predecessor is still at work is skipped. While the board cannot be reached, "
-        f"the pauses grow to {MAX_PAUSE_MINUTES} minutes."
+        "A tick every minute; a minute whose predecessor is still at work is skipped. While the board cannot be "
+        f"reached, the pauses grow to {MAX_PAUSE_MINUTES} minutes."
     ),
 )
 def live_every_minute(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

@@ -1,5 +1,6 @@
 """One configuration for every command, and nothing made in a home that was mistyped."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +9,10 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from installation import REPOSITORY, Installation
+from installation import Installation
 
 from bizcharts_pipeline.calendar_plot import LIVE, PARTLY, colour
-from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.board import ReplayBoard, SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage
 
@@ -103,12 +104,16 @@ def test_a_job_runs_in_the_instance_of_the_repository_and_says_how_it_went(
     assert "Traceback" not in failed.stderr
 
 
-def test_a_poll_names_the_entries_that_it_could_not_read(installation: Installation, board: SimulatedBoard) -> None:
-    polled = installation.run_command("poll", "--once", now=NOW)
-    assert "not readable" not in polled.stdout
-    odd = REPOSITORY.parent / "shared" / "cases" / "board" / "odd_catalog.json"
-    if not odd.exists():
-        pytest.skip(f"no {odd}")
+def test_a_poll_names_the_entries_that_it_could_not_read(installation: Installation) -> None:
+    good = {"no": 61000001, "time": 1795818253, "resto": 0, "com": "buy ETH"}
+    odd = [{"resto": 0}, good | {"no": 61000012, "time": 1795821133000}, good | {"no": 61000015, "resto": 61000001}]
+    body = json.dumps([{"page": 1, "threads": [good, *odd]}]).encode()
+    with ReplayBoard([(body, None)]) as replay:
+        installation.extra["BIZCHARTS_FOURCHAN_API_URL"] = replay.url
+        polled = installation.run_command("poll", "--once", now=NOW)
+    assert polled.returncode == 0, polled.stderr
+    assert polled.stdout.count("not readable") == 3
+    assert "no 61000012" in polled.stdout
 
 
 def test_a_file_of_somebody_else_is_named_without_surprise(installation: Installation) -> None:

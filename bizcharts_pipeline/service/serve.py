@@ -3,9 +3,10 @@
 import fcntl
 import os
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from bizcharts_pipeline.settings import Settings
 LOCK = "serve.lock"
 WORKSPACE = "serve-workspace.yaml"
 LOCATION = "bizcharts"  # the same as in workspace.yaml, or schedules would count as others
+MIGRATION_SECONDS = 600
 LEVEL = "warning"
 INDEX_EVERY_SECONDS = 3600.0
 FIRST_INDEX_SECONDS = 120.0  # after the first ticks
@@ -35,6 +37,8 @@ def serve(settings: Settings, say: Callable[[str], object]) -> None:
         ServiceError: the port is taken, or the service of this home runs already.
     """
     home = settings.home_path
+    if not home.exists():  # a mistake makes no folder
+        check_port(settings.serve.host, settings.serve.port)
     home.mkdir(parents=True, exist_ok=True)
     with instance_lock(home):
         check_port(settings.serve.host, settings.serve.port)
@@ -42,11 +46,29 @@ def serve(settings: Settings, say: Callable[[str], object]) -> None:
         folder = Path(surroundings["DAGSTER_HOME"])
         if not folder.is_dir():
             raise ServiceError(f"DAGSTER_HOME: there is no folder {folder}")
+        prepare_instance(surroundings, folder)
         children = programs(settings, home)
         clock = _Hourly(settings, say)
         say(f"BizCharts runs; its UI is at http://{settings.serve.host}:{settings.serve.port}, its data in {home}")
         Supervisor(children, surroundings, folder, say, clock.tick).run()
         say("BizCharts has stopped.")
+
+
+def prepare_instance(surroundings: Mapping[str, str], folder: Path) -> None:
+    """Make the instance's databases, or bring them up to date after an upgrade of Dagster.
+
+    Programs that find none make them, and three that do so at once damage them.
+
+    Raises:
+        ServiceError: Dagster could not.
+    """
+    command = [sys.executable, "-m", "dagster", "instance", "migrate"]
+    migrated = subprocess.run(
+        command, env=dict(surroundings), cwd=folder, capture_output=True, text=True, timeout=MIGRATION_SECONDS
+    )
+    if migrated.returncode:
+        last = (migrated.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ServiceError(f"{folder}: Dagster cannot open its records there: {last}")
 
 
 def programs(settings: Settings, home: Path) -> list[Child]:
@@ -58,17 +80,17 @@ def programs(settings: Settings, home: Path) -> list[Child]:
     write_atomically(workspace, text.encode())
     scripts = Path(sys.executable).parent
     levels = ["--log-level", LEVEL]
+    address = ["-h", settings.serve.host, "-p", str(settings.serve.port), "--dagster-log-level", LEVEL]
     return [
         Child(
             "code server",
-            [str(scripts / "dagster"), "code-server", "start", "-m", MODULE, "-s", str(code_socket), *levels]
-            + ["--location-name", LOCATION],
+            [str(scripts / "dagster"), "code-server", "start", "-m", MODULE, "-s", str(code_socket), *levels],
         ),
-        Child("daemon", [str(scripts / "dagster-daemon"), "run", "-w", str(workspace), *levels]),
+        Child("daemon", [str(scripts / "dagster-daemon"), "run", "-w", str(workspace), *levels], needs=code_socket),
         Child(
             "web server",
-            [str(scripts / "dagster-webserver"), "-w", str(workspace), *levels, "--dagster-log-level", LEVEL]
-            + ["-h", settings.serve.host, "-p", str(settings.serve.port)],
+            [str(scripts / "dagster-webserver"), "-w", str(workspace), *levels, *address],
+            needs=code_socket,
         ),
     ]
 

@@ -24,6 +24,7 @@ class Child:
 
     name: str
     command: Sequence[str]
+    needs: Path | None = None  # is started once this exists: what another child makes
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0  # on the monotonic clock, as all times here
     start_at: float = 0.0  # not before this
@@ -67,7 +68,8 @@ class Supervisor:
         for child in self.children:
             if child.process is not None and (status := child.process.poll()) is not None:
                 self._ended(child, status)
-            if child.process is None and self.clock() >= child.start_at:
+            there = child.needs is None or child.needs.exists()
+            if child.process is None and there and self.clock() >= child.start_at:
                 self._start(child)
 
     def stop(self) -> None:

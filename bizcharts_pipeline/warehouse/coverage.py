@@ -36,7 +36,7 @@ asked AS (
 )
 SELECT d.day::DATE, coalesce(p.live, 0), coalesce(p.archive, 0), coalesce(h.hours, 0),
        CASE WHEN a.day IS NULL THEN 'not asked' WHEN a.complete THEN 'complete' ELSE 'incomplete' END,
-       CASE WHEN NOT a.complete THEN a.reason END
+       CASE WHEN NOT a.complete THEN a.reason END, d.day < {today}
 FROM range({first}, {last}::DATE + INTERVAL 1 DAY, INTERVAL 1 DAY) AS d(day)
 LEFT JOIN posts AS p ON p.day = d.day LEFT JOIN polls AS h ON h.day = d.day LEFT JOIN asked AS a ON a.day = d.day
 ORDER BY d.day
@@ -104,10 +104,9 @@ def coverage(
     if row[0] is None:
         return []
     first, last = max(first or row[0], row[0]), min(last or row[1], row[1])
-    bounds = {name: f"DATE {literal(day.isoformat())}" for name, day in (("first", first), ("last", last))}
-    today = utc_now().date()
-    rows = connection.execute(_DAYS.format(**bounds)).fetchall()
-    return [DayCoverage(*found, over=found[0] < today) for found in rows]
+    days = {"first": first, "last": last, "today": utc_now().date()}
+    bounds = {name: f"DATE {literal(day.isoformat())}" for name, day in days.items()}
+    return [DayCoverage(*found) for found in connection.execute(_DAYS.format(**bounds)).fetchall()]
 
 
 def summary(days: Sequence[DayCoverage]) -> CoverageSummary:
