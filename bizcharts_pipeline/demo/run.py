@@ -5,7 +5,6 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -33,6 +32,7 @@ from bizcharts_pipeline.prices import rotation_from_settings, update_prices
 from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
+from bizcharts_pipeline.service.jobs import job_command
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
 from bizcharts_pipeline.sources.images import image_client
 from bizcharts_pipeline.text.read import read_thread
@@ -204,11 +204,6 @@ def fast_forward(
             run_tick(pipeline, now)
         else:
             poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
-
-
-def job_command(job: str) -> list[str]:
-    """Return the command that runs a Dagster job in a process of its own."""
-    return [sys.executable, "-m", "dagster", "job", "execute", "-m", "bizcharts_pipeline.definitions", "-j", job]
 
 
 def run_job(

@@ -1,5 +1,6 @@
 """The service as an operator starts it."""
 
+import re
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,8 @@ from dagster import DagsterInstance
 from installation import Installation
 
 from assets.catalog_snapshot import UNREACHABLE
+from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.service.serve import current_index, instance_lock
 from bizcharts_pipeline.settings import load_settings
 from schedules.schedules import MAX_PAUSE_MINUTES, unreachable_pause
@@ -43,6 +46,15 @@ def test_a_second_service_on_one_home_is_one_line(installation: Installation) ->
 def test_the_log_says_why_there_is_no_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path))
     assert "there is no database" in current_index(load_settings())
+
+
+def test_the_log_has_the_newest_hour_of_the_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    start = datetime(2026, 3, 2, 12)
+    with SimulatedBoard(World(7, start - timedelta(days=2), 3), now=start) as board:
+        polled = Installation(tmp_path, board.url).run_command("poll", "--once", now=start)
+    assert polled.returncode == 0, polled.stderr
+    monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path / "home"))
+    assert re.match(r"index of 2026-03-02 1[12]:00 UTC: .*; \d+ posts", current_index(load_settings()))
 
 
 def test_pauses_grow_while_the_board_cannot_be_reached(tmp_path: Path) -> None:
