@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test acceptance bench lock app label
+.PHONY: help demo dev serve test acceptance bench lock app label
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -21,8 +21,12 @@ help: ## this list
 demo: .venv/.installed ## the whole pipeline on a simulated board, in under three minutes
 	$(BIN)/bizcharts demo
 
+# Not started at the repository root: Dagster would read .env there itself, and let it win over the environment.
 dev: .venv/.installed ## Dagster UI on 127.0.0.1:3000 with the schedules, on the live board
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+	cd dagster_home && ../$(BIN)/dagster dev -w ../workspace.yaml -h 127.0.0.1 -p 3000
+
+serve: .venv/.installed ## the unattended service: daemon, code server and UI, supervised
+	@exec $(BIN)/bizcharts serve
 
 # Many processes with several threads each would spend their time waiting for one another.
 test acceptance: export OMP_NUM_THREADS ?= 1

@@ -7,11 +7,13 @@ import dagster as dg
 from assets.reporting import Stopwatch, check, table
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.ingest import poll_catalog
+from bizcharts_pipeline.sources.errors import SourceUnreachable
 from bizcharts_pipeline.warehouse.previews import busiest_threads
 from resources.fourchan import Fourchan
 from resources.warehouse import Warehouse
 
 EXPECTED_THREADS = range(100, 204)  # ten pages of 15 and a sticky; some boards have pages of 20
+UNREACHABLE = "bizcharts/board_unreachable"  # tag of a run that got no answer from the board
 CATALOG_GROWS_STALE = timedelta(minutes=30)
 
 
@@ -31,11 +33,17 @@ CATALOG_GROWS_STALE = timedelta(minutes=30)
         dg.AssetCheckSpec("catalog_is_fresh", asset="catalog_snapshot", description="The board moves."),
     ],
 )
-def catalog_snapshot(warehouse: Warehouse, fourchan: Fourchan) -> dg.MaterializeResult:
+def catalog_snapshot(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, fourchan: Fourchan
+) -> dg.MaterializeResult:
     stopwatch = Stopwatch()
     database = warehouse.open()
     with stopwatch("poll and store"):
-        report = poll_catalog(fourchan.client(), fourchan.spool(), database, utc_now())
+        try:
+            report = poll_catalog(fourchan.client(), fourchan.spool(), database, utc_now())
+        except SourceUnreachable:
+            context.instance.add_run_tags(context.run.run_id, {UNREACHABLE: "true"})
+            raise
     with stopwatch("look back"), database.read() as connection:
         preview = busiest_threads(connection)
     result, modified = report.result, report.last_modified

@@ -49,10 +49,9 @@ def svg_calendar(days: Sequence[DayCoverage], title: str = "Days of /biz/ (UTC)"
 
 def colour(day: DayCoverage) -> str:
     """The colour that says how complete a day is."""
-    polled = day.hours_polled == HOURS
     if day.archive == "complete":
-        return BOTH if polled else ARCHIVE
-    if polled:
+        return BOTH if day.polled else ARCHIVE
+    if day.polled:
         return LIVE
     return PARTLY if day.live_posts or day.archive_posts or day.hours_polled else NOTHING
 
@@ -93,7 +92,8 @@ def _week(day: date) -> int:
 def describe(day: DayCoverage) -> str:
     """One day's figures in a line."""
     reason = f" ({day.reason})" if day.reason else ""
+    so_far = "" if day.over else " so far"
     return (
-        f"{day.day}: {day.live_posts:,} live, {day.archive_posts:,} from the archive alone; "
+        f"{day.day}{so_far}: {day.live_posts:,} live, {day.archive_posts:,} from the archive alone; "
         f"{day.hours_polled} of {HOURS} hours polled; archive {day.archive}{reason}"
     )

@@ -16,10 +16,12 @@ from bizcharts_pipeline.cli_index import coins, index
 from bizcharts_pipeline.cli_labels import label, labels
 from bizcharts_pipeline.cli_models import models
 from bizcharts_pipeline.cli_pods import pods
+from bizcharts_pipeline.cli_service import health, run, serve
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.console import (
     DAY,
     as_json,
+    check_order,
     existing_file,
     megabytes,
     moment,
@@ -31,7 +33,7 @@ from bizcharts_pipeline.console import (
 )
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.progress import on_terminal
-from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_settings
+from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_environment, load_settings
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.warehouse.database import Database
@@ -47,9 +49,11 @@ SHORTEST_HASH = 16  # digits; a thread's number has fewer
 def bizcharts() -> None:
     """The mood of 4chan's /biz/ board: a Fear/Greed index and coin sentiment, each with an error band.
 
-    `make dev` runs the stages in Dagster; these commands do the rest. Settings come from the environment and from
+    `make serve` runs the stages in Dagster; these commands do the rest. Settings come from the environment, .env and
     settings.toml. A research tool, not financial advice. Source: 4chan /biz/, https://boards.4chan.org/biz/
     """
+    load_environment()
+    os.environ.setdefault("DAGSTER_HOME", str(REPOSITORY_ROOT / "dagster_home"))
 
 
 @bizcharts.command()
@@ -130,7 +134,7 @@ next     the Dagster UI on this data, with runs, partitions and the index's plot
            {bizcharts_here} index
          label some of its posts:
            {bizcharts_here} label
-         go live: make dev"""
+         go live: make serve"""
     )
 
 
@@ -165,7 +169,7 @@ def stats(json_output: bool) -> None:
     """Show what the database holds, table by table."""
     from bizcharts_pipeline.warehouse.statistics import source_statistics, table_statistics
 
-    database = open_database()
+    database = existing_database()
     with database.read() as connection:
         tables, sources = table_statistics(connection), source_statistics(connection)
     if json_output:
@@ -197,15 +201,16 @@ def stats(json_output: bool) -> None:
 def coverage(first: datetime | None, last: datetime | None, json_output: bool) -> None:
     """Show which days are there.
 
-    From live and archive, and where the gaps are: by day for up to two months, else by month; and as a calendar in a
-    picture.
+    From live and archive, and where the gaps are: by day for up to two months, else by month; and, without --from and
+    --to, as a calendar in an image.
     """
     from bizcharts_pipeline.calendar_plot import svg_calendar
     from bizcharts_pipeline.files import write_atomically
     from bizcharts_pipeline.warehouse import coverage as covering
 
     bounds = (first.date() if first else None, last.date() if last else None)
-    with open_database().read() as connection:
+    check_order(first, last)
+    with existing_database().read() as connection:
         days = covering.coverage(connection, *bounds)
     sums = covering.summary(days)
     if json_output:
@@ -215,7 +220,7 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
         click.echo("None of these days is there.")
         return
     if not days:
-        click.echo("No day is there yet. `make dev` polls the board; `bizcharts import --from DAY` asks the archive.")
+        click.echo("No day is there yet. `make serve` polls the board; `bizcharts import --from DAY` asks the archive.")
         return
     by_day = len(days) <= DAYS_SHOWN
     parts = [list(part) for _, part in groupby(days, lambda day: day.day if by_day else day.day.replace(day=1))]
@@ -234,6 +239,8 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
     )
     gaps = ", ".join(map(str, sums.gaps[:GAPS_SHOWN])) + (", ..." if len(sums.gaps) > GAPS_SHOWN else "")
     click.echo(f"{sums.complete_days:,} of {sums.days:,} days are complete" + (f"; not: {gaps}" if gaps else ""))
+    if any(bounds):
+        return
     picture = load_settings().home_path / "coverage.svg"
     write_atomically(picture, svg_calendar(days).encode())
     click.echo(f"picture  {picture}")
@@ -251,7 +258,7 @@ def maintain(dry_run: bool, json_output: bool) -> None:
     from bizcharts_pipeline.maintenance import maintain as run_maintenance
 
     settings = load_settings()
-    report = run_maintenance(open_database(), settings.home_path, settings.retention, utc_now(), dry_run=dry_run)
+    report = run_maintenance(existing_database(), settings.home_path, settings.retention, utc_now(), dry_run=dry_run)
     if json_output:
         click.echo(to_json(report))
         return
@@ -275,7 +282,7 @@ def block(what: str, reason: str, json_output: bool) -> None:
 
     settings = load_settings()
     named = int(what) if what.isdecimal() and len(what) < SHORTEST_HASH else what
-    report = block_picture(open_database(), settings.home_path, named, reason, utc_now())
+    report = block_picture(existing_database(), settings.home_path, named, reason, utc_now())
     text = f"{report.pictures} pictures deleted; {report.new_hashes} hashes blocked."
     show(report, json_output, text)
 
@@ -290,7 +297,7 @@ def backup(file: Path, json_output: bool) -> None:
     """
     from bizcharts_pipeline.warehouse.backup import backup as make_backup
 
-    make_backup(open_database(), file)
+    make_backup(existing_database(), file)
     show({"file": file, "bytes": file.stat().st_size}, json_output, f"Backed up to {file}, {megabytes(file)}.")
 
 
@@ -319,7 +326,7 @@ def snapshot(file: Path, json_output: bool) -> None:
     """
     from bizcharts_pipeline.warehouse.backup import snapshot as make_snapshot
 
-    make_snapshot(open_database(), file)
+    make_snapshot(existing_database(), file)
     text = f"{file}: a copy of this moment, {megabytes(file)}; what is written to it does not come back."
     show({"file": file, "bytes": file.stat().st_size}, json_output, text)
 
@@ -367,6 +374,7 @@ def import_archive(
     ways = [first is not None, pages is not None, onwards, backfill]
     if sum(ways) != 1 or (last and not first):
         raise click.UsageError("give one of --from (with or without --to), --pages, --continue, --backfill")
+    check_order(first, last)
     if pages is not None:
         from bizcharts_pipeline.archive.asking import SHORT_PATIENCE_SECONDS, Archive
         from bizcharts_pipeline.archive.excerpts import import_newest
@@ -374,15 +382,19 @@ def import_archive(
         archive = Archive.from_settings(load_settings(), patience=SHORT_PATIENCE_SECONDS)
         show(import_newest(archive, open_database(), pages, utc_now(), on_terminal), json_output)
         return
-    from bizcharts_pipeline.backfill import Way, days_to_fetch, launch_backfill
+    from bizcharts_pipeline.backfill import Way, check_days, days_to_fetch, launch_backfill
 
+    settings = load_settings()
     way: Way = "onwards" if onwards else "before" if backfill else "between"
     bounds = (first.date() if first else None, last.date() if last else None)
-    days = days_to_fetch(open_database(), load_settings().archive_start, utc_now(), way, *bounds)
+    if bounds[0]:  # before a database is made
+        check_days(settings.archive_start, utc_now(), bounds[0], bounds[1])
+    database = open_database() if way == "between" else existing_database()
+    days = days_to_fetch(database, settings.archive_start, utc_now(), way, *bounds)
     if not days:
         show({"days": 0}, json_output, "Nothing to do: every day of it is complete.")
         return
-    show(launch_backfill(days), json_output)
+    show(launch_backfill(days, settings.home_path), json_output)
 
 
 @bizcharts.command("import-sqlite")
@@ -406,6 +418,9 @@ bizcharts.add_command(label)
 bizcharts.add_command(labels)
 bizcharts.add_command(models)
 bizcharts.add_command(pods)
+bizcharts.add_command(serve)
+bizcharts.add_command(run)
+bizcharts.add_command(health)
 
 
 def open_database() -> "Database":
@@ -415,13 +430,19 @@ def open_database() -> "Database":
     return Database.from_settings(load_settings())
 
 
-def main(run: Callable[..., Any] = bizcharts) -> None:
+def existing_database() -> "Database":
+    """Return the installation's database, for what has nothing to do where there is none."""
+    from bizcharts_pipeline.warehouse.database import Database
+
+    return Database.existing(load_settings())
+
+
+def main(command: Callable[..., Any] = bizcharts) -> None:
     """Run the command line: exit status 0, 1 with one line on stderr for a failure, 2 for bad usage."""
-    os.environ.setdefault("DAGSTER_HOME", str(REPOSITORY_ROOT / "dagster_home"))
     debug = bool(os.environ.get("BIZCHARTS_DEBUG"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="bizcharts: %(message)s")
     try:
-        run(standalone_mode=False)
+        command(standalone_mode=False)
     except click.exceptions.Abort:
         fail("Stopped.")
     except click.ClickException as error:
@@ -429,6 +450,10 @@ def main(run: Callable[..., Any] = bizcharts) -> None:
         sys.exit(2 if isinstance(error, click.UsageError) else 1)
     except BizchartsError as error:
         fail(str(error))
+    except PermissionError as error:
+        fail(f"{error.filename or 'a file'}: permission denied; see who owns it, and as whom you run this.")
+    except OSError as error:
+        fail(f"{error.filename or 'this machine'}: {error.strerror or error}")
     except Exception as error:
         logging.getLogger(__name__).debug("unexpected", exc_info=True)
         fail(f"unexpected {type(error).__name__}: {error} (BIZCHARTS_DEBUG=1 shows where)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.console import DAY, as_json, existing_file, new_file, print_table, show, to_json
+from bizcharts_pipeline.console import DAY, as_json, check_order, existing_file, new_file, print_table, show, to_json
 from bizcharts_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def label(
     One key a post: 1 bearish, 2 neutral, 3 bullish, 0 skip, u undo, ? the others. Each is on disk before the next post
     shows. docs/labelling-guide.md says what the classes mean.
     """
+    check_order(first, last)
     from bizcharts_pipeline.labels.offers import OfferFilters
     from bizcharts_pipeline.web.serve import serve_labeller
 
@@ -94,7 +95,7 @@ def export_file(file: Path, history: bool, json_output: bool) -> None:
     """
     from bizcharts_pipeline.labels.transfer import export_labels
 
-    show(export_labels(open_ledger(), file, history=history), json_output)
+    show(export_labels(existing_ledger(), file, history=history), json_output)
 
 
 @labels.command()
@@ -105,7 +106,7 @@ def stats(file: Path | None, json_output: bool) -> None:
     from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
 
     after = timedelta(days=load_settings().labelling.relabel_after_days)
-    show(file_statistics(file, after) if file else ledger_statistics(open_ledger(), after), json_output)
+    show(file_statistics(file, after) if file else ledger_statistics(existing_ledger(), after), json_output)
 
 
 @labels.command()
@@ -119,7 +120,7 @@ def estimate(json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     settings = load_settings()
-    found = estimated(Database.from_settings(settings), settings.home_path, settings, utc_now())
+    found = estimated(Database.existing(settings), settings.home_path, settings, utc_now())
     if json_output:
         click.echo(to_json(found))
         return
@@ -150,7 +151,7 @@ def restore(json_output: bool) -> None:
     from bizcharts_pipeline.labels.recovery import restore_ledger
     from bizcharts_pipeline.warehouse.database import Database
 
-    show(restore_ledger(Database.from_settings(load_settings()), open_ledger()), json_output)
+    show(restore_ledger(Database.existing(load_settings()), open_ledger()), json_output)
 
 
 def open_ledger() -> "LabelLedger":
@@ -158,3 +159,20 @@ def open_ledger() -> "LabelLedger":
     from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 
     return LabelLedger(load_settings().home_path / LEDGER)
+
+
+def existing_ledger() -> "LabelLedger":
+    """Return the installation's label ledger, for what has nothing to do where there is none.
+
+    Raises:
+        LedgerError: there is none; nothing is created.
+    """
+    from bizcharts_pipeline.labels.ledger import LedgerError
+
+    ledger = open_ledger()
+    if not ledger.path.exists():
+        raise LedgerError(
+            f"{ledger.path}: there are no labels yet. Correct BIZCHARTS_HOME, or make some with `bizcharts label` or "
+            "`bizcharts labels import FILE`."
+        )
+    return ledger

@@ -22,7 +22,7 @@ def list_models(json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.models import models as registered
 
-    with Database.from_settings(load_settings()).read() as connection:
+    with Database.existing(load_settings()).read() as connection:
         found = registered(connection)
     if json_output:
         click.echo(to_json(found))
@@ -58,7 +58,7 @@ def release(version: str, json_output: bool) -> None:
     where = settings.ml.release
     if not where.repository:
         raise BizchartsError("Releases are off: set `repository` of [ml.release] to owner/name.")
-    facts = facts_of(Database.from_settings(settings), settings.home_path, version)
+    facts = facts_of(Database.existing(settings), settings.home_path, version)
     show(release_model(GitHub(where.api_url), where.repository, facts, settings.home_path), json_output)
 
 
@@ -92,7 +92,7 @@ def promote(version: str, who: str, reason: str, json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     settings = load_settings()
-    database = Database.from_settings(settings)
+    database = Database.existing(settings)
     promoted = override(database, settings.home_path, version, who=who, reason=reason, now=utc_now())
     show(promoted, json_output, f"{promoted.model_version} is the champion: what it scores counts from now on.")
 

@@ -16,6 +16,16 @@ existing_file = click.argument("file", type=click.Path(exists=True, dir_okay=Fal
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
+def check_order(first: date | None, last: date | None) -> None:
+    """Refuse a span of days that ends before it begins.
+
+    Raises:
+        click.UsageError: ``first`` is after ``last``.
+    """
+    if first and last and first > last:
+        raise click.UsageError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
+
+
 def show(report: object, json_output: bool, text: str | None = None) -> None:
     """Print a report as ``text`` (or as it puts itself), or as JSON for programs."""
     click.echo(to_json(report) if json_output else text or str(report))

@@ -32,6 +32,7 @@ from jobs.maintenance import maintenance
 from jobs.training import training, training_qlora
 from resources.active_learning import ActiveLearning
 from resources.auto_labelling import SECTIONS, AutoLabelling
+from resources.console_log import console_log
 from resources.fear_greed import FearGreed
 from resources.fourchan import Fourchan
 from resources.images import Images
@@ -169,6 +170,7 @@ def definitions() -> dg.Definitions:
             auto_label_batches_every_15_minutes,
         ],
         sensors=[dead_runs, pods_reaped],
+        loggers={"console": console_log},
         # No stage has steps to run side by side; a process a step would double the cost of a tick.
         executor=dg.in_process_executor,
     )

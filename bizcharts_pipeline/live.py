@@ -98,7 +98,8 @@ class TickReport:
         mood = self.state
         if self.value is not None:
             mood = f"index {self.value:.0f} ({self.lo:.0f} to {self.hi:.0f}), {self.state}"
-        return f"{self.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.posts_scored} scored, {mood}"
+        line = f"{self.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.posts_scored} scored, {mood}"
+        return "\n".join([line, *(f"    not readable: {problem}" for problem in self.unreadable)])
 
 
 def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False) -> TickReport:

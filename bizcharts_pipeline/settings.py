@@ -1,7 +1,9 @@
-"""Every setting: typed, from the environment (``BIZCHARTS_…``), then from ``settings.toml``, then its default."""
+"""Every setting: typed, from the environment (``BIZCHARTS_…``), ``.env``, ``settings.toml``, or its default."""
 
 import os
+import re
 import tomllib
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
@@ -12,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
+from bizcharts_pipeline.dotenv_file import load_dotenv
 from bizcharts_pipeline.errors import BizchartsError
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +22,17 @@ FOURCHAN_MINIMUM_SECONDS = 1.0
 WAROSU_MINIMUM_SECONDS = 2.0
 LEAST_THREADS_DAYS = 30
 PREFIX = "BIZCHARTS_"
+SETTINGS_FILE = "BIZCHARTS_SETTINGS_FILE"
+ENV_FILE = "BIZCHARTS_ENV_FILE"
+# Variables of this prefix that are not settings: for operators, for tests, and for what runs on a pod.
+OTHER_VARIABLES = frozenset(
+    {SETTINGS_FILE, ENV_FILE}
+    | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA")}
+    | {f"{PREFIX}ACCEPTANCE_{name}" for name in ("TRAININGS", "PODS", "SEED", "AT_ONCE")}
+    | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
+    | {f"{PREFIX}TTL_SECONDS"}
+)
+_MISSPELT_PREFIX = re.compile(r"BIZ_?CHARTS?_+")
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
@@ -342,6 +356,15 @@ class PodSettings(BaseModel):
     ssh_known_hosts: Path = Field(Path("~/.ssh/known_hosts"), description="where that host's key must stand")
 
 
+class ServeSettings(BaseModel):
+    """Where the unattended service's web server listens (``[serve]``). It has no login: docs/operating.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9_.:-]+$", description="address of the Dagster UI")
+    port: int = Field(3000, ge=1, le=65_535, description="port of the Dagster UI")
+
+
 class ReleaseSettings(BaseModel):
     """Where models are released for other machines (``[ml.release]``). The token is GITHUB_TOKEN."""
 
@@ -419,6 +442,7 @@ class Settings(BaseModel):
         "runpod", description="where the vision model trains: a rented pod, a host of yours, or this machine"
     )
     pods: PodSettings = Field(PodSettings(), description="rented GPUs")
+    serve: ServeSettings = Field(ServeSettings(), description="the unattended service")
 
     @model_validator(mode="after")
     def _polite(self) -> "Settings":
@@ -443,7 +467,32 @@ class Settings(BaseModel):
 
 def settings_file() -> Path:
     """Where ``settings.toml`` is looked for: ``BIZCHARTS_SETTINGS_FILE``, or the repository root."""
-    return Path(os.environ.get("BIZCHARTS_SETTINGS_FILE") or REPOSITORY_ROOT / "settings.toml")
+    return REPOSITORY_ROOT / (os.environ.get(SETTINGS_FILE) or "settings.toml")
+
+
+def load_environment() -> None:
+    """Complete the environment by ``.env`` (or what ``BIZCHARTS_ENV_FILE`` names) at the repository root.
+
+    Raises:
+        DotenvError: the file cannot be read.
+        SettingsError: a file is named that does not exist, or a variable's name is misspelt.
+    """
+    named = os.environ.get(ENV_FILE)
+    path = REPOSITORY_ROOT / (named or ".env")
+    if named and not path.exists():
+        raise SettingsError(f"{ENV_FILE}: there is no file {path}")
+    load_dotenv(path)
+    known = known_variables()
+    for name in sorted(os.environ):
+        if _MISSPELT_PREFIX.match(name.upper()) and name not in known:
+            raise SettingsError(
+                f"{name}: there is no such setting{_nearest(_MISSPELT_PREFIX.sub('', name.upper()), known, PREFIX)}"
+            )
+
+
+def known_variables() -> frozenset[str]:
+    """Return the names of all variables that begin with ``BIZCHARTS_`` and mean something."""
+    return frozenset(PREFIX + name.upper().replace(".", "__") for name in _names(Settings)) | OTHER_VARIABLES
 
 
 def is_loopback(url: str) -> bool:
@@ -469,8 +518,10 @@ def load_settings(**overrides: Any) -> Settings:
     The mapping is plain enough to be done here: the library for it costs every minutely run 60 ms of import.
 
     Raises:
-        SettingsError: a value is not allowed; names each setting and what is allowed.
+        SettingsError: a name or value is not allowed; names each setting and what is allowed.
+        DotenvError: ``.env`` cannot be read.
     """
+    load_environment()
     values = _with_environment(_from_file(settings_file()), Settings, PREFIX)
     try:
         settings = Settings.model_validate(values | overrides)
@@ -483,8 +534,12 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        if os.environ.get(SETTINGS_FILE):
+            raise SettingsError(f"{SETTINGS_FILE}: there is no file {path}")
+        return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise SettingsError(f"{path} cannot be read as TOML: {error}") from None
 
@@ -509,6 +564,28 @@ def _with_environment(values: dict[str, Any], model: type[BaseModel], prefix: st
 
 def _problem(problem: dict[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"])
-    message = "unknown setting" if problem["type"] == "extra_forbidden" else str(problem["msg"])
+    message = str(problem["msg"])
+    if problem["type"] == "extra_forbidden":
+        message = f"unknown setting{_nearest(name, _names(Settings, sections=True))}"
     message = message.removeprefix("Value error, ")
     return f"{name}: {message}" if name else message
+
+
+def _names(model: type[BaseModel], section: str = "", *, sections: bool = False) -> list[str]:
+    """Return the settings below ``model`` as ``section.name``; with ``sections`` the names of these too."""
+    found = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += [section + name] * sections + _names(field.annotation, f"{section}{name}.", sections=sections)
+        else:
+            found.append(section + name)
+    return found
+
+
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return a hint at the name that was probably meant, which begins with ``prefix``."""
+    from difflib import get_close_matches
+
+    without = {each.removeprefix(prefix): each for each in sorted(known)}
+    (nearest, *_) = [*get_close_matches(name, without, n=1), ""]
+    return f"; did you mean {without[nearest]}?" if nearest else "; settings.example.toml lists them all"

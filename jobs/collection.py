@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.prices import coin_prices, reference_index
 from assets.thumbnails import thumbnails
+from resources.console_log import CONSOLE
 
 THUMBNAILS_MAX_RUNTIME_SECONDS = 1800
 PRICES_MAX_RUNTIME_SECONDS = 600
@@ -13,6 +14,7 @@ fetch_thumbnails = dg.define_asset_job(
     "fetch_thumbnails",
     selection=dg.AssetSelection.assets(thumbnails),
     description="Fetch the pictures that wait, and purge those whose posts are gone.",
+    config=CONSOLE,
     tags={"dagster/max_runtime": str(THUMBNAILS_MAX_RUNTIME_SECONDS)},
 )
 
@@ -20,6 +22,7 @@ fetch_prices = dg.define_asset_job(
     "fetch_prices",
     selection=dg.AssetSelection.assets(coin_prices),
     description="Ask the first price source that has budget left.",
+    config=CONSOLE,
     tags={"dagster/max_runtime": str(PRICES_MAX_RUNTIME_SECONDS)},
 )
 
@@ -27,5 +30,6 @@ fetch_reference_index = dg.define_asset_job(
     "fetch_reference_index",
     selection=dg.AssetSelection.assets(reference_index),
     description="The newest days of alternative.me's index, for comparison.",
+    config=CONSOLE,
     tags={"dagster/max_runtime": str(PRICES_MAX_RUNTIME_SECONDS)},
 )

@@ -6,6 +6,7 @@ from assets.auto_labels import auto_labels
 from assets.human_labels import human_labels
 from assets.label_queue import label_queue
 from assets.sharegpt_dataset import sharegpt_dataset
+from resources.console_log import CONSOLE
 
 LABELLING_MAX_RUNTIME_SECONDS = 6 * 3600
 COLLECTION_MAX_RUNTIME_SECONDS = 3600
@@ -17,6 +18,7 @@ labelling = dg.define_asset_job(
         "People's labels and gold, labels by paid models up to the budget, the data set of what can be trusted, and "
         "the queue of what people label next."
     ),
+    config=CONSOLE,
     tags={"dagster/max_runtime": str(LABELLING_MAX_RUNTIME_SECONDS)},
 )
 
@@ -24,6 +26,6 @@ collect_auto_labels = dg.define_asset_job(
     "collect_auto_labels",
     selection=dg.AssetSelection.assets(auto_labels),
     description="Take in what batches have answered, and order nothing.",
-    config={"ops": {"auto_labels": {"config": {"collect_only": True}}}},
+    config={**CONSOLE, "ops": {"auto_labels": {"config": {"collect_only": True}}}},
     tags={"dagster/max_runtime": str(COLLECTION_MAX_RUNTIME_SECONDS)},
 )

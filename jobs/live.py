@@ -7,6 +7,7 @@ from assets.checks import no_duplicate_threads, schema
 from assets.indexes import indexes
 from assets.scored_posts import scored_posts
 from bizcharts_pipeline.live import POSTS_PER_TICK
+from resources.console_log import CONSOLE
 
 LIVE_MAX_RUNTIME_SECONDS = 600
 HISTORY_MAX_RUNTIME_SECONDS = 3600
@@ -19,10 +20,11 @@ live = dg.define_asset_job(
     ),
     description="One tick: poll the catalogue, score what is new, bring the indexes up to now.",
     config={
+        **CONSOLE,
         "ops": {
             "scored_posts": {"config": {"limit": POSTS_PER_TICK}},
             "indexes": {"config": {"scope": "recent"}},
-        }
+        },
     },
     tags={"dagster/max_runtime": str(LIVE_MAX_RUNTIME_SECONDS)},
 )
@@ -31,5 +33,6 @@ history = dg.define_asset_job(
     "history",
     selection=dg.AssetSelection.assets(scored_posts, indexes) | dg.AssetSelection.checks(schema, no_duplicate_threads),
     description="Score everything that has no score yet and bring every past bucket up to date, as new vintages.",
+    config=CONSOLE,
     tags={"dagster/max_runtime": str(HISTORY_MAX_RUNTIME_SECONDS)},
 )

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.maintenance import maintenance as maintenance_asset
+from resources.console_log import CONSOLE
 
 MAINTENANCE_MAX_RUNTIME_SECONDS = 7200
 
@@ -10,5 +11,6 @@ maintenance = dg.define_asset_job(
     "maintenance",
     selection=dg.AssetSelection.assets(maintenance_asset),
     description="Delete what has outlived its period, and return its space.",
+    config=CONSOLE,
     tags={"dagster/max_runtime": str(MAINTENANCE_MAX_RUNTIME_SECONDS)},
 )

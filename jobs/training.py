@@ -9,6 +9,7 @@ from assets.model_evaluation import model_evaluation
 from assets.qlora_adapter import qlora_adapter
 from assets.setfit_model import setfit_model
 from assets.text_models import minilm_model, text_ensemble, tfidf_model
+from resources.console_log import CONSOLE
 
 TRAINING_MAX_RUNTIME_SECONDS = 2 * 3600
 QLORA_MAX_RUNTIME_SECONDS = 48 * 3600  # three pods of six hours, their boots, and the waits for one
@@ -23,6 +24,7 @@ training = dg.define_asset_job(
         "Train every model that a CPU can, on the labels of this moment, judge all on gold, and promote the one that "
         "is proven better, if one is. Rents nothing, unless `text_on_pod` is set."
     ),
+    config=CONSOLE,
     tags={"dagster/max_runtime": str(TRAINING_MAX_RUNTIME_SECONDS)},
 )
 
@@ -33,5 +35,6 @@ training_qlora = dg.define_asset_job(
         "Rent a GPU within the budget of [pods], train the vision-language model on the newest data set, judge it on "
         "gold beside the others, and promote it if it is proven better. The pod is gone at the end."
     ),
+    config=CONSOLE,
     tags={"dagster/max_runtime": str(QLORA_MAX_RUNTIME_SECONDS)},
 )

@@ -1,9 +1,11 @@
 """When the jobs run. Times are UTC."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 import dagster as dg
 
+from assets.catalog_snapshot import UNREACHABLE
 from jobs.collection import (
     PRICES_MAX_RUNTIME_SECONDS,
     THUMBNAILS_MAX_RUNTIME_SECONDS,
@@ -16,6 +18,9 @@ from jobs.live import HISTORY_MAX_RUNTIME_SECONDS, LIVE_MAX_RUNTIME_SECONDS, his
 from jobs.maintenance import maintenance
 from resources.auto_labelling import AutoLabelling
 
+MAX_PAUSE_MINUTES = 5
+PAUSE_RUNS = 4  # runs that are looked at: enough to double the pause up to its maximum
+EARLIER = timedelta(seconds=15)  # a run is made some seconds after its minute
 MONITORING_SECONDS = 60  # until run monitoring has noticed
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -44,14 +49,35 @@ def unless_at_work(
     return dg.RunRequest(tags=tags)
 
 
+def unreachable_pause(instance: dg.DagsterInstance, now: datetime) -> dg.SkipReason | None:
+    """Return why no run is due while the board cannot be reached; ``None`` when one is. ``now`` is in UTC.
+
+    After each run in a row that got no answer the pause doubles. Runs that failed otherwise do not count: they may have
+    spooled the board's minute.
+    """
+    since = now - timedelta(minutes=(MAX_PAUSE_MINUTES + 5) * PAUSE_RUNS)
+    records = instance.get_run_records(dg.RunsFilter(job_name=live.name, created_after=since), limit=PAUSE_RUNS)
+    failed = [*takewhile(lambda record: record.dagster_run.tags.get(UNREACHABLE), records)]
+    if not failed:
+        return None
+    pause = timedelta(minutes=min(2 ** (len(failed) - 1), MAX_PAUSE_MINUTES))
+    due = failed[0].create_timestamp + pause - EARLIER
+    return dg.SkipReason(f"the board cannot be reached; next try {due:%H:%M} UTC") if now < due else None
+
+
 @dg.schedule(
     job=live,
     cron_schedule="* * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="A tick every minute; a minute whose predecessor is still at work is skipped.",
+    description=(
+        "A tick every minute; a minute whose predecessor is still at work is skipped. While the board cannot be "
+        f"reached, the pauses grow to {MAX_PAUSE_MINUTES} minutes."
+    ),
 )
 def live_every_minute(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    if pause := unreachable_pause(context.instance, datetime.now(UTC)):
+        return pause
     return unless_at_work(context, live.name, LIVE_MAX_RUNTIME_SECONDS, {"dagster/priority": "10"})
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
-from bizcharts_pipeline.demo.run import job_command
+from bizcharts_pipeline.service.jobs import job_command
 from bizcharts_pipeline.warehouse.database import Database
 
 REPOSITORY = Path(__file__).resolve().parent.parent

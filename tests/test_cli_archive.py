@@ -59,9 +59,13 @@ def test_days_become_a_backfill_in_dagster_without_those_that_are_complete(insta
     assert asked.returncode == 0, asked.stderr
     assert json.loads(asked.stdout)["days"] == 3
     assert backfills(installation) == [["2025-10-29", "2025-10-31", "2025-11-01"]]
+    again = installation.run_command("import", "--from", "2025-10-29", "--to", "2025-11-01", now=NOW)
+    assert (again.returncode, again.stdout[:20]) == (0, "Nothing was launched")
+    assert json.loads(asked.stdout)["backfill_id"] in again.stdout
+    assert len(backfills(installation)) == 1
     for words, first, last in (
-        (["--continue"], "2025-10-31", "2025-11-04"),
-        (["--backfill"], "2025-10-28", "2025-10-29"),
+        (["--continue"], "2025-11-02", "2025-11-04"),
+        (["--backfill"], "2025-10-28", "2025-10-28"),
     ):
         report = json.loads(installation.run_command("import", *words, "--json", now=NOW).stdout)
         assert (report["first"], report["last"]) == (first, last)
@@ -77,8 +81,10 @@ def test_days_become_a_backfill_in_dagster_without_those_that_are_complete(insta
         (["import", "--from", "2025-10-29", "--to", "2026-01-01"], 1, "not over yet"),
         (["import", "--from", "2014-01-01"], 1, "BIZCHARTS_ARCHIVE_START"),
         (["import", "--continue"], 1, "--from"),
+        (["import", "--from", "2025-11-02", "--to", "2025-11-01"], 2, "is after --to"),
+        (["coverage", "--from", "2025-11-02", "--to", "2025-11-01"], 2, "is after --to"),
+        (["label", "--from", "2025-11-02", "--to", "2025-11-01"], 2, "is after --to"),
         (["search", "x", "--max", "0"], 2, "--max"),
-        (["block", "no hash"], 1, "hash"),
     ],
 )
 def test_what_can_not_be_done_is_said_in_one_line(
@@ -88,6 +94,7 @@ def test_what_can_not_be_done_is_said_in_one_line(
     assert finished.returncode == status
     assert says in finished.stderr
     assert "Traceback" not in finished.stderr
+    assert not installation.home.exists()
 
 
 def test_a_page_that_is_none_is_an_error_that_says_where_it_is_kept(
@@ -102,12 +109,16 @@ def test_a_page_that_is_none_is_an_error_that_says_where_it_is_kept(
 
 
 def test_coverage_and_a_dry_run_of_maintenance_show_tables_and_change_nothing(installation: Installation) -> None:
-    assert "No day is there yet" in installation.run_command("coverage", now=NOW).stdout
     installation.run_command("import", "--pages", "3", now=NOW)
     before = installation.query("SELECT * FROM thread_ops ORDER BY ALL")
     shown = installation.run_command("coverage", now=NOW)
     assert "2025-11-05" in shown.stdout, shown.stderr
-    assert (installation.home / "coverage.svg").read_text().startswith("<svg")
+    picture = (installation.home / "coverage.svg").read_text()
+    assert picture.startswith("<svg")
+    part = installation.run_command("coverage", "--from", "2025-11-05", now=NOW)
+    assert "2025-11-05" in part.stdout
+    assert (installation.home / "coverage.svg").read_text() == picture
+    assert "hash" in installation.run_command("block", "no hash", now=NOW).stderr
     later = NOW + timedelta(days=800)
     dry = installation.run_command("maintain", "--dry-run", now=later)
     assert "Nothing was done" in dry.stdout, dry.stderr

@@ -1,13 +1,16 @@
 """Settings: typed, documented, and refused at once when they are wrong."""
 
+import os
 import tomllib
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from bizcharts_pipeline.settings import Settings, SettingsError, load_settings
+from bizcharts_pipeline.dotenv_file import DotenvError
+from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, SettingsError, load_settings, settings_file
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "settings.example.toml"
 
@@ -120,3 +123,93 @@ def test_faster_polling_is_for_loopback_only(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_list_in_the_environment_has_its_items_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIZCHARTS_PRICE_DATA__COINS", "BTC, XMR")
     assert load_settings().price_data.coins == ("BTC", "XMR")
+
+
+@pytest.fixture
+def dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Write an `.env`; what it puts into the environment is taken out again."""
+    kept = dict(os.environ)
+
+    def write(text: str) -> Path:
+        file = tmp_path / ".env"
+        file.write_text(text)
+        monkeypatch.setenv("BIZCHARTS_ENV_FILE", str(file))
+        return file
+
+    monkeypatch.setattr(os, "environ", _Environment(kept))
+    return write
+
+
+class _Environment(dict[str, str]):
+    """A copy of the environment, in the place of it."""
+
+
+def test_dotenv_lies_between_the_environment_and_the_file(
+    tmp_path: Path, dotenv: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings.toml").write_text('contact = "file"\nboard = "file"\n[images]\nper_run = 3\n')
+    monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(tmp_path / "settings.toml"))
+    monkeypatch.setenv("BIZCHARTS_BOARD", "biz")
+    dotenv('BIZCHARTS_BOARD=g\nexport BIZCHARTS_CONTACT="dot env"  # mine\nOPENAI_API_KEY=key\n')
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    settings = load_settings()
+    assert (settings.board, settings.contact, settings.images.per_run) == ("biz", "dot env", 3)
+    assert os.environ["OPENAI_API_KEY"] == "key"
+
+
+def test_a_line_of_dotenv_that_is_no_variable_is_named_and_not_repeated(dotenv: Callable[[str], Path]) -> None:
+    for line in ("sk-secret", "BIZ CHARTS=sk-secret", "A='sk-secret"):
+        dotenv(f"BIZCHARTS_BOARD=biz\n{line}\n")
+        with pytest.raises(DotenvError, match="line 2") as refused:
+            load_settings()
+        assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BIZCHARTS_IMAGE__LIVE", "BIZCHARTS_IMAGES__LIVE"),
+        ("BIZCHARTS_IMAGES_LIVE", "BIZCHARTS_IMAGES__LIVE"),
+        ("BIZCHARTS_HOEM", "BIZCHARTS_HOME"),
+        ("BIZCHART_HOME", "BIZCHARTS_HOME"),
+        ("bizcharts_home", "BIZCHARTS_HOME"),
+        ("BIZCHARTS_XYZZY", "settings.example.toml"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_nearest_name(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch, dotenv: Callable[[str], Path]
+) -> None:
+    monkeypatch.setenv(name, "false")
+    with pytest.raises(SettingsError, match=f"{name}: .*{meant}"):
+        load_settings()
+    monkeypatch.delenv(name)
+    dotenv(f"{name}=false\n")
+    with pytest.raises(SettingsError, match=f"{name}: .*{meant}"):
+        load_settings()
+
+
+def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.toml"
+    monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(file))
+    for text, meant in (("[images]\nlife = false\n", "images.live"), ("[image]\nlive = false\n", "images")):
+        file.write_text(text)
+        with pytest.raises(SettingsError, match=rf"did you mean {meant}"):
+            load_settings()
+
+
+@pytest.mark.parametrize("variable", ["BIZCHARTS_SETTINGS_FILE", "BIZCHARTS_ENV_FILE"])
+def test_a_file_that_is_named_and_missing_is_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "/no/such/file")
+    with pytest.raises(SettingsError, match=f"{variable}: there is no file /no/such/file"):
+        load_settings()
+
+
+def test_files_are_found_from_the_repository_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings.toml").write_text("no toml")
+    (tmp_path / ".env").write_text("BIZCHARTS_BOARD=g\n")
+    monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", "settings.example.toml")
+    assert settings_file() == REPOSITORY_ROOT / "settings.example.toml"
+    assert load_settings().board == "biz"

@@ -1,12 +1,10 @@
 """The demo: ninety days of a simulated board's history from its archive, then a live week, the last hour of it
 through the Dagster job; with pictures, prices and labels."""
 
-import json
 import math
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_
 from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
+from bizcharts_pipeline.service.jobs import FOLDER, job_command
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.overlap import Overlap, overlap_report
@@ -179,12 +178,6 @@ def fast_forward(
             poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
 
 
-def job_command(job: str, tags: Mapping[str, str] | None = None) -> list[str]:
-    """Return the command that runs a Dagster job in a process of its own."""
-    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "bizcharts_pipeline.definitions", "-j", job]
-    return [*command, "--tags", json.dumps(tags)] if tags else command
-
-
 def run_job(
     job: str,
     now: datetime,
@@ -206,7 +199,7 @@ def run_job(
         finished = subprocess.run(
             job_command(job, tags),
             env=environment,
-            cwd=REPOSITORY_ROOT,
+            cwd=FOLDER,
             capture_output=True,
             text=True,
             timeout=timeout_seconds,

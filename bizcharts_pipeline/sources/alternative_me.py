@@ -3,6 +3,7 @@
 Its terms ask for the source to be named beside every display of the data; it is stored with each row for that.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -69,7 +70,7 @@ def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
     for entry in entries:
         reading = _reading(entry, fetched_at)
         if reading is None:
-            problems.append(f"{NAME}: no reading: {entry!r:.60}")
+            problems.append(f"{NAME}: an entry without a readable value and time: {json.dumps(entry, default=str):.60}")
         elif reading.day > tomorrow:
             problems.append(f"{NAME}: its reading of {reading.day} lies in the future; check this machine's clock")
         else:

@@ -2,6 +2,8 @@
 
 import re
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 SITE_OPENED = datetime(2003, 10, 1)  # no post is older
 SUBJECT_MAX_CHARACTERS = 1_000
@@ -41,3 +43,20 @@ def bounded(problems: list[str]) -> tuple[str, ...]:
     if len(problems) > MAX_PROBLEMS:
         kept.append(f"and {len(problems) - MAX_PROBLEMS} more")
     return tuple(kept)
+
+
+_KINDS = {
+    type(None): "null",
+    bool: "a truth value",
+    int: "a whole number",
+    float: "a fraction",
+    Decimal: "a fraction",
+    str: "a text",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def json_kind(value: Any) -> str:
+    """Return what kind of JSON value ``value`` was parsed from, for people."""
+    return _KINDS[type(value)]

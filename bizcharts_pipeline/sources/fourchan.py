@@ -25,6 +25,7 @@ from bizcharts_pipeline.sources.fields import (
     bounded,
     clean,
     cut,
+    json_kind,
     one_line,
 )
 from bizcharts_pipeline.sources.http import PoliteSession, Response
@@ -121,13 +122,13 @@ def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
     problems: list[str] = []
     pages = _load(body, _decoded(body, problems))
     if not isinstance(pages, list):
-        raise _not_a_catalog(body, f"the top level is {_kind(pages)}, not an array of pages")
+        raise _not_a_catalog(body, f"the top level is {json_kind(pages)}, not an array of pages")
     threads: dict[int, SourceThread] = {}
     entries = 0
     for page_index, page in enumerate(pages, start=1):
         page_threads = page.get("threads") if isinstance(page, dict) else None
         if not isinstance(page_threads, list):
-            problems.append(f"page {page_index} of the array: {_kind(page)} without an array of threads")
+            problems.append(f"page {page_index} of the array: {json_kind(page)} without an array of threads")
             entries += 1
             continue
         number = _page_number(page, page_index, problems)
@@ -206,7 +207,7 @@ def _page_number(page: Mapping[str, Any], index: int, problems: list[str]) -> in
 
 def _thread(entry: Any, picture_url: str, page: int, position: int, notes: list[str]) -> SourceThread:
     if not isinstance(entry, dict):
-        raise _BadField(f"{_kind(entry)}, not an object")
+        raise _BadField(f"{json_kind(entry)}, not an object")
     number = _integer(entry, "no", 1, _BIGINT_MAX)
     seconds = _integer(entry, "time", 1, _BIGINT_MAX)
     if number is None or seconds is None:
@@ -300,7 +301,7 @@ def _integer(entry: Mapping[str, Any], key: str, least: int, most: int) -> int |
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _BadField(f"{key} is {_kind(value)}, not a whole number")
+        raise _BadField(f"{key} is {json_kind(value)}, not a whole number")
     if not least <= value <= most:
         raise _BadField(f"{key} is out of range: {value if abs(value) < 10**30 else 'huge'}")
     return value
@@ -316,7 +317,7 @@ def _text(entry: Mapping[str, Any], key: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise _BadField(f"{key} is {_kind(value)}, not a text")
+        raise _BadField(f"{key} is {json_kind(value)}, not a text")
     return clean(value) or None
 
 
@@ -336,21 +337,6 @@ def _moment(seconds: int) -> datetime:
     if moment < SITE_OPENED:
         raise _BadField(f"time {seconds} is before {SITE_OPENED:%Y-%m-%d}, when there was no 4chan")
     return moment
-
-
-_KINDS = {
-    type(None): "null",
-    bool: "a truth value",
-    int: "a whole number",
-    float: "a fraction",
-    str: "a text",
-    list: "an array",
-    dict: "an object",
-}
-
-
-def _kind(value: Any) -> str:
-    return _KINDS[type(value)]
 
 
 def _shown(entry: Any) -> str:

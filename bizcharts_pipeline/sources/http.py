@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import requests
 from requests.adapters import BaseAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
+from urllib3.exceptions import NameResolutionError
 
 from bizcharts_pipeline.clock import naive_utc, utc_now
 from bizcharts_pipeline.files import write_atomically
@@ -389,7 +390,16 @@ def _translated(url: str, error: Exception) -> SourceError | _Retryable:
     if isinstance(error, requests.Timeout):
         return _Retryable(SourceUnreachable(f"{url}: no answer in time; the next run tries again"))
     if isinstance(error, requests.ConnectionError):
-        return _Retryable(SourceUnreachable(f"{url}: no connection ({error}); is the network up?"))
+        return _Retryable(SourceUnreachable(f"{url}: no connection ({_cause(error)}); is the network up?"))
     if isinstance(error, requests.RequestException):
         return UnexpectedAnswer(f"{url}: {error}; check the configured URL")
     return _truncated(url, f"the connection broke within the body ({error})")
+
+
+def _cause(error: BaseException) -> str:
+    """Return why there is no connection, as the system puts it."""
+    reason = getattr(error.args[0] if error.args else None, "reason", error)
+    if isinstance(reason, NameResolutionError):
+        return "the host's name cannot be resolved"
+    below = reason.__cause__ or reason.__context__
+    return below.strerror if isinstance(below, OSError) and below.strerror else str(error)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import duckdb
 
-from bizcharts_pipeline.clock import DAY
+from bizcharts_pipeline.clock import DAY, utc_now
 from bizcharts_pipeline.warehouse.values import literal
 
 HOURS = 24
@@ -36,7 +36,7 @@ asked AS (
 )
 SELECT d.day::DATE, coalesce(p.live, 0), coalesce(p.archive, 0), coalesce(h.hours, 0),
        CASE WHEN a.day IS NULL THEN 'not asked' WHEN a.complete THEN 'complete' ELSE 'incomplete' END,
-       CASE WHEN NOT a.complete THEN a.reason END
+       CASE WHEN NOT a.complete THEN a.reason END, d.day < {today}
 FROM range({first}, {last}::DATE + INTERVAL 1 DAY, INTERVAL 1 DAY) AS d(day)
 LEFT JOIN posts AS p ON p.day = d.day LEFT JOIN polls AS h ON h.day = d.day LEFT JOIN asked AS a ON a.day = d.day
 ORDER BY d.day
@@ -53,11 +53,17 @@ class DayCoverage:
     hours_polled: int  # of 24
     archive: ArchiveState
     reason: str | None = None  # why the archive's day is not complete
+    over: bool = True  # whether the day has ended
 
     @property
     def complete(self) -> bool:
         """The archive's end of the day was seen, or live polled in each of its hours."""
-        return self.archive == "complete" or self.hours_polled == HOURS
+        return self.archive == "complete" or self.polled
+
+    @property
+    def polled(self) -> bool:
+        """Live polled in each hour of the day, which has ended."""
+        return self.over and self.hours_polled == HOURS
 
 
 @dataclass(frozen=True)
@@ -89,13 +95,17 @@ class CoverageSummary:
 def coverage(
     connection: duckdb.DuckDBPyConnection, first: date | None = None, last: date | None = None
 ) -> list[DayCoverage]:
-    """Return every day from the earliest to the newest that is known, or of these from ``first`` to ``last``."""
+    """Return every day from the earliest to the newest that is known, or of these from ``first`` to ``last``.
+
+    Today (UTC) counts as not over.
+    """
     row = connection.execute(_EXTENT).fetchone()
     assert row  # an aggregate always gives one
     if row[0] is None:
         return []
     first, last = max(first or row[0], row[0]), min(last or row[1], row[1])
-    bounds = {name: f"DATE {literal(day.isoformat())}" for name, day in (("first", first), ("last", last))}
+    days = {"first": first, "last": last, "today": utc_now().date()}
+    bounds = {name: f"DATE {literal(day.isoformat())}" for name, day in days.items()}
     return [DayCoverage(*found) for found in connection.execute(_DAYS.format(**bounds)).fetchall()]
 
 

@@ -81,6 +81,22 @@ class Database:
         settings.database_path.parent.mkdir(parents=True, exist_ok=True)
         return cls(settings.database_path, settings.database_wait_seconds)
 
+    @classmethod
+    def existing(cls, settings: Settings) -> "Database":
+        """Return the installation's database for a command that has nothing to do where there is none.
+
+        Raises:
+            DatabaseUnavailable: there is none; nothing is created.
+        """
+        path = settings.database_path
+        if is_missing(path):
+            where = "" if path.parent.is_dir() else f" (there is no folder {path.parent})"
+            raise DatabaseUnavailable(
+                f"{path}: there is no database{where}. Correct BIZCHARTS_HOME or BIZCHARTS_DATABASE, or make one with "
+                "`bizcharts poll --once` or `bizcharts import --from DAY`."
+            )
+        return cls(path, settings.database_wait_seconds)
+
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a read-only connection; it sees one state of the database, never half a transaction.

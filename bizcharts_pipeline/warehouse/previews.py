@@ -46,6 +46,11 @@ QUALIFY row_number() OVER (PARTITION BY bucket, bucket_start ORDER BY computed_a
 ORDER BY bucket_start DESC, bucket LIMIT {limit}
 """
 
+_HOUR = """
+SELECT bucket_start, value, lo, hi, label, state, n FROM fear_greed_index WHERE bucket = 'hour'
+ORDER BY bucket_start DESC, computed_at DESC LIMIT 1
+"""
+
 _DAYS = """
 SELECT bucket_start, value, lo, hi, state FROM (
     FROM fear_greed_index WHERE bucket = 'day'
@@ -79,6 +84,11 @@ def most_mentioned_coins(connection: duckdb.DuckDBPyConnection, limit: int = 15)
 def current_readings(connection: duckdb.DuckDBPyConnection, limit: int = 8) -> Preview:
     """The newest readings of the index, the running hour and day first."""
     return preview(connection, _READINGS, limit)
+
+
+def newest_hour(connection: duckdb.DuckDBPyConnection) -> tuple[Any, ...] | None:
+    """The newest hour of the index: (bucket start, value, lo, hi, label, state, n); ``None`` where there is none."""
+    return connection.execute(_HOUR).fetchone()
 
 
 def plotted_days(connection: duckdb.DuckDBPyConnection, days: int = 180) -> list[tuple[Any, ...]]:

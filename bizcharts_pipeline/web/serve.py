@@ -38,6 +38,7 @@ def serve_labeller(
     """
     import uvicorn
 
+    database = Database.existing(settings)
     ledger = LabelLedger(settings.home_path / LEDGER, LEDGER_SECONDS)
     with (
         seat(ledger.path.parent, filters.labeller) as tell_port,
@@ -46,7 +47,7 @@ def serve_labeller(
         door = Door(listener.getsockname()[1])
         tell_port(door.port)
         desk = Desk(settings, filters, ledger)
-        reader = Reader(desk, Database.from_settings(settings))
+        reader = Reader(desk, database)
         config = uvicorn.Config(
             labeller_app(desk, door),
             log_level="warning",

@@ -62,7 +62,7 @@ def test_the_ui_of_the_demo_answers_and_leaves_nothing_running(installation: Ins
     with socket.create_server(("127.0.0.1", port)):
         refused = installation.run_command("demo", "--ui", "--port", str(port))
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert f"Port {port} is taken" in refused.stderr
+    assert f"127.0.0.1:{port}: Address already in use; choose another one with --port" in refused.stderr
 
     ui = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "demo", "--ui", "--port", str(port)],
@@ -75,7 +75,7 @@ def test_the_ui_of_the_demo_answers_and_leaves_nothing_running(installation: Ins
         deadline = time.monotonic() + SECONDS
         while True:
             assert ui.poll() is None
-            assert time.monotonic() < deadline, (installation.dagster_home / "demo" / "ui.log").read_text()[-2000:]
+            assert time.monotonic() < deadline
             try:
                 answer = requests.get(f"http://127.0.0.1:{port}/server_info", timeout=5)
             except requests.ConnectionError:
@@ -87,6 +87,6 @@ def test_the_ui_of_the_demo_answers_and_leaves_nothing_running(installation: Ins
         ui.send_signal(signal.SIGTERM)
         assert ui.wait(SECONDS) == 0
     deadline = time.monotonic() + SECONDS
-    while left := programs_with(f"-p {port}"):
+    while left := programs_with(str(installation.home)):
         assert time.monotonic() < deadline, left
         time.sleep(0.5)

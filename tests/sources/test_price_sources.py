@@ -112,7 +112,7 @@ def test_all_generations_of_coinmarketcaps_answers_say_the_same() -> None:
         assert answer.quotes == (Quote("BTC", UPDATED, Decimal("67000.5"), "coinmarketcap"),)
         assert answer.problems == ("ETH: CoinMarketCap has no price of its coin 1027",)
     renamed = json.dumps({"data": [{"id": 1, "symbol": "WBTC", "quote": {"USD": dollars}}]}).encode()
-    assert "is 'WBTC'" in parse_quotes(renamed, {"BTC": "1"}, NOW).problems[0]
+    assert 'is "WBTC"' in parse_quotes(renamed, {"BTC": "1"}, NOW).problems[0]
     with pytest.raises(PriceFormatError, match="1002"):
         parse_quotes(b'{"status":{"error_code":1002},"data":{}}', {"BTC": "1"}, NOW)
 

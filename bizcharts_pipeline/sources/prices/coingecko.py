@@ -6,6 +6,7 @@ has a host of its own: demo keys are for api.coingecko.com, paid ones for pro-ap
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -120,10 +121,15 @@ def parse_market_chart(body: bytes, symbol: str, first: date, last: date) -> Ans
     problems: list[str] = []
     for point in points:
         try:
-            if not isinstance(point, list) or len(point) != 2 or isinstance(point[0], str | bool):
+            if (
+                not isinstance(point, list)
+                or len(point) != 2
+                or isinstance(point[0], bool)
+                or not (isinstance(point[0], int | Decimal))
+            ):
                 raise BadQuote(f"a point is {shown(point)}")
             at = epoch_moment(point[0] // 1000)
-        except (BadQuote, TypeError) as error:
+        except (BadQuote, ArithmeticError) as error:
             problems.append(f"{symbol}: {error}")
             continue
         closed = _midnight_ending(at)

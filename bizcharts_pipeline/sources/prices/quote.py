@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from bizcharts_pipeline.clock import from_epoch, midnight
 from bizcharts_pipeline.sources.errors import SourceError
+from bizcharts_pipeline.sources.fields import json_kind
 
 COIN_IDS = Path(__file__).parent / "data" / "coin_ids.csv"
 SMALLEST_USD = Decimal("1e-12")  # what the column of the warehouse can hold
@@ -126,13 +127,14 @@ def read_json(body: bytes, source: str, kind: type) -> Any:
     """
     try:
         value = json.loads(body, parse_float=Decimal, parse_constant=str)
-    except (ValueError, ArithmeticError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError):
         html = body.lstrip()[:1] == b"<"
-        why = "an HTML page, as a bot check or a provider's portal gives it" if html else f"no JSON ({error})"
-        raise PriceFormatError(f"{source}: {why:.200}; if it lasts, open its URL in a browser") from None
+        why = "an HTML page, as a bot check or a provider's portal gives it" if html else "not JSON"
+        why = why if body else "empty"
+        raise PriceFormatError(f"{source}: the answer is {why}; if it lasts, open its URL in a browser") from None
     if not isinstance(value, kind):
         raise PriceFormatError(
-            f"{source}: the answer is a {type(value).__name__} and no {kind.__name__}; has its API changed?"
+            f"{source}: the answer is {json_kind(value)}, not {json_kind(kind())}; has its API changed?"
         )
     return value
 
@@ -205,5 +207,7 @@ def current(at: datetime, now: datetime) -> datetime:
 
 def shown(value: object) -> str:
     """Return a value from outside for a message; of a longer text its kind alone, as it may repeat the key we sent."""
-    text = f"{value!r:.40}"
-    return text if isinstance(value, int | Decimal) or len(text) <= SHOWN_LENGTH else f"a {type(value).__name__}"
+    if isinstance(value, Decimal):
+        return f"{value:.40}"
+    text = json.dumps(value, default=str)
+    return text[:40] if type(value) is int or len(text) <= SHOWN_LENGTH else json_kind(value)

@@ -1,0 +1,1 @@
+"""BizCharts as an unattended service, and single jobs: Dagster's programs, started and supervised."""

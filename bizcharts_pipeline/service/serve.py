@@ -1,0 +1,162 @@
+"""The unattended service: Dagster's daemon, code server and web server, and the index in the log once an hour."""
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.service.jobs import MODULE, environment
+from bizcharts_pipeline.service.supervisor import Child, Supervisor
+from bizcharts_pipeline.settings import Settings
+
+LOCK = "serve.lock"
+WORKSPACE = "serve-workspace.yaml"
+LOCATION = "bizcharts"  # the same as in workspace.yaml, or schedules would count as others
+MIGRATION_SECONDS = 600
+LEVEL = "warning"
+INDEX_EVERY_SECONDS = 3600.0
+FIRST_INDEX_SECONDS = 120.0  # after the first ticks
+READ_WAIT_SECONDS = 2.0
+
+
+class ServiceError(BizchartsError):
+    """The service cannot start; says why."""
+
+
+def serve(settings: Settings, say: Callable[[str], object]) -> None:
+    """Run the service until SIGTERM or SIGINT.
+
+    Raises:
+        ServiceError: the port is taken, or the service of this home runs already.
+    """
+    home = settings.home_path
+    if not home.exists():  # a mistake makes no folder
+        check_port(settings.serve.host, settings.serve.port)
+    home.mkdir(parents=True, exist_ok=True)
+    with instance_lock(home):
+        check_port(settings.serve.host, settings.serve.port)
+        surroundings = environment()
+        folder = Path(surroundings["DAGSTER_HOME"])
+        if not folder.is_dir():
+            raise ServiceError(f"DAGSTER_HOME: there is no folder {folder}")
+        prepare_instance(surroundings, folder)
+        children = programs(settings, home)
+        clock = _Hourly(settings, say)
+        say(f"BizCharts runs; its UI is at http://{settings.serve.host}:{settings.serve.port}, its data in {home}")
+        Supervisor(children, surroundings, folder, say, clock.tick).run()
+        say("BizCharts has stopped.")
+
+
+def prepare_instance(surroundings: Mapping[str, str], folder: Path) -> None:
+    """Make the instance's databases, or bring them up to date after an upgrade of Dagster.
+
+    Programs that find none make them, and three that do so at once damage them.
+
+    Raises:
+        ServiceError: Dagster could not.
+    """
+    command = [sys.executable, "-m", "dagster", "instance", "migrate"]
+    migrated = subprocess.run(
+        command, env=dict(surroundings), cwd=folder, capture_output=True, text=True, timeout=MIGRATION_SECONDS
+    )
+    if migrated.returncode:
+        last = (migrated.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ServiceError(f"{folder}: Dagster cannot open its records there: {last}")
+
+
+def programs(settings: Settings, home: Path) -> list[Child]:
+    """Return the three programs; they share one code server, behind a socket that only this user can reach."""
+    name = f"bizcharts-{os.getuid()}-{os.getpid()}.sock"
+    code_socket = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / name  # a home's path may be too long for one
+    workspace = home / WORKSPACE
+    text = f'load_from:\n  - grpc_server:\n      socket: "{code_socket}"\n      location_name: {LOCATION}\n'
+    write_atomically(workspace, text.encode())
+    scripts = Path(sys.executable).parent
+    levels = ["--log-level", LEVEL]
+    address = ["-h", settings.serve.host, "-p", str(settings.serve.port), "--dagster-log-level", LEVEL]
+    return [
+        Child(
+            "code server",
+            [str(scripts / "dagster"), "code-server", "start", "-m", MODULE, "-s", str(code_socket), *levels],
+        ),
+        Child("daemon", [str(scripts / "dagster-daemon"), "run", "-w", str(workspace), *levels], needs=code_socket),
+        Child(
+            "web server",
+            [str(scripts / "dagster-webserver"), "-w", str(workspace), *levels, *address],
+            needs=code_socket,
+        ),
+    ]
+
+
+@contextmanager
+def instance_lock(home: Path) -> Iterator[None]:
+    """Hold the one place of a home's service.
+
+    Raises:
+        ServiceError: another process holds it; names it.
+    """
+    with (home / LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ServiceError(f"{home}: its service runs already, as process {lock.read().strip()}") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def check_port(host: str, port: int, remedy: str = "set BIZCHARTS_SERVE__PORT or BIZCHARTS_SERVE__HOST") -> None:
+    """Refuse an address that cannot be listened at; ``remedy`` is what the error advises.
+
+    Raises:
+        ServiceError: it is taken, or is none of this machine.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ServiceError(f"{host}:{port}: {error.strerror}; {remedy}") from None
+
+
+class _Hourly:
+    """Says the index once an hour."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], object]) -> None:
+        self._settings = settings
+        self._say = say
+        self._due = time.monotonic() + FIRST_INDEX_SECONDS
+
+    def tick(self) -> None:
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + INDEX_EVERY_SECONDS
+            self._say(current_index(self._settings))
+
+
+def current_index(settings: Settings) -> str:
+    """Return the newest hour's reading in a line, or why there is none."""
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.errors import DatabaseError
+    from bizcharts_pipeline.warehouse.previews import newest_hour
+
+    try:
+        database = Database(Database.existing(settings).path, READ_WAIT_SECONDS)
+        with database.read() as connection:
+            reading = newest_hour(connection)
+    except DatabaseError as error:
+        return f"index: {error}"
+    if reading is None:
+        return "index: no reading yet"
+    start, value, lo, hi, label, state, n = reading
+    number = state if value is None else f"{value:.0f} ({lo:.0f} to {hi:.0f}), {label or state}"
+    return f"index of {start:%Y-%m-%d %H}:00 UTC: {number}; {n:,} posts"

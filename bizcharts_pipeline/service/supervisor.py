@@ -1,0 +1,136 @@
+"""Supervisor of child processes: restarts them with back-off, and lets none outlive it."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+STEADY_SECONDS = 60.0  # a child that lived so long starts with the first pause again
+STOP_SECONDS = 8.0  # between SIGTERM and SIGKILL
+POLL_SECONDS = 0.2
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class Child:
+    """One program to keep running, and the process that runs it now."""
+
+    name: str
+    command: Sequence[str]
+    needs: Path | None = None  # is started once this exists: what another child makes
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0  # on the monotonic clock, as all times here
+    start_at: float = 0.0  # not before this
+    failures: int = 0  # in a row
+
+
+@dataclass
+class Supervisor:
+    """Keeps ``children`` running until SIGTERM or SIGINT.
+
+    Children are processes of the main thread, each in a process group of its own. The kernel ends them when this
+    process ends in whatever way (Linux; elsewhere a supervisor that is killed with SIGKILL leaves them behind).
+
+    Args:
+        say: takes one line for the log.
+        each_round: called a few times a second while all is well; has to return soon.
+    """
+
+    children: Sequence[Child]
+    environment: Mapping[str, str]
+    folder: Path
+    say: Callable[[str], object]
+    each_round: Callable[[], object] = lambda: None
+    clock: Callable[[], float] = time.monotonic
+    _stopping: bool = field(default=False, init=False)
+
+    def run(self) -> None:
+        """Start the children, look after them, and stop them all at the end."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        try:
+            while not self._stopping:
+                self.look_after()
+                self.each_round()
+                time.sleep(POLL_SECONDS)
+        finally:
+            self.stop()
+
+    def look_after(self) -> None:
+        """Start what is due, and note what has ended."""
+        for child in self.children:
+            if child.process is not None and (status := child.process.poll()) is not None:
+                self._ended(child, status)
+            there = child.needs is None or child.needs.exists()
+            if child.process is None and there and self.clock() >= child.start_at:
+                self._start(child)
+
+    def stop(self) -> None:
+        """End every child with SIGTERM and, those that stay, with SIGKILL."""
+        living = [child for child in self.children if child.process is not None]
+        for child in living:
+            _signal(child, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in living:
+            assert child.process is not None
+            try:
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.say(f"{child.name} does not end; killed")
+            # Its own children too, which may have outlived it.
+            _signal(child, signal.SIGKILL)
+            child.process.wait()
+            child.process = None
+
+    def _start(self, child: Child) -> None:
+        child.process = subprocess.Popen(
+            child.command,
+            env=dict(self.environment),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_end_with(os.getpid()),
+        )
+        child.started_at = self.clock()
+
+    def _ended(self, child: Child, status: int) -> None:
+        _signal(child, signal.SIGKILL)
+        child.process = None
+        child.failures = 1 if self.clock() - child.started_at >= STEADY_SECONDS else child.failures + 1
+        pause = min(FIRST_PAUSE_SECONDS * 2 ** (child.failures - 1), LONGEST_PAUSE_SECONDS)
+        child.start_at = self.clock() + pause
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        self.say(f"{child.name} ended ({how}); starts again in {pause:.0f} s")
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    """Send a signal to the child's process group, which may be gone."""
+    assert child.process is not None
+    try:
+        os.killpg(child.process.pid, number)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        return
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """Return what a child does before its program starts: ask the kernel to be ended together with ``parent``."""
+    if not sys.platform.startswith("linux"):
+        return lambda: None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)
+
+    return ask

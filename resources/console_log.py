@@ -1,0 +1,73 @@
+"""What a run prints on stderr: one line for each thing that a person has to know. Everything else is in the UI."""
+
+import logging
+import os
+import re
+import sys
+from typing import Any
+
+import dagster as dg
+
+PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # set by `bizcharts run`: the steps too
+# Run config with which a job uses `console_log` instead of Dagster's own logger.
+CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
+_STEPS = {"STEP_START": "started", "STEP_SUCCESS": "done", "STEP_SKIPPED": "skipped"}
+_TROUBLE = {"STEP_FAILURE", "RUN_FAILURE"}
+_CLASS = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_]\w*)+: ")
+
+
+class OneLine(logging.Filter):
+    """Lets pass what a person has to know, as one line in ``record.line``."""
+
+    def __init__(self, *, progress: bool) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        meta = getattr(record, "dagster_meta", None) or {}
+        event, step, job = meta.get("dagster_event"), meta.get("step_key"), meta.get("job_name")
+        kind = event.event_type_value if event else None
+        message = meta.get("orig_message") or record.getMessage()
+        if kind in _STEPS and self._progress:
+            text = _STEPS[kind]
+        elif kind in _TROUBLE and (kind != "RUN_FAILURE" or not _is_of_a_step(event)):
+            text = f"failed: {reason(event)}"
+        elif (
+            event is None
+            and not message.endswith("Not executing.")
+            and (record.levelno >= logging.WARNING or (self._progress and record.levelno >= logging.INFO))
+        ):
+            text = f"{record.levelname.lower()}: {message}"
+        else:
+            return False
+        record.line = " ".join(f"{job}{f', {step}' if step else ''}: {text}".split())
+        return True
+
+
+def reason(event: Any) -> str:
+    """Return the message of the error that the asset raised; without a traceback."""
+    error = getattr(event.event_specific_data, "error", None)
+    if error is not None and error.cause is not None:
+        error = error.cause  # of Dagster's own error around it
+    message = error.message.strip() if error is not None else (event.message or "no reason given")
+    return _CLASS.sub("", message)
+
+
+def _is_of_a_step(event: Any) -> bool:
+    """Whether the run failed because a step did, which has been said already."""
+    return "Steps failed" in (event.message or "")
+
+
+def _console_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("bizcharts.runs", level=logging.DEBUG)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(OneLine(progress=bool(os.environ.get(PROGRESS))))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(line)s", "%Y-%m-%d %H:%M:%S"))
+    logger.addHandler(handler)
+    return logger
+
+
+console_log = dg.LoggerDefinition(
+    _console_logger,
+    description="One line for each warning and failure; with BIZCHARTS_RUN_PROGRESS for each step too.",
+)

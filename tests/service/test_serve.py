@@ -1,0 +1,76 @@
+"""The service as an operator starts it."""
+
+import re
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterInstance
+from installation import Installation
+
+from assets.catalog_snapshot import UNREACHABLE
+from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.service.serve import current_index, instance_lock
+from bizcharts_pipeline.settings import load_settings
+from schedules.schedules import MAX_PAUSE_MINUTES, unreachable_pause
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    return Installation(tmp_path, "http://127.0.0.1:9")
+
+
+def test_a_taken_port_is_one_line_and_makes_nothing(installation: Installation) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        installation.extra["BIZCHARTS_SERVE__PORT"] = str(port)
+        refused = installation.run_command("serve")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert f"127.0.0.1:{port}: Address already in use" in refused.stderr
+    assert not installation.home.exists()
+
+
+def test_a_second_service_on_one_home_is_one_line(installation: Installation) -> None:
+    installation.home.mkdir()
+    with instance_lock(installation.home):
+        refused = installation.run_command("serve")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "runs already, as process" in refused.stderr
+
+
+def test_the_log_says_why_there_is_no_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path))
+    assert "there is no database" in current_index(load_settings())
+
+
+def test_the_log_has_the_newest_hour_of_the_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    start = datetime(2026, 3, 2, 12)
+    with SimulatedBoard(World(7, start - timedelta(days=2), 3), now=start) as board:
+        polled = Installation(tmp_path, board.url).run_command("poll", "--once", now=start)
+    assert polled.returncode == 0, polled.stderr
+    monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path / "home"))
+    assert re.match(r"index of 2026-03-02 1[12]:00 UTC: .*; \d+ posts", current_index(load_settings()))
+
+
+def test_pauses_grow_while_the_board_cannot_be_reached(tmp_path: Path) -> None:
+    @dg.op
+    def nothing() -> None: ...
+
+    @dg.job
+    def live() -> None:
+        nothing()
+
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert unreachable_pause(instance, datetime.now(UTC)) is None
+        for runs, minutes in enumerate([1, 2, 4, MAX_PAUSE_MINUTES], start=1):
+            instance.create_run_for_job(live, tags={UNREACHABLE: "true"})
+            now = instance.get_run_records(limit=1)[0].create_timestamp
+            assert unreachable_pause(instance, now + timedelta(minutes=minutes, seconds=-20)), runs
+            assert unreachable_pause(instance, now + timedelta(minutes=minutes)) is None
+        instance.create_run_for_job(live)
+        assert unreachable_pause(instance, datetime.now(UTC)) is None
