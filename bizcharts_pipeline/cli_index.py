@@ -38,7 +38,7 @@ def index(days: int | None, hours: int | None, csv_output: bool, json_output: bo
     if days and hours:
         raise click.UsageError("give one of --days, --hours")
     _one_format(csv_output, json_output)
-    with Database.from_settings(load_settings()).read() as connection:
+    with Database.existing(load_settings()).read() as connection:
         readings = index_readings(connection, "hour" if hours else "day", hours or days or 10)
         newest = index_readings(connection, "hour", 1)
     if json_output:
@@ -69,7 +69,7 @@ def coins(most: int, csv_output: bool, json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.published import coin_readings
 
     _one_format(csv_output, json_output)
-    with Database.from_settings(load_settings()).read() as connection:
+    with Database.existing(load_settings()).read() as connection:
         readings = coin_readings(connection, "day", most)
     if json_output:
         click.echo(to_json(readings))

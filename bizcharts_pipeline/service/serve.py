@@ -147,16 +147,18 @@ def current_index(settings: Settings) -> str:
     """Return the newest hour's reading in a line, or why there is none."""
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.errors import DatabaseError
-    from bizcharts_pipeline.warehouse.previews import newest_hour
+    from bizcharts_pipeline.warehouse.published import index_readings
 
     try:
         database = Database(Database.existing(settings).path, READ_WAIT_SECONDS)
         with database.read() as connection:
-            reading = newest_hour(connection)
+            readings = index_readings(connection, "hour", 1)
     except DatabaseError as error:
         return f"index: {error}"
-    if reading is None:
+    if not readings:
         return "index: no reading yet"
-    start, value, lo, hi, label, state, n = reading
-    number = state if value is None else f"{value:.0f} ({lo:.0f} to {hi:.0f}), {label or state}"
-    return f"index of {start:%Y-%m-%d %H}:00 UTC: {number}; {n:,} posts"
+    (now,) = readings
+    number = (
+        now.state if now.value is None else f"{now.value:.0f} ({now.lo:.0f} to {now.hi:.0f}), {now.label or now.state}"
+    )
+    return f"index of {now.bucket_start:%Y-%m-%d %H}:00 UTC: {number}; {now.n:,} posts"

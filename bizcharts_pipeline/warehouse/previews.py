@@ -86,11 +86,6 @@ def current_readings(connection: duckdb.DuckDBPyConnection, limit: int = 8) -> P
     return preview(connection, _READINGS, limit)
 
 
-def newest_hour(connection: duckdb.DuckDBPyConnection) -> tuple[Any, ...] | None:
-    """The newest hour of the index: (bucket start, value, lo, hi, label, state, n); ``None`` where there is none."""
-    return connection.execute(_HOUR).fetchone()
-
-
 def plotted_days(connection: duckdb.DuckDBPyConnection, days: int = 180) -> list[tuple[Any, ...]]:
     """The newest days of the index, oldest first: (bucket start, value, lo, hi, state), each of its current vintage."""
     return connection.execute(_DAYS.format(days=int(days))).fetchall()
