@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bizcharts_pipeline.autolabel import cost
-from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, LimitReached, charge
+from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, LimitReached
 from bizcharts_pipeline.autolabel.cost import Terms
 from bizcharts_pipeline.autolabel.gate import Closing, Gate, Kind
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
@@ -23,6 +23,7 @@ MOST_OBJECTIONS = 10  # 429 in a row, with ever longer pauses between
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 8.0
 READY_AHEAD = 128  # posts whose pictures are held in memory while others are asked
+SHOWN_CHARACTERS = 200  # of a body, in an error
 _BUDGET_WAIT_SECONDS = 0.05  # for requests under way that may cost less than was booked
 
 _ANSWERED = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.MALFORMED, Outcome.BAD_IMAGE})
@@ -136,7 +137,7 @@ class Asker:
             finally:
                 self.gate.leave()
             if treatment.state != "reserved":
-                self._count(question.key, answer.outcome, treatment.state)
+                self._count(question.key, answer, treatment.state)
                 return treatment.state
             if answer.outcome is Outcome.TRANSIENT:
                 self.gate.pause(_back_off(met[Outcome.TRANSIENT]))
@@ -183,7 +184,7 @@ class Asker:
         started = time.monotonic()
         try:
             answer = self._provider.ask(self._prompt, question)
-            charged = charge(answer, self._terms.price, booking.nano)
+            charged = cost.charged(answer, self._terms, booking.nano)
         except Exception as error:  # against the protocol; the request may have been sent
             answer = Answer(Outcome.BUG, detail=f"{type(error).__name__} in the provider {self.version.provider}")
             charged = Charge("assumed", booking.nano)
@@ -217,7 +218,8 @@ class Asker:
         elif answer.outcome in _ANSWERED:
             self.gate.succeeded()
 
-    def _count(self, key: str, outcome: Outcome, state: State) -> None:
+    def _count(self, key: str, answer: Answer, state: State) -> None:
+        outcome = answer.outcome
         with self._books:
             if outcome in _ANSWERED:
                 self._answered += 1
@@ -229,7 +231,15 @@ class Asker:
                 self._put_off_in_a_row += 1
             silent = self._put_off_in_a_row >= SILENT_POSTS
         if silent:
-            self.gate.close(Closing("silence", f"{SILENT_POSTS} posts in a row without an answer, the last: {outcome}"))
+            said = f"{SILENT_POSTS} posts in a row without an answer, the last: {_described(answer)}"
+            self.gate.close(Closing("silence", said))
+
+
+def _described(answer: Answer) -> str:
+    """Return what came last: outcome, status, and the beginning of the body, which the provider keeps free of keys."""
+    said = f"{answer.outcome}: {answer.detail}" if answer.detail else str(answer.outcome)
+    start = " ".join(answer.raw[:SHOWN_CHARACTERS].split())
+    return f"{said}; its body begins: {start}" if start and start not in said else said
 
 
 def _through(waiting: set[Future[int]]) -> list[int]:

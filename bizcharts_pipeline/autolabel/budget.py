@@ -183,6 +183,7 @@ def overrun(connection: sqlite3.Connection, version: Version, now: datetime) -> 
         "SELECT max(s.nano_usd * 1.0 / r.nano_usd) FROM settlements AS s "
         "JOIN reservations AS r ON r.id = s.reservation "
         "WHERE r.provider = ? AND r.model = ? AND r.endpoint = ? AND r.nano_usd > 0 AND s.nano_usd > r.nano_usd "
+        "AND s.basis = 'known' "
         "AND s.settled_at > ?",
         (version.provider, version.model, version.endpoint, (now - OVERRUN_REMEMBERED).isoformat()),
     ).fetchone()

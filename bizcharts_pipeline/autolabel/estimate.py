@@ -59,7 +59,7 @@ def estimate(database: Database, home: Path, settings: Settings, now: datetime) 
         month = ledger.spent(month=Run("", now).month)
     return Estimate(
         tuple(
-            _estimated(database, settings, version, prompt, threads)
+            _estimated(database, settings, version, prompt, threads, now)
             for version, threads in zip(versions, waiting, strict=True)
         ),
         month,
@@ -69,9 +69,9 @@ def estimate(database: Database, home: Path, settings: Settings, now: datetime) 
 
 
 def _estimated(
-    database: Database, settings: Settings, version: Version, prompt: Prompt, threads: Sequence[int]
+    database: Database, settings: Settings, version: Version, prompt: Prompt, threads: Sequence[int], now: datetime
 ) -> ProviderEstimate:
-    terms = cost.terms(settings, version.provider, version.endpoint)
+    terms = cost.terms(settings, version.provider, version.endpoint, now.date())
     with_picture, likely, worst = 0, Decimal(0), 0
     for text, picture in _as_sent(database, settings, threads):
         with_picture += picture

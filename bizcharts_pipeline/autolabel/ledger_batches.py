@@ -1,20 +1,23 @@
 """Batches in the ledger: the intent before anything is sent, the id after, and what became of each."""
 
+import re
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
 from bizcharts_pipeline.autolabel import budget
-from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, charge
+from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge
 from bizcharts_pipeline.autolabel.keys import Model, Run, Version
 from bizcharts_pipeline.autolabel.ledger import MOST_ROUNDS, OPEN, AutoLabelLedger, record_answer
-from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Question
+from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Question
 from bizcharts_pipeline.autolabel.treatment import treat_in_batch
 
-REMEMBERED = timedelta(days=1)  # how long the size of a batch that was too big is kept in mind
+REMEMBERED = timedelta(days=1)  # how long refused and failed batches are kept in mind
+MOST_ALIKE = 2  # batches that failed for one reason; a third would fail, too
+_IDENTIFIERS = re.compile(r"\b(?:batch|file|req|org)[-_/]\w+|\d[\d,.]*")
 
 BatchLedgerState = Literal["intent", "running", "collected", "oversized", "failed", "abandoned"]
 
@@ -107,16 +110,17 @@ def take_in(
     ledger: AutoLabelLedger,
     run_key: str,
     answers: Iterable[tuple[str, Answer]],
-    price: Price,
+    charged_for: Callable[[Answer, int], Charge],
     now: datetime,
     *,
     expired: bool,
 ) -> TakenIn:
     """Write down what a batch has answered.
 
-    Each is written as it comes, and a repetition changes nothing: a kill in between loses nothing. A question without
-    an answer waits again. It counts as billed, unless the batch ``expired`` before it came to it; but for each answer
-    that names no question (a damaged line), one of those counts as billed, too.
+    ``charged_for`` tells what an answer cost by what was booked for it. Each is written as it comes, and a repetition
+    changes nothing: a kill in between loses nothing. A question without an answer waits again. It counts as billed,
+    unless the batch ``expired`` before it came to it; but for each answer that names no question (a damaged line), one
+    of those counts as billed, too.
     """
     taken = TakenIn()
     with ledger.reading() as connection:
@@ -130,7 +134,7 @@ def take_in(
             continue
         with ledger.transaction() as connection:
             reserved = budget.reserved_nano(connection, bookings[key])
-            charged = charge(answer, price, reserved)
+            charged = charged_for(answer, reserved)
             if budget.settle(connection, bookings[key], answer.outcome, charged, now):
                 times = _times(connection, key, answer.outcome)
                 record_answer(connection, key, answer, treat_in_batch(answer, times), now)
@@ -167,15 +171,67 @@ def any_under_way(ledger: AutoLabelLedger, models: Iterable[Model]) -> bool:
     return not {(model.name, model.model, model.endpoint) for model in models}.isdisjoint(rows)
 
 
-def smallest_refused_as_too_big(ledger: AutoLabelLedger, version: Version, now: datetime) -> int | None:
-    """Return the size of the smallest batch of the last day that the service refused as too big."""
+@dataclass(frozen=True)
+class Room:
+    """How much the service's queue seems to hold: the most requests of the next batch, and whether its last word was
+    a refusal."""
+
+    size: int
+    refused: bool
+
+
+def room(ledger: AutoLabelLedger, version: Version, most: int, now: datetime) -> Room:
+    """Return the size of the next batch, at most ``most``, from what became of the batches of the last day.
+
+    After a refusal as too big it is half of what was refused, after a batch that was taken twice that batch: a limit
+    is found from both sides. Where even one request was refused, the queue was full and no size was too big.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT state, requests FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
+            "AND state IN ('oversized', 'running', 'collected') AND updated_at > ? ORDER BY rowid",
+            (version.provider, version.model, version.endpoint, (now - REMEMBERED).isoformat()),
+        ).fetchall()
+    size, refused = most, False
+    for state, requests in rows:
+        refused = state == "oversized" and requests > 1
+        if refused:
+            size = min(size, max(1, requests // 2))
+        elif state == "oversized":
+            size = most
+        else:
+            size = min(most, max(size, 2 * requests))
+    return Room(size, refused)
+
+
+def other_running(ledger: AutoLabelLedger, version: Version, run_key: str) -> bool:
+    """Whether another batch of this model is handed in and not taken in."""
     with ledger.reading() as connection:
         row = connection.execute(
-            "SELECT min(requests) FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
-            "AND state = 'oversized' AND updated_at > ?",
-            (version.provider, version.model, version.endpoint, (now - REMEMBERED).isoformat()),
+            "SELECT 1 FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
+            "AND state IN ('intent', 'running') AND run_key <> ? LIMIT 1",
+            (version.provider, version.model, version.endpoint, run_key),
         ).fetchone()
-        return int(row[0]) if row[0] is not None else None
+    return row is not None
+
+
+def failing_alike(ledger: AutoLabelLedger, version: Version, now: datetime) -> str | None:
+    """Return the reason of the last batches if the service took them in and then failed them all for the same reason,
+    :data:`MOST_ALIKE` times in the last day; identifiers and numbers in it aside."""
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT state, error FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
+            "AND prompt_version = ? AND batch_id IS NOT NULL AND state <> 'running' AND updated_at > ? "
+            "ORDER BY updated_at DESC, rowid DESC LIMIT ?",
+            (
+                *(version.provider, version.model, version.endpoint, version.prompt_version),
+                *((now - REMEMBERED).isoformat(), MOST_ALIKE),
+            ),
+        ).fetchall()
+    if len(rows) < MOST_ALIKE or any(state != "failed" for state, _ in rows):
+        return None
+    alike = {_IDENTIFIERS.sub("#", error or "") for _, error in rows}
+    return rows[0][1] if len(alike) == 1 else None
 
 
 def _times(connection: sqlite3.Connection, key: str, outcome: Outcome) -> int:

@@ -55,7 +55,7 @@ def test_a_label_is_stored_with_all_that_makes_it_up(world: LabelWorld) -> None:
         "confidence_source, image_used, error, labeled_at"
     )
     assert row == (
-        *("openai", "m", "chat", "stance-v1", "bullish", 0.1, 0.8, "labelled", cost(1), "m-2026"),
+        *("openai", "m", "chat", "stance-v1", "bullish", 0.1, 0.8, "labelled", cost(1), "gpt-4o-mini-2024-07-18"),
         *("logprobs", False, None, NOON),
     )
 

@@ -5,6 +5,7 @@ version is the SDK's default (``v1``; ``GOOGLE_GENAI_API_VERSION`` names another
 stand in for Google's, are on ``v1beta`` alone: where ``v1`` knows a model or a field of ours not, ``v1beta`` is asked.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Endpoint, Outcome, Prompt, Question
 from bizcharts_pipeline.autolabel.providers.access import Access
 from bizcharts_pipeline.autolabel.providers.batch_calls import SECONDS, Result, called, first_that, unknown
-from bizcharts_pipeline.autolabel.providers.openai import ANSWER_SCHEMA, MAX_ANSWER_BYTES
+from bizcharts_pipeline.autolabel.providers.openai import ANSWER_SCHEMA, HTML_PAGE, MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
     from google.genai.types import BatchJob, Content, GenerateContentConfig, HttpOptions, InlinedResponse
@@ -103,7 +104,7 @@ class GeminiProvider(_Gemini):
             headers = {name.lower(): value for name, value in (reply.headers or {}).items()}
             body = reply.body or ""
             if "html" in headers.get("content-type", ""):
-                answer = Answer(Outcome.TRANSIENT, body, detail="a page of HTML came from something in between")
+                answer = Answer(Outcome.TRANSIENT, body, detail=HTML_PAGE, served=True)
             else:
                 answer = gemini_answer(body)
         except Exception as error:
@@ -161,6 +162,21 @@ class GeminiBatches(_Gemini):
         if state is None:
             raise unknown("Gemini tells no known state of the batch; try again later.")
         return state
+
+    def reason(self, batch_id: str) -> str:
+        """Return what the service says of a batch that it failed; the SDK drops that, so the answer is read itself."""
+        from google.genai import types
+
+        from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
+
+        body = self._call(
+            lambda options: (
+                self._client._api_client.request(
+                    "get", batch_id, {}, types.HttpOptions(api_version=options.api_version) if options else None
+                ).body
+            )
+        )
+        return one_line(scrubbed(_said_of_failure(body or ""), self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
         """Yield question key and answer of all that the batch has."""
@@ -266,6 +282,22 @@ def _inlined(response: "InlinedResponse") -> Answer:
         body = response.error.model_dump_json(exclude_none=True)
         return failure("gemini", Refusal(_HTTP_STATUS.get(code, code if code >= 400 else 500), {}, body))
     return Answer(Outcome.TRANSIENT, detail="not answered")
+
+
+def _said_of_failure(body: str) -> str:
+    """Return code and message of a failed operation; empty where it has none."""
+    try:
+        operation = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(operation, dict):
+        return ""
+    metadata = operation.get("metadata")
+    error = operation.get("error") or (metadata.get("error") if isinstance(metadata, dict) else None)
+    if not isinstance(error, dict):
+        return ""
+    hint = "correct `model` of [gemini]: " if error.get("code") in (5, 404) else ""
+    return f"{hint}{error.get('code', '')}: {error.get('message', '')}"
 
 
 def _state(job: "BatchJob") -> BatchState | None:
