@@ -133,7 +133,7 @@ class BatchDesk:
         assert batch.batch_id is not None
         reason = self.provider.reason(batch.batch_id) or "the service gives no reason"
         queue_full = oversized and ledger_batches.other_running(self.ledger, self.version, batch.run_key)
-        what = "found the queue full" if queue_full else "was refused as too big" if oversized else "failed"
+        what = "found the queue full" if queue_full else "was refused as too big" if oversized else "was refused"
         why = f"batch {batch.batch_id} of {batch.requests} {what}: {reason}"
         state: ledger_batches.BatchLedgerState = (
             "abandoned" if queue_full else "oversized" if oversized else "failed"  # 'failed' is counted by its reason
