@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bizcharts_pipeline.autolabel import cost
-from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, LimitReached
+from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, LimitReached
 from bizcharts_pipeline.autolabel.cost import Terms
 from bizcharts_pipeline.autolabel.gate import Closing, Gate, Kind
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
@@ -34,7 +34,6 @@ class _Booking:
     """What is booked for one request: the worst case times ``overrun``."""
 
     reservation: int
-    nano: int
     overrun: float
 
 
@@ -54,9 +53,12 @@ class Asker:
         clock: Callable[[], datetime],
     ) -> None:
         self.version = Version.of(provider, prompt)
-        self.gate = Gate(most_at_once)
         self._provider, self._prompt, self._ledger, self._run = provider, prompt, ledger, run
         self._terms, self._caps, self._clock = terms, caps, clock
+        seen = ledger.models_seen(self.version, run.now)
+        # Until the first answer tells which model gives it, and what that costs, one request at a time is risked.
+        self._sounding = not seen or any(name and terms.book.of(name) is None for name in seen)
+        self.gate = Gate(most_at_once, 1) if self._sounding else Gate(most_at_once)
         self._most_at_once = most_at_once
         self._overrun = ledger.overrun(self.version, run.now)
         self._books = threading.Lock()  # of what follows
@@ -148,15 +150,14 @@ class Asker:
     def _claim(self, question: Question, *, again: bool) -> _Booking | None:
         """Return the booking; raises as :meth:`AutoLabelLedger.claim`, after it has made the gate wait or close."""
         with self._books:
-            nano = round(cost.worst_case(self._prompt, question, self._terms) * self._overrun)
             try:
                 reservation = self._ledger.claim(
                     question.key,
                     self.version,
                     self._run.at(self._clock()),
-                    nano,
+                    cost.size(self._prompt, question, self._overrun),
+                    self._terms,
                     self._caps,
-                    self._terms.limits,
                     time.time(),
                     again=again,
                 )
@@ -166,7 +167,7 @@ class Asker:
             if reservation is None:
                 return None
             self._out += 1
-            return _Booking(reservation, nano, self._overrun)
+            return _Booking(reservation, self._overrun)
 
     def _wait_or_close(self, refusal: BudgetSpent | LimitReached) -> None:
         if isinstance(refusal, LimitReached):
@@ -184,27 +185,31 @@ class Asker:
         started = time.monotonic()
         try:
             answer = self._provider.ask(self._prompt, question)
-            charged = cost.charged(answer, self._terms, booking.nano)
+            cost.other_model(answer, self._terms)  # reads it: no answer is an error here
         except Exception as error:  # against the protocol; the request may have been sent
-            answer = Answer(Outcome.BUG, detail=f"{type(error).__name__} in the provider {self.version.provider}")
-            charged = Charge("assumed", booking.nano)
+            what = f"{type(error).__name__} in the provider {self.version.provider}"
+            answer = Answer(Outcome.BUG, detail=what, served=True)
         met[answer.outcome] += 1
         treatment = treat(answer, met)
-        self._ledger.record(
+        charged, booked = self._ledger.record(
             question.key,
+            self.version,
             booking.reservation,
             answer,
-            charged,
+            self._terms,
             treatment.state,
             self._clock(),
             time.monotonic() - started,
         )
         with self._books:
             self._out -= 1
-            if booking.nano:
-                self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booking.nano)
-        if charged.doubt:
-            self.gate.close(Closing("stop", charged.doubt))
+            if booked and charged.basis == "known":
+                self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booked)
+            if charged.doubt:
+                self.gate.close(Closing("stop", charged.doubt))
+            elif self._sounding and answer.from_model:
+                self._sounding = False
+                self.gate.widen()
         return answer, treatment
 
     def _tell_gate(self, ticket: int, answer: Answer, treatment: Treatment) -> None:

@@ -151,9 +151,10 @@ class BatchDesk:
         expired = state is BatchState.EXPIRED
         taken = ledger_batches.take_in(
             self.ledger,
+            self.version,
             batch.run_key,
             answers,
-            lambda answer, reserved: cost.charged(answer, self.terms, reserved),
+            self.terms,
             self.clock(),
             expired=expired,
         )
@@ -210,10 +211,11 @@ class BatchDesk:
             self._submit_halves(questions, report)
             return
         factor = self.ledger.overrun(self.version, self.clock())
-        nanos = [round(cost.worst_case(self.prompt, question, self.terms) * factor) for question in questions]
+        sizes = [cost.size(self.prompt, question, factor) for question in questions]
         try:
             run_key, taken = ledger_batches.open_batch(
-                self.ledger, self.version, self.run.at(self.clock()), questions, nanos, self.caps, time.time()
+                *(self.ledger, self.version, self.run.at(self.clock()), questions, sizes),
+                *(self.terms, self.caps, time.time()),
             )
         except BudgetSpent as spent:
             report.closing = Closing("budget", str(spent))

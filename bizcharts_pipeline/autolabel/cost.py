@@ -1,5 +1,6 @@
 """What a question may cost at most, what its answer did cost, and what a provider's account allows."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -37,6 +38,33 @@ class Terms:
     in_batch: bool
     book: PriceBook
 
+    def booked(self, models: Collection[str]) -> "Terms":
+        """Return the terms that cover whichever of ``models`` answers (``""`` is the one that was asked); where none is
+        known, the dearest of the provider's."""
+        if not any(self.price.rates):
+            return self
+        others = [self.book.of(name) or self.book.dearest() for name in models if name]
+        found = self
+        for other in others if models else [self.book.dearest(own=True)]:
+            found = replace(
+                found,
+                price=found.price.at_least(other.charged(in_batch=self.in_batch)),
+                image_tokens=max(found.image_tokens, other.image_tokens),
+                thinking_tokens=max(found.thinking_tokens, other.thinking_tokens),
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Size:
+    """The most that a request may be billed as: text, a token for every byte; and the longest answer, without thinking.
+    Requests have cost ``overrun`` times the worst case before, at least 1."""
+
+    text_tokens: int
+    has_image: bool
+    output_tokens: int
+    overrun: float
+
 
 def terms(settings: Settings, provider: str, endpoint: Endpoint, today: date) -> Terms:
     """Return the terms of a provider: prices of the configured model that hold today, and what the settings state.
@@ -60,22 +88,26 @@ def terms(settings: Settings, provider: str, endpoint: Endpoint, today: date) ->
     )
 
 
-def charged(answer: Answer, terms: Terms, reserved: int) -> Charge:
-    """Return what an answer cost whose request had ``reserved`` nano-USD booked.
+def other_model(answer: Answer, terms: Terms) -> str:
+    """Return the name of the model that answered, empty if it is the one that was asked or names itself not at all."""
+    name = answer.model_returned
+    return "" if name is None or terms.book.same(name, terms.model) else name
+
+
+def charged(answer: Answer, terms: Terms, booked: int, models: Collection[str] = ("",)) -> Charge:
+    """Return what an answer cost whose request had ``booked`` nano-USD booked.
 
     Another model than the one that was asked may have answered, as services re-route retired ids: the dearer price of
-    both counts. One without a price counts as the dearest known, and is doubted.
+    both counts. One without a price counts as the dearest known, and is doubted. An answer that names no model may be
+    of any of ``models``.
     """
-    name = answer.model_returned
-    if name is None or terms.book.same(name, terms.model) or not any(terms.price.rates):
-        return charge(answer, terms.price, reserved)
-    known = terms.book.of(name)
-    other = known.charged(in_batch=terms.in_batch) if known else terms.book.dearest()
-    price = terms.price.at_least(other)
-    pairs = zip(price.rates, terms.price.rates, strict=True)
-    dearer = max((rate / asked for rate, asked in pairs if asked), default=Decimal(1))
-    found = charge(answer, price, ceil(reserved * dearer))
-    if known is not None:
+    name = other_model(answer, terms)
+    if not any(terms.price.rates):
+        return charge(answer, terms.price, booked)
+    if answer.model_returned is None:
+        return charge(answer, terms.booked([*models, ""]).price, booked)
+    found = charge(answer, terms.booked([name]).price, booked)
+    if not name or terms.book.of(name) is not None:
         return found
     return replace(found, basis="assumed", doubt=found.doubt or terms.book.unknown(name))
 
@@ -85,12 +117,18 @@ def caps(settings: AutoLabelSettings) -> Caps:
     return Caps(nano_usd(settings.usd_per_run), nano_usd(settings.usd_per_month))
 
 
-def worst_case(prompt: Prompt, question: Question, terms: Terms) -> int:
-    """Return the most that a question may cost, in nano-USD: a token for every byte, all of it at the dearest rate of
-    input (as if it were written to a cache), the longest answer, and what the model may think beyond it."""
+def size(prompt: Prompt, question: Question, overrun: float = 1.0) -> Size:
+    """Return the size of the request that asks ``question``."""
     tokens = FRAME_TOKENS + len(prompt.system.encode()) + len(question.text.encode())
-    tokens += terms.image_tokens if question.image is not None else 0
-    return nano_usd(terms.price.worst.cost(Usage(tokens, prompt.max_output_tokens + terms.thinking_tokens)))
+    return Size(tokens, question.image is not None, prompt.max_output_tokens, overrun)
+
+
+def worst_case(size: Size, terms: Terms) -> int:
+    """Return the most that a request may cost, in nano-USD: all input at the dearest rate of input (as if it were
+    written to a cache), the longest answer, and what the model may think beyond it."""
+    tokens = size.text_tokens + (terms.image_tokens if size.has_image else 0)
+    usd = terms.price.worst.cost(Usage(tokens, size.output_tokens + terms.thinking_tokens))
+    return ceil(nano_usd(usd) * size.overrun)
 
 
 def likely_cost(prompt: Prompt, text: str, *, image: bool, terms: Terms) -> Decimal:

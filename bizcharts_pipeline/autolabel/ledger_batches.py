@@ -3,13 +3,14 @@
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from bizcharts_pipeline.autolabel import budget
+from bizcharts_pipeline.autolabel import budget, repricing
 from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge
+from bizcharts_pipeline.autolabel.cost import Size, Terms
 from bizcharts_pipeline.autolabel.keys import Model, Run, Version
 from bizcharts_pipeline.autolabel.ledger import MOST_ROUNDS, OPEN, AutoLabelLedger, record_answer
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Question
@@ -49,7 +50,8 @@ def open_batch(
     version: Version,
     run: Run,
     questions: Sequence[Question],
-    nanos: Sequence[int],
+    sizes: Sequence[Size],
+    terms: Terms,
     caps: Caps,
     sent_at: float,
 ) -> tuple[str, list[Question]]:
@@ -67,12 +69,14 @@ def open_batch(
             "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, NULL, 'intent', 0, NULL, ?)",
             (run_key, run.run_id, version.provider, version.model, version.endpoint, version.prompt_version, at),
         )
-        for question, nano in zip(questions, nanos, strict=True):
+        for question, size in zip(questions, sizes, strict=True):
             state = connection.execute("SELECT state FROM requests WHERE key = ?", (question.key,)).fetchone()[0]
             if state not in OPEN:
                 continue
             try:
-                reservation = budget.reserve(connection, question.key, version, run, nano, caps, None, sent_at)
+                reservation = repricing.reserve(
+                    connection, question.key, version, run, size, terms, caps, None, sent_at
+                )
             except BudgetSpent:
                 if not taken:
                     raise
@@ -108,19 +112,19 @@ def give_up(
 
 def take_in(
     ledger: AutoLabelLedger,
+    version: Version,
     run_key: str,
     answers: Iterable[tuple[str, Answer]],
-    charged_for: Callable[[Answer, int], Charge],
+    terms: Terms,
     now: datetime,
     *,
     expired: bool,
 ) -> TakenIn:
     """Write down what a batch has answered.
 
-    ``charged_for`` tells what an answer cost by what was booked for it. Each is written as it comes, and a repetition
-    changes nothing: a kill in between loses nothing. A question without an answer waits again. It counts as billed,
-    unless the batch ``expired`` before it came to it; but for each answer that names no question (a damaged line), one
-    of those counts as billed, too.
+    Each is written as it comes, and a repetition changes nothing: a kill in between loses nothing. A question without
+    an answer waits again. It counts as billed, unless the batch ``expired`` before it came to it; but for each answer
+    that names no question (a damaged line), one of those counts as billed, too.
     """
     taken = TakenIn()
     with ledger.reading() as connection:
@@ -133,8 +137,7 @@ def take_in(
             strays += 1
             continue
         with ledger.transaction() as connection:
-            reserved = budget.reserved_nano(connection, bookings[key])
-            charged = charged_for(answer, reserved)
+            charged = repricing.charge(connection, version, bookings[key], answer, terms, now)
             if budget.settle(connection, bookings[key], answer.outcome, charged, now):
                 times = _times(connection, key, answer.outcome)
                 record_answer(connection, key, answer, treat_in_batch(answer, times), now)
@@ -250,14 +253,15 @@ def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed
     have failed one by one has failed.
     """
     unanswered = connection.execute(
-        "SELECT b.key, b.reservation, r.nano_usd FROM batch_requests AS b "
+        "SELECT b.key, b.reservation FROM batch_requests AS b "
         "JOIN reservations AS r ON r.id = b.reservation LEFT JOIN settlements AS s ON s.reservation = b.reservation "
         "WHERE b.run_key = ? AND s.reservation IS NULL ORDER BY r.nano_usd DESC, r.id",
         (run_key,),
     ).fetchall()
-    for position, (key, reservation, nano) in enumerate(unanswered):
+    for position, (key, reservation) in enumerate(unanswered):
         paid = billed is None or position < billed
-        budget.settle(connection, reservation, "abandoned", Charge("assumed", nano) if paid else Charge("free", 0), now)
+        charged = Charge("assumed", budget.booked_nano(connection, reservation)) if paid else Charge("free", 0)
+        budget.settle(connection, reservation, "abandoned", charged, now)
         connection.execute(
             "UPDATE requests SET rounds = rounds + ?1, owner = NULL, "
             "state = CASE WHEN ?1 AND rounds + 1 >= ?2 THEN 'failed' ELSE 'pending' END WHERE key = ?3 AND owner = ?4",

@@ -101,13 +101,23 @@ class PriceBook:
             f"state its price in {self._place(model)}, or set `model` of [{self.name}] to another"
         )
 
-    def dearest(self) -> Price:
-        """Return the highest of every rate that is known: what a model without a price is booked at."""
-        stated = [_stated(name, price, None) for name, price in self.section.prices.items()]
+    def dearest(self, *, own: bool = False) -> ModelPrice:
+        """Return the highest of every figure that is known: what a model without a price is booked at, at no discount
+        for batches. ``own``: of this provider's models and those that the settings name alone, with their discount.
+        """
+        known = [_stated(name, price, None) for name, price in self.section.prices.items()]
+        known += [entry for entry in _table() if not own or (self.name == "gemini") == entry.model.startswith("gemini")]
         price = Price(Decimal(0), Decimal(0))
-        for each in (*_table(), *stated):
+        for each in known:
             price = price.at_least(each.price)
-        return price
+        return ModelPrice(
+            "",
+            date.min,
+            price,
+            max(each.batch for each in known) if own else Decimal(1),
+            max(each.image_tokens for each in known),
+            max(each.thinking_tokens for each in known),
+        )
 
     def _place(self, model: str) -> str:
         return f"""[{self.name}.prices."{model}"]: input = "…", output = "…\""""

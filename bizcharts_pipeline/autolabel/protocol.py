@@ -90,6 +90,11 @@ class Answer:
     retry_after: float | None = None  # seconds
     served: bool = False  # it came as a success, so that it may have been billed, whatever is in it
 
+    @property
+    def from_model(self) -> bool:
+        """Whether a model gave it, and no gateway before one."""
+        return self.outcome is Outcome.OK or self.usage is not None or self.model_returned is not None
+
 
 @dataclass(frozen=True)
 class Price:

@@ -1,17 +1,18 @@
 """Prices belong to models: whatever is asked and whoever answers, what is booked covers the bill."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from autolabel_world import OK, FakeProvider, LabelWorld, thread
+from autolabel_world import OK, FakeBatches, FakeProvider, LabelWorld, thread
 
-from bizcharts_pipeline.autolabel import cost
+from bizcharts_pipeline.autolabel import budget, cost
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
-from bizcharts_pipeline.autolabel.protocol import Usage
+from bizcharts_pipeline.autolabel.protocol import BatchState, Usage
 from bizcharts_pipeline.autolabel.providers import open_providers
 from bizcharts_pipeline.autolabel.report import Report
 from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
@@ -69,20 +70,102 @@ def test_what_is_booked_covers_the_bill_and_the_cap_covers_both(
     apis.books.cache_write_share = 0.9
     report = labelled(world, name, section, usd)
     bill = apis.bill(name)
-    assert bill.hung
+    assert bill.hung or usd != "1"
     assert bill.answered
     assert bill.usd <= report.run.usd <= Decimal(usd)
     assert report.faults == []
 
 
+@pytest.mark.parametrize("usd", ["1", "0.1", "0.02"])
 def test_an_id_that_is_answered_by_a_dearer_model_is_booked_at_that_models_price(
-    world: LabelWorld, apis: SimulatedLabelApis
+    world: LabelWorld, apis: SimulatedLabelApis, usd: str
+) -> None:
+    apis.rates = {LabelFault.GATEWAY_TIMEOUT: 0.2, LabelFault.RATE: 0.05}
+    apis.books.rerouted["gpt-4o-mini"] = "gpt-4o"
+    report = labelled(world, "openai", {"model": "gpt-4o-mini"}, usd)
+    assert apis.bill().hung
+    assert apis.bill().usd <= report.run.usd <= Decimal(usd)
+    assert report.faults == []
+
+
+@pytest.mark.parametrize("other", ["gpt-4o", "acme-vision-1"])
+def test_once_a_dearer_model_answers_what_nobody_saw_the_end_of_is_booked_at_its_price(
+    world: LabelWorld, apis: SimulatedLabelApis, other: str
 ) -> None:
     apis.rates = {}
-    apis.books.rerouted["gpt-4o-mini"] = "gpt-4o"
+    numbers = itertools.count(1)
+
+    def reroute(text: str) -> LabelFault | None:
+        number = next(numbers)
+        if number <= 10:
+            return None
+        apis.books.rerouted["gpt-4o-mini"] = other
+        return LabelFault.GATEWAY_TIMEOUT if number <= 18 else None  # billed at its price, and no answer names it
+
+    apis.fault_of = reroute
     report = labelled(world, "openai", {"model": "gpt-4o-mini"})
+    assert apis.bill().hung == 8
     assert apis.bill().usd <= report.run.usd <= 1
-    assert report.faults == []
+    assert report.run.assumed_requests >= 8
+    assert bool(report.faults) == (other == "acme-vision-1")
+
+
+def test_a_later_run_remembers_which_model_answers(world: LabelWorld, apis: SimulatedLabelApis) -> None:
+    apis.rates = {}
+    apis.books.rerouted["gpt-4o-mini"] = "gpt-4o"
+    world.put(*(thread(number) for number in range(1, POSTS + 1)))
+    labelled(world, "openai", {"model": "gpt-4o-mini"})
+    world.put(*(thread(number) for number in range(POSTS + 1, POSTS + 11)))
+    world.now += timedelta(days=1)
+    before = apis.bill().usd
+    apis.fault_of = lambda text: LabelFault.GATEWAY_TIMEOUT
+    report = labelled(world, "openai", {"model": "gpt-4o-mini"})
+    assert report.run.assumed_requests == apis.bill().hung
+    assert apis.bill().usd - before <= report.run.usd <= 1
+
+
+def test_a_batch_that_was_lost_is_booked_at_the_price_of_the_dearer_model_that_answers_the_next(
+    world: LabelWorld,
+) -> None:
+    world.put(*(thread(number) for number in range(1, 21)))
+    dearer = replace(OK, model_returned="gpt-4o-2024-08-06")
+
+    def labels(provider: FakeBatches, per_run: int = 20) -> Report:
+        return world.label(provider, labels={"per_run": per_run})
+
+    provider = FakeBatches()
+    labels(provider, 1)
+    labels(provider, 1)  # the asked model answers
+    provider.state_of_all = BatchState.GONE
+    labels(provider, 10)
+    labels(provider, 1)
+    with world.ledger() as ledger:
+        lost = ledger.spent()
+    assert lost.assumed_requests >= 1
+    provider.state_of_all, provider.say = BatchState.ENDED, lambda question, times: dearer
+    for _ in range(3):
+        labels(provider)
+    with world.ledger() as ledger:
+        after = ledger.spent()
+    assert after.assumed_requests >= lost.assumed_requests
+    assert after.assumed_usd > 10 * lost.assumed_usd
+
+
+def test_a_ledger_of_the_older_form_is_brought_up_to_date_and_counts_as_before(world: LabelWorld) -> None:
+    world.put(*(thread(number) for number in range(1, 6)))
+    world.label(FakeProvider())
+    with world.ledger() as ledger, ledger.transaction() as connection:
+        before = budget.spent(connection)
+        for table in ("sizes", "surcharges", "answering_models"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 1")
+    with world.ledger() as ledger:
+        assert ledger.spent() == before
+    world.put(thread(6))
+    dearer = replace(OK, model_returned="gpt-4o-2024-08-06")
+    assert world.label(FakeProvider(lambda question, times: dearer)).faults == []
+    with world.ledger() as ledger:
+        assert ledger.spent().known_requests == 6
 
 
 def test_an_answer_of_a_model_without_a_price_is_booked_at_the_dearest_and_stops_with_its_name(
