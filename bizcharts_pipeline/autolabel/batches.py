@@ -68,13 +68,16 @@ class BatchDesk:
         if report.unseen and not seen:
             report.closing = report.closing or Closing("stop", report.problems[-1])
 
-    def submit_batches(self, chunks: Iterable[Sequence[Inquiry]], report: BatchReport) -> None:
-        """Hand in what is still open of the inquiries, until money, queue or posts are at an end."""
+    def submit_batches(self, chunks: Iterable[Sequence[Inquiry]], report: BatchReport, *, again: bool = False) -> None:
+        """Hand in what is still open of the inquiries, until money, queue or posts are at an end; ``again``: although
+        the last batches failed for one reason."""
         if report.closing is not None:
             return
-        if reason := ledger_batches.failing_alike(self.ledger, self.version, self.run.now):
+        reason = ledger_batches.failing_alike(self.ledger, self.version, self.run.now)
+        if reason and not again:
             why = (
-                f"the last {ledger_batches.MOST_ALIKE} batches failed alike, and none is handed in for a day: {reason}"
+                f"the last {ledger_batches.MOST_ALIKE} batches failed alike, and none is handed in for a day, or until "
+                f"the model, the prompt or `retry_batches` of the run's configuration is changed: {reason}"
             )
             report.closing = Closing("stop", why)
             return

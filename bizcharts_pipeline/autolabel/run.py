@@ -42,6 +42,7 @@ class Labelling:
     settings: Settings
     providers: Providers  # by name, in the order of the settings: the first is asked about everything
     clock: Callable[[], datetime]
+    retry_batches: bool = False  # hand in batches although the last ones failed for one reason
 
     def label_posts(self, *, ordering: bool = True, track: Track = silently) -> Report:
         """Collect what batches have answered, then ask about at most ``per_run`` posts a provider.
@@ -151,7 +152,8 @@ class Labelling:
                 materialise(ledger, self.database)
                 threads = self._threads(desk.version, prompt, ledger)
                 chunks = inquiries(self.database, self.home, desk.version, threads, self._images, flagged)
-                desk.submit_batches(track(chunks, f"Batches for {provider.name} {provider.model}"), report)
+                tracked = track(chunks, f"Batches for {provider.name} {provider.model}")
+                desk.submit_batches(tracked, report, again=self.retry_batches)
         except BatchError as error:
             report.closing = Closing("stop", str(error))
         return ProviderReport(desk.version, len(threads), {}, report.closing, report), threads

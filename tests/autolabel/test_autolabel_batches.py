@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -325,3 +325,18 @@ def test_a_batch_that_fails_again_for_the_same_reason_is_not_handed_in_for_a_day
     posts.now += timedelta(days=1)
     posts.label(provider)
     assert len(provider.batches) == 3
+
+
+def test_batches_that_failed_alike_are_handed_in_again_for_another_model_or_on_demand(posts: LabelWorld) -> None:
+    provider = FakeBatches(state_of_all=BatchState.FAILED, why="billing_hard_limit_reached")
+    for _ in range(4):
+        posts.label(provider)
+    assert len(provider.batches) == 2
+    mended = FakeBatches(batches=provider.batches, answered=provider.answered)
+    assert "retry_batches" in posts.label(mended).faults[0]
+    labelling = replace(posts.labelling(mended), retry_batches=True)
+    assert labelling.label_posts().faults == []
+    assert len(provider.batches) == 3
+    other = FakeBatches(model="m2")
+    posts.label(other)
+    assert len(other.batches) == 1

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+
 from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Endpoint, Outcome, Prompt, Question
 from bizcharts_pipeline.autolabel.providers.access import Access
@@ -20,6 +22,7 @@ from bizcharts_pipeline.autolabel.providers.openai import ANSWER_SCHEMA, HTML_PA
 if TYPE_CHECKING:
     from google.genai.types import BatchJob, Content, GenerateContentConfig, HttpOptions, InlinedResponse
 
+API_VERSION = "v1"  # as the SDK
 MAX_INLINE_BYTES = 18_000_000  # the service takes 20 MB
 MAX_OUTPUT_BYTES = 256 * 1024 * 1024
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
@@ -48,7 +51,7 @@ class _Gemini:
         from bizcharts_pipeline.autolabel.providers.http import http_client
 
         self.model = model
-        self._key = access.key
+        self._key, self._url = access.key, access.url
         self._http = http_client(access.url, seconds=seconds, wait=wait, max_bytes=max_bytes, connections=connections)
         options = types.HttpOptions(
             base_url=access.url,
@@ -164,19 +167,20 @@ class GeminiBatches(_Gemini):
         return state
 
     def reason(self, batch_id: str) -> str:
-        """Return what the service says of a batch that it failed; the SDK drops that, so the answer is read itself."""
-        from google.genai import types
+        """Return what the service says of a batch that it failed; empty where that cannot be read, as it only explains.
 
+        The SDK drops the field, so the batch is read without it.
+        """
         from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
 
-        body = self._call(
-            lambda options: (
-                self._client._api_client.request(
-                    "get", batch_id, {}, types.HttpOptions(api_version=options.api_version) if options else None
-                ).body
-            )
-        )
-        return one_line(scrubbed(_said_of_failure(body or ""), self._key))
+        named = self._options.api_version if self._options else os.environ.get("GOOGLE_GENAI_API_VERSION")
+        address = f"{self._url}/{named or API_VERSION}/{batch_id}"
+        try:
+            reply = self._http.get(address, headers={"x-goog-api-key": self._key})
+            said = _said_of_failure(reply.text) if reply.status_code == 200 else ""
+        except (httpx2.HTTPError, UnicodeError):
+            return ""
+        return one_line(scrubbed(said, self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
         """Yield question key and answer of all that the batch has."""

@@ -134,6 +134,19 @@ def test_a_failed_batch_gives_the_services_own_reason(apis: SimulatedLabelApis, 
     assert reason in provider.reason(batch_id)
 
 
+@pytest.mark.parametrize("fault", [LabelFault.SERVER_ERROR, LabelFault.LOST, LabelFault.BROKEN_BODY])
+def test_a_failed_batch_whose_reason_cannot_be_read_is_a_failed_batch(
+    apis: SimulatedLabelApis, fault: LabelFault
+) -> None:
+    apis.gemini.batch_script.append(BatchFault.BILLING)
+    provider: BatchProvider = opened("gemini", "batch")
+    batch_id = provider.submit("run-1", PROMPT, QUESTIONS)
+    assert ended(provider, batch_id) is BatchState.FAILED
+    apis.fail_next(fault, on="/batches/")
+    assert provider.reason(batch_id) == ""
+    assert "billing account" in provider.reason(batch_id)
+
+
 def ended(provider: BatchProvider, batch_id: str) -> BatchState:
     for _ in range(200):
         if (state := provider.state(batch_id)) is not BatchState.RUNNING:
