@@ -1,10 +1,12 @@
 """Prices belong to models: whatever is asked and whoever answers, what is booked covers the bill."""
 
 import itertools
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -233,3 +235,12 @@ def test_a_model_that_is_not_found_names_the_setting(world: LabelWorld, apis: Si
 def test_a_fake_model_that_names_itself_is_no_other_model(world: LabelWorld) -> None:
     world.put(thread(1))
     assert world.label(FakeProvider()).faults == []
+
+
+def test_a_rate_of_cached_input_below_that_of_input_was_read_on_the_vendors_page() -> None:
+    table = tomllib.loads((files("bizcharts_pipeline.autolabel") / "prices.toml").read_text(encoding="utf-8"))["price"]
+    assert {row["checked"] for row in table} == {"vendor", "tables"}
+    for row in table:
+        cheaper = Decimal(row["cached_input"]) < Decimal(row["input"])
+        assert not cheaper or row["checked"] == "vendor", row["model"]
+        assert Decimal(row["cache_write"]) >= Decimal(row["input"]), row["model"]
