@@ -1,13 +1,14 @@
 """Labels of paid vision models: within a budget, each question paid once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
-from assets.reporting import Stopwatch, table
+from assets.reporting import Stopwatch, check, table
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.previews import Preview
 from resources.auto_labelling import AutoLabelling
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.autolabel.report import Estimate, ProviderReport, Report
 
 POOL = "llm_labels"
+CHECK = "models_could_be_asked"
 
 
 class AutoLabelsConfig(dg.Config):
     """Whether anything is ordered."""
 
     dry_run: bool = Field(False, description="Only say how many posts wait and what they would cost; send nothing.")
+    retry_batches: bool = Field(
+        False, description="Hand in batches although the last ones failed for one reason: the cause is mended."
+    )
     collect_only: bool = Field(False, description="Only take in what batches have answered; order nothing.")
 
 
@@ -32,6 +37,16 @@ class AutoLabelsConfig(dg.Config):
     owners=["team:bizcharts"],
     kinds={"python", "duckdb", "openai", "gemini"},
     pool=POOL,
+    check_specs=[
+        dg.AssetCheckSpec(
+            CHECK,
+            asset="auto_labels",
+            description=(
+                "Every paid model could be asked: key, model, price, quota and prompt are in order. It fails with the "
+                "reason and stops nothing: what was answered before is there, and the data set is made."
+            ),
+        )
+    ],
     description=(
         "What vision models say of posts: one row a post, provider, model, endpoint and prompt version. Asks first "
         "about gold, then what people labelled, then the rest, within the budget of [auto_labels]; takes what has no "
@@ -39,25 +54,40 @@ class AutoLabelsConfig(dg.Config):
         "refusal is never 'neutral'. docs/auto-labels.md says what is sent and what each status means."
     ),
 )
-def auto_labels(config: AutoLabelsConfig, warehouse: Warehouse, auto_labelling: AutoLabelling) -> dg.MaterializeResult:
-    from bizcharts_pipeline.autolabel.errors import KeyMissing
+def auto_labels(
+    context: dg.AssetExecutionContext, config: AutoLabelsConfig, warehouse: Warehouse, auto_labelling: AutoLabelling
+) -> dg.MaterializeResult:
+    from bizcharts_pipeline.autolabel.errors import AutoLabelError, KeyMissing
 
     stopwatch = Stopwatch()
     database = warehouse.open()
-    if config.dry_run:
-        with stopwatch("estimate"):
-            return dg.MaterializeResult(metadata=_estimated(auto_labelling.estimate(database)))
     try:
+        if config.dry_run:
+            with stopwatch("estimate"):
+                return _result(context, _estimated(auto_labelling.estimate(database)))
         with stopwatch("ask and write"), auto_labelling.opened(database) as labelling:
+            labelling = replace(labelling, retry_batches=config.retry_batches)
             report = labelling.label_posts(ordering=not config.collect_only)
-    except KeyMissing as missing:  # who labels by hand alone still gets his queue and data set
-        return dg.MaterializeResult(metadata={"nothing_asked": str(missing)})
+    except KeyMissing as missing:  # people who label by hand alone need no key
+        return _result(context, {"nothing_asked": str(missing)})
+    except AutoLabelError as error:
+        return _result(context, {}, [str(error)])
     metadata = {**_metadata(report, database), **stopwatch.metadata()}
     if without_key := auto_labelling.missing_keys():
         metadata["not_asked"] = dg.MetadataValue.text("\n".join(without_key))
-    if report.faults:
-        raise dg.Failure("\n".join(report.faults), metadata=metadata, allow_retries=False)
-    return dg.MaterializeResult(metadata=metadata)
+    return _result(context, metadata, report.faults)
+
+
+def _result(
+    context: dg.AssetExecutionContext, metadata: Mapping[str, Any], faults: Sequence[str] = ()
+) -> dg.MaterializeResult:
+    """Return what the asset yields. Faults of paid models fail its check and not the run: people's labels go on."""
+    for fault in faults:
+        context.log.error(f"auto_labels: {fault}")
+    return dg.MaterializeResult(
+        metadata={**metadata, **({"faults": dg.MetadataValue.text("\n".join(faults))} if faults else {})},
+        check_results=[check(faults, asset="auto_labels", name=CHECK)],
+    )
 
 
 def _metadata(report: "Report", database: Database) -> dict[str, dg.MetadataValue]:

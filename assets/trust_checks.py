@@ -25,11 +25,10 @@ _FIGURES = (
 
 @dg.asset_check(
     asset="auto_labels",
-    blocking=True,
     description=(
         "Every model and prompt version against people on the gold split. Only labels of versions that pass train "
-        "anything; this check stops what follows when some of those that the settings ask now were measured and none "
-        "passed. Too little gold to measure is a warning: people's labels alone make a data set."
+        "anything; the check fails when a version that the settings ask now was measured and did not pass. It stops "
+        "nothing: the data set is made without that version's labels. Too little gold to measure is a warning."
     ),
 )
 def trusted_on_gold(warehouse: Warehouse, labelling: Labelling, auto_labelling: AutoLabelling) -> dg.AssetCheckResult:
@@ -48,10 +47,11 @@ def trusted_on_gold(warehouse: Warehouse, labelling: Labelling, auto_labelling: 
     measured = [row for row in present if row.n >= LEAST_GOLD]
     trusted = [row for row in measured if row.trusted]
     return dg.AssetCheckResult(
-        passed=bool(trusted) or not present,
+        passed=len(trusted) == len(measured) and (bool(measured) or not present),
         severity=dg.AssetCheckSeverity.ERROR if measured else dg.AssetCheckSeverity.WARN,
         metadata={
             "trusted_versions": len(trusted),
+            "not_trusted": [f"{row.provider} {row.model} {row.prompt_version}" for row in measured if not row.trusted],
             "versions": table(_versions(found)),
             "confusion": table(_confusions(found)),
             "refused_by_lexicon_reading": table(declined),

@@ -213,6 +213,35 @@ class AutoLabelSettings(BaseModel):
     most_malformed: float = Field(0.02, ge=0, le=1, description="share of unusable answers that fails the check")
 
 
+class ModelPriceSettings(BaseModel):
+    """What a model costs, in USD per million tokens (``[openai.prices."id"]``); docs/auto-labels.md.
+
+    Without ``cached_input`` the rate of ``input`` holds, without ``cache_write`` 1.25 times that. ``batch`` is the
+    share of the price in batch mode; without it the published one, or 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+    cached_input: Decimal | None = Field(None, ge=0)
+    cache_write: Decimal | None = Field(None, ge=0)
+    batch: Decimal | None = Field(None, gt=0, le=1)
+
+
+def _unnamed_price(section: Any) -> Any:
+    """Read the prices of older settings, which name no model, as those of whichever model is set (under '')."""
+    old = ("usd_per_million_input_tokens", "usd_per_million_output_tokens")
+    if not isinstance(section, dict) or not any(name in section for name in old):
+        return section
+    rest = {name: value for name, value in section.items() if name not in old}
+    if any(name not in section for name in old):
+        raise ValueError(f"{old[0]} and {old[1]} must be set both, or better neither: prices belong to models")
+    prices = dict(rest.get("prices") or {})
+    prices.setdefault("", {"input": section[old[0]], "output": section[old[1]]})
+    return rest | {"prices": prices}
+
+
 class OpenAISettings(BaseModel):
     """The OpenAI model that labels (``[openai]``). Key and address: OPENAI_API_KEY, OPENAI_BASE_URL."""
 
@@ -222,12 +251,15 @@ class OpenAISettings(BaseModel):
         "chat", description="`chat`, `batch` (half the price, within a day) or `decisions` (gpt-6-luna)"
     )
     model: str = Field("gpt-4o-mini", description="answers until 2027-01-14, then gpt-6-luna")
-    usd_per_million_input_tokens: Decimal = Field(Decimal("0.15"), ge=0, description="price")
-    usd_per_million_output_tokens: Decimal = Field(Decimal("0.60"), ge=0, description="price")
-    image_tokens: int = Field(2833, ge=0, description="most tokens that a thumbnail is billed as")
+    prices: dict[str, ModelPriceSettings] = Field(
+        {}, description="by model id, USD per million tokens: `input`, `output`; before the table of the package"
+    )
+    image_tokens: int = Field(0, ge=0, description="most tokens of a thumbnail, if more than the table of prices says")
     requests_per_minute: int = Field(500, ge=1, description="the account's limit")
     requests_per_day: int = Field(10_000, ge=1, description="the account's limit")
     batch_requests: int = Field(700, ge=1, le=50_000, description="most requests of one batch")
+
+    _unnamed = model_validator(mode="before")(_unnamed_price)
 
 
 class GeminiSettings(BaseModel):
@@ -237,12 +269,15 @@ class GeminiSettings(BaseModel):
 
     endpoint: Literal["chat", "batch"] = Field("chat", description="`chat`, or `batch` (half the price, within a day)")
     model: str = Field("gemini-2.5-flash-lite", description="see Google's page of deprecations")
-    usd_per_million_input_tokens: Decimal = Field(Decimal("0.10"), ge=0, description="price")
-    usd_per_million_output_tokens: Decimal = Field(Decimal("0.40"), ge=0, description="price")
-    image_tokens: int = Field(258, ge=0, description="most tokens that a thumbnail is billed as")
+    prices: dict[str, ModelPriceSettings] = Field(
+        {}, description="by model id, USD per million tokens: `input`, `output`; before the table of the package"
+    )
+    image_tokens: int = Field(0, ge=0, description="most tokens of a thumbnail, if more than the table of prices says")
     requests_per_minute: int = Field(15, ge=1, description="the account's limit")
     requests_per_day: int = Field(1000, ge=1, description="the account's limit")
     batch_requests: int = Field(500, ge=1, le=50_000, description="most requests of one batch")
+
+    _unnamed = model_validator(mode="before")(_unnamed_price)
 
 
 class ActiveLearningSettings(BaseModel):

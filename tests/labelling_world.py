@@ -129,6 +129,8 @@ class Labelling:
     dagster: bool = False
     usd_per_run: Decimal = Decimal(5)
     runs: int = 0
+    model: str = ""  # the default if empty
+    prices: str = ""  # JSON, as the setting
 
     def __post_init__(self) -> None:
         fill(self.installation, self.posts)
@@ -145,11 +147,11 @@ class Labelling:
             f"BIZCHARTS_{section}__REQUESTS_PER_DAY": "1000000",
         }
         if self.endpoint == "decisions":
-            self.installation.extra |= {
-                "BIZCHARTS_OPENAI__MODEL": "gpt-6-luna",
-                "BIZCHARTS_OPENAI__USD_PER_MILLION_INPUT_TOKENS": "0.10",
-                "BIZCHARTS_OPENAI__USD_PER_MILLION_OUTPUT_TOKENS": "0.50",
-            }
+            self.installation.extra["BIZCHARTS_OPENAI__MODEL"] = "gpt-6-luna"
+        if self.model:
+            self.installation.extra[f"BIZCHARTS_{section}__MODEL"] = self.model
+        if self.prices:
+            self.installation.extra[f"BIZCHARTS_{section}__PRICES"] = self.prices
 
     @property
     def books(self) -> Books:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bizcharts_pipeline.autolabel import cost
-from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, LimitReached, charge
+from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, LimitReached
 from bizcharts_pipeline.autolabel.cost import Terms
 from bizcharts_pipeline.autolabel.gate import Closing, Gate, Kind
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
@@ -23,6 +23,7 @@ MOST_OBJECTIONS = 10  # 429 in a row, with ever longer pauses between
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 8.0
 READY_AHEAD = 128  # posts whose pictures are held in memory while others are asked
+SHOWN_CHARACTERS = 200  # of a body, in an error
 _BUDGET_WAIT_SECONDS = 0.05  # for requests under way that may cost less than was booked
 
 _ANSWERED = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.MALFORMED, Outcome.BAD_IMAGE})
@@ -33,7 +34,6 @@ class _Booking:
     """What is booked for one request: the worst case times ``overrun``."""
 
     reservation: int
-    nano: int
     overrun: float
 
 
@@ -53,9 +53,12 @@ class Asker:
         clock: Callable[[], datetime],
     ) -> None:
         self.version = Version.of(provider, prompt)
-        self.gate = Gate(most_at_once)
         self._provider, self._prompt, self._ledger, self._run = provider, prompt, ledger, run
         self._terms, self._caps, self._clock = terms, caps, clock
+        seen = ledger.models_seen(self.version, run.now)
+        # Until the first answer tells which model gives it, and what that costs, one request at a time is risked.
+        self._sounding = not seen or any(name and terms.book.of(name) is None for name in seen)
+        self.gate = Gate(most_at_once, 1) if self._sounding else Gate(most_at_once)
         self._most_at_once = most_at_once
         self._overrun = ledger.overrun(self.version, run.now)
         self._books = threading.Lock()  # of what follows
@@ -136,7 +139,7 @@ class Asker:
             finally:
                 self.gate.leave()
             if treatment.state != "reserved":
-                self._count(question.key, answer.outcome, treatment.state)
+                self._count(question.key, answer, treatment.state)
                 return treatment.state
             if answer.outcome is Outcome.TRANSIENT:
                 self.gate.pause(_back_off(met[Outcome.TRANSIENT]))
@@ -147,15 +150,14 @@ class Asker:
     def _claim(self, question: Question, *, again: bool) -> _Booking | None:
         """Return the booking; raises as :meth:`AutoLabelLedger.claim`, after it has made the gate wait or close."""
         with self._books:
-            nano = round(cost.worst_case(self._prompt, question, self._terms) * self._overrun)
             try:
                 reservation = self._ledger.claim(
                     question.key,
                     self.version,
                     self._run.at(self._clock()),
-                    nano,
+                    cost.size(self._prompt, question, self._overrun),
+                    self._terms,
                     self._caps,
-                    self._terms.limits,
                     time.time(),
                     again=again,
                 )
@@ -165,7 +167,7 @@ class Asker:
             if reservation is None:
                 return None
             self._out += 1
-            return _Booking(reservation, nano, self._overrun)
+            return _Booking(reservation, self._overrun)
 
     def _wait_or_close(self, refusal: BudgetSpent | LimitReached) -> None:
         if isinstance(refusal, LimitReached):
@@ -183,27 +185,31 @@ class Asker:
         started = time.monotonic()
         try:
             answer = self._provider.ask(self._prompt, question)
-            charged = charge(answer, self._terms.price, booking.nano)
+            cost.other_model(answer, self._terms)  # reads it: no answer is an error here
         except Exception as error:  # against the protocol; the request may have been sent
-            answer = Answer(Outcome.BUG, detail=f"{type(error).__name__} in the provider {self.version.provider}")
-            charged = Charge("assumed", booking.nano)
+            what = f"{type(error).__name__} in the provider {self.version.provider}"
+            answer = Answer(Outcome.BUG, detail=what, served=True)
         met[answer.outcome] += 1
         treatment = treat(answer, met)
-        self._ledger.record(
+        charged, booked = self._ledger.record(
             question.key,
+            self.version,
             booking.reservation,
             answer,
-            charged,
+            self._terms,
             treatment.state,
             self._clock(),
             time.monotonic() - started,
         )
         with self._books:
             self._out -= 1
-            if booking.nano:
-                self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booking.nano)
-        if charged.doubt:
-            self.gate.close(Closing("stop", charged.doubt))
+            if booked and charged.basis == "known":
+                self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booked)
+            if charged.doubt:
+                self.gate.close(Closing("stop", charged.doubt))
+            elif self._sounding and answer.from_model:
+                self._sounding = False
+                self.gate.widen()
         return answer, treatment
 
     def _tell_gate(self, ticket: int, answer: Answer, treatment: Treatment) -> None:
@@ -217,7 +223,8 @@ class Asker:
         elif answer.outcome in _ANSWERED:
             self.gate.succeeded()
 
-    def _count(self, key: str, outcome: Outcome, state: State) -> None:
+    def _count(self, key: str, answer: Answer, state: State) -> None:
+        outcome = answer.outcome
         with self._books:
             if outcome in _ANSWERED:
                 self._answered += 1
@@ -229,7 +236,15 @@ class Asker:
                 self._put_off_in_a_row += 1
             silent = self._put_off_in_a_row >= SILENT_POSTS
         if silent:
-            self.gate.close(Closing("silence", f"{SILENT_POSTS} posts in a row without an answer, the last: {outcome}"))
+            said = f"{SILENT_POSTS} posts in a row without an answer, the last: {_described(answer)}"
+            self.gate.close(Closing("silence", said))
+
+
+def _described(answer: Answer) -> str:
+    """Return what came last: outcome, status, and the beginning of the body, which the provider keeps free of keys."""
+    said = f"{answer.outcome}: {answer.detail}" if answer.detail else str(answer.outcome)
+    start = " ".join(answer.raw[:SHOWN_CHARACTERS].split())
+    return f"{said}; its body begins: {start}" if start and start not in said else said
 
 
 def _through(waiting: set[Future[int]]) -> list[int]:

@@ -68,16 +68,22 @@ class BatchDesk:
         if report.unseen and not seen:
             report.closing = report.closing or Closing("stop", report.problems[-1])
 
-    def submit_batches(self, chunks: Iterable[Sequence[Inquiry]], report: BatchReport) -> None:
-        """Hand in what is still open of the inquiries, until money, queue or posts are at an end."""
+    def submit_batches(self, chunks: Iterable[Sequence[Inquiry]], report: BatchReport, *, again: bool = False) -> None:
+        """Hand in what is still open of the inquiries, until money, queue or posts are at an end; ``again``: although
+        the last batches failed for one reason."""
         if report.closing is not None:
             return
-        size = self.terms.batch_requests
-        too_big = ledger_batches.smallest_refused_as_too_big(self.ledger, self.version, self.run.now)
-        if too_big is not None:
-            size = min(size, max(1, too_big // 2))
-        for questions in self._gathered(chunks, size):
-            if too_big is not None and report.running:
+        reason = ledger_batches.failing_alike(self.ledger, self.version, self.run.now)
+        if reason and not again:
+            why = (
+                f"the last {ledger_batches.MOST_ALIKE} batches failed alike, and none is handed in for a day, or until "
+                f"the model, the prompt or `retry_batches` of the run's configuration is changed: {reason}"
+            )
+            report.closing = Closing("stop", why)
+            return
+        room = ledger_batches.room(self.ledger, self.version, self.terms.batch_requests, self.run.now)
+        for questions in self._gathered(chunks, room.size):
+            if room.refused and report.running:
                 report.closing = Closing("limit", "the service's queue has no room beside the batches under way")
                 return
             self._submit(questions, report)
@@ -123,21 +129,37 @@ class BatchDesk:
         elif state is BatchState.GONE:
             self._lose(batch, "is gone", report)
         else:
-            oversized = state is BatchState.OVERSIZED
-            why = f"batch {batch.batch_id} of {batch.requests} was refused" + (" as too big" if oversized else "")
-            ledger_batches.give_up(
-                self.ledger, batch.run_key, "oversized" if oversized else "failed", why, self.clock()
-            )
-            report.problems.append(why)
-            if not oversized:
-                report.closing = Closing("stop", why)
+            self._failed(batch, oversized=state is BatchState.OVERSIZED, report=report)
+
+    def _failed(self, batch: Batch, *, oversized: bool, report: BatchReport) -> None:
+        """Let the questions of a batch wait again that the service took in and then refused."""
+        assert batch.batch_id is not None
+        reason = self.provider.reason(batch.batch_id) or "the service gives no reason"
+        queue_full = oversized and ledger_batches.other_running(self.ledger, self.version, batch.run_key)
+        what = "found the queue full" if queue_full else "was refused as too big" if oversized else "was refused"
+        why = f"batch {batch.batch_id} of {batch.requests} {what}: {reason}"
+        state: ledger_batches.BatchLedgerState = (
+            "abandoned" if queue_full else "oversized" if oversized else "failed"  # 'failed' is counted by its reason
+        )
+        ledger_batches.give_up(self.ledger, batch.run_key, state, why, self.clock())
+        report.problems.append(why)
+        if not oversized:
+            report.closing = Closing("stop", why)
+        elif queue_full or batch.requests == 1:
+            report.closing = report.closing or Closing("limit", f"the service's queue is full: {reason}")
 
     def _take_in(
         self, batch: Batch, answers: Iterable[tuple[str, Answer]], state: BatchState, report: BatchReport
     ) -> None:
         expired = state is BatchState.EXPIRED
         taken = ledger_batches.take_in(
-            self.ledger, batch.run_key, answers, self.terms.price, self.clock(), expired=expired
+            self.ledger,
+            self.version,
+            batch.run_key,
+            answers,
+            self.terms,
+            self.clock(),
+            expired=expired,
         )
         report.collected += 1
         report.answers += taken.answers
@@ -192,10 +214,11 @@ class BatchDesk:
             self._submit_halves(questions, report)
             return
         factor = self.ledger.overrun(self.version, self.clock())
-        nanos = [round(cost.worst_case(self.prompt, question, self.terms) * factor) for question in questions]
+        sizes = [cost.size(self.prompt, question, factor) for question in questions]
         try:
             run_key, taken = ledger_batches.open_batch(
-                self.ledger, self.version, self.run.at(self.clock()), questions, nanos, self.caps, time.time()
+                *(self.ledger, self.version, self.run.at(self.clock()), questions, sizes),
+                *(self.terms, self.caps, time.time()),
             )
         except BudgetSpent as spent:
             report.closing = Closing("budget", str(spent))
@@ -220,7 +243,8 @@ class BatchDesk:
             return
         oversized = error.state is BatchState.OVERSIZED
         queue_full = oversized and (len(taken) == 1 or report.running > 0)  # beside others of ours: nothing is too big
-        state: ledger_batches.BatchLedgerState = "oversized" if oversized and not queue_full else "failed"
+        too_big = oversized and not report.running  # of one request: the mark of a full queue, see `room`
+        state: ledger_batches.BatchLedgerState = "oversized" if too_big else "failed"
         ledger_batches.give_up(self.ledger, run_key, state, str(error), self.clock())
         if not oversized:
             report.closing = Closing("stop", str(error))

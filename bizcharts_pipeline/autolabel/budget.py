@@ -21,7 +21,7 @@ DAY = 86_400.0
 
 # A request can cost more than was booked for it, but not so many times more: such a report is none.
 MOST_OVERRUN = 20
-OVERRUN_REMEMBERED = timedelta(days=7)
+REMEMBERED = timedelta(days=7)  # overruns, and which models answered
 
 Basis = Literal["free", "known", "assumed"]
 
@@ -153,7 +153,7 @@ def settle(
     at: datetime,
     seconds: float | None = None,
 ) -> bool:
-    """Replace a booking by what the request cost; return whether it was not settled before."""
+    """Replace a booking and its raises by what the request cost; return whether it was not settled before."""
     usage = charged.usage
     done = connection.execute(
         "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reservation) DO NOTHING",
@@ -168,23 +168,36 @@ def settle(
             at.isoformat(timespec="microseconds"),
         ),
     )
-    return done.rowcount == 1
+    if done.rowcount != 1:
+        return False
+    connection.execute(
+        "INSERT INTO settlements SELECT x.surcharge, 'repriced', 'free', 0, NULL, NULL, NULL, ? FROM surcharges AS x "
+        "WHERE x.reservation = ? AND x.surcharge NOT IN (SELECT reservation FROM settlements)",
+        (at.isoformat(timespec="microseconds"), reservation),
+    )
+    return True
 
 
-def reserved_nano(connection: sqlite3.Connection, reservation: int) -> int:
-    """Return what was booked for a request."""
-    return int(connection.execute("SELECT nano_usd FROM reservations WHERE id = ?", (reservation,)).fetchone()[0])
+def booked_nano(connection: sqlite3.Connection, reservation: int) -> int:
+    """Return what is booked for a request that is not settled, raises included."""
+    row = connection.execute(
+        "SELECT sum(nano_usd) FROM reservations "
+        "WHERE id = ?1 OR id IN (SELECT surcharge FROM surcharges WHERE reservation = ?1)",
+        (reservation,),
+    ).fetchone()
+    return int(row[0])
 
 
 def overrun(connection: sqlite3.Connection, version: Version, now: datetime) -> float:
     """Return by which factor a request of this model has at most cost more than was booked for it in the last days;
     at least 1."""
     row = connection.execute(
-        "SELECT max(s.nano_usd * 1.0 / r.nano_usd) FROM settlements AS s "
-        "JOIN reservations AS r ON r.id = s.reservation "
+        "SELECT max(s.nano_usd * 1.0 / (r.nano_usd + coalesce((SELECT sum(q.nano_usd) FROM surcharges AS x "
+        "JOIN reservations AS q ON q.id = x.surcharge WHERE x.reservation = r.id), 0))) "
+        "FROM settlements AS s JOIN reservations AS r ON r.id = s.reservation "
         "WHERE r.provider = ? AND r.model = ? AND r.endpoint = ? AND r.nano_usd > 0 AND s.nano_usd > r.nano_usd "
-        "AND s.settled_at > ?",
-        (version.provider, version.model, version.endpoint, (now - OVERRUN_REMEMBERED).isoformat()),
+        "AND s.basis = 'known' AND s.settled_at > ?",
+        (version.provider, version.model, version.endpoint, (now - REMEMBERED).isoformat()),
     ).fetchone()
     return max(1.0, row[0] or 1.0)
 
@@ -197,8 +210,9 @@ def spent(connection: sqlite3.Connection, *, run_id: str | None = None, month: s
     sums |= {
         basis: (nano, count)
         for basis, nano, count in connection.execute(
-            "SELECT coalesce(s.basis, 'reserved'), sum(coalesce(s.nano_usd, r.nano_usd)), count(*) "
-            f"FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id {condition} GROUP BY 1",
+            "SELECT coalesce(s.basis, 'reserved'), sum(coalesce(s.nano_usd, r.nano_usd)), "
+            "count(*) - count(x.surcharge) FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id "
+            f"LEFT JOIN surcharges AS x ON x.surcharge = r.id {condition} GROUP BY 1",
             (value,) if value is not None else (),
         )
     }

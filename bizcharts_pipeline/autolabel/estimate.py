@@ -1,6 +1,6 @@
 """What a run of labelling would ask and cost. Nothing is sent, no picture is opened, and no key is needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -56,11 +56,12 @@ def estimate(database: Database, home: Path, settings: Settings, now: datetime) 
     with AutoLabelLedger(home / LEDGER) as ledger:
         materialise(ledger, database)
         waiting = [waiting_posts(database, home, settings, ledger, version, versions[0]) for version in versions]
+        models = [ledger.models_seen(version, now) for version in versions]
         month = ledger.spent(month=Run("", now).month)
     return Estimate(
         tuple(
-            _estimated(database, settings, version, prompt, threads)
-            for version, threads in zip(versions, waiting, strict=True)
+            _estimated(database, settings, version, prompt, threads, now, seen)
+            for version, threads, seen in zip(versions, waiting, models, strict=True)
         ),
         month,
         settings.auto_labels.usd_per_run,
@@ -69,14 +70,22 @@ def estimate(database: Database, home: Path, settings: Settings, now: datetime) 
 
 
 def _estimated(
-    database: Database, settings: Settings, version: Version, prompt: Prompt, threads: Sequence[int]
+    database: Database,
+    settings: Settings,
+    version: Version,
+    prompt: Prompt,
+    threads: Sequence[int],
+    now: datetime,
+    models: Collection[str],
 ) -> ProviderEstimate:
-    terms = cost.terms(settings, version.provider, version.endpoint)
+    """``models`` answered lately; where none did, it is the one that is asked."""
+    terms = cost.terms(settings, version.provider, version.endpoint, now.date())
+    booked = terms.booked(models or [""])
     with_picture, likely, worst = 0, Decimal(0), 0
     for text, picture in _as_sent(database, settings, threads):
         with_picture += picture
         likely += cost.likely_cost(prompt, text, image=picture, terms=terms)
-        worst += cost.worst_case(prompt, version.question(text, b"" if picture else None), terms)
+        worst += cost.worst_case(cost.size(prompt, version.question(text, b"" if picture else None)), booked)
     with database.read() as connection:
         paid = status_counts(connection, stored_version(version))
     return ProviderEstimate(

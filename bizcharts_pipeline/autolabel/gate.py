@@ -68,6 +68,12 @@ class Gate:
             self._limit = min(float(self._most), self._limit + 1 / self._limit)
             self._changed.notify_all()
 
+    def widen(self) -> None:
+        """Let as many in as at a usual start."""
+        with self._changed:
+            self._limit = max(self._limit, float(min(START, self._most)))
+            self._changed.notify_all()
+
     def calm(self) -> None:
         """Begin to count objections anew."""
         with self._changed:

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from bizcharts_pipeline.autolabel import budget
-from bizcharts_pipeline.autolabel.budget import Caps, Charge, Limits, Spent
+from bizcharts_pipeline.autolabel import budget, repricing
+from bizcharts_pipeline.autolabel.budget import Caps, Charge, Spent
+from bizcharts_pipeline.autolabel.cost import Size, Terms
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.liveness import alive, is_alive, remove_dead
@@ -26,7 +27,7 @@ LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
 MOST_ROUNDS = 3  # a question that was put off in so many runs has failed
 MAX_RAW_CHARACTERS = 65_536
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: bookings without their sizes, and no memory of which models answered
 
 State = Literal[
     "pending", "reserved", "submitted", "retry_later", "done", "refused", "malformed", "bad_image", "failed"
@@ -150,9 +151,9 @@ class AutoLabelLedger:
         key: str,
         version: Version,
         run: Run,
-        nano: int,
+        size: Size,
+        terms: Terms,
         caps: Caps,
-        limits: Limits,
         sent_at: float,
         *,
         again: bool = False,
@@ -167,7 +168,7 @@ class AutoLabelLedger:
             row = connection.execute("SELECT state, owner FROM requests WHERE key = ?", (key,)).fetchone()
             if not (row[0] in OPEN or (again and tuple(row) == ("reserved", run.run_id))):
                 return None
-            reservation = budget.reserve(connection, key, version, run, nano, caps, limits, sent_at)
+            reservation = repricing.reserve(connection, key, version, run, size, terms, caps, terms.limits, sent_at)
             connection.execute(
                 "UPDATE requests SET state = 'reserved', owner = ?, attempts = attempts + 1 WHERE key = ?",
                 (run.run_id, key),
@@ -177,17 +178,22 @@ class AutoLabelLedger:
     def record(
         self,
         key: str,
+        version: Version,
         reservation: int,
         answer: Answer,
-        charged: Charge,
+        terms: Terms,
         state: State,
         now: datetime,
         seconds: float | None = None,
-    ) -> None:
-        """Write down an answer, what it cost, and the state that the question is in now; nothing if that was done."""
+    ) -> tuple[Charge, int]:
+        """Write down an answer, what it cost, and the state that the question is in now; nothing if that was done.
+        Return what it cost and how many nano-USD were booked for it."""
         with self.transaction() as connection:
+            charged = repricing.charge(connection, version, reservation, answer, terms, now)
+            booked = budget.booked_nano(connection, reservation)
             if budget.settle(connection, reservation, answer.outcome, charged, now, seconds):
                 _record(connection, key, answer, state, now)
+            return charged, booked
 
     def put_back(self, key: str, run: Run) -> None:
         """Give up this run's claim on a question."""
@@ -242,6 +248,11 @@ class AutoLabelLedger:
         with self.reading() as connection:
             return budget.spent(connection, run_id=run_id, month=month)
 
+    def models_seen(self, version: Version, now: datetime) -> frozenset[str]:
+        """As :func:`repricing.models_seen`."""
+        with self.reading() as connection:
+            return repricing.models_seen(connection, version, now)
+
     def overrun(self, version: Version, now: datetime) -> float:
         """As :func:`budget.overrun`."""
         with self.reading() as connection:
@@ -258,13 +269,15 @@ class AutoLabelLedger:
             dead = [owner for (owner,) in owners if owner != run.run_id and not self.is_alive(owner)]
             for owner in dead:
                 orphans = connection.execute(
-                    "SELECT r.id, r.nano_usd FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id "
+                    "SELECT r.id FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id "
                     "WHERE r.run_id = ? AND s.reservation IS NULL "
-                    "AND r.id NOT IN (SELECT reservation FROM batch_requests)",
+                    "AND r.id NOT IN (SELECT reservation FROM batch_requests) "
+                    "AND r.id NOT IN (SELECT surcharge FROM surcharges)",
                     (owner,),
                 ).fetchall()
-                for reservation, nano in orphans:
-                    budget.settle(connection, reservation, "orphaned", Charge("assumed", nano), run.now)
+                for (reservation,) in orphans:
+                    assumed = Charge("assumed", budget.booked_nano(connection, reservation))
+                    budget.settle(connection, reservation, "orphaned", assumed, run.now)
                 connection.execute(
                     "UPDATE requests SET state = 'pending', owner = NULL WHERE state = 'reserved' AND owner = ?",
                     (owner,),

@@ -1,5 +1,6 @@
 """Batches in the ledger: the intent before anything is sent, the id after, and what became of each."""
 
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -7,14 +8,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from bizcharts_pipeline.autolabel import budget
-from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, charge
+from bizcharts_pipeline.autolabel import budget, repricing
+from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge
+from bizcharts_pipeline.autolabel.cost import Size, Terms
 from bizcharts_pipeline.autolabel.keys import Model, Run, Version
 from bizcharts_pipeline.autolabel.ledger import MOST_ROUNDS, OPEN, AutoLabelLedger, record_answer
-from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Question
+from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Question
 from bizcharts_pipeline.autolabel.treatment import treat_in_batch
 
-REMEMBERED = timedelta(days=1)  # how long the size of a batch that was too big is kept in mind
+REMEMBERED = timedelta(days=1)  # how long refused and failed batches are kept in mind
+MOST_ALIKE = 2  # batches that failed for one reason; a third would fail, too
+_IDENTIFIERS = re.compile(r"\b(?:batch|file|req|org)[-_/]\w+|\d[\d,.]*")
 
 BatchLedgerState = Literal["intent", "running", "collected", "oversized", "failed", "abandoned"]
 
@@ -46,7 +50,8 @@ def open_batch(
     version: Version,
     run: Run,
     questions: Sequence[Question],
-    nanos: Sequence[int],
+    sizes: Sequence[Size],
+    terms: Terms,
     caps: Caps,
     sent_at: float,
 ) -> tuple[str, list[Question]]:
@@ -64,12 +69,14 @@ def open_batch(
             "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, NULL, 'intent', 0, NULL, ?)",
             (run_key, run.run_id, version.provider, version.model, version.endpoint, version.prompt_version, at),
         )
-        for question, nano in zip(questions, nanos, strict=True):
+        for question, size in zip(questions, sizes, strict=True):
             state = connection.execute("SELECT state FROM requests WHERE key = ?", (question.key,)).fetchone()[0]
             if state not in OPEN:
                 continue
             try:
-                reservation = budget.reserve(connection, question.key, version, run, nano, caps, None, sent_at)
+                reservation = repricing.reserve(
+                    connection, question.key, version, run, size, terms, caps, None, sent_at
+                )
             except BudgetSpent:
                 if not taken:
                     raise
@@ -105,9 +112,10 @@ def give_up(
 
 def take_in(
     ledger: AutoLabelLedger,
+    version: Version,
     run_key: str,
     answers: Iterable[tuple[str, Answer]],
-    price: Price,
+    terms: Terms,
     now: datetime,
     *,
     expired: bool,
@@ -129,8 +137,7 @@ def take_in(
             strays += 1
             continue
         with ledger.transaction() as connection:
-            reserved = budget.reserved_nano(connection, bookings[key])
-            charged = charge(answer, price, reserved)
+            charged = repricing.charge(connection, version, bookings[key], answer, terms, now)
             if budget.settle(connection, bookings[key], answer.outcome, charged, now):
                 times = _times(connection, key, answer.outcome)
                 record_answer(connection, key, answer, treat_in_batch(answer, times), now)
@@ -167,15 +174,67 @@ def any_under_way(ledger: AutoLabelLedger, models: Iterable[Model]) -> bool:
     return not {(model.name, model.model, model.endpoint) for model in models}.isdisjoint(rows)
 
 
-def smallest_refused_as_too_big(ledger: AutoLabelLedger, version: Version, now: datetime) -> int | None:
-    """Return the size of the smallest batch of the last day that the service refused as too big."""
+@dataclass(frozen=True)
+class Room:
+    """How much the service's queue seems to hold: the most requests of the next batch, and whether its last word was
+    a refusal."""
+
+    size: int
+    refused: bool
+
+
+def room(ledger: AutoLabelLedger, version: Version, most: int, now: datetime) -> Room:
+    """Return the size of the next batch, at most ``most``, from what became of the batches of the last day.
+
+    After a refusal as too big it is half of what was refused, after a batch that was taken twice that batch: a limit
+    is found from both sides. Where even one request was refused, the queue was full and no size was too big.
+    """
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT state, requests FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
+            "AND state IN ('oversized', 'running', 'collected') AND updated_at > ? ORDER BY rowid",
+            (version.provider, version.model, version.endpoint, (now - REMEMBERED).isoformat()),
+        ).fetchall()
+    size, refused = most, False
+    for state, requests in rows:
+        refused = state == "oversized" and requests > 1
+        if refused:
+            size = min(size, max(1, requests // 2))
+        elif state == "oversized":
+            size = most
+        else:
+            size = min(most, max(size, 2 * requests))
+    return Room(size, refused)
+
+
+def other_running(ledger: AutoLabelLedger, version: Version, run_key: str) -> bool:
+    """Whether another batch of this model is handed in and not taken in."""
     with ledger.reading() as connection:
         row = connection.execute(
-            "SELECT min(requests) FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
-            "AND state = 'oversized' AND updated_at > ?",
-            (version.provider, version.model, version.endpoint, (now - REMEMBERED).isoformat()),
+            "SELECT 1 FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
+            "AND state IN ('intent', 'running') AND run_key <> ? LIMIT 1",
+            (version.provider, version.model, version.endpoint, run_key),
         ).fetchone()
-        return int(row[0]) if row[0] is not None else None
+    return row is not None
+
+
+def failing_alike(ledger: AutoLabelLedger, version: Version, now: datetime) -> str | None:
+    """Return the reason of the last batches if the service took them in and then failed them all for the same reason,
+    :data:`MOST_ALIKE` times in the last day; identifiers and numbers in it aside."""
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT state, error FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
+            "AND prompt_version = ? AND batch_id IS NOT NULL AND state <> 'running' AND updated_at > ? "
+            "ORDER BY updated_at DESC, rowid DESC LIMIT ?",
+            (
+                *(version.provider, version.model, version.endpoint, version.prompt_version),
+                *((now - REMEMBERED).isoformat(), MOST_ALIKE),
+            ),
+        ).fetchall()
+    if len(rows) < MOST_ALIKE or any(state != "failed" for state, _ in rows):
+        return None
+    alike = {_IDENTIFIERS.sub("#", error or "") for _, error in rows}
+    return rows[0][1] if len(alike) == 1 else None
 
 
 def _times(connection: sqlite3.Connection, key: str, outcome: Outcome) -> int:
@@ -194,14 +253,15 @@ def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed
     have failed one by one has failed.
     """
     unanswered = connection.execute(
-        "SELECT b.key, b.reservation, r.nano_usd FROM batch_requests AS b "
+        "SELECT b.key, b.reservation FROM batch_requests AS b "
         "JOIN reservations AS r ON r.id = b.reservation LEFT JOIN settlements AS s ON s.reservation = b.reservation "
         "WHERE b.run_key = ? AND s.reservation IS NULL ORDER BY r.nano_usd DESC, r.id",
         (run_key,),
     ).fetchall()
-    for position, (key, reservation, nano) in enumerate(unanswered):
+    for position, (key, reservation) in enumerate(unanswered):
         paid = billed is None or position < billed
-        budget.settle(connection, reservation, "abandoned", Charge("assumed", nano) if paid else Charge("free", 0), now)
+        charged = Charge("assumed", budget.booked_nano(connection, reservation)) if paid else Charge("free", 0)
+        budget.settle(connection, reservation, "abandoned", charged, now)
         connection.execute(
             "UPDATE requests SET rounds = rounds + ?1, owner = NULL, "
             "state = CASE WHEN ?1 AND rounds + 1 >= ?2 THEN 'failed' ELSE 'pending' END WHERE key = ?3 AND owner = ?4",

@@ -66,11 +66,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Usage:
-    """Billed tokens."""
+    """Billed tokens; reasoning counts as output."""
 
     input_tokens: int
     output_tokens: int
-    cached_tokens: int = 0
+    cached_tokens: int = 0  # of the input: read from a cache
+    cache_write_tokens: int = 0  # of the input: written to a cache
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,58 @@ class Answer:
     retry_after: float | None = None  # seconds
     served: bool = False  # it came as a success, so that it may have been billed, whatever is in it
 
+    @property
+    def from_model(self) -> bool:
+        """Whether a model gave it, and no gateway before one."""
+        return self.outcome is Outcome.OK or self.usage is not None or self.model_returned is not None
+
 
 @dataclass(frozen=True)
 class Price:
-    """USD per million tokens, after any discount."""
+    """USD per million tokens, after any discount. Without rates of their own, cached and written tokens cost what
+    fresh input does."""
 
     input_tokens: Decimal
     output_tokens: Decimal
+    cached_tokens: Decimal | None = None
+    cache_write_tokens: Decimal | None = None
+
+    @property
+    def rates(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+        """The rates of input, output, cached input and cache writes."""
+        cached = self.input_tokens if self.cached_tokens is None else self.cached_tokens
+        write = self.input_tokens if self.cache_write_tokens is None else self.cache_write_tokens
+        return self.input_tokens, self.output_tokens, cached, write
+
+    @property
+    def has_zero(self) -> bool:
+        """Whether some rate is 0."""
+        return not all(self.rates)
+
+    @property
+    def worst(self) -> "Price":
+        """The price with all input at the dearest rate that input can have."""
+        entry, output, cached, write = self.rates
+        return Price(max(entry, cached, write), output)
 
     def cost(self, usage: Usage) -> Decimal:
         """Return what ``usage`` costs in USD."""
-        return (self.input_tokens * usage.input_tokens + self.output_tokens * usage.output_tokens) / 1_000_000
+        entry, output, cached, write = self.rates
+        fresh = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
+        dear = entry * fresh + cached * usage.cached_tokens + write * usage.cache_write_tokens
+        return (dear + output * usage.output_tokens) / 1_000_000
+
+    def times(self, share: Decimal) -> "Price":
+        """Return the price at a share of every rate."""
+        return Price(*(rate * share for rate in self.rates))
+
+    def at_least(self, other: "Price") -> "Price":
+        """Return the higher of both prices, rate by rate."""
+        return Price(*(max(pair) for pair in zip(self.rates, other.rates, strict=True)))
+
+    def covers(self, other: "Price") -> bool:
+        """Whether input and output cost at least what they do at ``other``."""
+        return self.input_tokens >= other.input_tokens and self.output_tokens >= other.output_tokens
 
 
 class Provider(Protocol):
@@ -145,6 +187,10 @@ class BatchProvider(Protocol):
 
     def state(self, batch_id: str) -> BatchState:
         """Return how far the batch is."""
+        ...
+
+    def reason(self, batch_id: str) -> str:
+        """Return in a line why the service failed the batch, as it says itself; empty where it does not."""
         ...
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:

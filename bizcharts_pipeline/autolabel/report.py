@@ -28,7 +28,7 @@ class ProviderReport:
 
     @property
     def fault(self) -> str | None:
-        """Why the run is to end as failed; ``None``: it is not."""
+        """Why the provider could not go on; ``None`` where it could."""
         if self.closing is None or self.closing.kind not in _FAULTS:
             return None
         return f"{self.version.provider} {self.version.model}: {self.closing.why}"
@@ -47,7 +47,7 @@ class Report:
 
     @property
     def faults(self) -> list[str]:
-        """Why providers could not go on; the run is to end as failed when there are any."""
+        """Why providers could not go on."""
         return [provider.fault for provider in self.providers if provider.fault]
 
     @property

@@ -11,7 +11,8 @@ from typing import cast
 from bizcharts_pipeline.autolabel import cost
 from bizcharts_pipeline.autolabel.asking import Asker
 from bizcharts_pipeline.autolabel.batches import BatchDesk, BatchReport
-from bizcharts_pipeline.autolabel.errors import BatchError
+from bizcharts_pipeline.autolabel.cost import Terms
+from bizcharts_pipeline.autolabel.errors import AutoLabelError, BatchError
 from bizcharts_pipeline.autolabel.estimate import configured_models
 from bizcharts_pipeline.autolabel.gate import Closing
 from bizcharts_pipeline.autolabel.keys import Model, Run, Version
@@ -41,6 +42,7 @@ class Labelling:
     settings: Settings
     providers: Providers  # by name, in the order of the settings: the first is asked about everything
     clock: Callable[[], datetime]
+    retry_batches: bool = False  # hand in batches although the last ones failed for one reason
 
     def label_posts(self, *, ordering: bool = True, track: Track = silently) -> Report:
         """Collect what batches have answered, then ask about at most ``per_run`` posts a provider.
@@ -92,15 +94,20 @@ class Labelling:
     ) -> tuple[ProviderReport, list[int]]:
         """Let one provider label; return what became of it, and the posts that it was to be asked about."""
         version = Version.of(provider, prompt)
+        try:
+            terms = cost.terms(self.settings, provider.name, provider.endpoint, self.clock().date())
+        except AutoLabelError as error:
+            return ProviderReport(version, 0, {}, Closing("stop", str(error)), None), []
         if provider.endpoint == "batch":
-            return self._in_batches(cast(BatchProvider, provider), prompt, ledger, run, track, ordering=ordering)
+            batches = cast(BatchProvider, provider)
+            return self._in_batches(batches, prompt, ledger, run, terms, track, ordering=ordering)
         threads = self._threads(version, prompt, ledger)
         asker = Asker(
             cast(Provider, provider),
             prompt,
             ledger,
             run,
-            cost.terms(self.settings, provider.name, provider.endpoint),
+            terms,
             cost.caps(self.settings.auto_labels),
             most_at_once=self.settings.auto_labels.most_at_once,
             clock=self.clock,
@@ -123,6 +130,7 @@ class Labelling:
         prompt: Prompt,
         ledger: AutoLabelLedger,
         run: Run,
+        terms: Terms,
         track: Track,
         *,
         ordering: bool,
@@ -132,7 +140,7 @@ class Labelling:
             prompt,
             ledger,
             run,
-            cost.terms(self.settings, provider.name, provider.endpoint),
+            terms,
             cost.caps(self.settings.auto_labels),
             self.clock,
             flagged := FlaggedPosts(self.home),
@@ -144,7 +152,8 @@ class Labelling:
                 materialise(ledger, self.database)
                 threads = self._threads(desk.version, prompt, ledger)
                 chunks = inquiries(self.database, self.home, desk.version, threads, self._images, flagged)
-                desk.submit_batches(track(chunks, f"Batches for {provider.name} {provider.model}"), report)
+                tracked = track(chunks, f"Batches for {provider.name} {provider.model}")
+                desk.submit_batches(tracked, report, again=self.retry_batches)
         except BatchError as error:
             report.closing = Closing("stop", str(error))
         return ProviderReport(desk.version, len(threads), {}, report.closing, report), threads

@@ -79,6 +79,33 @@ CREATE TABLE IF NOT EXISTS settlements (
     settled_at     TEXT NOT NULL
 );
 
+-- What a booking of a request covers, so that it can be priced again; older bookings have no row here.
+CREATE TABLE IF NOT EXISTS sizes (
+    reservation    INTEGER PRIMARY KEY REFERENCES reservations,
+    text_tokens    INTEGER NOT NULL,   -- of the input, the image apart
+    has_image      INTEGER NOT NULL,
+    output_tokens  INTEGER NOT NULL,   -- without thinking
+    overrun        REAL NOT NULL       -- factor on the price
+);
+
+-- Bookings that raise another one, as a dearer model was seen to answer for the one that was asked. While the raised one
+-- is open, so is the surcharge; a settlement of the raised one covers both.
+CREATE TABLE IF NOT EXISTS surcharges (
+    surcharge    INTEGER PRIMARY KEY REFERENCES reservations,
+    reservation  INTEGER NOT NULL REFERENCES reservations
+);
+CREATE INDEX IF NOT EXISTS surcharges_by_reservation ON surcharges (reservation);
+
+-- Which models answered, as they name themselves; '' is the one that was asked, dates aside.
+CREATE TABLE IF NOT EXISTS answering_models (
+    provider     TEXT NOT NULL,
+    model        TEXT NOT NULL,   -- that was asked
+    endpoint     TEXT NOT NULL,
+    answered_by  TEXT NOT NULL,
+    seen_at      TEXT NOT NULL,   -- last
+    PRIMARY KEY (provider, model, endpoint, answered_by)
+);
+
 -- Sums of what is spent and reserved, so that a cap is checked in one look-up.
 CREATE TABLE IF NOT EXISTS totals (scope TEXT PRIMARY KEY, nano_usd INTEGER NOT NULL);
 

@@ -111,6 +111,8 @@ class SimulatedLabelApis(BoardServer):
         except Refusal as refusal:
             reply = label_gemini.error_page(refusal) if gemini else label_openai.error_page(refusal)
             return replace(reply, headers=(*reply.headers, *number))
+        if fault is LabelFault.GATEWAY_TIMEOUT:
+            reply = Reply(Page(b"<html><h1>504 Gateway Time-out</h1></html>", "text/html", status=504))
         transport = TRANSPORT.get(fault) if fault else None
         if fault is LabelFault.BROKEN_BODY:
             reply = replace(reply, page=replace(reply.page, body=reply.page.body[: len(reply.page.body) // 2]))

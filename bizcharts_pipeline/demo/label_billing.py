@@ -9,7 +9,7 @@ from decimal import Decimal
 from io import BytesIO
 from typing import Literal
 
-from bizcharts_pipeline.autolabel.protocol import Price
+from bizcharts_pipeline.autolabel.protocol import Price, Usage
 from bizcharts_pipeline.demo.label_wire import Asked, LabelFault, Refusal
 
 Fate = Literal["answered", "hung", "lost"]
@@ -21,7 +21,11 @@ _TILE = 512
 # USD per million tokens, as published in November 2026.
 PRICES: dict[str, Price] = {
     "gpt-4o-mini": Price(Decimal("0.15"), Decimal("0.60")),
-    "gpt-6-luna": Price(Decimal("0.10"), Decimal("0.50")),
+    "gpt-4o": Price(Decimal("2.50"), Decimal("10.00")),
+    "gpt-5.6-luna": Price(Decimal("0.20"), Decimal("1.20"), Decimal("0.02"), Decimal("0.25")),
+    "gpt-6-luna": Price(Decimal("0.10"), Decimal("0.50"), Decimal("0.01"), Decimal("0.125")),
+    "gpt-6-sol": Price(Decimal("2.00"), Decimal("10.00"), Decimal("0.20"), Decimal("2.50")),
+    "acme-vision-1": Price(Decimal("1.10"), Decimal("3.30")),  # of a maker that no price table knows
     "gemini-2.5-flash-lite": Price(Decimal("0.10"), Decimal("0.40")),
     "gemini-3.1-flash-lite": Price(Decimal("0.25"), Decimal("1.50")),
     "gemini-3.5-flash-lite": Price(Decimal("0.30"), Decimal("2.50")),
@@ -61,18 +65,34 @@ class Bill:
 
 
 class Books:
-    """The charges; used by many threads at once. ``prices`` may be changed, and is by model."""
+    """The charges; used by many threads at once.
+
+    Attributes:
+        prices: by model; may be changed.
+        rerouted: the model that answers, and is billed, instead of the one that was asked.
+        cache_write_share: of the input tokens, that is written to a cache and billed so.
+    """
 
     def __init__(self) -> None:
         self.prices = dict(PRICES)
+        self.rerouted: dict[str, str] = {}
+        self.cache_write_share = 0.0
         self._lock = threading.Lock()
         self._charges: list[Charge] = []
 
+    def answering(self, model: str) -> str:
+        """Return the model that answers when ``model`` is asked."""
+        return self.rerouted.get(model, model)
+
+    def cache_writes(self, tokens: int) -> int:
+        """Return how many of a request's input tokens are written to a cache."""
+        return int(tokens * self.cache_write_share)
+
     def charge(self, asked: Asked, output_tokens: int, fault: LabelFault | None) -> int:
         """Bill a question; return its input tokens."""
-        price = self.prices.get(asked.model, Price(Decimal(1), Decimal(1)))
+        price = self.prices.get(self.answering(asked.model), Price(Decimal(1), Decimal(1)))
         tokens = input_tokens(asked)
-        usd = (price.input_tokens * tokens + price.output_tokens * output_tokens) / 1_000_000
+        usd = price.cost(Usage(tokens, output_tokens, cache_write_tokens=self.cache_writes(tokens)))
         if asked.endpoint == "batch":
             usd *= BATCH_DISCOUNT
         fate = _FATES.get(fault, "answered") if fault else "answered"
@@ -100,6 +120,7 @@ class Books:
 
 _FATES: dict[LabelFault, Fate] = {
     LabelFault.HANG: "hung",
+    LabelFault.GATEWAY_TIMEOUT: "hung",
     LabelFault.LOST: "lost",
     LabelFault.DRIBBLE: "lost",
     LabelFault.OVERSIZE: "lost",

@@ -35,6 +35,10 @@ _STATUS = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 
 _STATUS |= {500: "INTERNAL", 503: "UNAVAILABLE"}
 _INLINE_BYTES = 20 * 2**20
 _DONE = ("BATCH_STATE_SUCCEEDED", "BATCH_STATE_EXPIRED", "BATCH_STATE_FAILED", "BATCH_STATE_CANCELLED")
+_FAILURES: dict[BatchFault | None, dict[str, Any]] = {
+    BatchFault.FAILED: {"code": 3, "message": "Request 1 of the batch is not valid."},
+    BatchFault.BILLING: {"code": 9, "message": "The billing account of the project is closed."},
+}
 _OTHER_MODEL = "gemini-3.5-flash-lite"
 
 
@@ -108,7 +112,7 @@ class GeminiApi:
         billed = self.books.charge(asked, written + thoughts, fault)
         reply = {
             "usageMetadata": _usage(asked, billed, written, thoughts),
-            "modelVersion": _OTHER_MODEL if fault is LabelFault.OTHER_MODEL else asked.model,
+            "modelVersion": _OTHER_MODEL if fault is LabelFault.OTHER_MODEL else self.books.answering(asked.model),
             "responseId": f"resp-{self._number()}",
         }
         if blocked:
@@ -168,6 +172,7 @@ class GeminiApi:
                 "name": batch.metadata["name"],
                 "metadata": batch.metadata,
                 **({"done": True} if done else {}),
+                **({"error": _FAILURES[batch.fault]} if done and batch.fault in _FAILURES else {}),
                 **output,
             }
 
@@ -201,8 +206,8 @@ class GeminiApi:
     def _finish(self, batch: _Batch) -> None:
         batch.metadata["endTime"] = _stamp()
         if batch.fault is not None:
-            ends = {BatchFault.EXPIRED: "BATCH_STATE_EXPIRED", BatchFault.FAILED: "BATCH_STATE_FAILED"}
-            batch.metadata["state"] = ends[batch.fault]
+            expired = batch.fault is BatchFault.EXPIRED
+            batch.metadata["state"] = "BATCH_STATE_EXPIRED" if expired else "BATCH_STATE_FAILED"
             return
         model = batch.metadata["model"].removeprefix("models/")
         responses = [self._one(model, entry) for entry in batch.entries]

@@ -14,7 +14,14 @@ from bizcharts_pipeline.demo.label_oracle import Oracle, Verdict
 from bizcharts_pipeline.demo.label_wire import OFF_CLASS, Asked, LabelFault, Refusal, Reply, Request, fill, json_page
 from bizcharts_pipeline.labels.stances import STANCES
 
-SNAPSHOTS = {"gpt-4o-mini": "gpt-4o-mini-2024-07-18", "gpt-6-luna": "gpt-6-luna-2026-09-22"}
+SNAPSHOTS = {
+    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
+    "gpt-4o": "gpt-4o-2024-08-06",
+    "gpt-5.6-luna": "gpt-5.6-luna-2026-03-03",
+    "gpt-6-luna": "gpt-6-luna-2026-09-22",
+    "gpt-6-sol": "gpt-6-sol-2026-09-22",
+    "acme-vision-1": "acme-vision-1",
+}
 SHUTDOWNS = {"gpt-4o-mini": "2027-01-14"}
 _CATEGORIES = (
     *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent"),
@@ -106,9 +113,9 @@ class OpenAIApi:
             "id": self.number("chatcmpl-"),
             "object": "chat.completion",
             "created": int(time.time()),
-            "model": _OTHER_MODEL if fault is LabelFault.OTHER_MODEL else SNAPSHOTS[asked.model],
+            "model": self._answering(asked, fault),
             "choices": [choice],
-            "usage": _chat_usage(billed, written),
+            "usage": _chat_usage(billed, written, self.books.cache_writes(billed)),
             "service_tier": "default",
             "system_fingerprint": "fp_5157a1e0d0",
         }
@@ -121,15 +128,19 @@ class OpenAIApi:
         billed = self.books.charge(asked, 0, fault)
         return {
             "answers": answers,
-            "model": _OTHER_MODEL if fault is LabelFault.OTHER_MODEL else SNAPSHOTS[asked.model],
+            "model": self._answering(asked, fault),
             "usage": {
                 "input_tokens": billed,
-                "input_tokens_details": {"cache_write_tokens": 0, "cached_tokens": 0},
+                "input_tokens_details": {"cache_write_tokens": self.books.cache_writes(billed), "cached_tokens": 0},
                 "output_tokens": 0,
                 "output_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": billed,
             },
         }
+
+    def _answering(self, asked: Asked, fault: LabelFault | None) -> str:
+        name = self.books.answering(asked.model)
+        return _OTHER_MODEL if fault is LabelFault.OTHER_MODEL else SNAPSHOTS.get(name, name)
 
     def _moderation(self, body: Mapping[str, Any]) -> dict[str, Any]:
         given = body.get("input", "")
@@ -160,7 +171,7 @@ def read_chat(body: Mapping[str, Any], endpoint: str = "chat") -> Asked:
     _known(model)
     for name in body.keys() - _CHAT_PARAMETERS:
         raise Refusal(400, f"Unrecognized request argument supplied: {name}")
-    if model.startswith("gpt-6"):
+    if model.startswith(("gpt-5.6", "gpt-6")):
         for name in ("max_tokens", "temperature", "top_p"):
             if name in body and body[name] != 1:
                 raise Refusal(400, f"Unsupported parameter: '{name}' with this model.", code="unsupported_parameter")
@@ -322,12 +333,12 @@ def _decided(question: Mapping[str, Any], verdict: Verdict, fault: LabelFault | 
     }
 
 
-def _chat_usage(billed: int, written: int) -> dict[str, Any]:
+def _chat_usage(billed: int, written: int, cache_writes: int) -> dict[str, Any]:
     return {
         "prompt_tokens": billed,
         "completion_tokens": written,
         "total_tokens": billed + written,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": cache_writes, "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": 0,
             "audio_tokens": 0,

@@ -150,6 +150,8 @@ class OpenAIBatches:
             tokens = sum(input_tokens(asked) for _, _, asked in lines)
             if fault is BatchFault.FAILED:
                 errors = [_error("invalid_json_line", "This line is not parseable as valid JSON.", 1)]
+            elif fault is BatchFault.BILLING:
+                errors = [_error("billing_hard_limit_reached", "Billing hard limit has been reached.")]
             elif fault is BatchFault.TOO_MANY_TOKENS or self._queued() + tokens > (self.token_limit or float("inf")):
                 errors = [_error("token_limit_exceeded", f"Enqueued token limit reached. Limit: {self.token_limit}.")]
             batch = _Batch(len(self._batches), described, lines, time.monotonic(), tokens, fault)

@@ -26,6 +26,7 @@ class LabelFault(StrEnum):
     RESET = "reset"  # the connection is reset before anything was done
     # Done and billed, but the answer does not arrive.
     HANG = "hang"
+    GATEWAY_TIMEOUT = "504"  # a gateway gives up waiting, after the work
     LOST = "lost"  # the connection is reset
     DRIBBLE = "dribble"  # it comes byte by byte
     OVERSIZE = "oversize"  # a gigabyte of zeros comes instead
@@ -84,6 +85,7 @@ class BatchFault(StrEnum):
 
     EXPIRED = "expired"  # OpenAI: with the results it has; Gemini: without any
     FAILED = "failed"  # at its validation
+    BILLING = "billing"  # likewise, as there is no money left
     TOO_MANY_TOKENS = "token_limit_exceeded"  # more than the account's queue holds
 
 

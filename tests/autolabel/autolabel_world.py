@@ -30,7 +30,9 @@ from bizcharts_pipeline.warehouse.pictures import PictureRow, record_picture
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
 NOON = datetime(2026, 3, 1, 12)
-OK = Answer(Outcome.OK, '{"label":"bullish"}', "bullish", (0.1, 0.1, 0.8), "logprobs", Usage(900, 8), "m-2026")
+OK = Answer(
+    Outcome.OK, '{"label":"bullish"}', "bullish", (0.1, 0.1, 0.8), "logprobs", Usage(900, 8), "gpt-4o-mini-2024-07-18"
+)
 Say = Callable[[Question, int], Answer]  # the question, and how often it came so far
 
 
@@ -88,6 +90,7 @@ class FakeBatches:
     state_of_all: BatchState = BatchState.ENDED
     expire: Callable[[Question], bool] = lambda question: False
     die_after_create: bool = False
+    why: str = ""
     batches: dict[str, list[Question]] = field(default_factory=dict)  # by run key
     answered: dict[str, list[Question]] = field(default_factory=dict)
     billed: Counter[str] = field(default_factory=Counter)
@@ -110,6 +113,9 @@ class FakeBatches:
         if self.state_of_all is BatchState.ENDED and len(self.answered[run_key]) < len(self.batches[run_key]):
             return BatchState.EXPIRED
         return self.state_of_all
+
+    def reason(self, batch_id: str) -> str:
+        return self.why
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
         for question in reversed(self.answered[batch_id.removeprefix("batch-")]):

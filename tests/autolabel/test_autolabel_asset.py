@@ -43,6 +43,11 @@ def materialised(
     return result, {name: value.value for name, value in metadata.items()}
 
 
+def outcome(result: dg.ExecuteInProcessResult, name: str) -> tuple[bool, dg.AssetCheckSeverity]:
+    (found,) = [check for check in result.get_asset_check_evaluations() if check.check_name == name]
+    return found.passed, found.severity
+
+
 def test_a_run_labels_and_reports_and_a_dry_run_only_counts(world: LabelWorld, apis: SimulatedLabelApis) -> None:
     world.put(*(thread(number) for number in range(1, 11)))
     _, metadata = materialised(world, dry_run=True)
@@ -57,17 +62,32 @@ def test_a_run_labels_and_reports_and_a_dry_run_only_counts(world: LabelWorld, a
     assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
 
 
-def test_what_ends_a_provider_fails_the_run_after_all_is_written(world: LabelWorld, apis: SimulatedLabelApis) -> None:
+def test_what_ends_a_provider_fails_its_check_after_all_is_written_and_not_the_run(
+    world: LabelWorld, apis: SimulatedLabelApis
+) -> None:
     world.put(*(thread(number) for number in range(1, 11)))
     apis.fault_of = lambda text: LabelFault.QUOTA if "post 7 " in text else None
     result, metadata = materialised(world, labels={"most_at_once": 1})
-    assert not result.success
+    assert result.success
+    assert outcome(result, "models_could_be_asked") == (False, dg.AssetCheckSeverity.ERROR)
     assert metadata["run_by_provider"]["openai"]["ended"].startswith("stop")
+    assert "quota" in metadata["faults"]
     assert 0 < len(world.rows()) == 10
     apis.fault_of = lambda text: None
     result, _ = materialised(world)
-    assert result.success
+    assert outcome(result, "models_could_be_asked")[0]
     assert {status for (status,) in world.rows("status")} == {"labelled"}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_model_without_a_price_fails_the_check_with_its_name(
+    world: LabelWorld, apis: SimulatedLabelApis, dry_run: bool
+) -> None:
+    world.put(thread(1))
+    result, metadata = materialised(world, dry_run, openai={"model": "acme-vision-1"})
+    assert result.success
+    assert outcome(result, "models_could_be_asked") == (False, dg.AssetCheckSeverity.ERROR)
+    assert "acme-vision-1" in metadata["faults"]
 
 
 def test_the_checks_fail_where_too_much_is_refused_and_warn_where_money_runs_out(

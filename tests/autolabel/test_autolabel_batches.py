@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -289,3 +289,54 @@ def test_posts_that_are_flagged_before_the_batch_is_handed_in_are_not_in_it(post
     provider = Flags(max_batch_bytes=30_000)
     posts.label(provider)
     assert len(provider.batches) == 1
+
+
+def test_a_queue_that_was_full_once_leaves_no_small_batches(posts: LabelWorld) -> None:
+    provider = FakeBatches(largest=0)
+    assert batches(posts.label(provider)).submitted == 0
+    provider.largest = 10_000
+    posts.now += timedelta(minutes=15)
+    assert batches(posts.label(provider)).questions == 30
+    assert len(provider.batches) == 1
+
+
+def test_batches_grow_again_after_a_refusal(posts: LabelWorld) -> None:
+    provider = FakeBatches(largest=4)
+    posts.label(provider)
+    provider.largest = 10_000
+    posts.label(provider)
+    posts.put(*(thread(number) for number in range(100, 130)))
+    sizes = []
+    for _ in range(4):
+        before = len(provider.batches)
+        posts.label(provider)
+        sizes += [len(batch) for batch in list(provider.batches.values())[before:]]
+    assert sizes
+    assert max(sizes) > 4
+
+
+def test_a_batch_that_fails_again_for_the_same_reason_is_not_handed_in_for_a_day(posts: LabelWorld) -> None:
+    provider = FakeBatches(state_of_all=BatchState.FAILED, why="billing_hard_limit_reached: Limit has been reached")
+    for _ in range(6):
+        report = posts.label(provider)
+        posts.now += timedelta(minutes=15)
+    assert len(provider.batches) == 2
+    assert "billing_hard_limit_reached" in report.faults[0]
+    posts.now += timedelta(days=1)
+    posts.label(provider)
+    assert len(provider.batches) == 3
+
+
+def test_batches_that_failed_alike_are_handed_in_again_for_another_model_or_on_demand(posts: LabelWorld) -> None:
+    provider = FakeBatches(state_of_all=BatchState.FAILED, why="billing_hard_limit_reached")
+    for _ in range(4):
+        posts.label(provider)
+    assert len(provider.batches) == 2
+    mended = FakeBatches(batches=provider.batches, answered=provider.answered)
+    assert "retry_batches" in posts.label(mended).faults[0]
+    labelling = replace(posts.labelling(mended), retry_batches=True)
+    assert labelling.label_posts().faults == []
+    assert len(provider.batches) == 3
+    other = FakeBatches(model="m2")
+    posts.label(other)
+    assert len(other.batches) == 1

@@ -26,6 +26,11 @@ class Access:
     key: str = field(repr=False)
 
 
+def address(provider: Provider) -> str:
+    """Return the address of ``provider``, unchecked."""
+    return (os.environ.get(URL_VARIABLES[provider]) or _DEFAULTS[provider]).strip().rstrip("/")
+
+
 def access(provider: Provider) -> Access:
     """Return address and key of ``provider``; a service on loopback needs no key.
 
@@ -33,8 +38,7 @@ def access(provider: Provider) -> Access:
         KeyMissing: says which variable to set.
         AutoLabelError: key or address cannot be used.
     """
-    variable = URL_VARIABLES[provider]
-    url = (os.environ.get(variable) or _DEFAULTS[provider]).strip().rstrip("/")
+    variable, url = URL_VARIABLES[provider], address(provider)
     if problem := address_problem(url):
         raise AutoLabelError(f"{variable} {problem}")
     for name in _KEYS[provider]:

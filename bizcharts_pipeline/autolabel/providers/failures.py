@@ -19,6 +19,8 @@ from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.settings import Provider
 from bizcharts_pipeline.sources.http import http_date
 
+# Said by whoever waited in vain for an answer, a gateway above all: the work may have been done, and billed.
+_AFTER_THE_WORK = frozenset({408, 499, 502, 504, 520, 524, 598, 599})
 LONGEST_WAIT = 120.0  # seconds; a service that asks for more cannot go on in this run
 
 # OpenAI's error codes (and types), where they say more than the status.
@@ -66,6 +68,8 @@ def failure(provider: Provider, refusal: Refusal) -> Answer:
     message = _text(error.get("message")) or refusal.body or "without explanation"
     if 300 <= refusal.status < 400:
         message = f"the address redirects; set {URL_VARIABLES[provider]} to where the service is"
+    elif refusal.status == 404 or error.get("code") == "model_not_found":
+        message = f"correct `model` of [{provider}], or {URL_VARIABLES[provider]}: {message}"
     meaning = _openai(refusal, error, message) if provider == "openai" else _gemini(refusal, error, message)
     wait = _retry_after(refusal.headers, error)
     if meaning in (Outcome.RATE, Outcome.TRANSIENT) and wait is not None and wait > LONGEST_WAIT:
@@ -122,7 +126,9 @@ def _gemini(refusal: Refusal, error: dict[str, Any], message: str) -> Outcome:
 def _by_status(status: int) -> Outcome:
     if status == 429:
         return Outcome.RATE
-    if status in (408, 409, 499) or status >= 500:
+    if status in _AFTER_THE_WORK:
+        return Outcome.TIMEOUT
+    if status == 409 or status >= 500:
         return Outcome.TRANSIENT
     if status in (401, 402, 403, 404, 407, 410, 451) or 300 <= status < 400:
         return Outcome.STOP

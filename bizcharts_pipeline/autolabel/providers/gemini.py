@@ -5,20 +5,24 @@ version is the SDK's default (``v1``; ``GOOGLE_GENAI_API_VERSION`` names another
 stand in for Google's, are on ``v1beta`` alone: where ``v1`` knows a model or a field of ours not, ``v1beta`` is asked.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+
 from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Endpoint, Outcome, Prompt, Question
 from bizcharts_pipeline.autolabel.providers.access import Access
 from bizcharts_pipeline.autolabel.providers.batch_calls import SECONDS, Result, called, first_that, unknown
-from bizcharts_pipeline.autolabel.providers.openai import ANSWER_SCHEMA, MAX_ANSWER_BYTES
+from bizcharts_pipeline.autolabel.providers.openai import ANSWER_SCHEMA, HTML_PAGE, MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
     from google.genai.types import BatchJob, Content, GenerateContentConfig, HttpOptions, InlinedResponse
 
+API_VERSION = "v1"  # as the SDK
 MAX_INLINE_BYTES = 18_000_000  # the service takes 20 MB
 MAX_OUTPUT_BYTES = 256 * 1024 * 1024
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
@@ -47,7 +51,7 @@ class _Gemini:
         from bizcharts_pipeline.autolabel.providers.http import http_client
 
         self.model = model
-        self._key = access.key
+        self._key, self._url = access.key, access.url
         self._http = http_client(access.url, seconds=seconds, wait=wait, max_bytes=max_bytes, connections=connections)
         options = types.HttpOptions(
             base_url=access.url,
@@ -103,7 +107,7 @@ class GeminiProvider(_Gemini):
             headers = {name.lower(): value for name, value in (reply.headers or {}).items()}
             body = reply.body or ""
             if "html" in headers.get("content-type", ""):
-                answer = Answer(Outcome.TRANSIENT, body, detail="a page of HTML came from something in between")
+                answer = Answer(Outcome.TRANSIENT, body, detail=HTML_PAGE, served=True)
             else:
                 answer = gemini_answer(body)
         except Exception as error:
@@ -161,6 +165,22 @@ class GeminiBatches(_Gemini):
         if state is None:
             raise unknown("Gemini tells no known state of the batch; try again later.")
         return state
+
+    def reason(self, batch_id: str) -> str:
+        """Return what the service says of a batch that it failed; empty where that cannot be read, as it only explains.
+
+        The SDK drops the field, so the batch is read without it.
+        """
+        from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
+
+        named = self._options.api_version if self._options else os.environ.get("GOOGLE_GENAI_API_VERSION")
+        address = f"{self._url}/{named or API_VERSION}/{batch_id}"
+        try:
+            reply = self._http.get(address, headers={"x-goog-api-key": self._key})
+            said = _said_of_failure(reply.text) if reply.status_code == 200 else ""
+        except (httpx2.HTTPError, UnicodeError):
+            return ""
+        return one_line(scrubbed(said, self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
         """Yield question key and answer of all that the batch has."""
@@ -266,6 +286,22 @@ def _inlined(response: "InlinedResponse") -> Answer:
         body = response.error.model_dump_json(exclude_none=True)
         return failure("gemini", Refusal(_HTTP_STATUS.get(code, code if code >= 400 else 500), {}, body))
     return Answer(Outcome.TRANSIENT, detail="not answered")
+
+
+def _said_of_failure(body: str) -> str:
+    """Return code and message of a failed operation; empty where it has none."""
+    try:
+        operation = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(operation, dict):
+        return ""
+    metadata = operation.get("metadata")
+    error = operation.get("error") or (metadata.get("error") if isinstance(metadata, dict) else None)
+    if not isinstance(error, dict):
+        return ""
+    hint = "correct `model` of [gemini]: " if error.get("code") in (5, 404) else ""
+    return f"{hint}{error.get('code', '')}: {error.get('message', '')}"
 
 
 def _state(job: "BatchJob") -> BatchState | None:

@@ -15,6 +15,7 @@ from bizcharts_pipeline.labels.stances import STANCES
 if TYPE_CHECKING:
     from openai import OpenAI
 
+HTML_PAGE = "200: a page of HTML came from something in between"
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 SAFETY_IDENTIFIER = "bizcharts-labelling"  # the one user that this program has
 ANSWER_SCHEMA: dict[str, Any] = {
@@ -54,7 +55,7 @@ class OpenAIProvider:
             reply = self._create(**request)
             read = decision_answer if decisions else chat_answer
             if "html" in reply.headers.get("content-type", ""):
-                answer = Answer(Outcome.TRANSIENT, reply.text, detail="a page of HTML came from something in between")
+                answer = Answer(Outcome.TRANSIENT, reply.text, detail=HTML_PAGE, served=True)
             else:
                 answer = read(reply.text, reply.headers.get("x-request-id"))
         except Exception as error:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_INPUT_BYTES = 150_000_000  # the service takes 200 MB
 MAX_REQUESTS = 50_000
+MAX_REASONS = 3  # of a failed batch that are shown
 MAX_OUTPUT_BYTES = 512 * 1024 * 1024
 _OUTPUT_SECONDS = 30 * 86_400  # results are kept so long
 _OVERSIZED = ("token_limit_exceeded", "Enqueued token limit")
@@ -87,6 +88,18 @@ class OpenAIBatches:
         if state is BatchState.FAILED and any(error.code == _OVERSIZED[0] for error in errors):
             return BatchState.OVERSIZED
         return state
+
+    def reason(self, batch_id: str) -> str:
+        """Return what the service says of a batch that it failed."""
+        from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
+
+        batch = self._batch(batch_id)
+        errors = (batch.errors and batch.errors.data) or []
+        said = list(dict.fromkeys(f"{error.code or 'error'}: {error.message or ''}" for error in errors))
+        if any(error.code == "model_not_found" for error in errors):
+            said.insert(0, "correct `model` of [openai]")
+        more = f" (and {len(said) - MAX_REASONS} more)" if len(said) > MAX_REASONS else ""
+        return one_line(scrubbed("; ".join(said[:MAX_REASONS]) + more, self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
         """Yield question key and answer of all that the batch has, from its output and its error file."""

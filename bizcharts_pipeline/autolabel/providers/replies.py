@@ -57,6 +57,11 @@ class _Choice(BaseModel):
 
 class _InputDetails(BaseModel):
     cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+
+
+class _OutputDetails(BaseModel):
+    reasoning_tokens: Tokens | None = None
 
 
 class _OpenAIUsage(BaseModel):
@@ -67,6 +72,10 @@ class _OpenAIUsage(BaseModel):
     details: _InputDetails | None = Field(
         None, validation_alias=AliasChoices("prompt_tokens_details", "input_tokens_details")
     )
+    output_details: _OutputDetails | None = Field(
+        None, validation_alias=AliasChoices("completion_tokens_details", "output_tokens_details")
+    )
+    total_tokens: Tokens | None = None
 
 
 class _Completion(BaseModel):
@@ -117,6 +126,8 @@ class _GeminiUsage(_Gemini):
     candidates_token_count: Tokens | None = None
     thoughts_token_count: Tokens | None = None
     cached_content_token_count: Tokens | None = None
+    tool_use_prompt_token_count: Tokens | None = None
+    total_token_count: Tokens | None = None
 
 
 class _Generated(_Gemini):
@@ -301,7 +312,13 @@ def _usage(reported: object) -> Usage | None:
     except ValidationError:
         return None
     cached = (usage.details and usage.details.cached_tokens) or 0
-    return Usage(usage.input_tokens, usage.output_tokens, cached)
+    written = (usage.details and usage.details.cache_write_tokens) or 0
+    reasoning = (usage.output_details and usage.output_details.reasoning_tokens) or 0
+    # Output includes reasoning, but not at every gateway: there the total or the count of reasoning is higher.
+    output = max(usage.output_tokens, reasoning, (usage.total_tokens or 0) - usage.input_tokens)
+    if reasoning > usage.output_tokens:
+        output = max(output, reasoning + usage.output_tokens)
+    return Usage(usage.input_tokens, output, cached, written)
 
 
 def _gemini_usage(reported: object) -> Usage | None:
@@ -312,4 +329,6 @@ def _gemini_usage(reported: object) -> Usage | None:
     if usage.prompt_token_count is None:
         return None
     output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
-    return Usage(usage.prompt_token_count, output, usage.cached_content_token_count or 0)
+    asked = usage.prompt_token_count + (usage.tool_use_prompt_token_count or 0)
+    output = max(output, (usage.total_token_count or 0) - asked)
+    return Usage(asked, output, usage.cached_content_token_count or 0)

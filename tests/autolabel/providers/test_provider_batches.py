@@ -312,7 +312,7 @@ def test_a_batch_of_gemini_is_found_again_and_collected(google: GeminiStore, gem
         KEYS[1]: Outcome.REFUSED,
         KEYS[2]: Outcome.REFUSED,
         KEYS[3]: Outcome.BAD_IMAGE,
-        KEYS[4]: Outcome.TRANSIENT,
+        KEYS[4]: Outcome.TIMEOUT,
         "": Outcome.OK,
     }
     assert (answers[KEYS[0]].label, answers[KEYS[0]].usage) == ("bearish", Usage(600, 6))

@@ -75,6 +75,7 @@ def test_every_fault_of_a_simulated_service_is_told_apart(apis: SimulatedLabelAp
         LabelFault.BAD_IMAGE: Outcome.BAD_IMAGE,
         LabelFault.RESET: Outcome.TIMEOUT,
         LabelFault.HANG: Outcome.TIMEOUT,
+        LabelFault.GATEWAY_TIMEOUT: Outcome.TIMEOUT,
         LabelFault.LOST: Outcome.TIMEOUT,
         LabelFault.DRIBBLE: Outcome.TIMEOUT,
         LabelFault.OVERSIZE: Outcome.TIMEOUT,
@@ -121,6 +122,29 @@ def test_a_batch_of_too_many_tokens_is_oversized(apis: SimulatedLabelApis) -> No
     apis.openai_batches.script.append(BatchFault.TOO_MANY_TOKENS)
     provider: BatchProvider = opened("openai", "batch")
     assert ended(provider, provider.submit("run-1", PROMPT, QUESTIONS)) is BatchState.OVERSIZED
+
+
+@pytest.mark.parametrize(("name", "reason"), [("openai", "Billing hard limit"), ("gemini", "billing account")])
+def test_a_failed_batch_gives_the_services_own_reason(apis: SimulatedLabelApis, name: str, reason: str) -> None:
+    apis.openai_batches.script.append(BatchFault.BILLING)
+    apis.gemini.batch_script.append(BatchFault.BILLING)
+    provider: BatchProvider = opened(name, "batch")
+    batch_id = provider.submit("run-1", PROMPT, QUESTIONS)
+    assert ended(provider, batch_id) is BatchState.FAILED
+    assert reason in provider.reason(batch_id)
+
+
+@pytest.mark.parametrize("fault", [LabelFault.SERVER_ERROR, LabelFault.LOST, LabelFault.BROKEN_BODY])
+def test_a_failed_batch_whose_reason_cannot_be_read_is_a_failed_batch(
+    apis: SimulatedLabelApis, fault: LabelFault
+) -> None:
+    apis.gemini.batch_script.append(BatchFault.BILLING)
+    provider: BatchProvider = opened("gemini", "batch")
+    batch_id = provider.submit("run-1", PROMPT, QUESTIONS)
+    assert ended(provider, batch_id) is BatchState.FAILED
+    apis.fail_next(fault, on="/batches/")
+    assert provider.reason(batch_id) == ""
+    assert "billing account" in provider.reason(batch_id)
 
 
 def ended(provider: BatchProvider, batch_id: str) -> BatchState:

@@ -1,0 +1,118 @@
+"""Which models answer for an asked one, and the price of bookings that follows from it.
+
+A service may answer with another, dearer model than was asked, and a request whose end nobody saw names no model. So
+the models that answered are kept in the ledger: later bookings cover the dearest of them, and the open and unseen
+bookings of the asked model are raised when a new one is seen. A raise is a booking of its own, as what was spent is
+append-only. All functions work inside the caller's transaction.
+"""
+
+import sqlite3
+import time
+from datetime import datetime
+
+from bizcharts_pipeline.autolabel import budget, cost
+from bizcharts_pipeline.autolabel.budget import REMEMBERED, BudgetSpent, Caps, Charge, Limits
+from bizcharts_pipeline.autolabel.cost import Size, Terms
+from bizcharts_pipeline.autolabel.keys import Run, Version
+from bizcharts_pipeline.autolabel.protocol import Answer
+
+# Open bookings, and those of requests that nobody saw the end of, with what is booked for each, raises included.
+_RAISABLE = """
+SELECT r.id, r.key, r.run_id, r.month, s.reservation IS NOT NULL,
+       z.text_tokens, z.has_image, z.output_tokens, z.overrun,
+       coalesce(s.nano_usd, r.nano_usd)
+       + coalesce((SELECT sum(coalesce(t.nano_usd, q.nano_usd)) FROM surcharges AS x
+                   JOIN reservations AS q ON q.id = x.surcharge LEFT JOIN settlements AS t ON t.reservation = q.id
+                   WHERE x.reservation = r.id), 0)
+FROM reservations AS r JOIN sizes AS z ON z.reservation = r.id
+LEFT JOIN settlements AS s ON s.reservation = r.id
+WHERE r.provider = ? AND r.model = ? AND r.endpoint = ? AND r.sent_at > ?
+AND (s.reservation IS NULL OR (s.basis = 'assumed' AND s.input_tokens IS NULL))
+"""
+
+
+def models_seen(connection: sqlite3.Connection, version: Version, now: datetime) -> frozenset[str]:
+    """Return the models that answered for the asked one in the last days, ``""`` for the asked one itself; empty where
+    nothing is known."""
+    rows = connection.execute(
+        "SELECT answered_by FROM answering_models WHERE provider = ? AND model = ? AND endpoint = ? AND seen_at > ?",
+        (version.provider, version.model, version.endpoint, (now - REMEMBERED).isoformat()),
+    )
+    return frozenset(name for (name,) in rows)
+
+
+def reserve(
+    connection: sqlite3.Connection,
+    key: str,
+    version: Version,
+    run: Run,
+    size: Size,
+    terms: Terms,
+    caps: Caps,
+    limits: Limits | None,
+    sent_at: float,
+) -> int:
+    """Book the most that a request of ``size`` may cost whichever of the known models answers; return the booking.
+
+    While it is not known which model answers, a booking covers the dearest of the provider's. Where a cap has no room
+    for that, a single request is booked at the price of the model that is asked: its answer tells the rest.
+
+    Raises:
+        BudgetSpent, LimitReached: as :func:`budget.reserve`.
+    """
+    seen = models_seen(connection, version, run.now)
+    nano = cost.worst_case(size, terms.booked(seen))
+    try:
+        reservation = budget.reserve(connection, key, version, run, nano, caps, limits, sent_at)
+    except BudgetSpent:
+        where = (version.provider, version.model, version.endpoint, time.time() - REMEMBERED.total_seconds())
+        if seen or connection.execute(_RAISABLE, where).fetchone() is not None:
+            raise
+        nano = cost.worst_case(size, terms)
+        reservation = budget.reserve(connection, key, version, run, nano, caps, limits, sent_at)
+    connection.execute(
+        "INSERT INTO sizes VALUES (?, ?, ?, ?, ?)",
+        (reservation, size.text_tokens, size.has_image, size.output_tokens, size.overrun),
+    )
+    return reservation
+
+
+def charge(
+    connection: sqlite3.Connection, version: Version, reservation: int, answer: Answer, terms: Terms, now: datetime
+) -> Charge:
+    """Return what an answer cost. A model that answers for the first time raises the other bookings first."""
+    seen = models_seen(connection, version, now)
+    if answer.from_model:
+        name = cost.other_model(answer, terms)
+        connection.execute(
+            "INSERT INTO answering_models VALUES (?, ?, ?, ?, ?) ON CONFLICT (provider, model, endpoint, answered_by) "
+            "DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)",
+            (version.provider, version.model, version.endpoint, name, _text(now)),
+        )
+        if name not in seen:
+            seen |= {name}
+            _raise_bookings(connection, version, terms.booked(seen), now)
+    return cost.charged(answer, terms, budget.booked_nano(connection, reservation), seen)
+
+
+def _raise_bookings(connection: sqlite3.Connection, version: Version, terms: Terms, now: datetime) -> None:
+    since = time.time() - REMEMBERED.total_seconds()
+    where = (version.provider, version.model, version.endpoint)
+    for booking, key, run_id, month, ended, *size, booked in connection.execute(_RAISABLE, (*where, since)).fetchall():
+        missing = cost.worst_case(Size(*size), terms) - booked
+        if missing <= 0:
+            continue
+        # Its time is no time of sending: it counts against no limit of requests.
+        raised = connection.execute(
+            "INSERT INTO reservations (key, run_id, provider, model, endpoint, month, nano_usd, sent_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+            (key, run_id, *where, month, missing),
+        ).lastrowid
+        assert raised is not None
+        connection.execute("INSERT INTO surcharges VALUES (?, ?)", (raised, booking))
+        if ended:
+            budget.settle(connection, raised, "repriced", Charge("assumed", missing), now)
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
