@@ -72,6 +72,29 @@ def test_a_bad_file_is_one_line_and_status_1(installation: Installation) -> None
     assert LabelLedger(installation.home / LEDGER).count() == 0
 
 
+def test_an_import_is_listed_and_undone_by_its_number_and_a_named_scale_is_understood(
+    installation: Installation,
+) -> None:
+    rows = [row | {"sentiment_rating": n % 3 - 1} for n, row in enumerate(ROWS)]
+    source = file(installation, "a.jsonl", *rows)
+    refused = fails_in_one_line(installation.run_command("labels", "import", source))
+    assert "--scale -1-1" in refused
+    assert installation.run_command("labels", "import", source, "--scale", "1-4").returncode == 2
+    imported = installation.run_command("labels", "import", source, "--scale", "-1-1")
+    assert "`bizcharts labels undo-import 1` takes it back" in imported.stdout
+    for undone in (False, True):
+        (listed,) = json.loads(installation.run_command("labels", "imports", "--json").stdout)
+        assert (listed["import_id"], listed["file"], listed["labels"], listed["scale"]) == (1, "a.jsonl", 12, "-1-1")
+        assert (listed["retracted_at"] is not None) == undone
+        assert installation.run_command("labels", "undo-import", "1").returncode == 0
+    assert json.loads(installation.run_command("labels", "stats", "--json").stdout)["labels"] == 0
+    assert "There is no import 2" in fails_in_one_line(installation.run_command("labels", "undo-import", "2"))
+    assert "a.jsonl" in installation.run_command("labels", "imports").stdout
+    assert (
+        json.loads(installation.run_command("labels", "import", source, "--scale=-1-1", "--json").stdout)["new"] == 12
+    )
+
+
 def test_what_a_run_would_cost_is_told_before_it_costs(installation: Installation) -> None:
     estimate = installation.run_command("labels", "estimate")
     assert estimate.returncode == 0, estimate.stderr
