@@ -1,6 +1,8 @@
 """``bizcharts label`` and ``bizcharts labels …``: the labeller's page, and what people's and models' labels are."""
 
 import getpass
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -148,10 +150,22 @@ def export_file(file: Path, history: bool, json_output: bool) -> None:
 @as_json
 def stats(file: Path | None, json_output: bool) -> None:
     """Count the labels of the ledger, or of FILE, and say how far people agree."""
+    from bizcharts_pipeline.labels.pictures import posts_without_picture
     from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.errors import DatabaseError
 
-    after = timedelta(days=load_settings().labelling.relabel_after_days)
-    show(file_statistics(file, after) if file else ledger_statistics(open_ledger(), after), json_output)
+    settings = load_settings()
+    after = timedelta(days=settings.labelling.relabel_after_days)
+    if file:
+        show(file_statistics(file, after), json_output)
+        return
+    found = ledger_statistics(open_ledger(), after)
+    if not settings.labelling.text_only:
+        with suppress(DatabaseError):  # labels are counted also while somebody holds the database
+            database = Database.from_settings(settings)
+            found = replace(found, without_picture=posts_without_picture(database, open_ledger()))
+    show(found, json_output)
 
 
 @labels.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, collect, named_lines, take_in
 from bizcharts_pipeline.labels.labellers import Spellings
 from bizcharts_pipeline.labels.ledger import LEDGER, REJECTED, LabelLedger
+from bizcharts_pipeline.labels.pictures import REMEDY
 from bizcharts_pipeline.labels.scales import Scale
 from bizcharts_pipeline.labels.transfer_rows import RawRow, Rejected
 from bizcharts_pipeline.progress import Track, silently
@@ -25,9 +26,8 @@ _NOT_TAKEN = (
     "Not taken, as it is personal data: names, tripcodes."
 )
 _NEXT = (
-    "Scores and index follow with the next run of the job `history`. The data set `sharegpt_dataset` leaves out labels "
-    "whose post has no stored picture: `archive = true` under [images] fetches thumbnails of posts that the archive "
-    "has, `text_only = true` under [labelling] takes posts without one."
+    "Scores and index follow with the next run of the job `history`. The data set `sharegpt_dataset` leaves out "
+    f"labelled posts without a stored picture: {REMEDY}."
 )
 
 

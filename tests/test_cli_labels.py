@@ -56,7 +56,12 @@ def test_labels_go_in_and_come_out_and_are_counted(installation: Installation) -
     for words in (("stats", "--json"), ("stats", str(copy), "--json")):
         stats = json.loads(installation.run_command("labels", *words).stdout)
         assert stats["classes"] == {"bearish": 4, "neutral": 4, "bullish": 4}
-    assert "12 labels" in installation.run_command("labels", "stats").stdout
+    text = installation.run_command("labels", "stats").stdout
+    assert "12 labels" in text
+    assert "12 rated posts have no stored picture" in text
+    assert "images.archive" in text
+    installation.extra["BIZCHARTS_LABELLING__TEXT_ONLY"] = "true"
+    assert "picture" not in installation.run_command("labels", "stats").stdout
 
 
 def test_a_bad_file_is_one_line_and_status_1(installation: Installation) -> None:

@@ -10,6 +10,7 @@ from statistics import median
 
 from bizcharts_pipeline.labels.agreement import Agreement, agreements, newest
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
+from bizcharts_pipeline.labels.pictures import REMEDY
 from bizcharts_pipeline.labels.stances import STANCES, stance
 from bizcharts_pipeline.labels.transfer import read_labels
 from bizcharts_pipeline.labels.undoing import gold_without_label
@@ -47,6 +48,7 @@ class LabelStatistics:
     median_seconds: dict[str, float]  # by labeller; longer than a minute counts as idle and is left out
     per_day: Counts  # by the UTC day of labelling
     agreement: tuple[Agreement, ...]
+    without_picture: int | None = None  # rated posts that the data set leaves out for that; None: not counted
 
     def __str__(self) -> str:
         lines = [
@@ -60,6 +62,11 @@ class LabelStatistics:
         if self.imports or self.undone_imports:
             lines.append(
                 f"{self.imports:,} imports, {self.undone_imports:,} undone; `bizcharts labels imports` lists them"
+            )
+        if self.without_picture:
+            lines.append(
+                f"{self.without_picture:,} rated posts have no stored picture, so `sharegpt_dataset` leaves them out: "
+                f"{REMEDY}"
             )
         for title, counts in (
             ("labeller", self.by_labeller),
