@@ -16,20 +16,31 @@ from resources.warehouse import Warehouse
     description=(
         "Labelled posts in the ShareGPT format that TRL and LLaMA-Factory read: train.json, validation.json, the "
         "pictures and a datasheet, in a folder named by the hash of its content. Of people's labels and those of "
-        "trusted models; never the gold split or anything alike to it. The same content is the same version."
+        "trusted models; never the gold split or anything alike to it. The same content is the same version. "
+        "Labelled posts without a stored picture are left out, and if all are, there is no data set: "
+        "`images.archive = true` in settings.toml fetches the thumbnails of posts that the archive has, "
+        "`labelling.text_only = true` takes posts without a picture."
     ),
 )
-def sharegpt_dataset(warehouse: Warehouse, labelling: Labelling) -> dg.MaterializeResult:
+def sharegpt_dataset(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, labelling: Labelling
+) -> dg.MaterializeResult:
+    from bizcharts_pipeline.labels.pictures import left_out_for_pictures
     from bizcharts_pipeline.training.dataset import build_dataset
 
     stopwatch = Stopwatch()
     with stopwatch("choose and write"):
         report = build_dataset(warehouse.open(), labelling.home_path(), labelling.settings(), utc_now())
     version = report.version
+    rows = version.train_rows + version.validation_rows if version else 0
+    missing_pictures = left_out_for_pictures(report.left_out, rows)
+    if missing_pictures:
+        context.log.warning(missing_pictures)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(version.dataset_version if version else "none"),
         metadata={
-            "rows": version.train_rows + version.validation_rows if version else 0,
+            "rows": rows,
+            **({"missing_pictures": missing_pictures} if missing_pictures else {}),
             "new_version": report.new,
             "balance": dg.MetadataValue.md(report.balance),
             "left_out": dict(report.left_out),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bizcharts_pipeline.cli_index import coins, index
-from bizcharts_pipeline.cli_labels import label, labels
+from bizcharts_pipeline.cli_labels import label, labels, rating_scale
 from bizcharts_pipeline.cli_models import models
 from bizcharts_pipeline.cli_pods import pods
 from bizcharts_pipeline.cli_service import health, run, serve
@@ -36,6 +36,7 @@ from bizcharts_pipeline.progress import on_terminal
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_environment, load_settings
 
 if TYPE_CHECKING:
+    from bizcharts_pipeline.labels.scales import Scale
     from bizcharts_pipeline.warehouse.database import Database
 
 POLL_SECONDS = 60
@@ -399,16 +400,18 @@ def import_archive(
 
 @bizcharts.command("import-sqlite")
 @existing_file
+@rating_scale
 @as_json
-def import_sqlite(file: Path, json_output: bool) -> None:
-    """Take over the first implementation's posts.db.
+def import_sqlite(file: Path, scale: "Scale | None", json_output: bool) -> None:
+    """Import the first implementation's posts.db.
 
-    Posts and polls go into the database, labels into the label ledger. It may be repeated.
+    Posts and polls go into the database, labels into the label ledger. It may be repeated; `labels undo-import` undoes
+    the labels.
     """
     from bizcharts_pipeline.takeover import take_over
 
     settings = load_settings()
-    report = take_over(file, open_database(), settings.home_path, settings.board, utc_now(), on_terminal)
+    report = take_over(file, open_database(), settings.home_path, settings.board, utc_now(), on_terminal, scale)
     show(report, json_output)
 
 

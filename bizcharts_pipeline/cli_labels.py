@@ -1,6 +1,8 @@
 """``bizcharts label`` and ``bizcharts labels …``: the labeller's page, and what people's and models' labels are."""
 
 import getpass
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -8,14 +10,40 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.console import DAY, as_json, check_order, existing_file, new_file, print_table, show, to_json
+from bizcharts_pipeline.console import (
+    DAY,
+    as_json,
+    check_order,
+    existing_file,
+    moment,
+    new_file,
+    print_table,
+    show,
+    to_json,
+)
 from bizcharts_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from bizcharts_pipeline.labels.ledger import LabelLedger
+    from bizcharts_pipeline.labels.ledger import LabelImport, LabelLedger
+    from bizcharts_pipeline.labels.scales import Scale
     from bizcharts_pipeline.rows import Source
 
-REJECTED = Path("ledgers") / "rejected"  # below the home: rows of imported files that are no labels
+
+def _read_scale(context: click.Context, option: click.Parameter, text: str | None) -> "Scale | None":
+    from bizcharts_pipeline.labels.scales import ScaleError, parse_scale
+
+    try:
+        return parse_scale(text) if text is not None else None
+    except ScaleError as error:
+        raise click.BadParameter(str(error), context, option) from None
+
+
+rating_scale = click.option(
+    "--scale",
+    callback=_read_scale,
+    help="Scale of its ratings, unless 1 is bearish, 2 neutral, 3 bullish: 0-2, -1-1, 1-5, 1-10, or what each means, "
+    "as 0=bearish,1=neutral,2=bullish.",
+)
 
 
 @click.command()
@@ -43,13 +71,14 @@ def label(
     shows. docs/labelling-guide.md says what the classes mean.
     """
     check_order(first, last)
+    from bizcharts_pipeline.labels.labellers import labeller_name
     from bizcharts_pipeline.labels.offers import OfferFilters
     from bizcharts_pipeline.web.serve import serve_labeller
 
     if first and last and first > last:
         raise click.UsageError("--from is after --to: no day is between them.")
     filters = OfferFilters(
-        labeller=labeller or getpass.getuser(),
+        labeller=labeller_name(labeller or "") or getpass.getuser(),
         session=session or f"{utc_now():%Y-%m-%d}",
         source=cast("Source | None", source),
         first=first.date() if first else None,
@@ -67,20 +96,49 @@ def labels() -> None:
 
 @labels.command("import")
 @existing_file
+@rating_scale
 @as_json
-def import_file(file: Path, json_output: bool) -> None:
+def import_file(file: Path, scale: "Scale | None", json_output: bool) -> None:
     """Take the labels of FILE into the ledger.
 
     CSV, JSONL, or a SQL dump of the first implementation. It may be repeated; rows that are no labels are named and
-    kept aside.
+    kept aside. `undo-import` takes the labels back.
     """
+    from bizcharts_pipeline.labels.ledger import REJECTED
     from bizcharts_pipeline.labels.transfer import import_labels
     from bizcharts_pipeline.labels.transfer_rows import LabelFileError
 
-    report = import_labels(file, open_ledger(), load_settings().home_path / REJECTED)
+    aside = load_settings().home_path / REJECTED
+    report = import_labels(file, open_ledger(), aside, scale=scale, now=utc_now())
     show(report, json_output)
     if report.rejected and not report.new + report.known:
         raise LabelFileError(f"{file}: none of its rows is a label; {report.aside} says of each why.")
+
+
+@labels.command("imports")
+@as_json
+def list_imports(json_output: bool) -> None:
+    """List the imported files, with what became of each."""
+    imports = open_ledger().imports()
+    if json_output:
+        click.echo(to_json(imports))
+    elif imports:
+        print_table(["id", "file", "imported", "scale", "labels", "known", "aside", "undone"], _import_rows(imports))
+    else:
+        click.echo("No labels were imported.")
+
+
+@labels.command("undo-import")
+@click.argument("import_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@as_json
+def undo(import_id: int, json_output: bool) -> None:
+    """Take back all labels of the import ID, as `imports` lists it.
+
+    Nothing is deleted: the ledger notes that they count no more. The same file may be imported again.
+    """
+    from bizcharts_pipeline.labels.undoing import undo_import
+
+    show(undo_import(open_ledger(), import_id, utc_now()), json_output)
 
 
 @labels.command("export")
@@ -103,10 +161,22 @@ def export_file(file: Path, history: bool, json_output: bool) -> None:
 @as_json
 def stats(file: Path | None, json_output: bool) -> None:
     """Count the labels of the ledger, or of FILE, and say how far people agree."""
+    from bizcharts_pipeline.labels.pictures import posts_without_picture
     from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.errors import DatabaseError
 
-    after = timedelta(days=load_settings().labelling.relabel_after_days)
-    show(file_statistics(file, after) if file else ledger_statistics(existing_ledger(), after), json_output)
+    settings = load_settings()
+    after = timedelta(days=settings.labelling.relabel_after_days)
+    if file:
+        show(file_statistics(file, after), json_output)
+        return
+    ledger = existing_ledger()
+    found = ledger_statistics(ledger, after)
+    if not settings.labelling.text_only:
+        with suppress(DatabaseError):  # labels are counted also while somebody holds the database, or there is none
+            found = replace(found, without_picture=posts_without_picture(Database.existing(settings), ledger))
+    show(found, json_output)
 
 
 @labels.command()
@@ -152,6 +222,17 @@ def restore(json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     show(restore_ledger(Database.existing(load_settings()), open_ledger()), json_output)
+
+
+def _import_rows(imports: "list[LabelImport]") -> list[list[str]]:
+    return [
+        [
+            *(str(each.import_id), each.file, moment(each.imported_at) or "unknown", each.scale),
+            *(f"{count:,}" for count in (each.labels, each.known, each.rejected)),
+            moment(each.retracted_at) or "-",
+        ]
+        for each in imports
+    ]
 
 
 def open_ledger() -> "LabelLedger":

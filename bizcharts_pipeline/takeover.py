@@ -1,12 +1,20 @@
-"""Taking over the database of the first implementation (``posts.db``)."""
+"""Imports the database of the first implementation (``posts.db``)."""
 
+import json
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
+from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, collect, named_lines, take_in
+from bizcharts_pipeline.labels.labellers import Spellings
+from bizcharts_pipeline.labels.ledger import LEDGER, REJECTED, LabelLedger
+from bizcharts_pipeline.labels.pictures import REMEDY
+from bizcharts_pipeline.labels.scales import Scale
+from bizcharts_pipeline.labels.transfer_rows import RawRow, Rejected
 from bizcharts_pipeline.progress import Track, silently
-from bizcharts_pipeline.sources.original import OriginalDatabase, OriginalLabel, OriginalThread, read_original
+from bizcharts_pipeline.sources.original import UNNAMED_LABELER, OriginalDatabase, OriginalThread, read_original
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.snapshots import Snapshot, insert_snapshots
@@ -17,11 +25,15 @@ _NOT_TAKEN = (
     "Not taken, as it is computed anew from the texts: coin mentions, sentiment scores. "
     "Not taken, as it is personal data: names, tripcodes."
 )
+_NEXT = (
+    "Scores and index follow with the next run of the job `history`. The data set `sharegpt_dataset` leaves out "
+    f"labelled posts without a stored picture: {REMEDY}."
+)
 
 
 @dataclass(frozen=True)
 class TakeoverReport:
-    """What was taken over, and what was not and why. A second run finds nothing new."""
+    """What was imported, and what was not and why. A second run finds nothing new."""
 
     threads: int
     new_threads: int
@@ -30,6 +42,10 @@ class TakeoverReport:
     labels: int
     new_labels: int
     skipped: dict[str, int]  # rows by the reason why they could not be taken
+    rejected: tuple[Rejected, ...]  # labels that were put aside
+    aside: Path | None  # where they are kept
+    import_id: int | None  # of the labels, to undo it; None: there was nothing new
+    notes: tuple[str, ...]  # on the labels
 
     def __str__(self) -> str:
         lines = [
@@ -37,29 +53,68 @@ class TakeoverReport:
             f"polls      {self.snapshots:>9,} read, {self.new_snapshots:,} new",
             f"labels     {self.labels:>9,} read, {self.new_labels:,} new in the label ledger",
             *(f"skipped    {count:>9,} {reason}" for reason, count in sorted(self.skipped.items())),
-            _NOT_TAKEN,
-            "Scores and index follow with the next run of the job `history`.",
+            *self.notes,
         ]
-        return "\n".join(lines)
+        if self.rejected:
+            lines += [f"{len(self.rejected):,} labels put aside in {self.aside}:", *named_lines(self.rejected)]
+        if self.import_id is not None:
+            lines.append(f"labels are import {self.import_id}; `bizcharts labels undo-import {self.import_id}` ends it")
+        return "\n".join([*lines, _NOT_TAKEN, _NEXT])
 
 
 def take_over(
-    path: Path, database: Database, home: Path, board: str, now: datetime, track: Track = silently
+    path: Path,
+    database: Database,
+    home: Path,
+    board: str,
+    now: datetime,
+    track: Track = silently,
+    scale: Scale | None = None,
 ) -> TakeoverReport:
     """Take posts and polls of ``path`` into the warehouse and its labels into the ledger of ``home``; idempotent.
 
+    ``now`` is naive UTC; ``scale`` is that of the labels' ratings, if it was named.
+
     Raises:
         OriginalDatabaseError: the file is no such database.
+        LabelFileError: its ratings are on another scale than 1 to 3; nothing was taken.
         DatabaseError, LedgerError: the warehouse or the ledger cannot be written; a repeated run goes on.
     """
-    original = read_original(path, board)
+    original, ledger = read_original(path, board), LabelLedger(home / LEDGER)
+    # Labels go first: a file whose ratings mean something else is refused before anything of it is written.
+    found = _read_labels(original, ledger, scale)
+    taken = take_in(found, ledger, home / REJECTED, now)
     threads, new_threads = _take_threads(original, database, now, track)
     snapshots, new_snapshots = _take_snapshots(original, database)
-    labels = [_label(label) for label in original.labels()]
-    new_labels = LabelLedger(home / LEDGER).append(labels)
     return TakeoverReport(
-        threads, new_threads, snapshots, new_snapshots, len(labels), new_labels, dict(original.skipped)
+        threads=threads,
+        new_threads=new_threads,
+        snapshots=snapshots,
+        new_snapshots=new_snapshots,
+        labels=taken.rows - len(taken.rejected),
+        new_labels=taken.new,
+        skipped=dict(original.skipped + _reasons(taken)),
+        rejected=taken.rejected,
+        aside=taken.aside,
+        import_id=taken.import_id,
+        notes=taken.notes,
     )
+
+
+def _read_labels(original: OriginalDatabase, ledger: LabelLedger, scale: Scale | None) -> LabelFile:
+    spellings = Spellings(label.labeler_id for label in ledger.not_retracted()) if ledger.path.exists() else None
+    rows = _label_rows(original)
+    return collect(rows, original.path, ORIGIN, scale=scale, spellings=spellings, where="training_labels, id")
+
+
+def _label_rows(original: OriginalDatabase) -> Iterator[RawRow]:
+    for number, row in original.labels():
+        values = row | {"labeler_id": row["labeler_id"] or UNNAMED_LABELER}
+        yield RawRow(number, json.dumps(row, default=repr), values)
+
+
+def _reasons(taken: ImportReport) -> Counter[str]:
+    return Counter(f"label: {row.reason}" for row in taken.rejected)
 
 
 def _take_threads(original: OriginalDatabase, database: Database, now: datetime, track: Track) -> tuple[int, int]:
@@ -86,17 +141,3 @@ def _sighting(entry: OriginalThread) -> Sighting | None:
     if entry.first_seen_at is None or entry.last_seen_at is None:
         return None
     return Sighting(entry.first_seen_at, entry.last_seen_at)
-
-
-def _label(label: OriginalLabel) -> Label:
-    return Label(
-        thread_id=label.thread_id,
-        sentiment_rating=label.sentiment_rating,
-        labeler_id=label.labeler_id,
-        labeled_at=label.labeled_at,
-        skipped=label.skipped,
-        notes=label.notes,
-        text_snapshot=label.text_snapshot,
-        image_url_snapshot=label.image_url_snapshot,
-        origin=ORIGIN,
-    )

@@ -129,7 +129,7 @@ def test_the_first_implementations_database_is_taken_over_once(installation: Ins
         )
     first = json.loads(installation.run_command("import-sqlite", str(original), "--json", now=NOW).stdout)
     assert (first["new_threads"], first["new_snapshots"], first["new_labels"]) == (2, 1, 2)
-    assert first["skipped"] == {"thread: no readable created_at": 1, "label: rating 9, not 1 to 3": 1}
+    assert first["skipped"] == {"thread: no readable created_at": 1, "label: sentiment_rating 9, not 1 to 3": 1}
     rows = installation.query("SELECT thread_id, source, op_text_clean, reply_count FROM thread_ops ORDER BY 1")
     assert rows == [(1001, "live", "to the moon", 42), (1002, "warosu", "it's over", 7)]
     assert installation.query("SELECT thread_id, coin_symbol FROM coin_mentions") == [(1001, "LINK")]

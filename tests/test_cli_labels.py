@@ -56,7 +56,12 @@ def test_labels_go_in_and_come_out_and_are_counted(installation: Installation) -
     for words in (("stats", "--json"), ("stats", str(copy), "--json")):
         stats = json.loads(installation.run_command("labels", *words).stdout)
         assert stats["classes"] == {"bearish": 4, "neutral": 4, "bullish": 4}
-    assert "12 labels" in installation.run_command("labels", "stats").stdout
+    text = installation.run_command("labels", "stats").stdout
+    assert "12 labels" in text
+    assert "12 rated posts have no stored picture" in text
+    assert "images.archive" in text
+    installation.extra["BIZCHARTS_LABELLING__TEXT_ONLY"] = "true"
+    assert "picture" not in installation.run_command("labels", "stats").stdout
 
 
 def test_a_bad_file_is_one_line_and_status_1(installation: Installation) -> None:
@@ -70,6 +75,29 @@ def test_a_bad_file_is_one_line_and_status_1(installation: Installation) -> None
         assert failed.stdout == ""
     assert installation.run_command("labels", "import", "absent.csv").returncode == 2
     assert LabelLedger(installation.home / LEDGER).count() == 0
+
+
+def test_an_import_is_listed_and_undone_by_its_number_and_a_named_scale_is_understood(
+    installation: Installation,
+) -> None:
+    rows = [row | {"sentiment_rating": n % 3 - 1} for n, row in enumerate(ROWS)]
+    source = file(installation, "a.jsonl", *rows)
+    refused = fails_in_one_line(installation.run_command("labels", "import", source))
+    assert "--scale -1-1" in refused
+    assert installation.run_command("labels", "import", source, "--scale", "1-4").returncode == 2
+    imported = installation.run_command("labels", "import", source, "--scale", "-1-1")
+    assert "`bizcharts labels undo-import 1` takes it back" in imported.stdout
+    for undone in (False, True):
+        (listed,) = json.loads(installation.run_command("labels", "imports", "--json").stdout)
+        assert (listed["import_id"], listed["file"], listed["labels"], listed["scale"]) == (1, "a.jsonl", 12, "-1-1")
+        assert (listed["retracted_at"] is not None) == undone
+        assert installation.run_command("labels", "undo-import", "1").returncode == 0
+    assert json.loads(installation.run_command("labels", "stats", "--json").stdout)["labels"] == 0
+    assert "There is no import 2" in fails_in_one_line(installation.run_command("labels", "undo-import", "2"))
+    assert "a.jsonl" in installation.run_command("labels", "imports").stdout
+    assert (
+        json.loads(installation.run_command("labels", "import", source, "--scale=-1-1", "--json").stdout)["new"] == 12
+    )
 
 
 def test_what_a_run_would_cost_is_told_before_it_costs(installation: Installation) -> None:

@@ -70,7 +70,8 @@ def extend_gold(database: Database, ledger: LabelLedger, settings: LabellingSett
     gold_posts = [post for post in posts if post.thread_id in gold_threads]
     labelled = [post for post in posts if post.thread_id in candidates]
     shares = _shares(Counter(map(period, labelled)), settings.gold_posts)
-    have = Counter(post.period for post in frozen)
+    rated = {label.thread_id for label in ledger.newest() if not label.skipped}
+    have = Counter(post.period for post in frozen if post.thread_id in rated)  # without a label a post tests nothing
     taken = contaminated(labelled, gold_posts)
     drawn = _draw([post for post in labelled if post.thread_id not in taken], shares, have, settings)
     ledger.freeze_gold([GoldPost(post.thread_id, period(post), now) for post in drawn])

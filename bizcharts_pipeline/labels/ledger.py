@@ -1,8 +1,9 @@
-"""The ledger of human labels: what a person decided, written the moment he did.
+"""The ledger of human labels: what a person decided, written the moment the key was pressed.
 
 SQLite in WAL mode: a commit costs less than a millisecond, and nobody who explores the warehouse can lock a
-labeller out. Rows are appended and never changed: a second thought is a second row, and taking a label back is a row
-in ``undone`` that names it. The ledger also holds which posts are gold, for that must outlive the database too.
+labeller out. Rows are appended and never changed: a second thought is a second row, taking a label back is a row
+in ``undone`` that names it, and undoing an import is a row in ``retractions``. The ledger also holds which posts are
+gold, because the gold split has to outlive the database.
 """
 
 import sqlite3
@@ -14,55 +15,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.labels.ledger_schema import NO_IMPORT, bring_up_to_date
 from bizcharts_pipeline.sqlite import BUSY_SECONDS, connect
 
 LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
+REJECTED = Path("ledgers") / "rejected"  # below the home: rows of imported files that are no labels
 
-_VERSION = 2  # of the schema, kept in the file as its user_version
-_MOST = 2**63 - 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS labels (
-    id                  INTEGER PRIMARY KEY,
-    thread_id           INTEGER NOT NULL,
-    sentiment_rating    INTEGER CHECK (sentiment_rating IN (1, 2, 3)),  -- bearish, neutral, bullish
-    labeler_id          TEXT    NOT NULL,
-    labeled_at          TEXT    NOT NULL,  -- UTC, ISO 8601 with microseconds
-    seconds             REAL,
-    skipped             INTEGER NOT NULL CHECK (skipped = (sentiment_rating IS NULL)),
-    notes               TEXT,
-    text_snapshot       TEXT,              -- what the labeller saw
-    image_url_snapshot  TEXT,
-    origin              TEXT    NOT NULL,
-    UNIQUE (thread_id, labeler_id, labeled_at, origin)
-);
-CREATE TABLE IF NOT EXISTS undone (
-    label_id   INTEGER PRIMARY KEY REFERENCES labels,
-    undone_at  TEXT    NOT NULL
-);
-CREATE TABLE IF NOT EXISTS gold (
-    thread_id  INTEGER PRIMARY KEY,
-    period     TEXT    NOT NULL,  -- the labelled period that it was drawn from: the UTC month, as 2025-10
-    frozen_at  TEXT    NOT NULL
-);
-CREATE TRIGGER IF NOT EXISTS labels_are_never_changed BEFORE UPDATE ON labels
-BEGIN SELECT raise(ABORT, 'labels are append-only'); END;
-CREATE TRIGGER IF NOT EXISTS labels_are_never_deleted BEFORE DELETE ON labels
-BEGIN SELECT raise(ABORT, 'labels are append-only'); END;
-CREATE TRIGGER IF NOT EXISTS gold_is_never_changed BEFORE UPDATE ON gold
-BEGIN SELECT raise(ABORT, 'gold is frozen'); END;
-CREATE TRIGGER IF NOT EXISTS gold_is_never_deleted BEFORE DELETE ON gold
-BEGIN SELECT raise(ABORT, 'gold is frozen'); END;
-"""
-# What ledgers of earlier versions lack.
-_LATER_COLUMNS = {
-    "posted_at": "TEXT",  # UTC, as labeled_at
-    "subject_snapshot": "TEXT",
-    "flag": "TEXT CHECK (flag IN ('irony', 'not crypto', 'unreadable', 'illegal'))",
-    "session": "TEXT",
-    "stratum": "TEXT",
-    "probability": "REAL",
-    "suggestion": "TEXT",
-}
+_MAX_INTEGER = 2**63 - 1
 
 
 class LedgerError(BizchartsError):
@@ -93,7 +52,9 @@ class Label:
     session: str | None = None
     stratum: str | None = None  # why the post was asked: a stratum of `label_queue`, 'relabel', 'shared', 'filter'
     probability: float | None = None  # with which the post was drawn, if it was
-    suggestion: str | None = None  # the suggested class that the labeller saw, if he saw one
+    suggestion: str | None = None  # the suggested class that the labeller saw, if any
+    # Whether the image was shown uncovered before the label was given; None: the post has none, or it is not known.
+    image_visible: bool | None = None
 
     def values(self) -> tuple[Any, ...]:
         """Return the fields in their order, which is that of the columns of ``training_labels``."""
@@ -102,25 +63,47 @@ class Label:
 
 @dataclass(frozen=True)
 class GoldPost:
-    """A post of the frozen test set; no training ever sees it."""
+    """A post of the frozen test set; no training ever uses it."""
 
     thread_id: int
     period: str
     frozen_at: datetime
 
 
+@dataclass(frozen=True)
+class LabelImport:
+    """A file whose labels were taken into the ledger. Times are naive UTC."""
+
+    import_id: int
+    file: str
+    imported_at: datetime | None  # None: before the ledger recorded imports
+    scale: str  # of the file's ratings
+    labels: int  # that this import added
+    known: int  # rows that the ledger had already
+    rejected: int  # rows that were put aside
+    retracted_at: datetime | None  # when the import was undone
+
+
 _NAMES = tuple(field.name for field in fields(Label))
 _COLUMNS = ", ".join(_NAMES)
+_SAME = "thread_id = ? AND labeler_id = ? AND labeled_at = ? AND origin = ?"
 _INSERT = (
-    f"INSERT INTO labels ({_COLUMNS}) VALUES ({', '.join('?' for _ in _NAMES)}) "
-    "ON CONFLICT (thread_id, labeler_id, labeled_at, origin) DO NOTHING"
+    f"INSERT INTO labels ({_COLUMNS}, import_id) SELECT {', '.join('?' for _ in _NAMES)}, ? "
+    f"WHERE NOT EXISTS (SELECT 1 FROM labels WHERE {_SAME}{{unless}})"
 )
-_STANDING = "labels WHERE id NOT IN (SELECT label_id FROM undone)"
+_KEY = [_NAMES.index(name) for name in ("thread_id", "labeler_id", "labeled_at", "origin")]
+_NOT_RETRACTED = "import_id NOT IN (SELECT import_id FROM retractions)"
+_STANDING = f"labels WHERE id NOT IN (SELECT label_id FROM undone) AND {_NOT_RETRACTED}"
 _NEWEST = f"""
 SELECT {_COLUMNS} FROM (
     SELECT *, row_number() OVER (PARTITION BY thread_id, labeler_id ORDER BY labeled_at DESC, id DESC) AS age
     FROM {_STANDING}
 ) WHERE age = 1 ORDER BY thread_id, labeler_id
+"""
+_IMPORTS = """
+SELECT imports.id, file, imported_at, scale, (SELECT count(*) FROM labels WHERE import_id = imports.id), known,
+       rejected, retracted_at
+FROM imports LEFT JOIN retractions ON retractions.import_id = imports.id ORDER BY imports.id
 """
 _LAST = f"SELECT id, {_COLUMNS} FROM {_STANDING} AND labeler_id = ? AND origin = ? ORDER BY id DESC LIMIT 1"
 
@@ -135,17 +118,72 @@ class LabelLedger:
     def append(self, labels: Sequence[Label]) -> int:
         """Write ``labels`` durably, all or none; return how many were not there yet.
 
-        A label is known by thread, labeller, time and origin, so that an import may be repeated.
+        A label is known by thread, labeller, time and origin, so that writing it again adds nothing.
 
         Raises:
             LedgerError: a rating is not 1, 2 or 3, or a skipped post has one; or the file cannot be used.
         """
-        for label in labels:
-            _check(label)
+        rows = _rows(labels, NO_IMPORT)
         with self._opened() as connection, connection:
             before = connection.total_changes
-            connection.executemany(_INSERT, [_row(label) for label in labels])
+            connection.executemany(_INSERT.format(unless=""), rows)
             return connection.total_changes - before
+
+    def add_import(
+        self, file: str, labels: Sequence[Label], now: datetime, *, scale: str, known: int, rejected: int
+    ) -> LabelImport | None:
+        """Write the labels of an imported file durably, all or none, as one import that can be undone.
+
+        A label that the ledger has already (:meth:`append`) is left out, unless the import that brought it was undone.
+
+        Returns:
+            The import; ``None`` if there was nothing to add, in which case none is recorded.
+
+        Raises:
+            LedgerError: as :meth:`append`.
+        """
+        with self._opened() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            values = (storable_text(file), _storable(now), scale, known, rejected)
+            insert = "INSERT INTO imports (file, imported_at, scale, known, rejected) VALUES (?, ?, ?, ?, ?)"
+            import_id = connection.execute(insert, values).lastrowid
+            assert import_id is not None
+            before = connection.total_changes
+            connection.executemany(_INSERT.format(unless=f" AND {_NOT_RETRACTED}"), _rows(labels, import_id))
+            added = connection.total_changes - before
+            if not added:
+                connection.rollback()
+                return None
+        return LabelImport(import_id, file, now, scale, added, known, rejected, None)
+
+    def imports(self) -> list[LabelImport]:
+        """Return every import, undone ones included, oldest first."""
+        with self._opened() as connection:
+            return [
+                LabelImport(import_id, file, _moment(imported), scale, labels, known, rejected, _moment(retracted))
+                for import_id, file, imported, scale, labels, known, rejected, retracted in connection.execute(_IMPORTS)
+            ]
+
+    def imported(self, import_id: int) -> list[Label]:
+        """Return the labels that an import added, by arrival."""
+        return self._select(f"SELECT {_COLUMNS} FROM labels WHERE import_id = {int(import_id)} ORDER BY id")
+
+    def retract(self, import_id: int, now: datetime) -> bool:
+        """Undo an import: from now on none of its labels stands. Return whether it stood until now.
+
+        Raises:
+            LedgerError: there is no such import, or the file cannot be used.
+        """
+        with self._opened() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if not connection.execute("SELECT 1 FROM imports WHERE id = ?", (import_id,)).fetchone():
+                raise LedgerError(
+                    f"There is no import {import_id}; `bizcharts labels imports` lists those that there are."
+                )
+            before = connection.total_changes
+            insert = "INSERT INTO retractions VALUES (?, ?) ON CONFLICT (import_id) DO NOTHING"
+            connection.execute(insert, (import_id, _storable(now)))
+            return connection.total_changes > before
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
@@ -174,8 +212,12 @@ class LabelLedger:
         """Return every label that was not taken back, superseded and skipped ones included, by arrival."""
         return self._select(f"SELECT {_COLUMNS} FROM {_STANDING} ORDER BY id")
 
+    def not_retracted(self) -> list[Label]:
+        """Return every label, those taken back too, except those of undone imports; by arrival."""
+        return self._select(f"SELECT {_COLUMNS} FROM labels WHERE {_NOT_RETRACTED} ORDER BY id")
+
     def all(self) -> list[Label]:
-        """Return every label, those taken back too, in the order of their arrival."""
+        """Return every label, those taken back and those of undone imports too, in the order of their arrival."""
         return self._select(f"SELECT {_COLUMNS} FROM labels ORDER BY id")
 
     def freeze_gold(self, posts: Sequence[GoldPost]) -> int:
@@ -207,23 +249,11 @@ class LabelLedger:
     def _opened(self) -> Iterator[sqlite3.Connection]:
         try:
             with closing(connect(self.path, self.busy_seconds)) as connection:
-                _bring_up_to_date(connection)
+                if not bring_up_to_date(connection):
+                    raise LedgerError(f"{self.path}: a newer version of BizCharts has written it; update BizCharts.")
                 yield connection
         except sqlite3.Error as error:
             raise LedgerError(f"{self.path}: the label ledger cannot be used: {error}") from error
-
-
-def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Make the tables, or add what they lack, in one transaction that other processes wait for."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] >= _VERSION:
-        return
-    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
-    present = {row[1] for row in connection.execute("PRAGMA table_info(labels)")}
-    for name, declaration in _LATER_COLUMNS.items():
-        if name not in present:
-            connection.execute(f"ALTER TABLE labels ADD COLUMN {name} {declaration}")
-    connection.execute(f"PRAGMA user_version = {_VERSION}")
-    connection.commit()
 
 
 def _check(label: Label) -> None:
@@ -233,7 +263,7 @@ def _check(label: Label) -> None:
             f"rating {label.sentiment_rating!r} with skipped={label.skipped}; a label is 1, 2 or 3, or skipped "
             "without a rating"
         )
-    if not 0 <= label.thread_id <= _MOST:
+    if not 0 <= label.thread_id <= _MAX_INTEGER:
         problems.append("that is no thread's number")
     if not label.labeler_id:
         problems.append("a label needs to say whose it is")
@@ -245,8 +275,12 @@ def _check(label: Label) -> None:
         raise LedgerError(f"Thread {label.thread_id}, labeller {label.labeler_id}: {'; '.join(problems)}.")
 
 
-def _row(label: Label) -> tuple[object, ...]:
-    return tuple(_storable(value) for value in label.values())
+def _rows(labels: Sequence[Label], import_id: int) -> list[tuple[object, ...]]:
+    """Return the labels as parameters of ``_INSERT``."""
+    for label in labels:
+        _check(label)
+    rows = [tuple(_storable(value) for value in label.values()) for label in labels]
+    return [(*row, import_id, *(row[index] for index in _KEY)) for row in rows]
 
 
 def _storable(value: object) -> object:
@@ -260,16 +294,21 @@ def storable_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
 def _label(row: tuple[object, ...]) -> Label:
     values: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
     for name in ("labeled_at", "posted_at"):
-        values[name] = values[name] and datetime.fromisoformat(values[name])
+        values[name] = _moment(values[name])
     values["skipped"] = bool(values["skipped"])
+    values["image_visible"] = None if values["image_visible"] is None else bool(values["image_visible"])
     return Label(**values)
 
 
 def ledger_threads(home: Path, *, skipped: bool) -> list[int]:
-    """Return the threads that anybody has labelled, and if ``skipped`` those that he only skipped; in their order.
+    """Return the threads that anybody has labelled, with ``skipped`` also those only skipped; in their order.
 
     Raises:
         LedgerError: the ledger cannot be read.

@@ -3,15 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
 from bizcharts_pipeline.labels.agreement import Agreement, agreements, newest
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
+from bizcharts_pipeline.labels.pictures import REMEDY
 from bizcharts_pipeline.labels.stances import STANCES, stance
 from bizcharts_pipeline.labels.transfer import read_labels
+from bizcharts_pipeline.labels.undoing import gold_without_label
 
 IDLE_SECONDS = 60  # who took longer was away from the page
 DAYS_SHOWN = 14
@@ -34,6 +36,9 @@ class LabelStatistics:
     skipped: int
     rejected: int  # rows of a file that are no labels; 0 of the ledger
     gold: int
+    gold_without_label: int  # of them, because an import was undone or a label taken back
+    imports: int  # files that were imported and not undone
+    undone_imports: int
     classes: Counts
     by_labeller: dict[str, Counts]
     by_month: dict[str, Counts]  # of the post, UTC
@@ -43,6 +48,7 @@ class LabelStatistics:
     median_seconds: dict[str, float]  # by labeller; longer than a minute counts as idle and is left out
     per_day: Counts  # by the UTC day of labelling
     agreement: tuple[Agreement, ...]
+    without_picture: int | None = None  # rated posts that the data set leaves out for that; None: not counted
 
     def __str__(self) -> str:
         lines = [
@@ -51,6 +57,17 @@ class LabelStatistics:
         ]
         if self.rejected:
             lines.append(f"{self.rejected:,} rows are no labels")
+        if self.gold_without_label:
+            lines.append(f"{self.gold_without_label:,} gold posts have no label now: they neither train nor test")
+        if self.imports or self.undone_imports:
+            lines.append(
+                f"{self.imports:,} imports, {self.undone_imports:,} undone; `bizcharts labels imports` lists them"
+            )
+        if self.without_picture:
+            lines.append(
+                f"{self.without_picture:,} rated posts have no stored picture, so `sharegpt_dataset` leaves them out: "
+                f"{REMEDY}"
+            )
         for title, counts in (
             ("labeller", self.by_labeller),
             ("month of post", self.by_month),
@@ -76,7 +93,14 @@ def ledger_statistics(ledger: LabelLedger, relabelled_after: timedelta) -> Label
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    return label_statistics(ledger.standing(), relabelled_after, gold=len(ledger.gold()))
+    imports = ledger.imports()
+    undone = sum(each.retracted_at is not None for each in imports)
+    return replace(
+        label_statistics(ledger.standing(), relabelled_after, gold=len(ledger.gold())),
+        gold_without_label=len(gold_without_label(ledger)),
+        imports=len(imports) - undone,
+        undone_imports=undone,
+    )
 
 
 def file_statistics(path: Path, relabelled_after: timedelta) -> LabelStatistics:
@@ -93,7 +117,7 @@ def file_statistics(path: Path, relabelled_after: timedelta) -> LabelStatistics:
 def label_statistics(
     labels: Sequence[Label], relabelled_after: timedelta, *, gold: int = 0, rejected: int = 0
 ) -> LabelStatistics:
-    """Return the statistics of ``labels`` that stand, in the order of their arrival."""
+    """Return the statistics of ``labels`` that stand, in the order of their arrival. Of imports it knows nothing."""
     current = newest(labels)
     decisions = Counter(decision(label) for label in current)
     return LabelStatistics(
@@ -103,6 +127,9 @@ def label_statistics(
         skipped=decisions[SKIPPED],
         rejected=rejected,
         gold=gold,
+        gold_without_label=0,
+        imports=0,
+        undone_imports=0,
         classes={name: decisions[name] for name in STANCES},
         by_labeller=_by(current, lambda label: label.labeler_id),
         by_month=_by(current, lambda label: f"{label.posted_at:%Y-%m}" if label.posted_at else UNKNOWN),

@@ -9,13 +9,14 @@ and so is text with an apostrophe there already; reading takes one away. Files o
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from bizcharts_pipeline.labels.transfer_rows import COLUMNS, REQUIRED, LabelFileError, RawRow, Value, named
+from bizcharts_pipeline.labels.transfer_rows import ALIASES, COLUMNS, REQUIRED, LabelFileError, RawRow, Value
 
 _APOSTROPHE = "'"
 _NEEDS_APOSTROPHE = re.compile(r"['=+\-@\t\r\n＝＋－＠]")
 _OUR_COLUMN = "origin"
 _FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n][^,\r\n]*+|))(,|\r\n|\n|\r|\Z)')
 _LINE_END = re.compile(r"\r\n|\n|\r|\Z")
+_KNOWN = {*COLUMNS, *ALIASES}
 
 Fields = list[str | None]
 
@@ -30,26 +31,51 @@ def read_csv(text: str) -> Iterator[RawRow]:
     """Yield the rows below the header; one that cannot be read costs itself and what its own lines hold.
 
     Raises:
-        LabelFileError: the header lacks a column that a label needs.
+        LabelFileError: the header lacks a column that a label needs, or has one twice.
     """
     rows = _rows(text)
-    header = next(rows, None)
-    names = [name.strip() for name in header[2] or [] if name is not None] if header else []
+    header = next((row for row in rows if row[2] is None or any(map(_is_filled, row[2]))), None)
     if header and header[1].lower().startswith("sep="):
         raise LabelFileError("Its first line, `sep=`, is for one spreadsheet only: delete it, and separate by commas.")
     if other := _other_separator(header[1] if header else ""):
         raise LabelFileError(f"Its columns are separated by {other}; save it with commas.")
+    names = _names(header[2] or [] if header else [])
     if lacking := [column for column in REQUIRED if column not in names]:
         raise LabelFileError(f"Its first line lacks {', '.join(lacking)}; columns are separated by commas.")
     ours = _OUR_COLUMN in names
     for line, raw, fields in rows:
         if fields is None:
             yield RawRow(line, raw, None, "a quotation mark out of place")
-        elif len(fields) != len(names):
+        elif not any(map(_is_filled, fields)):
+            continue
+        elif header and raw.strip() == header[1].strip():
+            yield RawRow(line, raw, None, "the header again")
+        elif len(fields) < len(names) or any(map(_is_filled, fields[len(names) :])):
             yield RawRow(line, raw, None, f"{len(fields)} values under {len(names)} columns")
         else:
             values = [_read(field) for field in fields] if ours else fields
-            yield RawRow(line, raw, named(dict(zip(names, values, strict=True))))
+            yield RawRow(line, raw, dict(zip(names, values, strict=False)))
+
+
+def _names(header: Fields) -> list[str]:
+    """Return the columns of a header, without empty ones at its end.
+
+    Raises:
+        LabelFileError: a column stands there twice.
+    """
+    while header and not _is_filled(header[-1]):
+        header = header[:-1]
+    names = [(field or "").strip() or f"column {place}" for place, field in enumerate(header, start=1)]
+    names = [lower if (lower := name.lower()) in _KNOWN else name for name in names]
+    names = [ALIASES.get(name, name) for name in names]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise LabelFileError(f"Its first line has the column {name} twice; delete one of them.")
+    return names
+
+
+def _is_filled(field: str | None) -> bool:
+    return bool(field and field.strip())
 
 
 def _other_separator(first_line: str) -> str | None:

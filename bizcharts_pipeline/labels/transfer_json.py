@@ -4,8 +4,9 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from bizcharts_pipeline.labels.transfer_rows import RawRow, Value, named
+from bizcharts_pipeline.labels.transfer_rows import ALIASES, RawRow, Value, named
 from bizcharts_pipeline.warehouse.values import quoted, storable
 
 _LONGEST_LINE = 1 << 24  # DuckDB's own limit, unless one is longer
@@ -17,7 +18,13 @@ _PARQUET_TYPES = {
     "skipped": "BOOLEAN",
     "seconds": "DOUBLE",
     "probability": "DOUBLE",
+    "image_visible": "BOOLEAN",
 }
+_YES_OR_NO = [name for name, kind in _PARQUET_TYPES.items() if kind == "BOOLEAN"]
+
+
+class _RepeatedKey(Exception):
+    """An object has a key twice, and nobody can say which value is meant."""
 
 
 def write_jsonl(rows: Iterable[Mapping[str, Value]]) -> bytes:
@@ -31,7 +38,10 @@ def read_jsonl(text: str) -> Iterator[RawRow]:
         if not raw.strip():
             continue
         try:
-            values = json.loads(raw)
+            values = json.loads(raw, parse_float=_float, object_pairs_hook=_object)
+        except _RepeatedKey as repeated:
+            yield RawRow(line, raw, None, f"the key {str(repeated)!r:.60} stands there twice")
+            continue
         except (ValueError, RecursionError) as error:
             yield RawRow(line, raw, None, f"no JSON: {error}")
             continue
@@ -41,6 +51,23 @@ def read_jsonl(text: str) -> Iterator[RawRow]:
             yield RawRow(line, raw, None, "no JSON object")
 
 
+def _float(text: str) -> float | str:
+    """Keep a number with an exponent as it is written: as a thread's number it was rounded."""
+    return text if "e" in text.lower() else float(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [ALIASES.get(name, name) for name, _ in pairs]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise _RepeatedKey(name)
+    return dict(pairs)
+
+
+def _typed(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: None if row[name] is None else bool(row[name]) for name in _YES_OR_NO}
+
+
 def write_parquet(rows: Iterable[Mapping[str, Value]], columns: Iterable[str]) -> bytes:
     """Return ``rows`` as a Parquet file; NUL characters, which DuckDB does not keep, are U+FFFD in it."""
     import duckdb
@@ -48,7 +75,10 @@ def write_parquet(rows: Iterable[Mapping[str, Value]], columns: Iterable[str]) -
     types = ", ".join(f"{quoted(column)}: {quoted(_PARQUET_TYPES.get(column, 'VARCHAR'))}" for column in columns)
     with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder, duckdb.connect() as connection:
         lines, parquet = Path(folder) / "labels.jsonl", Path(folder) / "labels.parquet"
-        content = write_jsonl(row | {"skipped": bool(row["skipped"])} for row in map(storable, rows))
+        content = write_jsonl(
+            row | {name: None if row[name] is None else bool(row[name]) for name in _YES_OR_NO}
+            for row in map(storable, rows)
+        )
         lines.write_bytes(content)
         longest = max(_LONGEST_LINE, *map(len, content.split(b"\n")))
         connection.execute(

@@ -8,22 +8,24 @@ from typing import Any, cast, get_args
 
 from bizcharts_pipeline.clock import naive_utc
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.labels.labellers import labeller_name
 from bizcharts_pipeline.labels.ledger import Flag, Label, storable_text
-from bizcharts_pipeline.sources.fields import SITE_OPENED
+from bizcharts_pipeline.labels.scales import OURS, Scale, canonical
+from bizcharts_pipeline.sources.fields import SITE_OPENED, whole_number
 
 # The first ten are those of the original implementation's data set, and written as there.
 COLUMNS = (
     "thread_id", "posted_at", "sentiment_rating", "labeler_id", "labeled_at", "subject", "text_snapshot",
     "image_url_snapshot", "notes", "skipped", "seconds", "flag", "origin", "session", "stratum", "probability",
-    "suggestion",
+    "suggestion", "image_visible",
 )  # fmt: skip
 REQUIRED = ("thread_id", "sentiment_rating", "labeler_id", "labeled_at")
-_ALIASES = {"subject_snapshot": "subject"}  # as the column is called in `training_labels`
+ALIASES = {"subject_snapshot": "subject"}  # as the column is called in `training_labels`
 _FIELDS = {"subject": "subject_snapshot"}  # columns whose field of Label has another name
 
 _BIGINT = 2**63 - 1
 _NO_CLOCK_IS_THERE_YET = datetime(2100, 1, 1)
-_YES_AND_NO = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": False}
+_YES_AND_NO = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 Value = str | int | float | None
 
@@ -53,9 +55,10 @@ class Rejected:
     line: int
     reason: str
     text: str
+    where: str = "line"  # what ``line`` counts
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.reason}"
+        return f"{self.where} {self.line}: {self.reason}"
 
 
 def values_of(label: Label) -> dict[str, Value]:
@@ -64,47 +67,51 @@ def values_of(label: Label) -> dict[str, Value]:
     values["labeled_at"] = label.labeled_at.isoformat(timespec="microseconds")
     values["posted_at"] = label.posted_at.isoformat(sep=" ") if label.posted_at else None
     values["skipped"] = int(label.skipped)
+    values["image_visible"] = None if label.image_visible is None else int(label.image_visible)
     return values
 
 
 def named(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``values`` under this program's column names."""
-    return {_ALIASES.get(name, name): value for name, value in values.items()}
+    return {ALIASES.get(name, name): value for name, value in values.items()}
 
 
-def rating_of(values: Mapping[str, Any]) -> int | None:
-    """Return the whole number that a row has as its rating, on whatever scale; ``None`` if it has none."""
-    try:
-        return None if values.get("sentiment_rating") in (None, "") else _whole(values["sentiment_rating"], "")
-    except BadRow:
-        return None
+def is_skipped(values: Mapping[str, Any]) -> bool:
+    """Return whether a row says that its post was skipped.
+
+    Raises:
+        BadRow: it says neither yes nor no.
+    """
+    return bool(_yes_or_no(values.get("skipped"), "skipped"))
 
 
-def label_of(values: Mapping[str, Any], origin: str) -> Label:
-    """Return the label that a row's ``values`` are; ``origin`` is for rows that name none.
+def label_of(values: Mapping[str, Any], origin: str, scale: Scale) -> Label:
+    """Return the label that a row's ``values`` are; ``origin`` is for rows that name none, ``scale`` of its rating.
 
     Raises:
         BadRow: it is none.
     """
-    skipped = _skipped(values.get("skipped"))
-    rating = values.get("sentiment_rating")
-    rating = None if rating in (None, "") else _whole(rating, "sentiment_rating")
-    if rating is None and not skipped:
+    skipped = is_skipped(values)
+    written = canonical(values.get("sentiment_rating"))
+    if skipped and written == "0":  # as programs without empty cells write it
+        written = None
+    if written is None and not skipped:
         raise BadRow("neither rated nor skipped")
-    if rating is not None and skipped:
+    if written is not None and skipped:
         raise BadRow("both rated and skipped")
-    if rating not in (None, 1, 2, 3):
-        raise BadRow(f"sentiment_rating {rating!s:.40}, not 1 to 3")
+    if written is not None and written not in scale.classes:
+        raise BadRow(f"sentiment_rating {written:.40}, not {_allowed(scale)}")
+    rating = None if written is None else scale.classes[written]
     thread_id, labeler = values.get("thread_id"), values.get("labeler_id")
     if thread_id in (None, ""):
         raise BadRow("no thread_id")
-    labeler_id = _text(str(labeler) if type(labeler) is int else labeler, "labeler_id")
+    labeler_id = labeller_name(_text(str(labeler) if type(labeler) is int else labeler, "labeler_id") or "")
     if not labeler_id:
         raise BadRow("no labeler_id")
     labeled_at = _time(values.get("labeled_at"), "labeled_at")
     if labeled_at is None:
         raise BadRow("no labeled_at")
-    flag = _text(values.get("flag"), "flag") or None
+    flag = (_text(values.get("flag"), "flag") or "").strip() or None
     if flag not in (None, *get_args(Flag)):
         raise BadRow(f"flag {flag!r:.40}, not one of {', '.join(get_args(Flag))}")
     return Label(
@@ -125,21 +132,31 @@ def label_of(values: Mapping[str, Any], origin: str) -> Label:
         stratum=_text(values.get("stratum"), "stratum"),
         probability=_number(values.get("probability"), "probability", 1),
         suggestion=_text(values.get("suggestion"), "suggestion"),
+        image_visible=_yes_or_no(values.get("image_visible"), "image_visible"),
     )
 
 
+def _allowed(scale: Scale) -> str:
+    return "1 to 3" if scale is OURS else f"on the scale {scale.name}"
+
+
 def _thread(value: object) -> int:
-    thread_id = _whole(value, "thread_id")
+    try:
+        thread_id = whole_number(value)
+    except ValueError as error:
+        raise BadRow(f"thread_id {value!r:.40} {error}") from None
     if not 1 <= thread_id <= _BIGINT:
         raise BadRow(f"thread_id {thread_id!s:.40} is no thread's number")
     return thread_id
 
 
-def _skipped(value: object) -> bool:
-    answer = _YES_AND_NO.get("" if value is None else str(value).strip().lower())
-    if answer is None:
-        raise BadRow(f"skipped is {value!r:.40}, not 0 or 1")
-    return answer
+def _yes_or_no(value: object, name: str) -> bool | None:
+    text = "" if value is None else str(value).strip().lower()
+    if not text:
+        return None
+    if text not in _YES_AND_NO:
+        raise BadRow(f"{name} is {value!r:.40}, not 0 or 1")
+    return _YES_AND_NO[text]
 
 
 def _text(value: object, name: str) -> str | None:
@@ -149,6 +166,7 @@ def _text(value: object, name: str) -> str | None:
 
 
 def _time(value: object, name: str) -> datetime | None:
+    value = value.strip() if isinstance(value, str) else value
     if value in (None, ""):
         return None
     try:
@@ -170,18 +188,3 @@ def _number(value: object, name: str, most: float) -> float | None:
     if not (math.isfinite(number) and 0 <= number <= most):
         raise BadRow(f"{name} {value!r:.40} is no number from 0" + (f" to {most:g}" if math.isfinite(most) else " on"))
     return number
-
-
-def _whole(value: object, name: str) -> int:
-    """Read 3, '3' and 3.0, as spreadsheets and data frames write it."""
-    try:
-        if type(value) is int:
-            return value
-        if type(value) is str and value.strip().isdecimal():
-            return int(value)
-        number = math.nan if isinstance(value, bool) else float(cast(str, value))
-        if number.is_integer():
-            return int(number)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise BadRow(f"{name} {value!r:.40} is no whole number")

@@ -31,6 +31,7 @@ _PASSED_OVER = re.compile(
     re.IGNORECASE,
 )
 _TOKEN = re.compile(r"'[^']*+(?:''[^']*+)*+'|\"[^\"]*+\"|--[^\n]*+|/\*[\s\S]*?\*/|;")
+_EXPONENT = re.compile(r"\d+(?:\.\d*)?[eE][+-]?\d+")
 _FUNCTIONS = {"replace", "char", "unistr"}  # with which SQLite's shell writes line ends and control characters
 _MOST_BYTES = 1_000_000  # of a row
 _MOST_COLUMNS = 50
@@ -67,7 +68,16 @@ def read_dump(text: str) -> Iterator[RawRow]:
         rows_in_order = database.execute(f"SELECT * FROM {_TABLE} ORDER BY rowid")
         for (line, statement), values in zip(inserted, rows_in_order, strict=True):
             row = named(dict(zip(columns, values, strict=True)))
+            row["thread_id"] = _as_written(row.get("thread_id"), statement)
             yield RawRow(line, statement, row | {"labeler_id": row.get("labeler_id") or UNNAMED_LABELER})
+
+
+def _as_written(value: object, statement: str) -> object:
+    """Return a number that the statement has with an exponent as it stands there: it was rounded before."""
+    if not isinstance(value, float):
+        return value
+    numbers = _EXPONENT.findall(_TOKEN.sub(" ", statement))
+    return next((number for number in numbers if float(number) == value), value)
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:

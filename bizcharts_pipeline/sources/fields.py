@@ -10,8 +10,12 @@ SUBJECT_MAX_CHARACTERS = 1_000
 HTML_MAX_CHARACTERS = 100_000
 NAME_MAX_CHARACTERS = 255  # file names, capcodes
 MAX_PROBLEMS = 50
+MAX_EXACT_FLOAT = 2.0**53  # from here on not every whole number is a float
 PROBLEM_MAX_CHARACTERS = 200
 
+_MAX_DIGITS = 100
+_WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
+_EXPONENT = re.compile(r"[+-]?\d+([.,]\d*)?[eE][+-]?\d+")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")  # JSON can spell half a character, which no database stores
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _DIRECTIONS = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # re-order the text around them
@@ -60,3 +64,22 @@ _KINDS = {
 def json_kind(value: Any) -> str:
     """Return what kind of JSON value ``value`` was parsed from, for people."""
     return _KINDS[type(value)]
+
+
+def whole_number(value: object) -> int:
+    """Return the whole number that a field holds exactly: 7, '7', 7.0 or '7.0', as data frames write it.
+
+    Raises:
+        ValueError: it is none, or is written with an exponent (6.1E+07), as spreadsheets round long numbers.
+    """
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT_FLOAT:
+        return int(value)
+    if isinstance(value, str):
+        text = value.strip()
+        if _WHOLE.fullmatch(text) and len(text) <= _MAX_DIGITS:
+            return int(text.split(".")[0])
+        if _EXPONENT.fullmatch(text):
+            raise ValueError("was rounded by a spreadsheet: show the column as whole numbers there and save it again")
+    raise ValueError("is no whole number")

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from bizcharts_pipeline.clock import from_epoch, naive_utc
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.rows import Source, SourceThread
-from bizcharts_pipeline.sources.fields import SITE_OPENED
+from bizcharts_pipeline.sources.fields import SITE_OPENED, whole_number
 
 BATCH = 5_000
 UNNAMED_LABELER = "original"
@@ -38,7 +38,7 @@ _THREAD_COLUMNS = """
     is_closed source_url
 """
 _SNAPSHOT_COLUMNS = "snapshot_at total_threads avg_reply_count top_coins"
-_LABEL_COLUMNS = "thread_id sentiment_rating skipped notes labeler_id labeled_at text_snapshot image_url_snapshot"
+_LABEL_COLUMNS = "id thread_id sentiment_rating skipped notes labeler_id labeled_at text_snapshot image_url_snapshot"
 
 Row = dict[str, Any]
 
@@ -64,20 +64,6 @@ class OriginalSnapshot:
     total_threads: int | None
     avg_reply_count: float | None
     top_coins: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True)
-class OriginalLabel:
-    """A person's label of a thread; the rating is 1 bearish, 2 neutral, 3 bullish, ``None`` when skipped."""
-
-    thread_id: int
-    sentiment_rating: int | None
-    skipped: bool
-    labeler_id: str
-    labeled_at: datetime
-    notes: str | None
-    text_snapshot: str | None
-    image_url_snapshot: str | None
 
 
 @dataclass(frozen=True)
@@ -125,14 +111,19 @@ class OriginalDatabase:
                 top_coins=_top_coins(row["top_coins"]),
             )
 
-    def labels(self) -> Iterator[OriginalLabel]:
-        """Yield the labels, whether or not their thread has a row here."""
-        for row in self._rows("training_labels", _LABEL_COLUMNS, "thread_id"):
-            label = _label(row)
-            if isinstance(label, str):
-                self.skipped[f"label: {label}"] += 1
-            else:
-                yield label
+    def labels(self) -> Iterator[tuple[int, Row]]:
+        """Yield a number and the columns of each label as they stand, whether or not their thread has a row here.
+
+        The number is the row's id, or where it has none its place. Ratings may be on any scale, and any value of any
+        type; a time in Unix seconds is given as ISO 8601, UTC, and a text that is none is left out.
+        """
+        for place, row in enumerate(self._rows("training_labels", _LABEL_COLUMNS, "id"), start=1):
+            row |= {name: _text(row[name]) for name in ("notes", "text_snapshot", "image_url_snapshot")}
+            if not isinstance(row["labeled_at"], str) or _number(row["labeled_at"]) is not None:
+                moment = _time(row["labeled_at"])
+                row["labeled_at"] = moment.isoformat() if moment else row["labeled_at"]
+            number = row.pop("id")
+            yield number if isinstance(number, int) else place, row
 
     def _rows(self, table: str, names: str, order: str) -> Iterator[Row]:
         wanted = names.split()
@@ -182,7 +173,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
 
 def _thread(row: Row, board: str) -> OriginalThread | str:
     """Return the thread, or why there is none."""
-    thread_id = _integer(row["thread_id"], 1, _BIGINT)
+    thread_id = _thread_id(row["thread_id"])
     posted_at = _time(row["created_at"])
     source = _SOURCES.get(_text(row["source"]) or "live")
     if thread_id is None:
@@ -220,6 +211,14 @@ def _thread(row: Row, board: str) -> OriginalThread | str:
     return OriginalThread(thread, min(seen), max(seen))
 
 
+def _thread_id(value: Any) -> int | None:
+    try:
+        thread_id = whole_number(value)
+    except ValueError:
+        return None
+    return thread_id if 1 <= thread_id <= _BIGINT else None
+
+
 def _html(row: Row) -> str | None:
     if (as_served := _text(row["op_text"])) is not None:
         return as_served
@@ -237,32 +236,6 @@ def _extra(row: Row) -> Row:
     if _text(row["source"]) == "archived.moe":
         extra["archive"] = "archived.moe"
     return {name: value for name, value in extra.items() if value is not None}
-
-
-def _label(row: Row) -> OriginalLabel | str:
-    """Return the label, or why there is none."""
-    thread_id = _integer(row["thread_id"], 1, _BIGINT)
-    labeled_at = _time(row["labeled_at"])
-    skipped = _flag(row["skipped"])
-    rating = None if skipped else _integer(row["sentiment_rating"], -_INTEGER, _INTEGER)
-    if thread_id is None:
-        return "no readable thread_id"
-    if labeled_at is None:
-        return "no readable labeled_at"
-    if rating is None and not skipped:
-        return "neither rated nor skipped"
-    if rating not in (None, 1, 2, 3):
-        return f"rating {rating}, not 1 to 3"
-    return OriginalLabel(
-        thread_id=thread_id,
-        sentiment_rating=rating,
-        skipped=skipped,
-        labeler_id=_text(row["labeler_id"]) or UNNAMED_LABELER,
-        labeled_at=labeled_at,
-        notes=_text(row["notes"]),
-        text_snapshot=_text(row["text_snapshot"]),
-        image_url_snapshot=_text(row["image_url_snapshot"]),
-    )
 
 
 def _top_coins(value: Any) -> tuple[tuple[str, int], ...]:

@@ -28,7 +28,7 @@ REQUIRED_COLUMNS = {
     "blocked_images": "hash kind reason blocked_at",
     "training_labels": (
         "thread_id sentiment_rating labeler_id labeled_at seconds skipped notes text_snapshot image_url_snapshot "
-        "origin posted_at subject_snapshot flag session stratum probability suggestion"
+        "origin posted_at subject_snapshot flag session stratum probability suggestion image_visible"
     ),
     "gold_split": "thread_id period frozen_at",
     "auto_labels": (

@@ -29,6 +29,7 @@ LABEL_COLUMNS = {
     "stratum": "VARCHAR",
     "probability": "DOUBLE",
     "suggestion": "VARCHAR",
+    "image_visible": "BOOLEAN",
 }
 KEY = ("thread_id", "labeler_id", "labeled_at", "origin")
 _GOLD_COLUMNS = {"thread_id": "BIGINT", "period": "VARCHAR", "frozen_at": "TIMESTAMP"}

@@ -23,6 +23,7 @@ EVERYTHING = replace(
     stratum="random",
     probability=0.25,
     suggestion="bearish",
+    image_visible=False,
 )
 FIRST_VERSION = """
 CREATE TABLE labels (
@@ -202,6 +203,54 @@ for path in sys.argv[2:]:
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             connection.execute("DELETE FROM labels")
         connection.close()
+
+
+def test_a_ledger_of_the_second_version_keeps_ids_and_what_was_taken_back_and_its_imports_can_be_undone(
+    ledger: LabelLedger,
+) -> None:
+    ledger.path.parent.mkdir()
+    connection = sqlite3.connect(ledger.path)
+    connection.executescript(FIRST_VERSION)
+    connection.executescript(
+        """
+        ALTER TABLE labels ADD COLUMN flag TEXT CHECK (flag IN ('irony', 'not crypto', 'unreadable', 'illegal'));
+        CREATE TABLE undone (label_id INTEGER PRIMARY KEY REFERENCES labels, undone_at TEXT NOT NULL);
+        CREATE TABLE gold (thread_id INTEGER PRIMARY KEY, period TEXT NOT NULL, frozen_at TEXT NOT NULL);
+        CREATE TRIGGER labels_are_never_deleted BEFORE DELETE ON labels BEGIN SELECT raise(ABORT, 'append-only'); END;
+        INSERT INTO labels SELECT 7, 7, 1, 'ann', labeled_at, 1, 0, 'n', 't', 'u', 'labeller', 'irony' FROM labels;
+        INSERT INTO labels SELECT 9, 9, 2, 'bob', labeled_at, 1, 0, 'n', 't', 'u', 'a.csv', NULL FROM labels LIMIT 1;
+        INSERT INTO undone VALUES (7, '2026-03-01T12:00:00.000000');
+        PRAGMA user_version = 2;
+        """
+    )
+    connection.close()
+    assert [(label.thread_id, label.flag, label.origin) for label in ledger.all()] == [
+        (1, None, "labeller"), (7, "irony", "labeller"), (9, None, "a.csv"),
+    ]  # fmt: skip
+    assert [label.thread_id for label in ledger.standing()] == [1, 9]
+    (earlier,) = ledger.imports()
+    assert (earlier.file, earlier.imported_at, earlier.labels) == ("a.csv", None, 1)
+    assert ledger.retract(earlier.import_id, NOON)
+    assert [label.thread_id for label in again(ledger).standing()] == [1]
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(ledger: LabelLedger) -> None:
+    ledger.append([BULLISH])
+    connection = sqlite3.connect(ledger.path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(LedgerError, match="update BizCharts"):
+        ledger.append([replace(BULLISH, thread_id=2)])
+
+
+def test_a_restored_ledger_brings_no_label_of_an_undone_import_back(ledger: LabelLedger) -> None:
+    imported = replace(BULLISH, origin="a.csv")
+    record = ledger.add_import("a.csv", [imported], NOON, scale="1-3", known=0, rejected=0)
+    assert record
+    assert ledger.append([imported]) == 0
+    ledger.retract(record.import_id, NOON)
+    assert ledger.append([imported]) == 0
+    assert ledger.standing() == []
 
 
 def test_a_kill_loses_nothing_that_was_said_to_be_written(ledger: LabelLedger) -> None:

@@ -150,6 +150,7 @@ LABELS = st.builds(
     stratum=st.none() | TEXT,
     probability=st.none() | st.floats(0, 1),
     suggestion=st.none() | TEXT,
+    image_visible=st.none() | st.booleans(),
 )
 SKIPS = LABELS.map(lambda label: replace(label, sentiment_rating=None, skipped=True))
 

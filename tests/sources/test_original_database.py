@@ -114,7 +114,7 @@ def test_garbage_costs_the_value_or_the_row_and_is_counted(tmp_path: Path) -> No
     }
 
 
-def test_labels_keep_what_the_labeller_saw_and_bad_ratings_are_counted(tmp_path: Path) -> None:
+def test_labels_are_given_as_they_stand_with_their_ids(tmp_path: Path) -> None:
     connection = make(tmp_path / "posts.db", [])
     connection.execute(
         "CREATE TABLE training_labels (id INTEGER PRIMARY KEY, thread_id, sentiment_rating, skipped, notes, "
@@ -132,21 +132,19 @@ def test_labels_keep_what_the_labeller_saw_and_bad_ratings_are_counted(tmp_path:
             (4, None, None, "ann", at, None),
             (5, 2, 0, "ann", None, None),
             (None, 2, 0, "ann", at, None),
+            (6, 2, 0, "ann", 1704164645, None),
         ],
     )
     connection.commit()
     connection.close()
     original = read_original(tmp_path / "posts.db")
-    rated, skipped = original.labels()
-    assert (rated.thread_id, rated.sentiment_rating, rated.text_snapshot) == (1, 3, "to the moon")
-    assert rated.labeled_at == datetime(2024, 1, 2, 3, 4, 5)
-    assert (skipped.sentiment_rating, skipped.skipped) == (None, True)
-    assert original.skipped == {
-        "label: rating 7, not 1 to 3": 1,
-        "label: neither rated nor skipped": 1,
-        "label: no readable labeled_at": 1,
-        "label: no readable thread_id": 1,
-    }
+    labels = dict(original.labels())
+    assert list(labels) == [1, 2, 3, 4, 5, 6, 7]
+    assert (labels[1]["thread_id"], labels[1]["sentiment_rating"], labels[1]["text_snapshot"]) == (1, 3, "to the moon")
+    assert labels[1]["labeled_at"] == at
+    assert (labels[2]["labeler_id"], labels[3]["sentiment_rating"], labels[5]["labeled_at"]) == (None, 7, None)
+    assert labels[7]["labeled_at"] == "2024-01-02T03:04:05"
+    assert not original.skipped
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from assets.dataset_checks import classes_are_balanced, gold_is_absent, rows_are
 from assets.sharegpt_dataset import sharegpt_dataset
 from bizcharts_pipeline.images.withdrawal import block
 from bizcharts_pipeline.labels.ledger import GoldPost, Label
+from bizcharts_pipeline.labels.pictures import posts_without_picture
 from bizcharts_pipeline.labels.recovery import LedgerLost, restore_ledger
 from bizcharts_pipeline.maintenance import maintain
 from bizcharts_pipeline.settings import LabellingSettings, RetentionSettings
@@ -263,6 +264,26 @@ def test_the_asset_says_what_it_made_and_its_checks_pass(world: TrainingWorld) -
     assert (shown["rows"].value, shown["left_out"].value) == (60, {"gold": 20})
     assert "| both |" in str(shown["balance"].value)
     assert Path(str(shown["path"].value)).is_dir()
+
+
+def test_a_data_set_that_lacks_pictures_says_so_and_names_the_settings(
+    world: TrainingWorld, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world.label(made_up(range(12), image_url_snapshot="u"))
+    world.label(made_up(range(12, 15)))
+    result = materialise(world)
+    assert result.success
+    shown = result.asset_materializations_for_node("sharegpt_dataset")[0].metadata
+    said = str(shown["missing_pictures"].value)
+    assert said.startswith("There is no data set: 15 labelled posts have no usable picture")
+    assert said in capfd.readouterr().err
+    for setting in ("images.archive = true", "labelling.text_only = true"):
+        assert setting in said
+        assert setting in str(sharegpt_dataset.descriptions_by_key)
+    assert posts_without_picture(world.database, world.ledger) == 15
+    world.illustrated(made_up(range(20, 24)))
+    shown = materialise(world).asset_materializations_for_node("sharegpt_dataset")[0].metadata
+    assert str(shown["missing_pictures"].value).startswith("The data set has 4 rows: 15 labelled posts")
 
 
 def plant(folder: Path, line: dict[str, object]) -> None:

@@ -1,0 +1,284 @@
+"""Takes the rows of a file or database of labels into the ledger; every way in uses this.
+
+An import loses nothing: what is a label goes into the ledger with every value, what is not is put aside with its line
+and the reason. What the ledger has already is left out, so a file may be imported again, also under another name, and
+an export may come back. An import can be undone (:mod:`.undoing`).
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.labels.labellers import Spellings
+from bizcharts_pipeline.labels.ledger import Label, LabelImport, LabelLedger
+from bizcharts_pipeline.labels.scales import (
+    MIN_RATINGS_TO_ASK,
+    OURS,
+    Scale,
+    ScaleError,
+    canonical,
+    check_ratings,
+    is_reversed,
+    missing_end,
+)
+from bizcharts_pipeline.labels.transfer_rows import (
+    COLUMNS,
+    BadRow,
+    LabelFileError,
+    RawRow,
+    Rejected,
+    is_skipped,
+    label_of,
+    values_of,
+)
+
+MAX_LABEL_BYTES = 1_000_000  # of text; the ledger keeps what it is given for ever
+SHOWN = 10
+CLOCK_TOLERANCE = timedelta(days=1)
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of it
+_ID_COLUMN = "id"  # of the original implementation's table
+
+Key = tuple[int, str, datetime]
+
+
+@dataclass(frozen=True)
+class FileLabel:
+    """A label of a file: its line, its text there, and the columns that the file has of it."""
+
+    line: int
+    text: str
+    label: Label
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """What a file holds."""
+
+    path: Path
+    labels: tuple[FileLabel, ...]
+    rejected: tuple[Rejected, ...]
+    unknown_columns: tuple[str, ...]
+    ratings: tuple[str, ...]  # those on the scale, as written, in one form
+    spellings: Mapping[str, str]  # names of labellers as written that are known under another spelling
+    scale: Scale | None  # that was named
+    where: str  # what a row's line counts
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of a file's rows: ``rows = new + known + len(rejected)``."""
+
+    file: Path
+    import_id: int | None  # to undo it; None: the file had nothing new
+    rows: int
+    new: int
+    known: int
+    rejected: tuple[Rejected, ...]
+    aside: Path | None  # where the rejected rows are kept
+    unknown_columns: tuple[str, ...]
+    notes: tuple[str, ...]  # what the importer should know
+
+    def __str__(self) -> str:
+        lines = [f"{self.file.name}: {self.rows:,} rows: {self.new:,} new labels, {self.known:,} known already"]
+        if self.unknown_columns:
+            lines.append(f"columns that are none of a label and were not taken: {', '.join(self.unknown_columns)}")
+        lines += self.notes
+        if self.rejected:
+            lines += [f"{len(self.rejected):,} put aside in {self.aside}:", *named_lines(self.rejected)]
+        if self.import_id is not None:
+            lines.append(f"import {self.import_id}; `bizcharts labels undo-import {self.import_id}` takes it back")
+        return "\n".join(lines)
+
+
+def named_lines(rejected: tuple[Rejected, ...]) -> list[str]:
+    """Return a line for each of the first rows that were put aside, and one for the others."""
+    more = [f"  and {len(rejected) - SHOWN:,} more"] if len(rejected) > SHOWN else []
+    return [*(f"  {row}" for row in rejected[:SHOWN]), *more]
+
+
+def collect(
+    rows: Iterable[RawRow],
+    path: Path,
+    origin: str,
+    *,
+    scale: Scale | None = None,
+    spellings: Spellings | None = None,
+    where: str = "line",
+) -> LabelFile:
+    """Tell the labels among ``rows`` from what is none.
+
+    Args:
+        path: the file that is named in reports and errors.
+        origin: of labels that name none.
+        scale: of the ratings, if it was named.
+        spellings: names of labellers that are known already.
+        where: what a row's ``line`` counts, for people.
+
+    Raises:
+        LabelFileError: the ratings are on another scale than the one that was named, or than ours if none was.
+    """
+    spelled = spellings or Spellings()
+    labels: list[FileLabel] = []
+    rejected: list[Rejected] = []
+    ratings: list[tuple[int, str]] = []
+    unknown: dict[str, None] = {}
+    renamed: dict[str, str] = {}
+    for row in rows:
+        try:
+            if row.values is not None:
+                rating = canonical(row.values.get("sentiment_rating"))
+                if rating is not None and not is_skipped(row.values):
+                    ratings.append((row.line, rating))
+            label = _label(row, origin, scale or OURS)
+        except BadRow as bad:
+            rejected.append(Rejected(row.line, str(bad), row.text, where))
+        else:
+            written = str((row.values or {})["labeler_id"])
+            label = replace(label, labeler_id=spelled.of(label.labeler_id))
+            if written != label.labeler_id:
+                renamed[written] = label.labeler_id
+            labels.append(FileLabel(row.line, row.text, label, frozenset(row.values or ())))
+        unknown |= dict.fromkeys(str(name) for name in row.values or () if name not in (*COLUMNS, _ID_COLUMN))
+    try:
+        check_ratings(ratings, scale, where)
+    except ScaleError as error:
+        raise LabelFileError(f"{path}: {error}") from None
+    seen = tuple(rating for _, rating in ratings if rating in (scale or OURS).classes)
+    return LabelFile(path, tuple(labels), tuple(rejected), tuple(unknown), seen, renamed, scale, where)
+
+
+def take_in(file: LabelFile, ledger: LabelLedger, aside: Path, now: datetime) -> ImportReport:
+    """Write the labels of ``file`` into the ledger, in one transaction; rows that are none go to a file in ``aside``.
+
+    A row without the column ``origin`` gets the file's, and is known already if the ledger has a label that says the
+    same, wherever that came from. A label that was taken back stays so; one of an import that was undone may come
+    again. Of several labels of one labeller and thread the newest counts; of two at the same time that contradict each
+    other, the second is put aside.
+
+    Raises:
+        LabelFileError: the numbers within 1 to 3 may still be on another scale, and none was named.
+        LedgerError: the ledger cannot be written; a repeated import goes on.
+    """
+    present = ledger.not_retracted()
+    foreign = file.scale is None and not any("origin" in entry.columns for entry in file.labels)
+    if foreign:
+        _check_meaning(file, ledger)
+    known: dict[Key, list[Label]] = defaultdict(list)
+    for label in present:
+        known[_key(label)].append(label)
+    new: list[Label] = []
+    rejected = list(file.rejected)
+    for entry in file.labels:
+        if "origin" not in entry.columns and entry.label.labeled_at > now + CLOCK_TOLERANCE:
+            rejected.append(_aside(file, entry, f"labeled_at {entry.label.labeled_at} is in the future"))
+            continue
+        same = known[_key(entry.label)]
+        mine = [label for label in same if label.origin == entry.label.origin]
+        if any(_says(label, entry) for label in (mine if "origin" in entry.columns else same)):
+            continue
+        if mine:
+            reason = "another label of the same thread, labeller and time is in the ledger, or above in the file"
+            rejected.append(_aside(file, entry, reason))
+            continue
+        same.append(entry.label)
+        new.append(entry.label)
+    rejected.sort(key=lambda row: row.line)
+    kept = _put_aside(file.path, rejected, aside) if rejected else None
+    rows = len(file.labels) + len(file.rejected)
+    scale = (file.scale or OURS).name
+    record = ledger.add_import(
+        file.path.name, new, now, scale=scale, known=rows - len(new) - len(rejected), rejected=len(rejected)
+    )
+    return ImportReport(
+        file=file.path,
+        import_id=record.import_id if record else None,
+        rows=rows,
+        new=record.labels if record else 0,
+        known=rows - (record.labels if record else 0) - len(rejected),
+        rejected=tuple(rejected),
+        aside=kept,
+        unknown_columns=file.unknown_columns,
+        notes=tuple(_notes(file, new, record if foreign else None)),
+    )
+
+
+def _label(row: RawRow, origin: str, scale: Scale) -> Label:
+    if _NOT_UTF8.search(row.text):
+        raise BadRow("bytes that are not UTF-8")
+    if row.values is None:
+        raise BadRow(row.problem)
+    label = label_of(row.values, origin, scale)
+    if sum(len(value.encode()) for value in label.values() if isinstance(value, str)) > MAX_LABEL_BYTES:
+        raise BadRow(f"more than {MAX_LABEL_BYTES:,} bytes of text")
+    return label
+
+
+def _check_meaning(file: LabelFile, ledger: LabelLedger) -> None:
+    """Refuse numbers within 1 to 3 whose meaning has to be asked: of many ratings some are 2 and none is 1, or none is
+    3; or they contradict the ledger's labels of the same posts."""
+    absent = missing_end(file.ratings)
+    if absent and len(set(file.ratings)) > 1 and len(file.ratings) >= MIN_RATINGS_TO_ASK:
+        raise LabelFileError(
+            f"{file.path}: {absent}, so it may be on another scale; nothing was taken. If 1 is bearish, 2 neutral and "
+            "3 bullish there, import it with `--scale 1-3`; else name its scale, or what each rating means: "
+            "`--scale 1=bearish,2=bullish`."
+        )
+    opposite, same = _compare(file, ledger)
+    if is_reversed(opposite, same):
+        raise LabelFileError(
+            f"{file.path}: of posts that are labelled already it says the opposite {opposite} times, and the same "
+            f"{same} times; nothing was taken. If 1 is bullish and 3 bearish there, import it with "
+            "`--scale 1=bullish,2=neutral,3=bearish`; if the labellers do disagree so much, with `--scale 1-3`."
+        )
+
+
+def _compare(file: LabelFile, ledger: LabelLedger) -> tuple[int, int]:
+    """Return on how many posts, bearish or bullish in both, the file says the opposite of the ledger and the same."""
+    here = {entry.label.thread_id: entry.label.sentiment_rating for entry in file.labels}
+    pairs = [
+        (rating, here[label.thread_id])
+        for label in ledger.newest()
+        if label.thread_id in here and (rating := label.sentiment_rating) in (1, 3)
+    ]
+    return sum(theirs == 4 - ours for ours, theirs in pairs), sum(theirs == ours for ours, theirs in pairs)
+
+
+def _notes(file: LabelFile, new: Iterable[Label], record: LabelImport | None) -> Iterable[str]:
+    for written, name in file.spellings.items():
+        yield f"labeller {written!r:.60} is taken as {name!r:.60}"
+    ratings: dict[tuple[int, str], set[int | None]] = defaultdict(set)
+    for label in new:
+        ratings[label.thread_id, label.labeler_id].add(label.sentiment_rating)
+    if again := sum(len(each) > 1 for each in ratings.values()):
+        yield f"{again:,} posts are rated differently by the same labeller at different times: the newest counts"
+    if record and (absent := missing_end(file.ratings)):
+        yield f"{absent}: if 1 is not bearish, 2 neutral and 3 bullish there, undo the import and name its `--scale`"
+
+
+def _key(label: Label) -> Key:
+    return label.thread_id, label.labeler_id, label.labeled_at
+
+
+def _says(label: Label, entry: FileLabel) -> bool:
+    """Whether ``label`` has the values of all columns that the file has."""
+    there, here = values_of(label), values_of(entry.label)
+    return all(there[column] == here[column] for column in entry.columns if column in there)
+
+
+def _aside(file: LabelFile, entry: FileLabel, reason: str) -> Rejected:
+    return Rejected(entry.line, reason, entry.text, file.where)
+
+
+def _put_aside(path: Path, rejected: Iterable[Rejected], folder: Path) -> Path:
+    rows = [{"line": row.line, "reason": row.reason, "row": row.text} for row in rejected]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    kept = folder / f"{path.stem}-{hashlib.sha256(content).hexdigest()[:12]}.jsonl"
+    write_atomically(kept, content)
+    return kept

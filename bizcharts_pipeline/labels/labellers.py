@@ -1,0 +1,27 @@
+"""Names of labellers: one person stays one labeller, however a file spells the name."""
+
+import unicodedata
+from collections.abc import Iterable
+
+
+def labeller_name(text: str) -> str:
+    """Return a name without blanks around it and invisible characters; every kind of blank within it is a space."""
+    visible = "".join(
+        " " if unicodedata.category(character) == "Zs" else character
+        for character in text
+        if unicodedata.category(character) != "Cf"
+    )
+    return visible.strip()
+
+
+class Spellings:
+    """One spelling of each labeller: names that differ in nothing but case are one, and the first spelling counts."""
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._first: dict[str, str] = {}
+        for name in known:
+            self._first.setdefault(name.casefold(), name)
+
+    def of(self, name: str) -> str:
+        """Return the spelling under which ``name`` is known; from now on it is."""
+        return self._first.setdefault(name.casefold(), name)

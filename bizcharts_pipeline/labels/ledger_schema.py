@@ -1,0 +1,130 @@
+"""Schema of the label ledger (SQLite), and how a ledger of an earlier version is brought up to it.
+
+Versions: 1 had the first eleven columns of ``labels``; 2 added what the labeller saw and why the post was asked;
+3 records imports, so that one can be undone, and whether the image was visible.
+"""
+
+import sqlite3
+
+VERSION = 3  # kept in the file as its user_version
+NO_IMPORT = 0  # `import_id` of a label that the labeller's page wrote
+
+# The same label may stand there again under another import: the first one may have been undone, and its rating wrong.
+_LABELS = """
+CREATE TABLE {name} (
+    id                  INTEGER PRIMARY KEY,
+    thread_id           INTEGER NOT NULL,
+    sentiment_rating    INTEGER CHECK (sentiment_rating IN (1, 2, 3)),  -- bearish, neutral, bullish
+    labeler_id          TEXT    NOT NULL,
+    labeled_at          TEXT    NOT NULL,  -- UTC, ISO 8601 with microseconds
+    seconds             REAL,
+    skipped             INTEGER NOT NULL CHECK (skipped = (sentiment_rating IS NULL)),
+    notes               TEXT,
+    text_snapshot       TEXT,              -- what the labeller saw
+    image_url_snapshot  TEXT,
+    origin              TEXT    NOT NULL,
+    posted_at           TEXT,              -- UTC, as labeled_at
+    subject_snapshot    TEXT,
+    flag                TEXT CHECK (flag IN ('irony', 'not crypto', 'unreadable', 'illegal')),
+    session             TEXT,
+    stratum             TEXT,
+    probability         REAL,
+    suggestion          TEXT,
+    image_visible       INTEGER CHECK (image_visible IN (0, 1)),
+    import_id           INTEGER NOT NULL DEFAULT 0,  -- of `imports`; 0: written by the labeller's page
+    UNIQUE (thread_id, labeler_id, labeled_at, origin, import_id)
+)
+"""
+_OTHER_TABLES = (
+    """
+CREATE TABLE IF NOT EXISTS undone (
+    label_id   INTEGER PRIMARY KEY REFERENCES labels,
+    undone_at  TEXT    NOT NULL
+)
+""",
+    """
+CREATE TABLE IF NOT EXISTS gold (
+    thread_id  INTEGER PRIMARY KEY,
+    period     TEXT    NOT NULL,  -- the labelled period that it was drawn from: the UTC month, as 2025-10
+    frozen_at  TEXT    NOT NULL
+)
+""",
+    """
+CREATE TABLE IF NOT EXISTS imports (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    file         TEXT NOT NULL,  -- its name
+    imported_at  TEXT,           -- UTC; NULL: before the ledger recorded imports
+    scale        TEXT NOT NULL,  -- of the file's ratings
+    known        INTEGER NOT NULL,  -- rows of the file that the ledger had already
+    rejected     INTEGER NOT NULL   -- rows of the file that were put aside
+)
+""",
+    """
+CREATE TABLE IF NOT EXISTS retractions (
+    import_id     INTEGER PRIMARY KEY REFERENCES imports,
+    retracted_at  TEXT NOT NULL
+)
+""",
+)
+_FROZEN = {
+    "labels": "labels are append-only",
+    "gold": "gold is frozen",
+    "imports": "imports are append-only",
+    "retractions": "retractions are append-only",
+}
+_TRIGGER = (
+    "CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {event} ON {table} BEGIN SELECT raise(ABORT, '{reason}'); END"
+)
+_VERBS = {"labels": "are", "gold": "is", "imports": "are", "retractions": "are"}
+# An import of a version that did not record them is known by the file's name, which its labels have as their origin.
+_EARLIER_IMPORTS = """
+INSERT INTO imports (file, imported_at, scale, known, rejected)
+SELECT origin, NULL, '1-3', 0, 0 FROM labels WHERE origin <> 'labeller' GROUP BY origin ORDER BY min(id)
+"""
+
+
+def bring_up_to_date(connection: sqlite3.Connection) -> bool:
+    """Make the tables, or rebuild those of an earlier version, in one transaction that other processes wait for.
+
+    Returns:
+        Whether this program may use the ledger, which it may not if a newer one has written it.
+    """
+    if _version(connection) < VERSION:
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if _version(connection) < VERSION:  # another process may have been faster
+                _upgrade(connection)
+    return _version(connection) <= VERSION
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    for statement in _OTHER_TABLES:
+        connection.execute(statement)
+    earlier = [row[1] for row in connection.execute("PRAGMA table_info(labels)")]
+    if earlier:
+        _rebuild_labels(connection, earlier)
+    else:
+        connection.execute(_LABELS.format(name="labels"))
+    for table, reason in _FROZEN.items():
+        for verb, event in (("changed", "UPDATE"), ("deleted", "DELETE")):
+            name = f"{_VERBS[table]}_never_{verb}"
+            connection.execute(_TRIGGER.format(table=table, verb=name, event=event, reason=reason))
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _rebuild_labels(connection: sqlite3.Connection, earlier: list[str]) -> None:
+    """Copy the labels, under their ids, into a table with the present columns: SQLite cannot change a constraint."""
+    connection.execute(_EARLIER_IMPORTS)
+    connection.execute(_LABELS.format(name="labels_rebuilt"))
+    names = ", ".join(earlier)
+    connection.execute(
+        f"INSERT INTO labels_rebuilt ({names}, import_id) SELECT {names}, "
+        f"coalesce((SELECT imports.id FROM imports WHERE imports.file = labels.origin), {NO_IMPORT}) "
+        "FROM labels ORDER BY id"
+    )
+    connection.execute("DROP TABLE labels")
+    connection.execute("ALTER TABLE labels_rebuilt RENAME TO labels")

@@ -1,0 +1,44 @@
+"""Labelled posts whose picture is not stored: the data set of pictures and texts leaves them out."""
+
+from collections.abc import Mapping
+
+from bizcharts_pipeline.labels.corpus import load_posts
+from bizcharts_pipeline.labels.ledger import LabelLedger
+from bizcharts_pipeline.warehouse.database import Database
+
+REMEDY = (
+    "`images.archive = true` in settings.toml fetches the thumbnails of posts that the archive has, "
+    "`labelling.text_only = true` takes posts without a picture"
+)
+
+
+def posts_without_picture(database: Database, ledger: LabelLedger) -> int:
+    """Return how many rated posts have no stored picture, whether they had one or not.
+
+    Raises:
+        DatabaseError: the warehouse cannot be read.
+        LedgerError: the ledger cannot be read.
+    """
+    rated = {label.thread_id for label in ledger.newest() if not label.skipped}
+    if not rated:
+        return 0
+    with database.read() as connection:
+        posts = load_posts(connection, rated)
+    return len(rated) - sum(post.picture is not None and post.picture.status == "stored" for post in posts)
+
+
+def left_out_for_pictures(left_out: Mapping[str, int], rows: int) -> str | None:
+    """Return what to do about labelled posts that a data set of ``rows`` rows left out for want of a picture.
+
+    ``left_out`` counts posts by reason. ``None``: no post was left out for that.
+    """
+    reasons = {reason: count for reason, count in left_out.items() if _is_about_pictures(reason)}
+    if not reasons:
+        return None
+    made = f"The data set has {rows:,} rows" if rows else "There is no data set"
+    counts = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(reasons.items()))
+    return f"{made}: {sum(reasons.values()):,} labelled posts have no usable picture ({counts}). {REMEDY}."
+
+
+def _is_about_pictures(reason: str) -> bool:
+    return reason == "without picture" or reason.startswith("picture ")

@@ -1,0 +1,180 @@
+"""Rating scales: what a rating in a file means, and how a file on a foreign scale is recognised.
+
+Ratings here are 1 bearish, 2 neutral, 3 bullish, or these three words. The same numbers mean something else on the
+scales 0 to 2, 1 to 5 or 1 to 10, so a file that is on none of ours is refused as a whole, unless its scale is named.
+"""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.labels.stances import RATINGS, STANCES
+
+MIN_RATINGS_TO_ASK = 10  # from so many ratings on a file is asked about that uses 2 and only one end of the scale
+MIN_RATINGS_TO_NOTE = 3
+MIN_OPPOSITE = 10  # posts that a file rates the opposite of the ledger, before the scale may be reversed
+_OPPOSITE_TO_SAME = 3  # and how many times as many as those that it rates the same
+_SHOWN = 5
+_MISSING = {"", "nan", "na", "n/a", "null", "none"}  # how programs write that there is no rating
+_EXPLICIT = re.compile(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*")
+_CLASSES = {str(name): rating for name, rating in RATINGS.items()} | {"1": 1, "2": 2, "3": 3}
+
+
+class ScaleError(BizchartsError):
+    """A scale cannot be understood, or a file's ratings are not on it."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What each rating of a file means. ``classes`` maps a rating, as :func:`canonical` returns it, to 1, 2 or 3."""
+
+    name: str
+    classes: Mapping[str, int]
+
+
+def _scale(name: str, bearish: Iterable[int], neutral: Iterable[int], bullish: Iterable[int]) -> Scale:
+    numbers = zip((bearish, neutral, bullish), RATINGS.values(), strict=True)
+    return Scale(name, {str(number): rating for each, rating in numbers for number in each} | RATINGS)
+
+
+OURS = _scale("1-3", [1], [2], [3])
+SCALES = {
+    scale.name: scale
+    for scale in (
+        OURS,
+        _scale("0-2", [0], [1], [2]),
+        _scale("-1-1", [-1], [0], [1]),
+        _scale("1-5", [1, 2], [3], [4, 5]),
+        _scale("1-10", [1, 2, 3, 4], [5, 6], [7, 8, 9, 10]),
+    )
+}
+NO_MIDDLE = (
+    "1-4 has no middle, so it has no neutral: say what each rating means, for example "
+    "1=bearish,2=neutral,3=neutral,4=bullish, or 1=bearish,2=bearish,3=bullish,4=bullish"
+)
+
+
+def parse_scale(text: str) -> Scale:
+    """Return the scale that ``text`` names: one of ``SCALES``, or what each rating means, ``0=bearish,1=bullish``.
+
+    Raises:
+        ScaleError: it is neither; the message says what is allowed.
+    """
+    name = text.strip()
+    if name in SCALES:
+        return SCALES[name]
+    if name == "1-4":
+        raise ScaleError(f"{NO_MIDDLE}.")
+    if not _EXPLICIT.fullmatch(name):
+        raise ScaleError(
+            f"{name!r:.60} is none of {', '.join(SCALES)}, nor what each rating means, like "
+            "0=bearish,1=neutral,2=bullish."
+        )
+    classes: dict[str, int] = {}
+    for each in name.split(","):
+        rating, meaning = (part.strip() for part in each.split("="))
+        key = canonical(rating)
+        if key is None or meaning.lower() not in _CLASSES:
+            raise ScaleError(f"{each.strip()!r:.60}: a rating means {', '.join(STANCES)}.")
+        if key in classes:
+            raise ScaleError(f"the rating {rating!r:.40} is given a meaning twice.")
+        classes[key] = _CLASSES[meaning.lower()]
+    return Scale(name, classes)
+
+
+def canonical(value: object) -> str | None:
+    """Return a rating as written, in one form: 3, '3.0', ' ３ ' and '3e0' are '3', 'Bullish' is 'bullish'.
+
+    ``None`` if there is no rating.
+    """
+    if value is None or isinstance(value, bool):
+        return None if value is None else str(value).lower()
+    text = unicodedata.normalize("NFKC", str(value)).strip().replace("\N{MINUS SIGN}", "-").casefold()
+    if text in _MISSING:
+        return None
+    number = _number(text)
+    if number is None:
+        return text
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def check_ratings(ratings: Iterable[tuple[int, str]], scale: Scale | None, where: str) -> None:
+    """Refuse ratings that are not on ``scale``; ``None``: ours, unless they say otherwise.
+
+    One stray value may be a slip, and is left to its row. Several, or any that is 0 or negative, show another scale.
+
+    Args:
+        ratings: line and rating, as :func:`canonical` returns it, of every row that is rated.
+        where: what a line is called: ``line`` or ``row``.
+
+    Raises:
+        ScaleError: they are on another scale. The message says what was seen, and how to map it.
+    """
+    every = list(ratings)
+    classes = (scale or OURS).classes
+    foreign = [(line, rating) for line, rating in every if rating not in classes]
+    if len(foreign) < 2 and not any(_is_at_most_zero(rating) for _, rating in foreign):
+        return
+    counts = Counter(rating for _, rating in foreign)
+    first = {rating: line for line, rating in reversed(foreign)}
+    seen = [
+        f"{rating:.40} ({counts[rating]} of {len(every)}, first in {where} {first[rating]})"
+        for rating in sorted(first, key=lambda rating: (first[rating], rating))
+    ]
+    shown = ", ".join(seen[:_SHOWN]) + (f" and {len(seen) - _SHOWN} other values" if len(seen) > _SHOWN else "")
+    if scale:
+        raise ScaleError(f"its ratings are not on the scale {scale.name}: it has {shown}; nothing was taken.")
+    raise ScaleError(
+        f"its ratings are on another scale than 1 bearish, 2 neutral, 3 bullish: it has {shown}; nothing was taken. "
+        f"{_how_to_map({rating for _, rating in every})}"
+    )
+
+
+def missing_end(ratings: Iterable[str]) -> str | None:
+    """Return which end of the scale never occurs in a file of numbers, which may then be on another one; or ``None``.
+
+    Words say what they mean, and a few ratings say nothing.
+    """
+    every = list(ratings)
+    absent = [end for end in ("1", "3") if end not in every]
+    if len(every) < MIN_RATINGS_TO_NOTE or not absent or any(rating in RATINGS for rating in every):
+        return None
+    return f"none of its {len(every)} ratings is {' or '.join(absent)}"
+
+
+def is_reversed(opposite: int, same: int) -> bool:
+    """Whether a file that rates posts of the ledger the opposite, and the same, so often may count 3 as bearish."""
+    return opposite >= MIN_OPPOSITE and opposite > _OPPOSITE_TO_SAME * same
+
+
+def _how_to_map(seen: set[str]) -> str:
+    numbers = [number for rating in seen if (number := _number(rating)) is not None]
+    low, high = (min(numbers), max(numbers)) if numbers else (math.nan, math.nan)
+    if len(numbers) == len(seen) and (low, high) == (1, 4):
+        return f"Name its scale with `--scale`. {NO_MIDDLE}."
+    fits = [
+        f"`--scale {name}`"
+        for name, scale in SCALES.items()
+        if scale is not OURS and seen <= scale.classes.keys() and len(numbers) == len(seen)
+    ]
+    if fits:
+        return f"Name its scale, {' or '.join(fits)}, or what each rating means: `--scale 0=bearish,1=neutral,…`."
+    meanings = ",".join(f"{rating}=…" for rating in sorted(seen)[:3])
+    return f"Say with `--scale` what each rating means (bearish, neutral or bullish): `--scale {meanings:.80}`."
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_at_most_zero(rating: str) -> bool:
+    number = _number(rating)
+    return number is not None and number <= 0

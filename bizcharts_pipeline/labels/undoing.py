@@ -1,0 +1,79 @@
+"""Undoing an import: none of its labels stands any more, and everything stays in the ledger.
+
+Gold is frozen by thread, so a gold post whose labels are all undone stays in the gold split: it trains nothing. It
+tests nothing either until somebody labels it again, and another post is drawn in its place.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bizcharts_pipeline.labels.ledger import LabelLedger
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class UndoReport:
+    """What undoing an import did. Threads are in order."""
+
+    import_id: int
+    file: str
+    labels: int  # that the import had added
+    undone_now: bool  # False: it was undone before, and nothing changed
+    retracted_at: datetime  # naive UTC
+    gold_without_label: tuple[int, ...]  # gold posts of the import that no label of a person rates any more
+    gold_still_labelled: tuple[int, ...]  # gold posts of the import that other labels rate
+
+    def __str__(self) -> str:
+        if not self.undone_now:
+            first = f"Import {self.import_id} ({self.file}) was undone already, {self.retracted_at:%Y-%m-%d %H:%M} UTC."
+        else:
+            first = (
+                f"Import {self.import_id} ({self.file}) is undone: its {self.labels:,} labels count no more. The table "
+                "`training_labels` loses them at the next run of the job `labelling`."
+            )
+        lines = [first]
+        if self.gold_without_label:
+            lines.append(
+                f"{len(self.gold_without_label):,} gold posts have no label now; they stay frozen, and neither train "
+                f"nor test until they are labelled again: {_threads(self.gold_without_label)}"
+            )
+        if self.gold_still_labelled:
+            lines.append(
+                f"{len(self.gold_still_labelled):,} gold posts of it are rated by other labels too and stay gold: "
+                f"{_threads(self.gold_still_labelled)}"
+            )
+        return "\n".join(lines)
+
+
+def undo_import(ledger: LabelLedger, import_id: int, now: datetime) -> UndoReport:
+    """Retract all labels of an import; of one that was undone before, nothing changes. ``now`` is naive UTC.
+
+    Raises:
+        LedgerError: there is no such import, or the ledger cannot be used.
+    """
+    undone_now = ledger.retract(import_id, now)
+    (record,) = (each for each in ledger.imports() if each.import_id == import_id)
+    threads = {label.thread_id for label in ledger.imported(import_id)}
+    without = set(gold_without_label(ledger))
+    gold = [post.thread_id for post in ledger.gold() if post.thread_id in threads]
+    return UndoReport(
+        import_id=import_id,
+        file=record.file,
+        labels=record.labels,
+        undone_now=undone_now,
+        retracted_at=record.retracted_at or now,
+        gold_without_label=tuple(thread for thread in gold if thread in without),
+        gold_still_labelled=tuple(thread for thread in gold if thread not in without),
+    )
+
+
+def gold_without_label(ledger: LabelLedger) -> list[int]:
+    """Return the gold posts that no standing label rates, in order."""
+    rated = {label.thread_id for label in ledger.newest() if not label.skipped}
+    return [post.thread_id for post in ledger.gold() if post.thread_id not in rated]
+
+
+def _threads(threads: tuple[int, ...]) -> str:
+    more = f" and {len(threads) - SHOWN:,} more (--json names all)" if len(threads) > SHOWN else ""
+    return ", ".join(map(str, threads[:SHOWN])) + more
