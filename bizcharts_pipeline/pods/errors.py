@@ -61,6 +61,10 @@ class TransferError(LinkError):
     """Files did not arrive as they were sent."""
 
 
+class LocalDiskError(PodError):
+    """This machine cannot store what the pod sends: a full disk or quota, a read-only or forbidden folder."""
+
+
 # How a job ends that brings no result.
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.pods import remote
+from bizcharts_pipeline.pods import kept, remote
 from bizcharts_pipeline.pods.creating import create, end_latecomers, look_up, seconds_left, take
 from bizcharts_pipeline.pods.ending import release
 from bizcharts_pipeline.pods.errors import (
@@ -23,6 +23,7 @@ from bizcharts_pipeline.pods.errors import (
     HostChanged,
     JobFailed,
     LinkError,
+    LocalDiskError,
     PodError,
     PodLost,
     Uncertain,
@@ -74,6 +75,8 @@ def run_job(
         work = Work(job, provider, ledger, settings, listener, into, now, sleep, run_id, every)
         try:
             result = _result(work)
+        except LocalDiskError:
+            raise  # the job stays open: the next run takes its pod over
         except PodError as error:
             _close(work, error.reason if isinstance(error, JobFailed) else type(error).__name__)
             if isinstance(error, JobFailed) and error.reason in _SPOILT:
@@ -123,9 +126,26 @@ def _one_pod(work: Work) -> Path:
     except Cancelled:
         _tell(work, remote.cancel)
         raise
+    except LocalDiskError as error:
+        raise _keep_pod(work, error) from error
     finally:
         if work.row is not None:
             release(work)
+
+
+def _keep_pod(work: Work, error: LocalDiskError) -> LocalDiskError:
+    """Leave the pod as it is, with its finished result, until its lease ends; return what to tell the user."""
+    lease = timedelta(minutes=work.settings.lease_minutes)
+    message = (
+        f"{error}. The finished result is still on the pod {work.pod_id}, which is kept (and costs money) for "
+        f"{work.settings.lease_minutes:g} min: make room on this machine and start the same job again"
+    )
+    with suppress(PodError, OSError):
+        work.say(message)
+    with suppress(OSError):
+        kept.keep(work.folder, min(work.now() + lease, work.pod.deadline))
+    work.forget_pod()
+    return LocalDiskError(message)
 
 
 def _another_may_help(work: Work, failure: PodError) -> bool:
@@ -264,7 +284,7 @@ def _stage(work: Work, facts: HostFacts) -> None:
     resume = work.checkpoint if _has_files(work.checkpoint) else None
     work.enter(State.STAGING, "copying code and data" + (", and a checkpoint to resume from" if resume else ""))
     try:
-        work.over_link(lambda transport: remote.stage(transport, root, work.job, resume))
+        work.over_link(lambda transport: remote.stage(transport, root, work.job, resume, work.progress_over(transport)))
         ends = end_of_training(work.pod.created_at, work.pod.deadline)
         work.over_link(
             lambda transport: remote.launch(
@@ -291,12 +311,19 @@ def _collect(work: Work) -> Path:
     """
     work.enter(State.COLLECTING, f"fetching the result into {work.into}")
     work.ledger.collecting(work.job_id, work.into)
-    work.into.parent.mkdir(parents=True, exist_ok=True)
     try:
-        work.over_link(lambda transport: remote.collect(transport, work.root, work.job.result, work.into))
+        work.into.parent.mkdir(parents=True, exist_ok=True)
+        work.over_link(
+            lambda transport: remote.collect(
+                transport, work.root, work.job.result, work.into, work.progress_over(transport)
+            )
+        )
     except CommandFailed as error:
         raise JobFailed(f"The job ended well, but its result cannot be fetched: {error}", "no result") from error
+    except OSError as error:
+        raise LocalDiskError(f"{work.into} cannot hold what the pod sends: {error.strerror or error}") from None
     _tell(work, remote.confirm)
+    kept.forget(work.folder)
     return work.into
 
 

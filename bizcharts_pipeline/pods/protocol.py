@@ -1,6 +1,6 @@
 """What stands between the life of a pod, whoever rents it out, and whoever watches."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -93,16 +93,22 @@ class Transport(Protocol):
         """
         ...
 
-    def push(self, source: Path, target: str) -> None:
+    def push(self, source: Path, target: str, progress: Callable[[], None] = ...) -> None:
         """Copy the content of a folder into the folder ``target``; what is there already is not sent again.
+
+        ``progress`` is called again and again while bytes really move, and not while they do not.
 
         Raises:
             LinkError: not all of it arrived; the next call goes on where this one stopped.
         """
         ...
 
-    def pull(self, source: str, target: Path) -> None:
-        """Copy the content of a folder of the machine into ``target``, resuming in the same way."""
+    def pull(self, source: str, target: Path, progress: Callable[[], None] = ...) -> None:
+        """Copy the content of a folder of the machine into ``target``, resuming in the same way.
+
+        Raises:
+            LocalDiskError: this machine cannot store it.
+        """
         ...
 
 

@@ -6,10 +6,11 @@ nor its run: the names at the control plane and the ledger say all there is to k
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from bizcharts_pipeline.pods import kept, keys
 from bizcharts_pipeline.pods.ending import end_named, end_pod
 from bizcharts_pipeline.pods.errors import PodError
 from bizcharts_pipeline.pods.ledger import PodLedger, PodRow
@@ -77,7 +78,11 @@ def reap(
     report = ReapReport((), (), ())
     for pods in _ours(provider, ledger, settings):
         try:
-            with hold(ledger.folder(pods.key)):  # no run begins this job meanwhile
+            folder = ledger.folder(pods.key)
+            with hold(folder):  # no run begins this job meanwhile
+                if kept.is_kept(folder, now(), timedelta(minutes=settings.lease_minutes)) and not pods.overdue(now()):
+                    report = replace(report, running=report.running + pods.ids)
+                    continue
                 one = _reap_job(provider, ledger, pods, now, is_running)
         except JobBusy:
             one = _end_overdue(provider, pods, now())
@@ -131,6 +136,8 @@ def _reap_job(
     if any(is_running(row.run_id) for row in pods.rows) and not pods.overdue(now()):
         return ReapReport((), pods.ids, ())
     troubles = end_named(provider, ledger, pods.key, pods.name, now)
+    if not troubles:
+        keys.remove_keys(ledger.folder(pods.key) / "keys")
     return ReapReport((), (), tuple(troubles)) if troubles else ReapReport(pods.ids, (), ())
 
 

@@ -1,11 +1,14 @@
 """What the states of a pod's life share: whose job it is, which pod it has now, and the link to it."""
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from bizcharts_pipeline.pods import remote
 from bizcharts_pipeline.pods.budget import Caps
 from bizcharts_pipeline.pods.errors import Cancelled, HostChanged, LinkError, PodError, PodLost
 from bizcharts_pipeline.pods.ledger import JobRow, PodLedger, PodRow
@@ -15,6 +18,7 @@ from bizcharts_pipeline.pods.states import TRANSITIONS
 from bizcharts_pipeline.settings import PodSettings
 
 Result = TypeVar("Result")
+_RENEW_SECONDS = 20.0  # between two renewals of a lease while files travel
 
 
 @dataclass
@@ -146,6 +150,24 @@ class Work:
             else:
                 self.heard_at = self.now()
                 return result
+
+    def progress_over(self, transport: Transport) -> Callable[[], None]:
+        """Return what a transfer calls while bytes move: the pod has been heard, and its lease is renewed now and then.
+
+        A transfer that does not progress renews nothing, so that its pod ends as it would without us.
+        """
+        every = min(_RENEW_SECONDS, self.settings.lease_minutes * 60 / 4)
+        renewed = -every
+
+        def progress() -> None:
+            nonlocal renewed
+            self.heard_at = self.now()
+            if self.launched and time.monotonic() - renewed >= every:
+                renewed = time.monotonic()
+                with suppress(PodError):
+                    remote.renew(transport, self.root)
+
+        return progress
 
     def forget_pod(self) -> None:
         """Have no pod any more."""

@@ -338,7 +338,7 @@ class Remote:
                 raise BadHost("the driver is too old")
             return HostFacts("/workspace", machine.pod.gpu, "570", 100.0, True)
 
-    def stage(self, link: Link, root: str, job: Job, resume: Path | None) -> None:
+    def stage(self, link: Link, root: str, job: Job, resume: Path | None, progress: Callable[[], None]) -> None:
         with link.up("stage") as machine:
             machine.root, machine.resumed = root, resume is not None
             if link.world.chance.random() < link.world.rate:
@@ -369,7 +369,7 @@ class Remote:
         with link.up("cancel"):
             pass
 
-    def collect(self, link: Link, root: str, result: str, into: Path) -> None:
+    def collect(self, link: Link, root: str, result: str, into: Path, progress: Callable[[], None]) -> None:
         with link.up("collect") as machine:
             assert machine.exit is not None
             assert machine.exit.code == 0
@@ -384,13 +384,13 @@ class Remote:
         with link.up("confirm") as machine:
             machine.collected = True
 
-    def fetch_checkpoint(self, link: Link, root: str, into: Path) -> bool:
+    def fetch_checkpoint(self, link: Link, root: str, into: Path, progress: Callable[[], None]) -> bool:
         with link.up("checkpoint"):
             into.mkdir(parents=True, exist_ok=True)
             (into / "trainer_state.json").write_text("{}")
             return True
 
-    def salvage(self, link: Link, root: str, into: Path) -> None:
+    def salvage(self, link: Link, root: str, into: Path, *_: object) -> None:
         (into / self.SALVAGED).mkdir(parents=True, exist_ok=True)
         (into / self.SALVAGED / "trainer_state.json").write_text("{}")
 
