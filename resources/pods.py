@@ -39,6 +39,7 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
     usd_per_run: float = Field(description=_ABOUT["usd_per_run"])
     usd_per_month: float = Field(description=_ABOUT["usd_per_month"])
     max_hours: float = Field(description=_ABOUT["max_hours"])
+    lag_seconds: float = Field(description=_ABOUT["lag_seconds"])
     boot_minutes: float = Field(description=_ABOUT["boot_minutes"])
     stall_minutes: float = Field(description=_ABOUT["stall_minutes"])
     lease_minutes: float = Field(description=_ABOUT["lease_minutes"])

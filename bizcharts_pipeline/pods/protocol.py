@@ -136,15 +136,30 @@ class Provider(Protocol):
         ...
 
     def find(self, prefix: str) -> list[Pod]:
-        """Return the pods whose names begin with ``prefix``, the oldest first, ended ones that are still listed too."""
+        """Return the pods whose names begin with ``prefix``, the oldest first, ended ones that are still listed too.
+
+        A pod that was created in the last minutes may not be listed yet.
+
+        Raises:
+            AccessDenied, Uncertain: it is not known which pods there are.
+        """
         ...
 
     def get(self, pod_id: str) -> Pod | None:
-        """Return a pod, or ``None`` when it is gone."""
+        """Return a pod, or ``None`` where none is shown under this id: it is gone, or is not shown yet.
+
+        Raises:
+            AccessDenied, Uncertain
+        """
         ...
 
-    def terminate(self, pod_id: str) -> None:
-        """End a pod and its bill; one that is gone already is no error."""
+    def terminate(self, pod_id: str) -> bool:
+        """End a pod and its bill; return whether the request was accepted. It is not where no pod is known under this
+        id: it is gone, or is not known yet.
+
+        Raises:
+            AccessDenied, Uncertain: the request may have been carried out all the same.
+        """
         ...
 
     def transport(self, pod: Pod, keys: Path) -> Transport:
