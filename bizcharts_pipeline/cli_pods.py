@@ -1,7 +1,6 @@
 """``bizcharts pods …``: the pods of this installation, seen and ended without Dagster."""
 
 import sys
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -27,10 +26,13 @@ def pods() -> None:
 @as_json
 def list_pods(json_output: bool) -> None:
     """List the pods of this installation, and what was spent this month."""
+    from bizcharts_pipeline.pods.ledger import LEDGER
     from bizcharts_pipeline.pods.providers import open_provider
     from bizcharts_pipeline.pods.reaper import listing
+    from bizcharts_pipeline.pods.steady_clock import open_clock
 
-    settings, now = load_settings(), _now()
+    settings = load_settings()
+    now = open_clock((settings.home_path / LEDGER).parent)()
     ledger = _ledger(settings)
     listed = listing(open_provider(settings), ledger, settings.pods, now, _not_here)
     month = f"{now:%Y-%m}"
@@ -56,10 +58,18 @@ def reap(json_output: bool) -> None:
     A pod that a killed run left at work counts as one: start the job again first if it is to be taken up.
     """
     from bizcharts_pipeline.pods import reaper
+    from bizcharts_pipeline.pods.ledger import LEDGER
     from bizcharts_pipeline.pods.providers import open_provider
+    from bizcharts_pipeline.pods.steady_clock import open_clock
 
     settings = load_settings()
-    report = reaper.reap(open_provider(settings), _ledger(settings), settings.pods, _now, _not_here)
+    report = reaper.reap(
+        open_provider(settings),
+        _ledger(settings),
+        settings.pods,
+        open_clock((settings.home_path / LEDGER).parent),
+        _not_here,
+    )
     if json_output:
         click.echo(to_json(report))
     else:
@@ -88,8 +98,3 @@ def _ledger(settings: Settings) -> "PodLedger":
 def _not_here(run_id: str) -> bool:
     """A run of this machine holds the lock of its job; no other run is known here."""
     return False
-
-
-def _now() -> datetime:
-    """Pods are billed by this world's clock, not by the one of a demo."""
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -346,10 +346,10 @@ class PodSettings(BaseModel):
     name: str = Field(
         "bizcharts",
         pattern=r"^[a-z][a-z0-9]{2,19}$",
-        description="how the names of pods begin; another for each installation that shares an account",
+        description="how the names of pods begin; an id of this installation follows",
     )
     api: Literal["graphql", "rest"] = Field(
-        "graphql", description="`graphql`: the runpod SDK of today; `rest`: its successor, REST v2"
+        "rest", description="`rest`: RunPod's REST v2; `graphql`: through its SDK; the other one where this one is gone"
     )
     gpus: Annotated[tuple[str, ...], Items] = Field(
         ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090", "NVIDIA RTX A5000", "NVIDIA L4"),
@@ -357,25 +357,30 @@ class PodSettings(BaseModel):
         description="types of 24 GB, in the order in which they are asked for",
     )
     clouds: Annotated[tuple[Literal["SECURE", "COMMUNITY"], ...], Items] = Field(
-        ("COMMUNITY", "SECURE"), min_length=1, description="for each type of GPU, in this order"
+        ("SECURE", "COMMUNITY"),
+        min_length=1,
+        description="for each type of GPU, in this order; a COMMUNITY pod may have no public address",
     )
     data_centers: Annotated[tuple[str, ...], Items] = Field((), description="ids, in order; none: anywhere")
     image: str = Field(
         "runpod/pytorch:1.0.3-cu1300-torch291-ubuntu2404", description="container image, with sshd, rsync and Python"
     )
-    cuda: Annotated[tuple[str, ...], Items] = Field(("13.0",), description="CUDA versions that a host must offer")
+    cuda: Annotated[tuple[str, ...], Items] = Field(
+        ("13.0",), description="CUDA that a host must offer; REST: or newer"
+    )
     container_disk_gb: int = Field(60, ge=10, le=2000, description="of the container; gone with the pod")
     volume_gb: int = Field(0, ge=0, le=2000, description="of a volume at /workspace; gone with the pod")
     network_volume: str = Field(
         "", pattern=r"^[A-Za-z0-9-]{0,40}$", description="id of one that outlives pods; ties to its data centre"
     )
     usd_per_run: Decimal = Field(
-        Decimal("5.00"), ge=0, decimal_places=6, description="price times longest run; more is refused"
+        Decimal("5.00"), ge=0, decimal_places=6, description="most that one job may cost until it brings its result"
     )
     usd_per_month: Decimal = Field(
         Decimal("50.00"), ge=0, decimal_places=6, description="most that a calendar month (UTC) may cost"
     )
     max_hours: float = Field(6, gt=0, le=72, description="longest run; then the pod ends itself")
+    lag_seconds: float = Field(90, ge=0, le=600, description="a new pod may be missing in RunPod's answers for so long")
     boot_minutes: float = Field(20, gt=0, description="until a pod can be reached; then another is tried")
     stall_minutes: float = Field(20, gt=0, description="without a word from the training; then it has hung")
     lease_minutes: float = Field(12, gt=0, description="a pod that nobody asks after for so long ends itself")

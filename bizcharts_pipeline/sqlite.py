@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 BUSY_SECONDS = 30.0
@@ -44,6 +45,35 @@ def bring_up_to_date(connection: sqlite3.Connection, schema: str, version: int) 
     if found < version:
         connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {version};\nCOMMIT;")
     return found <= version
+
+
+def upgrade(connection: sqlite3.Connection, steps: Sequence[str]) -> bool:
+    """Run the steps that a ledger lacks, in one transaction; step ``n`` (from 1) makes version ``n`` out of the one
+    before it. Return whether this program may use the ledger, which it may not if a newer one has written it.
+
+    The connection must be in autocommit mode.
+    """
+    if _version(connection) < len(steps):
+        connection.execute("BEGIN IMMEDIATE")
+        for step in steps[_version(connection) :]:  # another process may have done it meanwhile
+            for statement in _statements(step):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {max(_version(connection), len(steps))}")
+        connection.execute("COMMIT")
+    return _version(connection) <= len(steps)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _use_log(connection: sqlite3.Connection, busy_seconds: float) -> None:

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +39,7 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
     usd_per_run: float = Field(description=_ABOUT["usd_per_run"])
     usd_per_month: float = Field(description=_ABOUT["usd_per_month"])
     max_hours: float = Field(description=_ABOUT["max_hours"])
+    lag_seconds: float = Field(description=_ABOUT["lag_seconds"])
     boot_minutes: float = Field(description=_ABOUT["boot_minutes"])
     stall_minutes: float = Field(description=_ABOUT["stall_minutes"])
     lease_minutes: float = Field(description=_ABOUT["lease_minutes"])
@@ -79,6 +79,7 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         from bizcharts_pipeline.pods.life import run_job
         from bizcharts_pipeline.pods.protocol import Finished
         from bizcharts_pipeline.pods.providers import open_provider
+        from bizcharts_pipeline.pods.steady_clock import open_clock
 
         settings, ledger = self.settings(), PodLedger(self.ledger_path())
         if into.is_dir() and ledger.open_job(job.key, self.provider) is None:
@@ -90,7 +91,7 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
             settings.pods,
             listener,
             into,
-            real_now,
+            open_clock(self.ledger_path().parent),
             time.sleep,
             run_id=run_id,
             checkpoint_minutes=checkpoint_minutes,
@@ -113,10 +114,11 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         from bizcharts_pipeline.pods.ledger import PodLedger
         from bizcharts_pipeline.pods.providers import open_provider
         from bizcharts_pipeline.pods.reaper import reap
+        from bizcharts_pipeline.pods.steady_clock import open_clock
 
         settings = self.settings()
         ledger = PodLedger(self.ledger_path())
-        return reap(open_provider(settings), ledger, settings.pods, real_now, is_running)
+        return reap(open_provider(settings), ledger, settings.pods, open_clock(self.ledger_path().parent), is_running)
 
     def _may_have_pods(self) -> bool:
         """Whether it is worth asking: a key could have rented one, or the ledger knows of one."""
@@ -125,8 +127,3 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         if self.provider == "runpod" and os.environ.get(KEY):
             return True
         return self.ledger_path().exists() and bool(PodLedger(self.ledger_path()).live(self.provider))
-
-
-def real_now() -> datetime:
-    """Return the present, naive UTC. A pod is billed by this world's clock, not by the one of a demo."""
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,7 +1,7 @@
 """Money that cannot be overrun: the most that a pod may cost is booked before it is asked for.
 
 All functions work inside the caller's transaction on the ledger, which only one process has at a time: check and
-booking are one step. A pod that has ended is booked with what it cost: its listed price times its seconds.
+booking are one step. A pod that has ended is booked with what it cost: the price that it was charged times its seconds.
 """
 
 import sqlite3
@@ -17,7 +17,11 @@ HOUR = 3600
 
 @dataclass(frozen=True)
 class Caps:
-    """The most that a job over all its pods, and a calendar month (UTC), may cost, in USD."""
+    """The most that a job until it brings its result, and a calendar month (UTC), may cost, in USD.
+
+    ``per_run`` holds for all pods of all attempts at the same job (same data set, settings and code) since its last
+    result: a retry goes on spending what is left of it, and other data or settings are another job.
+    """
 
     per_run: Decimal
     per_month: Decimal
@@ -54,19 +58,33 @@ def check(connection: sqlite3.Connection, job: int, pod: int | None, nano: int, 
     Raises:
         OverBudget: they are not; says which setting to raise.
     """
-    for column, value, cap, setting in (
-        ("job", job, caps.per_run, "usd_per_run"),
-        ("substr(created_at, 1, 7)", now.strftime("%Y-%m"), caps.per_month, "usd_per_month"),
+    month = now.strftime("%Y-%m")
+    for total, cap, setting, what in (
+        (_of_attempts(connection, job, pod), caps.per_run, "usd_per_run", " by this job since its last result"),
+        (_of_month(connection, month, pod), caps.per_month, "usd_per_month", f" in {month}"),
     ):
-        total = connection.execute(
-            f"SELECT coalesce(sum(nano_usd), 0) FROM pods WHERE {column} = ? AND id IS NOT ?", (value, pod)
-        ).fetchone()[0]
         if in_usd(total + nano) > cap:
-            already = f", and ${in_usd(total):.4f} are spent or booked already" if total else ""
+            already = f", and ${in_usd(total):.4f} are spent or booked already{what}" if total else ""
             raise OverBudget(
                 f"The pod may cost up to ${in_usd(nano):.4f} until the job's time is over{already}; "
                 f"{setting} of [pods] is ${cap:f}. Choose a cheaper GPU, lower max_hours, or raise it."
             )
+
+
+def _of_attempts(connection: sqlite3.Connection, job: int, pod: int | None) -> int:
+    """Return what all attempts at this job (runs with the same key) cost since one of them brought its result."""
+    query = """
+        SELECT coalesce(sum(p.nano_usd), 0) FROM pods AS p JOIN jobs AS j ON j.id = p.job
+        WHERE p.id IS NOT :pod AND j.key = (SELECT key FROM jobs WHERE id = :job)
+          AND j.id > (SELECT coalesce(max(done.id), 0) FROM jobs AS done
+                      WHERE done.key = j.key AND done.outcome = 'finished' AND done.id < :job)
+    """
+    return int(connection.execute(query, {"job": job, "pod": pod}).fetchone()[0])
+
+
+def _of_month(connection: sqlite3.Connection, month: str, pod: int | None) -> int:
+    query = "SELECT coalesce(sum(nano_usd), 0) FROM pods WHERE substr(created_at, 1, 7) = ? AND id IS NOT ?"
+    return int(connection.execute(query, (month, pod)).fetchone()[0])
 
 
 def spent(connection: sqlite3.Connection, *, job: int | None = None, month: str | None = None) -> Spent:

@@ -1,15 +1,17 @@
-"""CREATING: asking for a pod until there is one, and never for two.
+"""CREATING: ordering pods until there is one, and never two.
 
-A control plane that answers an order with an error may have created the pod all the same. So every order is preceded
-by a look for a pod of its name, and one that went wrong is followed by several; only an explicit refusal counts as one.
+A control plane that answers an order with an error may have created the pod all the same, or create it minutes later.
+So a look for a pod of the job's name precedes every order, and one that went wrong is followed by looks for as long as
+a new pod may stay hidden (`lag_seconds` of [pods]); only an explicit refusal counts as one. What comes later still is
+ended by `latecomers` while the job runs, and by the reaper after it.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, repeat
 
 from bizcharts_pipeline.pods import keys, plan
-from bizcharts_pipeline.pods.ending import end_pod
+from bizcharts_pipeline.pods.ending import tell_to_end
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,
     BadHost,
@@ -21,14 +23,19 @@ from bizcharts_pipeline.pods.errors import (
     PodError,
     Uncertain,
 )
-from bizcharts_pipeline.pods.ledger import PodRow
+from bizcharts_pipeline.pods.latecomers import end_others
+from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, PodStatus, State
+from bizcharts_pipeline.pods.sightings import check_price
 from bizcharts_pipeline.pods.work import Work
 
 CAPACITY_PAUSES = (60, 120, 300, 600)  # seconds between two rounds over all candidates; the last one again and again
 LOOKS = 3
 LOOK_PAUSE = 2.0  # seconds
+_LONGEST_PAUSE = 15.0  # seconds between two looks for the pod of an order that went wrong
+_SLOWER = 1.5
 _ORDERS = 2  # of one candidate, where nobody knows what came of the first
+_MAX_CHARACTERS = 1_000
 
 
 def create(work: Work) -> None:
@@ -37,8 +44,10 @@ def create(work: Work) -> None:
     Raises:
         NoCapacity: nowhere was one free for as long as the settings say to try.
         Uncertain: the control plane gave no usable answer for so long.
-        OverBudget: every candidate would be too dear; nothing was asked for.
-        AccessDenied, OutOfFunds, OrderRefused: asking again does not help.
+        OverBudget: every candidate would be too dear; nothing was ordered.
+        DearerThanListed: a pod was created, and is charged more than the budget leaves.
+        OrderRefused: every candidate was refused; names the last one's reason.
+        AccessDenied, OutOfFunds: asking again does not help.
         BadHost: it is on a machine that failed this job before.
         JobFailed: the job's time is over.
     """
@@ -51,8 +60,8 @@ def create(work: Work) -> None:
         refusals = _one_round(work, public_key)
         if not refusals:
             return
-        if all(isinstance(refusal, OverBudget) for refusal in refusals):
-            raise refusals[0]
+        if not any(isinstance(refusal, NoCapacity | Uncertain) for refusal in refusals):
+            raise _final(refusals)
         if work.now() + timedelta(seconds=pause) > until:
             raise _summary(work, refusals)
         work.say(f"no pod to be had; asking again in {pause // 60} min: {refusals[-1]}")
@@ -81,41 +90,52 @@ def look_up(work: Work) -> list[Pod]:
 
 
 def take(work: Work, pods: Sequence[Pod], row: PodRow) -> None:
-    """Make the oldest of some pods of one name the job's own, and end the others."""
+    """Make the oldest of some pods of one name the job's own, and end the others.
+
+    Raises:
+        DearerThanListed: it is charged more than was listed, and more than the budget leaves.
+    """
     kept, *others = pods
     work.row = work.ledger.found(row.id, kept)
-    _end_others(work, others)
+    end_others(work, others)
+    if work.row.usd_per_hour > row.usd_per_hour:
+        check_price(work)
 
 
-def end_latecomers(work: Work) -> None:
-    """After an order of which nobody knew what came: see whether a pod has come of it beside ours, and end it."""
-    if work.in_doubt:
+def await_order(work: Work, ordered_at: datetime) -> list[Pod]:
+    """Look for the pod of an order that was sent at ``ordered_at`` until it would be shown; return what there is.
+
+    Raises:
+        Uncertain: the control plane did not say to the last.
+    """
+    until = ordered_at + work.lag
+    pause = LOOK_PAUSE
+    while True:
+        trouble: Uncertain | None = None
         try:
-            pods = _alive(work)
+            if there := _alive(work):
+                return there
         except Uncertain as error:
-            work.say(f"nobody says whether there is a second pod; the end of this one's life sees to that: {error}")
-        else:
-            _end_others(work, [pod for pod in pods if pod.pod_id != work.pod_id])
-
-
-def _end_others(work: Work, others: Sequence[Pod]) -> None:
-    for other in others:
-        stray = work.ledger.stray(work.pod, other)
-        work.say(f"two pods came of one order: {work.pod_id} is kept, {other.pod_id} is ended")
-        if end_pod(work.provider, other.pod_id) is None:  # otherwise the end of this one's life tries again
-            work.ledger.end(stray.id, work.now())
+            trouble = error
+        if work.now() >= until:
+            break
+        work.wait(pause)
+        pause = min(pause * _SLOWER, _LONGEST_PAUSE)
+    if trouble is not None:
+        raise trouble
+    return []
 
 
 def _end_leftovers(work: Work, pods: Sequence[Pod]) -> None:
-    """End what came, too late to be waited for, of an order before this search: it does not let our new key in."""
+    """End what an order before this search brought late: our new key does not open it. It is told to end and booked;
+    a new pod is not ordered beside it."""
     assert work.row is not None
     like = work.ledger.before(work.row) or work.row
     for pod in pods:
-        stray = work.ledger.stray(like, pod)
+        stray = work.ledger.stray(like, pod, work.now())
         work.say(f"the pod {pod.pod_id} came late of an earlier order: it is ended")
-        if trouble := end_pod(work.provider, pod.pod_id):
-            raise Uncertain(f"No pod is rented beside one that cannot be ended: {trouble}")
-        work.ledger.end(stray.id, work.now())
+        if trouble := tell_to_end(work.provider, work.ledger, stray, work.now()):
+            raise Uncertain(f"No pod is rented beside {pod.pod_id}, which cannot be ended{trouble}")
 
 
 def _one_round(work: Work, public_key: str) -> list[PodError]:
@@ -127,12 +147,13 @@ def _one_round(work: Work, public_key: str) -> list[PodError]:
         work.stop_if_cancelled()
         try:
             pods = _ask(work, candidates[index], public_key)
-        except (NoCapacity, Uncertain, OverBudget) as refusal:
+        except (NoCapacity, Uncertain, OverBudget, OrderRefused) as refusal:
             refusals.append(refusal)
             continue
         assert work.row is not None
+        work.candidate = index
         take(work, pods, work.row)
-        work.candidate, pod = index, work.pod
+        pod = work.pod
         if pod.machine is not None and pod.machine in work.ledger.bad_machines(work.job_id):
             raise BadHost(f"The pod {pod.pod_id} is on the machine {pod.machine}, which failed this job before")
         return []
@@ -158,6 +179,8 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
                 return there
             _end_leftovers(work, there)
         doubted, work.in_doubt = work.in_doubt, True  # until there is an answer
+        ordered_at = work.now()
+        work.ledger.ordered(row, ordered_at)
         try:
             created = work.provider.create(plan.order(work.settings, work.name, candidate, public_key, seconds))
         except (NoCapacity, AccessDenied, OutOfFunds, OrderRefused):
@@ -165,7 +188,8 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
             raise
         except Uncertain as error:
             work.say(f"nobody knows what came of the order; looking for it: {error}")
-            if there := _look_again(work):
+            work.wait(LOOK_PAUSE)
+            if there := await_order(work, ordered_at):
                 return there
             continue
         late = [pod for pod in look_up(work) if pod.pod_id != created.pod_id] if doubted else []
@@ -173,25 +197,18 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
     raise Uncertain(f"{where}: the order failed {_ORDERS} times, and no pod of its name was found")
 
 
-def _look_again(work: Work) -> list[Pod]:
-    """Look for what an order brought that went wrong, some seconds long."""
-    trouble: Uncertain | None = None
-    for _ in range(LOOKS):
-        work.wait(LOOK_PAUSE)
-        try:
-            if there := _alive(work):
-                return there
-            trouble = None
-        except Uncertain as error:
-            trouble = error
-    if trouble is not None:
-        raise trouble
-    return []
-
-
 def _alive(work: Work) -> list[Pod]:
     pods = work.provider.find(work.name)
     return [pod for pod in pods if pod.name == work.name and pod.status is not PodStatus.ENDED]
+
+
+def _final(refusals: list[PodError]) -> PodError:
+    """Return what to raise when no candidate can be had, however long one waits."""
+    for refusal in refusals:
+        if isinstance(refusal, OverBudget):
+            return refusal
+    different = list(dict.fromkeys(str(refusal) for refusal in refusals))
+    return OrderRefused(f"No candidate can be ordered: {' '.join(different)}"[:_MAX_CHARACTERS])
 
 
 def _summary(work: Work, refusals: list[PodError]) -> PodError:

@@ -30,10 +30,18 @@ class OrderRefused(PodError):
     """It will never take this order: an unknown GPU, a bad field."""
 
 
+class NotOffered(OrderRefused):
+    """It does not know this type of GPU; others it may."""
+
+
 class Uncertain(PodError):
     """Nobody knows what became of a request: a time-out, a 5xx, an answer that is none. A pod may exist."""
 
     retry = True
+
+
+class ApiGone(Uncertain):
+    """The whole API was switched off, not one pod."""
 
 
 # What a link to a pod says.
@@ -61,11 +69,19 @@ class TransferError(LinkError):
     """Files did not arrive as they were sent."""
 
 
+class LocalDiskError(PodError):
+    """This machine cannot store what the pod sends: a full disk or quota, a read-only or forbidden folder."""
+
+
 # How a job ends that brings no result.
 
 
 class OverBudget(PodError):
     """Its longest run would cost more than the budget leaves."""
+
+
+class DearerThanListed(OverBudget):
+    """A pod that was created is charged more than was listed, and more than the budget leaves."""
 
 
 class BadHost(PodError):

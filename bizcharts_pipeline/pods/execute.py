@@ -1,6 +1,7 @@
 """A program that is run to its end, or to the end of our patience, with as much of its answer as we care to hold."""
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -10,6 +11,12 @@ from dataclasses import dataclass
 from typing import IO
 
 _TAIL_BYTES = 4_000
+_FOR_CHILDREN = re.compile(r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|LANG|LC_\w+")
+
+
+def child_environment() -> dict[str, str]:
+    """Return the variables that ssh, rsync and ssh-keygen need; API keys are not among them."""
+    return {name: value for name, value in os.environ.items() if _FOR_CHILDREN.fullmatch(name)}
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,12 @@ def execute(
     stdin: bytes = b"",
     environment: Mapping[str, str] | None = None,
     stop: Callable[[], str | None] = lambda: None,
+    progress: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a program in a process group of its own, which is killed as a whole after ``timeout_seconds``.
 
-    ``stop`` is asked every second and returns the reason for which it is killed before that.
+    ``stop`` is asked every second and returns the reason for which it is killed before that. ``progress`` is called
+    whenever the program prints something. Without ``environment`` the program gets `child_environment`.
     """
     with tempfile.TemporaryFile() as given:
         given.write(stdin)
@@ -43,7 +52,7 @@ def execute(
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=child_environment() if environment is None else environment,
             start_new_session=True,
         )
     assert process.stdout
@@ -51,7 +60,11 @@ def execute(
     watch = _Watch(process, timeout_seconds, stop)
     stderr = _Tail(process.stderr)
     try:
-        stdout = process.stdout.read(most_bytes + 1)
+        answer = bytearray()
+        while len(answer) <= most_bytes and (content := process.stdout.read1(65_536)):  # type: ignore[attr-defined]
+            answer += content
+            progress()
+        stdout = bytes(answer)
         if len(stdout) > most_bytes:
             watch.end(f"its answer is longer than {most_bytes:,} bytes")
         process.stdout.close()

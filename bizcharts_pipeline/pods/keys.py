@@ -5,9 +5,10 @@ import subprocess
 from pathlib import Path
 
 from bizcharts_pipeline.pods.errors import PodError
+from bizcharts_pipeline.pods.execute import child_environment
 
 PRIVATE_KEY = "id_ed25519"
-KNOWN_HOSTS = "known_hosts"  # the host key that the pod showed first
+KNOWN_HOSTS = "known_hosts"  # the host key that the pod showed at the first login
 _SECONDS = 30
 
 
@@ -28,7 +29,14 @@ def make_keys(folder: Path) -> str:
         part = folder / f"{PRIVATE_KEY}.part"
         _remove(part)
         command = [program, "-q", "-t", "ed25519", "-N", "", "-C", "bizcharts", "-f", str(part)]
-        made = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
+        made = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+            env=child_environment(),
+        )
         if made.returncode:
             raise PodError(f"ssh-keygen made no key in {folder}: {made.stderr.decode(errors='replace')[-300:].strip()}")
         _public(part).replace(_public(private))
@@ -39,7 +47,8 @@ def make_keys(folder: Path) -> str:
 def remove_keys(folder: Path) -> None:
     """Remove the pair and the known host; none there is no error."""
     _remove(folder / PRIVATE_KEY)
-    (folder / KNOWN_HOSTS).unlink(missing_ok=True)
+    for known in folder.glob(f"{KNOWN_HOSTS}*"):
+        known.unlink(missing_ok=True)
 
 
 def _public(private: Path) -> Path:

@@ -7,85 +7,35 @@ is ever written here.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps, Spent
 from bizcharts_pipeline.pods.errors import PodError
+from bizcharts_pipeline.pods.ledger_rows import (
+    JOB_QUERY,
+    POD_QUERY,
+    Event,
+    JobRow,
+    PodRow,
+    as_text,
+    job_row,
+    pod_row,
+)
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, State
-from bizcharts_pipeline.sqlite import bring_up_to_date, connect
+from bizcharts_pipeline.sqlite import connect, upgrade
 
 LEDGER = Path("ledgers") / "pods.sqlite"  # below the home
 FOLDERS = Path("pods")  # below the home: a folder for each job
-SCHEMA_VERSION = 1
-
-_POD = """
-SELECT p.id, p.job, j.key, j.name, j.run_id, p.pod_id, p.state, p.gpu, p.machine, p.usd_per_hour, p.nano_usd,
-       p.created_at, p.deadline, p.ended_at, p.root, p.launched
-FROM pods AS p JOIN jobs AS j ON j.id = p.job
-"""
-_JOB = "SELECT id, key, name, provider, run_id, started_at, ended_at, outcome, result FROM jobs"
+_SCHEMAS = ("schema.sql", "schema_2.sql")  # each makes the next version out of the one before it
+_LATE = timedelta(hours=1)  # a pod that nobody expected may come of an order as old as this
 
 
 class PodLedgerError(PodError):
     """The ledger cannot be used, so nothing may be rented."""
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """A job as it was undertaken."""
-
-    id: int
-    key: str
-    name: str
-    provider: str
-    run_id: str
-    started_at: datetime
-    ended_at: datetime | None
-    outcome: str | None
-    result: Path | None  # where its verified result is, if that folder is there
-
-
-@dataclass(frozen=True)
-class PodRow:
-    """A pod, or the question whether there is one: ``pod_id`` is ``None``."""
-
-    id: int
-    job: int
-    key: str
-    name: str
-    run_id: str
-    pod_id: str | None
-    state: State
-    gpu: str | None
-    machine: str | None
-    usd_per_hour: Decimal
-    usd: Decimal  # at most; once it has ended, exactly
-    created_at: datetime
-    deadline: datetime
-    ended_at: datetime | None
-    root: str | None
-    launched: bool
-
-    @property
-    def seconds(self) -> float:
-        """How long it has lived, or may live at most."""
-        return ((self.ended_at or self.deadline) - self.created_at).total_seconds()
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happened to a job."""
-
-    at: datetime
-    state: State
-    detail: str
-    pod: int | None  # row of the pod
 
 
 class PodLedger:
@@ -104,14 +54,16 @@ class PodLedger:
     def open_job(self, key: str, provider: str) -> JobRow | None:
         """Return the job that somebody has begun and not ended."""
         with self._reading() as connection:
-            row = connection.execute(f"{_JOB} WHERE key = ? AND provider = ? AND ended_at IS NULL", (key, provider))
+            row = connection.execute(
+                f"{JOB_QUERY} WHERE key = ? AND provider = ? AND ended_at IS NULL", (key, provider)
+            )
             found = row.fetchone()
-            return found and _job(found)
+            return found and job_row(found)
 
     def job(self, job: int) -> JobRow:
         """Return a job."""
         with self._reading() as connection:
-            return _job(connection.execute(f"{_JOB} WHERE id = ?", (job,)).fetchone())
+            return job_row(connection.execute(f"{JOB_QUERY} WHERE id = ?", (job,)).fetchone())
 
     def begin(self, key: str, name: str, provider: str, run_id: str, now: datetime) -> JobRow:
         """Open a job anew; one that was left open is closed as abandoned."""
@@ -119,13 +71,13 @@ class PodLedger:
             connection.execute(
                 "UPDATE jobs SET ended_at = ?, outcome = 'abandoned' "
                 "WHERE key = ? AND provider = ? AND ended_at IS NULL",
-                (_text(now), key, provider),
+                (as_text(now), key, provider),
             )
             job = connection.execute(
                 "INSERT INTO jobs (key, name, provider, run_id, started_at) VALUES (?, ?, ?, ?, ?)",
-                (key, name, provider, run_id, _text(now)),
+                (key, name, provider, run_id, as_text(now)),
             ).lastrowid
-            return _job(connection.execute(f"{_JOB} WHERE id = ?", (job,)).fetchone())
+            return job_row(connection.execute(f"{JOB_QUERY} WHERE id = ?", (job,)).fetchone())
 
     def resume(self, job: int, run_id: str) -> None:
         """Note that another run goes on with a job."""
@@ -142,7 +94,7 @@ class PodLedger:
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET ended_at = ?, outcome = ? WHERE id = ? AND ended_at IS NULL",
-                (_text(now), outcome, job),
+                (as_text(now), outcome, job),
             )
 
     # Pods.
@@ -179,67 +131,143 @@ class PodLedger:
                 candidate.data_center,
                 str(usd_per_hour),
                 nano,
-                _text(asked_at),
-                _text(now + timedelta(seconds=seconds)),
+                as_text(asked_at),
+                as_text(now + timedelta(seconds=seconds)),
             )
             columns = "job, state, gpu, cloud, data_center, usd_per_hour, nano_usd, created_at, deadline"
             if row is not None:
-                connection.execute(
-                    f"UPDATE pods SET ({columns}) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?", (*values, row)
-                )
+                connection.execute(f"UPDATE pods SET ({columns}) = ({_marks(values)}) WHERE id = ?", (*values, row))
                 return row
-            booked = connection.execute(f"INSERT INTO pods ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            booked = connection.execute(f"INSERT INTO pods ({columns}) VALUES ({_marks(values)})", values)
             assert booked.lastrowid is not None
             return booked.lastrowid
 
-    def found(self, row: int, pod: Pod) -> PodRow:
-        """Note which pod came of an order. If it is dearer than listed, its time is cut to what was booked."""
+    def ordered(self, row: int, now: datetime) -> None:
+        """Note that an order is sent: from now on a pod may come of it, whatever the answer is."""
         with self._transaction() as connection:
-            before = _pod(connection.execute(f"{_POD} WHERE p.id = ?", (row,)).fetchone())
-            price, deadline = before.usd_per_hour, before.deadline
-            if pod.usd_per_hour is not None:
-                price = pod.usd_per_hour
-            if price > before.usd_per_hour:
-                affordable = float(before.usd / price * budget.HOUR)
-                deadline = min(deadline, before.created_at + timedelta(seconds=affordable))
-            connection.execute(
-                "UPDATE pods SET pod_id = ?, machine = ?, gpu = coalesce(?, gpu), usd_per_hour = ?, deadline = ? "
-                "WHERE id = ?",
-                (pod.pod_id, pod.machine, pod.gpu, str(price), _text(deadline), row),
-            )
-            return _pod(connection.execute(f"{_POD} WHERE p.id = ?", (row,)).fetchone())
+            connection.execute("UPDATE pods SET ordered_at = ? WHERE id = ?", (as_text(now), row))
 
-    def stray(self, like: PodRow, pod: Pod) -> PodRow:
-        """Note a second pod of the same name, as an order did twice what it should; booked like the first, from the
-        same moment on, whatever the budget says: it is there."""
+    def found(self, row: int, pod: Pod) -> PodRow:
+        """Note which pod came of an order, and book it at the price that it is charged, where that is told."""
+        with self._transaction() as connection:
+            before = _one(connection, row)
+            price = before.usd_per_hour if pod.usd_per_hour is None else pod.usd_per_hour
+            connection.execute(
+                "UPDATE pods SET pod_id = ?, machine = ?, gpu = coalesce(?, gpu), usd_per_hour = ?, nano_usd = ? "
+                "WHERE id = ?",
+                (pod.pod_id, pod.machine, pod.gpu, str(price), budget.cost(price, before.seconds), row),
+            )
+            return _one(connection, row)
+
+    def charged(self, row: int, usd_per_hour: Decimal) -> PodRow:
+        """Book a pod at a higher price than it was booked at; a lower one changes nothing."""
+        with self._transaction() as connection:
+            before = _one(connection, row)
+            if usd_per_hour > before.usd_per_hour and before.ended_at is None:
+                connection.execute(
+                    "UPDATE pods SET usd_per_hour = ?, nano_usd = ? WHERE id = ?",
+                    (str(usd_per_hour), budget.cost(usd_per_hour, before.seconds), row),
+                )
+            return _one(connection, row)
+
+    def check_budget(self, row: int, caps: Caps, now: datetime) -> None:
+        """Make sure that what is booked for a pod is within the caps.
+
+        Raises:
+            OverBudget: it is not.
+        """
+        with self._reading() as connection:
+            nano = connection.execute("SELECT job, nano_usd FROM pods WHERE id = ?", (row,)).fetchone()
+            budget.check(connection, nano[0], row, nano[1], caps, now)
+
+    def stray(self, like: PodRow, pod: Pod, now: datetime) -> PodRow:
+        """Book a pod of a job's name that the ledger does not know, whatever the budget says: it is there.
+
+        It counts from the oldest order that it may have come of: that of ``like``, or one shortly before of which
+        nobody knew what came. A pod that was taken to have ended and is listed all the same lives on in its own row.
+        """
         price = like.usd_per_hour if pod.usd_per_hour is None else pod.usd_per_hour
         with self._transaction() as connection:
-            known = connection.execute(f"{_POD} WHERE p.pod_id = ? AND p.ended_at IS NULL", (pod.pod_id,)).fetchone()
-            if known:
-                return _pod(known)
-            row = connection.execute(
-                "INSERT INTO pods (job, pod_id, state, gpu, machine, usd_per_hour, nano_usd, created_at, deadline) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    like.job,
-                    pod.pod_id,
-                    State.RELEASING,
-                    pod.gpu,
-                    pod.machine,
-                    str(price),
-                    budget.cost(price, (like.deadline - like.created_at).total_seconds()),
-                    _text(like.created_at),
-                    _text(like.deadline),
-                ),
-            ).lastrowid
-            return _pod(connection.execute(f"{_POD} WHERE p.id = ?", (row,)).fetchone())
+            found = connection.execute(f"{POD_QUERY} WHERE p.pod_id = ? ORDER BY p.id DESC", (pod.pod_id,)).fetchone()
+            if found:
+                known = pod_row(found)
+                if known.ended_at is not None:
+                    seconds = (max(known.deadline, now) - known.created_at).total_seconds()
+                    connection.execute(
+                        "UPDATE pods SET ended_at = NULL, state = ?, nano_usd = ?, missing_since = NULL, absences = 0, "
+                        "told_at = NULL WHERE id = ?",
+                        (State.RELEASING, budget.cost(known.usd_per_hour, seconds), known.id),
+                    )
+                return _one(connection, known.id)
+            oldest = connection.execute(
+                "SELECT min(p.created_at) FROM pods AS p JOIN jobs AS j ON j.id = p.job "
+                "WHERE j.name = ? AND p.pod_id IS NULL AND p.ordered_at NOT NULL AND p.created_at BETWEEN ? AND ?",
+                (like.name, as_text(like.created_at - _LATE), as_text(like.created_at)),
+            ).fetchone()[0]
+            since = datetime.fromisoformat(oldest) if oldest else like.created_at
+            until = max(like.deadline, now)
+            values = (
+                like.job,
+                pod.pod_id,
+                State.RELEASING,
+                pod.gpu,
+                pod.machine,
+                str(price),
+                budget.cost(price, (until - since).total_seconds()),
+                as_text(since),
+                as_text(until),
+                as_text(now),
+                as_text(now),
+            )
+            columns = (
+                "job, pod_id, state, gpu, machine, usd_per_hour, nano_usd, created_at, deadline, ordered_at, seen_at"
+            )
+            row = connection.execute(f"INSERT INTO pods ({columns}) VALUES ({_marks(values)})", values).lastrowid
+            assert row is not None
+            return _one(connection, row)
+
+    def seen(self, row: int, now: datetime) -> PodRow:
+        """Note that the control plane shows a pod."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE pods SET seen_at = coalesce(seen_at, ?), missing_since = NULL, absences = 0 WHERE id = ?",
+                (as_text(now), row),
+            )
+            return _one(connection, row)
+
+    def told(self, row: int, now: datetime) -> PodRow:
+        """Note that the control plane accepted the request to end a pod."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE pods SET told_at = coalesce(told_at, ?) WHERE id = ?", (as_text(now), row))
+            return _one(connection, row)
+
+    def missing(self, row: int, now: datetime, *, counts: bool) -> PodRow:
+        """Note that the control plane did not show a pod; ``counts``: late enough for that to mean something."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE pods SET missing_since = coalesce(missing_since, ?), absences = absences + ? WHERE id = ?",
+                (as_text(now), int(counts), row),
+            )
+            return _one(connection, row)
+
+    def sighted(self, provider: str, pod_id: str, now: datetime) -> datetime:
+        """Return since when the reaper has known of a pod that no row names."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO sightings (provider, pod_id, first_at) VALUES (?, ?, ?)",
+                (provider, pod_id, as_text(now)),
+            )
+            found = connection.execute(
+                "SELECT first_at FROM sightings WHERE provider = ? AND pod_id = ?", (provider, pod_id)
+            ).fetchone()
+            return datetime.fromisoformat(found[0])
 
     def enter(self, job: int, row: int | None, state: State, detail: str, now: datetime) -> None:
         """Note that a job, and its pod if there is one, enter a state."""
         with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO events (job, pod, at, state, detail) VALUES (?, ?, ?, ?, ?)",
-                (job, row, _text(now), state, detail.encode("utf-8", "replace").decode()),
+                (job, row, as_text(now), state, detail.encode("utf-8", "replace").decode()),
             )
             connection.execute("UPDATE pods SET state = ? WHERE id = ? AND ended_at IS NULL", (state, row))
 
@@ -247,7 +275,7 @@ class PodLedger:
         """Note the job's folder on a pod, and the GPU that was really seen there."""
         with self._transaction() as connection:
             connection.execute("UPDATE pods SET root = ?, gpu = ? WHERE id = ?", (root, gpu, row))
-            return _pod(connection.execute(f"{_POD} WHERE p.id = ?", (row,)).fetchone())
+            return _one(connection, row)
 
     def launched(self, row: int) -> None:
         """Note that the job was started on a pod."""
@@ -271,45 +299,55 @@ class PodLedger:
         """Note that a pod is verified to be gone, and what it cost; a row of which there never was a pod costs
         nothing."""
         with self._transaction() as connection:
-            pod = _pod(connection.execute(f"{_POD} WHERE p.id = ?", (row,)).fetchone())
+            pod = _one(connection, row)
             seconds = (ended_at - pod.created_at).total_seconds() if pod.pod_id is not None else 0.0
             connection.execute(
                 "UPDATE pods SET ended_at = ?, state = ?, nano_usd = ? WHERE id = ? AND ended_at IS NULL",
-                (_text(ended_at), State.RELEASED, budget.cost(pod.usd_per_hour, seconds), row),
+                (as_text(ended_at), State.RELEASED, budget.cost(pod.usd_per_hour, seconds), row),
             )
 
     def pods(self, job: int | None = None) -> list[PodRow]:
         """Return the pods of a job, or all, the first one first; questions that came to nothing are left out."""
         with self._reading() as connection:
             rows = connection.execute(
-                f"{_POD} WHERE (?1 IS NULL OR p.job = ?1) AND p.pod_id NOT NULL ORDER BY p.id", (job,)
+                f"{POD_QUERY} WHERE (?1 IS NULL OR p.job = ?1) AND p.pod_id NOT NULL ORDER BY p.id", (job,)
             )
-            return [_pod(row) for row in rows]
+            return [pod_row(row) for row in rows]
 
-    def live(self, provider: str, key: str | None = None) -> list[PodRow]:
-        """Return the pods, of one job or of all, that are not verified to be gone, the oldest first."""
+    def live(self, provider: str | None = None, key: str | None = None) -> list[PodRow]:
+        """Return the pods of a provider, of one job or of all, that are not proven to be gone, the oldest first."""
         with self._reading() as connection:
             rows = connection.execute(
-                f"{_POD} WHERE p.ended_at IS NULL AND j.provider = ?1 AND (?2 IS NULL OR j.key = ?2) ORDER BY p.id",
+                f"{POD_QUERY} WHERE p.ended_at IS NULL AND (?1 IS NULL OR j.provider = ?1) "
+                "AND (?2 IS NULL OR j.key = ?2) ORDER BY p.id",
                 (provider, key),
             )
-            return [_pod(row) for row in rows]
+            return [pod_row(row) for row in rows]
+
+    def names(self, provider: str, since: datetime) -> dict[str, str]:
+        """Return the key of each job, by the name of its pods, that rented from ``provider`` since then."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT name, key FROM jobs WHERE provider = ? AND (ended_at IS NULL OR ended_at >= ?)",
+                (provider, as_text(since)),
+            )
+            return dict(rows.fetchall())
 
     def first(self, provider: str, key: str) -> PodRow | None:
         """Return the first row of the last job of a key: what is found later of that name is not older."""
         with self._reading() as connection:
             row = connection.execute(
-                f"{_POD} WHERE j.provider = ? AND j.key = ? ORDER BY p.job DESC, p.id LIMIT 1", (provider, key)
+                f"{POD_QUERY} WHERE j.provider = ? AND j.key = ? ORDER BY p.job DESC, p.id LIMIT 1", (provider, key)
             ).fetchone()
-            return row and _pod(row)
+            return row and pod_row(row)
 
     def before(self, row: PodRow) -> PodRow | None:
         """Return the row before another of the same job's name: of its order is what comes too late for it."""
         with self._reading() as connection:
             found = connection.execute(
-                f"{_POD} WHERE j.name = ? AND p.id < ? ORDER BY p.id DESC LIMIT 1", (row.name, row.id)
+                f"{POD_QUERY} WHERE j.name = ? AND p.id < ? ORDER BY p.id DESC LIMIT 1", (row.name, row.id)
             ).fetchone()
-            return found and _pod(found)
+            return found and pod_row(found)
 
     def events(self, job: int) -> list[Event]:
         """Return what happened to a job, in its order."""
@@ -339,48 +377,14 @@ class PodLedger:
             connection.execute("COMMIT")  # closing without it rolls back
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
-        schema = (files("bizcharts_pipeline.pods") / "schema.sql").read_text(encoding="utf-8")
-        if not bring_up_to_date(connection, schema, SCHEMA_VERSION):
+        folder = files("bizcharts_pipeline.pods")
+        if not upgrade(connection, [(folder / name).read_text(encoding="utf-8") for name in _SCHEMAS]):
             raise PodLedgerError(f"{self.path} was written by a newer BizCharts; use that")
 
 
-def _job(row: tuple[Any, ...]) -> JobRow:
-    identity, key, name, provider, run_id, started_at, ended_at, outcome, result = row
-    return JobRow(
-        identity,
-        key,
-        name,
-        provider,
-        run_id,
-        datetime.fromisoformat(started_at),
-        _time(ended_at),
-        outcome,
-        Path(result) if result else None,
-    )
+def _one(connection: sqlite3.Connection, row: int) -> PodRow:
+    return pod_row(connection.execute(f"{POD_QUERY} WHERE p.id = ?", (row,)).fetchone())
 
 
-def _pod(row: tuple[Any, ...]) -> PodRow:
-    values = dict(zip(_POD_NAMES, row, strict=True))
-    return PodRow(
-        **values
-        | {
-            "state": State(values["state"]),
-            "usd_per_hour": Decimal(values["usd_per_hour"]),
-            "usd": budget.in_usd(values["usd"]),
-            "created_at": datetime.fromisoformat(values["created_at"]),
-            "deadline": datetime.fromisoformat(values["deadline"]),
-            "ended_at": _time(values["ended_at"]),
-            "launched": bool(values["launched"]),
-        }
-    )
-
-
-_POD_NAMES = tuple(field.name for field in fields(PodRow))
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds")
+def _marks(values: tuple[object, ...]) -> str:
+    return ", ".join("?" * len(values))

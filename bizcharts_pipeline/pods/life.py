@@ -14,31 +14,36 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.pods import remote
-from bizcharts_pipeline.pods.creating import create, end_latecomers, look_up, seconds_left, take
+from bizcharts_pipeline.pods import kept, remote, sightings
+from bizcharts_pipeline.pods.creating import create, seconds_left
 from bizcharts_pipeline.pods.ending import release
 from bizcharts_pipeline.pods.errors import (
+    AccessDenied,
     BadHost,
     Cancelled,
+    DearerThanListed,
     HostChanged,
     JobFailed,
     LinkError,
+    LocalDiskError,
     PodError,
     PodLost,
     Uncertain,
 )
-from bizcharts_pipeline.pods.ledger import PodLedger, PodRow
+from bizcharts_pipeline.pods.latecomers import look_around
+from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.lock import hold
 from bizcharts_pipeline.pods.plan import end_of_training
+from bizcharts_pipeline.pods.planned import has_files, plan
 from bizcharts_pipeline.pods.protocol import Finished, Job, Listener, Pod, PodStatus, Provider, State, Transport
 from bizcharts_pipeline.pods.remote import HostFacts
-from bizcharts_pipeline.pods.states import ADOPTABLE
 from bizcharts_pipeline.pods.transport import CommandFailed
 from bizcharts_pipeline.pods.watching import watch
 from bizcharts_pipeline.pods.work import Work
 from bizcharts_pipeline.settings import PodSettings
 
 _LOGIN_SECONDS = 20.0
+_DENIALS = 5  # in a row, while a pod boots
 # After these a checkpoint may itself be what is wrong.
 _SPOILT = frozenset({"failed", "diverged", "no result"})
 
@@ -72,8 +77,11 @@ def run_job(
     with hold(folder):
         every = timedelta(minutes=checkpoint_minutes)
         work = Work(job, provider, ledger, settings, listener, into, now, sleep, run_id, every)
+        work.between_polls = lambda: look_around(work)
         try:
             result = _result(work)
+        except LocalDiskError:
+            raise  # the job stays open: the next run takes its pod over
         except PodError as error:
             _close(work, error.reason if isinstance(error, JobFailed) else type(error).__name__)
             if isinstance(error, JobFailed) and error.reason in _SPOILT:
@@ -89,7 +97,7 @@ def run_job(
 
 def _result(work: Work) -> Path:
     """Return the folder of the verified result; every pod has ended by then."""
-    if fetched := _plan(work):
+    if fetched := plan(work):
         return fetched
     pods_before = len(work.ledger.pods(work.job_id)) - (work.row is not None)
     for number in range(pods_before + 1, work.settings.most_pods + 1):
@@ -115,84 +123,44 @@ def _one_pod(work: Work) -> Path:
     except PodLost as lost:
         work.enter(State.LOST, str(lost))
         raise
-    except BadHost:
-        if work.row is not None:
+    except (BadHost, DearerThanListed) as error:
+        if work.row is not None and isinstance(error, BadHost):
             work.ledger.bad_host(work.row.id)
         work.candidate += 1  # the next search begins with another one
         raise
     except Cancelled:
         _tell(work, remote.cancel)
         raise
+    except LocalDiskError as error:
+        raise _keep_pod(work, error) from error
     finally:
         if work.row is not None:
             release(work)
 
 
+def _keep_pod(work: Work, error: LocalDiskError) -> LocalDiskError:
+    """Leave the pod as it is, with its finished result, until its lease ends; return what to tell the user."""
+    lease = timedelta(minutes=work.settings.lease_minutes)
+    message = (
+        f"{error}. The finished result is still on the pod {work.pod_id}, which is kept (and costs money) for "
+        f"{work.settings.lease_minutes:g} min: make room on this machine and start the same job again"
+    )
+    with suppress(PodError, OSError):
+        work.say(message)
+    with suppress(OSError):
+        kept.keep(work.folder, min(work.now() + lease, work.pod.deadline))
+    work.forget_pod()
+    return LocalDiskError(message)
+
+
 def _another_may_help(work: Work, failure: PodError) -> bool:
     """Whether to go on with another pod after a failure; never beside one that could not be ended."""
     return (
-        isinstance(failure, BadHost | PodLost | JobFailed)
-        and failure.retry
+        isinstance(failure, BadHost | PodLost | JobFailed | DearerThanListed)
+        and (failure.retry or isinstance(failure, DearerThanListed))
         and not work.left_behind
         and seconds_left(work) > 0
     )
-
-
-def _plan(work: Work) -> Path | None:
-    """PLANNED: see what a killed run of this job left behind; use it, take it over, or end it.
-
-    Returns:
-        The folder of the result, if that was fetched and verified already.
-
-    Raises:
-        Uncertain: the control plane does not say which pods there are, or one of an earlier run cannot be ended.
-    """
-    key, provider = work.job.key, work.provider.name
-    before = work.ledger.open_job(key, provider)
-    work.undertaken = before or work.ledger.begin(key, work.name, provider, work.run_id, work.now())
-    work.enter(State.PLANNED, f"job {key}")
-    there, rows = look_up(work), work.ledger.live(provider, key)
-    if before and before.result and _has_files(before.result):
-        work.ledger.resume(before.id, work.run_id)
-        work.say(f"an earlier run fetched and verified the result, and was killed then: {before.result}")
-        if there or rows:
-            release(work)
-        return before.result
-    if _has_files(work.into):
-        raise PodError(f"{work.into} is there already; a result is never written over another")
-    if before and (row := _at_work(work, before.id, rows, there)):
-        _take_over(work, row, there)
-        return None
-    if there or rows:
-        work.say(
-            f"ending what an earlier run left: {', '.join(pod.pod_id for pod in there) or 'nothing is there any more'}"
-        )
-        release(work)
-        if work.left_behind:
-            raise Uncertain(f"An earlier pod of the job {key} cannot be ended, and no second one is rented beside it")
-    if before:
-        work.undertaken = work.ledger.begin(key, work.name, provider, work.run_id, work.now())
-        work.enter(State.PLANNED, f"job {key}, begun anew")
-    return None
-
-
-def _at_work(work: Work, job: int, rows: list[PodRow], there: list[Pod]) -> PodRow | None:
-    """Return the pod of the killed run that is worth taking over: it lives, and we have its keys."""
-    ids = {pod.pod_id for pod in there}
-    for row in rows:
-        known = bool(ids) if row.pod_id is None else row.pod_id in ids
-        if row.job == job and row.state in ADOPTABLE and known and _has_files(work.keys):
-            return row
-    return None
-
-
-def _take_over(work: Work, row: PodRow, there: list[Pod]) -> None:
-    own = [pod for pod in there if row.pod_id in (None, pod.pod_id)][:1]
-    work.ledger.resume(row.job, work.run_id)
-    work.row, work.reattached = row, True
-    take(work, own + [pod for pod in there if pod not in own], row)
-    work.launched, work.in_doubt = work.pod.launched, not row.launched
-    work.say(f"taking over the pod {work.pod_id} from the run {row.run_id or '(unnamed)'}")
 
 
 def _boot(work: Work) -> None:
@@ -205,30 +173,47 @@ def _boot(work: Work) -> None:
     work.enter(State.BOOTING, f"waiting for the pod {work.pod_id} ({work.pod.gpu or 'no GPU named'})")
     until = min(work.now() + timedelta(minutes=work.settings.boot_minutes), work.pod.deadline)
     last = "no answer from the control plane"
+    denials = 0
     while work.now() < until:
         try:
             pod = work.provider.get(work.pod_id)
+            denials = 0
         except Uncertain as error:
             last = str(error)
+        except AccessDenied as error:  # now and then the control plane refuses a key that it knows
+            denials += 1
+            if denials > _DENIALS:
+                raise
+            last = str(error)
         else:
-            if pod is None or pod.status is PodStatus.ENDED:
-                kind = PodLost if work.launched else BadHost
-                raise kind(f"The pod {work.pod_id} ended by itself before it could be reached")
-            last = "it has no public port yet"
-            if pod.status is PodStatus.RUNNING and pod.address is not None:
-                try:
-                    work.connect(pod).run("true", timeout_seconds=_LOGIN_SECONDS)
-                except HostChanged as error:
-                    raise PodLost(f"The pod {work.pod_id} was reset: {error}") from error
-                except LinkError as error:
-                    last = str(error)
-                else:
-                    work.heard_at = work.now()
-                    end_latecomers(work)
-                    return
+            last = _try_to_reach(work, pod)
+            if not last:
+                work.heard_at = work.now()
+                return
         work.poll_pause()
     minutes = work.settings.boot_minutes
     raise BadHost(f"The pod {work.pod_id} could not be reached in {minutes:g} min (boot_minutes of [pods]): {last}")
+
+
+def _try_to_reach(work: Work, pod: Pod | None) -> str:
+    """Log in to the pod as the control plane describes it now; return why that cannot be done yet, or ''."""
+    lost = PodLost if work.launched else BadHost
+    if pod is None:
+        if sightings.has_vanished(work):
+            raise lost(f"The control plane does not show the pod {work.pod_id}, and nobody here ended it")
+        return "the control plane does not show it yet"
+    sightings.shown(work, pod)
+    if pod.status is PodStatus.ENDED:
+        raise lost(f"The pod {work.pod_id} ended by itself before it could be reached")
+    if pod.status is not PodStatus.RUNNING or pod.address is None:
+        return "it has no public port yet"
+    try:
+        work.connect(pod).run("true", timeout_seconds=_LOGIN_SECONDS)
+    except HostChanged as error:
+        raise PodLost(f"The pod {work.pod_id} was reset: {error}") from error
+    except LinkError as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _preflight(work: Work) -> HostFacts:
@@ -261,10 +246,10 @@ def _stage(work: Work, facts: HostFacts) -> None:
     """
     root = f"{facts.workspace}/bizcharts/{work.name}-{work.pod_id}"
     work.row = work.ledger.staging(work.pod.id, root, facts.gpu)
-    resume = work.checkpoint if _has_files(work.checkpoint) else None
+    resume = work.checkpoint if has_files(work.checkpoint) else None
     work.enter(State.STAGING, "copying code and data" + (", and a checkpoint to resume from" if resume else ""))
     try:
-        work.over_link(lambda transport: remote.stage(transport, root, work.job, resume))
+        work.over_link(lambda transport: remote.stage(transport, root, work.job, resume, work.progress_over(transport)))
         ends = end_of_training(work.pod.created_at, work.pod.deadline)
         work.over_link(
             lambda transport: remote.launch(
@@ -291,12 +276,19 @@ def _collect(work: Work) -> Path:
     """
     work.enter(State.COLLECTING, f"fetching the result into {work.into}")
     work.ledger.collecting(work.job_id, work.into)
-    work.into.parent.mkdir(parents=True, exist_ok=True)
     try:
-        work.over_link(lambda transport: remote.collect(transport, work.root, work.job.result, work.into))
+        work.into.parent.mkdir(parents=True, exist_ok=True)
+        work.over_link(
+            lambda transport: remote.collect(
+                transport, work.root, work.job.result, work.into, work.progress_over(transport)
+            )
+        )
     except CommandFailed as error:
         raise JobFailed(f"The job ended well, but its result cannot be fetched: {error}", "no result") from error
+    except OSError as error:
+        raise LocalDiskError(f"{work.into} cannot hold what the pod sends: {error.strerror or error}") from None
     _tell(work, remote.confirm)
+    kept.forget(work.folder)
     return work.into
 
 
@@ -326,7 +318,3 @@ def _close(work: Work, outcome: str) -> None:
     """Note how the job ended; if it never got beyond its plan, what an earlier run left is still to be looked for."""
     if work.undertaken is not None and work.state is not State.PLANNED:
         work.ledger.close(work.job_id, outcome, work.now())
-
-
-def _has_files(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())

@@ -1,21 +1,48 @@
-"""Names of pods: they say whose pod it is and what it works on, so that a lost answer loses no pod."""
+"""Names of pods. A name says which installation rented the pod and for which job, so that a lost answer loses no pod.
 
+    bizcharts-1f0c2b9e-0123456789ab-5d41a2
+    prefix    installation job      checksum over the three
+
+Nobody types such a name by hand, so that whatever bears another one is not ours and is never touched.
+"""
+
+import hashlib
 import re
 
-from bizcharts_pipeline.pods.identity import KEY_LENGTH
+from bizcharts_pipeline.pods.identity import INSTALLATION_LENGTH, KEY_LENGTH
 from bizcharts_pipeline.pods.protocol import NAME_LENGTH
 
+_CHECK_LENGTH = 6
+_SHAPE = re.compile(
+    rf"[a-z0-9]+-[0-9a-f]{{{INSTALLATION_LENGTH}}}-([0-9a-f]{{{KEY_LENGTH}}})-[0-9a-f]{{{_CHECK_LENGTH}}}"
+)
 
-def pod_name(prefix: str, key: str) -> str:
-    """Return the name that every pod of the job ``key`` has."""
-    name = f"{prefix}-{key}"
+
+def pod_name(prefix: str, installation: str, key: str) -> str:
+    """Return the name that every pod of the job ``key`` of an installation has."""
+    stem = f"{prefix}-{installation}-{key}"
+    name = f"{stem}-{_check(stem)}"
     assert len(name) <= NAME_LENGTH, name
-    assert key_of(prefix, name) == key, name
+    assert key_of(prefix, installation, name) == key, name
     return name
 
 
-def key_of(prefix: str, name: str) -> str | None:
-    """Return the key of the job that a pod of this name works on; ``None``: the pod is not ours, and not to be
-    touched."""
-    found = re.fullmatch(rf"{re.escape(prefix)}-([0-9a-f]{{{KEY_LENGTH}}})", name)
-    return found and found[1]
+def key_of(prefix: str, installation: str, name: str) -> str | None:
+    """Return the key of the job that a pod of this name works on; ``None``: the pod is not of this installation."""
+    return key if (key := _key(name)) and name.startswith(f"{prefix}-{installation}-") else None
+
+
+def is_made_here(name: str) -> bool:
+    """Whether this program made the name: it has the shape and the checksum, whatever the installation. Names of
+    earlier versions, which a person could have typed, do not count."""
+    return _key(name) is not None
+
+
+def _key(name: str) -> str | None:
+    found = _SHAPE.fullmatch(name)
+    stem, _, check = name.rpartition("-")
+    return found[1] if found and check == _check(stem) else None
+
+
+def _check(stem: str) -> str:
+    return hashlib.sha256(stem.encode()).hexdigest()[:_CHECK_LENGTH]

@@ -1,6 +1,6 @@
 """What stands between the life of a pod, whoever rents it out, and whoever watches."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -93,16 +93,22 @@ class Transport(Protocol):
         """
         ...
 
-    def push(self, source: Path, target: str) -> None:
+    def push(self, source: Path, target: str, progress: Callable[[], None] = ...) -> None:
         """Copy the content of a folder into the folder ``target``; what is there already is not sent again.
+
+        ``progress`` is called again and again while bytes really move, and not while they do not.
 
         Raises:
             LinkError: not all of it arrived; the next call goes on where this one stopped.
         """
         ...
 
-    def pull(self, source: str, target: Path) -> None:
-        """Copy the content of a folder of the machine into ``target``, resuming in the same way."""
+    def pull(self, source: str, target: Path, progress: Callable[[], None] = ...) -> None:
+        """Copy the content of a folder of the machine into ``target``, resuming in the same way.
+
+        Raises:
+            LocalDiskError: this machine cannot store it.
+        """
         ...
 
 
@@ -130,15 +136,30 @@ class Provider(Protocol):
         ...
 
     def find(self, prefix: str) -> list[Pod]:
-        """Return the pods whose names begin with ``prefix``, the oldest first, ended ones that are still listed too."""
+        """Return the pods whose names begin with ``prefix``, the oldest first, ended ones that are still listed too.
+
+        A pod that was created in the last minutes may not be listed yet.
+
+        Raises:
+            AccessDenied, Uncertain: it is not known which pods there are.
+        """
         ...
 
     def get(self, pod_id: str) -> Pod | None:
-        """Return a pod, or ``None`` when it is gone."""
+        """Return a pod, or ``None`` where none is shown under this id: it is gone, or is not shown yet.
+
+        Raises:
+            AccessDenied, Uncertain
+        """
         ...
 
-    def terminate(self, pod_id: str) -> None:
-        """End a pod and its bill; one that is gone already is no error."""
+    def terminate(self, pod_id: str) -> bool:
+        """End a pod and its bill; return whether the request was accepted. It is not where no pod is known under this
+        id: it is gone, or is not known yet.
+
+        Raises:
+            AccessDenied, Uncertain: the request may have been carried out all the same.
+        """
         ...
 
     def transport(self, pod: Pod, keys: Path) -> Transport:

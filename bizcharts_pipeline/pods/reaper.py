@@ -1,24 +1,33 @@
-"""The reaper: pods that nobody works with any more are ended, ours alone; a pod of another name is never touched.
+"""The reaper: ends pods of this installation that nobody works with; a pod of another name is never touched.
 
-A pod is an orphan if no live run holds its job, or if its time is over. It needs neither the process that rented it
-nor its run: the names at the control plane and the ledger say all there is to know.
+A pod is an orphan if no live run holds its job, if its time is over, or if the run at its job works with another pod.
+The reaper needs neither the process that rented the pod nor its run: the names at the control plane and the ledger say
+all there is to know. A pod that lands after its job has ended is found by its name.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from bizcharts_pipeline.pods.ending import end_named, end_pod
+from bizcharts_pipeline.pods import kept, keys
+from bizcharts_pipeline.pods.ending import Left, end_named, tell_to_end
 from bizcharts_pipeline.pods.errors import PodError
-from bizcharts_pipeline.pods.ledger import PodLedger, PodRow
+from bizcharts_pipeline.pods.identity import installation_id
+from bizcharts_pipeline.pods.ledger import PodLedger
+from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.lock import JobBusy, hold
-from bizcharts_pipeline.pods.names import key_of
+from bizcharts_pipeline.pods.names import is_made_here, key_of
 from bizcharts_pipeline.pods.protocol import Pod, Provider, State
+from bizcharts_pipeline.pods.sightings import LOOK_PAUSE, LOOKS
 from bizcharts_pipeline.settings import PodSettings
 
-_NOT_LISTED = "not listed"
+NOT_LISTED = "not listed"
+_REMEMBERED = timedelta(days=7)  # for so long pods of a closed job are looked for under a prefix that was changed since
+_ROUNDS = LOOKS + 2  # of telling a pod to end and looking
+_GRACE_LAGS = 2  # for so many times `lag_seconds` a pod that no row names may be one that a run has just ordered
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,8 @@ class Listed:
     """A pod of ours: as the control plane lists it, as the ledger knows it, or both."""
 
     name: str
-    pod_id: str | None  # None: it was asked for, and nobody knows what came of it
-    status: str  # the control plane's word, or 'not listed'
+    pod_id: str | None  # None: it was ordered, and nobody knows what came of it
+    status: str  # the control plane's word, or 'not listed', or 'not asked'
     state: State | None  # the ledger's word; None: it knows nothing of it
     gpu: str | None
     usd_per_hour: Decimal | None
@@ -35,6 +44,7 @@ class Listed:
     deadline: datetime | None
     run_id: str | None
     orphan: str | None  # why it is one; None: a live run works with it
+    provider: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,10 @@ class ReapReport:
 
     ended: tuple[str, ...]
     running: tuple[str, ...]
-    failed: tuple[str, ...]  # what went wrong; the next time they are tried again
+    failed: tuple[str, ...]  # what is not proven to have ended, and why; the next time it is tried again
+
+    def __add__(self, other: "ReapReport") -> "ReapReport":
+        return ReapReport(self.ended + other.ended, self.running + other.running, self.failed + other.failed)
 
 
 def listing(
@@ -58,8 +71,8 @@ def listing(
     Raises:
         PodError: the control plane does not say, or the ledger cannot be read.
     """
-    jobs = _ours(provider, ledger, settings)
-    return [listed for pods in jobs for listed in _list(ledger, pods, now, is_running)]
+    jobs = _ours(provider, ledger, settings, now)
+    return [listed for pods in jobs for listed in _list(ledger, pods, provider.name, now, is_running)]
 
 
 def reap(
@@ -68,22 +81,30 @@ def reap(
     settings: PodSettings,
     now: Callable[[], datetime],
     is_running: Callable[[str], bool],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> ReapReport:
     """End every orphan of ours; what fails with one keeps nobody from ending the others.
+
+    A pod that is not shown is looked for several times, seconds apart; where that proves nothing yet (`sightings`) it
+    is reported as failed, and stays in the ledger for the next time.
 
     Raises:
         PodError: the control plane does not say which pods there are, or the ledger cannot be read.
     """
     report = ReapReport((), (), ())
-    for pods in _ours(provider, ledger, settings):
+    lag = timedelta(seconds=settings.lag_seconds)
+    for pods in _ours(provider, ledger, settings, now()):
         try:
-            with hold(ledger.folder(pods.key)):  # no run begins this job meanwhile
-                one = _reap_job(provider, ledger, pods, now, is_running)
+            folder = ledger.folder(pods.key)
+            with hold(folder):  # no run begins this job meanwhile
+                if kept.is_kept(folder, now(), timedelta(minutes=settings.lease_minutes)) and not pods.overdue(now()):
+                    report += ReapReport((), pods.ids, ())
+                    continue
+                report += _reap_job(provider, ledger, pods, now, is_running, lag, sleep)
         except JobBusy:
-            one = _end_overdue(provider, pods, now())
+            report += _reap_beside_run(provider, ledger, pods, now(), lag)
         except (PodError, OSError) as error:
-            one = ReapReport((), (), (f"{pods.key}: {error}",))
-        report = ReapReport(report.ended + one.ended, report.running + one.running, report.failed + one.failed)
+            report += ReapReport((), (), (f"{pods.key}: {error}",))
     return report
 
 
@@ -105,14 +126,21 @@ class _Pods:
         return tuple(row for row in self.rows if now >= row.deadline)
 
 
-def _ours(provider: Provider, ledger: PodLedger, settings: PodSettings) -> list[_Pods]:
-    """Return our pods by their job. What the ledger knows is ours, also where `name` was another then."""
-    rows = ledger.live(provider.name)
-    known = {row.name: row.key for row in rows}
-    prefixes = {f"{settings.name}-"} | {name for name in known if key_of(settings.name, name) is None}
-    jobs = {name: _Pods(key, name) for name, key in known.items()}
-    for pod in (pod for prefix in sorted(prefixes) for pod in provider.find(prefix)):
-        if key := key_of(settings.name, pod.name) or known.get(pod.name):
+def _ours(provider: Provider, ledger: PodLedger, settings: PodSettings, now: datetime) -> list[_Pods]:
+    """Return our pods by their job. What the ledger knows is ours also where the prefix or the installation's id was
+    another then; of a name of an earlier version, which somebody else may use too, only the pods that it knows."""
+    installation = installation_id(ledger.path.parent)
+    remembered = {
+        name: key for name, key in ledger.names(provider.name, now - _REMEMBERED).items() if is_made_here(name)
+    }
+    there = provider.find("")
+    rows = ledger.live(provider.name)  # after the list: what a run has booked meanwhile is not taken for unknown
+    known = remembered | {row.name: row.key for row in rows}
+    ids = {row.pod_id for row in rows}
+    jobs = {row.name: _Pods(row.key, row.name) for row in rows}
+    for pod in there:
+        key = key_of(settings.name, installation, pod.name) or known.get(pod.name)
+        if key and (is_made_here(pod.name) or pod.pod_id in ids):
             before = jobs.get(pod.name, _Pods(key, pod.name))
             jobs[pod.name] = replace(before, listed=(*before.listed, pod))
     for row in rows:
@@ -126,51 +154,87 @@ def _reap_job(
     pods: _Pods,
     now: Callable[[], datetime],
     is_running: Callable[[str], bool],
+    lag: timedelta,
+    sleep: Callable[[float], None],
 ) -> ReapReport:
     """End the pods of a job that no process on this machine works on."""
     if any(is_running(row.run_id) for row in pods.rows) and not pods.overdue(now()):
         return ReapReport((), pods.ids, ())
-    troubles = end_named(provider, ledger, pods.key, pods.name, now)
-    return ReapReport((), (), tuple(troubles)) if troubles else ReapReport(pods.ids, (), ())
+    left: list[Left] = []
+    for look in range(_ROUNDS):
+        left = end_named(provider, ledger, pods.key, pods.name, now, lag)
+        if not left or any(one.counts_from is not None and one.counts_from > now() for one in left):
+            break
+        if look < _ROUNDS - 1:
+            sleep(LOOK_PAUSE)
+    if left:
+        return ReapReport((), (), tuple(one.what for one in left))
+    keys.remove_keys(ledger.folder(pods.key) / "keys")
+    return ReapReport(pods.ids, (), ())
 
 
-def _end_overdue(provider: Provider, pods: _Pods, now: datetime) -> ReapReport:
-    """End those pods of a live run whose time is over; the run notices, and keeps its own books."""
-    ids = [row.pod_id for row in pods.overdue(now) if row.pod_id is not None]
-    troubles = {pod_id: end_pod(provider, pod_id) for pod_id in ids}
+def _reap_beside_run(provider: Provider, ledger: PodLedger, pods: _Pods, now: datetime, lag: timedelta) -> ReapReport:
+    """End the pods of a live run's job whose time is over, or that the run does not know. The run notices, proves
+    their end and keeps the books."""
+    orphans = [row for row in pods.overdue(now) if row.pod_id is not None]
+    orphans += [ledger.stray(pods.rows[0], pod, now) for pod in _unknown(provider, ledger, pods, now, lag)]
+    troubles = {row.pod_id or "": tell_to_end(provider, ledger, row, now) for row in orphans}
     return ReapReport(
-        tuple(pod_id for pod_id, trouble in troubles.items() if trouble is None),
+        tuple(pod_id for pod_id, trouble in troubles.items() if not trouble),
         tuple(pod_id for pod_id in pods.ids if pod_id not in troubles),
-        tuple(trouble for trouble in troubles.values() if trouble is not None),
+        tuple(f"{pod_id}: it could not be told to end{trouble}" for pod_id, trouble in troubles.items() if trouble),
     )
 
 
-def _list(ledger: PodLedger, pods: _Pods, now: datetime, is_running: Callable[[str], bool]) -> Iterator[Listed]:
+def _unknown(provider: Provider, ledger: PodLedger, pods: _Pods, now: datetime, lag: timedelta) -> list[Pod]:
+    """Return the pods of a live run's job that cannot be its own: no row names them, no order is on its way, and that
+    was so a while ago already. The run itself finds them sooner; this is for one that hangs."""
+    ids = {row.pod_id for row in pods.rows}
+    if None in ids or not ids:
+        return []
+    return [
+        pod
+        for pod in pods.listed
+        if pod.pod_id not in ids
+        and is_made_here(pod.name)
+        and now - ledger.sighted(provider.name, pod.pod_id, now) >= _GRACE_LAGS * lag
+    ]
+
+
+def _list(
+    ledger: PodLedger, pods: _Pods, provider: str, now: datetime, is_running: Callable[[str], bool]
+) -> Iterator[Listed]:
     busy = _is_held(ledger.folder(pods.key))
     by_id = {pod.pod_id: pod for pod in pods.listed}
     for row in pods.rows:
         pod = by_id.pop(row.pod_id or "", None)
-        orphan = None
-        if now >= row.deadline:
-            orphan = "its time is over"
-        elif not busy and not is_running(row.run_id):
-            orphan = "no run works with it"
-        status = str(pod.status) if pod else _NOT_LISTED
-        yield Listed(
-            pods.name,
-            row.pod_id,
-            status,
-            row.state,
-            row.gpu,
-            row.usd_per_hour,
-            row.created_at,
-            row.deadline,
-            row.run_id,
-            orphan,
-        )
+        yield of_row(row, str(pod.status) if pod else NOT_LISTED, now, busy or is_running(row.run_id))
     for pod in by_id.values():
-        why = None if busy else "the ledger does not know it"
-        yield Listed(pods.name, pod.pod_id, str(pod.status), None, pod.gpu, pod.usd_per_hour, None, None, None, why)
+        why = "not the pod that its run works with" if busy and pods.rows else "the ledger does not know it"
+        price = pod.usd_per_hour
+        yield Listed(pods.name, pod.pod_id, str(pod.status), None, pod.gpu, price, None, None, None, why, provider)
+
+
+def of_row(row: PodRow, status: str, now: datetime, has_run: bool) -> Listed:
+    """Return a pod as the ledger knows it."""
+    orphan = None
+    if now >= row.deadline:
+        orphan = "its time is over"
+    elif not has_run:
+        orphan = "no run works with it"
+    return Listed(
+        row.name,
+        row.pod_id,
+        status,
+        row.state,
+        row.gpu,
+        row.usd_per_hour,
+        row.created_at,
+        row.deadline,
+        row.run_id,
+        orphan,
+        row.provider,
+    )
 
 
 def _is_held(folder: Path) -> bool:

@@ -9,18 +9,27 @@ import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.clock import from_epoch, utc_now
+from bizcharts_pipeline.clock import from_epoch
 from bizcharts_pipeline.files import TEMPORARY_PREFIX, write_atomically
 from bizcharts_pipeline.pods import drivers, manifest
-from bizcharts_pipeline.pods.errors import BadHost, JobFailed, LinkLost, PodError, PodLost, TransferError
+from bizcharts_pipeline.pods.errors import (
+    BadHost,
+    JobFailed,
+    LinkLost,
+    LocalDiskError,
+    PodError,
+    PodLost,
+    TransferError,
+)
 from bizcharts_pipeline.pods.protocol import Job, Transport
 from bizcharts_pipeline.pods.transport import CommandFailed
 
+Progress = Callable[[], None]  # called while bytes move
 RESUME = "resume"  # folder below the job's: the checkpoint to go on from
 SALVAGED = "checkpoint"  # folder of what was saved from a job that brought no result
 _SUPERVISOR = Path(__file__).parent / "onpod" / "supervisor.py"
@@ -39,6 +48,10 @@ printf 'rsync=%s\\n' "$(command -v rsync)"
 gpus=$(timeout 60 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null)
 printf 'gpu=%s\\n' "$(printf '%s' "$gpus" | head -n 1)"
 """
+
+
+def _unheard() -> None:
+    """Tell nobody of progress."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Poll:
     log: bytes
     exit: Exit | None
     alive: bool  # the supervisor is at work; neither alive nor ended: it was killed, and the job with it
-    last_output_at: datetime | None  # by our own clock: the pod says for how long it has been quiet
+    last_output: int | None  # changes with each output, also where a full log does not grow; not a time to compute with
 
 
 def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda: Sequence[str] = ()) -> HostFacts:
@@ -98,7 +111,7 @@ def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda
     return found
 
 
-def stage(transport: Transport, root: str, job: Job, resume: Path | None) -> None:
+def stage(transport: Transport, root: str, job: Job, resume: Path | None, progress: Progress = _unheard) -> None:
     """Send the job's folders, the supervisor and a checkpoint to go on from; all is verified where it arrived.
 
     Raises:
@@ -107,7 +120,7 @@ def stage(transport: Transport, root: str, job: Job, resume: Path | None) -> Non
     """
     transport.run(f"umask 077; mkdir -p {shlex.quote(root)}")
     for name, folder in (job.folders | {RESUME: resume} if resume else job.folders).items():  # type: ignore[operator]
-        transport.push(folder, f"{root}/{name}")
+        transport.push(folder, f"{root}/{name}", progress)
     _write(transport, f"{root}/supervisor.py", _SUPERVISOR.read_bytes())
 
 
@@ -156,9 +169,8 @@ def poll(transport: Transport, root: str, messages_offset: int, log_offset: int)
     try:
         header = json.loads(line)
         messages, log = int(header["messages"]), int(header["log"])
-        ended, quiet = header["exit"], header["quiet_seconds"]
+        ended, last = header["exit"], header["last_output"]
         end = Exit(ended["code"], str(ended["reason"]), from_epoch(ended["ended_at"])) if ended else None
-        last = utc_now() - timedelta(seconds=quiet) if quiet is not None else None
     except (ValueError, KeyError, TypeError, OverflowError):
         raise LinkLost(f"The supervisor's answer is broken: {line[:200]!r}") from None
     if len(content) != messages + log:
@@ -171,18 +183,24 @@ def cancel(transport: Transport, root: str) -> None:
     _supervisor(transport, root, "cancel")
 
 
-def collect(transport: Transport, root: str, result: str, into: Path) -> None:
+def renew(transport: Transport, root: str) -> None:
+    """Renew the job's lease, as every poll does."""
+    transport.run(f"touch {shlex.quote(f'{root}/lease')}", timeout_seconds=20)
+
+
+def collect(transport: Transport, root: str, result: str, into: Path, progress: Progress = _unheard) -> None:
     """Fetch the result of a job that ended well; ``into`` holds all of it, verified, or is not touched.
 
     Raises:
         JobFailed: it made no result.
         TransferError: it did not arrive as the pod has it.
+        LocalDiskError: this machine cannot store it.
     """
     answer = _json(transport.run(f"cat {shlex.quote(f'{root}/manifest.json')}"))
     wanted = manifest.parse(answer)
     if not wanted:
         raise JobFailed(f"The job ended well and left nothing in its folder {result!r}", "no result")
-    _fetch(transport, f"{root}/{result}", wanted, into)
+    _fetch(transport, f"{root}/{result}", wanted, into, progress)
 
 
 def confirm(transport: Transport, root: str) -> None:
@@ -190,7 +208,7 @@ def confirm(transport: Transport, root: str) -> None:
     transport.run(f"touch {shlex.quote(f'{root}/collected')}")
 
 
-def fetch_checkpoint(transport: Transport, root: str, into: Path) -> bool:
+def fetch_checkpoint(transport: Transport, root: str, into: Path, progress: Progress = _unheard) -> bool:
     """Fetch the content of the newest whole checkpoint; return whether ``into`` holds it now.
 
     What ``into`` held is replaced once the new one is verified. ``False``: there is none yet, or the job removed it
@@ -202,16 +220,18 @@ def fetch_checkpoint(transport: Transport, root: str, into: Path) -> bool:
     if not wanted or not isinstance(name, str) or not manifest.is_plain(name):
         return False
     try:
-        _fetch(transport, f"{root}/{name}", wanted, into)
+        _fetch(transport, f"{root}/{name}", wanted, into, progress)
     except TransferError:
         return False
     return True
 
 
-def salvage(transport: Transport, root: str, into: Path) -> None:
+def salvage(
+    transport: Transport, root: str, into: Path, progress: Progress = _unheard, shown: Callable[[bytes], bytes] = bytes
+) -> None:
     """Save what there is of a job that brought no result: its log's end, how it ended, its newest checkpoint.
 
-    What cannot be had is left out: nothing is raised for it.
+    What cannot be had is left out: nothing is raised for it. ``shown`` blanks secrets in the saved log.
     """
     fetched: Mapping[str, Callable[[], bytes]] = {
         name: partial(transport.run, f"tail -c {_LOG_TAIL_BYTES} {shlex.quote(f'{root}/{name}')}")
@@ -219,26 +239,37 @@ def salvage(transport: Transport, root: str, into: Path) -> None:
     }
     for name, fetch in fetched.items():
         try:
-            write_atomically(into / name, fetch())
+            write_atomically(into / name, shown(fetch()))
         except PodError:
             continue
     try:
-        fetch_checkpoint(transport, root, into / SALVAGED)
+        fetch_checkpoint(transport, root, into / SALVAGED, progress)
     except PodError:
         return
 
 
-def _fetch(transport: Transport, source: str, wanted: manifest.Manifest, into: Path) -> None:
+def _fetch(
+    transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _unheard
+) -> None:
+    try:
+        _fetch_files(transport, source, wanted, into, progress)
+    except OSError as error:
+        raise LocalDiskError(f"{into} cannot hold what the pod sends: {error.strerror or error}") from None
+
+
+def _fetch_files(
+    transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _unheard
+) -> None:
     """Fetch a folder beside ``into``, verify it, and put it in its place. What is there already is fetched no more."""
     if into.is_dir() and _is_exactly(into, wanted):
         return
     part = into.parent / f"{TEMPORARY_PREFIX}{into.name}"
-    transport.pull(source, part)
+    transport.pull(source, part, progress)
     if wrong := manifest.differing(part, wanted):
         for path in wrong:
             if manifest.is_plain(path):
                 (part / path).unlink(missing_ok=True)
-        transport.pull(source, part)
+        transport.pull(source, part, progress)
         if wrong := manifest.differing(part, wanted):
             raise TransferError(f"{len(wrong)} files of {source} arrived broken, such as {wrong[0]:.80}")
     for found in [found for found in part.rglob("*") if not found.is_dir()]:

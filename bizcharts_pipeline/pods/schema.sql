@@ -1,4 +1,4 @@
--- The ledger of pods. Times are UTC, ISO 8601 with microseconds; money is in integer nano-USD.
+-- The ledger of pods, version 1; `schema_2.sql` goes on. Times are UTC, ISO 8601 with microseconds; money is in integer nano-USD.
 
 -- One row a job as it was undertaken: by one run, or by several where the first was killed and left a pod behind.
 CREATE TABLE IF NOT EXISTS jobs (
@@ -25,11 +25,11 @@ CREATE TABLE IF NOT EXISTS pods (
     data_center   TEXT,
     machine       TEXT,
     bad_host      INTEGER NOT NULL DEFAULT 0,
-    usd_per_hour  TEXT NOT NULL,     -- exactly as listed
+    usd_per_hour  TEXT NOT NULL,     -- exactly; as listed until it is known what the pod is charged
     nano_usd      INTEGER NOT NULL,  -- the most that it may cost; once it has ended, what it cost
     created_at    TEXT NOT NULL,     -- when it was asked for
     deadline      TEXT NOT NULL,     -- when its time is over
-    ended_at      TEXT,              -- when it was verified to be gone
+    ended_at      TEXT,              -- when it was proven to be gone
     root          TEXT,              -- the job's folder on it
     launched      INTEGER NOT NULL DEFAULT 0  -- the job was started there
 );

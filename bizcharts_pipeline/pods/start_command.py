@@ -22,42 +22,99 @@ if [ -n "$pod" ]; then
     "$pod" "${RUNPOD_API_KEY:-}" "$control" > "$workspace/.bizcharts-pod.json.part" \
     && mv -f "$workspace/.bizcharts-pod.json.part" "$workspace/.bizcharts-pod.json")
 
-  rest() {
+  # Print what METHOD URL [BODY] answers, and its status in a last line. Redirects are not followed.
+  ask() {
     if command -v curl >/dev/null; then
       printf 'header = "Authorization: Bearer %s"\n' "${RUNPOD_API_KEY:-}" \
-        | curl -sf -m 30 -K - -X DELETE -o /dev/null "$control/v2/pods/$pod"
+        | curl -s -m 30 --max-filesize 100000 -K - -H "Content-Type: application/json" -X "$1" \
+          ${3:+--data "$3"} -w '\n%{http_code}' "$2"
     else
-      POD=$pod CONTROL=$control python3 -c 'import os, urllib.request as u
+      METHOD=$1 URL=$2 BODY=${3:-} python3 -c 'import os, urllib.error, urllib.request as u
 e = os.environ
-h = {"Authorization": "Bearer " + e["RUNPOD_API_KEY"]}
-u.urlopen(u.Request(e["CONTROL"] + "/v2/pods/" + e["POD"], headers=h, method="DELETE"), timeout=30)'
+class N(u.HTTPRedirectHandler):
+    def redirect_request(self, *a): return None
+h = {"Authorization": "Bearer " + e["RUNPOD_API_KEY"], "Content-Type": "application/json"}
+r = u.Request(e["URL"], headers=h, method=e["METHOD"], data=e["BODY"].encode() or None)
+try: a = u.build_opener(N).open(r, timeout=30)
+except urllib.error.HTTPError as x: a = x
+print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
     fi
   }
-  graphql() {
-    command -v curl >/dev/null && printf 'header = "Authorization: Bearer %s"\n' "${RUNPOD_API_KEY:-}" \
-      | curl -sf -m 30 -K - -H "Content-Type: application/json" "$control/graphql" \
-        -d "{\"query\": \"mutation { $1(input: {podId: \\\"$pod\\\"})$2 }\"}" | grep -qv '"errors"'
+  # The API answers with nothing or with a JSON object; a page comes from somebody else.
+  said() {
+    answer=$(ask "$@") || return 1
+    code=${answer##*$'\n'}
+    body=$(printf '%s' "${answer%$'\n'*}" | tr -d ' \t\r\n')
+    case $body in ''|'{'*'}') return 0 ;; *) return 1 ;; esac
   }
+  accepted() {
+    said "$@" || return 1
+    case $code in 200|202|204) ;; *) return 1 ;; esac
+    case $body in *'"errors":['*|*'"errors":{'*|*'"error":"'*|*'"error":{'*) return 1 ;; esac
+  }
+  gone() {
+    said GET "$control/v2/pods/$pod" || return 1
+    [ "$code" = 404 ] && return 0
+    [ "$code" = 200 ] || return 1
+    case $body in *'tatus":"TERMINATED"'*) return 0 ;; *) return 1 ;; esac
+  }
+  graphql() {
+    accepted POST "$control/graphql" "{\"query\": \"mutation { $1(input: {podId: \\\"$pod\\\"})$2 }\"}"
+  }
+  # A way that was accepted and did not end the pod is followed by the next one.
   delete() {
-    rest || graphql podTerminate "" || runpodctl pod delete "$pod" || runpodctl remove pod "$pod" \
-      || graphql podStop " { id }"
+    accepted DELETE "$control/v2/pods/$pod"; gone && return 0
+    graphql podTerminate ""; gone && return 0
+    if command -v runpodctl >/dev/null; then
+      timeout 60 runpodctl pod delete "$pod" || timeout 60 runpodctl remove pod "$pod"
+      gone && return 0
+    fi
+    graphql podStop " { id }"
+    return 1
+  }
+  # Only where this is the pod's own container: all processes but this one and the first, and then the first.
+  end_processes() {
+    tr '\0' '\n' < /proc/1/environ 2>/dev/null | grep -qxF "RUNPOD_POD_ID=$pod" || return 0
+    for entry in /proc/[0-9]*; do
+      id=${entry#/proc/}
+      [ "$id" = 1 ] || [ "$id" = "$BASHPID" ] || kill -9 "$id" 2>/dev/null
+    done
+    kill -15 1
+  }
+  end_pod() {
+    tries=0
+    until delete; do
+      tries=$((tries + 1))
+      [ "$tries" -ge ${BIZCHARTS_GUARD_TRIES:-30} ] && end_processes
+      sleep ${BIZCHARTS_GUARD_PAUSE:-60}
+    done
   }
 
+  # Time is counted since the host's boot: a wall clock that is set has no say. After a reboot only that one is left.
+  boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)
+  uptime=$(cut -d. -f1 /proc/uptime 2>/dev/null || date +%s)
+  ttl=${BIZCHARTS_TTL_SECONDS:-@TTL@}
   deadline_file=$workspace/.bizcharts-deadline-$pod
-  deadline=$(cat "$deadline_file" 2>/dev/null)
-  case $deadline in
-    ''|*[!0-9]*) deadline=$(($(date +%s) + ${BIZCHARTS_TTL_SECONDS:-@TTL@})); echo "$deadline" > "$deadline_file" ;;
+  until_wall='' until_boot='' until_uptime=''
+  [ -f "$deadline_file" ] && read -r until_wall until_boot until_uptime < "$deadline_file"
+  case $until_wall$until_uptime in
+    ''|*[!0-9]*)
+      until_wall=$(($(date +%s) + ttl)) until_boot=$boot until_uptime=$((uptime + ttl))
+      echo "$until_wall $until_boot $until_uptime" > "$deadline_file" ;;
   esac
+  if [ "$until_boot" = "$boot" ]; then left=$((until_uptime - uptime)); else left=$((until_wall - $(date +%s))); fi
+  [ "$left" -le "$ttl" ] || left=$ttl
   (
     trap '' HUP
-    left=$((deadline - $(date +%s)))
     [ "$left" -gt 0 ] && sleep "$left"
-    tries=0
-    until delete || [ "$tries" -ge 240 ]; do tries=$((tries + 1)); sleep 60; done
+    end_pod
   ) </dev/null >/dev/null 2>&1 &
+  guard=$!
 fi
 
 [ -n "${BIZCHARTS_GUARD_ONLY:-}" ] && exit 0
+# A container that restarts after its time starts nothing but its own end.
+[ -n "$pod" ] && [ "$left" -le 0 ] && wait "$guard"
 [ -x /start.sh ] && exec /start.sh
 
 export DEBIAN_FRONTEND=noninteractive

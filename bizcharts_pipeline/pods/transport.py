@@ -10,7 +10,7 @@ import re
 import secrets
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bizcharts_pipeline.pods import manifest, transfer
@@ -19,6 +19,7 @@ from bizcharts_pipeline.pods.errors import (
     HostChanged,
     LinkError,
     LinkLost,
+    LocalDiskError,
     LoginRefused,
     PodError,
     TransferError,
@@ -38,6 +39,10 @@ _HOST_CHANGED = re.compile(r"Host key verification failed|IDENTIFICATION HAS CHA
 _REFUSED = re.compile(r"Permission denied \([a-z,-]+\)|Too many authentication failures")
 _NO_RSYNC = re.compile(r"rsync: (command )?not found|rsync: No such file|rsync.*command not found")
 _FULL = "No space left on device"
+_LOCAL_DISK = re.compile(
+    r"\[(?:receiver|generator|Receiver)[^]]*\].*"
+    r"(?:No space left on device|Disk quota exceeded|Read-only file system|Permission denied)"
+)
 _KEPT_VARIABLES = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|LANG|LC_\w+|LD_LIBRARY_PATH|CUDA_\w+|HF_HOME|HF_HUB_\w+|OMP_NUM_THREADS"
     r"|SSL_CERT_\w+|https?_proxy|no_proxy|HTTPS?_PROXY|NO_PROXY"
@@ -56,8 +61,9 @@ class CommandFailed(PodError):
 class SshTransport:
     """The way to a machine with an sshd.
 
-    ``keys`` is the folder of a pod's own pair (`pods.keys`), where the host key that it shows first is noted and any
-    other refused; or, with ``known_host``, the private key for a host of one's own, whose key stands in that file.
+    ``keys`` is the folder of a pod's own pair (`pods.keys`). The host key is pinned there after the first successful
+    login, and any other is refused from then on: a wrong host that refuses the login is not pinned. With
+    ``known_host``, ``keys`` is the private key for a host of your own, whose host key stands in that file.
     """
 
     def __init__(self, address: Address, keys: Path, known_host: Path | None = None) -> None:
@@ -70,9 +76,7 @@ class SshTransport:
             "IdentityFile": _quoted(keys / PRIVATE_KEY if keys.is_dir() else keys),
             "IdentitiesOnly": "yes",
             "IdentityAgent": "none",
-            "UserKnownHostsFile": _quoted(self._host_keys),
             "GlobalKnownHostsFile": "/dev/null",
-            "StrictHostKeyChecking": "yes" if known_host else "accept-new",
             "HostKeyAlias": _known_name(address) if known_host else _ALIAS,
             "UpdateHostKeys": "no",
             "BatchMode": "yes",
@@ -82,19 +86,30 @@ class SshTransport:
             "ServerAliveCountMax": str(ALIVE_TIMES),
             "LogLevel": "ERROR",
         }
-        self._ssh = ["ssh", "-F", "none", "-T", *(f"-o{name}={value}" for name, value in options.items())]
+        self._options = [f"-o{name}={value}" for name, value in options.items()]
+        self._own_host = known_host is not None
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
         """See `protocol.Transport`; the answer is capped at ``ANSWER_BYTES``."""
         token = secrets.token_hex(8)
+        unpinned = None if self._is_pinned() else self._host_keys.with_name(f"{KNOWN_HOSTS}.{token}")
+        try:
+            return self._run(command, token, stdin, timeout_seconds, unpinned)
+        finally:
+            if unpinned is not None:
+                unpinned.unlink(missing_ok=True)
+
+    def _run(self, command: str, token: str, stdin: bytes, timeout_seconds: float, unpinned: Path | None) -> bytes:
         wrapped = f"printf '%s\\n' {token}; ({command}\n); printf '\\n%s %d\\n' {token} $?"
         ended = _execute(
-            [*self._ssh, _ALIAS, f"exec sh -c {shlex.quote(wrapped)}"],
+            [*self._ssh(unpinned), _ALIAS, f"exec sh -c {shlex.quote(wrapped)}"],
             stdin=stdin,
             timeout_seconds=timeout_seconds,
             most_bytes=ANSWER_BYTES,
         )
         _, began, said = ended.stdout.partition(f"{token}\n".encode())
+        if began and unpinned is not None and unpinned.exists():
+            unpinned.replace(self._host_keys)
         answer, reported, status = said.rpartition(f"\n{token} ".encode())
         if not reported or not status.endswith(b"\n"):
             raise self._lost(ended, logged_in=bool(began))
@@ -102,24 +117,35 @@ class SshTransport:
             raise CommandFailed(command, int(status), ended.stderr)
         return answer
 
-    def push(self, source: Path, target: str) -> None:
+    def _is_pinned(self) -> bool:
+        return self._own_host or self._host_keys.exists()
+
+    def _ssh(self, unpinned: Path | None = None) -> list[str]:
+        """Return the ssh command; it accepts any host key only into the file ``unpinned``."""
+        known = unpinned or self._host_keys
+        checked = ["-oStrictHostKeyChecking=" + ("accept-new" if unpinned else "yes")]
+        return ["ssh", "-F", "none", "-T", *self._options, f"-oUserKnownHostsFile={_quoted(known)}", *checked]
+
+    def push(self, source: Path, target: str, progress: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Transport`; what else is in ``target`` is removed, and every file verified."""
         wanted = manifest.of_folder(source)
         self.run(f"mkdir -p {shlex.quote(target)}")
         arguments = ["--delete", f"--exclude={manifest.LEFT_OUT}", f"{source}/", f"{_ALIAS}:{target}/"]
-        if not self._rsync(arguments):
-            transfer.push(self.run, source, target, wanted)
+        if not self._rsync(arguments, progress):
+            transfer.push(_reporting(self.run, progress), source, target, wanted)
         if wrong := transfer.differing(self.run, target, wanted):
             raise TransferError(f"{len(wrong)} files arrived broken at {self._where}, such as {wrong[0]:.80}")
 
-    def pull(self, source: str, target: Path) -> None:
+    def pull(self, source: str, target: Path, progress: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Transport`; links are left out, and more than ``manifest.MOST_BYTES`` is an error."""
+        if not self._is_pinned():
+            self.run("true")
         target.mkdir(parents=True, exist_ok=True)
         arguments = ["--delete", "--no-links", f"--max-size={manifest.MOST_BYTES}", f"{_ALIAS}:{source}/", f"{target}/"]
-        if not self._rsync(arguments, into=target):
-            transfer.pull(self.run, source, target)
+        if not self._rsync(arguments, progress, into=target):
+            transfer.pull(_reporting(self.run, progress), source, target)
 
-    def _rsync(self, arguments: Sequence[str], into: Path | None = None) -> bool:
+    def _rsync(self, arguments: Sequence[str], progress: Callable[[], None], into: Path | None = None) -> bool:
         """Return whether rsync did it; it cannot where the machine has none.
 
         ``--inplace`` leaves what had arrived under its own name, whichever end dies, and ``--checksum`` finds a file
@@ -127,15 +153,18 @@ class SshTransport:
         """
         if shutil.which("rsync") is None:
             return False
-        options = ["--recursive", "--checksum", "--inplace", "-s", f"--timeout={SILENT_SECONDS}"]
+        options = ["--recursive", "--checksum", "--inplace", "--progress", "-s", f"--timeout={SILENT_SECONDS}"]
         ended = _execute(
-            ["rsync", *options, "-e", " ".join(_for_rsync(word) for word in self._ssh), *arguments],
+            ["rsync", *options, "-e", " ".join(_for_rsync(word) for word in self._ssh()), *arguments],
             timeout_seconds=TRANSFER_SECONDS,
             most_bytes=ANSWER_BYTES,
             stop=lambda: _too_big(into),
+            progress=progress,
         )
         if ended.status == 0:
             return True
+        if into is not None and _LOCAL_DISK.search(ended.stderr):
+            raise LocalDiskError(f"{into} cannot hold what the pod sends: {ended.stderr[-300:]}")
         if _NO_RSYNC.search(ended.stderr):
             return False
         if ended.status in (11, 23, 24) or ended.stopped or _FULL in ended.stderr:
@@ -177,14 +206,25 @@ class LocalTransport:
             raise CommandFailed(command, ended.status, ended.stderr)
         return ended.stdout
 
-    def push(self, source: Path, target: str) -> None:
+    def push(self, source: Path, target: str, progress: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Transport`."""
         manifest.of_folder(source)
         _copy(source, Path(target))
 
-    def pull(self, source: str, target: Path) -> None:
+    def pull(self, source: str, target: Path, progress: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Transport`."""
         _copy(Path(source), target)
+
+
+def _reporting(run: transfer.Run, progress: Callable[[], None]) -> transfer.Run:
+    """Return ``run``, which reports progress after each command: transfers by a shell go in chunks."""
+
+    def reporting(command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
+        answer = run(command, stdin=stdin, timeout_seconds=timeout_seconds)
+        progress()
+        return answer
+
+    return reporting
 
 
 def _execute(command: Sequence[str], **how: object) -> Ended:

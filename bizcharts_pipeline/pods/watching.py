@@ -1,11 +1,11 @@
 """RUNNING: reading what a job writes until it ends, through lost links, and telling a finished job from a dead one."""
 
-import os
 import shutil
 from datetime import timedelta
 from typing import NoReturn
 
 from bizcharts_pipeline.pods import remote
+from bizcharts_pipeline.pods.blanking import Blanker, blank
 from bizcharts_pipeline.pods.errors import JobFailed, LinkLost, PodError
 from bizcharts_pipeline.pods.plan import end_of_training
 from bizcharts_pipeline.pods.protocol import State, Transport
@@ -50,6 +50,8 @@ class _Watched:
         self.work = work
         self.messages_offset = self.log_offset = 0
         self.last_word = self.last_checkpoint = work.now()
+        self.shown_log, self.shown_messages = Blanker(work.job.secrets), Blanker(work.job.secrets)
+        self.last_output: int | None = None
         self.dead_polls = 0
         self.behind = False  # there is more to read than one answer holds
         self.training_ends = end_of_training(work.pod.created_at, work.pod.deadline)
@@ -59,6 +61,7 @@ class _Watched:
         poll = self._poll()
         self._pass_on(poll)
         if poll.exit is not None:
+            self._show(self.shown_log.rest(), self.shown_messages.rest())
             return poll.exit
         self.behind = len(poll.messages) + len(poll.log) >= _MUCH_BYTES
         # A supervisor writes how the job ended before it goes: between the two a poll may see neither.
@@ -98,23 +101,30 @@ class _Watched:
 
     def _pass_on(self, poll: Poll) -> None:
         work = self.work
-        if poll.messages or poll.log:
+        if poll.messages or poll.log or poll.last_output != self.last_output:
             self.last_word = work.now()
-        elif poll.last_output_at is not None:  # a log that is full grows no more, and is still written to
-            self.last_word = max(self.last_word, poll.last_output_at)
+        self.last_output = poll.last_output
         if poll.log:
             self.log_offset += len(poll.log)
-            work.tail = (work.tail + poll.log)[-TAIL_BYTES:]
-            work.listener.log(poll.log)
         if poll.messages:
             self.messages_offset += len(poll.messages)
-            work.listener.messages(poll.messages)
+        self._show(self.shown_log.feed(poll.log), self.shown_messages.feed(poll.messages))
         work.stop_if_cancelled()
 
+    def _show(self, log: bytes, messages: bytes) -> None:
+        """Pass on what the job wrote; secrets are blanked by now."""
+        work = self.work
+        if log:
+            work.tail = (work.tail + log)[-TAIL_BYTES:]
+            work.listener.log(log)
+        if messages:
+            work.listener.messages(messages)
+
     def _fetch_checkpoint(self) -> None:
-        assert self.work.transport is not None
+        work, transport = self.work, self.work.transport
+        assert transport is not None
         try:
-            if remote.fetch_checkpoint(self.work.transport, self.work.root, self.work.checkpoint):
+            if remote.fetch_checkpoint(transport, work.root, work.checkpoint, work.progress_over(transport)):
                 self.work.say("checkpoint fetched")
         except PodError as error:
             self.work.say(f"no checkpoint could be fetched, the next one may: {error}")
@@ -147,21 +157,19 @@ def _fail(work: Work, reason: str, message: str) -> NoReturn:
     assert work.transport is not None
     saved = work.folder / "salvaged"
     try:
-        remote.salvage(work.transport, work.root, saved)
+        remote.salvage(
+            work.transport,
+            work.root,
+            saved,
+            work.progress_over(work.transport),
+            lambda content: blank(content, work.job.secrets),
+        )
         message += f"; its log is in {saved}"
         if (saved / remote.SALVAGED).is_dir():
             shutil.rmtree(work.checkpoint, ignore_errors=True)
             (saved / remote.SALVAGED).replace(work.checkpoint)
     except (PodError, OSError) as error:
         work.say(f"not all could be saved: {error}")
-    tail = without_secrets(work.tail.decode("utf-8", "replace"), work.job.secrets)
+    tail = work.tail.decode("utf-8", "replace")
     last_line = next((line for line in reversed(tail.splitlines()) if line.strip()), "")
     raise JobFailed(f"{message}. Its last line: {last_line:.300}" if last_line else message, reason, tail)
-
-
-def without_secrets(text: str, names: tuple[str, ...]) -> str:
-    """Return ``text`` with the values of these environment variables replaced by their names."""
-    for name in names:
-        if value := os.environ.get(name):
-            text = text.replace(value, f"<{name}>")
-    return text

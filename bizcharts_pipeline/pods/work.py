@@ -1,20 +1,26 @@
 """What the states of a pod's life share: whose job it is, which pod it has now, and the link to it."""
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from bizcharts_pipeline.pods import remote, sightings
 from bizcharts_pipeline.pods.budget import Caps
 from bizcharts_pipeline.pods.errors import Cancelled, HostChanged, LinkError, PodError, PodLost
-from bizcharts_pipeline.pods.ledger import JobRow, PodLedger, PodRow
+from bizcharts_pipeline.pods.identity import installation_id
+from bizcharts_pipeline.pods.ledger import PodLedger
+from bizcharts_pipeline.pods.ledger_rows import JobRow, PodRow
 from bizcharts_pipeline.pods.names import pod_name
 from bizcharts_pipeline.pods.protocol import Job, Listener, Pod, PodStatus, Provider, State, Transport
 from bizcharts_pipeline.pods.states import TRANSITIONS
 from bizcharts_pipeline.settings import PodSettings
 
 Result = TypeVar("Result")
+_RENEW_SECONDS = 20.0  # between two renewals of a lease while files travel
 
 
 @dataclass
@@ -43,12 +49,20 @@ class Work:
     in_doubt: bool = False  # an order of which nobody knows what came
     left_behind: bool = False  # a pod could not be ended
     candidate: int = 0  # with which the next search begins
+    misses: int = 0  # looks in a row in which the control plane did not show the pod
+    next_look: datetime | None = None  # when to look for further pods of the job
+    between_polls: Callable[[], None] = lambda: None  # called after each pause between two polls
     tail: bytes = field(default=b"", repr=False)  # the last that the job printed
 
     @property
     def name(self) -> str:
-        """Of all pods of this job."""
-        return pod_name(self.settings.name, self.job.key)
+        """Of all pods of this job; a job that an earlier version began keeps its name."""
+        return self.undertaken.name if self.undertaken is not None else self.new_name
+
+    @property
+    def new_name(self) -> str:
+        """Of the pods of this job if it is begun now."""
+        return pod_name(self.settings.name, installation_id(self.ledger.path.parent), self.job.key)
 
     @property
     def folder(self) -> Path:
@@ -64,6 +78,11 @@ class Work:
     def checkpoint(self) -> Path:
         """Folder of the newest checkpoint that was fetched."""
         return self.folder / "checkpoint"
+
+    @property
+    def lag(self) -> timedelta:
+        """How long a new pod may be missing in the control plane's answers."""
+        return timedelta(seconds=self.settings.lag_seconds)
 
     @property
     def caps(self) -> Caps:
@@ -121,6 +140,7 @@ class Work:
     def poll_pause(self) -> None:
         """Wait as long as the settings say between two questions to a pod or to its control plane."""
         self.wait(self.settings.poll_seconds)
+        self.between_polls()
 
     def connect(self, pod: Pod) -> Transport:
         """Return the way to a pod, a new one where its address has changed."""
@@ -147,10 +167,30 @@ class Work:
                 self.heard_at = self.now()
                 return result
 
+    def progress_over(self, transport: Transport) -> Callable[[], None]:
+        """Return what a transfer calls while bytes move: the pod has been heard, and its lease is renewed now and then.
+
+        A transfer that does not progress renews nothing, so that its pod ends as it would without us.
+        """
+        every = min(_RENEW_SECONDS, self.settings.lease_minutes * 60 / 4)
+        renewed = -every
+
+        def progress() -> None:
+            nonlocal renewed
+            self.heard_at = self.now()
+            if self.launched and time.monotonic() - renewed >= every:
+                renewed = time.monotonic()
+                with suppress(PodError):
+                    remote.renew(transport, self.root)
+
+        return progress
+
     def forget_pod(self) -> None:
         """Have no pod any more."""
         self.row = self.transport = self.address_of = self.heard_at = None
+        self.next_look = None
         self.launched = self.in_doubt = False
+        self.misses = 0
         self.tail = b""
 
     def _outlast(self, error: LinkError) -> None:
@@ -167,7 +207,12 @@ class Work:
             pod = self.provider.get(self.pod_id)
         except PodError:
             return  # the control plane being away says nothing about the pod
-        if pod is None or pod.status is PodStatus.ENDED:
-            raise PodLost(f"The pod {self.pod_id} is gone, and nobody here ended it") from error
+        if pod is None:
+            if sightings.has_vanished(self):
+                raise PodLost(f"The pod {self.pod_id} is not shown any more, and nobody here ended it") from error
+            return
+        sightings.shown(self, pod)
+        if pod.status is PodStatus.ENDED:
+            raise PodLost(f"The pod {self.pod_id} ended, and nobody here ended it") from error
         if pod.address is not None:
             self.connect(pod)

@@ -138,7 +138,7 @@ def test_a_terminated_pod_leaves_no_process_and_no_folder(control: PodControl, t
     rented = tenant.rent()
     way = tenant.way(rented)
     way.run("nohup sleep 1000 >/dev/null 2>&1 & setsid sh -c 'sleep 1000 & sleep 1000' >/dev/null 2>&1 </dev/null &")
-    session = subprocess.Popen([*way._ssh, "pod", "sleep 1000"])  # type: ignore[attr-defined]
+    session = subprocess.Popen([*way._ssh(), "pod", "sleep 1000"])  # type: ignore[attr-defined]
     assert rented.machine._sshd is not None
     sshd = rented.machine._sshd.pid
     until(lambda: len(_names(processes_of(rented.pod_id, [sshd])) & {"sleep", "sshd", "bash"}) == 3)

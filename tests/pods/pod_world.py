@@ -28,8 +28,10 @@ from bizcharts_pipeline.pods.errors import (
     TransferError,
     Uncertain,
 )
+from bizcharts_pipeline.pods.identity import installation_id
 from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
 from bizcharts_pipeline.pods.life import run_job
+from bizcharts_pipeline.pods.names import pod_name
 from bizcharts_pipeline.pods.protocol import Address, Candidate, Finished, Job, Order, Pod, PodStatus, State
 from bizcharts_pipeline.pods.remote import Exit, HostFacts, Poll
 from bizcharts_pipeline.pods.transport import CommandFailed
@@ -37,7 +39,6 @@ from bizcharts_pipeline.settings import PodSettings
 
 START = datetime(2026, 11, 3, 12)
 KEY = "0123456789ab"
-NAME = f"bizcharts-{KEY}"
 PRICE = Decimal("0.36")
 SETTINGS = PodSettings(gpus=("A", "B"), clouds=("COMMUNITY", "SECURE"), max_hours=4, poll_seconds=30)
 
@@ -55,6 +56,7 @@ class Machine:
     ttl: timedelta
     public_key: str
     seen_from: datetime  # the control plane lists it from then on
+    known_from: datetime  # and finds it by its id from then on
     boots_at: datetime | None  # None: never
     price: Decimal = PRICE
     ended_at: datetime | None = None
@@ -89,6 +91,9 @@ class World:
     job_seconds: float = 3_600
     exit: tuple[int | None, str] = (0, "exited")
     prices: dict[str, Decimal | None] = field(default_factory=dict)
+    charges: dict[str, Decimal] = field(default_factory=dict)  # by GPU, where it is not what is listed
+    hidden_seconds: float = 0  # a new pod is not listed for so long
+    unknown_seconds: float = 0  # nor found by its id for so long
     machine_names: list[str] = field(default_factory=list)
     bad_machines: set[str] = field(default_factory=set)
     before: Callable[[str], None] = lambda what: None  # called with each call's name
@@ -180,13 +185,17 @@ class World:
         with self.call("usd_per_hour", Uncertain("no answer")):
             return self.prices.get(candidate.gpu, PRICE)
 
-    def create_pod(self, order: Order, *, hidden_seconds: float = 0) -> Pod:
+    def create_pod(self, order: Order, *, hidden_seconds: float = 0, told_price: Decimal | None = PRICE) -> Pod:
         """Bring a pod into being."""
+        hidden_seconds = hidden_seconds or self.hidden_seconds
         if [machine for machine in self.alive() if self.clock >= machine.seen_from]:
             self.doubles.append(f"{order.name} at {self.clock}")
         number = len(self.machines)
         machine_name = self.machine_names.pop(0) if self.machine_names else f"m{number}"
-        pod = Pod(f"p{number}", order.name, PodStatus.RUNNING, None, order.candidate.gpu, PRICE, machine_name)
+        gpu = order.candidate.gpu
+        charge = self.charges.get(gpu, PRICE)
+        told = charge if told_price == PRICE else told_price
+        pod = Pod(f"p{number}", order.name, PodStatus.RUNNING, None, gpu, told, machine_name)
         boot = self.boot_seconds
         if self.rate and self.chance.random() < self.rate:
             boot = None
@@ -197,7 +206,9 @@ class World:
                 timedelta(seconds=int(order.environment["BIZCHARTS_TTL_SECONDS"])),
                 order.environment["PUBLIC_KEY"],
                 self.clock + timedelta(seconds=hidden_seconds),
+                self.clock + timedelta(seconds=self.unknown_seconds),
                 None if boot is None else self.clock + timedelta(seconds=boot),
+                charge,
                 driver_too_old=machine_name in self.bad_machines or self.chance.random() < self.rate,
             )
         )
@@ -211,13 +222,15 @@ class World:
     def get(self, pod_id: str) -> Pod | None:
         with self.call("get", Uncertain("no answer"), Uncertain("no JSON")):
             machine = self.machine(pod_id)
-            return None if machine.ended_at else self._said(machine)
+            return None if machine.ended_at or self.clock < machine.known_from else self._said(machine)
 
-    def terminate(self, pod_id: str) -> None:
+    def terminate(self, pod_id: str) -> bool:
         with self.call("terminate", Uncertain("no answer"), AccessDenied("the key was withdrawn")):
             machine = self.machine(pod_id)
-            machine.terminated = machine.terminated or machine.ended_at is None
-            machine.ended_at = machine.ended_at or self.clock
+            if machine.ended_at is not None or self.clock < machine.known_from:
+                return False
+            machine.terminated, machine.ended_at = True, self.clock
+            return True
 
     def transport(self, pod: Pod, folder: Path) -> "Link":
         return Link(self, self.machine(pod.pod_id), folder)
@@ -249,6 +262,14 @@ class World:
         return self.stop
 
     # The process under test.
+
+    @property
+    def pod_name(self) -> str:
+        """Of the pods of the job `a_job`."""
+        return self.name_of(KEY)
+
+    def name_of(self, key: str) -> str:
+        return pod_name("bizcharts", installation_id(self.ledger.path.parent), key)
 
     @property
     def ledger(self) -> PodLedger:
@@ -288,6 +309,8 @@ class Control:
             raise world.chance.choice([AccessDenied("no"), OutOfFunds("no money"), OrderRefused("no such GPU")])
         if world.chance.random() < world.rate:
             raise NoCapacity("no longer any instances available")
+        if world.rate:
+            world.hidden_seconds, world.unknown_seconds = (world.chance.choice([0, 0, 10, 35]) for _ in range(2))
         late = world.chance.choice([0, 0, 3, 40]) if world.rate and world.chance.random() < world.rate else 0
         if late:
             with world.call("create"):
@@ -338,7 +361,7 @@ class Remote:
                 raise BadHost("the driver is too old")
             return HostFacts("/workspace", machine.pod.gpu, "570", 100.0, True)
 
-    def stage(self, link: Link, root: str, job: Job, resume: Path | None) -> None:
+    def stage(self, link: Link, root: str, job: Job, resume: Path | None, progress: Callable[[], None]) -> None:
         with link.up("stage") as machine:
             machine.root, machine.resumed = root, resume is not None
             if link.world.chance.random() < link.world.rate:
@@ -369,7 +392,7 @@ class Remote:
         with link.up("cancel"):
             pass
 
-    def collect(self, link: Link, root: str, result: str, into: Path) -> None:
+    def collect(self, link: Link, root: str, result: str, into: Path, progress: Callable[[], None]) -> None:
         with link.up("collect") as machine:
             assert machine.exit is not None
             assert machine.exit.code == 0
@@ -384,13 +407,13 @@ class Remote:
         with link.up("confirm") as machine:
             machine.collected = True
 
-    def fetch_checkpoint(self, link: Link, root: str, into: Path) -> bool:
+    def fetch_checkpoint(self, link: Link, root: str, into: Path, progress: Callable[[], None]) -> bool:
         with link.up("checkpoint"):
             into.mkdir(parents=True, exist_ok=True)
             (into / "trainer_state.json").write_text("{}")
             return True
 
-    def salvage(self, link: Link, root: str, into: Path) -> None:
+    def salvage(self, link: Link, root: str, into: Path, *_: object) -> None:
         (into / self.SALVAGED).mkdir(parents=True, exist_ok=True)
         (into / self.SALVAGED / "trainer_state.json").write_text("{}")
 

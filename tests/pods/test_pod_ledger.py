@@ -2,9 +2,12 @@
 
 import multiprocessing
 import sqlite3
+import stat
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,8 @@ from hypothesis import strategies as st
 
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps
-from bizcharts_pipeline.pods.errors import OverBudget
-from bizcharts_pipeline.pods.identity import job_key
+from bizcharts_pipeline.pods.errors import OverBudget, PodError
+from bizcharts_pipeline.pods.identity import installation_id, job_key
 from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger, PodLedgerError
 from bizcharts_pipeline.pods.names import key_of, pod_name
 from bizcharts_pipeline.pods.plan import candidates, order
@@ -23,11 +26,12 @@ from bizcharts_pipeline.settings import PodSettings
 
 NOW = datetime(2026, 11, 30, 23)
 CANDIDATE = Candidate("A", "SECURE", None)
+HOME = "1f0c2b9e"
 CAPS = Caps(Decimal(5), Decimal(10))
 
 
 def _book(ledger: PodLedger, key: str, usd: str, hours: float = 1, caps: Caps = CAPS, now: datetime = NOW) -> int:
-    job = ledger.open_job(key, "world") or ledger.begin(key, pod_name("bizcharts", key), "world", "run", now)
+    job = ledger.open_job(key, "world") or ledger.begin(key, pod_name("bizcharts", HOME, key), "world", "run", now)
     return ledger.book(job.id, None, CANDIDATE, Decimal(usd), hours * 3600, caps, now, now)
 
 
@@ -38,19 +42,76 @@ def _pod(pod_id: str = "p") -> Pod:
 @given(st.lists(st.text(max_size=3) | st.binary(max_size=3), min_size=1, max_size=4))
 def test_a_key_tells_apart_whatever_is_told_apart(parts: list[str | bytes]) -> None:
     key = job_key("asset", *parts)
-    assert key_of("bizcharts", pod_name("bizcharts", key)) == key
+    assert key_of("bizcharts", HOME, pod_name("bizcharts", HOME, key)) == key
     assert job_key("asset", *parts, "") != key
     assert job_key("asset" + "x", *parts) != key
     if len(parts) > 1 and all(isinstance(part, str) for part in parts):
         assert job_key("asset", "".join(map(str, parts))) != key
 
 
+NAME = pod_name("bizcharts", HOME, "0123456789ab")
+
+
 @pytest.mark.parametrize(
-    "name", ["bizcharts", "bizcharts-", "bizcharts-notebook", "bizcharts2-0123456789ab", "bizcharts-0123456789AB", "x"]
+    "name",
+    [
+        *("bizcharts", "bizcharts-", "bizcharts-notebook", "bizcharts-202611272330", "bizcharts-0123456789ab", "x"),
+        *(NAME.upper(), NAME + "\n", NAME[:-1], NAME + "0", "x" + NAME, NAME.replace("0123", "0124")),
+        pod_name("bizcharts2", HOME, "0123456789ab"),
+        pod_name("bizcharts", "1f0c2b9f", "0123456789ab"),
+    ],
 )
 def test_pods_of_other_names_are_not_ours(name: str) -> None:
-    assert key_of("bizcharts", name) is None
-    assert key_of("bizcharts", "bizcharts-0123456789ab\n") is None
+    assert key_of("bizcharts", HOME, NAME) == "0123456789ab"
+    assert key_of("bizcharts", HOME, name) is None
+
+
+def _id_of(folder: Path) -> str:
+    return installation_id(folder)
+
+
+def test_processes_that_ask_at_once_get_one_installation_id_and_another_home_another(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        (found,) = set(pool.map(_id_of, [tmp_path / "home"] * 8))
+    assert installation_id(tmp_path / "home") == found != installation_id(tmp_path / "other")
+    file = tmp_path / "home" / "installation"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["installation"]
+    file.write_text("something else")
+    with pytest.raises(PodError, match="delete the file"):
+        installation_id(tmp_path / "home")
+
+
+def _spent_of(path: Path) -> Decimal:
+    return PodLedger(path).spent().usd
+
+
+def test_a_ledger_of_the_first_version_is_read_on_by_many_processes_at_once(tmp_path: Path) -> None:
+    path = tmp_path / LEDGER
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((files("bizcharts_pipeline.pods") / "schema.sql").read_text())
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(
+            "INSERT INTO jobs (key, name, provider, run_id, started_at) "
+            "VALUES ('0123456789ab', 'bizcharts-0123456789ab', 'runpod', 'run', '2026-11-01T00:00:00.000000')"
+        )
+        connection.execute(
+            "INSERT INTO pods (job, pod_id, state, usd_per_hour, nano_usd, created_at, deadline, launched) VALUES "
+            "(1, 'p', 'running', '0.5', 2000000000, '2026-11-01T00:00:00.000000', '2026-11-01T04:00:00.000000', 1)"
+        )
+        connection.commit()
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        assert set(pool.map(_spent_of, [path] * 8)) == {Decimal(2)}
+    ledger = PodLedger(path)
+    (row,) = ledger.live("runpod")
+    assert (row.pod_id, row.name, row.launched, row.ordered_at) == (
+        *("p", "bizcharts-0123456789ab", True),
+        datetime(2026, 11, 1),
+    )
+    assert (row.seen_at, row.told_at, row.missing_since, row.absences) == (None, None, None, 0)
+    ledger.end(row.id, datetime(2026, 11, 1, 1))
+    assert ledger.spent().usd == Decimal("0.5")
 
 
 @given(
@@ -147,7 +208,11 @@ def test_an_order_brings_no_secret_of_ours_and_ends_itself(monkeypatch: pytest.M
 def test_a_second_pod_of_one_order_counts_against_the_budget_until_it_is_gone(tmp_path: Path) -> None:
     ledger = PodLedger(tmp_path / LEDGER)
     first = ledger.found(_book(ledger, "a" * 12, "1"), _pod("first"))
-    stray = ledger.stray(first, _pod("second"))
+    stray = ledger.stray(first, _pod("second"), NOW)
+    assert ledger.stray(first, _pod("second"), NOW).id == stray.id
     assert ledger.spent().booked_usd == 2
     ledger.end(stray.id, NOW + timedelta(minutes=6))
     assert (ledger.spent().booked_usd, ledger.spent().ended_usd) == (1, Decimal("0.1"))
+    # It was listed again: it had not ended, and counts on.
+    assert ledger.stray(first, _pod("second"), NOW + timedelta(minutes=9)).id == stray.id
+    assert ledger.spent().booked_usd == 2

@@ -7,11 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pod_world import KEY, NAME, SETTINGS, Control, Killed, World, a_job, install
+from pod_world import KEY, SETTINGS, Control, Killed, World, a_job, install
 
 from bizcharts_pipeline.pods.errors import Uncertain
 from bizcharts_pipeline.pods.lock import hold
+from bizcharts_pipeline.pods.names import pod_name
 from bizcharts_pipeline.pods.plan import candidates, order
+from bizcharts_pipeline.pods.protocol import Order, Pod
 from bizcharts_pipeline.pods.reaper import ReapReport, listing, reap
 
 
@@ -39,7 +41,7 @@ def _killed_while_running(world: World, key: str = KEY) -> None:
 
 
 def _reap(world: World, *running: str) -> ReapReport:
-    return reap(Control(world), world.ledger, SETTINGS, world.now, lambda run_id: run_id in running)
+    return reap(Control(world), world.ledger, SETTINGS, world.now, lambda run_id: run_id in running, world.sleep)
 
 
 def test_a_pod_whose_run_was_killed_is_ended_and_booked(world: World) -> None:
@@ -73,16 +75,15 @@ def test_a_pod_whose_job_a_process_holds_is_left_until_its_time_is_over(world: W
 
 
 def test_pods_that_are_not_ours_are_never_touched(world: World) -> None:
-    others = ["somebody-elses", "bizcharts-notebook", f"bizcharts2-{KEY}"]
-    for name in [*others, NAME]:
+    others = [
+        *("somebody-elses", "bizcharts-notebook", "bizcharts-202611272330", f"bizcharts2-{KEY}", f"bizcharts-{KEY}"),
+        *(f"{world.pod_name[:-1]}{world.pod_name[-1] == '0':d}", pod_name("bizcharts", "0" * 8, KEY)),
+    ]
+    for name in [*others, world.pod_name]:
         _create(world, name)
     report = _reap(world)
-    assert report.ended == ("p3",)  # the ledger was lost, but the name is ours
-    assert [machine.pod.name for machine in world.alive()] == [
-        "somebody-elses",
-        "bizcharts-notebook",
-        f"bizcharts2-{KEY}",
-    ]
+    assert report.ended == (f"p{len(others)}",)  # the ledger was lost, but the name is ours
+    assert [machine.pod.name for machine in world.alive()] == others
 
 
 def test_a_pod_of_ours_is_known_by_the_ledger_when_the_prefix_was_changed(world: World) -> None:
@@ -90,8 +91,8 @@ def test_a_pod_of_ours_is_known_by_the_ledger_when_the_prefix_was_changed(world:
     renamed = SETTINGS.model_copy(update={"name": "another"})
     (listed,) = listing(Control(world), world.ledger, renamed, world.now(), lambda run_id: False)
     assert (listed.pod_id, listed.status, listed.orphan) == ("p0", "running", "no run works with it")
-    _create(world, "bizcharts-" + "e" * 12)  # perhaps somebody else's now
-    report = reap(Control(world), world.ledger, renamed, world.now, lambda run_id: False)
+    _create(world, world.name_of("e" * 12))  # perhaps somebody else's now
+    report = reap(Control(world), world.ledger, renamed, world.now, lambda run_id: False, world.sleep)
     assert report == ReapReport(("p0",), (), ())
     assert [machine.pod.pod_id for machine in world.alive()] == ["p1"]
 
@@ -101,10 +102,10 @@ def test_one_failure_keeps_no_other_pod_alive(world: World) -> None:
     _killed_while_running(world, "f" * 12)
     terminate = world.terminate
 
-    def fails_once(pod_id: str) -> None:
+    def fails_once(pod_id: str) -> bool:
         if pod_id == "p0":
             raise Uncertain("500")
-        terminate(pod_id)
+        return terminate(pod_id)
 
     world.terminate = fails_once  # type: ignore[method-assign]
     report = _reap(world)
@@ -115,19 +116,65 @@ def test_one_failure_keeps_no_other_pod_alive(world: World) -> None:
     assert not world.alive()
 
 
-def test_a_pod_that_ended_by_itself_is_booked_to_its_deadline_at_most(world: World) -> None:
+def test_a_pod_that_vanished_is_told_to_end_and_looked_for_again_before_it_is_booked_to_its_deadline(
+    world: World,
+) -> None:
     _killed_while_running(world)
     world.machines[0].ended_at = world.clock
     world.pass_time(30 * 86_400)
-    _reap(world)
+    (trouble,) = _reap(world).failed
+    assert "p0" in trouble
+    assert len(world.ledger.live("world")) == 1
+    world.pass_time(300)
+    assert _reap(world).ended == ("p0",)
+    assert world.calls.count("terminate") >= 2
     (row,) = world.ledger.pods()
     assert row.ended_at == row.deadline
     assert world.ledger.live("world") == []
 
 
+def test_a_stray_of_a_job_at_work_is_ended_and_the_working_pod_never(world: World) -> None:
+    _killed_while_running(world)
+    world.machines[0].lease = world.machines[0].ttl = timedelta(days=1)
+    with hold(world.ledger.folder(KEY)):
+        _create(world, world.pod_name)
+        assert _reap(world) == ReapReport((), ("p0", "p1"), ())  # a run may just be about to book it
+        world.pass_time(300)
+        assert _reap(world) == ReapReport(("p1",), ("p0",), ())
+        assert [machine.pod.pod_id for machine in world.alive()] == ["p0"]
+        assert "p1" in {row.pod_id for row in world.ledger.live("world")}
+    _reap(world)
+    assert world.ledger.live("world") == []
+    assert world.ledger.spent().ended_usd >= world.bill()
+
+
+def test_a_pod_that_a_run_is_just_ordering_is_no_stray(world: World) -> None:
+    def hang(world: World, order: Order) -> Pod:
+        world.create_pod(order)
+        for _ in range(3):
+            world.pass_time(300)
+            assert _reap(world).ended == ()
+        return world.machines[0].pod
+
+    world.create = [hang]
+    assert world.run().pod_id == "p0"
+
+
+def test_two_homes_with_one_account_and_one_prefix_never_touch_each_others_pods(world: World, tmp_path: Path) -> None:
+    _killed_while_running(world)
+    other = World(tmp_path / "other")
+    other.machines, other.clock = world.machines, world.clock
+    _create(world, other.pod_name)
+    assert world.pod_name != other.pod_name
+    assert _reap(world).ended == ("p0",)
+    assert [machine.pod.pod_id for machine in world.alive()] == ["p1"]
+    assert _reap(other).ended == ("p1",)
+    assert not world.alive()
+
+
 def test_the_listing_says_why_a_pod_is_an_orphan(world: World) -> None:
     _killed_while_running(world)
-    _create(world, "bizcharts-" + "e" * 12)
+    _create(world, world.name_of("e" * 12))
     said = {
         pod.pod_id: pod.orphan for pod in listing(Control(world), world.ledger, SETTINGS, world.now(), lambda r: False)
     }

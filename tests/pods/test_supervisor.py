@@ -164,6 +164,14 @@ def control() -> Iterator[Control]:
 
         do_POST = do_DELETE
 
+        def do_GET(self) -> None:
+            ended = any(method not in plane.refused for method, *_ in plane.asked)
+            answer = b'{"error": "not found"}' if ended else b'{"desiredStatus": "RUNNING"}'
+            self.send_response(404 if ended else 200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -175,12 +175,25 @@ def start(command: list[str], folder: Path, environment: dict[str, str], output:
     )
 
 
-class Watch:
-    """Why the job has to end, if it has to. The pod's wall clock may jump: it is only read where nothing else is."""
+def time_of_boot() -> list[Any]:
+    """Return the boot's id and the seconds since: no change of the wall clock moves them."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return [boot.read_text().strip() if boot.exists() else "", time.clock_gettime(clock)]
 
-    def __init__(self, folder: Path, job: dict[str, Any], started_at: float) -> None:
+
+def seconds_since(moment: list[Any]) -> float:
+    """Return the seconds since a `time_of_boot`; after a reboot, since the reboot."""
+    boot, now = time_of_boot()
+    return float(now - moment[1]) if boot == moment[0] else float(now)
+
+
+class Watch:
+    """Why the job has to end, if it has to. The pod's wall clock may jump: it is not read."""
+
+    def __init__(self, folder: Path, job: dict[str, Any], started: list[Any]) -> None:
         self.folder = folder
-        ran = min(max(time.time() - started_at, 0.0), job["max_runtime_seconds"])
+        ran = min(max(seconds_since(started), 0.0), job["max_runtime_seconds"])
         self.deadline = time.monotonic() + job["max_runtime_seconds"] - ran
         self.lease_seconds = float(job["lease_seconds"])
         self.lease: int | None = None
@@ -326,12 +339,12 @@ def see_through(folder: Path) -> None:
     reason, watch = "killed", None
     try:
         job = json.loads((folder / "job.json").read_text())
-        started_at = (read_json(folder / "state.json") or {}).get("started_at", time.time())
-        watch = Watch(folder, job, started_at)
+        started = (read_json(folder / "state.json") or {}).get("started") or time_of_boot()
+        watch = Watch(folder, job, started)
         (folder / "reserve").write_bytes(b"\1" * RESERVE_BYTES)
         job["environment"] |= read_json(folder / "secrets.json") or {}
         (folder / "secrets.json").unlink(missing_ok=True)
-        code, reason = run_job(folder, job, started_at, log, watch)
+        code, reason = run_job(folder, job, started, log, watch)
         if code == 0 and reason == "exited":
             write_json(folder / "manifest.json", {"files": manifest(folder / job["result"])})
     except Exception:
@@ -344,10 +357,10 @@ def see_through(folder: Path) -> None:
         time.sleep(TICK_SECONDS)
 
 
-def run_job(folder: Path, job: dict[str, Any], started_at: float, log: Log, watch: Watch) -> tuple[int, str]:
+def run_job(folder: Path, job: dict[str, Any], started: list[Any], log: Log, watch: Watch) -> tuple[int, str]:
     """Make the environment, then run the command; return code and reason."""
     environment = job_environment(folder, job)
-    state = {"started_at": started_at, "supervisor": os.getpid()}
+    state = {"started": started, "supervisor": os.getpid()}
     if job["setup"] is not None:
         write_json(folder / "state.json", {**state, "state": "setup"})
         code, reason = run(["/bin/sh", "-c", job["setup"]], folder, environment, log, watch)
@@ -386,11 +399,11 @@ def poll(folder: Path, messages_offset: int, log_offset: int) -> None:
     ended = read_json(folder / "exit.json")
     messages, all_messages = chunk(folder / "messages.jsonl", messages_offset)
     log, all_log = chunk(folder / "train.log", log_offset)
-    spoke = [path.stat().st_mtime for path in (folder / "messages.jsonl", folder / "train.log") if path.exists()]
+    spoke = [path.stat().st_mtime_ns for path in (folder / "messages.jsonl", folder / "train.log") if path.exists()]
     header = {
         "alive": alive,
         "exit": ended if all_messages and all_log else None,
-        "quiet_seconds": max(0.0, time.time() - max(spoke)) if spoke else None,
+        "last_output": max(spoke) if spoke else None,
         "messages": len(messages),
         "log": len(log),
     }
@@ -464,18 +477,18 @@ def delete_this_pod(folder: Path) -> None:
     stop = f'mutation {{ podStop(input: {{podId: "{pod_id}"}}) {{ id }} }}'  # its disk costs, its GPU no more
 
     def by_graphql(query: str) -> bool:
-        answer = request("POST", f"{control}/graphql", key, {"query": query})
-        return answer is not None and not answer.get("errors")
+        return accepted(request("POST", f"{control}/graphql", key, {"query": query}))
 
+    where = f"{control}/v2/pods/{pod_id}"
     ways: tuple[Callable[[], bool], ...] = (
-        lambda: request("DELETE", f"{control}/v2/pods/{pod_id}", key) is not None,
+        lambda: accepted(request("DELETE", where, key)),
         lambda: by_graphql(terminate),
         lambda: runpodctl(key, "pod", "delete", pod_id),
         lambda: runpodctl(key, "remove", "pod", pod_id),
         lambda: by_graphql(stop),
     )
     for pause in DELETE_PAUSES:
-        if any(way() for way in ways):
+        if any(way() and is_gone(request("GET", where, key)) for way in ways):
             return
         time.sleep(pause)
 
@@ -487,19 +500,49 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def request(method: str, url: str, key: str, body: object = None) -> dict[str, Any] | None:
-    """Return the JSON object that was answered; {} for a success without one, or a pod that is gone; None otherwise."""
+def request(method: str, url: str, key: str, body: object = None) -> tuple[int, dict[str, Any] | None] | None:
+    """Return the status and the JSON object that was answered ({}: no content; None: no JSON object); None: no answer.
+
+    A redirect is an answer like any other: it is not followed.
+    """
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "User-Agent": "bizcharts-pod"}
     content = None if body is None else json.dumps(body).encode()
     try:
         asked = urllib.request.Request(url, data=content, headers=headers, method=method)
         with urllib.request.build_opener(NoRedirect).open(asked, timeout=REQUEST_SECONDS) as answer:
-            found = json.loads(answer.read(ANSWER_BYTES) or b"{}")
-            return found if isinstance(found, dict) else None
+            return answer.status, json_object(answer.read(ANSWER_BYTES))
     except urllib.error.HTTPError as error:
-        return {} if method == "DELETE" and error.code == 404 else None
+        try:
+            return error.code, json_object(error.read(ANSWER_BYTES))
+        except OSError:
+            return error.code, None
     except (OSError, ValueError):
         return None
+
+
+def json_object(content: bytes) -> dict[str, Any] | None:
+    """Return the object in JSON text, {} for empty text, None for anything else: a page of a proxy, say."""
+    try:
+        found = json.loads(content.strip() or b"{}")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def accepted(answer: tuple[int, dict[str, Any] | None] | None) -> bool:
+    """Whether the API itself accepted a request, or does not know the pod: a page or a redirect is not its answer."""
+    status, found = answer or (0, None)
+    if found is None:
+        return False
+    return status == 404 or (status in (200, 202, 204) and not found.get("errors") and not found.get("error"))
+
+
+def is_gone(answer: tuple[int, dict[str, Any] | None] | None) -> bool:
+    """Whether the API says that the pod is gone."""
+    status, found = answer or (0, None)
+    if found is None:
+        return False
+    return status == 404 or (status == 200 and "TERMINATED" in (found.get("desiredStatus"), found.get("status")))
 
 
 def runpodctl(key: str, *arguments: str) -> bool:

@@ -4,26 +4,24 @@ from bizcharts_pipeline.pods.protocol import Provider
 from bizcharts_pipeline.settings import Settings
 
 
-def open_provider(settings: Settings) -> Provider:
-    """Return the provider that ``settings.pod_provider`` names; for RunPod, in the dialect ``settings.pods.api``.
+def open_provider(settings: Settings, name: str = "") -> Provider:
+    """Return the provider of this name, or the one that ``settings.pod_provider`` names; for RunPod, in the dialect
+    ``settings.pods.api`` as long as RunPod has it.
 
     RunPod's key and address come from the environment (``RUNPOD_API_KEY``, ``RUNPOD_API_BASE_URL``), at each call.
 
     Raises:
         AccessDenied: a key, the SDK or the host's name is missing; says what to do.
     """
-    if settings.pod_provider == "local":
+    name = name or settings.pod_provider
+    if name == "local":
         from bizcharts_pipeline.pods.providers.local import this_machine
 
         return this_machine(settings.home_path)
-    if settings.pod_provider == "ssh":
+    if name == "ssh":
         from bizcharts_pipeline.pods.providers.ssh import own_host
 
         return own_host(settings.pods)
-    if settings.pods.api == "rest":
-        from bizcharts_pipeline.pods.providers.runpod_rest import RunPodRest
+    from bizcharts_pipeline.pods.providers.runpod import RunPod
 
-        return RunPodRest()
-    from bizcharts_pipeline.pods.providers.runpod_graphql import RunPodGraphQL
-
-    return RunPodGraphQL()
+    return RunPod(settings.pods.api)

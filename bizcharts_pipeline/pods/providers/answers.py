@@ -56,11 +56,11 @@ def pods_of(answers: object, prefix: str) -> list[Pod]:
     """Return the pods of a list whose names begin with ``prefix``, the oldest first.
 
     Raises:
-        Uncertain: it is no list of pods.
+        Uncertain: it is not a list of pods.
     """
     if not isinstance(answers, list):
-        raise Uncertain("RunPod's list of pods is none; try again later.")
-    found = [(_born(_mapping(answer)), pod) for answer in answers if (pod := pod_of(answer)) is not None]
+        raise Uncertain("RunPod's answer is not a list of pods; try again later.")
+    found = [(_born(_mapping(answer)), pod) for answer in answers if (pod := pod_of(_mapping(answer))) is not None]
     mine = [(born, pod.pod_id, pod) for born, pod in found if pod.name.startswith(prefix)]
     return [pod for _, _, pod in sorted(mine, key=lambda entry: entry[:2])]
 

@@ -12,6 +12,7 @@ MOST_VARIABLES = 50
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _POD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LEAST_SECRET = 6  # characters; a shorter value is no secret, and may be part of any word
 _SPLICED = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
@@ -56,3 +57,12 @@ def check_id(pod_id: str) -> str:
     if not _POD_ID.fullmatch(pod_id):
         raise OrderRefused(f"{pod_id[:70]!r} is no id of a pod.")
     return pod_id
+
+
+def without_values(text: str, order: Order) -> str:
+    """Return what a control plane said of an order, with the values of the order's variables replaced by their
+    names."""
+    for name, value in sorted(order.environment.items(), key=lambda entry: -len(entry[1])):
+        if len(value) >= _LEAST_SECRET:
+            text = text.replace(value, f"<{name}>")
+    return text

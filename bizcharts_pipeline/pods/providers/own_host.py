@@ -1,4 +1,4 @@
-"""A machine that nobody rents out: a pod there is a name, kept as a marker file, and a job's folder."""
+"""A host of your own: a pod there is a name, kept as a marker file, and a job's folder."""
 
 import re
 import secrets
@@ -67,9 +67,11 @@ class OwnHost:
     def get(self, pod_id: str) -> Pod | None:
         return next((pod for pod in self.find("") if pod.pod_id == check_id(pod_id)), None)
 
-    def terminate(self, pod_id: str) -> None:
-        if (pod := self.get(pod_id)) is not None:
-            self._run(_END.format(name=shlex.quote(pod.name), pod_id=pod.pod_id, markers=_MARKERS))
+    def terminate(self, pod_id: str) -> bool:
+        if (pod := self.get(pod_id)) is None:
+            return False
+        self._run(_END.format(name=shlex.quote(pod.name), pod_id=pod.pod_id, markers=_MARKERS))
+        return True
 
     def transport(self, pod: Pod, keys: Path) -> Transport:
         return self._connect()

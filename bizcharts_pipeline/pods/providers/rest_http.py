@@ -20,6 +20,7 @@ SECONDS = 60.0  # for an answer as a whole; placing a pod takes a while
 MAX_BYTES = 8 * 1024 * 1024
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 45.0
 _PIECE = 64 * 1024
+_PAGE_BYTES = 2_000
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class Reply:
     status: int
     body: Any = field(repr=False)
     retry_after: float | None = None  # seconds
+    text: str = field(default="", repr=False)  # the beginning of an answer that is no JSON
 
     @property
     def detail(self) -> str:
-        """What it says of a failure (RFC 9457), at most 300 characters."""
+        """What it says of a failure (RFC 9457, or the words of a page), at most 300 characters."""
         told = self.body if isinstance(self.body, Mapping) else {}
-        parts = [told.get("detail") or told.get("title") or "without explanation", *(told.get("errors") or ())]
+        errors = told.get("errors")
+        words = told.get("detail") or told.get("title") or told.get("message") or told.get("error") or self.text
+        parts = [words or "without explanation", *(errors if isinstance(errors, list) else ())]
         return "; ".join(str(part) for part in parts)[:300]
 
 
@@ -89,7 +93,9 @@ def ask(method: str, path: str, *, query: Mapping[str, str] | None = None, body:
             lost = type(error).__name__
     if lost:
         raise Uncertain(f"RunPod, {method} {path}: no whole answer ({lost}); try again later.")
-    return Reply(status, _json(content), _seconds(headers.get("Retry-After", "")))
+    body_read = _json(content)
+    text = "" if body_read is not None else _words(content).replace(opens.key, "<key>")
+    return Reply(status, body_read, _seconds(headers.get("Retry-After", "")), text)
 
 
 def _read(answer: requests.Response) -> bytes:
@@ -109,6 +115,12 @@ def _json(content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
+
+
+def _words(content: bytes) -> str:
+    """Return the beginning of a page without its tags, on one line."""
+    text = re.sub(r"<[^<>]*>", " ", content[:_PAGE_BYTES].decode(errors="replace"))
+    return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())[:200]
 
 
 def _seconds(text: str) -> float | None:

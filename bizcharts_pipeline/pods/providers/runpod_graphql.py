@@ -10,11 +10,27 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bizcharts_pipeline.pods.errors import AccessDenied, NoCapacity, OrderRefused, OutOfFunds, PodError, Uncertain
+from bizcharts_pipeline.pods.errors import (
+    AccessDenied,
+    ApiGone,
+    NoCapacity,
+    NotOffered,
+    OrderRefused,
+    OutOfFunds,
+    PodError,
+    Uncertain,
+)
 from bizcharts_pipeline.pods.protocol import Candidate, Order, Pod, PodStatus, Transport
 from bizcharts_pipeline.pods.providers.access import access
 from bizcharts_pipeline.pods.providers.answers import pod_of, pods_of, price_of, short_name
-from bizcharts_pipeline.pods.providers.orders import SSH_PORTS, WORKSPACE, check_id, check_order
+from bizcharts_pipeline.pods.providers.orders import (
+    SSH_PORTS,
+    WORKSPACE,
+    check_id,
+    check_order,
+    without_values,
+)
+from bizcharts_pipeline.pods.providers.rest_http import ask
 
 # What it says when nothing is free. Anything less explicit may come after a pod was created.
 CAPACITY = re.compile(r"no longer any instances available|not enough free GPUs on the host machine", re.IGNORECASE)
@@ -47,12 +63,25 @@ class RunPodGraphQL:
         _sdk()
 
     def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
-        return price_of(_asked(lambda sdk: sdk.get_gpu(candidate.gpu)), candidate.cloud)
+        try:
+            told = _asked(lambda sdk: sdk.get_gpu(candidate.gpu))
+        except OrderRefused as error:
+            raise NotOffered(f"RunPod has no GPU {candidate.gpu!r}: {error}") from None
+        return price_of(told, candidate.cloud)
 
     def create(self, order: Order) -> Pod:
         check_order(order)
+        try:
+            answer = self._create(order)
+        except PodError as error:
+            refusal = type(error)(without_values(str(error), order))
+        else:
+            return _created(answer, order)
+        raise refusal
+
+    def _create(self, order: Order) -> Any:
         candidate = order.candidate
-        answer = _asked(
+        return _asked(
             # Only what the SDK's successor takes, too: it refuses `support_public_ip`, which is on by default here.
             lambda sdk: sdk.create_pod(
                 name=order.name,
@@ -71,12 +100,6 @@ class RunPodGraphQL:
                 allowed_cuda_versions=list(order.cuda) or None,
             )
         )
-        if answer is None:
-            raise Uncertain(f"RunPod answered the order of {order.name} with nothing; look it up by its name.")
-        pod = pod_of({"name": order.name, "desiredStatus": "CREATED", **answer})
-        if pod is None:
-            raise Uncertain(f"RunPod says that {order.name} was terminated while it was created; look it up.")
-        return pod if pod.gpu else _as_ordered(pod, order)
 
     def find(self, prefix: str) -> list[Pod]:
         return pods_of(_asked(lambda sdk: sdk.get_pods()), prefix)
@@ -87,12 +110,14 @@ class RunPodGraphQL:
         except _PodGone:
             return None
 
-    def terminate(self, pod_id: str) -> None:
-        """End a pod. The SDK takes any JSON without errors for a success: only :meth:`get` tells that it is gone."""
+    def terminate(self, pod_id: str) -> bool:
+        """See `protocol.Provider`. The SDK takes any JSON without errors for a success: only :meth:`get` tells that
+        the pod is gone."""
         try:
             _asked(lambda sdk: sdk.terminate_pod(check_id(pod_id)))
         except _PodGone:
-            return
+            return False
+        return True
 
     def transport(self, pod: Pod, keys: Path) -> Transport:
         from bizcharts_pipeline.pods.providers.links import rented
@@ -102,6 +127,16 @@ class RunPodGraphQL:
 
 class _PodGone(Uncertain):
     """The pod that was asked about does not exist."""
+
+
+def _created(answer: Any, order: Order) -> Pod:
+    """Return the new pod; the answer does not tell what the pod is charged, which only later ones do."""
+    if answer is None:
+        raise Uncertain(f"RunPod answered the order of {order.name} with nothing; look it up by its name.")
+    pod = pod_of({"name": order.name, "desiredStatus": "CREATED", **answer})
+    if pod is None:
+        raise Uncertain(f"RunPod says that {order.name} was terminated while it was created; look it up.")
+    return pod if pod.gpu else _as_ordered(pod, order)
 
 
 def _as_ordered(pod: Pod, order: Order) -> Pod:
@@ -142,15 +177,24 @@ def _refusal(error: Exception) -> PodError:
         return AccessDenied("RunPod does not accept the key; correct RUNPOD_API_KEY.")
     if isinstance(error, errors.QueryError):
         return _told(str(error.message or ""), getattr(error, "status_code", None))
-    if isinstance(error, requests.exceptions.JSONDecodeError):
-        return Uncertain("RunPod answered with no JSON, as it does when it is overloaded; try again later.")
+    if isinstance(error, requests.exceptions.JSONDecodeError | KeyError):
+        return _without_data()
     if isinstance(error, requests.RequestException):
         return Uncertain(f"RunPod did not answer ({type(error).__name__}); try again later.")
-    if isinstance(error, KeyError):
-        return Uncertain("RunPod's answer has no data; if GraphQL has been switched off, set pods.api to 'rest'.")
     if type(error) is ValueError:  # raised by the SDK itself, before it sends the order
         return OrderRefused(f"The runpod SDK refused: {str(error)[:_TOLD]}")
     return Uncertain(f"RunPod's answer could not be read ({type(error).__name__}); try again later.")
+
+
+def _without_data() -> PodError:
+    """Return what an answer without data means. The SDK loses the status, so that an empty query is sent for it."""
+    try:
+        reply = ask("POST", "/graphql", body={"query": "query { __typename }"})
+    except PodError:
+        return Uncertain("RunPod answered without data, as it does when it is overloaded; try again later.")
+    if reply.status in (404, 410):
+        return ApiGone(f"RunPod says that its GraphQL API is gone ({reply.status}): {reply.detail}")
+    return Uncertain(f"RunPod answered without data ({reply.status}); try again later.")
 
 
 def _told(message: str, status: int | None) -> PodError:

@@ -1,24 +1,45 @@
 """RunPod's REST API v2, which takes over from GraphQL in 2027; needs no SDK.
 
 An order is of one GPU type: the API tries no other. A status of 400 means that a rule is broken or that nothing is
-free, and no code tells which; either way nothing was created.
+free, and no code tells which; either way nothing was created. The list of pods comes in pages, each of which names the
+cursor of the next.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.pods.errors import AccessDenied, NoCapacity, OrderRefused, OutOfFunds, PodError, Uncertain
+from bizcharts_pipeline.pods.errors import (
+    AccessDenied,
+    ApiGone,
+    NoCapacity,
+    NotOffered,
+    OrderRefused,
+    OutOfFunds,
+    PodError,
+    Uncertain,
+)
 from bizcharts_pipeline.pods.protocol import Candidate, Order, Pod, Transport
 from bizcharts_pipeline.pods.providers.access import access
 from bizcharts_pipeline.pods.providers.answers import pod_of, pods_of, price_of
-from bizcharts_pipeline.pods.providers.orders import SSH_PORTS, WORKSPACE, check_id, check_order
+from bizcharts_pipeline.pods.providers.orders import (
+    SSH_PORTS,
+    WORKSPACE,
+    check_id,
+    check_order,
+    without_values,
+)
 from bizcharts_pipeline.pods.providers.rest_http import Reply, ask
 
 _PODS = "/v2/pods"
 _GPUS = "/v2/catalog/gpus"
 _LEAST_VOLUME_GB = 10  # a smaller one is refused
+MAX_PAGES = 100
+_WAITS = 3  # after "too many requests", for as long as the answer says
+_LONGEST_WAIT = 30.0  # seconds; one that is told to wait longer fails
+_WAIT = 2.0  # seconds, where the answer does not say
 
 
 class Busy(Uncertain):
@@ -32,26 +53,31 @@ class Busy(Uncertain):
 class RunPodRest:
     """Pods of the account whose key is in ``RUNPOD_API_KEY``.
 
+    A request that is answered with "too many requests" (429), so that it was not carried out, is repeated up to three
+    times after the wait that the answer asks for, if that is short.
+
     Raises:
         AccessDenied: there is no key.
+        ApiGone: by every method: the API as a whole answers 410, or 404 where no pod was asked for.
     """
 
     name = "runpod"
 
-    def __init__(self) -> None:
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         access()
+        self._sleep = sleep
 
     def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
         query = {"include": "AVAILABILITY", "product": "POD", "cloud": candidate.cloud}
-        gpus = _listed(ask("GET", _GPUS, query=query), "gpus")
+        gpus = _listed(self._ask("GET", _GPUS, query=query), "gpus")
         for gpu in gpus:
             if isinstance(gpu, Mapping) and gpu.get("id") == candidate.gpu:
                 return price_of(gpu, candidate.cloud)
-        raise OrderRefused(f"RunPod has no GPU {candidate.gpu!r}; correct pods.gpus (docs/runpod.md lists ids).")
+        raise NotOffered(f"RunPod has no GPU {candidate.gpu!r}; correct pods.gpus (docs/runpod.md lists ids).")
 
     def create(self, order: Order) -> Pod:
         check_order(order)
-        reply = ask("POST", _PODS, body=_body(order))
+        reply = self._ask("POST", _PODS, body=_body(order))
         if reply.status not in (200, 201):
             raise _order_refused(reply, order)
         pod = pod_of(reply.body)
@@ -60,32 +86,62 @@ class RunPodRest:
         return pod
 
     def find(self, prefix: str) -> list[Pod]:
-        return pods_of(_listed(ask("GET", _PODS), "pods"), prefix)
+        told: dict[str, Any] = {}  # by id: a pod that moves from one page to the next counts once
+        cursors: list[str] = []
+        for _ in range(MAX_PAGES):
+            reply = self._ask("GET", _PODS, query={"cursor": cursors[-1]} if cursors else None)
+            for pod in _listed(reply, "pods"):
+                told[str(pod.get("id")) if isinstance(pod, Mapping) else f"not a pod {len(told)}"] = pod
+            cursor = _next_page(reply.body)
+            if cursor is None:
+                return pods_of(list(told.values()), prefix)
+            if cursor in cursors:
+                raise Uncertain("RunPod's list of pods names the same page twice; try again later.")
+            cursors.append(cursor)
+        raise Uncertain(f"RunPod's list of pods has more than {MAX_PAGES} pages; try again later.")
 
     def get(self, pod_id: str) -> Pod | None:
-        reply = ask("GET", f"{_PODS}/{check_id(pod_id)}")
-        if reply.status == 404:
+        reply = self._ask("GET", f"{_PODS}/{check_id(pod_id)}")
+        if _says_no_such_pod(reply):
             return None
         if reply.status != 200 or reply.body is None:
             raise _refused(reply)
         return pod_of(reply.body)
 
-    def terminate(self, pod_id: str) -> None:
-        reply = ask("DELETE", f"{_PODS}/{check_id(pod_id)}")
-        if reply.status not in (200, 202, 204, 404):
+    def terminate(self, pod_id: str) -> bool:
+        reply = self._ask("DELETE", f"{_PODS}/{check_id(pod_id)}")
+        if _says_no_such_pod(reply):
+            return False
+        if reply.status not in (200, 202, 204):
             raise _refused(reply)
+        if reply.status == 200 and reply.body is None:
+            raise Uncertain(f"RunPod answered the request to end {pod_id} with a page: {reply.detail}")
+        return True
 
     def transport(self, pod: Pod, keys: Path) -> Transport:
         from bizcharts_pipeline.pods.providers.links import rented
 
         return rented(pod, keys)
 
+    def _ask(self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None) -> Reply:
+        for _ in range(_WAITS):
+            reply = ask(method, path, query=query, body=body)
+            wait = _WAIT if reply.retry_after is None else reply.retry_after
+            if reply.status != 429 or wait > _LONGEST_WAIT:
+                break
+            self._sleep(wait)
+        else:
+            reply = ask(method, path, query=query, body=body)
+        if reply.status == 410 or (reply.status == 404 and path in (_PODS, _GPUS)):
+            raise ApiGone(f"RunPod says that its REST API is gone ({reply.status}): {reply.detail}")
+        return reply
+
 
 def _body(order: Order) -> dict[str, Any]:
     candidate = order.candidate
     gpu: dict[str, Any] = {"id": candidate.gpu, "count": 1}
     if order.cuda:
-        gpu["allowedCudaVersions"] = list(order.cuda)
+        gpu["minCudaVersion"] = min(order.cuda, key=_version)
     body: dict[str, Any] = {
         "name": order.name,
         "image": order.image,
@@ -107,8 +163,22 @@ def _body(order: Order) -> dict[str, Any]:
     return body
 
 
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdecimal())
+
+
+def _says_no_such_pod(reply: Reply) -> bool:
+    """Whether the API itself says so; a page that says 404 may come from something in between."""
+    return reply.status == 404 and isinstance(reply.body, Mapping)
+
+
 def _order_refused(reply: Reply, order: Order) -> PodError:
-    """Return what the refusal of an order means."""
+    """Return what the refusal of an order means; values of the order's variables are not repeated."""
+    refusal = _meaning(reply, order)
+    return type(refusal)(without_values(str(refusal), order)) if not isinstance(refusal, Busy) else refusal
+
+
+def _meaning(reply: Reply, order: Order) -> PodError:
     wanted = f"{order.candidate.gpu}, {order.candidate.cloud}"
     named = isinstance(reply.body, Mapping) and bool(reply.body.get("errors"))
     if reply.status == 400 and reply.body is not None and not named:
@@ -131,14 +201,30 @@ def _refused(reply: Reply) -> PodError:
     if reply.status == 429:
         wait = f"{reply.retry_after:g} s" if reply.retry_after is not None else "a while"
         return Busy(f"RunPod had too many requests; it asks for {wait}.", reply.retry_after)
-    if reply.status == 410:
-        return Uncertain("RunPod says that this API is gone (410); see whether RUNPOD_API_BASE_URL still holds.")
     return Uncertain(f"RunPod answered {reply.status}: {reply.detail}")
 
 
 def _listed(reply: Reply, name: str) -> list[Any]:
-    if reply.status != 200 or not isinstance(reply.body, Mapping) or not isinstance(reply.body.get(name), list):
-        raise _refused(reply) if reply.status != 200 else Uncertain(f"RunPod's list of {name} is none.")
-    if reply.body.get("nextCursor"):  # today it lists all; half of a list must not pass for the whole
-        raise Uncertain(f"RunPod lists {name} in pages, which this version does not read; set pods.api to 'graphql'.")
+    if reply.status != 200:
+        raise _refused(reply)
+    if not isinstance(reply.body, Mapping) or not isinstance(reply.body.get(name), list):
+        raise Uncertain(f"RunPod's answer is not a list of {name}: {reply.detail}")
     return list(reply.body[name])
+
+
+def _next_page(body: Mapping[str, Any]) -> str | None:
+    """Return the cursor of the next page; ``None``: this is the last one, or the only one.
+
+    Raises:
+        Uncertain: it cannot be told which: half of a list must not pass for the whole.
+    """
+    if "pagination" not in body and not body.get("nextCursor"):
+        return None  # as in August 2026: all pods in one answer
+    pages = body.get("pagination")
+    if isinstance(pages, Mapping):
+        more, cursor = pages.get("hasNextPage"), pages.get("nextCursor")
+        if more is False:
+            return None
+        if more is True and isinstance(cursor, str) and cursor:
+            return cursor
+    raise Uncertain("RunPod's list of pods comes in pages that cannot be read; set pods.api to 'graphql'.")

@@ -1,0 +1,60 @@
+"""Blanks secrets in what a training prints: values of known API keys and of the job's own secrets."""
+
+import json
+import os
+
+API_KEYS = (
+    "RUNPOD_API_KEY",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "OPENAI_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "GITHUB_TOKEN",
+    "COINGECKO_API_KEY",
+    "COINMARKETCAP_API_KEY",
+    "CMC_PRO_API_KEY",
+)
+_MIN_LENGTH = 6  # a shorter value is no key, and would blank ordinary words
+
+
+class Blanker:
+    """Replaces the values of secrets by ``<NAME>`` in a stream, also where a value is split between two chunks."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._secrets: dict[bytes, bytes] = {}
+        for name in (*API_KEYS, *names):
+            value = os.environ.get(name, "").strip()
+            if len(value) >= _MIN_LENGTH:
+                for form in {value, json.dumps(value)[1:-1]}:  # messages are JSON
+                    self._secrets[form.encode(errors="surrogateescape")] = f"<{name}>".encode()
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what can be shown by now; an end that may begin a secret is held back for the next chunk."""
+        content = self._replace(self._held + chunk)
+        held = max((_begun(content, secret) for secret in self._secrets), default=0)
+        self._held = content[len(content) - held :]
+        return content[: len(content) - held]
+
+    def rest(self) -> bytes:
+        """Return what was held back, at the end of the stream."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _replace(self, content: bytes) -> bytes:
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            content = content.replace(secret, self._secrets[secret])
+        return content
+
+
+def blank(content: bytes, names: tuple[str, ...]) -> bytes:
+    """Return ``content`` with the values of API keys and of the variables ``names`` replaced by their names."""
+    blanker = Blanker(names)
+    return blanker.feed(content) + blanker.rest()
+
+
+def _begun(content: bytes, secret: bytes) -> int:
+    """Return how many of the last bytes of ``content`` are the beginning of ``secret``."""
+    longest = min(len(content), len(secret) - 1)
+    return next((length for length in range(longest, 0, -1) if content.endswith(secret[:length])), 0)

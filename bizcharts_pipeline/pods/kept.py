@@ -1,0 +1,27 @@
+"""A note that a pod is kept until its lease ends, though no run works with it: its finished result is still on it."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bizcharts_pipeline.files import write_atomically
+
+_FILE = "kept-until"
+
+
+def keep(folder: Path, until: datetime) -> None:
+    """Note in a job's folder that its pod is kept; where nothing can be written, another run may end the pod."""
+    write_atomically(folder / _FILE, until.isoformat().encode())
+
+
+def is_kept(folder: Path, now: datetime, lease: timedelta) -> bool:
+    """Whether the pod of a job is kept at ``now``; a note further ahead than a lease does not count."""
+    try:
+        until = datetime.fromisoformat((folder / _FILE).read_text())
+    except (OSError, ValueError):
+        return False
+    return now < until <= now + lease
+
+
+def forget(folder: Path) -> None:
+    """Remove the note; none there is no error."""
+    (folder / _FILE).unlink(missing_ok=True)

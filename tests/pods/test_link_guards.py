@@ -1,0 +1,195 @@
+"""What keeps a paid result and ends a pod when answers, lines, clocks or disks misbehave."""
+
+import getpass
+import os
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pods.pod_world import START, World, a_job, install
+
+from bizcharts_pipeline.demo.pod_sshd import start_sshd
+from bizcharts_pipeline.pods import kept, steady_clock, transport
+from bizcharts_pipeline.pods.blanking import Blanker
+from bizcharts_pipeline.pods.errors import LocalDiskError, LoginRefused
+from bizcharts_pipeline.pods.execute import execute
+from bizcharts_pipeline.pods.keys import KNOWN_HOSTS, make_keys
+from bizcharts_pipeline.pods.onpod import supervisor
+from bizcharts_pipeline.pods.protocol import Address
+from bizcharts_pipeline.pods.start_command import guard
+from bizcharts_pipeline.pods.transport import SshTransport
+
+PAGE = b"<html>sign in</html>"
+WRONG = [(302, PAGE), (200, PAGE), (500, b"{}"), (404, PAGE), (200, b'{"errors": [{"message": "no"}]}')]
+
+
+@pytest.fixture
+def plane() -> Iterator[ThreadingHTTPServer]:
+    """An API whose first DELETEs and POSTs are answered wrongly, each in another way; then the pod is deleted."""
+    wrong, asked, deleted = list(WRONG), [], threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append(self.path)
+            if wrong:
+                return self.answer(*wrong.pop(0))
+            deleted.set()
+            self.answer(204, b"")
+
+        do_DELETE = do_POST
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if deleted.is_set():
+                gone.set()
+                self.answer(404, b'{"error": "not found"}')
+            else:
+                self.answer(200, b'{"desiredStatus": "RUNNING"}')
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Location", "/signed-in")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    gone = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.asked, server.gone, server.wrong = asked, gone, wrong  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_guard_believes_nothing_but_the_api_that_the_pod_is_gone(plane, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "BIZCHARTS_WORKSPACE": str(tmp_path / "w"),
+        "RUNPOD_POD_ID": "pod7x",
+        "RUNPOD_API_KEY": "rpa_x",
+        "BIZCHARTS_CONTROL_URL": f"http://127.0.0.1:{plane.server_port}",
+        "BIZCHARTS_GUARD_ONLY": "1",
+        "BIZCHARTS_GUARD_PAUSE": "0",
+    }
+    subprocess.run(shlex.split(guard(0)), env=environment, check=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert plane.gone.wait(30)
+    assert not plane.wrong
+    assert "/signed-in" not in plane.asked
+
+
+@pytest.mark.parametrize(("status", "body"), WRONG)
+def test_the_supervisor_takes_no_page_and_no_error_for_an_end(status: int, body: bytes) -> None:
+    answer = (status, supervisor.json_object(body))
+    assert not supervisor.accepted(answer)
+    assert not supervisor.is_gone(answer)
+
+
+def test_a_wrong_host_that_answers_first_is_not_pinned(tmp_path: Path) -> None:
+    public = make_keys(tmp_path / "keys")
+    wrong = start_sshd(tmp_path / "wrong", make_keys(tmp_path / "others"), {})
+    right = start_sshd(tmp_path / "right", public, {})
+    try:
+        with pytest.raises(LoginRefused):
+            SshTransport(Address("127.0.0.1", wrong.port, getpass.getuser()), tmp_path / "keys").run("true")
+        assert not list((tmp_path / "keys").glob(f"{KNOWN_HOSTS}*"))
+        way = SshTransport(Address("127.0.0.1", right.port, getpass.getuser()), tmp_path / "keys")
+        assert way.run("echo in") == b"in\n"
+        assert (tmp_path / "keys" / KNOWN_HOSTS).exists()
+    finally:
+        wrong.kill()
+        right.kill()
+
+
+def test_a_transfer_tells_of_its_progress_while_bytes_move(tmp_path: Path) -> None:
+    public = make_keys(tmp_path / "keys")
+    sshd = start_sshd(tmp_path / "host", public, {})
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "large.bin").write_bytes(os.urandom(3_000_000))
+    heard: list[int] = []
+    try:
+        way = SshTransport(Address("127.0.0.1", sshd.port, getpass.getuser()), tmp_path / "keys")
+        way.pull(str(tmp_path / "far"), tmp_path / "near", lambda: heard.append(1))
+        pulled = len(heard)
+        way.push(tmp_path / "near", str(tmp_path / "there"), lambda: heard.append(1))
+    finally:
+        sshd.kill()
+    assert 0 < pulled < len(heard)
+
+
+@pytest.mark.parametrize(
+    "said", ["No space left on device (28)", "Disk quota exceeded (122)", "Read-only file system (30)"]
+)
+def test_rsync_s_word_for_a_full_disk_here_is_told_from_one_on_the_pod(said: str) -> None:
+    assert transport._LOCAL_DISK.search(f'rsync: [receiver] write failed on "/x/a": {said}')
+    assert not transport._LOCAL_DISK.search(f'rsync: [sender] read errors mapping "/x/a": {said}')
+
+
+def test_a_full_disk_here_keeps_the_pod_and_the_next_run_takes_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    world = World(tmp_path)
+
+    def full(what: str) -> None:
+        if what == "collect":
+            raise LocalDiskError("no room")
+
+    world.before = full
+    with pytest.raises(LocalDiskError, match="start the same job again"):
+        world.run()
+    assert [machine.ended_at for machine in world.machines] == [None]
+    world.before = lambda what: None
+    finished = world.run()
+    assert (finished.pods, finished.reattached) == (1, True)
+    assert len(world.machines) == 1
+    assert world.machines[0].ended_at is not None
+
+
+def test_a_kept_pod_is_kept_for_a_lease_and_no_longer(tmp_path: Path) -> None:
+    lease = steady_clock.timedelta(minutes=12)
+    kept.keep(tmp_path, START + lease)
+    assert kept.is_kept(tmp_path, START, lease)
+    assert not kept.is_kept(tmp_path, START + lease, lease)
+    assert not kept.is_kept(tmp_path, START - lease, lease)
+
+
+def test_a_secret_is_blanked_wherever_a_chunk_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_secret_value")
+    monkeypatch.setenv("MINE", 'quo"ted-value')
+    text = b'a rpa_secret_value b {"x": "quo\\"ted-value"} rpa_sec'
+    for size in range(1, len(text)):
+        blanker = Blanker(("MINE",))
+        shown = b"".join(blanker.feed(text[at : at + size]) for at in range(0, len(text), size)) + blanker.rest()
+        assert shown == b'a <RUNPOD_API_KEY> b {"x": "<MINE>"} rpa_sec'
+
+
+def test_children_do_not_inherit_api_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_secret_value")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/agent")
+    seen = execute(["env"], timeout_seconds=10, most_bytes=100_000).stdout
+    assert b"PATH=" in seen
+    assert b"rpa_secret_value" not in seen
+    assert b"SSH_AUTH_SOCK" not in seen
+
+
+def test_a_wall_clock_that_jumps_and_a_pretended_time_move_no_duration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = steady_clock.open_clock(tmp_path)()
+    wall = time.time
+    for jump in (3600, -3600):
+        monkeypatch.setattr(steady_clock.time, "time", lambda jump=jump: wall() + jump)
+        monkeypatch.setenv("BIZCHARTS_NOW", "2020-01-01T00:00:00")
+        passed = steady_clock.open_clock(tmp_path)() - before
+        assert 0 <= passed.total_seconds() < 60
+    assert a_job().key
