@@ -57,8 +57,8 @@ class Asker:
         self._terms, self._caps, self._clock = terms, caps, clock
         seen = ledger.models_seen(self.version, run.now)
         # Until the first answer tells which model gives it, and what that costs, one request at a time is risked.
-        self._sounding = not seen or any(name and terms.book.of(name) is None for name in seen)
-        self.gate = Gate(most_at_once, 1) if self._sounding else Gate(most_at_once)
+        self._model_unknown = not seen or any(name and terms.book.of(name) is None for name in seen)
+        self.gate = Gate(most_at_once, 1) if self._model_unknown else Gate(most_at_once)
         self._most_at_once = most_at_once
         self._overrun = ledger.overrun(self.version, run.now)
         self._books = threading.Lock()  # of what follows
@@ -207,8 +207,8 @@ class Asker:
                 self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booked)
             if charged.doubt:
                 self.gate.close(Closing("stop", charged.doubt))
-            elif self._sounding and answer.from_model:
-                self._sounding = False
+            elif self._model_unknown and answer.from_model:
+                self._model_unknown = False
                 self.gate.widen()
         return answer, treatment
 
