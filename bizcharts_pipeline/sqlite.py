@@ -1,12 +1,28 @@
-"""SQLite files that many processes write at once, and that lose nothing that was committed: the ledgers."""
+"""SQLite files that many processes write at once, and that lose nothing that was committed: the ledgers.
+
+Each is sealed between its uses (:mod:`bizcharts_pipeline.sqlite_seal`), as SQLite itself does not notice damage.
+"""
 
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bizcharts_pipeline import sqlite_seal
+
 BUSY_SECONDS = 30.0
 _PAUSE_SECONDS = 0.01
+
+
+class _Connection(sqlite3.Connection):
+    """A connection whose closing ends the use of the ledger."""
+
+    use: sqlite_seal.Use | None = None
+
+    def close(self) -> None:
+        super().close()
+        if self.use is not None:
+            self.use.end()
 
 
 def connect(
@@ -20,15 +36,18 @@ def connect(
         one_thread: only the thread that opened it may use it.
 
     Raises:
-        sqlite3.Error: the file cannot be used.
+        sqlite3.Error: the file cannot be used, or its log is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    use = sqlite_seal.begin(path, busy_seconds)
     connection = sqlite3.connect(
         path,
         timeout=busy_seconds,
         isolation_level=None if autocommit else "DEFERRED",
         check_same_thread=one_thread,
+        factory=_Connection,
     )
+    connection.use = use
     try:
         _use_log(connection, busy_seconds)
         connection.execute("PRAGMA synchronous = FULL")

@@ -9,10 +9,11 @@ from pathlib import Path
 import duckdb
 
 from bizcharts_pipeline.files import sync
-from bizcharts_pipeline.warehouse.backup import remove, verify
-from bizcharts_pipeline.warehouse.database import Database, opening_error, wal
+from bizcharts_pipeline.warehouse.contents import read_contents
+from bizcharts_pipeline.warehouse.copies import remove, verify
+from bizcharts_pipeline.warehouse.database import Database, opening_error
 from bizcharts_pipeline.warehouse.errors import BackupError
-from bizcharts_pipeline.warehouse.statistics import row_counts
+from bizcharts_pipeline.warehouse.log import wal
 
 FREE_SHARE = 0.25  # of the file, from which on it is worth the while
 FREE_BYTES = 16 << 20  # and at least so much
@@ -70,12 +71,12 @@ def _rewrite(path: Path) -> None:
             connection.execute("COPY FROM DATABASE original TO draft")
             connection.execute("DETACH draft")
             connection.execute("USE original")
-            rows, columns = row_counts(connection), _columns(connection)
+            tables, columns = read_contents(connection), _columns(connection)
             copied = verify(draft, named=path)
             with closing(duckdb.connect(str(draft), read_only=True)) as copy:
-                agrees = copied == rows and _columns(copy) == columns
+                agrees = copied == tables and _columns(copy) == columns
             if not agrees or wal(path).exists():
-                raise BackupError(f"{path}: the compacted copy does not agree with it: {copied} for {rows}.")
+                raise BackupError(f"{path}: the compacted copy does not agree with it; it stays as it is.")
             shutil.copymode(path, draft)
             os.replace(draft, path)
             sync(path.parent)

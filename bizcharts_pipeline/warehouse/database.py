@@ -5,6 +5,7 @@ locks writers out. So a connection lives for milliseconds: compute first, then o
 Never hold one across a network call, a model or a person's thinking.
 """
 
+import logging
 import os
 import random
 import re
@@ -18,17 +19,20 @@ from typing import TypeVar
 import duckdb
 
 from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.warehouse import checkpoints, locks, migrations
+from bizcharts_pipeline.warehouse import checkpoints, locks, migrations, swap
 from bizcharts_pipeline.warehouse.errors import (
     DatabaseBusy,
     DatabaseCorrupt,
     DatabaseError,
     DatabaseFull,
+    DatabaseLogCorrupt,
     DatabaseUnavailable,
     NewerDatabase,
     StatementRefused,
 )
+from bizcharts_pipeline.warehouse.log import Log, read_log, wal
 
 SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.05
@@ -41,7 +45,7 @@ _HARDENED: dict[str, str | bool | int | float | list[str]] = {
 }
 _HOLDER = re.compile(r"\(PID (\d+)\)")
 _FULL = re.compile(r"No space left|File too large|quota exceeded|Could not write all bytes", re.IGNORECASE)
-_CORRUPT = re.compile(r"corrupt|checksum|Failed to load metadata pointer", re.IGNORECASE)
+_CORRUPT = re.compile(r"corrupt|checksum|Failed to load metadata pointer|Could not read enough bytes", re.IGNORECASE)
 _NO_MEMORY = re.compile(r"Out of Memory|could not allocate|failed to (?:pin|allocate|offload)", re.IGNORECASE)
 _UNREACHABLE = re.compile(
     r"Cannot open file|Permission (?:denied|Error)|Is a directory|Read-only file system", re.IGNORECASE
@@ -52,7 +56,12 @@ _WHAT_TO_DO = (
 )
 
 
+WHERE_TO_GO = (
+    "`bizcharts repair` says what can be kept, `bizcharts restore FILE --only database` puts a backup in its place."
+)
+
 T = TypeVar("T")
+_logger = logging.getLogger(__name__)
 
 
 class _HeldElsewhere(Exception):
@@ -60,7 +69,7 @@ class _HeldElsewhere(Exception):
 
 
 class _Unsettled(Exception):
-    """A process was killed in a checkpoint; who reads cannot put that in order."""
+    """A process was killed in a checkpoint or while it restored a backup; a reader cannot put that in order."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ class Database:
             DatabaseUnavailable: there is none; nothing is created.
         """
         path = settings.database_path
-        if is_missing(path):
+        if is_missing(path) and not swap.journal(path).exists():
             where = "" if path.parent.is_dir() else f" (there is no folder {path.parent})"
             raise DatabaseUnavailable(
                 f"{path}: there is no database{where}. Correct BIZCHARTS_HOME or BIZCHARTS_DATABASE, or make one with "
@@ -215,26 +224,50 @@ class Database:
         return f"{self.path} was not free within {self.wait_seconds:g} s: {reason}. {_WHAT_TO_DO}"
 
     def _open_to_read(self) -> duckdb.DuckDBPyConnection:
-        if checkpoints.saved_blocks(self.path).exists():
+        if checkpoints.saved_blocks(self.path).exists() or swap.journal(self.path).exists():
             raise _Unsettled
-        return self._connect(read_only=True)
+        log = self._log()
+        connection = self._connect(read_only=True)
+        if log and not log.whole:
+            _logger.warning("%s", cut_log(self.path, log))
+        return connection
 
     def _open_to_write(self) -> duckdb.DuckDBPyConnection:
         self._settle()
         if is_missing(self.path):
             with self._named_errors():
                 create(self.path)
+        log = self._log()
+        # DuckDB drops what follows the last whole transaction; it is kept beside the log, for whoever wants to know.
+        dropped = wal(self.path).read_bytes() if log and not log.whole else None
         connection = self._connect(read_only=False)
+        if log and dropped is not None:
+            kept = Path(f"{wal(self.path)}.cut-{utc_now():%Y%m%dT%H%M%S%f}")
+            write_atomically(kept, dropped)
+            _logger.warning("%s It is kept as %s.", cut_log(self.path, log), kept)
         # A checkpoint is made at one place only, where it can be undone: not by a commit, nor by closing.
         connection.execute("SET checkpoint_threshold = '1TB'")
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         return connection
 
+    def _log(self) -> Log | None:
+        """Return the write-ahead log, if there is one; DuckDB would take one without its head for an empty one."""
+        log = read_log(self.path)
+        if log and not log.head:
+            raise opening_error(self.path, "the WAL file does not begin as one")
+        return log
+
     def _settle(self) -> None:
         try:
+            swap.settle(self.path)
             checkpoints.settle(self.path)
         except checkpoints.FileHeld:
             raise _HeldElsewhere("another program has it open") from None
+        except ValueError:
+            raise DatabaseUnavailable(
+                f"{swap.journal(self.path)}, the list of what a restore was replacing, cannot be read; move it away, and "
+                "restore the backup again."
+            ) from None
         except OSError as error:
             raise DatabaseUnavailable(f"{self.path} cannot be put in order after a kill: {error}") from None
 
@@ -306,13 +339,16 @@ def create(path: Path) -> None:
     os.replace(draft, path)
 
 
-def wal(path: Path) -> Path:
-    """The write-ahead log of the DuckDB file ``path``."""
-    return Path(f"{path}.wal")
+def cut_log(path: Path, log: Log) -> str:
+    """Say of a log that does not end with a whole transaction what becomes of it."""
+    return (
+        f"{wal(path)}: {log.rest:,} of {log.bytes:,} bytes at its end form no whole transaction, as a kill leaves them, or "
+        "damage; they do not count."
+    )
 
 
-def opening_error(path: Path, message: str) -> DatabaseError:
-    """Say what DuckDB's ``message`` on opening or reading ``path`` means."""
+def opening_error(path: Path, message: str, remedy: str = WHERE_TO_GO) -> DatabaseError:
+    """Say what DuckDB's ``message`` on opening or reading ``path`` means; ``remedy`` is what to do about damage."""
     if "with version number" in message:
         return NewerDatabase(
             f"{path} was written by another version of DuckDB; this one is {duckdb.__version__}. ({message})"
@@ -327,4 +363,6 @@ def opening_error(path: Path, message: str) -> DatabaseError:
         return DatabaseUnavailable(f"{path} cannot be opened: {message}")
     if _NO_MEMORY.search(message):
         return DatabaseUnavailable(f"{path}: there is not enough memory for this; close other programs. ({message})")
-    return DatabaseCorrupt(f"{path} is damaged; restore a backup (`bizcharts restore FILE`). ({message})")
+    if "WAL file" in message:
+        return DatabaseLogCorrupt(f"{wal(path)} is damaged, {path.name} itself is not touched; {remedy} ({message})")
+    return DatabaseCorrupt(f"{path} is damaged; {remedy} ({message})")

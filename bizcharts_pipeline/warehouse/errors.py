@@ -23,6 +23,10 @@ class DatabaseCorrupt(DatabaseError):
     """The file is damaged, or no DuckDB database at all."""
 
 
+class DatabaseLogCorrupt(DatabaseCorrupt):
+    """The write-ahead log is damaged; the file beside it may be whole."""
+
+
 class ForeignDatabase(DatabaseError):
     """A sound DuckDB database that is not one of BizCharts."""
 

@@ -63,7 +63,7 @@ def table_statistics(connection: duckdb.DuckDBPyConnection) -> list[TableStatist
 
     What is still in the write-ahead log alone has no bytes yet.
     """
-    blocks = {name: _blocks(connection, name) for name in _tables(connection)}
+    blocks = {name: _blocks(connection, name) for name in table_names(connection)}
     shared = Counter(block for own in blocks.values() for block in own)
     return [
         _statistics(connection, name, round(sum(BLOCK_BYTES / shared[block] for block in own)))
@@ -81,7 +81,18 @@ def source_statistics(connection: duckdb.DuckDBPyConnection) -> list[SourceStati
 
 def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Return the number of rows of every table."""
-    return {name: _one(connection, f'SELECT count(*) FROM "{name}"') for name in _tables(connection)}
+    return {name: _one(connection, f'SELECT count(*) FROM "{name}"') for name in table_names(connection)}
+
+
+def blocks_in_use(connection: duckdb.DuckDBPyConnection) -> set[int]:
+    """Return the numbers of the file's blocks that hold tables or the catalogue."""
+    catalogue = connection.execute("SELECT DISTINCT block_id FROM pragma_metadata_info()").fetchall()
+    tables = [
+        block
+        for name in table_names(connection)
+        for (_, block) in connection.execute(_BLOCKS.format(table=name)).fetchall()
+    ]
+    return {block for (block,) in catalogue}.union(tables)
 
 
 def bytes_per_row(connection: duckdb.DuckDBPyConnection, table: str, column: str | None = None) -> float:
@@ -90,7 +101,8 @@ def bytes_per_row(connection: duckdb.DuckDBPyConnection, table: str, column: str
     return len(_blocks(connection, table, column)) * BLOCK_BYTES / rows if rows else 0.0
 
 
-def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def table_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the names of the database's own tables, in their order."""
     tables = connection.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'main' "
         "AND NOT temporary ORDER BY table_name"

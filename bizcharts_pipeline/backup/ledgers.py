@@ -1,0 +1,116 @@
+"""The SQLite ledgers of a home: whether one is whole, and consistent copies of it while it is in use."""
+
+import fcntl
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from bizcharts_pipeline.backup.errors import BackupFailed
+from bizcharts_pipeline.sqlite import BUSY_SECONDS
+from bizcharts_pipeline.sqlite_log import find_fault
+from bizcharts_pipeline.sqlite_seal import broken, is_broken, open_lock, release
+
+FOLDER = "ledgers"  # below the home
+MAX_PROBLEMS = 3
+
+
+def ledger_paths(home: Path) -> list[Path]:
+    """Return the ledgers of a home, by name."""
+    return sorted((home / FOLDER).glob("*.sqlite"))
+
+
+@contextmanager
+def alone_with(path: Path) -> Iterator[bool]:
+    """Keep everybody from opening the ledger meanwhile; yields whether nobody had it open."""
+    lock = open_lock(path)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        yield alone
+    finally:
+        release(lock)
+
+
+def find_problem(path: Path) -> str | None:
+    """Say what is wrong with the ledger ``path``; ``None`` if it is whole.
+
+    Its seal and its log can be judged only while nobody has it open; its structure always.
+    """
+    try:
+        with alone_with(path) as alone:
+            if alone:
+                if fault := find_fault(path):
+                    return f"{fault.text}."
+                if is_broken(path):
+                    return broken(path)
+            with closing(_read_only(path)) as connection:
+                return _structural_problem(path, connection)
+    except (sqlite3.Error, OSError) as error:
+        return f"{path} cannot be read ({error})."
+
+
+def copy_ledger(path: Path, draft: Path) -> dict[str, int]:
+    """Copy one moment of the ledger ``path`` to the new file ``draft``, without a log; return the rows by table.
+
+    Raises:
+        BackupFailed: the copy does not agree with it, or the disk is full.
+    """
+    try:
+        with closing(_read_only(path)) as source, closing(sqlite3.connect(draft)) as copy:
+            source.execute("BEGIN")
+            before = _contents(source)
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            problem, after = _structural_problem(path, copy), _contents(copy)
+    except sqlite3.Error as error:
+        raise BackupFailed(f"{path} cannot be copied: {error}; no backup was made.") from None
+    if problem or after != before:
+        raise BackupFailed(f"The copy of {path} does not agree with it; see to the disk. No backup was made.")
+    return {table: rows for table, (rows, _) in after.items()}
+
+
+def readable_rows(path: Path) -> dict[str, int | None]:
+    """Return how many rows of each table can be read; ``None``: not all. Empty if nothing can."""
+    found: dict[str, int | None] = {}
+    try:
+        with closing(_read_only(path)) as connection:
+            for table in _tables(connection):
+                try:
+                    found[table] = sum(1 for _ in connection.execute(f'SELECT * FROM "{table}"'))
+                except sqlite3.Error:
+                    found[table] = None
+    except sqlite3.Error:
+        return found
+    return found
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+
+
+def _structural_problem(path: Path, connection: sqlite3.Connection) -> str | None:
+    rows = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})")]
+    return None if rows == ["ok"] else f"{path} is damaged ({'; '.join(rows)})."
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    return [name for (name,) in connection.execute(query)]
+
+
+def _contents(connection: sqlite3.Connection) -> dict[str, tuple[int, str]]:
+    """Return the rows of each table, and a digest of all their values."""
+    found = {}
+    for table in _tables(connection):
+        digest, rows = hashlib.sha256(), 0
+        for row in connection.execute(f'SELECT * FROM "{table}"'):
+            digest.update(repr(row).encode())
+            rows += 1
+        found[table] = rows, digest.hexdigest()
+    return found

@@ -1,0 +1,90 @@
+"""The write-ahead log beside a SQLite file: whether every commit in it can be read.
+
+SQLite reads a log up to the first frame whose checksum is wrong, and silently forgets what was committed after it. A
+kill leaves such a frame at the end of the log only, so one with further frames behind it is damage.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_HEAD = struct.Struct(">8I")  # magic, version, page size, sequence, two salts, two checksums
+_FRAME = struct.Struct(">6I")  # page, size of the database after a commit, two salts, two checksums
+_MAGICS = {0x377F0682: "<", 0x377F0683: ">"}  # byte order of what the checksums are made over
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a log. ``cut``: a kill may have left it so; then nothing that was committed is lost."""
+
+    text: str
+    cut: bool
+
+
+@dataclass(frozen=True)
+class _Frame:
+    sound: bool
+    current: bool  # of the log's present run; older ones may lie behind it
+    commits: bool
+
+
+def log_path(path: Path) -> Path:
+    """The write-ahead log of the SQLite file ``path``."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def find_fault(path: Path) -> Fault | None:
+    """Look through the log of the SQLite file ``path``, which nobody may write meanwhile; ``None``: it is whole, or
+    there is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    log = log_path(path)
+    try:
+        file = log.open("rb")
+    except FileNotFoundError:
+        return None
+    with file:
+        head = file.read(_HEAD.size)
+        if not head:
+            return None
+        if len(head) < _HEAD.size:
+            return Fault(f"{log} ends in its first bytes", cut=True)
+        magic, _, page_bytes, _, *_, first, second = _HEAD.unpack(head)
+        order = _MAGICS.get(magic)
+        if order is None or (first, second) != _checksum(head[:24], order, (0, 0)):
+            return Fault(f"{log} is damaged in its first bytes", cut=False)
+        frames = list(_frames(file, page_bytes, order, head))
+        rest = (log.stat().st_size - _HEAD.size) % (_FRAME.size + page_bytes)
+    sound = next((number for number, frame in enumerate(frames) if not frame.sound), len(frames))
+    last = max((number for number, frame in enumerate(frames) if frame.current), default=-1)
+    if sound < last:
+        return Fault(f"{log} is damaged at frame {sound + 1} of {last + 1}", cut=False)
+    if sound == last or (sound and not frames[sound - 1].commits) or (rest and sound == len(frames)):
+        return Fault(f"{log} ends in the middle of a commit", cut=True)
+    return None
+
+
+def _frames(file: BinaryIO, page_bytes: int, order: str, head: bytes) -> Iterator[_Frame]:
+    salts, running = head[16:24], _HEAD.unpack(head)[6:]
+    sound = True
+    while len(frame := file.read(_FRAME.size + page_bytes)) == _FRAME.size + page_bytes:
+        _, size, _, _, first, second = _FRAME.unpack_from(frame)
+        current = frame[8:16] == salts
+        if sound and current:
+            running = _checksum(frame[:8] + frame[_FRAME.size :], order, running)
+        sound = sound and current and running == (first, second)
+        yield _Frame(sound, current, bool(size))
+
+
+def _checksum(content: bytes, order: str, running: tuple[int, ...]) -> tuple[int, int]:
+    """Go on with SQLite's checksum, of two 32-bit sums, over ``content``."""
+    first, second = running
+    words = struct.unpack(f"{order}{len(content) // 4}I", content)
+    for one, other in zip(words[::2], words[1::2], strict=True):
+        first = (first + one + second) & 0xFFFFFFFF
+        second = (second + other + first) & 0xFFFFFFFF
+    return first, second

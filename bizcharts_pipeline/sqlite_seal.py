@@ -1,0 +1,158 @@
+"""Seals of SQLite files: the SHA-256 of a ledger as its last user left it.
+
+SQLite has no checksums, so a flipped bit in a label's text would never be noticed. Whoever closes a ledger as the last
+one writes its hash beside it; whoever opens it as the first one compares, and takes the seal away, as the file will
+change. After a kill there is no seal, and nothing to compare with. A seal that does not fit stays, and is named each
+time, until `bizcharts repair` has dealt with it.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import secrets
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync
+from bizcharts_pipeline.sqlite_log import find_fault, log_path
+
+PAUSE_SECONDS = 0.01
+_SHA256 = re.compile(rb"([0-9a-f]{64})\n")
+_logger = logging.getLogger(__name__)
+
+
+class Use:
+    """One use of a ledger, from before it is opened until after it is closed; a lock file counts the users."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self._path = path
+        self._lock: int | None = lock
+
+    def end(self) -> None:
+        """Seal the ledger if this was its last user. Call it once the connection is closed; twice does no harm."""
+        if self._lock is None:
+            return
+        lock, self._lock = self._lock, None
+        try:
+            with suppress(OSError):  # somebody else has it open, the disk is full, or the folder is gone
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not seal_path(self._path).exists() and not log_path(self._path).exists():
+                    write_seal(self._path)
+        finally:
+            release(lock)
+
+    def __del__(self) -> None:
+        if self._lock is not None:
+            release(self._lock)
+
+
+def begin(path: Path, wait_seconds: float) -> Use:
+    """Announce a use of the ledger ``path``, whose folder must exist; the first user looks at its seal and its log.
+
+    Raises:
+        sqlite3.DatabaseError: its log is damaged: opening it would forget what was committed.
+        sqlite3.OperationalError: somebody has it for himself for longer than ``wait_seconds``, or the lock file cannot
+            be opened.
+    """
+    try:
+        lock = open_lock(path)
+    except OSError as error:
+        raise sqlite3.OperationalError(f"unable to open its lock file: {error.strerror}") from None
+    try:
+        if _take(lock, fcntl.LOCK_EX):
+            _look_at(path)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        else:
+            deadline = time.monotonic() + wait_seconds
+            while not _take(lock, fcntl.LOCK_SH):
+                if time.monotonic() > deadline:
+                    raise sqlite3.OperationalError("database is locked")
+                time.sleep(PAUSE_SECONDS)
+    except BaseException:
+        release(lock)
+        raise
+    return Use(path, lock)
+
+
+def seal_path(path: Path) -> Path:
+    """The file that holds the hash of the ledger ``path``."""
+    return path.with_name(f"{path.name}.seal")
+
+
+def write_seal(path: Path) -> None:
+    """Seal the ledger ``path``, which nobody has open.
+
+    Raises:
+        OSError: it cannot be read, or the seal not be written.
+    """
+    draft = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
+    try:
+        draft.write_bytes(_digest(path) + b"\n")
+        draft.replace(seal_path(path))
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def is_broken(path: Path) -> bool:
+    """Whether the ledger ``path``, which nobody has open, is not what it was sealed as."""
+    try:
+        found = _SHA256.fullmatch(seal_path(path).read_bytes())
+    except FileNotFoundError:
+        return False
+    return found is not None and path.exists() and found[1] != _digest(path)
+
+
+def open_lock(path: Path) -> int:
+    """Open the lock file of the ledger ``path``; who holds it alone knows that nobody has the ledger open.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def release(lock: int) -> None:
+    """Let go of what :func:`open_lock` opened."""
+    # Unlocked explicitly: a forked child that inherited the descriptor would keep the lock after our close.
+    with suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
+
+
+def _take(lock: int, operation: int) -> bool:
+    try:
+        fcntl.flock(lock, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _look_at(path: Path) -> None:
+    """Check what the last user left behind, while nobody has the ledger open, and take its seal away."""
+    if fault := find_fault(path):
+        if not fault.cut:
+            raise sqlite3.DatabaseError(f"{fault.text}; `bizcharts repair` says what can be kept")
+        _logger.warning("%s, as a kill leaves it, or damage; what it was to add does not count.", fault.text)
+    if is_broken(path):
+        _logger.warning("%s", broken(path))
+        return
+    if seal_path(path).exists():
+        seal_path(path).unlink(missing_ok=True)
+        sync(path.parent)  # or a power cut might bring it back beside a file that has changed
+
+
+def broken(path: Path) -> str:
+    """Say of a ledger that its seal does not fit."""
+    return (
+        f"{path} is not as BizCharts left it: it is damaged, or another program has changed it; `bizcharts repair` says "
+        "what to do."
+    )
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().encode()

@@ -1,0 +1,47 @@
+"""What the tables of a database hold, as figures that two copies can be compared by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from bizcharts_pipeline.warehouse.statistics import table_names
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Rows of a table, and a digest of every value in it that does not depend on the rows' order.
+
+    Digests are comparable within one version of DuckDB.
+    """
+
+    rows: int
+    digest: str
+
+
+def read_contents(connection: duckdb.DuckDBPyConnection) -> dict[str, Contents]:
+    """Read every table through, which makes DuckDB check each block of it; return what they hold, by name.
+
+    Raises:
+        duckdb.Error: a table cannot be read.
+    """
+    return {table: _contents(connection, table) for table in table_names(connection)}
+
+
+def unreadable(connection: duckdb.DuckDBPyConnection) -> Mapping[str, str | None]:
+    """Return each table with why it cannot be read, ``None`` if it can."""
+    found: dict[str, str | None] = {}
+    for table in table_names(connection):
+        try:
+            _contents(connection, table)
+            found[table] = None
+        except duckdb.Error as error:
+            found[table] = str(error)
+    return found
+
+
+def _contents(connection: duckdb.DuckDBPyConnection, table: str) -> Contents:
+    row = connection.execute(f'SELECT count(*), bit_xor(hash(t)), sum(hash(t)) FROM "{table}" AS t').fetchone()
+    assert row
+    rows, exclusive, total = row
+    return Contents(int(rows), f"{int(exclusive or 0):016x}-{int(total or 0):x}")
