@@ -163,7 +163,7 @@ def stats(file: Path | None, json_output: bool) -> None:
     """Count the labels of the ledger, or of FILE, and say how far people agree."""
     from bizcharts_pipeline.labels.pictures import posts_without_picture
     from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
-    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.database import Database, is_missing
     from bizcharts_pipeline.warehouse.errors import DatabaseError
 
     settings = load_settings()
@@ -174,8 +174,9 @@ def stats(file: Path | None, json_output: bool) -> None:
     ledger = existing_ledger()
     found = ledger_statistics(ledger, after)
     if not settings.labelling.text_only:
-        with suppress(DatabaseError):  # labels are counted also while somebody holds the database, or there is none
-            found = replace(found, without_picture=posts_without_picture(Database.existing(settings), ledger))
+        database = None if is_missing(settings.database_path) else Database.existing(settings)
+        with suppress(DatabaseError):  # labels are counted also while somebody holds the database
+            found = replace(found, without_picture=posts_without_picture(database, ledger))
     show(found, json_output)
 
 
