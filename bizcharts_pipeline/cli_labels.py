@@ -70,13 +70,11 @@ def label(
     One key a post: 1 bearish, 2 neutral, 3 bullish, 0 skip, u undo, ? the others. Each is on disk before the next post
     shows. docs/labelling-guide.md says what the classes mean.
     """
-    check_order(first, last)
     from bizcharts_pipeline.labels.labellers import labeller_name
     from bizcharts_pipeline.labels.offers import OfferFilters
     from bizcharts_pipeline.web.serve import serve_labeller
 
-    if first and last and first > last:
-        raise click.UsageError("--from is after --to: no day is between them.")
+    check_order(first, last)
     filters = OfferFilters(
         labeller=labeller_name(labeller or "") or getpass.getuser(),
         session=session or f"{utc_now():%Y-%m-%d}",

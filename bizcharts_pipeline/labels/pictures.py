@@ -42,4 +42,4 @@ def left_out_for_pictures(left_out: Mapping[str, int], rows: int) -> str | None:
 
 
 def _is_about_pictures(reason: str) -> bool:
-    return reason == "without picture" or reason.startswith("picture ")
+    return reason == "without picture" or reason.startswith(("picture ", "image "))
