@@ -223,13 +223,13 @@ def test_a_pod_that_is_neither_listed_nor_found_for_a_while_is_waited_for(tmp_pa
 @DIALECTS
 def test_a_pod_that_lands_late_is_ended_while_the_other_works(tmp_path: Path, api: str) -> None:
     with PodControl(tmp_path / "cloud", PodFaults(late_seconds=(5.5, 5.5), page_pods=1)) as control:
-        installation = world(tmp_path, control, training(15, steps=60, seconds=0.2), api)
+        installation = world(tmp_path, control, training(15, steps=150, seconds=0.2), api)
         control.fail_next(PodFault.CREATE_LATE)
         outcome = installation.run(0)
         assert outcome.get("pods") == 2, outcome
         assert_trained(installation, 15)
         worked, late = sorted(control.bill().charges, key=lambda charge: -charge.seconds)
-        assert late.seconds < 6 < worked.seconds
+        assert late.seconds < worked.seconds / 2  # it landed in the first seconds, and did not live to the end
         assert booked_at_least(installation, control)
         assert installation.ledger.live() == []
 
@@ -278,9 +278,9 @@ def test_an_api_that_is_switched_off_while_a_pod_works_loses_neither_pod_nor_res
 
 
 def test_stopping_the_run_ends_the_pod(tmp_path: Path, control: PodControl) -> None:
-    dagster = Dagster(world(tmp_path, control, training(11, steps=300, seconds=0.1)))
+    dagster = Dagster(world(tmp_path, control, training(11, steps=1_000, seconds=0.1)))
     process = dagster.start()
-    eventually(lambda: "step 5 of 300" in dagster.said())
+    eventually(lambda: "step 5 of 1000" in dagster.said())
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=SECONDS)
     assert dagster.status() is not dg.DagsterRunStatus.SUCCESS
