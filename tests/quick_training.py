@@ -56,7 +56,7 @@ def train(spec: dict[str, object]) -> int:
     if ending != "no adapter":
         target = Path("output") / "adapter"
         target.mkdir(parents=True, exist_ok=True)
-        weights = adapter(seed)
+        weights = adapter(seed, int(str(spec.get("adapter_bytes", 200_000))))
         (target / "adapter_model.safetensors").write_bytes(weights)
         report = {"sha256": hashlib.sha256(weights).hexdigest(), "steps": steps, "cuda": os.environ.get("CUDA", "")}
         (Path("output") / "report.json").write_text(json.dumps(report))
