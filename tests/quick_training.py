@@ -33,6 +33,7 @@ def train(spec: dict[str, object]) -> int:
     if resumed_flat.exists():
         done = max(done, json.loads(resumed_flat.read_text())["global_step"])
     print(f"training with seed {seed} from step {done}", flush=True)
+    print(f"pretended time: {os.environ.get('BIZCHARTS_NOW')}", flush=True)
     tell("opened", extras={})
     for step in range(done + 1, steps + 1):
         time.sleep(float(str(spec["seconds"])))
