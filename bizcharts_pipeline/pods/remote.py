@@ -21,11 +21,11 @@ from bizcharts_pipeline.pods.errors import (
     BadHost,
     JobFailed,
     LinkLost,
-    LocalDiskError,
     PodError,
     PodLost,
     TransferError,
 )
+from bizcharts_pipeline.pods.local_disk import storing
 from bizcharts_pipeline.pods.protocol import Job, Transport
 from bizcharts_pipeline.pods.transport import CommandFailed
 
@@ -251,33 +251,34 @@ def salvage(
 def _fetch(
     transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _unheard
 ) -> None:
-    try:
-        _fetch_files(transport, source, wanted, into, progress)
-    except OSError as error:
-        raise LocalDiskError(f"{into} cannot hold what the pod sends: {error.strerror or error}") from None
-
-
-def _fetch_files(
-    transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _unheard
-) -> None:
     """Fetch a folder beside ``into``, verify it, and put it in its place. What is there already is fetched no more."""
-    if into.is_dir() and _is_exactly(into, wanted):
-        return
-    part = into.parent / f"{TEMPORARY_PREFIX}{into.name}"
-    transport.pull(source, part, progress)
-    if wrong := manifest.differing(part, wanted):
-        for path in wrong:
-            if manifest.is_plain(path):
-                (part / path).unlink(missing_ok=True)
+    with storing(into):
+        if into.is_dir() and _is_exactly(into, wanted):
+            return
+        part = _part(into)
         transport.pull(source, part, progress)
         if wrong := manifest.differing(part, wanted):
-            raise TransferError(f"{len(wrong)} files of {source} arrived broken, such as {wrong[0]:.80}")
-    for found in [found for found in part.rglob("*") if not found.is_dir()]:
-        if found.relative_to(part).as_posix() not in wanted:
-            found.unlink()
-    if into.exists():
-        shutil.rmtree(into)
-    part.replace(into)
+            for path in wrong:
+                if manifest.is_plain(path):
+                    (part / path).unlink(missing_ok=True)
+            transport.pull(source, part, progress)
+            if wrong := manifest.differing(part, wanted):
+                raise TransferError(f"{len(wrong)} files of {source} arrived broken, such as {wrong[0]:.80}")
+        for found in [found for found in part.rglob("*") if not found.is_dir()]:
+            if found.relative_to(part).as_posix() not in wanted:
+                found.unlink()
+        if into.exists():
+            shutil.rmtree(into)
+        part.replace(into)
+
+
+def discard(into: Path) -> None:
+    """Remove what has arrived of a folder that is being fetched into ``into``; the next time all of it is fetched."""
+    shutil.rmtree(_part(into), ignore_errors=True)
+
+
+def _part(into: Path) -> Path:
+    return into.parent / f"{TEMPORARY_PREFIX}{into.name}"
 
 
 def _is_exactly(folder: Path, wanted: manifest.Manifest) -> bool:

@@ -131,6 +131,7 @@ def test_a_transfer_tells_of_its_progress_while_bytes_move(tmp_path: Path) -> No
 )
 def test_rsync_s_word_for_a_full_disk_here_is_told_from_one_on_the_pod(said: str) -> None:
     assert transport._LOCAL_DISK.search(f'rsync: [receiver] write failed on "/x/a": {said}')
+    assert transport._LOCAL_DISK.search(f'rsync: write failed on "/x/a": {said}')  # before 3.2
     assert not transport._LOCAL_DISK.search(f'rsync: [sender] read errors mapping "/x/a": {said}')
 
 
