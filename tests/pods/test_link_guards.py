@@ -3,7 +3,9 @@
 import getpass
 import os
 import shlex
+import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from pods.pod_world import START, World, a_job, install
+from quick_pods import eventually
 
 from bizcharts_pipeline.demo.pod_sshd import start_sshd
 from bizcharts_pipeline.pods import kept, steady_clock, transport
@@ -70,21 +73,73 @@ def plane() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def test_the_guard_believes_nothing_but_the_api_that_the_pod_is_gone(plane, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    environment = {
+def guarded(tmp_path: Path, port: int, **more: str) -> dict[str, str]:
+    """The environment of a container whose guard ends it at once."""
+    return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "BIZCHARTS_WORKSPACE": str(tmp_path / "w"),
         "RUNPOD_POD_ID": "pod7x",
         "RUNPOD_API_KEY": "rpa_x",
-        "BIZCHARTS_CONTROL_URL": f"http://127.0.0.1:{plane.server_port}",
+        "BIZCHARTS_CONTROL_URL": f"http://127.0.0.1:{port}",
         "BIZCHARTS_GUARD_ONLY": "1",
         "BIZCHARTS_GUARD_PAUSE": "0",
+        **more,
     }
+
+
+@pytest.mark.parametrize("client", ["curl", "python3"])
+def test_the_guard_believes_nothing_but_the_api_that_the_pod_is_gone(plane, tmp_path: Path, client: str) -> None:  # type: ignore[no-untyped-def]
+    programs = tmp_path / "bin"  # of an image that has only one of the two
+    programs.mkdir()
+    for name in ("bash", "base64", "mkdir", "mv", "cat", "cut", "date", "tr", "grep", "sleep", client):
+        (programs / name).symlink_to(sys.executable if name == "python3" else str(shutil.which(name)))
+    environment = guarded(tmp_path, plane.server_port, PATH=str(programs))
     subprocess.run(shlex.split(guard(0)), env=environment, check=True, timeout=30, stdin=subprocess.DEVNULL)
     assert plane.gone.wait(30)
     assert not plane.wrong
     assert "/signed-in" not in plane.asked
+
+
+# The first process of a container with work to do; it outlives its work, as a container that starts again.
+FIRST = """
+trap 'echo told > {said}/told' TERM
+{guard}
+sleep 1000 &
+setsid sleep 1000 &
+echo working > {said}/working
+wait
+echo ended > {said}/ended
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["its container", "another machine"])
+def test_a_guard_that_cannot_end_its_pod_ends_its_container_s_processes_and_keeps_trying(
+    plane,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    own: bool,
+) -> None:
+    plane.wrong += WRONG * 1_000
+    environment = guarded(tmp_path, plane.server_port, BIZCHARTS_GUARD_TRIES="2", BIZCHARTS_GUARD_PAUSE="0.1")
+    command = guard(0)
+    if not own:
+        command = f"RUNPOD_POD_ID={environment.pop('RUNPOD_POD_ID')} {command}"
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("no pid namespace can be made here: it takes unshare and root")
+    script = FIRST.format(guard=command, said=shlex.quote(str(tmp_path)))
+    container = subprocess.Popen([*unshare, "bash", "-c", script], env=environment, stdin=subprocess.DEVNULL)
+    try:
+        eventually(lambda: (tmp_path / "working").exists())
+        if own:
+            eventually(lambda: (tmp_path / "ended").exists() and (tmp_path / "told").exists())
+        asked = len(plane.asked)
+        eventually(lambda: len(plane.asked) >= asked + 12)  # more than two further tries
+        assert (tmp_path / "ended").exists() == (tmp_path / "told").exists() == own
+    finally:
+        container.kill()
+        container.wait()
 
 
 @pytest.mark.parametrize(("status", "body"), WRONG)
