@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from bizcharts_pipeline.pods.blanking import blank_text
+
 _TAIL_BYTES = 4_000
 _FOR_CHILDREN = re.compile(r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|LANG|LC_\w+")
 
@@ -27,7 +29,7 @@ class Ended:
 
     status: int
     stdout: bytes
-    stderr: str  # the last of it
+    stderr: str  # the last of it, API keys blanked
     stopped: str | None  # why we ended it: it took too long, or said too much
 
 
@@ -135,4 +137,4 @@ class _Tail(threading.Thread):
 
     def read(self) -> str:
         self.join(timeout=5)  # a grandchild may hold it open
-        return self._kept.decode(errors="replace").strip()
+        return blank_text(self._kept).strip()

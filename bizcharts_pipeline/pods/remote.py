@@ -17,6 +17,7 @@ from typing import Any
 from bizcharts_pipeline.clock import from_epoch
 from bizcharts_pipeline.files import TEMPORARY_PREFIX, write_atomically
 from bizcharts_pipeline.pods import drivers, manifest
+from bizcharts_pipeline.pods.blanking import blank_text
 from bizcharts_pipeline.pods.errors import (
     BadHost,
     JobFailed,
@@ -92,7 +93,7 @@ def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda
     Raises:
         BadHost: it has no GPU that answers, a driver that is too old, or too little disk.
     """
-    said = transport.run(_LOOK, timeout_seconds=90).decode(errors="replace")
+    said = blank_text(transport.run(_LOOK, timeout_seconds=90))
     facts = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     try:
         gpu, _, driver = facts["gpu"].partition(",")
@@ -172,7 +173,7 @@ def poll(transport: Transport, root: str, messages_offset: int, log_offset: int)
         ended, last = header["exit"], header["last_output"]
         end = Exit(ended["code"], str(ended["reason"]), from_epoch(ended["ended_at"])) if ended else None
     except (ValueError, KeyError, TypeError, OverflowError):
-        raise LinkLost(f"The supervisor's answer is broken: {line[:200]!r}") from None
+        raise LinkLost(f"The supervisor's answer is broken: {blank_text(line)[:200]!r}") from None
     if len(content) != messages + log:
         raise LinkLost(f"The supervisor announced {messages + log} bytes and sent {len(content)}")
     return Poll(content[:messages], content[messages:], end, bool(header["alive"]), last)
@@ -314,4 +315,4 @@ def _json(answer: bytes) -> Any:
     try:
         return json.loads(answer)
     except ValueError:
-        raise TransferError(f"The pod's answer is no JSON: {answer[:200]!r}") from None
+        raise TransferError(f"The pod's answer is no JSON: {blank_text(answer)[:200]!r}") from None

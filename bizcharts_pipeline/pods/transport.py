@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bizcharts_pipeline.pods import manifest, transfer
+from bizcharts_pipeline.pods.blanking import blank_text
 from bizcharts_pipeline.pods.errors import (
     BadHost,
     HostChanged,
@@ -56,7 +57,9 @@ class CommandFailed(PodError):
     """A command ran on the machine and ended with another status than 0."""
 
     def __init__(self, command: str, status: int, stderr: str) -> None:
-        super().__init__(f"`{command:.80}` ended with status {status}: {stderr[-500:] or 'it gave no reason'}")
+        super().__init__(
+            f"`{blank_text(command):.80}` ended with status {status}: {stderr[-500:] or 'it gave no reason'}"
+        )
         self.status = status
         self.stderr = stderr
 
@@ -204,7 +207,7 @@ class LocalTransport:
             environment=self._environment,
         )
         if ended.stopped:
-            raise LinkLost(f"`{command:.80}` was ended here: {ended.stopped}")
+            raise LinkLost(f"`{blank_text(command):.80}` was ended here: {ended.stopped}")
         if ended.status:
             raise CommandFailed(command, ended.status, ended.stderr)
         return ended.stdout
