@@ -246,7 +246,7 @@ def test_errors_of_ssh_rsync_and_a_pod_show_no_api_key(tmp_path: Path, monkeypat
 
     calls: list[Callable[[], object]] = [
         lambda: way.run(f"echo {'x' * 490}{key} >&2; exit 3"),  # the end that is shown begins within the key
-        lambda: way.run(f"echo {key} >&2; kill -9 $PPID; sleep 5"),
+        lambda: way.run(f"echo {key} >&2; sleep 1; kill -9 $PPID; sleep 5"),
         lambda: LocalTransport(tmp_path).run(f"echo {key} >&2; exit 3"),
         lambda: remote.preflight(Says(key.encode()), needs_gpu=False, least_disk_gb=0),
         lambda: remote.poll(Says(key.encode()), "/root", 0, 0),
