@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,6 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         from bizcharts_pipeline.pods.life import run_job
         from bizcharts_pipeline.pods.protocol import Finished
         from bizcharts_pipeline.pods.providers import open_provider
-        from bizcharts_pipeline.pods.steady_clock import open_clock
 
         settings, ledger = self.settings(), PodLedger(self.ledger_path())
         if into.is_dir() and ledger.open_job(job.key, self.provider) is None:
@@ -91,7 +91,7 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
             settings.pods,
             listener,
             into,
-            open_clock(self.ledger_path().parent),
+            self.clock(),
             time.sleep,
             run_id=run_id,
             checkpoint_minutes=checkpoint_minutes,
@@ -102,6 +102,12 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         from bizcharts_pipeline.pods.ledger import LEDGER
 
         return Path(self.home) / LEDGER
+
+    def clock(self) -> Callable[[], datetime]:
+        """Return the clock of pods: naive UTC, which neither ``BIZCHARTS_NOW`` nor a jump of the wall clock changes."""
+        from bizcharts_pipeline.pods.steady_clock import open_clock
+
+        return open_clock(self.ledger_path().parent)
 
     def reap(self, is_running: Callable[[str], bool]) -> "ReapReport | None":
         """End the pods of this installation that no run looks after, at every provider that it rented from; ``None``:
@@ -114,7 +120,5 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
             return None
         from bizcharts_pipeline.pods.every_provider import reap_everywhere
         from bizcharts_pipeline.pods.ledger import PodLedger
-        from bizcharts_pipeline.pods.steady_clock import open_clock
 
-        path = self.ledger_path()
-        return reap_everywhere(self.settings(), PodLedger(path), open_clock(path.parent), is_running)
+        return reap_everywhere(self.settings(), PodLedger(self.ledger_path()), self.clock(), is_running)

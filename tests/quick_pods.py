@@ -31,8 +31,11 @@ QUICK = {
 SECONDS = 120
 
 
-def training(seed: int, ending: str = "well", *, steps: int = 10, seconds: float = 0.05) -> dict[str, Any]:
-    return {"seed": seed, "steps": steps, "seconds": seconds, "ending": ending}
+def training(
+    seed: int, ending: str = "well", *, steps: int = 10, seconds: float = 0.05, **sizes: int
+) -> dict[str, Any]:
+    """A specification for `quick_training`; ``sizes``: `adapter_bytes`, and `data_bytes` to send to the pod."""
+    return {"seed": seed, "steps": steps, "seconds": seconds, "ending": ending, **sizes}
 
 
 @dataclass

@@ -82,6 +82,7 @@ class PodFaults:
     slow_boot_seconds: float = 5.0
     event_seconds: tuple[float, float] = (0.5, 8.0)  # after the boot, a pod is killed or reset
     link_bytes: tuple[int, int] = (0, 300_000)  # before a connection is dropped or stalls
+    link_bytes_per_second: float | None = None  # of each connection, both ways together; None: no limit
     stale_seconds: float = 2.0
     hang_seconds: float = 1.0  # then the connection is closed without an answer
     spell_requests: int = 3  # in a row

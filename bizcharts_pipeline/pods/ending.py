@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bizcharts_pipeline.pods import keys, sightings
-from bizcharts_pipeline.pods.errors import PodError, Uncertain
-from bizcharts_pipeline.pods.ledger import PodLedger, PodLedgerError
+from bizcharts_pipeline.pods.errors import PodError, PodLedgerError, Uncertain
+from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.names import is_made_here
 from bizcharts_pipeline.pods.protocol import Pod, Provider, State

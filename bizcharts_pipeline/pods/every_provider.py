@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bizcharts_pipeline.pods.errors import AccessDenied, PodError
-from bizcharts_pipeline.pods.ledger import PodLedger, PodLedgerError
+from bizcharts_pipeline.pods.errors import AccessDenied, PodError, PodLedgerError
+from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.protocol import Provider
 from bizcharts_pipeline.pods.providers import open_provider
 from bizcharts_pipeline.pods.reaper import Listed, ReapReport, is_held, listing, of_row, reap

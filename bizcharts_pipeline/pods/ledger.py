@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps, Spent
-from bizcharts_pipeline.pods.errors import PodError
+from bizcharts_pipeline.pods.errors import LedgerNotWritable, PodLedgerError
 from bizcharts_pipeline.pods.ledger_rows import (
     JOB_QUERY,
     POD_QUERY,
@@ -26,17 +26,13 @@ from bizcharts_pipeline.pods.ledger_rows import (
     pod_row,
 )
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, State
-from bizcharts_pipeline.sqlite import connect, upgrade
+from bizcharts_pipeline.sqlite import connect, is_full, upgrade
 
 LEDGER = Path("ledgers") / "pods.sqlite"  # below the home
 FOLDERS = Path("pods")  # below the home: a folder for each job
 _SCHEMAS = ("schema.sql", "schema_2.sql")  # each makes the next version out of the one before it
 _STRAY = "job, pod_id, state, gpu, machine, usd_per_hour"
 _LATE = timedelta(hours=1)  # a pod that nobody expected may come of an order as old as this
-
-
-class PodLedgerError(PodError):
-    """The ledger cannot be used, so nothing may be rented."""
 
 
 class PodLedger:
@@ -376,7 +372,8 @@ class PodLedger:
                 self._bring_up_to_date(connection)
                 yield connection
         except sqlite3.Error as error:
-            raise PodLedgerError(f"{self.path}: the ledger of pods cannot be used: {error}") from error
+            kind = LedgerNotWritable if is_full(error) else PodLedgerError
+            raise kind(f"{self.path}: the ledger of pods cannot be used: {error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bizcharts_pipeline.pods import creating, ending, keys, life, watching
+from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.pods import creating, ending, keys, life, remote, watching
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,
     BadHost,
@@ -32,6 +33,7 @@ from bizcharts_pipeline.pods.errors import (
 from bizcharts_pipeline.pods.identity import installation_id
 from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
 from bizcharts_pipeline.pods.life import run_job
+from bizcharts_pipeline.pods.local_disk import storing
 from bizcharts_pipeline.pods.names import pod_name
 from bizcharts_pipeline.pods.protocol import Address, Candidate, Finished, Job, Order, Pod, PodStatus, State
 from bizcharts_pipeline.pods.remote import Exit, HostFacts, Poll
@@ -365,6 +367,7 @@ class Remote:
     """`pods.remote` for machines of a world."""
 
     SALVAGED = "checkpoint"
+    discard = staticmethod(remote.discard)
 
     def preflight(self, link: Link, *, needs_gpu: bool, least_disk_gb: int, cuda: tuple[str, ...]) -> HostFacts:
         with link.up("preflight") as machine:
@@ -411,15 +414,15 @@ class Remote:
                 raise TransferError("a hash is wrong")
             if link.world.chance.random() < link.world.rate / 10:
                 raise CommandFailed("cat manifest.json", 1, "no such file")
-            into.mkdir(parents=True, exist_ok=True)
-            (into / "verified").write_text(machine.pod.pod_id)
+            with storing(into):
+                write_atomically(into / "verified", machine.pod.pod_id.encode())
 
     def confirm(self, link: Link, root: str) -> None:
         with link.up("confirm") as machine:
             machine.collected = True
 
     def fetch_checkpoint(self, link: Link, root: str, into: Path, progress: Callable[[], None]) -> bool:
-        with link.up("checkpoint"):
+        with link.up("checkpoint"), storing(into):
             into.mkdir(parents=True, exist_ok=True)
             (into / "trainer_state.json").write_text("{}")
             return True

@@ -198,6 +198,21 @@ def test_after_the_provider_changes_its_pods_are_listed_and_reaped_all_the_same(
     assert installation.ledger.live() == []
 
 
+def test_a_pretended_time_reaches_no_pod_and_a_training_that_hangs_is_ended_all_the_same(
+    tmp_path: Path, control: PodControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIZCHARTS_NOW", "2020-01-01T00:00:00")
+    pods = {"api": "rest", "stall_minutes": 0.1}
+    dagster = Dagster(PodWorld(tmp_path / "home", control.url, control.key, [training(19, "hangs")], pods))
+    assert dagster.run() != 0
+    assert "No word from the job" in dagster.said()
+    assert "pretended time: None" in dagster.said()
+    assert control.cloud.pods() == []
+    (pod,) = dagster.world.ledger.pods()
+    assert pod.created_at.year > 2020
+    assert booked_at_least(dagster.world, control)
+
+
 # What the control plane does to those who believe it too early. Waits are short: a lag of 3 s stands for 90.
 
 
@@ -275,6 +290,34 @@ def test_an_api_that_is_switched_off_while_a_pod_works_loses_neither_pod_nor_res
     assert_trained(installation, 18)
     assert booked_at_least(installation, control)
     assert installation.ledger.live() == []
+
+
+# A transfer of 15 seconds over a slow line, with a lease of seven.
+
+LEASE = {"api": "rest", "lease_minutes": 0.12}
+SLOW = 1_000_000  # bytes a second; a few megabytes wait in buffers and look as if they had arrived
+
+
+def test_a_result_that_travels_for_longer_than_the_lease_is_fetched_and_paid_once(tmp_path: Path) -> None:
+    with PodControl(tmp_path / "cloud", PodFaults(link_bytes_per_second=SLOW)) as control:
+        of = training(20, adapter_bytes=15 * SLOW)
+        installation = PodWorld(tmp_path / "home", control.url, control.key, [of], LEASE)
+        assert installation.run(0).get("pods") == 1, installation.log(0).read_text()
+        weights = installation.home / "results" / "0" / "adapter" / "adapter_model.safetensors"
+        assert weights.read_bytes() == adapter(20, 15 * SLOW)
+        assert len(control.bill().charges) == 1
+        assert control.bill().alive == 0
+
+
+def test_an_upload_that_breaks_off_after_more_than_the_lease_goes_on_to_the_same_pod(tmp_path: Path) -> None:
+    cut = PodFaults(link_bytes_per_second=SLOW, link_dropped=1, link_bytes=(10 * SLOW, 10 * SLOW))
+    with PodControl(tmp_path / "cloud", cut) as control:
+        of = training(21, data_bytes=15 * SLOW)
+        installation = PodWorld(tmp_path / "home", control.url, control.key, [of], LEASE)
+        assert installation.run(0).get("pods") == 1, installation.log(0).read_text()
+        assert "link lost" in installation.log(0).read_text()
+        assert_trained(installation, 21)
+        assert len(control.bill().charges) == 1
 
 
 def test_stopping_the_run_ends_the_pod(tmp_path: Path, control: PodControl) -> None:
