@@ -1,9 +1,9 @@
 """Looks for gold in a data set as it lies on the disk.
 
-It reads the files, not what they were made from, and measures in another way than what keeps gold out
-(labels/likeness.py), with no code in common: sets of 7-grams of the words, with and without links and numbers. So a
-mistake there, or a file that somebody changed, is found here. A text that passes there passes here, unless it was
-written to defeat this: the mark is higher, and two texts that share so many 7-grams share more 5-grams.
+It reads the files, not what they were made from, and measures likeness with code of its own, in another way than what
+keeps gold out (labels/likeness.py): sets of 7-grams of the words, with and without links and numbers. So a mistake
+there, or a file that somebody changed, is found here. The shingles are longer and the mark is higher than there, so
+that this never fails on what the selection lets in.
 """
 
 import json
