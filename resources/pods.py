@@ -104,26 +104,17 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         return Path(self.home) / LEDGER
 
     def reap(self, is_running: Callable[[str], bool]) -> "ReapReport | None":
-        """End the pods of this installation that no run looks after; ``None``: there can be none.
+        """End the pods of this installation that no run looks after, at every provider that it rented from; ``None``:
+        there can be none.
 
         Raises:
-            PodError: the control plane can not be asked.
+            PodError: the ledger cannot be read.
         """
-        if not self._may_have_pods():
+        if not self.ledger_path().exists() and not (self.provider == "runpod" and os.environ.get(KEY)):
             return None
+        from bizcharts_pipeline.pods.every_provider import reap_everywhere
         from bizcharts_pipeline.pods.ledger import PodLedger
-        from bizcharts_pipeline.pods.providers import open_provider
-        from bizcharts_pipeline.pods.reaper import reap
         from bizcharts_pipeline.pods.steady_clock import open_clock
 
-        settings = self.settings()
-        ledger = PodLedger(self.ledger_path())
-        return reap(open_provider(settings), ledger, settings.pods, open_clock(self.ledger_path().parent), is_running)
-
-    def _may_have_pods(self) -> bool:
-        """Whether it is worth asking: a key could have rented one, or the ledger knows of one."""
-        from bizcharts_pipeline.pods.ledger import PodLedger
-
-        if self.provider == "runpod" and os.environ.get(KEY):
-            return True
-        return self.ledger_path().exists() and bool(PodLedger(self.ledger_path()).live(self.provider))
+        path = self.ledger_path()
+        return reap_everywhere(self.settings(), PodLedger(path), open_clock(path.parent), is_running)

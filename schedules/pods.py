@@ -13,8 +13,8 @@ REAP_SECONDS = 300
     minimum_interval_seconds=REAP_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Ends pods of this installation (those whose names begin with [pods] name) that no run looks after. The pod of "
-        "a run that crashed is left alone for as long as its lease, so that the next run can take it up. Asks nobody "
+        "Ends pods that this installation rented, from whichever provider, and that no run looks after. The pod of a "
+        "run that crashed is left alone for as long as its lease, so that the next run can take it up. Asks nobody "
         "where there is no key and the ledger knows of no pod."
     ),
 )

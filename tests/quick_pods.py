@@ -18,6 +18,7 @@ from bizcharts_pipeline.settings import Settings
 ORCHESTRATOR = Path(__file__).parent / "quick_orchestrator.py"
 QUICK = {
     "name": "quick",
+    "lag_seconds": 3,
     "boot_minutes": 0.5,
     "stall_minutes": 0.5,
     "lease_minutes": 0.5,

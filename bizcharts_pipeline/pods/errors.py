@@ -81,7 +81,9 @@ class OverBudget(PodError):
 
 
 class DearerThanListed(OverBudget):
-    """A pod that was created is charged more than was listed, and more than the budget leaves."""
+    """A pod that was created is charged more than was listed, and more than the budget leaves; another may not be."""
+
+    retry = True
 
 
 class BadHost(PodError):

@@ -31,6 +31,7 @@ from bizcharts_pipeline.sqlite import connect, upgrade
 LEDGER = Path("ledgers") / "pods.sqlite"  # below the home
 FOLDERS = Path("pods")  # below the home: a folder for each job
 _SCHEMAS = ("schema.sql", "schema_2.sql")  # each makes the next version out of the one before it
+_STRAY = "job, pod_id, state, gpu, machine, usd_per_hour"
 _LATE = timedelta(hours=1)  # a pod that nobody expected may come of an order as old as this
 
 
@@ -219,9 +220,7 @@ class PodLedger:
                 as_text(now),
                 as_text(now),
             )
-            columns = (
-                "job, pod_id, state, gpu, machine, usd_per_hour, nano_usd, created_at, deadline, ordered_at, seen_at"
-            )
+            columns = f"{_STRAY}, nano_usd, created_at, deadline, ordered_at, seen_at"
             row = connection.execute(f"INSERT INTO pods ({columns}) VALUES ({_marks(values)})", values).lastrowid
             assert row is not None
             return _one(connection, row)
@@ -332,6 +331,16 @@ class PodLedger:
                 (provider, as_text(since)),
             )
             return dict(rows.fetchall())
+
+    def providers(self, since: datetime) -> set[str]:
+        """Return the providers of the pods that are not proven to be gone, and of the jobs that ended since then."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT provider FROM jobs AS j WHERE ended_at IS NULL OR ended_at >= ? "
+                "OR EXISTS (SELECT 1 FROM pods WHERE job = j.id AND ended_at IS NULL)",
+                (as_text(since),),
+            )
+            return {provider for (provider,) in rows}
 
     def first(self, provider: str, key: str) -> PodRow | None:
         """Return the first row of the last job of a key: what is found later of that name is not older."""

@@ -157,7 +157,7 @@ def _another_may_help(work: Work, failure: PodError) -> bool:
     """Whether to go on with another pod after a failure; never beside one that could not be ended."""
     return (
         isinstance(failure, BadHost | PodLost | JobFailed | DearerThanListed)
-        and (failure.retry or isinstance(failure, DearerThanListed))
+        and failure.retry
         and not work.left_behind
         and seconds_left(work) > 0
     )

@@ -49,6 +49,7 @@ class LabelRequest(BaseModel):
     flag: Literal["irony", "not crypto", "unreadable", "illegal"] | None = None
     notes: str | None = Field(None, max_length=2000)
     saw_suggestion: bool = False
+    image_visible: bool | None = None
     keys: Annotated[StrictInt, Field(ge=0)]  # how many labels the page knows to stand
 
 
@@ -145,6 +146,7 @@ def _requests(desk: Desk, door: Door) -> "APIRouter":
             flag=body.flag,
             notes=body.notes,
             saw_suggestion=body.saw_suggestion,
+            image_visible=body.image_visible,
             keys=body.keys,
         )
         return _json(desk.decide(decision))

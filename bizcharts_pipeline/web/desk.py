@@ -1,4 +1,4 @@
-"""What one labeller has before him: the posts to come, those he has decided, and what is written when he presses a key.
+"""One labeller's session: the posts to label, those that are labelled, and what a key press writes.
 
 Everything here is in memory but the ledger, which is written before a call returns. The database is the
 :mod:`reader's <bizcharts_pipeline.web.reader>` alone, so that nobody who labels ever waits for it.
@@ -51,6 +51,7 @@ class Decision:
     flag: Flag | None
     notes: str | None
     saw_suggestion: bool
+    image_visible: bool | None  # the post's image was shown uncovered; None: the page did not say
     keys: int  # how many labels the page knows to stand
 
 
@@ -314,6 +315,7 @@ class Desk:
             stratum=asked.stratum,
             probability=asked.probability,
             suggestion=offered.suggestion if decision.saw_suggestion else None,
+            image_visible=decision.image_visible if post.picture else None,
         )
 
     def _forget(self, label: Label) -> None:

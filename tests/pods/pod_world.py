@@ -22,6 +22,7 @@ from bizcharts_pipeline.pods.errors import (
     LinkLost,
     LoginRefused,
     NoCapacity,
+    NotOffered,
     OrderRefused,
     OutOfFunds,
     PodLost,
@@ -92,6 +93,9 @@ class World:
     exit: tuple[int | None, str] = (0, "exited")
     prices: dict[str, Decimal | None] = field(default_factory=dict)
     charges: dict[str, Decimal] = field(default_factory=dict)  # by GPU, where it is not what is listed
+    not_offered: frozenset[str] = frozenset()  # GPUs that are missing in the catalogue
+    denials: int = 0  # so many questions for one pod are refused
+    accepts_unknown: bool = False  # a request to end a pod that is not found yet is accepted, and nothing happens
     hidden_seconds: float = 0  # a new pod is not listed for so long
     unknown_seconds: float = 0  # nor found by its id for so long
     machine_names: list[str] = field(default_factory=list)
@@ -182,6 +186,8 @@ class World:
     # The control plane.
 
     def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
+        if candidate.gpu in self.not_offered:
+            raise NotOffered(f"there is no GPU {candidate.gpu!r}")
         with self.call("usd_per_hour", Uncertain("no answer")):
             return self.prices.get(candidate.gpu, PRICE)
 
@@ -220,6 +226,9 @@ class World:
             return [self._said(m) for m in listed if m.pod.name.startswith(prefix) and m.ended_at is None]
 
     def get(self, pod_id: str) -> Pod | None:
+        if self.denials > 0:
+            self.denials -= 1
+            raise AccessDenied("401")
         with self.call("get", Uncertain("no answer"), Uncertain("no JSON")):
             machine = self.machine(pod_id)
             return None if machine.ended_at or self.clock < machine.known_from else self._said(machine)
@@ -227,7 +236,9 @@ class World:
     def terminate(self, pod_id: str) -> bool:
         with self.call("terminate", Uncertain("no answer"), AccessDenied("the key was withdrawn")):
             machine = self.machine(pod_id)
-            if machine.ended_at is not None or self.clock < machine.known_from:
+            if machine.ended_at is None and self.clock < machine.known_from:
+                return self.accepts_unknown
+            if machine.ended_at is not None:
                 return False
             machine.terminated, machine.ended_at = True, self.clock
             return True

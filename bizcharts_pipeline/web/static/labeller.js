@@ -31,6 +31,7 @@ let turns = 0;             // how often the page was busy: what was asked before
 const waiting = [];        // keys pressed while busy: each means the post that is shown when its turn comes
 let sheet = null;          // the id of what lies over the page
 let answers = null;
+let focused = null;        // what had the keyboard when the sheet opened
 let showAll = { picture: false, text: false, suggestion: false };
 let polling = 0;
 const images = new Map();  // by thread, loaded ahead
@@ -79,6 +80,7 @@ function load(post) {
   image.decoding = "sync";
   image.draggable = false;
   image.src = `${api}pictures/${post.thread_id}`;
+  image.addEventListener("load", () => { if (current?.thread_id === post.thread_id) showPicture(); });
   image.decode().catch(() => { image.dataset.broken = "yes"; if (current?.thread_id === post.thread_id) showPicture(); });
   images.set(post.thread_id, image);
   return image;
@@ -88,7 +90,7 @@ function show(post) {
   if (!draft || post?.thread_id !== current?.thread_id) {
     // What is shown or covered on this post alone is null until a key says so.
     draft = { flag: post?.former?.flag || null, notes: post?.former?.notes || null, sawSuggestion: false,
-              picture: null, text: null };
+              sawPicture: false, picture: null, text: null };
     if (draft.flag === "illegal") draft.flag = null;
     shownAt = performance.now();
     $("words").scrollTop = 0;
@@ -121,6 +123,7 @@ function showPicture() {
   const image = picture?.status === "stored" ? load(current) : null;
   const broken = image?.dataset.broken;
   const covered = Boolean(image) && !broken && isBlurred();
+  if (image?.complete && image.naturalWidth && !broken && !covered) draft.sawPicture = true;
   $("frame").classList.toggle("blurred", covered);
   if (!image || broken) $("frame").replaceChildren();
   else if ($("frame").firstChild !== image) $("frame").replaceChildren(image);
@@ -235,7 +238,8 @@ function decide(rating, flag = draft?.flag || null, notes = draft?.notes || null
 
 async function save(rating, flag, notes) {
   const looked = performance.now() - shownAt;
-  const what = { thread_id: current.thread_id, rating, flag, notes, saw_suggestion: draft.sawSuggestion };
+  const what = { thread_id: current.thread_id, rating, flag, notes, saw_suggestion: draft.sawSuggestion,
+                 image_visible: draft.sawPicture };
   // The same decision after a failure is the same label, should the first have been written after all.
   const again = unsaved && Object.keys(what).every((name) => unsaved[name] === what[name]);
   const body = { ...(again ? unsaved : {
@@ -303,15 +307,40 @@ function lookForward() {
   showProgress();
 }
 
+const behind = () => document.querySelectorAll("header, main, nav");
+
 function open(id) {
   sheet = id;
+  focused = document.activeElement;
   $(id).hidden = false;
+  for (const part of behind()) part.inert = true;  // Tab stays in the sheet
+  tellScrolling();
 }
 
 function close() {
   if (sheet) $(sheet).hidden = true;
   if (sheet === "noting") $("note").blur();
-  sheet = answers = null;
+  for (const part of behind()) part.inert = false;
+  if (sheet && focused?.matches("button")) focused.focus();
+  sheet = answers = focused = null;
+}
+
+// What scrolls in a sheet says so, and in which direction there is more.
+function tellScrolling() {
+  for (const box of document.querySelectorAll(".sheet:not([hidden]) .scrolls")) {
+    const right = box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
+    const below = box.scrollHeight - box.clientHeight - box.scrollTop > 2;
+    const wide = box.scrollWidth > box.clientWidth + 2, high = box.scrollHeight > box.clientHeight + 2;
+    box.nextElementSibling.textContent = right && below ? "Scrolls: more below ↓ and to the right →"
+      : below ? "Scrolls: more below ↓" : right ? "Scrolls: more to the right →"
+      : wide || high ? "The end. Scroll back for the rest." : "";
+  }
+}
+
+// The part of a sheet that keys scroll: the innermost one that can.
+function scrollable() {
+  const boxes = [...document.querySelectorAll(`#${sheet} .scrolls`)];
+  return boxes.reverse().find((box) => box.scrollHeight > box.clientHeight + 2 || box.scrollWidth > box.clientWidth + 2);
 }
 
 // `choices` has for each key what it means and what it does.
@@ -320,9 +349,13 @@ function ask(question, choices) {
   $("question").textContent = question;
   $("answers").replaceChildren(...rows.map(([key, text]) => {
     const row = document.createElement("li");
+    const button = document.createElement("button");
     const cap = document.createElement("kbd");
+    button.type = "button";
+    button.dataset.key = key === "Esc" ? "Escape" : key;
     cap.textContent = key;
-    row.append(cap, ` ${text}`);
+    button.append(cap, ` ${text}`);
+    row.append(button);
     return row;
   }));
   answers = choices;
@@ -384,6 +417,7 @@ async function showStrata() {
       return line;
     }));
   } catch (error) { $("summary").textContent = error.message; }
+  tellScrolling();
 }
 
 function toggleText() {
@@ -406,6 +440,12 @@ const keys = {
   m: () => { showAll.suggestion = !showAll.suggestion; showMarks(); },
   p: showStrata, "?": () => open("help"),
   ArrowUp: () => scroll(-80), ArrowDown: () => scroll(80), " ": () => scroll($("words").clientHeight * 0.85),
+};
+// How far a key scrolls a sheet: to the right, and down.
+const steps = {
+  ArrowUp: () => [0, -80], ArrowDown: () => [0, 80], ArrowLeft: () => [-80, 0], ArrowRight: () => [80, 0],
+  PageUp: (box) => [0, -box.clientHeight * 0.85], PageDown: (box) => [0, box.clientHeight * 0.85],
+  Home: (box) => [0, -box.scrollHeight], End: (box) => [0, box.scrollHeight], " ": (box) => [0, box.clientHeight * 0.85],
 };
 const needsPost = new Set([..."1230snfbtTm"].map((key) => keys[key]));
 
@@ -432,6 +472,8 @@ function press(key) {
     return true;
   }
   if (sheet) {
+    const moves = steps[key], box = moves && scrollable();
+    if (box) { box.scrollBy(...moves(box)); return true; }
     const choice = answers && meant(answers, key);
     if (key === "Escape" || !answers || choice) close();
     choice?.then();
@@ -443,18 +485,29 @@ function press(key) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab" || event.key === "Shift") return;
   const typing = sheet === "noting" && !busy && event.key !== "Enter" && event.key !== "Escape";
   if (typing) return;
+  // The focused button is what Space and Enter press; the click that follows does the rest.
+  if (event.target.closest?.("button") && (event.key === " " || event.key === "Enter")) {
+    if (event.repeat) event.preventDefault();
+    return;
+  }
   if (event.repeat && (busy || !scrolling.has(event.key))) { event.preventDefault(); return; }
   if (press(event.key)) event.preventDefault();
 });
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-key]");
-  if (button) { button.blur(); press(button.dataset.key); }
+  if (button) {
+    if (event.detail) button.blur();  // a mouse pressed it: Space scrolls again; a keyboard keeps its place
+    press(button.dataset.key);
+  }
   else if (event.target.classList.contains("sheet")) close();
 });
+
+document.addEventListener("scroll", tellScrolling, true);
+window.addEventListener("resize", tellScrolling);
 
 async function start() {
   try {
