@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from quick_orchestrator import settings_of
 
 from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
+from bizcharts_pipeline.pods.steady_clock import open_clock
 from bizcharts_pipeline.settings import Settings
 
 ORCHESTRATOR = Path(__file__).parent / "quick_orchestrator.py"
@@ -60,6 +62,10 @@ class PodWorld:
     @property
     def ledger(self) -> PodLedger:
         return PodLedger(self.home / LEDGER)
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        return open_clock((self.home / LEDGER).parent)
 
     def environment(self) -> dict[str, str]:
         return {

@@ -37,8 +37,8 @@ from bizcharts_pipeline.warehouse.threads import merge_threads
 
 SEED = 2026
 LIVE_DAYS = 7
-POLL_EVERY = timedelta(minutes=45)
-INDEX_EVERY_HOURS = 3
+POLL_EVERY = timedelta(hours=1)
+INDEX_EVERY_HOURS = 6
 DAGSTER_HOURS = 1
 DAGSTER_TICK_EVERY = timedelta(minutes=15)
 ARCHIVE_JOB = "__anonymous_asset_job_warosu_daily"  # as Dagster names the target of the schedule `warosu_daily`
@@ -187,9 +187,9 @@ def score_everything(pipeline: LivePipeline, now: datetime) -> None:
 def fast_forward(
     board: SimulatedBoard, pipeline: LivePipeline, begin: datetime, end: datetime, track: Track = silently
 ) -> None:
-    """Poll the board through the simulated time from ``begin`` to ``end``; score and index every third hour."""
+    """Poll the board through the simulated time from ``begin`` to ``end``; score and index every sixth hour."""
     times = [begin + POLL_EVERY * step for step in range(1, (end - begin) // POLL_EVERY + 1)]
-    for now in track(times, f"{LIVE_DAYS} days live, a poll every {POLL_EVERY.seconds // 60} minutes over HTTP"):
+    for now in track(times, f"{LIVE_DAYS} days live, a poll every simulated hour over HTTP"):
         board.now = now
         if now.hour % INDEX_EVERY_HOURS == 0 and now.minute == 0:
             run_tick(pipeline, now)

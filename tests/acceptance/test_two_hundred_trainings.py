@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from quick_orchestrator import now
 from quick_pods import PodWorld, training
 from quick_training import adapter
 
@@ -171,7 +170,7 @@ def reap_now_and_then(worlds: list[PodWorld], stop: threading.Event) -> None:
     while not stop.wait(5):
         for world in worlds:
             try:
-                reap(open_provider(world.settings), world.ledger, world.settings.pods, now, lambda run_id: True)
+                reap(open_provider(world.settings), world.ledger, world.settings.pods, world.now, lambda run_id: True)
             except PodError as error:
                 print("reaper:", error)
 
@@ -179,7 +178,9 @@ def reap_now_and_then(worlds: list[PodWorld], stop: threading.Event) -> None:
 def reap_the_rest(world: PodWorld) -> None:
     for _ in range(20):
         try:
-            report = reap(open_provider(world.settings), world.ledger, world.settings.pods, now, lambda run_id: False)
+            report = reap(
+                open_provider(world.settings), world.ledger, world.settings.pods, world.now, lambda run_id: False
+            )
         except PodError as error:
             print("reaper:", error)
             continue
