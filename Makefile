@@ -18,7 +18,7 @@ help: ## this list
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
 	@touch $@
 
-demo: .venv/.installed ## the whole pipeline on a simulated board, in under three minutes
+demo: .venv/.installed ## the whole pipeline on a simulated board, in about four minutes
 	$(BIN)/bizcharts demo
 
 # Not started at the repository root: Dagster would read .env there itself, and let it win over the environment.

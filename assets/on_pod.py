@@ -31,19 +31,27 @@ def on_pod(
     """
     from bizcharts_pipeline.training.pod_job import train_on_pod
 
-    def run(job: "Job", into: Path) -> "Finished":
-        from bizcharts_pipeline.pods.errors import PodError
+    return train_on_pod(training, lambda job, into: run_on_pod(runpod, job, watch, into, run_id, checkpoint_minutes))
 
-        job = dataclasses.replace(job, environment={**job.environment, **watch.environment})
-        try:
-            return runpod.run(job, watch, into, run_id=run_id, checkpoint_minutes=checkpoint_minutes)
-        except PodError as error:
-            metadata: dict[str, Any] = {"error": type(error).__name__, **watch.metadata()}
-            if tail := getattr(error, "log_tail", ""):
-                metadata["end of the log"] = dg.MetadataValue.text(tail[-MOST_TAIL:])
-            raise dg.Failure(str(error), metadata=metadata, allow_retries=error.retry) from None
 
-    return train_on_pod(training, run)
+def run_on_pod(
+    runpod: RunPodResource, job: "Job", watch: "PodWatch", into: Path, run_id: str, checkpoint_minutes: float
+) -> "Finished":
+    """Run a job on a pod, with what it needs to speak to this run, and put its result into the folder ``into``.
+
+    Raises:
+        Failure: there is no result. Dagster tries again only where that may help.
+    """
+    from bizcharts_pipeline.pods.errors import PodError
+
+    job = dataclasses.replace(job, environment={**job.environment, **watch.environment})
+    try:
+        return runpod.run(job, watch, into, run_id=run_id, checkpoint_minutes=checkpoint_minutes)
+    except PodError as error:
+        metadata: dict[str, Any] = {"error": type(error).__name__, **watch.metadata()}
+        if tail := getattr(error, "log_tail", ""):
+            metadata["end of the log"] = dg.MetadataValue.text(tail[-MOST_TAIL:])
+        raise dg.Failure(str(error), metadata=metadata, allow_retries=error.retry) from None
 
 
 @contextmanager

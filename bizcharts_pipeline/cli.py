@@ -124,13 +124,22 @@ Pictures kept: {kept} of {sum(report.pictures.values())}. Prices stored: {report
         )
         click.echo("\nThe bill of the simulated pods; the first order failed, and landed all the same:\n")
         click.echo(report.training.bill.table())
+    elsewhere = [
+        f"{name}={folder.parent} "
+        for name, folder, usual in (
+            ("BIZCHARTS_HOME", report.home, "data"),
+            ("DAGSTER_HOME", report.dagster_home, "dagster_home"),
+        )
+        if folder.parent != REPOSITORY_ROOT / usual
+    ]
+    demo_ui = f"{''.join(elsewhere)}.venv/bin/bizcharts demo --ui"
     bizcharts_here = f"BIZCHARTS_HOME={report.home} .venv/bin/bizcharts"
     click.echo(
         f"""
 data     {report.home}
 picture  {report.plot}
 next     the Dagster UI on this data, with runs, partitions and the index's plot:
-           .venv/bin/bizcharts demo --ui
+           {demo_ui}
          the numbers again, or for a program (--json, --csv):
            {bizcharts_here} index
          label some of its posts:

@@ -70,13 +70,11 @@ def label(
     One key a post: 1 bearish, 2 neutral, 3 bullish, 0 skip, u undo, ? the others. Each is on disk before the next post
     shows. docs/labelling-guide.md says what the classes mean.
     """
-    check_order(first, last)
     from bizcharts_pipeline.labels.labellers import labeller_name
     from bizcharts_pipeline.labels.offers import OfferFilters
     from bizcharts_pipeline.web.serve import serve_labeller
 
-    if first and last and first > last:
-        raise click.UsageError("--from is after --to: no day is between them.")
+    check_order(first, last)
     filters = OfferFilters(
         labeller=labeller_name(labeller or "") or getpass.getuser(),
         session=session or f"{utc_now():%Y-%m-%d}",
@@ -163,7 +161,7 @@ def stats(file: Path | None, json_output: bool) -> None:
     """Count the labels of the ledger, or of FILE, and say how far people agree."""
     from bizcharts_pipeline.labels.pictures import posts_without_picture
     from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
-    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.database import Database, is_missing
     from bizcharts_pipeline.warehouse.errors import DatabaseError
 
     settings = load_settings()
@@ -174,8 +172,9 @@ def stats(file: Path | None, json_output: bool) -> None:
     ledger = existing_ledger()
     found = ledger_statistics(ledger, after)
     if not settings.labelling.text_only:
-        with suppress(DatabaseError):  # labels are counted also while somebody holds the database, or there is none
-            found = replace(found, without_picture=posts_without_picture(Database.existing(settings), ledger))
+        database = None if is_missing(settings.database_path) else Database.existing(settings)
+        with suppress(DatabaseError):  # labels are counted also while somebody holds the database
+            found = replace(found, without_picture=posts_without_picture(database, ledger))
     show(found, json_output)
 
 

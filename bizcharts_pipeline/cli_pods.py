@@ -1,6 +1,8 @@
 """``bizcharts pods …``: the pods of this installation, seen and ended without Dagster."""
 
 import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -18,36 +20,48 @@ if TYPE_CHECKING:
 def pods() -> None:
     """See and end rented pods.
 
-    Only those whose names begin with [pods] name are listed or touched. RunPod's key is read from RUNPOD_API_KEY.
+    Only pods that this installation rented are listed or touched, at every provider that it rented from. RunPod's key
+    is read from RUNPOD_API_KEY.
     """
 
 
 @pods.command("list")
 @as_json
 def list_pods(json_output: bool) -> None:
-    """List the pods of this installation, and what was spent this month."""
-    from bizcharts_pipeline.pods.ledger import LEDGER
-    from bizcharts_pipeline.pods.providers import open_provider
-    from bizcharts_pipeline.pods.reaper import listing
-    from bizcharts_pipeline.pods.steady_clock import open_clock
+    """List the pods of this installation, and what was spent this month.
 
-    settings = load_settings()
-    now = open_clock((settings.home_path / LEDGER).parent)()
-    ledger = _ledger(settings)
-    listed = listing(open_provider(settings), ledger, settings.pods, now, _not_here)
+    Where a provider does not answer, its pods are listed as the ledger knows them, and the exit status is 1.
+    """
+    from bizcharts_pipeline.pods.every_provider import overview
+
+    settings, ledger, clock = _open()
+    now = clock()
+    found = overview(settings, ledger, now, _not_here)
+    listed = found.pods
     month = f"{now:%Y-%m}"
     spent = ledger.spent(month)
     if json_output:
-        click.echo(to_json({"pods": listed, "month": month, "usd": spent.usd, "booked_usd": spent.booked_usd}))
-        return
-    if listed:
-        columns = ["pod", "name", "GPU", "it says", "ledger", "since (UTC)", "ends by", "USD/h", "orphan"]
-        print_table(columns, [_row(pod) for pod in listed])
-    click.echo(
-        f"{len(listed) or 'No'} pod{'' if len(listed) == 1 else 's'}. {month}: {spent.usd:.4f} of "
-        f"{settings.pods.usd_per_month} USD for {spent.pods} pods"
-        + (f", {spent.booked_usd:.4f} of it booked for what is not over." if spent.booked_usd else ".")
-    )
+        click.echo(
+            to_json(
+                {
+                    "pods": listed,
+                    "unreachable": found.unreachable,
+                    "month": month,
+                    "usd": spent.usd,
+                    "booked_usd": spent.booked_usd,
+                }
+            )
+        )
+    else:
+        if listed:
+            columns = ["pod", "provider", "GPU", "it says", "ledger", "since (UTC)", "ends by", "USD/h", "orphan"]
+            print_table(columns, [_row(pod) for pod in listed])
+        click.echo(
+            f"{len(listed) or 'No'} pod{'' if len(listed) == 1 else 's'}. {month}: {spent.usd:.4f} of "
+            f"{settings.pods.usd_per_month} USD for {spent.pods} pods"
+            + (f", {spent.booked_usd:.4f} of it booked for what is not over." if spent.booked_usd else ".")
+        )
+    _fail_with(found.unreachable)
 
 
 @pods.command()
@@ -55,44 +69,49 @@ def list_pods(json_output: bool) -> None:
 def reap(json_output: bool) -> None:
     """End the pods of this installation that no run works with.
 
-    A pod that a killed run left at work counts as one: start the job again first if it is to be taken up.
+    A pod that a killed run left at work counts as one: start the job again first if it is to be taken up. The exit
+    status is 1 where the end of a pod is not proven; it is tried again the next time.
     """
-    from bizcharts_pipeline.pods import reaper
-    from bizcharts_pipeline.pods.ledger import LEDGER
+    from bizcharts_pipeline.pods.every_provider import reap_everywhere
     from bizcharts_pipeline.pods.providers import open_provider
-    from bizcharts_pipeline.pods.steady_clock import open_clock
+    from bizcharts_pipeline.pods.reaper import ReapReport
 
-    settings = load_settings()
-    report = reaper.reap(
-        open_provider(settings),
-        _ledger(settings),
-        settings.pods,
-        open_clock((settings.home_path / LEDGER).parent),
-        _not_here,
-    )
+    settings, ledger, clock = _open()
+    report = reap_everywhere(settings, ledger, clock, _not_here)
+    if report is None:
+        open_provider(settings)  # says what is missing
+        report = ReapReport((), (), ())
     if json_output:
         click.echo(to_json(report))
     else:
         for what, those in (("ended", report.ended), ("left at work", report.running)):
             click.echo(f"{what}: {', '.join(those) or 'none'}")
-    for trouble in report.failed:
+    _fail_with(report.failed)
+
+
+def _fail_with(troubles: Sequence[str]) -> None:
+    for trouble in troubles:
         click.echo(trouble, err=True)
-    if report.failed:
+    if troubles:
         sys.exit(1)
 
 
 def _row(pod: "Listed") -> list[str]:
     price = "" if pod.usd_per_hour is None else f"{Decimal(pod.usd_per_hour):.3f}"
     return [
-        *(pod.pod_id or "not known", pod.name, pod.gpu or "", str(pod.status), str(pod.state or "unknown")),
+        *(pod.pod_id or pod.name, pod.provider, pod.gpu or "", str(pod.status), str(pod.state or "unknown")),
         *(moment(pod.created_at), moment(pod.deadline), price, pod.orphan or ""),
     ]
 
 
-def _ledger(settings: Settings) -> "PodLedger":
+def _open() -> "tuple[Settings, PodLedger, Callable[[], datetime]]":
+    """Return the settings, the ledger of pods, and the clock by which they are billed."""
     from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
+    from bizcharts_pipeline.pods.steady_clock import open_clock
 
-    return PodLedger(settings.home_path / LEDGER)
+    settings = load_settings()
+    path = settings.home_path / LEDGER
+    return settings, PodLedger(path), open_clock(path.parent)
 
 
 def _not_here(run_id: str) -> bool:

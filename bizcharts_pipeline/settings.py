@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
+from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.dotenv_file import load_dotenv
 from bizcharts_pipeline.errors import BizchartsError
 
@@ -560,14 +561,16 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: a name or value is not allowed; names each setting and what is allowed.
         DotenvError: ``.env`` cannot be read.
+        BizchartsError: BIZCHARTS_NOW is no time.
     """
     load_environment()
+    utc_now()  # a bad BIZCHARTS_NOW is refused here, by readers too
     values = _with_environment(_from_file(settings_file()), Settings, PREFIX)
     try:
         settings = Settings.model_validate(values | overrides)
     except ValidationError as error:
         problems = "; ".join(_problem(dict(problem)) for problem in error.errors())
-        raise SettingsError(f"Bad settings (environment or {settings_file()}): {problems}") from None
+        raise SettingsError(f"Bad settings (environment, .env or {settings_file()}): {problems}") from None
     if settings.database.startswith(("ducklake:", "md:")):
         raise SettingsError("BIZCHARTS_DATABASE: only DuckDB files are supported so far; give the path of one")
     return settings

@@ -57,6 +57,12 @@ def connect(
     return connection
 
 
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether the disk is full or read-only; a full one already refuses the file that connections share."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY) or code == sqlite3.SQLITE_IOERR_SHMSIZE
+
+
 def bring_up_to_date(connection: sqlite3.Connection, schema: str, version: int) -> bool:
     """Make the tables of ``schema`` in a ledger that is older than ``version``; return whether this program may use
     it, which it may not if a newer one has written it."""

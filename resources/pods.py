@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,6 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         from bizcharts_pipeline.pods.life import run_job
         from bizcharts_pipeline.pods.protocol import Finished
         from bizcharts_pipeline.pods.providers import open_provider
-        from bizcharts_pipeline.pods.steady_clock import open_clock
 
         settings, ledger = self.settings(), PodLedger(self.ledger_path())
         if into.is_dir() and ledger.open_job(job.key, self.provider) is None:
@@ -91,7 +91,7 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
             settings.pods,
             listener,
             into,
-            open_clock(self.ledger_path().parent),
+            self.clock(),
             time.sleep,
             run_id=run_id,
             checkpoint_minutes=checkpoint_minutes,
@@ -103,27 +103,22 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
 
         return Path(self.home) / LEDGER
 
-    def reap(self, is_running: Callable[[str], bool]) -> "ReapReport | None":
-        """End the pods of this installation that no run looks after; ``None``: there can be none.
-
-        Raises:
-            PodError: the control plane can not be asked.
-        """
-        if not self._may_have_pods():
-            return None
-        from bizcharts_pipeline.pods.ledger import PodLedger
-        from bizcharts_pipeline.pods.providers import open_provider
-        from bizcharts_pipeline.pods.reaper import reap
+    def clock(self) -> Callable[[], datetime]:
+        """Return the clock of pods: naive UTC, which neither ``BIZCHARTS_NOW`` nor a jump of the wall clock changes."""
         from bizcharts_pipeline.pods.steady_clock import open_clock
 
-        settings = self.settings()
-        ledger = PodLedger(self.ledger_path())
-        return reap(open_provider(settings), ledger, settings.pods, open_clock(self.ledger_path().parent), is_running)
+        return open_clock(self.ledger_path().parent)
 
-    def _may_have_pods(self) -> bool:
-        """Whether it is worth asking: a key could have rented one, or the ledger knows of one."""
+    def reap(self, is_running: Callable[[str], bool]) -> "ReapReport | None":
+        """End the pods of this installation that no run looks after, at every provider that it rented from; ``None``:
+        there can be none.
+
+        Raises:
+            PodError: the ledger cannot be read.
+        """
+        if not self.ledger_path().exists() and not (self.provider == "runpod" and os.environ.get(KEY)):
+            return None
+        from bizcharts_pipeline.pods.every_provider import reap_everywhere
         from bizcharts_pipeline.pods.ledger import PodLedger
 
-        if self.provider == "runpod" and os.environ.get(KEY):
-            return True
-        return self.ledger_path().exists() and bool(PodLedger(self.ledger_path()).live(self.provider))
+        return reap_everywhere(self.settings(), PodLedger(self.ledger_path()), self.clock(), is_running)

@@ -1,9 +1,10 @@
 """What is looked after while pods are rented."""
 
-from datetime import UTC, datetime, timedelta
+import time
 
 import dagster as dg
 
+from bizcharts_pipeline.clock import to_epoch
 from resources.pods import RunPodResource
 
 REAP_SECONDS = 300
@@ -13,20 +14,22 @@ REAP_SECONDS = 300
     minimum_interval_seconds=REAP_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Ends pods of this installation (those whose names begin with [pods] name) that no run looks after. The pod of "
-        "a run that crashed is left alone for as long as its lease, so that the next run can take it up. Asks nobody "
+        "Ends pods that this installation rented, from whichever provider, and that no run looks after. The pod of a "
+        "run that crashed is left alone for as long as its lease, so that the next run can take it up. Asks nobody "
         "where there is no key and the ledger knows of no pod."
     ),
 )
 def pods_reaped(context: dg.SensorEvaluationContext, runpod: RunPodResource) -> dg.SkipReason:
-    crashed_since = datetime.now(UTC) - timedelta(minutes=runpod.lease_minutes)
-
     def is_running(run_id: str) -> bool:
         record = context.instance.get_run_record_by_id(run_id)
         if record is None:
             return False
         crashed = record.dagster_run.status is dg.DagsterRunStatus.FAILURE
-        return not record.dagster_run.is_finished or (crashed and (record.end_time or 0) > crashed_since.timestamp())
+        # Dagster notes the end by the wall clock. If that was set since, the earlier of both clocks leaves the pod
+        # alone for longer; the pod ends itself after its lease anyway.
+        now = min(time.time(), to_epoch(runpod.clock()()))
+        recently = (record.end_time or 0) > now - runpod.lease_minutes * 60
+        return not record.dagster_run.is_finished or (crashed and recently)
 
     report = runpod.reap(is_running)
     if report is None:

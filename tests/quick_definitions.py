@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 from quick_orchestrator import quick_job, settings_of
 
-from assets.on_pod import on_pod, pod_metadata
+from assets.on_pod import pod_metadata, run_on_pod
 from assets.qlora_adapter import POOL
 from resources.pods import RunPodResource
 
@@ -21,8 +21,8 @@ def quick_adapter(context: dg.AssetExecutionContext, runpod: RunPodResource) -> 
 
     with watched(context) as watch:
         job = quick_job(HOME, 0, ORDERS["trainings"][0])
-        finished = on_pod(runpod, job, watch, HOME / "results" / "0", context.run.run_id, 10)
-    return dg.MaterializeResult(metadata=pod_metadata(finished, watch))
+        finished = run_on_pod(runpod, job, watch, HOME / "results" / "0", context.run.run_id, 10)
+    return dg.MaterializeResult(metadata=pod_metadata(finished, watch, HOME))
 
 
 definitions = dg.Definitions(

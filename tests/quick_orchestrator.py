@@ -10,6 +10,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from quick_training import adapter
+
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.pods.identity import job_key
@@ -17,6 +19,7 @@ from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
 from bizcharts_pipeline.pods.life import run_job
 from bizcharts_pipeline.pods.protocol import Job, State
 from bizcharts_pipeline.pods.providers import open_provider
+from bizcharts_pipeline.pods.steady_clock import open_clock
 from bizcharts_pipeline.settings import Settings
 
 SCRIPT = Path(__file__).parent / "quick_training.py"
@@ -45,6 +48,8 @@ def quick_job(home: Path, number: int, spec: dict[str, object]) -> Job:
     if not (code / SCRIPT.name).exists():
         write_atomically(code / SCRIPT.name, SCRIPT.read_bytes())
     write_atomically(data / "spec.json", content)
+    if size := int(str(spec.get("data_bytes", 0))):
+        write_atomically(data / "data.bin", adapter(0, size))
     return Job(
         key=job_key("quick", str(number), content),
         folders={"code": code, "data": data},
@@ -59,17 +64,13 @@ def settings_of(home: Path, orders: dict[str, object]) -> Settings:
     return Settings.model_validate({"home": home, "pods": orders["pods"]})
 
 
-def now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
 def main(home: Path, number: int) -> None:
     orders = json.loads((home / "orders.json").read_text())
     settings = settings_of(home, orders)
     job = quick_job(home, number, orders["trainings"][number])
     into = home / "results" / str(number)
     try:
-        ledger = PodLedger(home / LEDGER)
+        ledger, now = PodLedger(home / LEDGER), open_clock((home / LEDGER).parent)
         finished = run_job(job, open_provider(settings), ledger, settings.pods, Loud(), into, now, time.sleep)
     except BizchartsError as error:
         outcome = {

@@ -7,17 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from quick_orchestrator import settings_of
 
 from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
+from bizcharts_pipeline.pods.steady_clock import open_clock
 from bizcharts_pipeline.settings import Settings
 
 ORCHESTRATOR = Path(__file__).parent / "quick_orchestrator.py"
 QUICK = {
     "name": "quick",
+    "lag_seconds": 3,
     "boot_minutes": 0.5,
     "stall_minutes": 0.5,
     "lease_minutes": 0.5,
@@ -30,8 +33,11 @@ QUICK = {
 SECONDS = 120
 
 
-def training(seed: int, ending: str = "well", *, steps: int = 10, seconds: float = 0.05) -> dict[str, Any]:
-    return {"seed": seed, "steps": steps, "seconds": seconds, "ending": ending}
+def training(
+    seed: int, ending: str = "well", *, steps: int = 10, seconds: float = 0.05, **sizes: int
+) -> dict[str, Any]:
+    """A specification for `quick_training`; ``sizes``: `adapter_bytes`, and `data_bytes` to send to the pod."""
+    return {"seed": seed, "steps": steps, "seconds": seconds, "ending": ending, **sizes}
 
 
 @dataclass
@@ -56,6 +62,10 @@ class PodWorld:
     @property
     def ledger(self) -> PodLedger:
         return PodLedger(self.home / LEDGER)
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        return open_clock((self.home / LEDGER).parent)
 
     def environment(self) -> dict[str, str]:
         return {

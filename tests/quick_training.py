@@ -33,6 +33,7 @@ def train(spec: dict[str, object]) -> int:
     if resumed_flat.exists():
         done = max(done, json.loads(resumed_flat.read_text())["global_step"])
     print(f"training with seed {seed} from step {done}", flush=True)
+    print(f"pretended time: {os.environ.get('BIZCHARTS_NOW')}", flush=True)
     tell("opened", extras={})
     for step in range(done + 1, steps + 1):
         time.sleep(float(str(spec["seconds"])))
@@ -56,7 +57,7 @@ def train(spec: dict[str, object]) -> int:
     if ending != "no adapter":
         target = Path("output") / "adapter"
         target.mkdir(parents=True, exist_ok=True)
-        weights = adapter(seed)
+        weights = adapter(seed, int(str(spec.get("adapter_bytes", 200_000))))
         (target / "adapter_model.safetensors").write_bytes(weights)
         report = {"sha256": hashlib.sha256(weights).hexdigest(), "steps": steps, "cuda": os.environ.get("CUDA", "")}
         (Path("output") / "report.json").write_text(json.dumps(report))

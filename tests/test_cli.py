@@ -85,6 +85,7 @@ def test_bad_settings_are_named_and_bad_usage_is_status_2(installation: Installa
     assert installation.run_command("poll", "--twice").returncode == 2
     installation.extra["BIZCHARTS_NOW"] = "noon"
     assert "BIZCHARTS_NOW" in fails_in_one_line(installation.run_command("poll", "--once"))
+    del installation.extra["BIZCHARTS_NOW"]
     installation.extra["BIZCHARTS_BOARD"] = "../x"
     assert "board: " in fails_in_one_line(installation.run_command("stats"))
 

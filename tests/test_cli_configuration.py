@@ -145,3 +145,32 @@ def test_today_is_known_not_to_be_over(installation: Installation, monkeypatch: 
         monkeypatch.setenv("BIZCHARTS_NOW", now)
         with installation.database.read() as connection:
             assert [day.complete for day in coverage(connection)] == [complete]
+
+
+def test_a_pretended_time_that_is_none_is_refused_by_readers_too(installation: Installation) -> None:
+    installation.extra["BIZCHARTS_NOW"] = "garbage"
+    for command in ("index", "stats", "coverage"):
+        refused = installation.run_command(command)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+        assert "BIZCHARTS_NOW is no ISO 8601 time" in refused.stderr
+
+
+def test_health_of_a_home_without_a_database_says_that_nothing_was_polled(installation: Installation) -> None:
+    installation.home.mkdir()
+    found = installation.run_command("health", "--json")
+    assert found.returncode == 1
+    assert {each["what"]: each["detail"] for each in json.loads(found.stdout)}["last poll"] == "never"
+    assert list(installation.home.iterdir()) == []
+
+
+def test_an_instance_without_a_configuration_gets_the_projects(installation: Installation) -> None:
+    configuration = installation.dagster_home / "dagster.yaml"
+    ours = configuration.read_bytes()
+    configuration.unlink()
+    assert installation.run_command("run", "live").returncode == 0
+    assert configuration.read_bytes() == ours
+    assert not (installation.dagster_home / ".telemetry").exists()
+    installation.extra["DAGSTER_HOME"] = str(installation.folder / "missing")
+    refused = installation.run_command("run", "live")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "DAGSTER_HOME: there is no folder" in refused.stderr

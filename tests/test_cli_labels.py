@@ -30,6 +30,13 @@ def installation(tmp_path: Path) -> Installation:
     return Installation(tmp_path, "http://127.0.0.1:9")
 
 
+@pytest.fixture
+def with_database(installation: Installation) -> Installation:
+    installation.home.mkdir()
+    with installation.database.write():
+        return installation
+
+
 def file(installation: Installation, name: str, *rows: object) -> str:
     path = installation.folder / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -100,7 +107,8 @@ def test_an_import_is_listed_and_undone_by_its_number_and_a_named_scale_is_under
     )
 
 
-def test_what_a_run_would_cost_is_told_before_it_costs(installation: Installation) -> None:
+def test_what_a_run_would_cost_is_told_before_it_costs(with_database: Installation) -> None:
+    installation = with_database
     estimate = installation.run_command("labels", "estimate")
     assert estimate.returncode == 0, estimate.stderr
     assert estimate.stdout.strip()
@@ -114,7 +122,7 @@ def test_label_explains_itself_and_refuses_days_that_end_before_they_begin(insta
         assert option in shown.stdout
     refused = installation.run_command("label", "--from", "2026-02-02", "--to", "2026-02-01")
     assert refused.returncode == 2
-    assert "--from is after --to" in refused.stderr
+    assert "--from 2026-02-02 is after --to 2026-02-01" in refused.stderr
 
 
 @contextmanager
@@ -132,7 +140,8 @@ def served(installation: Installation, *words: str) -> Iterator[subprocess.Popen
         process.kill()
 
 
-def test_the_first_line_is_the_address_and_nobody_labels_at_two_servers(installation: Installation) -> None:
+def test_the_first_line_is_the_address_and_nobody_labels_at_two_servers(with_database: Installation) -> None:
+    installation = with_database
     with served(installation, "--port", "0", "--labeller", "ann") as first:
         assert first.stdout
         address = first.stdout.readline()

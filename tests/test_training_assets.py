@@ -4,11 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -324,6 +326,22 @@ def test_the_reaper_asks_nobody_where_there_is_nothing_and_names_what_it_can_not
     assert isinstance(answer, dg.SkipReason)
     assert "no key" in str(answer.skip_message)
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("jump", [3_600, -3_600], ids=["ahead", "back"])
+def test_the_pod_of_a_run_that_just_crashed_is_left_alone_though_the_wall_clock_was_set(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, jump: int
+) -> None:
+    resource = RunPodResource.from_settings(Settings.model_validate({"home": tmp_path / "home"}))
+    resource.clock()  # the installation's first look at a clock, before the jump
+    run = instance.create_run_for_job(dg.GraphDefinition(name="train").to_job())
+    instance.report_run_failed(run)
+    asked: list[bool] = []
+    monkeypatch.setattr(RunPodResource, "reap", lambda _, is_running: asked.append(is_running(run.run_id)))
+    wall = time.time
+    monkeypatch.setattr("schedules.pods.time", SimpleNamespace(time=lambda: wall() + jump))
+    pods_reaped(dg.build_sensor_context(instance=instance, resources={"runpod": resource}))
+    assert asked == [True]
 
 
 def test_the_stages_that_train_import_nothing_heavy() -> None:

@@ -1,4 +1,5 @@
-"""What the pretended account is charged: every pod from its order to its end, by the second, at its listed price."""
+"""What the pretended account is charged: every pod from its order to its end, by the second, at the price that it
+is charged, which is the listed one unless a fault makes it dearer."""
 
 import math
 from collections.abc import Iterable

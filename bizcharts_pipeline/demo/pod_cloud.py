@@ -5,10 +5,11 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from bizcharts_pipeline.demo.pod_billing import OFFERS, Charge, GpuOffer, PodBill, begun_seconds
-from bizcharts_pipeline.demo.pod_faults import Chance
+from bizcharts_pipeline.demo.pod_faults import Chance, PodFault
 from bizcharts_pipeline.demo.pod_machine import Machine, Phase, PodOrder
 
 DATA_CENTERS = ("EU-RO-1", "US-TX-3", "EUR-IS-1")
@@ -21,15 +22,21 @@ class RentedPod:
 
     machine: Machine
     machine_id: str  # of the host
-    usd_per_hour: float
+    price: Decimal  # an hour, as it is charged
     offer: GpuOffer
     created_at: datetime
     born: float
+    found_from: float  # it can be asked for, and ended, by its id from then on
+    listed_from: float
     ended: float | None = None
 
     @property
     def pod_id(self) -> str:
         return self.machine.pod_id
+
+    @property
+    def usd_per_hour(self) -> float:
+        return float(self.price)
 
     @property
     def order(self) -> PodOrder:
@@ -77,8 +84,12 @@ class Cloud:
         folder = self._folder / pod_id
         folder.mkdir(parents=True)
         machine = Machine(folder, pod_id, f"pod-{secrets.token_hex(12)}", order, self.url, self.chance)
-        now = datetime.now(UTC).replace(microsecond=0)
-        pod = RentedPod(machine, secrets.token_hex(4), float(price), offer, now, time.monotonic())
+        now, born = datetime.now(UTC).replace(microsecond=0), time.monotonic()
+        if self.chance.meets(PodFault.DEARER, order.name):
+            price *= Decimal(str(self.chance.faults.dearer_by))
+        found_from = born + self._lag(PodFault.LATE_GET, order.name)
+        listed_from = born + self._lag(PodFault.LATE_LIST, order.name)
+        pod = RentedPod(machine, secrets.token_hex(4), price, offer, now, born, found_from, listed_from)
         with self._lock:
             self._pods[pod_id] = pod
             self.orders.append(order)
@@ -89,14 +100,16 @@ class Cloud:
         with self._lock:
             pod = self._pods.get(pod_id)
             self._settle(pod)
-            return pod if pod is not None and self._is_listed(pod) else None
+            shown = pod is not None and self._is_listed(pod) and time.monotonic() >= pod.found_from
+            return pod if shown else None
 
     def pods(self) -> list[RentedPod]:
         """Return the pods that are listed, in the order of their creation."""
+        now = time.monotonic()
         with self._lock:
             for pod in self._pods.values():
                 self._settle(pod)
-            return [pod for pod in self._pods.values() if self._is_listed(pod)]
+            return [pod for pod in self._pods.values() if self._is_listed(pod) and now >= pod.listed_from]
 
     def terminate(self, pod_id: str) -> bool:
         """End a pod, its processes and its bill; return whether it was there."""
@@ -138,6 +151,11 @@ class Cloud:
                 pod.ended = time.monotonic()
             pod.machine.end()
 
+    def _lag(self, fault: PodFault, name: str) -> float:
+        if not self.chance.meets(fault, name):
+            return 0.0
+        return self.chance.random(f"lag {fault.value} {name}").uniform(*self.chance.faults.lag_seconds)
+
     def _is_listed(self, pod: RentedPod) -> bool:
         return pod.pod_id not in self._terminated and not pod.machine.vanished.is_set()
 
@@ -148,7 +166,5 @@ class Cloud:
 
 
 def _charge(pod: RentedPod) -> Charge:
-    price = pod.offer.usd_per_hour(pod.order.cloud)
-    assert price is not None
     seconds = begun_seconds((time.monotonic() if pod.ended is None else pod.ended) - pod.born)
-    return Charge(pod.pod_id, pod.order.name, pod.order.gpu, pod.order.cloud, price, seconds, pod.ended is not None)
+    return Charge(pod.pod_id, pod.order.name, pod.order.gpu, pod.order.cloud, pod.price, seconds, pod.ended is not None)

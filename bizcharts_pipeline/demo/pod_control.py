@@ -3,8 +3,9 @@
     python -m bizcharts_pipeline.demo.pod_control --port 8801 --faults '{"seed": 1, "no_capacity": 0.2}'
 
 prints one line of JSON with its address (``RUNPOD_API_BASE_URL``) and key (``RUNPOD_API_KEY``), runs until it is
-terminated, then ends its pods and prints the bill. Beside the two dialects it answers ``GET /demo/bill`` and
-``POST /demo/fail_next`` (a JSON list of faults).
+terminated, then ends its pods and prints the bill. Beside the two dialects it answers ``GET /demo/bill``,
+``POST /demo/fail_next`` (a JSON list of faults) and ``POST /demo/retire`` (a JSON object: dialect to status, for a
+dialect that is switched off).
 
 What it does not do: there is no container, so a pod's sessions run as whoever started this, and see this machine
 (GraphQL tells no user, and pods' is root: who is not root can reach pods through REST v2 alone); the order's start
@@ -20,6 +21,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +62,8 @@ class PodControl:
         self.cloud = Cloud(folder, account_key or f"rpa_{secrets.token_hex(20)}", self.chance)
         self.api_calls = {"graphql": 0, "rest": 0}
         self.closing = threading.Event()
+        self.retired: dict[str, int] = {}
+        self._late: list[threading.Timer] = []
         self._lock = threading.Lock()
         self._spell: tuple[PodFault, int] | None = None
         self._server = _Server(("127.0.0.1", port), _Handler)
@@ -81,6 +85,19 @@ class PodControl:
         """Let the next orders, pods, connections or requests, whichever each fault is of, meet these."""
         self.chance.fail_next(*faults)
 
+    def retire(self, dialect: str, status: int = 410) -> None:
+        """Switch a dialect off ('graphql', 'rest'): every request of it is answered with this status."""
+        self.retired[dialect] = status
+
+    def later(self, deed: Callable[[], object]) -> None:
+        """Carry out an order some seconds from now."""
+        seconds = self.chance.random("late order").uniform(*self.chance.faults.late_seconds)
+        timer = threading.Timer(seconds, deed)
+        timer.daemon = True
+        with self._lock:
+            self._late.append(timer)
+        timer.start()
+
     def bill(self) -> PodBill:
         """Return what every pod has cost so far."""
         return self.cloud.bill()
@@ -96,6 +113,9 @@ class PodControl:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        for timer in self._late:
+            timer.cancel()
+            timer.join()
         self.cloud.close()
 
     def api_fault(self) -> PodFault | None:
@@ -149,7 +169,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._demo(path, body)
             return
         graphql = path == "/graphql"
-        control.count("graphql" if graphql else "rest")
+        dialect = "graphql" if graphql else "rest"
+        control.count(dialect)
+        if (gone := control.retired.get(dialect)) is not None:
+            self._json(gone, {"title": "Gone", "status": gone, "detail": "This API has been retired."})
+            return
         if (fault := control.api_fault()) is not None:
             self._refuse(int(fault.value.removeprefix("api_")), graphql)
             return
@@ -169,11 +193,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Carry out a request; what it does and what it answers may differ."""
         cloud = self.server.control.cloud
         fault, name = self._fault_of_deed(graphql, path, body)
-        if fault not in (PodFault.CREATE_FAILS, PodFault.TERMINATE_FAILS):
+
+        def deed() -> tuple[int, Any]:
             if graphql:
-                status, answer = pod_graphql.answer(cloud, _query_of(body), scope)
-            else:
-                status, answer = pod_rest.answer(cloud, self.command, path, query, body, scope)
+                return pod_graphql.answer(cloud, _query_of(body), scope)
+            return pod_rest.answer(cloud, command, path, query, body, scope)
+
+        command = self.command
+        if fault is PodFault.CREATE_LATE:
+            self.server.control.later(deed)
+        elif fault not in (PodFault.CREATE_FAILS, PodFault.TERMINATE_FAILS):
+            status, answer = deed()
             if fault is None:
                 self._json(status, answer)
                 return
@@ -192,7 +222,9 @@ class _Handler(BaseHTTPRequestHandler):
         if (graphql and b"podFindAndDeployOnDemand" in body) or (self.command == "POST" and path == "/v2/pods"):
             found = _ORDER.search(body)
             name = found[1].decode(errors="replace") if found else "order"
-            possible: tuple[PodFault, ...] = (PodFault.CREATE_FAILS, PodFault.CREATE_LANDS, PodFault.CREATE_HANGS)
+            possible: tuple[PodFault, ...] = (
+                *(PodFault.CREATE_FAILS, PodFault.CREATE_LANDS, PodFault.CREATE_HANGS, PodFault.CREATE_LATE),
+            )
         elif (graphql and b"podTerminate" in body) or (self.command == "DELETE" and path.startswith("/v2/pods/")):
             name = "terminate"
             possible = (PodFault.TERMINATE_LANDS, PodFault.TERMINATE_FAILS)
@@ -206,6 +238,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, bill_document(control.bill()))
         elif path == "/demo/fail_next" and self.command == "POST":
             control.fail_next(*json.loads(body))
+            self._json(200, {})
+        elif path == "/demo/retire" and self.command == "POST":
+            control.retired.update(json.loads(body))
             self._json(200, {})
         else:
             self._json(404, {})

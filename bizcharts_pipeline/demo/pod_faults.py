@@ -10,12 +10,16 @@ from enum import StrEnum
 class PodFault(StrEnum):
     """What can go wrong; the values are the names of :class:`PodFaults`' probabilities."""
 
-    # An order. Whatever its answer says, "lands" and "hangs" leave a pod that costs.
+    # An order. Whatever its answer says, "lands", "hangs" and "late" leave a pod that costs.
     NO_CAPACITY = "no_capacity"
     CREATE_FAILS = "create_fails"
     CREATE_LANDS = "create_lands"
     CREATE_HANGS = "create_hangs"
+    CREATE_LATE = "create_late"  # answered with 500, and carried out `late_seconds` later
     # A pod, from its creation on.
+    LATE_GET = "late_get"  # it is not found by its id for `lag_seconds`, nor ended
+    LATE_LIST = "late_list"  # it is not listed for `lag_seconds`
+    DEARER = "dearer"  # it is charged `dearer_by` times what is listed
     SLOW_BOOT = "slow_boot"
     BOOT_NEVER = "boot_never"
     DEAD_HOST = "dead_host"  # its port takes connections and says nothing
@@ -52,6 +56,10 @@ class PodFaults:
     create_fails: float = 0.0
     create_lands: float = 0.0
     create_hangs: float = 0.0
+    create_late: float = 0.0
+    late_get: float = 0.0
+    late_list: float = 0.0
+    dearer: float = 0.0
     slow_boot: float = 0.0
     boot_never: float = 0.0
     dead_host: float = 0.0
@@ -74,9 +82,14 @@ class PodFaults:
     slow_boot_seconds: float = 5.0
     event_seconds: tuple[float, float] = (0.5, 8.0)  # after the boot, a pod is killed or reset
     link_bytes: tuple[int, int] = (0, 300_000)  # before a connection is dropped or stalls
+    link_bytes_per_second: float | None = None  # of each connection, both ways together; None: no limit
     stale_seconds: float = 2.0
     hang_seconds: float = 1.0  # then the connection is closed without an answer
     spell_requests: int = 3  # in a row
+    lag_seconds: tuple[float, float] = (1.0, 35.0)  # until a new pod is shown; each way to ask has its own
+    late_seconds: tuple[float, float] = (8.0, 35.0)  # until an order is carried out that seemed to fail
+    dearer_by: float = 1.5
+    page_pods: int = 100  # on one page of REST's list
 
 
 class Chance:

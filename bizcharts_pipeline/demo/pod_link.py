@@ -1,4 +1,4 @@
-"""The public port of a pod: a TCP proxy on loopback in front of its sshd, which drops and stalls on demand."""
+"""The public port of a pod: a TCP proxy on loopback in front of its sshd that drops, stalls and throttles on demand."""
 
 import random
 import select
@@ -12,6 +12,7 @@ from enum import StrEnum
 _PIECE = 64 * 1024
 _POLL_SECONDS = 0.5
 _ACCEPT_BACKLOG = 64
+_THROTTLED_BUFFER = 32 * 1024  # of a socket: what waits in a large one looks to its sender as if it had arrived
 
 
 class Break(StrEnum):
@@ -24,13 +25,18 @@ class Break(StrEnum):
 class PublicPort:
     """A port that is taken from the beginning and refuses connections until it is opened.
 
-    ``fate`` is asked at each connection how it breaks, if it does, and after how many bytes.
+    ``fate`` is asked at each connection how it breaks, if it does, and after how many bytes. With ``bytes_per_second``
+    each connection passes no more than that, both ways together.
     """
 
-    def __init__(self, fate: Callable[[], tuple[Break, int] | None]) -> None:
+    def __init__(self, fate: Callable[[], tuple[Break, int] | None], bytes_per_second: float | None = None) -> None:
         self._fate = fate
+        self._bytes_per_second = bytes_per_second
+        self._piece = _PIECE if bytes_per_second is None else max(1, min(_PIECE, int(bytes_per_second / 10)))
         self._closed = threading.Event()
         self._socket = socket.socket()
+        if bytes_per_second is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _THROTTLED_BUFFER)
         self._socket.bind(("127.0.0.1", 0))  # without listen(), whoever connects is refused
         self.number = int(self._socket.getsockname()[1])
 
@@ -64,6 +70,8 @@ class PublicPort:
             with server, suppress(OSError):
                 for end in (client, server):
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if self._bytes_per_second is not None:
+                        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _THROTTLED_BUFFER)
                 self._relay(client, server, self._fate())
 
     def _relay(self, client: socket.socket, server: socket.socket, fate: tuple[Break, int] | None) -> None:
@@ -72,13 +80,15 @@ class PublicPort:
         passed = 0
         while reading and not self._closed.is_set():
             for ready in select.select(reading, [], [], _POLL_SECONDS)[0]:
-                piece = ready.recv(_PIECE)
+                piece = ready.recv(self._piece)
                 if not piece:
                     reading.remove(ready)
                     other[ready].shutdown(socket.SHUT_WR)
                     continue
                 other[ready].sendall(piece)
                 passed += len(piece)
+                if self._bytes_per_second is not None:
+                    self._closed.wait(len(piece) / self._bytes_per_second)
                 if fate is not None and passed > fate[1]:
                     self._break(fate[0], client)
                     return

@@ -177,7 +177,7 @@ class Machine:
         }
         self._sshd = start_sshd(self.folder / f"sshd-{self.boots}", self.order.environment.get(PUBLIC_KEY, ""), session)
         self._start_guard(session)
-        self._port = PublicPort(self._break_of_connection)
+        self._port = PublicPort(self._break_of_connection, self._chance.faults.link_bytes_per_second)
         self._told_port = self._port.number
 
     def _reach(self) -> None:

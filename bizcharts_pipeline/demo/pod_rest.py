@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,6 +14,8 @@ from bizcharts_pipeline.demo.pod_machine import Phase, PodOrder
 Answer = tuple[int, Any]
 
 NO_CAPACITY = "There are no instances currently available with the requested specifications."
+_CURSOR = "after:"
+_GPU_FIELDS = {"id", "count", "minCudaVersion", "allowedCudaVersions"}
 _FIELDS = {
     *("name", "image", "args", "disk", "env", "ports", "registry"),
     *("cloud", "cpu", "dataCenterIds", "globalNetworking", "gpu", "mounts", "startJupyter", "startSsh", "templateId"),
@@ -34,11 +37,24 @@ def answer(cloud: Cloud, method: str, path: str, query: str, body: bytes, pod_sc
         if pod_scope is not None:
             return problem(403, "access denied")
         if method == "GET":
-            return 200, {"pods": [_pod(pod) for pod in cloud.pods()]}
+            return _page(cloud, parse_qs(query))
         return _create(cloud, body) if method == "POST" else problem(405, "The method is not allowed for this path.")
     if path.startswith("/v2/pods/"):
         return _one(cloud, method, path.removeprefix("/v2/pods/"), pod_scope)
     return problem(404, "resource not found")
+
+
+def _page(cloud: Cloud, query: dict[str, list[str]]) -> Answer:
+    """Return one page of the list of pods; a cursor names the place after the page before it."""
+    pods = cloud.pods()
+    if cursor := query.get("cursor", [""])[0]:
+        if not re.fullmatch(rf"{_CURSOR}\d+\.\d+", cursor):
+            return problem(422, "Request validation failed.", "cursor: malformed")
+        pods = [pod for pod in pods if pod.born > float(cursor.removeprefix(_CURSOR))]
+    page = pods[: cloud.chance.faults.page_pods]
+    more = len(page) < len(pods)
+    pages = {"nextCursor": f"{_CURSOR}{page[-1].born:.9f}" if more else None, "hasNextPage": more}
+    return 200, {"pods": [_pod(pod) for pod in page], "pagination": pages}
 
 
 def problem(status: int, detail: str, *errors: str) -> Answer:
@@ -85,6 +101,8 @@ def _create(cloud: Cloud, body: bytes) -> Answer:
     environment = wanted.get("env") or {}
     if missing or not isinstance(gpu, dict) or not all(isinstance(value, str) for value in environment.values()):
         return problem(422, "Request validation failed.", *(f"{name}: required" for name in missing or ["gpu"]))
+    if wrong := sorted(set(gpu) - _GPU_FIELDS):
+        return problem(422, "Request validation failed.", *(f"gpu.{name}: unknown field" for name in wrong))
     placed = wanted.get("cloud", "SECURE")
     offer = next((offer for offer in OFFERS if offer.gpu == gpu.get("id")), None)
     if offer is None:

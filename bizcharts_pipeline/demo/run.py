@@ -27,8 +27,9 @@ from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_
 from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
-from bizcharts_pipeline.service.jobs import FOLDER, job_command
-from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
+from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, job_command
+from bizcharts_pipeline.service.serve import LOCK, instance_lock
+from bizcharts_pipeline.settings import Settings, load_settings
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.overlap import Overlap, overlap_report
 from bizcharts_pipeline.warehouse.previews import plotted_days
@@ -36,8 +37,8 @@ from bizcharts_pipeline.warehouse.threads import merge_threads
 
 SEED = 2026
 LIVE_DAYS = 7
-POLL_EVERY = timedelta(minutes=45)
-INDEX_EVERY_HOURS = 3
+POLL_EVERY = timedelta(hours=1)
+INDEX_EVERY_HOURS = 6
 DAGSTER_HOURS = 1
 DAGSTER_TICK_EVERY = timedelta(minutes=15)
 ARCHIVE_JOB = "__anonymous_asset_job_warosu_daily"  # as Dagster names the target of the schedule `warosu_daily`
@@ -72,22 +73,28 @@ def run_demo(settings: Settings, *, history_days: int, full: bool, track: Track)
     Raises:
         NotInstalled: training needs libraries or programs that are not here.
         DemoError: the Dagster job failed; other ``BizchartsError`` as the stages raise them.
+        ServiceError: the demo in this home is being made or looked at.
     """
-    started = time.monotonic()
     if full:
         require_training()
     home = settings.home_path / "demo"
-    dagster_home = Path(os.environ.get("DAGSTER_HOME") or REPOSITORY_ROOT / "dagster_home") / "demo"
-    for folder in (home, dagster_home):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    shutil.copy(REPOSITORY_ROOT / "dagster_home" / "dagster.yaml", dagster_home)
+    home.mkdir(parents=True, exist_ok=True)
+    with instance_lock(home):
+        return _run_demo(settings, home, history_days, track, full=full)
+
+
+def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *, full: bool) -> DemoReport:
+    started = time.monotonic()
+    dagster_home = Path(os.environ.get("DAGSTER_HOME") or FOLDER) / "demo"
+    _clear(home)
+    shutil.rmtree(dagster_home, ignore_errors=True)
+    dagster_home.mkdir(parents=True)
+    shutil.copy(FOLDER / INSTANCE_FILE, dagster_home)
 
     end = utc_now().replace(minute=0, second=0, microsecond=0)
     live_from = midnight(end.date() - timedelta(days=LIVE_DAYS))
     days = history_days + LIVE_DAYS + 1
     world = World(SEED, live_from - timedelta(days=history_days), days)
-    remember_world(home, world, days)
     with simulated_hosts(world, end) as hosts:
         demo_settings = load_settings(**hosts.settings(home), fear_greed=settings.fear_greed)
         job = partial(run_job, hosts=hosts, home=home, dagster_home=dagster_home)
@@ -126,6 +133,7 @@ def run_demo(settings: Settings, *, history_days: int, full: bool, track: Track)
         (prices,) = connection.execute("SELECT count(*) FROM coin_prices").fetchone() or (0,)
     plot = home / "index.svg"
     plot.write_text(svg_plot(drawn), encoding="utf-8")
+    remember_world(home, world, days)  # last: a demo that was cut short is none
     return DemoReport(
         home=home,
         dagster_home=dagster_home,
@@ -139,6 +147,17 @@ def run_demo(settings: Settings, *, history_days: int, full: bool, track: Track)
         training=trained,
         seconds=time.monotonic() - started,
     )
+
+
+def _clear(home: Path) -> None:
+    """Remove everything from the demo's home but the lock that is held."""
+    for path in home.iterdir():
+        if path.name == LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def import_days(job: Callable[..., None], first: date, last: date, now: datetime) -> None:
@@ -168,9 +187,9 @@ def score_everything(pipeline: LivePipeline, now: datetime) -> None:
 def fast_forward(
     board: SimulatedBoard, pipeline: LivePipeline, begin: datetime, end: datetime, track: Track = silently
 ) -> None:
-    """Poll the board through the simulated time from ``begin`` to ``end``; score and index every third hour."""
+    """Poll the board through the simulated time from ``begin`` to ``end``; score and index every sixth hour."""
     times = [begin + POLL_EVERY * step for step in range(1, (end - begin) // POLL_EVERY + 1)]
-    for now in track(times, f"{LIVE_DAYS} days live, a poll every {POLL_EVERY.seconds // 60} minutes over HTTP"):
+    for now in track(times, f"{LIVE_DAYS} days live, a poll every simulated hour over HTTP"):
         board.now = now
         if now.hour % INDEX_EVERY_HOURS == 0 and now.minute == 0:
             run_tick(pipeline, now)

@@ -59,6 +59,6 @@ def _world(home: Path) -> World:
         told = json.loads((home / _WORLD).read_bytes())
         return World(int(told["seed"]), datetime.fromisoformat(told["start"]), int(told["days"]))
     except FileNotFoundError:
-        raise DemoError(f"There is no demo in {home}; `make demo` makes it") from None
+        raise DemoError(f"There is no finished demo in {home}; `make demo` makes it") from None
     except (ValueError, KeyError, TypeError):
         raise DemoError(f"{home / _WORLD} cannot be read; `make demo` makes the demo anew") from None

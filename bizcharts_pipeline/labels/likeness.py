@@ -1,18 +1,18 @@
 """Which posts are copies of one another, by text or by picture, whenever they were posted.
 
-Two posts are alike when their texts are nearly the same (text/duplicates.py), with or without the subject, or their
-pictures are: equal SHA-256, equal MD5 or URL of the full picture, or perceptual hashes within a few bits
-(warehouse/pictures.py). Characters that nobody sees, and others that only look different, do not count. A post
+Two posts are alike when their texts are nearly the same in any of their forms (text/duplicates.py): with or without
+links and numbers, with or without the subject, whole or as a model is given them; or when their pictures are: equal
+SHA-256, equal MD5 or URL of the full picture, or perceptual hashes within a few bits (warehouse/pictures.py). A post
 without text is like others by its picture alone.
 """
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from bizcharts_pipeline.labels.corpus import Post
-from bizcharts_pipeline.text.duplicates import Hashes, alike, equal_runs, resembles
+from bizcharts_pipeline.text.duplicates import Hashes, alike, equal_runs, forms, resembles
+from bizcharts_pipeline.text.question import readable
 from bizcharts_pipeline.warehouse.pictures import NEAR_BITS
 
 _BITS = 64
@@ -25,10 +25,10 @@ def duplicate_groups(posts: Sequence[Post]) -> dict[int, int]:
     A thread may come more than once, with several texts; they are one.
     """
     posts = sorted(posts, key=lambda post: post.thread_id)
-    bodies = [(place, text) for place, post in enumerate(posts) for text in post.texts[1:]]
-    # Whole texts stand first, at the places of their posts, so that those name the groups.
-    groups = alike([visible(text) for text in (*(post.whole_text for post in posts), *(text for _, text in bodies))])
-    for number, (place, _) in enumerate(bodies, start=len(posts)):
+    compared = [(place, form) for place, post in enumerate(posts) for form in sorted(_forms(post))]
+    # The first places are those of the posts, so that posts name the groups.
+    groups = alike([*("" for _ in posts), *(form for _, form in compared)])
+    for number, (place, _) in enumerate(compared, start=len(posts)):
         groups.unite(place, number)
     first: dict[tuple[str, str], int] = {}
     for place, post in enumerate(posts):
@@ -43,14 +43,14 @@ def duplicate_groups(posts: Sequence[Post]) -> dict[int, int]:
 def contaminated(posts: Sequence[Post], gold_posts: Sequence[Post]) -> set[int]:
     """Return the threads of those ``posts`` that are gold, or alike to a gold post: none of them may train.
 
-    Exact: no pair is missed.
+    Exact: no pair is missed. Of long texts one that holds most of the other is alike to it, too.
     """
     gold = {post.thread_id for post in gold_posts}
     names = {name for post in gold_posts for name in _picture_names(post)}
     found = {post.thread_id for post in posts if post.thread_id in gold or not names.isdisjoint(_picture_names(post))}
-    texts = [(post.thread_id, visible(text)) for post in posts for text in post.texts]
-    copied = resembles((text for _, text in texts), (visible(text) for post in gold_posts for text in post.texts))
-    found.update(thread_id for (thread_id, _), copy in zip(texts, copied, strict=True) if copy)
+    compared = [(post.thread_id, form) for post in posts if post.thread_id not in found for form in _forms(post)]
+    copied = resembles((form for _, form in compared), {form for post in gold_posts for form in _forms(post)})
+    found.update(thread_id for (thread_id, _), copy in zip(compared, copied, strict=True) if copy)
     rated = [post for post in posts if _perceptual(post)]
     hashes = _perceptual_hashes(rated)
     for gold_hash in np.unique(_perceptual_hashes(gold_posts)):
@@ -59,11 +59,10 @@ def contaminated(posts: Sequence[Post], gold_posts: Sequence[Post]) -> set[int]:
     return found
 
 
-def visible(text: str) -> str:
-    """Return ``text`` without characters that show nothing (Unicode category Cf), in compatible ones (NFKC)."""
-    if text.isascii():
-        return text
-    return unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf"))
+def _forms(post: Post) -> set[str]:
+    """Return the forms of all texts that a copy of ``post`` may have: cut ones are alike more often than whole ones."""
+    texts = {text for whole in post.texts for text in (whole, readable(None, whole))}
+    return {form for text in texts for form in forms(text)}
 
 
 def _picture_names(post: Post) -> list[tuple[str, str]]:

@@ -12,16 +12,17 @@ REMEDY = (
 )
 
 
-def posts_without_picture(database: Database, ledger: LabelLedger) -> int:
-    """Return how many rated posts have no stored picture, whether they had one or not.
+def posts_without_picture(database: Database | None, ledger: LabelLedger) -> int:
+    """Return how many rated posts have no stored picture, whether they had one or not; ``None``: there is no database
+    yet, and so no picture.
 
     Raises:
         DatabaseError: the warehouse cannot be read.
         LedgerError: the ledger cannot be read.
     """
     rated = {label.thread_id for label in ledger.newest() if not label.skipped}
-    if not rated:
-        return 0
+    if not rated or database is None:
+        return len(rated)
     with database.read() as connection:
         posts = load_posts(connection, rated)
     return len(rated) - sum(post.picture is not None and post.picture.status == "stored" for post in posts)
@@ -41,4 +42,4 @@ def left_out_for_pictures(left_out: Mapping[str, int], rows: int) -> str | None:
 
 
 def _is_about_pictures(reason: str) -> bool:
-    return reason == "without picture" or reason.startswith("picture ")
+    return reason == "without picture" or reason.startswith(("picture ", "image "))

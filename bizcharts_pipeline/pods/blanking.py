@@ -1,4 +1,8 @@
-"""Blanks secrets in what a training prints: values of known API keys and of the job's own secrets."""
+"""Blanks secrets in what a pod prints: values of known API keys and of the job's own secrets.
+
+A value of fewer than six characters is not blanked, nor is one in another form than as it stands in the environment or
+in a JSON string (base64, say).
+"""
 
 import json
 import os
@@ -52,6 +56,13 @@ def blank(content: bytes, names: tuple[str, ...]) -> bytes:
     """Return ``content`` with the values of API keys and of the variables ``names`` replaced by their names."""
     blanker = Blanker(names)
     return blanker.feed(content) + blanker.rest()
+
+
+def blank_text(text: str | bytes) -> str:
+    """Return a text of a pod or of a program for an error message, with the values of API keys replaced. Cut it after
+    this: the rest of a key that was cut is not known as one."""
+    content = text.encode(errors="replace") if isinstance(text, str) else text
+    return blank(content, ()).decode(errors="replace")
 
 
 def _begun(content: bytes, secret: bytes) -> int:

@@ -181,13 +181,16 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
         doubted, work.in_doubt = work.in_doubt, True  # until there is an answer
         ordered_at = work.now()
         work.ledger.ordered(row, ordered_at)
+        left = (work.row.deadline - ordered_at).total_seconds()  # the first order may have taken a while
         try:
-            created = work.provider.create(plan.order(work.settings, work.name, candidate, public_key, seconds))
+            created = work.provider.create(plan.order(work.settings, work.name, candidate, public_key, left))
         except (NoCapacity, AccessDenied, OutOfFunds, OrderRefused):
             work.in_doubt = doubted
             raise
         except Uncertain as error:
             work.say(f"nobody knows what came of the order; looking for it: {error}")
+            ordered_at = work.now()  # the request may have been carried out at any time until now
+            work.ledger.ordered(row, ordered_at)
             work.wait(LOOK_PAUSE)
             if there := await_order(work, ordered_at):
                 return there

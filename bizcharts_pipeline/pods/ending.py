@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bizcharts_pipeline.pods import keys, sightings
-from bizcharts_pipeline.pods.errors import PodError, Uncertain
-from bizcharts_pipeline.pods.ledger import PodLedger, PodLedgerError
+from bizcharts_pipeline.pods.errors import PodError, PodLedgerError, Uncertain
+from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.names import is_made_here
 from bizcharts_pipeline.pods.protocol import Pod, Provider, State
 from bizcharts_pipeline.pods.work import Work
 
 PAUSES = (2, 5, 10, 30)  # seconds before each further try to end a pod that is still shown, or of which nobody tells
+# A pod that nobody ended may live on after its deadline: its own time is counted from the start of its container, which
+# the pull of the image precedes, and it may have to ask for its end several times.
+_OWN_END = timedelta(hours=1)
 _LONGEST_PAUSE = 15.0  # seconds between two looks for a pod that may not be shown yet
 
 
@@ -215,7 +218,7 @@ def _ended_at(row: PodRow, now: datetime) -> datetime:
     """Return until when a pod is booked that is proven to be gone."""
     if row.told_at is not None and row.seen_at is not None and row.missing_since is not None:
         return max(row.missing_since, row.told_at)
-    return min(now, max(row.deadline, row.told_at or row.created_at))
+    return min(now, max(row.deadline + _OWN_END, row.told_at or row.created_at))
 
 
 def _enter(work: Work, state: State, detail: str) -> Exception | None:

@@ -73,6 +73,17 @@ class LocalDiskError(PodError):
     """This machine cannot store what the pod sends: a full disk or quota, a read-only or forbidden folder."""
 
 
+# What this machine's own books say.
+
+
+class PodLedgerError(PodError):
+    """The ledger cannot be used, so nothing may be rented."""
+
+
+class LedgerNotWritable(PodLedgerError):
+    """The disk of the ledger is full or read-only."""
+
+
 # How a job ends that brings no result.
 
 
@@ -81,7 +92,9 @@ class OverBudget(PodError):
 
 
 class DearerThanListed(OverBudget):
-    """A pod that was created is charged more than was listed, and more than the budget leaves."""
+    """A pod that was created is charged more than was listed, and more than the budget leaves; another may not be."""
+
+    retry = True
 
 
 class BadHost(PodError):

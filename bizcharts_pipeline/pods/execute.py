@@ -6,9 +6,13 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
+
+from bizcharts_pipeline.pods.blanking import blank_text
 
 _TAIL_BYTES = 4_000
 _FOR_CHILDREN = re.compile(r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|LANG|LC_\w+")
@@ -25,7 +29,7 @@ class Ended:
 
     status: int
     stdout: bytes
-    stderr: str  # the last of it
+    stderr: str  # the last of it, API keys blanked
     stopped: str | None  # why we ended it: it took too long, or said too much
 
 
@@ -44,9 +48,7 @@ def execute(
     ``stop`` is asked every second and returns the reason for which it is killed before that. ``progress`` is called
     whenever the program prints something. Without ``environment`` the program gets `child_environment`.
     """
-    with tempfile.TemporaryFile() as given:
-        given.write(stdin)
-        given.seek(0)
+    with _as_file(stdin) as given:
         process = subprocess.Popen(
             command,
             stdin=given,
@@ -73,6 +75,19 @@ def execute(
         watch.end("it was abandoned")
         process.wait()
     return Ended(process.returncode, stdout[:most_bytes], stderr.read(), watch.reason)
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[IO[bytes]]:
+    """Yield an open file with ``content``; without content none is made, so that a full disk does not matter."""
+    if not content:
+        with Path(os.devnull).open("rb") as nothing:
+            yield nothing
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file
 
 
 class _Watch(threading.Thread):
@@ -122,4 +137,4 @@ class _Tail(threading.Thread):
 
     def read(self) -> str:
         self.join(timeout=5)  # a grandchild may hold it open
-        return self._kept.decode(errors="replace").strip()
+        return blank_text(self._kept).strip()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps, Spent
-from bizcharts_pipeline.pods.errors import PodError
+from bizcharts_pipeline.pods.errors import LedgerNotWritable, PodLedgerError
 from bizcharts_pipeline.pods.ledger_rows import (
     JOB_QUERY,
     POD_QUERY,
@@ -26,16 +26,13 @@ from bizcharts_pipeline.pods.ledger_rows import (
     pod_row,
 )
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, State
-from bizcharts_pipeline.sqlite import connect, upgrade
+from bizcharts_pipeline.sqlite import connect, is_full, upgrade
 
 LEDGER = Path("ledgers") / "pods.sqlite"  # below the home
 FOLDERS = Path("pods")  # below the home: a folder for each job
 _SCHEMAS = ("schema.sql", "schema_2.sql")  # each makes the next version out of the one before it
+_STRAY = "job, pod_id, state, gpu, machine, usd_per_hour"
 _LATE = timedelta(hours=1)  # a pod that nobody expected may come of an order as old as this
-
-
-class PodLedgerError(PodError):
-    """The ledger cannot be used, so nothing may be rented."""
 
 
 class PodLedger:
@@ -219,9 +216,7 @@ class PodLedger:
                 as_text(now),
                 as_text(now),
             )
-            columns = (
-                "job, pod_id, state, gpu, machine, usd_per_hour, nano_usd, created_at, deadline, ordered_at, seen_at"
-            )
+            columns = f"{_STRAY}, nano_usd, created_at, deadline, ordered_at, seen_at"
             row = connection.execute(f"INSERT INTO pods ({columns}) VALUES ({_marks(values)})", values).lastrowid
             assert row is not None
             return _one(connection, row)
@@ -333,6 +328,16 @@ class PodLedger:
             )
             return dict(rows.fetchall())
 
+    def providers(self, since: datetime) -> set[str]:
+        """Return the providers of the pods that are not proven to be gone, and of the jobs that ended since then."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT provider FROM jobs AS j WHERE ended_at IS NULL OR ended_at >= ? "
+                "OR EXISTS (SELECT 1 FROM pods WHERE job = j.id AND ended_at IS NULL)",
+                (as_text(since),),
+            )
+            return {provider for (provider,) in rows}
+
     def first(self, provider: str, key: str) -> PodRow | None:
         """Return the first row of the last job of a key: what is found later of that name is not older."""
         with self._reading() as connection:
@@ -367,7 +372,8 @@ class PodLedger:
                 self._bring_up_to_date(connection)
                 yield connection
         except sqlite3.Error as error:
-            raise PodLedgerError(f"{self.path}: the ledger of pods cannot be used: {error}") from error
+            kind = LedgerNotWritable if is_full(error) else PodLedgerError
+            raise kind(f"{self.path}: the ledger of pods cannot be used: {error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

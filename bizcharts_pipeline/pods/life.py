@@ -24,6 +24,7 @@ from bizcharts_pipeline.pods.errors import (
     DearerThanListed,
     HostChanged,
     JobFailed,
+    LedgerNotWritable,
     LinkError,
     LocalDiskError,
     PodError,
@@ -32,6 +33,7 @@ from bizcharts_pipeline.pods.errors import (
 )
 from bizcharts_pipeline.pods.latecomers import look_around
 from bizcharts_pipeline.pods.ledger import PodLedger
+from bizcharts_pipeline.pods.local_disk import storing
 from bizcharts_pipeline.pods.lock import hold
 from bizcharts_pipeline.pods.plan import end_of_training
 from bizcharts_pipeline.pods.planned import has_files, plan
@@ -147,8 +149,13 @@ def _keep_pod(work: Work, error: LocalDiskError) -> LocalDiskError:
     )
     with suppress(PodError, OSError):
         work.say(message)
-    with suppress(OSError):
-        kept.keep(work.folder, min(work.now() + lease, work.pod.deadline))
+    until = min(work.now() + lease, work.pod.deadline)
+    try:
+        kept.keep(work.folder, until)
+    except OSError:  # what arrived of the result has filled the disk: the note matters more
+        remote.discard(work.into)
+        with suppress(OSError):
+            kept.keep(work.folder, until)
     work.forget_pod()
     return LocalDiskError(message)
 
@@ -157,7 +164,7 @@ def _another_may_help(work: Work, failure: PodError) -> bool:
     """Whether to go on with another pod after a failure; never beside one that could not be ended."""
     return (
         isinstance(failure, BadHost | PodLost | JobFailed | DearerThanListed)
-        and (failure.retry or isinstance(failure, DearerThanListed))
+        and failure.retry
         and not work.left_behind
         and seconds_left(work) > 0
     )
@@ -273,11 +280,16 @@ def _collect(work: Work) -> Path:
     Raises:
         JobFailed: the job ended well and left no result.
         PodLost: the pod was lost before all of it was here.
+        LocalDiskError: this machine cannot store it.
     """
-    work.enter(State.COLLECTING, f"fetching the result into {work.into}")
-    work.ledger.collecting(work.job_id, work.into)
     try:
-        work.into.parent.mkdir(parents=True, exist_ok=True)
+        work.enter(State.COLLECTING, f"fetching the result into {work.into}")
+        work.ledger.collecting(work.job_id, work.into)
+    except LedgerNotWritable as error:
+        raise LocalDiskError(str(error)) from error
+    try:
+        with storing(work.into):
+            work.into.parent.mkdir(parents=True, exist_ok=True)
         work.over_link(
             lambda transport: remote.collect(
                 transport, work.root, work.job.result, work.into, work.progress_over(transport)
@@ -285,8 +297,6 @@ def _collect(work: Work) -> Path:
         )
     except CommandFailed as error:
         raise JobFailed(f"The job ended well, but its result cannot be fetched: {error}", "no result") from error
-    except OSError as error:
-        raise LocalDiskError(f"{work.into} cannot hold what the pod sends: {error.strerror or error}") from None
     _tell(work, remote.confirm)
     kept.forget(work.folder)
     return work.into

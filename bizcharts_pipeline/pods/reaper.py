@@ -204,7 +204,7 @@ def _unknown(provider: Provider, ledger: PodLedger, pods: _Pods, now: datetime, 
 def _list(
     ledger: PodLedger, pods: _Pods, provider: str, now: datetime, is_running: Callable[[str], bool]
 ) -> Iterator[Listed]:
-    busy = _is_held(ledger.folder(pods.key))
+    busy = is_held(ledger.folder(pods.key))
     by_id = {pod.pod_id: pod for pod in pods.listed}
     for row in pods.rows:
         pod = by_id.pop(row.pod_id or "", None)
@@ -237,7 +237,8 @@ def of_row(row: PodRow, status: str, now: datetime, has_run: bool) -> Listed:
     )
 
 
-def _is_held(folder: Path) -> bool:
+def is_held(folder: Path) -> bool:
+    """Whether a process of this machine works on the job whose local folder this is."""
     if not folder.exists():
         return False
     try:

@@ -17,15 +17,16 @@ from typing import Any
 from bizcharts_pipeline.clock import from_epoch
 from bizcharts_pipeline.files import TEMPORARY_PREFIX, write_atomically
 from bizcharts_pipeline.pods import drivers, manifest
+from bizcharts_pipeline.pods.blanking import blank_text
 from bizcharts_pipeline.pods.errors import (
     BadHost,
     JobFailed,
     LinkLost,
-    LocalDiskError,
     PodError,
     PodLost,
     TransferError,
 )
+from bizcharts_pipeline.pods.local_disk import storing
 from bizcharts_pipeline.pods.protocol import Job, Transport
 from bizcharts_pipeline.pods.transport import CommandFailed
 
@@ -92,7 +93,7 @@ def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda
     Raises:
         BadHost: it has no GPU that answers, a driver that is too old, or too little disk.
     """
-    said = transport.run(_LOOK, timeout_seconds=90).decode(errors="replace")
+    said = blank_text(transport.run(_LOOK, timeout_seconds=90))
     facts = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     try:
         gpu, _, driver = facts["gpu"].partition(",")
@@ -172,7 +173,7 @@ def poll(transport: Transport, root: str, messages_offset: int, log_offset: int)
         ended, last = header["exit"], header["last_output"]
         end = Exit(ended["code"], str(ended["reason"]), from_epoch(ended["ended_at"])) if ended else None
     except (ValueError, KeyError, TypeError, OverflowError):
-        raise LinkLost(f"The supervisor's answer is broken: {line[:200]!r}") from None
+        raise LinkLost(f"The supervisor's answer is broken: {blank_text(line)[:200]!r}") from None
     if len(content) != messages + log:
         raise LinkLost(f"The supervisor announced {messages + log} bytes and sent {len(content)}")
     return Poll(content[:messages], content[messages:], end, bool(header["alive"]), last)
@@ -251,33 +252,34 @@ def salvage(
 def _fetch(
     transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _unheard
 ) -> None:
-    try:
-        _fetch_files(transport, source, wanted, into, progress)
-    except OSError as error:
-        raise LocalDiskError(f"{into} cannot hold what the pod sends: {error.strerror or error}") from None
-
-
-def _fetch_files(
-    transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _unheard
-) -> None:
     """Fetch a folder beside ``into``, verify it, and put it in its place. What is there already is fetched no more."""
-    if into.is_dir() and _is_exactly(into, wanted):
-        return
-    part = into.parent / f"{TEMPORARY_PREFIX}{into.name}"
-    transport.pull(source, part, progress)
-    if wrong := manifest.differing(part, wanted):
-        for path in wrong:
-            if manifest.is_plain(path):
-                (part / path).unlink(missing_ok=True)
+    with storing(into):
+        if into.is_dir() and _is_exactly(into, wanted):
+            return
+        part = _part(into)
         transport.pull(source, part, progress)
         if wrong := manifest.differing(part, wanted):
-            raise TransferError(f"{len(wrong)} files of {source} arrived broken, such as {wrong[0]:.80}")
-    for found in [found for found in part.rglob("*") if not found.is_dir()]:
-        if found.relative_to(part).as_posix() not in wanted:
-            found.unlink()
-    if into.exists():
-        shutil.rmtree(into)
-    part.replace(into)
+            for path in wrong:
+                if manifest.is_plain(path):
+                    (part / path).unlink(missing_ok=True)
+            transport.pull(source, part, progress)
+            if wrong := manifest.differing(part, wanted):
+                raise TransferError(f"{len(wrong)} files of {source} arrived broken, such as {wrong[0]:.80}")
+        for found in [found for found in part.rglob("*") if not found.is_dir()]:
+            if found.relative_to(part).as_posix() not in wanted:
+                found.unlink()
+        if into.exists():
+            shutil.rmtree(into)
+        part.replace(into)
+
+
+def discard(into: Path) -> None:
+    """Remove what has arrived of a folder that is being fetched into ``into``; the next time all of it is fetched."""
+    shutil.rmtree(_part(into), ignore_errors=True)
+
+
+def _part(into: Path) -> Path:
+    return into.parent / f"{TEMPORARY_PREFIX}{into.name}"
 
 
 def _is_exactly(folder: Path, wanted: manifest.Manifest) -> bool:
@@ -313,4 +315,4 @@ def _json(answer: bytes) -> Any:
     try:
         return json.loads(answer)
     except ValueError:
-        raise TransferError(f"The pod's answer is no JSON: {answer[:200]!r}") from None
+        raise TransferError(f"The pod's answer is no JSON: {blank_text(answer)[:200]!r}") from None

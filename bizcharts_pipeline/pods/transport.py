@@ -5,6 +5,7 @@ of a broken connection is left in this process. ssh's own status is of no use: 2
 signal. So a command says on its stdout that it began, and with which status it ended.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bizcharts_pipeline.pods import manifest, transfer
+from bizcharts_pipeline.pods.blanking import blank_text
 from bizcharts_pipeline.pods.errors import (
     BadHost,
     HostChanged,
@@ -26,6 +28,7 @@ from bizcharts_pipeline.pods.errors import (
 )
 from bizcharts_pipeline.pods.execute import Ended, execute
 from bizcharts_pipeline.pods.keys import KNOWN_HOSTS, PRIVATE_KEY
+from bizcharts_pipeline.pods.local_disk import storing
 from bizcharts_pipeline.pods.protocol import Address
 
 ANSWER_BYTES = 16_000_000  # most that a command may print
@@ -39,8 +42,9 @@ _HOST_CHANGED = re.compile(r"Host key verification failed|IDENTIFICATION HAS CHA
 _REFUSED = re.compile(r"Permission denied \([a-z,-]+\)|Too many authentication failures")
 _NO_RSYNC = re.compile(r"rsync: (command )?not found|rsync: No such file|rsync.*command not found")
 _FULL = "No space left on device"
+# Of a pull: who writes is the receiver or the generator; rsync before 3.2 does not name them.
 _LOCAL_DISK = re.compile(
-    r"\[(?:receiver|generator|Receiver)[^]]*\].*"
+    r"(?:\[(?:receiver|generator|Receiver)[^]]*\]|rsync: write failed on ).*"
     r"(?:No space left on device|Disk quota exceeded|Read-only file system|Permission denied)"
 )
 _KEPT_VARIABLES = re.compile(
@@ -53,7 +57,9 @@ class CommandFailed(PodError):
     """A command ran on the machine and ended with another status than 0."""
 
     def __init__(self, command: str, status: int, stderr: str) -> None:
-        super().__init__(f"`{command:.80}` ended with status {status}: {stderr[-500:] or 'it gave no reason'}")
+        super().__init__(
+            f"`{blank_text(command):.80}` ended with status {status}: {stderr[-500:] or 'it gave no reason'}"
+        )
         self.status = status
         self.stderr = stderr
 
@@ -201,7 +207,7 @@ class LocalTransport:
             environment=self._environment,
         )
         if ended.stopped:
-            raise LinkLost(f"`{command:.80}` was ended here: {ended.stopped}")
+            raise LinkLost(f"`{blank_text(command):.80}` was ended here: {ended.stopped}")
         if ended.status:
             raise CommandFailed(command, ended.status, ended.stderr)
         return ended.stdout
@@ -209,11 +215,19 @@ class LocalTransport:
     def push(self, source: Path, target: str, progress: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Transport`."""
         manifest.of_folder(source)
-        _copy(source, Path(target))
+        try:
+            _copy(source, Path(target))
+        except OSError as error:
+            kind = BadHost if error.errno == errno.ENOSPC else TransferError
+            raise kind(f"{source} was not copied to {target}: {error}") from None
 
     def pull(self, source: str, target: Path, progress: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Transport`."""
-        _copy(Path(source), target)
+        try:
+            with storing(target):
+                _copy(Path(source), target)
+        except OSError as error:
+            raise TransferError(f"{source} was not copied to {target}: {error}") from None
 
 
 def _reporting(run: transfer.Run, progress: Callable[[], None]) -> transfer.Run:
@@ -235,14 +249,19 @@ def _execute(command: Sequence[str], **how: object) -> Ended:
 
 
 def _copy(source: Path, target: Path) -> None:
-    def left_out(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if name == manifest.LEFT_OUT or Path(folder, name).is_symlink()]
+    """Make ``target`` hold the plain files of a folder; links are left out."""
 
-    try:
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target, ignore=left_out, copy_function=shutil.copyfile)
-    except OSError as error:
-        raise TransferError(f"{source} was not copied to {target}: {error}") from None
+    def fail(error: OSError) -> None:
+        raise error
+
+    shutil.rmtree(target, ignore_errors=True)
+    for parent, folders, names in os.walk(source, onerror=fail):
+        folders[:] = [name for name in folders if name != manifest.LEFT_OUT]
+        into = target / Path(parent).relative_to(source)
+        into.mkdir(parents=True, exist_ok=True)
+        for file in (Path(parent, name) for name in names):
+            if not file.is_symlink():
+                shutil.copyfile(file, into / file.name)
 
 
 def _too_big(folder: Path | None) -> str | None:

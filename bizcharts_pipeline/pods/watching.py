@@ -126,7 +126,7 @@ class _Watched:
         try:
             if remote.fetch_checkpoint(transport, work.root, work.checkpoint, work.progress_over(transport)):
                 self.work.say("checkpoint fetched")
-        except PodError as error:
+        except (PodError, OSError) as error:
             self.work.say(f"no checkpoint could be fetched, the next one may: {error}")
 
 

@@ -5,6 +5,7 @@ import re
 
 from bizcharts_pipeline.sentiment.scorer import Post
 from bizcharts_pipeline.sentiment.stance import StanceReader
+from bizcharts_pipeline.text.cleaning import clean_text
 from bizcharts_pipeline.text.generals import general_of
 
 MAX_CHARACTERS = 8_000  # of subject and text are read; the board allows some 2,100
@@ -38,8 +39,9 @@ _COUNTDOWN = re.compile(r"\W*(?:daily\b|day #?\d)", re.IGNORECASE)
 
 
 def features(post: Post, reader: StanceReader) -> tuple[float, ...]:
-    """Return the values of ``FEATURES``. Any text is taken; only its first ``MAX_CHARACTERS`` are read."""
-    text = f"{post.subject}\n{post.text}"[:MAX_CHARACTERS].replace("’", "'").strip()
+    """Return the values of ``FEATURES``. Any text is taken; of the cleaned one ``MAX_CHARACTERS`` are read."""
+    subject, body = clean_text(post.subject), clean_text(post.text)
+    text = f"{subject}\n{body}"[:MAX_CHARACTERS].strip()
     reading = reader.read(text)
     words = reading.words or 1
     return (
@@ -49,14 +51,14 @@ def features(post: Post, reader: StanceReader) -> tuple[float, ...]:
         _squash(reading.pleasant),
         _squash(reading.unpleasant),
         math.log1p(reading.words),
-        float(not post.text),
+        float(not body.strip()),
         float(min(text.count("?"), 3)),
         float(_ASKS.match(text) is not None),
         reading.quoted_words / words,
         float(min(text.count("://"), 3)),
         10 * reading.negations / (10 + words),
         reading.capitals / words,
-        float(general_of(post.subject) is not None),
+        float(general_of(subject) is not None),
         math.log1p(text.count("\n")),
         float(_COUNTDOWN.match(text) is not None),
     )

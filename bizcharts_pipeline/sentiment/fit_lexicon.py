@@ -24,6 +24,7 @@ from bizcharts_pipeline.sentiment.evaluation import Evaluation, evaluate
 from bizcharts_pipeline.sentiment.features import features
 from bizcharts_pipeline.sentiment.lexicon import Calibration, make_stance_reader
 from bizcharts_pipeline.sentiment.scorer import Post, Score
+from bizcharts_pipeline.text.cleaning import clean_text
 
 CALIBRATION_FILE = Path(__file__).parent / "data" / "calibration.json"
 INVERSE_REGULARISATION = 0.1  # scikit-learn's C, on standardised features
@@ -42,7 +43,7 @@ class LabelledPost:
     @property
     def group(self) -> str:
         """What duplicates share: repeated threads differ in numbers and in their tails."""
-        letters = re.sub(r"[\W\d_]+", " ", f"{self.post.subject} {self.post.text}".lower()).strip()
+        letters = re.sub(r"[\W\d_]+", " ", clean_text(f"{self.post.subject} {self.post.text}").lower()).strip()
         return letters[:GROUP_LETTERS]
 
 

@@ -11,7 +11,7 @@ import requests
 
 from bizcharts_pipeline.service.jobs import FOLDER, environment
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database import Database, is_missing
 
 ANSWER_SECONDS = 5
 LIVENESS_SECONDS = 60
@@ -32,11 +32,9 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
     """Look at the service of this installation; ``now`` is naive UTC.
 
     Raises:
-        DatabaseError: there is no database, or it cannot be read.
+        DatabaseError: there is no home, or the database cannot be read.
     """
-    with Database.existing(settings).read() as connection:
-        row = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone()
-    polled: datetime | None = row[0] if row else None
+    polled = _last_poll(settings)
     free = shutil.disk_usage(settings.home_path).free
     return [
         _web_server(f"http://{settings.serve.host}:{settings.serve.port}/server_info"),
@@ -48,6 +46,16 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
         ),
         Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB"),
     ]
+
+
+def _last_poll(settings: Settings) -> datetime | None:
+    """Return when the board was polled last; ``None``: never, as in a home that the service has just made."""
+    if settings.home_path.is_dir() and is_missing(settings.database_path):
+        return None
+    with Database.existing(settings).read() as connection:
+        row = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone()
+    polled: datetime | None = row[0] if row else None
+    return polled
 
 
 def _web_server(url: str) -> Finding:

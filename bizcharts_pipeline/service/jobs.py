@@ -6,16 +6,23 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.settings import REPOSITORY_ROOT
 
 MODULE = "bizcharts_pipeline.definitions"
 PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # lets a run say on stderr which step it is at
 # Not the repository root: Dagster's programs would read .env there themselves, and let it win over the environment.
 FOLDER = REPOSITORY_ROOT / "dagster_home"
+INSTANCE_FILE = "dagster.yaml"
 _FOUND = re.compile(r"not found in repository .* Found \[(.*)\]")
 _PROGRESS_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?!\+)")
+
+
+class NoInstance(BizchartsError):
+    """The folder of the Dagster instance cannot be used."""
 
 
 class UnknownJob(BizchartsError):
@@ -42,7 +49,9 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
     Raises:
         UnknownJob: there is no such job.
         JobFailed: Dagster did not start it.
+        NoInstance: ``DAGSTER_HOME`` names no folder that can be used.
     """
+    instance_folder(environment)
     began = False
     rest: list[str] = []
     with subprocess.Popen(
@@ -83,6 +92,24 @@ def _found_jobs(output: str) -> list[str]:
 
 def _last_line(lines: Sequence[str]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
+
+
+def instance_folder(surroundings: Mapping[str, str]) -> Path:
+    """Return the folder that ``DAGSTER_HOME`` names. If it has no ``dagster.yaml``, it gets the project's: without one,
+    Dagster sends telemetry and knows none of the limits that a minutely job needs.
+
+    Raises:
+        NoInstance: there is no such folder, or it cannot be written to.
+    """
+    folder = Path(surroundings["DAGSTER_HOME"])
+    if not folder.is_dir():
+        raise NoInstance(f"DAGSTER_HOME: there is no folder {folder}")
+    if not (folder / INSTANCE_FILE).exists():
+        try:
+            write_atomically(folder / INSTANCE_FILE, (FOLDER / INSTANCE_FILE).read_bytes())
+        except OSError as error:
+            raise NoInstance(f"DAGSTER_HOME: {folder} cannot be written to: {error.strerror}") from None
+    return folder
 
 
 def environment() -> dict[str, str]:

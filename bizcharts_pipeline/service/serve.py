@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.files import write_atomically
-from bizcharts_pipeline.service.jobs import MODULE, environment
+from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
 from bizcharts_pipeline.service.supervisor import Child, Supervisor
 from bizcharts_pipeline.settings import Settings
 
@@ -35,6 +35,7 @@ def serve(settings: Settings, say: Callable[[str], object]) -> None:
 
     Raises:
         ServiceError: the port is taken, or the service of this home runs already.
+        NoInstance: ``DAGSTER_HOME`` names no folder that can be used.
     """
     home = settings.home_path
     if not home.exists():  # a mistake makes no folder
@@ -43,9 +44,7 @@ def serve(settings: Settings, say: Callable[[str], object]) -> None:
     with instance_lock(home):
         check_port(settings.serve.host, settings.serve.port)
         surroundings = environment()
-        folder = Path(surroundings["DAGSTER_HOME"])
-        if not folder.is_dir():
-            raise ServiceError(f"DAGSTER_HOME: there is no folder {folder}")
+        folder = instance_folder(surroundings)
         prepare_instance(surroundings, folder)
         children = programs(settings, home)
         clock = _Hourly(settings, say)
@@ -107,7 +106,9 @@ def instance_lock(home: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise ServiceError(f"{home}: its service runs already, as process {lock.read().strip()}") from None
+            raise ServiceError(
+                f"{home}: in use already: what serves or makes it runs already, as process {lock.read().strip()}"
+            ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from bizcharts_pipeline.rows import Mention
+from bizcharts_pipeline.text.cleaning import clean_text
 from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS, general_of
 
 # A symbol at least as frequent in English as one word in 300,000 is read as a word unless a cue stands near.
@@ -52,6 +53,21 @@ CUES = frozenset({
 
 _TOKEN = re.compile(r"\$?[A-Za-z0-9]+")
 _TO_SPACES = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "$")}
+# URLs, e-mail addresses, domains and names of wallets ("name.eth"): what they hold says nothing about a coin. A domain
+# without scheme and path is recognised by its ending, as "sold my btc.then it rose" only lacks a blank.
+_ADDRESS = re.compile(
+    r"""[a-z]{2,12}://\S+
+    | \bwww\.\S+
+    | (?<![\w.+-])[\w.+-]{1,64}@[a-z0-9-]{1,63}\.\S+
+    | (?<![\w.@-])(?:[\w-]{1,63}\.){1,8}(?:
+        (?:com|org|net|io|info|co|ai|app|xyz|dev|gg|fi|finance|exchange|network|news|market|trade|trading|money|fun
+          |wiki|pro|club|online|site|tech|biz|tv|us|uk|de|eu|ru|cn|jp|ca|ch|fr|nl|au|example)(?!\w)(?:[/:?\#]\S*)?
+        | (?-i:eth|sol|crypto|nft)(?!\w)
+        | (?-i:[a-z]{2,24})/\S+
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_BLANK = re.compile(r"\s")
 _SENTENCE_ENDS = ("\n", ". ", "! ", "? ")
 _SENTENCE_END = re.compile(r"\n|[.!?] ")
 # Words that stand beside many coins' names and so are bad to look names up by.
@@ -79,10 +95,12 @@ def find_mentions(subject: str | None, text: str) -> tuple[Mention, ...]:
     The ladder: cashtag, full name, general in the subject, alias, symbol in capitals, and, only with a
     crypto cue within ``CUE_DISTANCE`` tokens, names, aliases and symbols that are also ordinary words. A
     symbol does not count among words in capitals nor in a thread of stocks or metals, a capitalised word
-    not in a headline; a lower-case word is never an ambiguous symbol. ``context`` is the sentence or line
-    of the mention. Linear in the post's length.
+    not in a headline; a lower-case word is never an ambiguous symbol. Nothing counts inside a URL, an e-mail
+    address or a domain. ``context`` is the sentence or line of the mention in the cleaned text. Linear in the
+    post's length.
     """
-    post = f"{subject or ''}\n{text}"[:MAX_CHARACTERS]
+    subject = clean_text(subject or "")
+    post = f"{subject}\n{clean_text(text)}"[:MAX_CHARACTERS]
     spaced = f" {post.encode('ascii', 'replace').decode().translate(_TO_SPACES)} "
     words = spaced.split()
     nothing = _entries().keys().isdisjoint(words)
@@ -91,7 +109,7 @@ def find_mentions(subject: str | None, text: str) -> tuple[Mention, ...]:
         return ()
     best: dict[str, Mention] = {}
     if general and (coin := _coin_of_general(general)):
-        best[coin] = Mention(coin, CONFIDENCE["general"], "general", (subject or "").strip()[:MAX_CONTEXT])
+        best[coin] = Mention(coin, CONFIDENCE["general"], "general", subject.strip()[:MAX_CONTEXT])
     if not nothing:
         for mention in _Post(post, spaced, words, general in NON_CRYPTO_GENERALS).mentions():
             known = best.get(mention.coin_symbol)
@@ -114,6 +132,8 @@ class _Post:
         self._non_crypto = non_crypto
         self._start = 0  # of the token that is looked at, in the text
         self._end = -1
+        self._chunk_end = 0  # of what stands between the last two blanks that were looked at
+        self._addresses: list[tuple[int, int]] = []  # in there, the last one first
 
     def mentions(self) -> Iterator[Mention]:
         entries = _entries()
@@ -122,6 +142,8 @@ class _Post:
             word = self._words[i]
             self._start = self._spaced.index(f" {word} ", self._end + 1)
             self._end = self._start + len(word)
+            if self._in_an_address():
+                continue
             for entry in entries[word]:
                 first, end = i - len(entry.before), i + 1 + len(entry.behind)
                 if first >= taken and self._stands(entry, first, i, end) and self._holds(entry, first, i, end):
@@ -166,11 +188,27 @@ class _Post:
         words = self._neighbours(i, 4)
         return len(words) > 2 and sum(word[0].isupper() for word in words) > 0.7 * len(words)
 
+    def _in_an_address(self) -> bool:
+        """Whether the token is part of a URL, an e-mail address or a domain, and that is no coin's name itself."""
+        if self._start >= self._chunk_end:
+            start = self._start
+            while start > self._chunk_end and not self._text[start - 1].isspace():
+                start -= 1
+            blank = _BLANK.search(self._text, self._end)
+            self._chunk_end = blank.start() if blank else len(self._text)
+            self._addresses = []
+            if "." in self._text[start : self._chunk_end] or "://" in self._text[start : self._chunk_end]:
+                found = _ADDRESS.finditer(self._text, start, self._chunk_end)
+                self._addresses = [m.span() for m in found if m.group().lower() not in _names_like_domains()][::-1]
+        while self._addresses and self._addresses[-1][1] <= self._start:
+            self._addresses.pop()
+        return bool(self._addresses) and self._addresses[-1][0] <= self._start
+
     def _part_of_a_word(self) -> bool:
         """Whether the token is a piece of something longer: an address, ``U.S.``, a short form, a path."""
         before = self._text[self._start - 1] if self._start else " "
         after = self._text[self._end : self._end + 2]
-        if before in "._-&@=%#'’" or before.isalpha():
+        if before in "._-&@=%#'" or before.isalpha():
             return True
         return after[:1] in {"_", "@", "=", "&"} or (after[:1] == "." and after[1:].islower())
 
@@ -205,6 +243,12 @@ def _coins() -> tuple[_Coin, ...]:
         )
         for row in csv.DictReader(lines)
     )
+
+
+@cache
+def _names_like_domains() -> frozenset[str]:
+    """The coins that are named like a domain: Fetch.ai."""
+    return frozenset(coin.name.lower() for coin in _coins() if "." in coin.name)
 
 
 def coin_names() -> frozenset[tuple[str, ...]]:

@@ -5,7 +5,8 @@ Causal: a post joins the cluster of the earliest post of the 48 hours before it 
 what comes later. Candidates are found by MinHash and banding (Broder 1997; Leskovec, Rajaraman and Ullman,
 ch. 3), then compared exactly; at similarity 0.8 one in 5,000 is missed.
 
-The index needs that. What is learned from needs likeness at any distance in time: :func:`alike` and :func:`resembles`.
+The index needs that. What is learned from needs likeness at any distance in time, in each of several forms of a text:
+:func:`forms`, :func:`alike` and :func:`resembles`.
 """
 
 import re
@@ -19,9 +20,14 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from bizcharts_pipeline.text.cleaning import clean_text
+
 MEMORY = 48 * 3_600_000_000  # microseconds
 SIMILAR = 0.8
 SHINGLE = 5  # characters
+# One text counts as held in another if it has so many different shingles, and the other at most so many times as many:
+# a short text, or one beside a very long one, has most of its shingles in common by chance.
+LONG, MAX_GROWTH = 100, 4
 BANDS, ROWS = 16, 4
 BATCH = 5_000  # texts whose keys are worked out at a time
 
@@ -30,6 +36,7 @@ Hashes = NDArray[np.uint64]
 _URL = re.compile(r"(?:https?://|www\.)\S+")
 _DIGITS = re.compile(r"\d+")
 _SPACE = re.compile(r"\s+")
+_WORD = re.compile(r"\w+")
 _PRIME = np.uint64(0x100000001B3)
 # Odd multipliers and offsets of the hash family x -> (a x + b) >> 32 (Dietzfelbinger's multiply-shift).
 _RANDOM = Random(20_190_601)
@@ -69,16 +76,16 @@ class Groups:
 
 
 def alike(texts: Sequence[str]) -> Groups:
-    """Return which ``texts`` say nearly the same, whatever lies between them: alike ones, and those that a chain of
-    alike ones links, are a group. A text without a word is like no other.
+    """Return which ``texts``, each in one of its :func:`forms`, are nearly the same, whatever lies between them: alike
+    ones, and those that a chain of alike ones links, are a group. An empty one is like no other.
 
     Time grows with the number of texts, not with its square, as long as they are not written to defeat it.
     """
     groups = Groups(len(texts))
     first: dict[str, int] = {}
     for place, text in enumerate(texts):
-        if words := normalise(text):
-            groups.unite(first.setdefault(words, place), place)
+        if text:
+            groups.unite(first.setdefault(text, place), place)
     places = list(first.values())
     shingles = [_shingles(text) for text in first]
     if not places:
@@ -98,12 +105,14 @@ def alike(texts: Sequence[str]) -> Groups:
 
 
 def resembles(texts: Iterable[str], originals: Iterable[str]) -> list[bool]:
-    """Return of each text whether it says nearly the same as any of the ``originals``.
+    """Return of each text whether it is nearly the same as any of the ``originals``, all in one of their :func:`forms`:
+    a Jaccard similarity of :data:`SIMILAR`, or that share of the shorter one's shingles in the longer one (see
+    :data:`LONG`).
 
     Exact, unlike the search for candidates: all pairs that have a shingle in common are counted. 100,000 texts and
     200 originals take half a minute.
     """
-    known = [hashes for original in originals if len(hashes := _shingles(normalise(original)))]
+    known = [hashes for original in originals if len(hashes := _shingles(original))]
     if not known:
         return [False for _ in texts]
     sizes = np.array([len(hashes) for hashes in known])
@@ -112,12 +121,15 @@ def resembles(texts: Iterable[str], originals: Iterable[str]) -> list[bool]:
     joined, owners = joined[order], np.repeat(np.arange(len(known)), sizes)[order]
     verdicts = []
     for text in texts:
-        own = _shingles(normalise(text))
+        own = _shingles(text)
         starts = np.searchsorted(joined, own, "left")
         lengths = np.searchsorted(joined, own, "right") - starts
         hits = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
         common = np.bincount(owners[hits], minlength=len(known))
-        verdicts.append(bool(np.any(common >= SIMILAR * (sizes + len(own) - common))))
+        shorter, longer = np.minimum(sizes, len(own)), np.maximum(sizes, len(own))
+        same = common >= SIMILAR * (sizes + len(own) - common)
+        held = (common >= SIMILAR * shorter) & (shorter >= LONG) & (longer <= MAX_GROWTH * shorter)
+        verdicts.append(bool(np.any(same | held)))
     return verdicts
 
 
@@ -130,9 +142,22 @@ def equal_runs(values: Hashes) -> Iterator[list[int]]:
 
 
 def normalise(text: str) -> str:
-    """Lower case, single spaces, links and numbers masked: copies often differ in those alone."""
-    masked = _DIGITS.sub("0", _URL.sub("~", text.lower()))
+    """Return ``text`` clean, in lower case, with single spaces, links and numbers masked: copies often differ in those
+    alone."""
+    masked = _DIGITS.sub("0", _URL.sub("~", clean_text(text).lower()))
     return _SPACE.sub(" ", masked).strip()
+
+
+def forms(text: str) -> frozenset[str]:
+    """Return the forms of ``text`` in which copies are told, none of a text without a character: :func:`normalise`, as
+    copies often differ in links and numbers alone; the words with links and numbers, since others, such as a board's
+    standing threads, agree in little else; and the words without them, however they are set."""
+    masked = normalise(text)
+    return frozenset({masked, _words(masked), _words(clean_text(text).lower())} - {""})
+
+
+def _words(text: str) -> str:
+    return " ".join(_WORD.findall(text))
 
 
 def assign(openings: Sequence[Opening]) -> list[int]:

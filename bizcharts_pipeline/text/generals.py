@@ -2,6 +2,8 @@
 
 import re
 
+from bizcharts_pipeline.text.cleaning import clean_text
+
 # Not about crypto: stocks, commodities, metals, cards, property, options, jobs, single companies' shares.
 # fmt: off
 NON_CRYPTO_GENERALS = frozenset({
@@ -36,7 +38,7 @@ def general_of(subject: str | None) -> str | None:
     """
     if not subject:
         return None
-    subject = subject[:500].lower()
+    subject = clean_text(subject)[:500].lower()
     if "/" in subject:
         for tag in _TAG.findall(subject):
             if tag not in _NOT_GENERALS:

@@ -2,6 +2,8 @@
 
 import re
 
+from bizcharts_pipeline.text.cleaning import clean_text
+
 # Only so much is looked at: a post of the board is far shorter.
 MAX_CHARACTERS = 10_000
 
@@ -16,7 +18,12 @@ _MARKERS: tuple[tuple[float, re.Pattern[str]], ...] = (
     ),
     (
         0.55,
-        re.compile(r"[?&](?:ref|referral|refcode|aff|invite|r)=\w|/(?:ref|referral|invite|join|r)/\w{4,}\b", re.I),
+        # "/r/" leads to a referral only behind a host: "/r/name" alone, or on Reddit and its mirrors, is a subreddit.
+        re.compile(
+            r"[?&](?:ref|referral|refcode|aff|invite|r)=\w|/(?:ref|referral|invite|join)/\w{4,}\b"
+            r"|(?<!eddit)\.[a-z]{2,24}/r/\w{4,}\b",
+            re.I,
+        ),
     ),
     (
         0.50,
@@ -59,7 +66,7 @@ def spam_score(subject: str | None, text: str) -> float:
     ``1 - prod(1 - weight)`` over the markers found: contract addresses, invitations, referrals, presale and
     multiple-promising phrases, and the density of emoji. Nothing is fitted; topic and stance play no part.
     """
-    post = f"{subject or ''}\n{text}"[:MAX_CHARACTERS]
+    post = clean_text(f"{subject or ''}\n{text}")[:MAX_CHARACTERS]
     genuine = 1.0
     for weight, marker in _MARKERS:
         if marker.search(post):

@@ -23,7 +23,7 @@ from bizcharts_pipeline.labels.likeness import duplicate_groups
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.training.datasheet import Facts, balance_table, datasheet
-from bizcharts_pipeline.training.examples import Example, Selection, as_seen, read_labelled, select_examples
+from bizcharts_pipeline.training.examples import Example, Selection, read_labelled, select_examples
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.datasets import (
     SHAREGPT,
@@ -80,7 +80,7 @@ def build_dataset(database: Database, home: Path, settings: LabellingSettings, n
         trust = measured_trust(connection)
     selection = select_examples(found.candidates, found.gold_posts, found.judged, home, text_only=settings.text_only)
     chosen = [example.post for example in selection.examples]
-    groups = duplicate_groups([*chosen, *as_seen(chosen)])  # nor may the splits share what is left of cut texts
+    groups = duplicate_groups(chosen)
     splits = _split(selection, groups, settings)
     labellers = len({label.labeler_id for label in found.people})
     sheet = datasheet(

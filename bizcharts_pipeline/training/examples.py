@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -149,8 +149,7 @@ def select_examples(
         text_only: whether a post whose image cannot be used is learned from its text alone.
     """
     gold = {post.thread_id for post in gold_posts}
-    # Cut texts may be alike where whole ones are not.
-    copies = contaminated(posts, gold_posts) | contaminated(as_seen(posts), as_seen(gold_posts))
+    copies = contaminated(posts, gold_posts)
     left_out: Counter[str] = Counter()
     if unknown := len(judged.keys() - {post.thread_id for post in posts}):
         left_out["post unknown here"] = unknown
@@ -170,13 +169,6 @@ def select_examples(
             examples.append(found)
     refused = {thread: image.reason for thread, image in images.items() if image.refused}
     return Selection(tuple(examples), dict(sorted(left_out.items())), refused)
-
-
-def as_seen(posts: Iterable[Post]) -> list[Post]:
-    """Return the posts with each text that a copy may have (:attr:`Post.texts`) as a model sees it, cut."""
-    return [
-        replace(post, subject=None, text=readable(None, text), picture=None) for post in posts for text in post.texts
-    ]
 
 
 def _why_not(post: Post, verdict: Verdict, gold: Collection[int], copies: Collection[int]) -> str:

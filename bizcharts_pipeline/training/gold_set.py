@@ -13,7 +13,7 @@ from bizcharts_pipeline.labels.gold import flagged_illegal, gold_content, known_
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.labels.likeness import duplicate_groups
 from bizcharts_pipeline.labels.stances import STANCES
-from bizcharts_pipeline.training.examples import as_seen, verdicts
+from bizcharts_pipeline.training.examples import verdicts
 from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.text_set import described, text_example
 from bizcharts_pipeline.warehouse.database import Database
@@ -54,7 +54,7 @@ def load_gold_set(database: Database, home: Path) -> GoldSet:
     frozen |= {post.thread_id: post.frozen_at for post in ledger.gold()}
     stances = {thread: verdict.stance for thread, verdict in verdicts(people, [], [], illegal).items()}
     posts = [post for post in gold_content(known, gold, ledger) if stances.get(post.thread_id)]
-    groups = duplicate_groups([*posts, *as_seen(posts)])
+    groups = duplicate_groups(posts)
     examples = tuple(
         text_example(post, STANCES.index(stance), groups[post.thread_id])
         for post in posts

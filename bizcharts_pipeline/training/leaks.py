@@ -1,11 +1,13 @@
 """Looks for gold in a data set as it lies on the disk.
 
-It reads the files, not what they were made from, and counts in another way than what keeps gold out
-(labels/likeness.py): sets of 5-grams, one by one, of texts without invisible characters. So a mistake there, or a file
-that somebody changed, is found here.
+It reads the files, not what they were made from, and measures likeness with code of its own, in another way than what
+keeps gold out (labels/likeness.py): sets of 7-grams of the words, with and without links and numbers. So a mistake
+there, or a file that somebody changed, is found here. The shingles are longer and the mark is higher than there, so
+that this never fails on what the selection lets in.
 """
 
 import json
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -15,12 +17,19 @@ from typing import Any
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.gold import gold_content, known_gold
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
-from bizcharts_pipeline.text.duplicates import SHINGLE, SIMILAR, normalise
 from bizcharts_pipeline.text.question import readable
 from bizcharts_pipeline.training.sharegpt import ROWS, SPLITS, digest, read_rows
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.datasets import perceptual_hashes
 from bizcharts_pipeline.warehouse.pictures import NEAR_BITS
+
+GRAM = 7  # characters
+COPIED = 0.85  # of the 7-grams of both texts together; of two long texts of like size, of the shorter one's
+LONG, LIKE_SIZE = 150, 3  # 7-grams; the longer text has at most so many times as many
+
+_LINK = re.compile(r"(?:https?://|www\.)\S+")
+_NUMBER = re.compile(r"\d+")
+_WORD = re.compile(r"\w+")
 
 
 def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
@@ -48,9 +57,9 @@ def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
     leaks = [f"thread {thread}: gold" for thread in threads if thread in gold]
     if unknown := len(gold) - len(gold_posts):
         leaks.append(f"{unknown} gold posts are unknown here, so copies of them can not be told")
-    seen = _Copies(readable(None, text) for post in gold_posts for text in post.texts)
+    seen = Copies(readable(None, text) for post in gold_posts for text in post.texts)
     leaks += [f"{place}: text of gold" for (place, _), text in zip(rows, written, strict=True) if seen.has(text)]
-    whole = _Copies(text for post in gold_posts for text in post.texts)
+    whole = Copies(text for post in gold_posts for text in post.texts)
     leaks += [f"thread {post.thread_id}: text of gold" for post in known if any(map(whole.has, post.texts))]
     names = {name for post in gold_posts for name in _names(post)}
     leaks += [f"thread {post.thread_id}: picture of gold" for post in known if not names.isdisjoint(_names(post))]
@@ -64,33 +73,43 @@ def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
     return leaks
 
 
-class _Copies:
-    """Texts by their 5-grams, to find near copies of them."""
+class Copies:
+    """Texts by their 7-grams, to find near copies of them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._sizes: list[int] = []
         self._holders: defaultdict[str, list[int]] = defaultdict(list)
-        for number, grams in enumerate(map(_grams, texts)):
+        for number, grams in enumerate(grams for text in texts for grams in _grams(text)):
             self._sizes.append(len(grams))
             for gram in grams:
                 self._holders[gram].append(number)
 
     def has(self, text: str) -> bool:
         """Whether a near copy of ``text`` is among the texts."""
-        grams = _grams(text)
+        return any(self._has(grams) for grams in _grams(text))
+
+    def _has(self, grams: set[str]) -> bool:
         shared = Counter(number for gram in grams for number in self._holders.get(gram, ()))
-        return any(n / (len(grams) + self._sizes[number] - n) >= SIMILAR for number, n in shared.items())
+        for number, count in shared.items():
+            shorter, longer = sorted((len(grams), self._sizes[number]))
+            whole = shorter if shorter >= LONG and longer <= LIKE_SIZE * shorter else shorter + longer - count
+            if count >= COPIED * whole:
+                return True
+        return False
 
 
-def _grams(text: str) -> set[str]:
-    words = normalise(_bare(text))
-    return {words[start : start + SHINGLE] for start in range(max(1, len(words) - SHINGLE + 1))} if words else set()
+def _grams(text: str) -> list[set[str]]:
+    """Return the 7-grams of the words of ``text``, and of those without links and with all numbers alike."""
+    plain = unicodedata.normalize("NFKC", "".join(c for c in text if not _is_unseen(c))).casefold()
+    without_links = _NUMBER.sub("0", _LINK.sub(" ", plain))
+    joined = {" ".join(_WORD.findall(each)) for each in (plain, without_links)} - {""}
+    return [{words[at : at + GRAM] for at in range(max(1, len(words) - GRAM + 1))} for words in joined]
 
 
-def _bare(text: str) -> str:
-    """Return ``text`` without characters that show nothing (category Cf), in compatible ones (NFKC)."""
-    unseen = {ord(character): None for character in set(text) if unicodedata.category(character) == "Cf"}
-    return unicodedata.normalize("NFKC", text.translate(unseen))
+def _is_unseen(character: str) -> bool:
+    if character.isascii():
+        return False
+    return unicodedata.category(character) == "Cf" or "VARIATION SELECTOR" in unicodedata.name(character, "")
 
 
 def _text_of(row: dict[str, Any]) -> str:

@@ -14,7 +14,6 @@ from bizcharts_pipeline.labels.gold import gold_content
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.labels.likeness import contaminated
 from bizcharts_pipeline.sentiment.artifact import TRAINED_ON
-from bizcharts_pipeline.training.examples import as_seen
 from bizcharts_pipeline.training.gold_set import GoldSet
 from bizcharts_pipeline.training.text_set import seen_text_digest, text_digest
 from bizcharts_pipeline.warehouse.database import Database
@@ -69,7 +68,7 @@ def exposure(database: Database, home: Path, folder: Path, learned_at: datetime 
         for example in written
         if not texts.isdisjoint((text_digest(example.post), seen_text_digest(example.post)))
     }
-    copies = (same_text | contaminated(gold.posts, posts) | contaminated(as_seen(gold.posts), as_seen(posts))) - itself
+    copies = (same_text | contaminated(gold.posts, posts)) - itself
     seen = itself | copies
     late = {thread for thread in seen if learned_at is not None and gold.frozen_at[thread] > learned_at}
     unknown = len(threads) - len(posts)

@@ -20,7 +20,7 @@ from bizcharts_pipeline.labels.likeness import duplicate_groups
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.sentiment import scorer
 from bizcharts_pipeline.text.question import readable
-from bizcharts_pipeline.training.examples import Verdict, as_seen, read_labelled, select_examples
+from bizcharts_pipeline.training.examples import Verdict, read_labelled, select_examples
 from bizcharts_pipeline.training.recipe import TextExample, TrainingError
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.datasets import DatasetVersion, record_dataset
@@ -108,7 +108,7 @@ def _choose(
     if without := len(selection.examples) - len(with_text) + left_out.pop("neither text nor picture", 0):
         left_out["without text"] = without
     chosen = [example.post for example in with_text]
-    groups = duplicate_groups([*chosen, *as_seen(chosen)])
+    groups = duplicate_groups(chosen)
     examples = [
         text_example(example.post, STANCES.index(example.stance), groups[example.post.thread_id])
         for example in with_text

@@ -120,7 +120,9 @@ def test_a_database_held_by_somebody_delays_a_snapshot_and_never_loses_one(world
             output = installation.run_job(now=held_at, fails=True)
         finally:
             holder.close()
-        assert "DatabaseBusy" in output
+        assert f"{installation.database.path}" in output
+        assert "BIZCHARTS_DATABASE_WAIT_SECONDS sets how long to wait" in output
+        assert "Traceback" not in output
         board.now = START + timedelta(minutes=2)
         installation.run_job(now=board.now)
     times = installation.query("SELECT snapshot_at FROM catalog_snapshots ORDER BY 1")
@@ -133,8 +135,10 @@ def test_garbage_fails_the_run_by_name_is_kept_aside_and_costs_no_later_poll(wor
         installation = Installation(tmp_path, board.url)
         board.fail_next(Fault.MALFORMED, Fault.HTML)  # the asset tries once more
         output = installation.run_job(now=START, fails=True)
-        assert "CatalogFormatError" in output
-        assert len(list((installation.home / "spool" / "rejected").glob("*.gz"))) == 2
+        rejected = [path.name for path in (installation.home / "spool" / "rejected").glob("*.gz")]
+        assert len(rejected) == 2
+        assert any(name in output for name in rejected), output
+        assert "Traceback" not in output
         board.now = START + timedelta(minutes=1)
         installation.run_job(now=board.now)
     assert installation.query("SELECT count(*) FROM catalog_snapshots") == [(1,)]

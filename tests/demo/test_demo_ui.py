@@ -15,6 +15,7 @@ from installation import REPOSITORY, Installation
 from bizcharts_pipeline.clock import midnight, utc_now
 from bizcharts_pipeline.demo.ui import remember_world
 from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.service.serve import instance_lock
 
 SECONDS = 90
 PROGRAM = "from bizcharts_pipeline.cli import main; main()"
@@ -90,3 +91,17 @@ def test_the_ui_of_the_demo_answers_and_leaves_nothing_running(installation: Ins
     while left := programs_with(str(installation.home)):
         assert time.monotonic() < deadline, left
         time.sleep(0.5)
+
+
+def test_a_demo_that_is_looked_at_is_not_made_anew_and_one_cut_short_is_none(installation: Installation) -> None:
+    home = installation.home / "demo"
+    home.mkdir(parents=True)
+    (home / "bizcharts.duckdb").write_bytes(b"what is looked at")
+    with instance_lock(home):
+        refused = installation.run_command("demo")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "in use already" in refused.stderr
+    assert (home / "bizcharts.duckdb").read_bytes() == b"what is looked at"
+    shown = installation.run_command("demo", "--ui")  # no demo was finished in this home
+    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    assert "no finished demo" in shown.stderr

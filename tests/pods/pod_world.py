@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bizcharts_pipeline.pods import creating, ending, keys, life, watching
+from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.pods import creating, ending, keys, life, remote, watching
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,
     BadHost,
@@ -22,6 +23,7 @@ from bizcharts_pipeline.pods.errors import (
     LinkLost,
     LoginRefused,
     NoCapacity,
+    NotOffered,
     OrderRefused,
     OutOfFunds,
     PodLost,
@@ -31,6 +33,7 @@ from bizcharts_pipeline.pods.errors import (
 from bizcharts_pipeline.pods.identity import installation_id
 from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
 from bizcharts_pipeline.pods.life import run_job
+from bizcharts_pipeline.pods.local_disk import storing
 from bizcharts_pipeline.pods.names import pod_name
 from bizcharts_pipeline.pods.protocol import Address, Candidate, Finished, Job, Order, Pod, PodStatus, State
 from bizcharts_pipeline.pods.remote import Exit, HostFacts, Poll
@@ -92,6 +95,9 @@ class World:
     exit: tuple[int | None, str] = (0, "exited")
     prices: dict[str, Decimal | None] = field(default_factory=dict)
     charges: dict[str, Decimal] = field(default_factory=dict)  # by GPU, where it is not what is listed
+    not_offered: frozenset[str] = frozenset()  # GPUs that are missing in the catalogue
+    denials: int = 0  # so many questions for one pod are refused
+    accepts_unknown: bool = False  # a request to end a pod that is not found yet is accepted, and nothing happens
     hidden_seconds: float = 0  # a new pod is not listed for so long
     unknown_seconds: float = 0  # nor found by its id for so long
     machine_names: list[str] = field(default_factory=list)
@@ -182,6 +188,8 @@ class World:
     # The control plane.
 
     def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
+        if candidate.gpu in self.not_offered:
+            raise NotOffered(f"there is no GPU {candidate.gpu!r}")
         with self.call("usd_per_hour", Uncertain("no answer")):
             return self.prices.get(candidate.gpu, PRICE)
 
@@ -220,6 +228,9 @@ class World:
             return [self._said(m) for m in listed if m.pod.name.startswith(prefix) and m.ended_at is None]
 
     def get(self, pod_id: str) -> Pod | None:
+        if self.denials > 0:
+            self.denials -= 1
+            raise AccessDenied("401")
         with self.call("get", Uncertain("no answer"), Uncertain("no JSON")):
             machine = self.machine(pod_id)
             return None if machine.ended_at or self.clock < machine.known_from else self._said(machine)
@@ -227,7 +238,9 @@ class World:
     def terminate(self, pod_id: str) -> bool:
         with self.call("terminate", Uncertain("no answer"), AccessDenied("the key was withdrawn")):
             machine = self.machine(pod_id)
-            if machine.ended_at is not None or self.clock < machine.known_from:
+            if machine.ended_at is None and self.clock < machine.known_from:
+                return self.accepts_unknown
+            if machine.ended_at is not None:
                 return False
             machine.terminated, machine.ended_at = True, self.clock
             return True
@@ -354,6 +367,7 @@ class Remote:
     """`pods.remote` for machines of a world."""
 
     SALVAGED = "checkpoint"
+    discard = staticmethod(remote.discard)
 
     def preflight(self, link: Link, *, needs_gpu: bool, least_disk_gb: int, cuda: tuple[str, ...]) -> HostFacts:
         with link.up("preflight") as machine:
@@ -400,15 +414,15 @@ class Remote:
                 raise TransferError("a hash is wrong")
             if link.world.chance.random() < link.world.rate / 10:
                 raise CommandFailed("cat manifest.json", 1, "no such file")
-            into.mkdir(parents=True, exist_ok=True)
-            (into / "verified").write_text(machine.pod.pod_id)
+            with storing(into):
+                write_atomically(into / "verified", machine.pod.pod_id.encode())
 
     def confirm(self, link: Link, root: str) -> None:
         with link.up("confirm") as machine:
             machine.collected = True
 
     def fetch_checkpoint(self, link: Link, root: str, into: Path, progress: Callable[[], None]) -> bool:
-        with link.up("checkpoint"):
+        with link.up("checkpoint"), storing(into):
             into.mkdir(parents=True, exist_ok=True)
             (into / "trainer_state.json").write_text("{}")
             return True

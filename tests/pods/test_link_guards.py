@@ -3,26 +3,29 @@
 import getpass
 import os
 import shlex
+import shutil
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from pods.pod_world import START, World, a_job, install
+from quick_pods import eventually
 
 from bizcharts_pipeline.demo.pod_sshd import start_sshd
-from bizcharts_pipeline.pods import kept, steady_clock, transport
-from bizcharts_pipeline.pods.blanking import Blanker
-from bizcharts_pipeline.pods.errors import LocalDiskError, LoginRefused
+from bizcharts_pipeline.pods import kept, remote, steady_clock, transport
+from bizcharts_pipeline.pods.blanking import API_KEYS, Blanker
+from bizcharts_pipeline.pods.errors import LocalDiskError, LoginRefused, PodError
 from bizcharts_pipeline.pods.execute import execute
 from bizcharts_pipeline.pods.keys import KNOWN_HOSTS, make_keys
 from bizcharts_pipeline.pods.onpod import supervisor
 from bizcharts_pipeline.pods.protocol import Address
 from bizcharts_pipeline.pods.start_command import guard
-from bizcharts_pipeline.pods.transport import SshTransport
+from bizcharts_pipeline.pods.transport import LocalTransport, SshTransport
 
 PAGE = b"<html>sign in</html>"
 WRONG = [(302, PAGE), (200, PAGE), (500, b"{}"), (404, PAGE), (200, b'{"errors": [{"message": "no"}]}')]
@@ -30,8 +33,10 @@ WRONG = [(302, PAGE), (200, PAGE), (500, b"{}"), (404, PAGE), (200, b'{"errors":
 
 @pytest.fixture
 def plane() -> Iterator[ThreadingHTTPServer]:
-    """An API whose first DELETEs and POSTs are answered wrongly, each in another way; then the pod is deleted."""
-    wrong, asked, deleted = list(WRONG), [], threading.Event()
+    """An API whose first answers are wrong, each in another way: to DELETE and POST, and to GET. Then the pod is
+    deleted, and the API says so."""
+    wrong, asked, deleted = [(302, PAGE), *WRONG], [], threading.Event()
+    wrong_gets = [(404, PAGE), (302, PAGE), (200, PAGE), (500, b"{}")]
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -46,7 +51,9 @@ def plane() -> Iterator[ThreadingHTTPServer]:
 
         def do_GET(self) -> None:
             asked.append(self.path)
-            if deleted.is_set():
+            if wrong_gets:
+                self.answer(*wrong_gets.pop(0))
+            elif deleted.is_set():
                 gone.set()
                 self.answer(404, b'{"error": "not found"}')
             else:
@@ -70,21 +77,73 @@ def plane() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def test_the_guard_believes_nothing_but_the_api_that_the_pod_is_gone(plane, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    environment = {
+def guarded(tmp_path: Path, port: int, **more: str) -> dict[str, str]:
+    """The environment of a container whose guard ends it at once."""
+    return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "BIZCHARTS_WORKSPACE": str(tmp_path / "w"),
         "RUNPOD_POD_ID": "pod7x",
         "RUNPOD_API_KEY": "rpa_x",
-        "BIZCHARTS_CONTROL_URL": f"http://127.0.0.1:{plane.server_port}",
+        "BIZCHARTS_CONTROL_URL": f"http://127.0.0.1:{port}",
         "BIZCHARTS_GUARD_ONLY": "1",
         "BIZCHARTS_GUARD_PAUSE": "0",
+        **more,
     }
+
+
+@pytest.mark.parametrize("client", ["curl", "python3"])
+def test_the_guard_believes_nothing_but_the_api_that_the_pod_is_gone(plane, tmp_path: Path, client: str) -> None:  # type: ignore[no-untyped-def]
+    programs = tmp_path / "bin"  # of an image that has only one of the two
+    programs.mkdir()
+    for name in ("bash", "base64", "mkdir", "mv", "cat", "cut", "date", "tr", "grep", "sleep", client):
+        (programs / name).symlink_to(sys.executable if name == "python3" else str(shutil.which(name)))
+    environment = guarded(tmp_path, plane.server_port, PATH=str(programs))
     subprocess.run(shlex.split(guard(0)), env=environment, check=True, timeout=30, stdin=subprocess.DEVNULL)
     assert plane.gone.wait(30)
     assert not plane.wrong
     assert "/signed-in" not in plane.asked
+
+
+# The first process of a container with work to do; it outlives its work, as a container that starts again.
+FIRST = """
+trap 'echo told > {said}/told' TERM
+{guard}
+sleep 1000 &
+setsid sleep 1000 &
+echo working > {said}/working
+wait
+echo ended > {said}/ended
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["its container", "another machine"])
+def test_a_guard_that_cannot_end_its_pod_ends_its_container_s_processes_and_keeps_trying(
+    plane,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    own: bool,
+) -> None:
+    plane.wrong += WRONG * 1_000
+    environment = guarded(tmp_path, plane.server_port, BIZCHARTS_GUARD_TRIES="2", BIZCHARTS_GUARD_PAUSE="0.1")
+    command = guard(0)
+    if not own:
+        command = f"RUNPOD_POD_ID={environment.pop('RUNPOD_POD_ID')} {command}"
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("no pid namespace can be made here: it takes unshare and root")
+    script = FIRST.format(guard=command, said=shlex.quote(str(tmp_path)))
+    container = subprocess.Popen([*unshare, "bash", "-c", script], env=environment, stdin=subprocess.DEVNULL)
+    try:
+        eventually(lambda: (tmp_path / "working").exists())
+        if own:
+            eventually(lambda: (tmp_path / "ended").exists() and (tmp_path / "told").exists())
+        asked = len(plane.asked)
+        eventually(lambda: len(plane.asked) >= asked + 12)  # more than two further tries
+        assert (tmp_path / "ended").exists() == (tmp_path / "told").exists() == own
+    finally:
+        container.kill()
+        container.wait()
 
 
 @pytest.mark.parametrize(("status", "body"), WRONG)
@@ -131,6 +190,7 @@ def test_a_transfer_tells_of_its_progress_while_bytes_move(tmp_path: Path) -> No
 )
 def test_rsync_s_word_for_a_full_disk_here_is_told_from_one_on_the_pod(said: str) -> None:
     assert transport._LOCAL_DISK.search(f'rsync: [receiver] write failed on "/x/a": {said}')
+    assert transport._LOCAL_DISK.search(f'rsync: write failed on "/x/a": {said}')  # before 3.2
     assert not transport._LOCAL_DISK.search(f'rsync: [sender] read errors mapping "/x/a": {said}')
 
 
@@ -171,6 +231,79 @@ def test_a_secret_is_blanked_wherever_a_chunk_ends(monkeypatch: pytest.MonkeyPat
         blanker = Blanker(("MINE",))
         shown = b"".join(blanker.feed(text[at : at + size]) for at in range(0, len(text), size)) + blanker.rest()
         assert shown == b'a <RUNPOD_API_KEY> b {"x": "<MINE>"} rpa_sec'
+
+
+def test_errors_of_ssh_rsync_and_a_pod_show_no_api_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "rpa_secret_value"
+    monkeypatch.setenv("RUNPOD_API_KEY", key)
+    sshd = start_sshd(tmp_path / "host", make_keys(tmp_path / "keys"), {})
+    way = SshTransport(Address("127.0.0.1", sshd.port, getpass.getuser()), tmp_path / "keys")
+    program(tmp_path / "bin" / "rsync", f"echo 'rsync: {key}' >&2; exit 12")
+
+    def by_rsync() -> None:
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        way.pull(str(tmp_path / "host"), tmp_path / "near")
+
+    calls: list[Callable[[], object]] = [
+        lambda: way.run(f"echo {'x' * 490}{key} >&2; exit 3"),  # the end that is shown begins within the key
+        lambda: way.run(f"echo {key} >&2; sleep 1; kill -9 $PPID; sleep 5"),
+        lambda: LocalTransport(tmp_path).run(f"echo {key} >&2; exit 3"),
+        lambda: remote.preflight(Says(key.encode()), needs_gpu=False, least_disk_gb=0),
+        lambda: remote.poll(Says(key.encode()), "/root", 0, 0),
+        lambda: remote.collect(Says(key.encode()), "/root", "output", tmp_path / "into"),
+        by_rsync,
+    ]
+    try:
+        for call in calls:
+            with pytest.raises(PodError) as raised:
+                call()
+            assert "<RUNPOD_API_KEY>" in str(raised.value)
+            assert key[-8:] not in str(raised.value)
+    finally:
+        sshd.kill()
+
+
+class Says(LocalTransport):
+    """A machine that answers the same to everything."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
+        return self._answer
+
+
+def program(path: Path, script: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_the_real_ssh_rsync_and_ssh_keygen_are_started_without_api_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ssh", "rsync", "ssh-keygen"):
+        program(tmp_path / "bin" / name, f'env > "{tmp_path}/{name}.seen"; exec {shutil.which(name)} "$@"')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    for name in (*API_KEYS, "BIZCHARTS_NOW", "MY_OWN_TOKEN"):
+        monkeypatch.setenv(name, "a_secret_value")
+    public = make_keys(tmp_path / "keys")
+    shown = (tmp_path / "ssh-keygen.seen").read_text()
+    sshd = start_sshd(tmp_path / "host", public, {})
+    seen = {name: tmp_path / f"{name}.seen" for name in ("ssh", "rsync")}
+    try:
+        way = SshTransport(Address("127.0.0.1", sshd.port, getpass.getuser()), tmp_path / "keys")
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "a").write_bytes(b"1")
+        way.run("true")
+        shown += seen["ssh"].read_text()
+        seen["ssh"].unlink()
+        way.push(tmp_path / "mine", str(tmp_path / "far"))  # rsync starts an ssh of its own
+        shown += seen["ssh"].read_text() + seen["rsync"].read_text()
+    finally:
+        sshd.kill()
+    assert shown.count("PATH=") >= 4
+    assert "a_secret_value" not in shown
 
 
 def test_children_do_not_inherit_api_keys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,19 +5,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from shutil import copy
 
 import dagster as dg
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from quick_pods import SECONDS, PodWorld, eventually, training
 from quick_training import adapter
 
 from bizcharts_pipeline.cli_pods import pods
 from bizcharts_pipeline.demo.pod_control import PodControl
-from bizcharts_pipeline.demo.pod_faults import PodFault
+from bizcharts_pipeline.demo.pod_faults import PodFault, PodFaults
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DIALECTS = pytest.mark.parametrize("api", ["graphql", "rest"])
@@ -135,34 +137,193 @@ def test_after_kill_9_the_next_run_takes_the_same_pod_up(tmp_path: Path, control
     assert len(control.bill().charges) == 1
 
 
-def test_a_pod_that_nobody_looks_after_is_listed_and_reaped_by_the_command_line_and_others_are_not(
-    tmp_path: Path, control: PodControl, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installation = world(tmp_path, control, training(12, steps=300, seconds=0.1))
-    stranger = PodWorld(tmp_path / "stranger", control.url, control.key, installation.trainings, {"name": "stranger"})
-    processes = [one.start(0) for one in (installation, stranger)]
-    for one, process in zip((installation, stranger), processes, strict=True):
+def killed_at_work(*worlds: PodWorld) -> None:
+    """Let an orchestrator of each world be killed while its pod trains."""
+    processes = [one.start(0) for one in worlds]
+    for one, process in zip(worlds, processes, strict=True):
         one.wait_for(0, "step 2 of 300")
         process.kill()
         process.wait()
-    for name in ("RUNPOD_API_BASE_URL", "RUNPOD_API_KEY", "BIZCHARTS_HOME"):
-        monkeypatch.setenv(name, installation.environment()[name])
-    monkeypatch.setenv("BIZCHARTS_PODS__NAME", "quick")
-    command = CliRunner()
-    (listed,) = json.loads(command.invoke(pods, ["list", "--json"], catch_exceptions=False).output)["pods"]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Return what runs `bizcharts pods` in the home of a world."""
+
+    def run(of: PodWorld, *arguments: str) -> Result:
+        for name in ("RUNPOD_API_BASE_URL", "RUNPOD_API_KEY", "BIZCHARTS_HOME"):
+            monkeypatch.setenv(name, of.environment()[name])
+        monkeypatch.setenv("BIZCHARTS_PODS__NAME", "quick")
+        monkeypatch.setenv("BIZCHARTS_PODS__LAG_SECONDS", "3")
+        return CliRunner().invoke(pods, arguments)
+
+    return run
+
+
+def test_a_pod_that_nobody_looks_after_is_listed_and_reaped_by_the_command_line_and_another_homes_is_not(
+    tmp_path: Path, control: PodControl, command: Callable[..., Result]
+) -> None:
+    installation = world(tmp_path, control, training(12, steps=300, seconds=0.1))
+    stranger = PodWorld(tmp_path / "stranger", control.url, control.key, installation.trainings)
+    killed_at_work(installation, stranger)
+    (listed,) = json.loads(command(installation, "list", "--json").stdout)["pods"]
     assert listed["orphan"] == "no run works with it"
-    assert listed["pod_id"] in command.invoke(pods, ["list"], catch_exceptions=False).output
-    assert json.loads(command.invoke(pods, ["reap", "--json"], catch_exceptions=False).output)["ended"] == [
-        listed["pod_id"]
-    ]
-    assert [pod.order.name.partition("-")[0] for pod in control.cloud.pods()] == ["stranger"]
+    assert listed["pod_id"] in command(installation, "list").stdout
+    assert json.loads(command(installation, "reap", "--json").stdout)["ended"] == [listed["pod_id"]]
+    (left,) = control.cloud.pods()
+    assert left.pod_id == stranger.ledger.live("runpod")[0].pod_id
     assert installation.ledger.live("runpod") == []
 
 
+def test_after_the_provider_changes_its_pods_are_listed_and_reaped_all_the_same(
+    tmp_path: Path, control: PodControl, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = world(tmp_path, control, training(13, steps=300, seconds=0.1))
+    killed_at_work(installation)
+    monkeypatch.setenv("BIZCHARTS_POD_PROVIDER", "local")
+    (listed,) = json.loads(command(installation, "list", "--json").stdout)["pods"]
+    assert (listed["provider"], listed["status"]) == ("runpod", "running")
+    # Without its key, or with nobody there, what the ledger knows is shown, and what to do.
+    for changed, says in (({"key": ""}, "set RUNPOD_API_KEY"), ({"url": "http://127.0.0.1:9"}, "no whole answer")):
+        blind = replace(installation, **changed)
+        for arguments in (["list"], ["reap"]):
+            told = command(blind, *arguments)
+            assert told.exit_code == 1
+            assert says in told.stderr
+            assert "1 pod there" in told.stderr
+        assert listed["pod_id"] in command(blind, "list").stdout
+        assert "not asked" in command(blind, "list").stdout
+    assert json.loads(command(installation, "reap", "--json").stdout)["ended"] == [listed["pod_id"]]
+    assert control.bill().alive == 0
+    assert installation.ledger.live() == []
+
+
+def test_a_pretended_time_reaches_no_pod_and_a_training_that_hangs_is_ended_all_the_same(
+    tmp_path: Path, control: PodControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIZCHARTS_NOW", "2020-01-01T00:00:00")
+    pods = {"api": "rest", "stall_minutes": 0.1}
+    dagster = Dagster(PodWorld(tmp_path / "home", control.url, control.key, [training(19, "hangs")], pods))
+    assert dagster.run() != 0
+    assert "No word from the job" in dagster.said()
+    assert "pretended time: None" in dagster.said()
+    assert control.cloud.pods() == []
+    (pod,) = dagster.world.ledger.pods()
+    assert pod.created_at.year > 2020
+    assert booked_at_least(dagster.world, control)
+
+
+# What the control plane does to those who believe it too early. Waits are short: a lag of 3 s stands for 90.
+
+
+def booked_at_least(installation: PodWorld, control: PodControl) -> bool:
+    """Whether the ledger books the bill, but for seconds that have begun and are charged as whole ones."""
+    bill = control.bill()
+    rounding = sum((charge.usd_per_hour for charge in bill.charges), Decimal(0)) / 3600
+    return bill.alive == 0 and bill.usd <= installation.ledger.spent().ended_usd + rounding
+
+
+@DIALECTS
+def test_a_pod_that_is_neither_listed_nor_found_for_a_while_is_waited_for(tmp_path: Path, api: str) -> None:
+    faults = PodFaults(late_get=1, late_list=1, lag_seconds=(1, 2.5), dearer=1)
+    with PodControl(tmp_path / "cloud", faults) as control:
+        installation = world(tmp_path, control, training(14), api)
+        assert installation.run(0).get("pods") == 1
+        assert_trained(installation, 14)
+        assert len(control.bill().charges) == 1
+        assert booked_at_least(installation, control)
+        assert installation.ledger.live() == []
+
+
+@DIALECTS
+def test_a_pod_that_lands_late_is_ended_while_the_other_works(tmp_path: Path, api: str) -> None:
+    with PodControl(tmp_path / "cloud", PodFaults(late_seconds=(5.5, 5.5), page_pods=1)) as control:
+        installation = world(tmp_path, control, training(15, steps=150, seconds=0.2), api)
+        control.fail_next(PodFault.CREATE_LATE)
+        outcome = installation.run(0)
+        assert outcome.get("pods") == 2, outcome
+        assert_trained(installation, 15)
+        worked, late = sorted(control.bill().charges, key=lambda charge: -charge.seconds)
+        assert late.seconds < worked.seconds / 2  # it landed in the first seconds, and did not live to the end
+        assert booked_at_least(installation, control)
+        assert installation.ledger.live() == []
+
+
+def test_a_pod_that_lands_when_its_run_is_over_is_reaped_by_its_name(
+    tmp_path: Path, command: Callable[..., Result]
+) -> None:
+    with PodControl(tmp_path / "cloud", PodFaults(late_seconds=(5, 5))) as control:
+        installation = world(tmp_path, control, training(16))
+        control.fail_next(PodFault.CREATE_LATE)
+        process = installation.start(0)
+        installation.wait_for(0, "looking for it")
+        process.kill()
+        process.wait()
+        command(installation, "reap")
+        eventually(lambda: control.bill().alive == 1)
+        eventually(lambda: json.loads(command(installation, "reap", "--json").stdout)["ended"] != [])
+        assert control.bill().alive == 0
+        eventually(lambda: command(installation, "reap").exit_code == 0)
+        assert booked_at_least(installation, control)
+
+
+def test_a_refused_key_while_a_pod_boots_does_not_end_it(tmp_path: Path, control: PodControl) -> None:
+    installation = world(tmp_path, control, training(17), "rest")
+    process = installation.start(0)
+    installation.wait_for(0, "booting")
+    control.fail_next(PodFault.API_401, PodFault.API_401)
+    process.wait(timeout=SECONDS)
+    assert installation.outcome(0).get("pods") == 1
+    assert len(control.bill().charges) == 1
+
+
+@DIALECTS
+def test_an_api_that_is_switched_off_while_a_pod_works_loses_neither_pod_nor_result(
+    tmp_path: Path, control: PodControl, api: str
+) -> None:
+    installation = world(tmp_path, control, training(18, steps=30, seconds=0.1), api)
+    process = installation.start(0)
+    installation.wait_for(0, "step 2 of 30")
+    control.retire(api)
+    process.wait(timeout=SECONDS)
+    assert installation.outcome(0).get("pods") == 1
+    assert_trained(installation, 18)
+    assert booked_at_least(installation, control)
+    assert installation.ledger.live() == []
+
+
+# A transfer of 15 seconds over a slow line, with a lease of seven.
+
+LEASE = {"api": "rest", "lease_minutes": 0.12}
+SLOW = 1_000_000  # bytes a second; a few megabytes wait in buffers and look as if they had arrived
+
+
+def test_a_result_that_travels_for_longer_than_the_lease_is_fetched_and_paid_once(tmp_path: Path) -> None:
+    with PodControl(tmp_path / "cloud", PodFaults(link_bytes_per_second=SLOW)) as control:
+        of = training(20, adapter_bytes=15 * SLOW)
+        installation = PodWorld(tmp_path / "home", control.url, control.key, [of], LEASE)
+        assert installation.run(0).get("pods") == 1, installation.log(0).read_text()
+        weights = installation.home / "results" / "0" / "adapter" / "adapter_model.safetensors"
+        assert weights.read_bytes() == adapter(20, 15 * SLOW)
+        assert len(control.bill().charges) == 1
+        assert control.bill().alive == 0
+
+
+def test_an_upload_that_breaks_off_after_more_than_the_lease_goes_on_to_the_same_pod(tmp_path: Path) -> None:
+    cut = PodFaults(link_bytes_per_second=SLOW, link_dropped=1, link_bytes=(10 * SLOW, 10 * SLOW))
+    with PodControl(tmp_path / "cloud", cut) as control:
+        of = training(21, data_bytes=15 * SLOW)
+        installation = PodWorld(tmp_path / "home", control.url, control.key, [of], LEASE)
+        assert installation.run(0).get("pods") == 1, installation.log(0).read_text()
+        assert "link lost" in installation.log(0).read_text()
+        assert_trained(installation, 21)
+        assert len(control.bill().charges) == 1
+
+
 def test_stopping_the_run_ends_the_pod(tmp_path: Path, control: PodControl) -> None:
-    dagster = Dagster(world(tmp_path, control, training(11, steps=300, seconds=0.1)))
+    dagster = Dagster(world(tmp_path, control, training(11, steps=1_000, seconds=0.1)))
     process = dagster.start()
-    eventually(lambda: "step 5 of 300" in dagster.said())
+    eventually(lambda: "step 5 of 1000" in dagster.said())
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=SECONDS)
     assert dagster.status() is not dg.DagsterRunStatus.SUCCESS

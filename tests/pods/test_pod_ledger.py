@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps
-from bizcharts_pipeline.pods.errors import OverBudget, PodError
+from bizcharts_pipeline.pods.errors import OverBudget, PodError, PodLedgerError
 from bizcharts_pipeline.pods.identity import installation_id, job_key
-from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger, PodLedgerError
+from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
 from bizcharts_pipeline.pods.names import key_of, pod_name
 from bizcharts_pipeline.pods.plan import candidates, order
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, PodStatus

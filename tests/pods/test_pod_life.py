@@ -20,6 +20,7 @@ from bizcharts_pipeline.pods.errors import (
     Cancelled,
     JobFailed,
     NoCapacity,
+    OrderRefused,
     OverBudget,
     PodError,
     Uncertain,
@@ -181,10 +182,12 @@ def test_a_new_pod_that_is_not_shown_yet_is_waited_for(
 
 @pytest.mark.parametrize("hidden_seconds", [0, 35])
 @pytest.mark.parametrize("unknown_seconds", [0, 10, 35])
+@pytest.mark.parametrize("accepts_unknown", [False, True])
 def test_a_run_that_is_cancelled_before_its_pod_is_shown_ends_it_all_the_same(
-    world: World, hidden_seconds: float, unknown_seconds: float
+    world: World, hidden_seconds: float, unknown_seconds: float, accepts_unknown: bool
 ) -> None:
     world.hidden_seconds, world.unknown_seconds = hidden_seconds, unknown_seconds
+    world.accepts_unknown = accepts_unknown
 
     def cancel(what: str) -> None:
         world.stop = bool(world.machines)
@@ -255,6 +258,28 @@ def test_a_refused_key_is_not_tried_again(world: World) -> None:
     assert len(world.orders) == 1
 
 
+def test_a_gpu_that_is_missing_in_the_catalogue_does_not_fail_the_search_for_the_others(world: World) -> None:
+    world.not_offered = frozenset({"A"})
+    assert world.run().gpu == "B"
+    world.not_offered = frozenset({"A", "B"})
+    before = world.clock
+    with pytest.raises(OrderRefused, match=r"'A'.*'B'"):
+        world.run(world.home / "second")
+    assert world.clock == before
+
+
+def test_a_key_that_is_refused_for_a_moment_while_a_pod_boots_loses_no_pod(world: World) -> None:
+    world.denials = 3
+    assert world.run().pods == 1
+    assert len(world.machines) == 1
+    world.denials = 100
+    with pytest.raises(AccessDenied):
+        world.run(world.home / "second")
+    world.denials = 0
+    reap(Control(world), world.ledger, SETTINGS, world.now, lambda run_id: False, world.sleep)
+    assert not world.alive()
+
+
 def test_a_run_that_may_cost_too_much_is_refused_before_anything_is_asked_for(world: World) -> None:
     with pytest.raises(OverBudget, match="usd_per_run"):
         world.run(settings=SETTINGS.model_copy(update={"usd_per_run": 4 * PRICE - Decimal("0.000001")}))
@@ -302,7 +327,7 @@ def test_what_a_pod_is_charged_is_booked_and_not_what_was_listed(world: World, t
     assert 0 <= finished.usd - world.bill() < Decimal("1e-9")
 
 
-def test_a_pod_that_is_too_dear_everywhere_fails_the_job_with_both_prices(world: World) -> None:
+def test_pods_that_are_too_dear_everywhere_fail_the_job_with_the_price_that_is_charged(world: World) -> None:
     world.charges = {"A": 8 * PRICE, "B": 8 * PRICE}
     with pytest.raises(OverBudget, match=r"charged \$2\.88 an hour.*usd_per_run"):
         world.run()

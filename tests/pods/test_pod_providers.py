@@ -26,6 +26,7 @@ from bizcharts_pipeline.demo.pod_sshd import start_sshd
 from bizcharts_pipeline.pods import keys, remote
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,
+    ApiGone,
     NoCapacity,
     OrderRefused,
     OutOfFunds,
@@ -33,10 +34,10 @@ from bizcharts_pipeline.pods.errors import (
     Uncertain,
 )
 from bizcharts_pipeline.pods.protocol import PUBLIC_KEY, Candidate, Job, Order, Pod, PodStatus, Provider
-from bizcharts_pipeline.pods.providers import open_provider
+from bizcharts_pipeline.pods.providers import open_provider, runpod_rest
 from bizcharts_pipeline.pods.providers.answers import pod_of, pods_of, price_of
 from bizcharts_pipeline.pods.providers.own_host import OwnHost
-from bizcharts_pipeline.pods.providers.runpod_rest import Busy
+from bizcharts_pipeline.pods.providers.runpod_rest import Busy, RunPodRest
 from bizcharts_pipeline.settings import PodSettings, Settings
 
 GPU = "NVIDIA GeForce RTX 4090"
@@ -71,7 +72,9 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PodControl]:
-    with PodControl(tmp_path / "cloud", PodFaults(hang_seconds=0.05), account_key=KEY) as plane:
+    with PodControl(
+        tmp_path / "cloud", PodFaults(hang_seconds=0.05, page_pods=2, lag_seconds=(0.5, 0.6)), account_key=KEY
+    ) as plane:
         monkeypatch.setenv("RUNPOD_API_BASE_URL", plane.url)
         monkeypatch.setenv("RUNPOD_API_KEY", KEY)
         yield plane
@@ -154,11 +157,11 @@ def test_only_pods_of_the_prefix_are_found_the_oldest_first(provider: Provider, 
 
 def test_a_pod_is_ended_once_and_for_all(provider: Provider, control: PodControl) -> None:
     pod = provider.create(order())
-    provider.terminate(pod.pod_id)
+    assert provider.terminate(pod.pod_id) is True
     assert provider.get(pod.pod_id) is None
     assert provider.find("") == []
-    provider.terminate(pod.pod_id)
-    provider.terminate("neverthere")
+    assert provider.terminate(pod.pod_id) is False
+    assert provider.terminate("neverthere") is False
 
 
 @pytest.mark.parametrize(
@@ -199,9 +202,88 @@ def test_a_bad_spell_is_never_taken_for_a_pods_end(
     pod = provider.create(order())
     for question in (lambda: provider.get(pod.pod_id), lambda: provider.find("")):
         control.fail_next(fault)
-        with pytest.raises(meaning):
-            question()
+        answer: object
+        try:
+            answer = question()
+        except PodError as error:
+            answer = type(error)
+        assert answer is meaning or isinstance(answer, Pod | list)
+        assert answer
     assert provider.get(pod.pod_id) is not None
+
+
+def test_every_page_of_the_list_is_read(provider: Provider, control: PodControl) -> None:
+    names = {f"bizcharts-{number}" for number in range(5)}
+    for name in sorted(names):
+        provider.create(order(name))
+    assert {pod.name for pod in provider.find("")} == names
+    assert {pod.name for pod in provider.find("bizcharts-4")} == {"bizcharts-4"}
+
+
+@pytest.mark.parametrize(("fault", "hidden"), [(PodFault.LATE_GET, "get"), (PodFault.LATE_LIST, "find")])
+def test_each_way_to_ask_learns_of_a_new_pod_on_its_own(
+    provider: Provider, control: PodControl, fault: PodFault, hidden: str
+) -> None:
+    control.fail_next(fault)
+    pod = provider.create(order())
+    shown = {"get": provider.get(pod.pod_id) is not None, "find": bool(provider.find(""))}
+    assert shown == {"get": hidden != "get", "find": hidden != "find"}
+    if hidden == "get":
+        assert provider.terminate(pod.pod_id) is False
+        assert control.bill().alive == 1
+    until(lambda: provider.get(pod.pod_id) and provider.find(""))
+    assert provider.terminate(pod.pod_id) is True
+    assert control.bill().alive == 0
+
+
+def test_what_a_pod_is_charged_is_read_where_it_is_told(provider: Provider, control: PodControl) -> None:
+    control.fail_next(PodFault.DEARER)
+    pod = provider.create(order())
+    told = provider.get(pod.pod_id)
+    assert told is not None
+    assert told.usd_per_hour == Decimal("0.51") == control.bill().charges[0].usd_per_hour
+    assert pod.usd_per_hour in (None, told.usd_per_hour)
+
+
+@pytest.mark.parametrize("status", [410, 404])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_where_an_api_is_gone_the_other_one_goes_on_with_the_same_pods_and_says_so(
+    control: PodControl, dialect: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = provider_of(dialect)
+    pod = asked.create(order())
+    control.retire(dialect, status)
+    assert [found.pod_id for found in asked.find("")] == [pod.pod_id]
+    assert "is gone" in caplog.text
+    found = asked.get(pod.pod_id)
+    assert found is not None
+    assert found.machine == pod.machine
+    assert asked.terminate(pod.pod_id) is True
+    assert asked.get(pod.pod_id) is None
+    other = next(one for one in DIALECTS if one != dialect)
+    control.retire(other, status)
+    for question in (lambda: asked.find(""), lambda: asked.usd_per_hour(order().candidate)):
+        with pytest.raises(ApiGone):
+            question()
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_order_to_an_api_that_is_gone_is_uncertain_and_goes_to_the_other_one_next(
+    control: PodControl, dialect: str
+) -> None:
+    asked = provider_of(dialect)
+    control.retire(dialect)
+    with pytest.raises(Uncertain, match="other API"):
+        asked.create(order())
+    assert asked.create(order()).name == "bizcharts-abc"
+    assert len(control.bill().charges) == 1
+
+
+def test_one_pod_that_is_not_there_is_no_api_that_is_gone(provider: Provider, control: PodControl) -> None:
+    assert provider.get("neverthere") is None
+    calls = dict(control.api_calls)
+    assert provider.get("neverthere") is None
+    assert sum(before != after for before, after in zip(calls.values(), control.api_calls.values(), strict=True)) == 1
 
 
 def test_what_the_sdk_would_garble_is_never_sent(provider: Provider, control: PodControl) -> None:
@@ -317,7 +399,8 @@ FAILURES: list[tuple[str, Page, type[PodError]]] = [
     ("rest", problem(401), AccessDenied),
     ("rest", problem(402), OutOfFunds),
     ("rest", problem(403), NoCapacity),
-    ("rest", problem(404), OrderRefused),
+    ("rest", problem(404), Uncertain),
+    ("rest", (404, "text/html", b"<html>a wall in between</html>"), Uncertain),
     ("rest", problem(410), Uncertain),
     ("rest", problem(422), OrderRefused),
     ("rest", problem(429), Busy),
@@ -343,6 +426,9 @@ def test_a_failed_order_means_what_it_proves_and_tells_no_secret(
     with scripted(page) as (url, seen):
         monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
         asked = provider_of(dialect)
+        waits: list[float] = []
+        if dialect == "rest":
+            monkeypatch.setattr(asked._provider, "_sleep", waits.append)  # type: ignore[attr-defined]
         with pytest.raises(PodError) as failed:
             asked.create(order())
     assert type(failed.value) is meaning
@@ -352,6 +438,7 @@ def test_a_failed_order_means_what_it_proves_and_tells_no_secret(
     assert "/elsewhere" not in seen
     if isinstance(failed.value, Busy):
         assert failed.value.retry_after == 12
+        assert waits == [12, 12, 12]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -364,12 +451,106 @@ def test_nobody_there_is_uncertain(monkeypatch: pytest.MonkeyPatch, dialect: str
             provider_of(dialect).find("")
 
 
-def test_a_list_in_pages_does_not_pass_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+PAGE = {"id": "abc", "name": "bizcharts-abc"}
+UNREADABLE: list[Any] = [
+    *({"pods": [PAGE], "nextCursor": "x"}, {"pods": [PAGE], "pagination": None}, {"pods": [PAGE], "pagination": {}}),
+    {"pods": [PAGE], "pagination": {"hasNextPage": True, "nextCursor": None}},
+    {"pods": [PAGE], "pagination": {"hasNextPage": True, "nextCursor": "the same for ever"}},
+    *({"items": []}, {"pods": None}, {"pods": {}}, [], None, {"pods": [None]}, {"pods": ["abc"]}, {"pods": [{}]}),
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_a_list_that_cannot_be_read_to_its_end_is_an_error_and_never_none(
+    monkeypatch: pytest.MonkeyPatch, body: Any
+) -> None:
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    with scripted((200, "application/json", b'{"pods":[],"nextCursor":"abc"}')) as (url, _):
+    with scripted((200, "application/json", json.dumps(body).encode())) as (url, _):
         monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
-        with pytest.raises(Uncertain, match="pages"):
+        with pytest.raises(Uncertain):
             provider_of("rest").find("")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"<html>hello</html>", b"[]", b"{}", b'{"data":{"myself":null}}', b'{"data":{"myself":{}}}'),
+        *(b'{"data":{"myself":{"pods":%s}}}' % pods for pods in (b"{}", b"null", b"[null]", b'["abc"]', b"[{}]")),
+    ],
+)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_answer_of_another_shape_is_an_error_in_both_dialects(
+    monkeypatch: pytest.MonkeyPatch, dialect: str, body: bytes
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    with scripted((200, "text/html", body)) as (url, _):
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+        with pytest.raises(Uncertain):
+            provider_of(dialect).find("")
+
+
+def test_the_list_of_august_without_pages_is_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    with scripted((200, "application/json", json.dumps({"pods": [PAGE]}).encode())) as (url, _):
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+        assert [pod.pod_id for pod in provider_of("rest").find("")] == ["abc"]
+
+
+@pytest.mark.parametrize(
+    "page", [(404, "text/html", b"<html>Not Found</html>"), (200, "text/html", b"<html>OK</html>")]
+)
+def test_a_page_in_between_neither_ends_a_pod_nor_says_that_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch, page: Page
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    with scripted(page) as (url, _):
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+        asked = provider_of("rest")
+        for question in (lambda: asked.get("abc"), lambda: asked.terminate("abc")):
+            with pytest.raises(Uncertain):
+                question()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "page"),
+    [
+        ("rest", problem(400, detail=f"no such image for {SECRET}")),
+        ("rest", (403, "text/html", f"<html><b>no such image</b> for {SECRET} and {KEY}</html>".encode())),
+        ("graphql", told(f"no such image for {SECRET}")),
+    ],
+)
+def test_the_words_of_a_refusal_are_shown_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, dialect: str, page: Page
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    with scripted(page) as (url, _):
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+        with pytest.raises(PodError, match=r"no such image.* for <TOKEN>") as refused:
+            provider_of(dialect).create(order())
+    assert KEY not in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+def test_too_many_requests_are_repeated_after_the_wait_that_the_answer_asks_for(
+    control: PodControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    asked = RunPodRest(sleep=waits.append)
+    control.fail_next(PodFault.API_429, PodFault.API_429)
+    assert asked.create(order()).name == "bizcharts-abc"
+    assert waits == [1, 1]
+    with scripted((429, "text/plain", b"Too Many Requests")) as (url, seen):
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+        with pytest.raises(Busy):
+            asked.find("")
+        assert len(seen) == 4
+    assert waits == [1, 1, 12, 12, 12]
+
+
+def test_an_order_asks_for_a_lowest_cuda_version_and_takes_newer_ones() -> None:
+    body = runpod_rest._body(order(cuda=("13.1", "12.10", "13.0")))
+    assert body["gpu"] == {"id": GPU, "count": 1, "minCudaVersion": "12.10"}
+    assert "minCudaVersion" not in runpod_rest._body(order(cuda=()))["gpu"]
 
 
 def test_what_is_missing_is_named_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bizcharts_pipeline.rows import PreparedThread, SourceThread
+from bizcharts_pipeline.rows import PreparedThread, ScoredPost, SourceThread
 from bizcharts_pipeline.sentiment.artifact import new_model, publish
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
@@ -18,7 +18,8 @@ from bizcharts_pipeline.sentiment.scoring import ScoringReport, score_new_posts
 from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.recipes.tfidf import TfidfRecipe
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.models import ModelVersion, promote
+from bizcharts_pipeline.warehouse.models import ModelVersion, ensure_lexicon_champion, promote
+from bizcharts_pipeline.warehouse.scores import save_scores
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
 NOON = datetime(2026, 1, 2, 12)
@@ -72,6 +73,19 @@ def test_the_lexicon_speaks_until_another_model_earns_it(database: Database) -> 
     assert champion_scorer(database, database.path.parent, NOON).model_version == LexiconScorer().model_version
     row = make_champion(database)
     assert champion_scorer(database, database.path.parent, NOON).model_version == row.model_version
+
+
+def test_posts_that_the_lexicon_scored_before_texts_were_cleaned_are_scored_again(database: Database) -> None:
+    text = "it’s over, the “moon” is a scam…"
+    post(database, {1: text})
+    with database.write() as connection:
+        ensure_lexicon_champion(connection, "lexicon-e3bd6e42", "0", NOON)
+        save_scores(connection, "lexicon-e3bd6e42", [ScoredPost(1, 0.3, 0.5, 0.2, -0.1, 0.1, "lexicon")], [], NOON)
+    assert tick(database).scored == 1
+    with database.read() as connection:
+        rows = connection.execute("SELECT op_text_clean, sentiment_score FROM thread_ops").fetchall()
+    plain = 'it\'s over, the "moon" is a scam...'
+    assert rows == [(text, LexiconScorer().score([Post("", plain)])[0].score)]
 
 
 def test_a_trained_champion_scores_posts_and_what_they_say_of_coins(database: Database) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bizcharts_pipeline.text.cleaning import clean_text
 from bizcharts_pipeline.text.coins import CONFIDENCE, find_mentions
 
 
@@ -47,6 +48,13 @@ def test_the_ladder_from_cashtag_to_cue(text: str, mentions: dict[str, str]) -> 
         "an avalanche of sellers, buy the dip",
         "THEY WANT YOU TO BUY SAND AND GAS AND TRUMP AND CORE",
         "www.link.com and GAS_PRICE=3 and x@SOL.de",
+        "mail user@eth.org",
+        "write to the bitcoin.team@ledger-btc.net",
+        "vitalik.eth posted again",
+        "www.xrp-giveaway.example",
+        "claim at get-bitcoin.com or solana.com/airdrop, or https://x.org/a?q=$LINK#ethereum",
+        "(see x.com/ethereum/status/1)",
+        "ipfs://monero/solana",
         "ALL OF THIS WILL GO TO ZERO AND THE FLOW OF COINS STOPS",
         "0x514910771af9ca656af840dff83e8264ecf986ca",
         "",
@@ -54,6 +62,20 @@ def test_the_ladder_from_cashtag_to_cue(text: str, mentions: dict[str, str]) -> 
 )
 def test_words_are_not_coins(text: str) -> None:
     assert found(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "mentions"),
+    [
+        ("I hold Fetch.ai", {"FET": "name"}),  # named like a domain
+        ("fetch.ai/blog says so", {}),
+        ("sold my btc.then it rose", {"BTC": "alias"}),
+        ("https://ethereum.org bought XMR", {"XMR": "symbol"}),
+        ("eth. btc! (xmr)", {"ETH": "alias", "BTC": "alias", "XMR": "alias"}),
+    ],
+)
+def test_only_what_stands_outside_addresses_is_a_mention(text: str, mentions: dict[str, str]) -> None:
+    assert found(text) == mentions
 
 
 def test_stock_and_metal_threads_name_coins_only_by_name() -> None:
@@ -87,10 +109,13 @@ def test_any_post_can_be_searched(subject: str, text: str) -> None:
     assert len({mention.coin_symbol for mention in mentions}) == len(mentions)
     for mention in mentions:
         assert mention.confidence == CONFIDENCE[mention.mention_source]
-        assert mention.context in f"{subject}\n{text}"
+        assert mention.context in f"{clean_text(subject)}\n{clean_text(text)}"
 
 
-@pytest.mark.parametrize("piece", ["$", "LINK ", "link marine ", "A", "$LINK", "🚀", ". ", "\n", "/icpg/", "digital "])
+@pytest.mark.parametrize(
+    "piece",
+    ["$", "LINK ", "link marine ", "A", "$LINK", "🚀", ". ", "\n", "/icpg/", "digital ", "eth.", "a.", "@", "eth@a."],
+)
 def test_a_megabyte_of_hostile_characters_ends(piece: str) -> None:
     find_mentions(piece * 1_000, piece * (1_000_000 // len(piece)))
 

@@ -45,6 +45,16 @@ def test_advertisements_pass_the_indexs_cut_and_posts_do_not() -> None:
     assert spam_score("", "is it over? bought at 69k") == 0
 
 
+def test_a_subreddit_is_no_referral() -> None:
+    for link in ("https://www.reddit.com/r/CryptoCurrency/", "old.reddit.com/r/bitcoin/x", "/r/ethtrader", "r/Monero"):
+        assert spam_score("", f"see {link}") == 0
+    assert (
+        spam_score("", "(https://www.reddit.com/r/CryptoCurrency/) cries about the airdrop. It could be a 100x.") < 0.8
+    )
+    for link in ("https://site.com/r/abc123", "site.io/ref/abc123", "https://reddit.com/?ref=abc123"):
+        assert spam_score("", f"see {link}") == 0.55
+
+
 @given(st.text(), st.text())
 def test_a_spam_score_is_a_share(subject: str, text: str) -> None:
     assert 0 <= spam_score(subject, text) <= 1

@@ -12,6 +12,7 @@ from random import Random
 
 import dagster as dg
 import pytest
+from generals import CHANGES, general
 from labelled_world import NOW, grams, jaccard, made_up, real_labels, whole_text
 from training_world import TrainingWorld, an_image
 
@@ -25,6 +26,7 @@ from bizcharts_pipeline.maintenance import maintain
 from bizcharts_pipeline.settings import LabellingSettings, RetentionSettings
 from bizcharts_pipeline.text.duplicates import SIMILAR
 from bizcharts_pipeline.text.question import readable
+from bizcharts_pipeline.training import examples
 from bizcharts_pipeline.training.dataset import DatasetReport, remove_withdrawn
 from bizcharts_pipeline.training.leaks import gold_leaks
 from bizcharts_pipeline.training.sharegpt import MANIFEST, ROWS, format_problems, read_rows
@@ -345,6 +347,30 @@ def test_near_duplicates_of_gold_are_kept_out_and_found_by_every_name_of_a_pictu
     thread_id = int(abouts(world, report)[0]["thread_id"])
     world.ledger.freeze_gold([GoldPost(thread_id, "2025-01", NOW)])
     assert f"thread {thread_id}: gold" in problems(world, report)
+
+
+def test_the_check_finds_near_copies_of_gold_that_a_blind_selection_lets_in(
+    world: TrainingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = Random(5)
+    gold = general(rng)
+    copies = {1000 + n: change(rng, CHANGES["another edition"](rng, gold)) for n, change in enumerate(CHANGES.values())}
+    of_general = {1: gold, **copies}
+    world.illustrated(
+        Label(number, 3, "ann", NOW, text_snapshot=of.text, subject_snapshot=of.subject, posted_at=NOW)
+        for number, of in of_general.items()
+    )
+    world.illustrated(made_up(range(100, 130)))
+    world.ledger.freeze_gold([GoldPost(1, "2026-01", NOW)])
+    report = world.build()
+    assert report.left_out == {"gold": 1, "near-duplicate of a gold post": len(copies)}
+    assert problems(world, report) == []
+
+    monkeypatch.setattr(examples, "contaminated", lambda posts, gold_posts: set())
+    blind = world.build()
+    found = gold_leaks(world.database, world.home, folder_of(world, blind))
+    assert {f"thread {number}: text of gold" for number in copies} <= set(found)
+    assert any(line.startswith("train.json, row") for line in found)  # where the cut leaves enough of a text
 
 
 def test_each_check_fails_on_what_it_is_for(world: TrainingWorld) -> None:

@@ -8,7 +8,9 @@
 FOLDER is the job's own. `job.json` there says what to do, `secrets.json` is read and removed; `train.log`,
 `state.json`, `exit.json`, `manifest.json` are written, `lease` is touched by every poll. A job ends when its time is
 up, when it is cancelled, or when nobody polled for the length of the lease. Then the file `collected` is waited for, or
-the end of the lease, and the pod is deleted with the key that it was given. A machine that is not rented is left alone.
+the end of the lease, and the pod is deleted with the key that it was given. That is tried until it succeeds: the guard
+of the start command may have been killed, and then nothing else on the pod ends its bill. A machine that is not rented
+is left alone.
 
 It must run on any pod: Python 3.10 and its standard library, no other file. It does not survive its own SIGKILL: the
 job dies with it (Linux), and the next launch ends what may be left before it starts the job once more.
@@ -17,6 +19,7 @@ job dies with it (Linux), and the next launch ends what may be left before it st
 import ctypes
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -40,7 +43,8 @@ CHUNK_BYTES = 1_000_000  # of messages and of log in one poll
 RESERVE_BYTES = 1_000_000  # set aside, so that the end of a job that filled the disk can be written down
 REQUEST_SECONDS = 20
 ANSWER_BYTES = 65_536
-DELETE_PAUSES = (2, 5, 10, 30, 60, *[300] * 48)  # seconds between attempts, four hours in all
+DELETE_PAUSES = (2, 5, 10, 30, 60)  # seconds between the first attempts to delete the pod
+DELETE_PAUSE = 300  # seconds between all further ones
 PUBLIC_CONTROL = "https://api.runpod.io"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
@@ -468,7 +472,7 @@ def identity(folder: Path) -> tuple[str, str, str] | None:
 
 
 def delete_this_pod(folder: Path) -> None:
-    """Ask for the pod's end by every way there is until one of them takes; the container ends with it."""
+    """Ask for the pod's end by every way there is until the API says that it is gone; the container ends with it."""
     pod = identity(folder)
     if pod is None:
         return
@@ -487,7 +491,7 @@ def delete_this_pod(folder: Path) -> None:
         lambda: runpodctl(key, "remove", "pod", pod_id),
         lambda: by_graphql(stop),
     )
-    for pause in DELETE_PAUSES:
+    for pause in itertools.chain(DELETE_PAUSES, itertools.repeat(DELETE_PAUSE)):
         if any(way() and is_gone(request("GET", where, key)) for way in ways):
             return
         time.sleep(pause)

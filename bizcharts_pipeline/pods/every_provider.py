@@ -1,0 +1,88 @@
+"""The pods of this installation at every provider that the ledger names, not only at the one that is set now.
+
+A pod that was rented before `BIZCHARTS_POD_PROVIDER` changed is still looked after. Where a provider cannot be asked,
+its rows in the ledger are shown, with the reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bizcharts_pipeline.pods.errors import AccessDenied, PodError, PodLedgerError
+from bizcharts_pipeline.pods.ledger import PodLedger
+from bizcharts_pipeline.pods.protocol import Provider
+from bizcharts_pipeline.pods.providers import open_provider
+from bizcharts_pipeline.pods.reaper import Listed, ReapReport, is_held, listing, of_row, reap
+from bizcharts_pipeline.settings import Settings
+
+NOT_ASKED = "not asked"
+_RECENT = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Every pod that is known of, and what keeps which provider from being asked."""
+
+    pods: tuple[Listed, ...]
+    unreachable: tuple[str, ...]
+
+
+def overview(settings: Settings, ledger: PodLedger, now: datetime, is_running: Callable[[str], bool]) -> Overview:
+    """Return the pods of this installation at every provider; where one does not answer, as the ledger knows them.
+
+    Raises:
+        PodLedgerError: the ledger cannot be read.
+    """
+    pods: list[Listed] = []
+    unreachable: list[str] = []
+    for name in _names(settings, ledger, now):
+        try:
+            pods += listing(open_provider(settings, name), ledger, settings.pods, now, is_running)
+        except PodLedgerError:
+            raise
+        except PodError as error:
+            rows = ledger.live(name)
+            if rows or name == settings.pod_provider:
+                unreachable.append(_says(name, len(rows), error))
+            for row in rows:
+                has_run = is_held(ledger.folder(row.key)) or is_running(row.run_id)
+                pods.append(of_row(row, NOT_ASKED, now, has_run))
+    return Overview(tuple(pods), tuple(unreachable))
+
+
+def reap_everywhere(
+    settings: Settings, ledger: PodLedger, now: Callable[[], datetime], is_running: Callable[[str], bool]
+) -> ReapReport | None:
+    """End every orphan at every provider; ``None``: nobody can be asked, and the ledger knows of no pod.
+
+    Raises:
+        PodLedgerError: the ledger cannot be read.
+    """
+    report, asked = ReapReport((), (), ()), False
+    for name in _names(settings, ledger, now()):
+        try:
+            provider: Provider = open_provider(settings, name)
+        except AccessDenied as error:
+            if rows := ledger.live(name):
+                report += ReapReport((), (), (_says(name, len(rows), error),))
+                asked = True
+            continue
+        asked = True
+        try:
+            report += reap(provider, ledger, settings.pods, now, is_running)
+        except PodLedgerError:
+            raise
+        except PodError as error:
+            report += ReapReport((), (), (_says(name, len(ledger.live(name)), error),))
+    return report if asked else None
+
+
+def _names(settings: Settings, ledger: PodLedger, now: datetime) -> list[str]:
+    """Return the provider that is set, and those from which this installation has rented what may still be there."""
+    others = ledger.providers(now - _RECENT) - {settings.pod_provider}
+    return [settings.pod_provider, *sorted(others)]
+
+
+def _says(name: str, rows: int, error: PodError) -> str:
+    known = f"; the ledger has {rows} pod{'' if rows == 1 else 's'} there, and nobody looks after them" if rows else ""
+    return f"{name} cannot be asked{known}: {error}"
