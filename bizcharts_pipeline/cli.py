@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bizcharts_pipeline.cli_backup import backup, repair, restore, snapshot
 from bizcharts_pipeline.cli_index import coins, index
 from bizcharts_pipeline.cli_labels import label, labels, rating_scale
 from bizcharts_pipeline.cli_models import models
@@ -25,7 +26,6 @@ from bizcharts_pipeline.console import (
     existing_file,
     megabytes,
     moment,
-    new_file,
     number,
     print_table,
     show,
@@ -298,50 +298,6 @@ def block(what: str, reason: str, json_output: bool) -> None:
 
 
 @bizcharts.command()
-@new_file
-@as_json
-def backup(file: Path, json_output: bool) -> None:
-    """Copy the database to the new FILE, verified.
-
-    Works while the schedules run. The label ledger is not part of it.
-    """
-    from bizcharts_pipeline.warehouse.backup import backup as make_backup
-
-    make_backup(existing_database(), file)
-    show({"file": file, "bytes": file.stat().st_size}, json_output, f"Backed up to {file}, {megabytes(file)}.")
-
-
-@bizcharts.command()
-@existing_file
-@as_json
-def restore(file: Path, json_output: bool) -> None:
-    """Replace the database with the backup FILE.
-
-    The database that it replaces is kept beside it.
-    """
-    from bizcharts_pipeline.warehouse.backup import restore as restore_backup
-
-    kept = restore_backup(open_database(), file)
-    text = f"Restored {file}." + (f" The database it replaced is kept as {kept}." if kept else "")
-    show({"file": file, "replaced": kept}, json_output, text)
-
-
-@bizcharts.command()
-@new_file
-@as_json
-def snapshot(file: Path, json_output: bool) -> None:
-    """Write a copy of the database to FILE, to explore.
-
-    An earlier copy of that name is replaced.
-    """
-    from bizcharts_pipeline.warehouse.backup import snapshot as make_snapshot
-
-    make_snapshot(existing_database(), file)
-    text = f"{file}: a copy of this moment, {megabytes(file)}; what is written to it does not come back."
-    show({"file": file, "bytes": file.stat().st_size}, json_output, text)
-
-
-@bizcharts.command()
 @click.argument("query")
 @click.option("--max", "most", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Most posts.")
 @as_json
@@ -424,6 +380,10 @@ def import_sqlite(file: Path, scale: "Scale | None", json_output: bool) -> None:
     show(report, json_output)
 
 
+bizcharts.add_command(backup)
+bizcharts.add_command(restore)
+bizcharts.add_command(repair)
+bizcharts.add_command(snapshot)
 bizcharts.add_command(index)
 bizcharts.add_command(coins)
 bizcharts.add_command(label)

@@ -24,6 +24,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
+def replacing_marker(folder: Path) -> Path:
+    """The file that is there while a restore replaces ``folder``: nothing may be opened or made in it meanwhile."""
+    return folder.with_name(f"{folder.name}.restoring")
+
+
 def sync(path: Path) -> None:
     """Make the content of a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bizcharts_pipeline.backup.drafts import remove_abandoned
 from bizcharts_pipeline.images.withdrawal import expire_pictures, tidy_store
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger, ledger_threads
 from bizcharts_pipeline.settings import RetentionSettings
@@ -66,4 +67,5 @@ def maintain(
     rules += (retention.plan if dry_run else retention.apply)(database, policy, now, labelled)
     tidied = tidy_store(database, home, now, dry_run=dry_run)  # also what threads left behind
     rules.append(RuleReport("files of no post", "pictures", tidied.orphans, tidied.bytes))
+    rules.append(RuleReport("unfinished backups", "files", *remove_abandoned(home, dry_run=dry_run)))
     return MaintenanceReport(dry_run, tuple(rules), compact(database, dry_run=dry_run), tidied.problem)

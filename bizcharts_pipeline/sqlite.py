@@ -38,6 +38,7 @@ def connect(
     Raises:
         sqlite3.Error: the file cannot be used, or its log is damaged.
     """
+    sqlite_seal.wait_for_restore(path, busy_seconds)
     path.parent.mkdir(parents=True, exist_ok=True)
     use = sqlite_seal.begin(path, busy_seconds)
     connection = sqlite3.connect(

@@ -17,10 +17,12 @@ _MAGICS = {0x377F0682: "<", 0x377F0683: ">"}  # byte order of what the checksums
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a log. ``cut``: a kill may have left it so; then nothing that was committed is lost."""
+    """What is wrong with a log. ``cut``: a kill may have left it so; then nothing that was committed is lost.
+    ``sound_bytes``: how much of its begin holds whole commits; 0: none."""
 
     text: str
     cut: bool
+    sound_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,14 @@ class _Frame:
 def log_path(path: Path) -> Path:
     """The write-ahead log of the SQLite file ``path``."""
     return path.with_name(f"{path.name}-wal")
+
+
+def has_log(path: Path) -> bool:
+    """Whether the SQLite file ``path`` has a log that is not empty."""
+    try:
+        return log_path(path).stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def find_fault(path: Path) -> Fault | None:
@@ -61,10 +71,12 @@ def find_fault(path: Path) -> Fault | None:
         rest = (log.stat().st_size - _HEAD.size) % (_FRAME.size + page_bytes)
     sound = next((number for number, frame in enumerate(frames) if not frame.sound), len(frames))
     last = max((number for number, frame in enumerate(frames) if frame.current), default=-1)
+    committed = max((number + 1 for number, frame in enumerate(frames[:sound]) if frame.commits), default=0)
+    sound_bytes = _HEAD.size + committed * (_FRAME.size + page_bytes) if committed else 0
     if sound < last:
-        return Fault(f"{log} is damaged at frame {sound + 1} of {last + 1}", cut=False)
+        return Fault(f"{log} is damaged at frame {sound + 1} of {last + 1}", False, sound_bytes)
     if sound == last or (sound and not frames[sound - 1].commits) or (rest and sound == len(frames)):
-        return Fault(f"{log} ends in the middle of a commit", cut=True)
+        return Fault(f"{log} ends in the middle of a commit", True, sound_bytes)
     return None
 
 

@@ -17,8 +17,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync
-from bizcharts_pipeline.sqlite_log import find_fault, log_path
+from bizcharts_pipeline.files import TEMPORARY_PREFIX, replacing_marker, sync
+from bizcharts_pipeline.sqlite_log import find_fault, has_log, log_path
 
 PAUSE_SECONDS = 0.01
 _SHA256 = re.compile(rb"([0-9a-f]{64})\n")
@@ -40,7 +40,7 @@ class Use:
         try:
             with suppress(OSError):  # somebody else has it open, the disk is full, or the folder is gone
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not seal_path(self._path).exists() and not log_path(self._path).exists():
+                if not seal_path(self._path).exists() and not has_log(self._path):
                     write_seal(self._path)
         finally:
             release(lock)
@@ -58,24 +58,40 @@ def begin(path: Path, wait_seconds: float) -> Use:
         sqlite3.OperationalError: somebody has it for himself for longer than ``wait_seconds``, or the lock file cannot
             be opened.
     """
-    try:
-        lock = open_lock(path)
-    except OSError as error:
-        raise sqlite3.OperationalError(f"unable to open its lock file: {error.strerror}") from None
-    try:
-        if _take(lock, fcntl.LOCK_EX):
-            _look_at(path)
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        else:
-            deadline = time.monotonic() + wait_seconds
-            while not _take(lock, fcntl.LOCK_SH):
-                if time.monotonic() > deadline:
-                    raise sqlite3.OperationalError("database is locked")
-                time.sleep(PAUSE_SECONDS)
-    except BaseException:
-        release(lock)
-        raise
-    return Use(path, lock)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            lock = open_lock(path)
+        except OSError as error:
+            raise sqlite3.OperationalError(f"unable to open its lock file: {error.strerror}") from None
+        try:
+            if _take(lock, fcntl.LOCK_EX):
+                _look_at(path)
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            else:
+                while not _take(lock, fcntl.LOCK_SH):
+                    if time.monotonic() > deadline:
+                        raise sqlite3.OperationalError("database is locked")
+                    time.sleep(PAUSE_SECONDS)
+        except BaseException:
+            release(lock)
+            raise
+        if _is_current(lock, path):
+            return Use(path, lock)
+        release(lock)  # a restore has replaced the folder meanwhile
+
+
+def wait_for_restore(path: Path, wait_seconds: float) -> None:
+    """Wait until no restore is replacing the folder of the ledger ``path``.
+
+    Raises:
+        sqlite3.OperationalError: one does so for longer than ``wait_seconds``, or was killed.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while replacing_marker(path.parent).exists():
+        if time.monotonic() > deadline:
+            raise sqlite3.OperationalError("a restore was interrupted; `bizcharts repair` finishes it")
+        time.sleep(PAUSE_SECONDS)
 
 
 def seal_path(path: Path) -> Path:
@@ -106,13 +122,24 @@ def is_broken(path: Path) -> bool:
     return found is not None and path.exists() and found[1] != _digest(path)
 
 
+def is_foreign_log(path: Path) -> bool:
+    """Whether there is a log beside the ledger ``path``, which nobody has open, though it was closed without one.
+    SQLite would replay it all the same, as a log does not say of which file it is."""
+    return has_log(path) and seal_path(path).exists() and not is_broken(path)
+
+
+def foreign(path: Path) -> str:
+    """Say of a ledger that there is a log which is not its own."""
+    return f"{log_path(path)} belongs to another file or program: BizCharts closed {path.name} without a log;"
+
+
 def open_lock(path: Path) -> int:
     """Open the lock file of the ledger ``path``; who holds it alone knows that nobody has the ledger open.
 
     Raises:
         OSError: it cannot be opened.
     """
-    return os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def release(lock: int) -> None:
@@ -121,6 +148,17 @@ def release(lock: int) -> None:
     with suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_UN)
     os.close(lock)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _is_current(lock: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock), _lock_path(path).stat())
+    except FileNotFoundError:
+        return False
 
 
 def _take(lock: int, operation: int) -> bool:
@@ -133,6 +171,8 @@ def _take(lock: int, operation: int) -> bool:
 
 def _look_at(path: Path) -> None:
     """Check what the last user left behind, while nobody has the ledger open, and take its seal away."""
+    if is_foreign_log(path):
+        raise sqlite3.DatabaseError(f"{foreign(path)} `bizcharts repair --set-aside` puts it aside")
     if fault := find_fault(path):
         if not fault.cut:
             raise sqlite3.DatabaseError(f"{fault.text}; `bizcharts repair` says what can be kept")
@@ -148,8 +188,8 @@ def _look_at(path: Path) -> None:
 def broken(path: Path) -> str:
     """Say of a ledger that its seal does not fit."""
     return (
-        f"{path} is not as BizCharts left it: it is damaged, or another program has changed it; `bizcharts repair` says "
-        "what to do."
+        f"{path} is not as BizCharts left it: it is damaged, or another program has changed it; `bizcharts repair` "
+        "says what to do."
     )
 
 

@@ -13,14 +13,14 @@ import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from bizcharts_pipeline.backup.errors import BackupDamaged, BackupFailed, NewerBackup
 
 FORMAT, MANIFEST, CHECKSUM = "FORMAT", "manifest.json", "manifest.sha256"
 DATABASE = "bizcharts.duckdb"
 FORMAT_TEXT = b"bizcharts-backup 1\n"
-PARTS = ("database", "ledgers", "models", "datasets", "spool", "images")
+PARTS = ("database", "ledgers", "models", "datasets", "images")
 CHUNK_BYTES = 1 << 20
 MAX_MANIFEST_BYTES = 256 << 20
 _BLOCK = tarfile.BLOCKSIZE
@@ -256,7 +256,7 @@ def _header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o600
     # GNU's form alone has room for more than 8 GB; the database's name is short enough for it.
-    kind = tarfile.USTAR_FORMAT if size < _MAX_USTAR_BYTES else tarfile.GNU_FORMAT
+    kind: Literal[0, 1] = tarfile.USTAR_FORMAT if size < _MAX_USTAR_BYTES else tarfile.GNU_FORMAT
     header = info.tobuf(kind, "utf-8", "strict")
     if len(header) != _BLOCK:
         raise ValueError("the name is too long")

@@ -15,7 +15,7 @@ class SourceDamaged(BackupFailed):
 
     def __init__(self, problems: Sequence[str], whole: Sequence[str]) -> None:
         rest = f" Whole: {', '.join(whole)}." if whole else ""
-        super().__init__(f"Nothing was backed up. {' '.join(problems)}{rest} `bizcharts repair` says what to do.")
+        super().__init__(f"Nothing was backed up. {' '.join(problems)}{rest}")
         self.problems = tuple(problems)
 
 

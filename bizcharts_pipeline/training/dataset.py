@@ -184,8 +184,7 @@ def _fill(folder: Path, content: _Content, sheet: str) -> None:
         link(source, folder / name)
     files = {**content.files, sharegpt.DATASHEET: sheet.encode()}
     hashes = {**content.hashes, sharegpt.DATASHEET: sharegpt.digest(sheet.encode())}
-    manifest = {"version": content.version, "files": dict(sorted(hashes.items()))}
-    files[sharegpt.MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
+    files[sharegpt.MANIFEST] = sharegpt.manifest(content.version, hashes)
     for name, file in files.items():
         write_atomically(folder / name, file)
     sync(images)

@@ -107,6 +107,11 @@ def as_json(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
+def manifest(version: str, hashes: Mapping[str, str]) -> bytes:
+    """Return the content of the manifest: the version's hash, and that of each file by its name."""
+    return (json.dumps({"version": version, "files": dict(sorted(hashes.items()))}, indent=2) + "\n").encode()
+
+
 def digest(content: bytes) -> str:
     """Return the SHA-256 of ``content`` in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()

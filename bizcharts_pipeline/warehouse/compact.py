@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.contents import read_contents
 from bizcharts_pipeline.warehouse.copies import remove, verify
 from bizcharts_pipeline.warehouse.database import Database, opening_error
@@ -49,7 +50,7 @@ def compact(database: Database, *, dry_run: bool = False) -> Compaction:
     worth_it = free >= max(FREE_BYTES, FREE_SHARE * before)
     if worth_it and not dry_run:
         with database.replacing():
-            _rewrite(database.path)
+            rewrite(database.path)
     return Compaction(before, free, database.path.stat().st_size, worth_it, worth_it and not dry_run)
 
 
@@ -59,7 +60,16 @@ def limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"SET threads = {min(THREADS, os.cpu_count() or 1)}")
 
 
-def _rewrite(path: Path) -> None:
+def rewrite(path: Path, kept: Path | None = None) -> None:
+    """Write the DuckDB file ``path`` anew from the rows of its tables, while the caller holds the turn alone.
+
+    Args:
+        kept: the name under which the replaced file stays; without one it is deleted.
+
+    Raises:
+        BackupError: the copy does not agree with the original, which stays as it is.
+        DatabaseError: a table cannot be read, or the disk is full; the original stays as it is.
+    """
     draft = Path(f"{path}.{os.getpid()}{_SUFFIX}")
     for leftover in path.parent.glob(f"{path.name}.*{_SUFFIX}*"):  # of a killed run: we alone have the turn
         leftover.unlink()
@@ -78,8 +88,12 @@ def _rewrite(path: Path) -> None:
             if not agrees or wal(path).exists():
                 raise BackupError(f"{path}: the compacted copy does not agree with it; it stays as it is.")
             shutil.copymode(path, draft)
+            if kept:
+                os.link(path, kept)
+            closed.unseal(path)
             os.replace(draft, path)
             sync(path.parent)
+        closed.seal(path)
     except duckdb.Error as error:
         raise opening_error(path, str(error)) from error
     finally:

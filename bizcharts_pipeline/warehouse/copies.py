@@ -6,37 +6,35 @@ Then the copy is read through too, and has to hold the same.
 """
 
 import errno
-import logging
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import duckdb
 
-from bizcharts_pipeline.files import sync
-from bizcharts_pipeline.warehouse import migrations
-from bizcharts_pipeline.warehouse.blocks import find_damage, is_unused
+from bizcharts_pipeline.files import sync, write_atomically
+from bizcharts_pipeline.warehouse import closed, migrations
+from bizcharts_pipeline.warehouse.blocks import find_damage
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents, unreadable
-from bizcharts_pipeline.warehouse.database import Database, connect, cut_log, opening_error
-from bizcharts_pipeline.warehouse.errors import BackupError, DatabaseCorrupt, DatabaseError, ForeignDatabase
-from bizcharts_pipeline.warehouse.log import read_log, wal
+from bizcharts_pipeline.warehouse.database import Database, connect, opening_error
+from bizcharts_pipeline.warehouse.errors import (
+    BackupError,
+    DatabaseChanged,
+    DatabaseCorrupt,
+    DatabaseError,
+    DatabaseLogCorrupt,
+    ForeignDatabase,
+)
+from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
 from bizcharts_pipeline.warehouse.statistics import row_counts
 
 COPY_BYTES = 1 << 30
+REPAIR = "`bizcharts repair` says what can be done."
 _USE_ANOTHER = "use another copy."
-_logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Copied:
-    """What a copy holds, by table. ``unused_damage`` says what of the original is damaged without holding any data."""
-
-    tables: Mapping[str, Contents]
-    unused_damage: str | None
 
 
 def snapshot(database: Database, destination: Path) -> None:
@@ -55,49 +53,52 @@ def snapshot(database: Database, destination: Path) -> None:
         raise BackupError(f"{destination}: there is no folder {destination.parent}; create it first.")
     draft = destination.with_name(f".{destination.name}.{os.getpid()}.copying")
     try:
-        copied = copy_database(database, draft)
+        copy_database(database, draft)
         wal(destination).unlink(missing_ok=True)
         os.replace(draft, destination)
         sync(destination.parent)
     finally:
         remove(draft)
-    if copied.unused_damage:
-        _logger.warning("%s", copied.unused_damage)
 
 
-def copy_database(database: Database, draft: Path) -> Copied:
-    """Copy ``database`` to the new file ``draft``, its log folded in, and compare every table's rows and values.
+def copy_database(database: Database, draft: Path) -> dict[str, Contents]:
+    """Copy ``database`` to the new file ``draft``, its log folded in; compare every table's rows and values, and return
+    them.
 
     Raises:
         DatabaseError: the database is damaged (says which tables can be read) or cannot be used.
         BackupError: the copy does not agree with it.
         OSError: the copy cannot be written.
     """
-    # Closing a descriptor drops the locks of the whole process on its file, DuckDB's too: so the files in `after` are
-    # closed after the connection.
-    with ExitStack() as after, database.read() as connection:
-        log = read_log(database.path)
-        if log and not log.whole:
-            raise DatabaseCorrupt(f"{cut_log(database.path, log)} `bizcharts repair` says what can be kept.")
-        original = after.enter_context(database.path.open("rb"))
-        damage = find_damage(original)
-        tables = _read_through(connection, database.path)
-        if damage and not is_unused(damage, connection):
-            raise DatabaseCorrupt(f"{database.path} is damaged at {damage}. {_readable(connection)}")
-        _copy_bytes(original, draft)
-        if log:
-            _copy_bytes(after.enter_context(wal(database.path).open("rb")), wal(draft))
+    with _read_whole(database) as source:
+        _copy_bytes(source.file, draft)
+        if source.log:
+            _copy_bytes(source.log, wal(draft))
     copied = verify(draft, named=draft)
-    if copied != tables:
-        different = ", ".join(name for name in tables | copied if tables.get(name) != copied.get(name))
+    if copied != source.tables:
+        differing = source.tables.items() ^ copied.items()
+        different = ", ".join(sorted({name for name, _ in differing}))
         raise BackupError(f"The copy of {database.path} does not agree with it in {different}; see to the disk.")
-    if not damage:
-        return Copied(copied, None)
-    unused = (
-        f"{database.path} is damaged at {damage}, where it holds no data: nothing is lost. A kill in the middle of a "
-        "write leaves this, or a failing disk; `bizcharts repair` writes the file anew."
-    )
-    return Copied(copied, unused)
+    return copied
+
+
+def copy_file(source: Path, draft: Path) -> None:
+    """Copy the DuckDB file ``source``, which no process of ours writes, to the new file ``draft``, its log beside it.
+
+    Raises:
+        DatabaseCorrupt: a block of it does not have its checksum, or its log is not whole.
+        OSError: it cannot be read, or the copy not be written.
+    """
+    log = read_log(source)
+    if log and not log.whole:
+        raise DatabaseLogCorrupt(f"{cut_log(source, log)} {_USE_ANOTHER.capitalize()}")
+    with source.open("rb") as original:
+        if damage := find_damage(original):
+            raise DatabaseCorrupt(f"{source} is damaged at {damage}; {_USE_ANOTHER}")
+        _copy_bytes(original, draft)
+    if log:
+        with wal(source).open("rb") as original:
+            _copy_bytes(original, wal(draft))
 
 
 def verify(draft: Path, *, named: Path) -> dict[str, Contents]:
@@ -126,11 +127,81 @@ def verify(draft: Path, *, named: Path) -> dict[str, Contents]:
     return tables
 
 
+def keep_log(path: Path, whole: Path, log: Log) -> int:
+    """Give the DuckDB file ``path``, which has no log, as many transactions of the damaged log ``whole`` as can be
+    read from its begin; return how many. The caller has the turn alone."""
+    content = whole.read_bytes()
+    least, most = 0, len(log.commits)
+    while least < most:
+        middle = (least + most + 1) // 2
+        write_atomically(wal(path), content[: log.commits[middle - 1]])
+        try:
+            connect(path, read_only=True).close()
+            least = middle
+        except duckdb.Error:
+            most = middle - 1
+    if least:
+        write_atomically(wal(path), content[: log.commits[least - 1]])
+    else:
+        wal(path).unlink(missing_ok=True)
+    return least
+
+
+def check_database(database: Database) -> None:
+    """Read ``database`` through.
+
+    Raises:
+        DatabaseCorrupt: it or its log is damaged; says which tables can be read.
+        DatabaseChanged: another program has changed or replaced it.
+        DatabaseError: it cannot be used.
+    """
+    with _read_whole(database):
+        pass
+
+
+def all_readable(database: Database) -> bool:
+    """Whether every row of every table can be read, whatever else of the file is damaged."""
+    try:
+        with database.read() as connection:
+            return not any(unreadable(connection).values())
+    except DatabaseError:
+        return False
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A database while the turn is held: its file, its log if it has one, and what its tables hold."""
+
+    file: BinaryIO
+    log: BinaryIO | None
+    tables: dict[str, Contents]
+
+
+@contextmanager
+def _read_whole(database: Database) -> Iterator[_Source]:
+    """Hold a reader's turn, and yield the database once all of it was read."""
+    # Closing a descriptor drops the locks of the whole process on its file, DuckDB's too: so the files in `after` are
+    # closed after the connection.
+    with ExitStack() as after, database.read() as connection:
+        path = database.path
+        log = read_log(path)
+        if log and not log.whole:
+            raise DatabaseLogCorrupt(f"{cut_log(path, log)} {REPAIR}")
+        file = after.enter_context(path.open("rb"))
+        damage = find_damage(file)
+        tables = _read_through(connection, path)
+        if damage:
+            raise DatabaseCorrupt(f"{path} is damaged at {damage}. {_readable(connection)} {REPAIR}")
+        if closed.is_changed(path, file.fileno()):
+            raise DatabaseChanged(f"{closed.changed(path)} {REPAIR}")
+        yield _Source(file, after.enter_context(wal(path).open("rb")) if log else None, tables)
+
+
 def _read_through(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Contents]:
     try:
         return read_contents(connection)
     except duckdb.Error as error:
-        raise DatabaseCorrupt(f"{path} is damaged. {_readable(connection)} ({error})") from None
+        raise DatabaseCorrupt(f"{path} is damaged. {_readable(connection)} {REPAIR} ({error})") from None
 
 
 def _readable(connection: duckdb.DuckDBPyConnection) -> str:

@@ -21,7 +21,7 @@ import duckdb
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.warehouse import checkpoints, locks, migrations, swap
+from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
 from bizcharts_pipeline.warehouse.errors import (
     DatabaseBusy,
     DatabaseCorrupt,
@@ -32,7 +32,7 @@ from bizcharts_pipeline.warehouse.errors import (
     NewerDatabase,
     StatementRefused,
 )
-from bizcharts_pipeline.warehouse.log import Log, read_log, wal
+from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
 
 SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.05
@@ -165,6 +165,12 @@ class Database:
             yield
 
     @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the turn alone, without opening the file: for what lies beside it."""
+        with self._turn(self._settle, exclusive=True):
+            yield
+
+    @contextmanager
     def _checkpointed(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Close ``connection`` at the end, the log folded in if there is one."""
         try:
@@ -174,6 +180,7 @@ class Database:
                 checkpoints.checkpoint(connection, self.path)
             else:
                 connection.close()
+            closed.seal(self.path)
 
     @contextmanager
     def _turn(self, take: Callable[[], T], *, exclusive: bool) -> Iterator[T]:
@@ -238,9 +245,14 @@ class Database:
             with self._named_errors():
                 create(self.path)
         log = self._log()
-        # DuckDB drops what follows the last whole transaction; it is kept beside the log, for whoever wants to know.
+        # DuckDB drops what follows the last whole transaction; it is kept beside the log.
         dropped = wal(self.path).read_bytes() if log and not log.whole else None
         connection = self._connect(read_only=False)
+        try:
+            closed.unseal(self.path)
+        except OSError as error:
+            connection.close()
+            raise DatabaseUnavailable(f"{closed.seal_path(self.path)} cannot be removed: {error}") from None
         if log and dropped is not None:
             kept = Path(f"{wal(self.path)}.cut-{utc_now():%Y%m%dT%H%M%S%f}")
             write_atomically(kept, dropped)
@@ -251,10 +263,20 @@ class Database:
         return connection
 
     def _log(self) -> Log | None:
-        """Return the write-ahead log, if there is one; DuckDB would take one without its head for an empty one."""
+        """Return the write-ahead log, if there is one; DuckDB would take one without its head for an empty one, and
+        replay that of another database.
+
+        Raises:
+            DatabaseLogCorrupt: it is of either kind.
+        """
         log = read_log(self.path)
         if log and not log.head:
             raise opening_error(self.path, "the WAL file does not begin as one")
+        if log and closed.has_foreign_log(self.path):
+            raise DatabaseLogCorrupt(
+                f"{wal(self.path)} belongs to another database or program: BizCharts closed {self.path.name} without a "
+                "log; `bizcharts repair --set-aside` puts it aside."
+            )
         return log
 
     def _settle(self) -> None:
@@ -265,8 +287,8 @@ class Database:
             raise _HeldElsewhere("another program has it open") from None
         except ValueError:
             raise DatabaseUnavailable(
-                f"{swap.journal(self.path)}, the list of what a restore was replacing, cannot be read; move it away, and "
-                "restore the backup again."
+                f"{swap.journal(self.path)}, the list of what a restore was replacing, cannot be read; move it away, "
+                "and restore the backup again."
             ) from None
         except OSError as error:
             raise DatabaseUnavailable(f"{self.path} cannot be put in order after a kill: {error}") from None
@@ -337,14 +359,6 @@ def create(path: Path) -> None:
     with closing(connect(draft, read_only=False)) as connection:
         migrations.apply(connection, migrations.known_migrations(), utc_now())
     os.replace(draft, path)
-
-
-def cut_log(path: Path, log: Log) -> str:
-    """Say of a log that does not end with a whole transaction what becomes of it."""
-    return (
-        f"{wal(path)}: {log.rest:,} of {log.bytes:,} bytes at its end form no whole transaction, as a kill leaves them, or "
-        "damage; they do not count."
-    )
 
 
 def opening_error(path: Path, message: str, remedy: str = WHERE_TO_GO) -> DatabaseError:

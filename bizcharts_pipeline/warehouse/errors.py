@@ -27,6 +27,10 @@ class DatabaseLogCorrupt(DatabaseCorrupt):
     """The write-ahead log is damaged; the file beside it may be whole."""
 
 
+class DatabaseChanged(DatabaseError):
+    """The file can be read, but it is not the one that BizCharts closed last."""
+
+
 class ForeignDatabase(DatabaseError):
     """A sound DuckDB database that is not one of BizCharts."""
 

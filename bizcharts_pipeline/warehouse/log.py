@@ -5,7 +5,6 @@ flipped bit in an entry's length looks the same, so the frame of every entry is 
 have checksums, which DuckDB checks itself when it reads the log.
 """
 
-import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 _HEAD = bytes.fromhex("640062650002ffff")  # an entry of the type "version", 2
 _ENTRY = struct.Struct("<QQ")  # bytes, checksum
 _COMMIT = bytes.fromhex("640064ffff")  # the entry that ends a transaction
-_BAD_ENTRY = re.compile(r"entry at byte position (\d+)")
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,18 @@ class Log:
         """How many bytes after the last whole transaction belong to none."""
         return self.bytes - (self.commits[-1] if self.commits else 0)
 
-    def before(self, position: int | None) -> tuple[int, ...]:
-        """Return the ends of the transactions that end at or before ``position``; ``None``: all of them."""
-        return tuple(end for end in self.commits if position is None or end <= position)
-
 
 def wal(path: Path) -> Path:
     """The write-ahead log of the DuckDB file ``path``."""
     return Path(f"{path}.wal")
+
+
+def has_log(path: Path) -> bool:
+    """Whether the DuckDB file ``path`` has a log that is not empty."""
+    try:
+        return wal(path).stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def read_log(path: Path) -> Log | None:
@@ -70,7 +72,9 @@ def read_log(path: Path) -> Log | None:
         return Log(size, tuple(commits))
 
 
-def bad_entry(message: str) -> int | None:
-    """Return where the entry begins that DuckDB's ``message`` calls damaged, if it names one."""
-    found = _BAD_ENTRY.search(message)
-    return int(found[1]) - _ENTRY.size if found else None
+def cut_log(path: Path, log: Log) -> str:
+    """Say of a log that does not end with a whole transaction what becomes of it."""
+    return (
+        f"{wal(path)}: {log.rest:,} of {log.bytes:,} bytes at its end form no whole transaction, as a kill leaves it, "
+        "or damage; they do not count."
+    )

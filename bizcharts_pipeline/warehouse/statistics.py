@@ -84,17 +84,6 @@ def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return {name: _one(connection, f'SELECT count(*) FROM "{name}"') for name in table_names(connection)}
 
 
-def blocks_in_use(connection: duckdb.DuckDBPyConnection) -> set[int]:
-    """Return the numbers of the file's blocks that hold tables or the catalogue."""
-    catalogue = connection.execute("SELECT DISTINCT block_id FROM pragma_metadata_info()").fetchall()
-    tables = [
-        block
-        for name in table_names(connection)
-        for (_, block) in connection.execute(_BLOCKS.format(table=name)).fetchall()
-    ]
-    return {block for (block,) in catalogue}.union(tables)
-
-
 def bytes_per_row(connection: duckdb.DuckDBPyConnection, table: str, column: str | None = None) -> float:
     """Return about how much of the file a row takes, or a ``column`` of a row that has a value there."""
     rows = _one(connection, f'SELECT count({column or "*"}) FROM "{table}"')

@@ -2,6 +2,7 @@
 
 The new files lie ready under other names. A journal beside the database lists the renames; from the moment it is there
 they will be done: whoever opens the database next goes on with them. What is replaced is kept under a name of its own.
+A folder that is being replaced has a marker beside it meanwhile, for those who open files in it without the database.
 """
 
 import json
@@ -11,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.files import sync, write_atomically
+from bizcharts_pipeline.files import replacing_marker, sync, write_atomically
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ def settle(database: Path) -> None:
     except FileNotFoundError:
         return
     moves = [Move(Path(draft) if draft else None, Path(target), Path(kept)) for draft, target, kept in lines]
+    markers = [replacing_marker(move.target) for move in moves if _is_folder(move)]
+    for marker in markers:
+        marker.touch()
     for move in moves:
         _make(move)
     for folder in _folders(moves):
@@ -54,6 +58,8 @@ def settle(database: Path) -> None:
             sync(folder)
     journal(database).unlink()
     sync(database.parent)
+    for marker in markers:
+        marker.unlink(missing_ok=True)
 
 
 def _make(move: Move) -> None:
@@ -65,6 +71,10 @@ def _make(move: Move) -> None:
     if move.draft is not None:
         move.target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(move.draft, move.target)
+
+
+def _is_folder(move: Move) -> bool:
+    return move.target.is_dir() or (move.draft is not None and move.draft.is_dir())
 
 
 def _free(kept: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.rows import ScoredPost, SourceThread
 from bizcharts_pipeline.text.read import read_thread
-from bizcharts_pipeline.warehouse.backup import snapshot
+from bizcharts_pipeline.warehouse.copies import snapshot
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.scores import save_scores
 from bizcharts_pipeline.warehouse.statistics import table_statistics

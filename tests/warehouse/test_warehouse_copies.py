@@ -5,10 +5,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from bizcharts_pipeline.warehouse.backup import backup, restore, snapshot
 from samples import minute, prepared
 
 from bizcharts_pipeline.warehouse import errors
-from bizcharts_pipeline.warehouse.backup import backup, restore, snapshot
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.snapshots import record_poll
 

@@ -1,0 +1,158 @@
+"""Making a backup: one file with database, ledgers, models and data sets, each read through and found whole first.
+
+The database is copied before the ledgers, so that a restored database knows no label that its ledger lacks.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import duckdb
+
+from bizcharts_pipeline.backup import archive
+from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft
+from bizcharts_pipeline.backup.errors import BackupFailed, SourceDamaged
+from bizcharts_pipeline.backup.files import (
+    DATASETS,
+    IMAGES,
+    dataset_problems,
+    image_problems,
+    model_problems,
+    part_files,
+)
+from bizcharts_pipeline.backup.ledgers import FOLDER, copy_ledger, find_problem, ledger_paths
+from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.sentiment.artifact import MODELS
+from bizcharts_pipeline.warehouse.copies import copy_database
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import BackupError, DatabaseChanged, DatabaseCorrupt
+from bizcharts_pipeline.warehouse.models import models
+
+
+@dataclass(frozen=True)
+class Made:
+    """A backup: its file, size in bytes, and how many files it holds of each part."""
+
+    file: Path
+    bytes: int
+    parts: Mapping[str, int]
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{part} ({count:,} files)" if count > 1 else part for part, count in self.parts.items())
+        return f"Backed up to {self.file}, {self.bytes / 1e6:,.1f} MB: {parts}."
+
+
+def create(database: Database, home: Path, file: Path, now: datetime, *, images: bool = False) -> Made:
+    """Write a backup of ``home`` and ``database`` to the new file ``file``, while others use both.
+
+    Args:
+        now: naive UTC; kept in the backup.
+        images: back the images up too.
+
+    Raises:
+        SourceDamaged: something that belongs to it is damaged; names it, and what is whole.
+        BackupFailed: ``file`` exists or has no folder, or something changed meanwhile; no file is left.
+        DatabaseError: the database cannot be used.
+    """
+    if os.path.lexists(file):
+        raise BackupFailed(f"{file} exists already; name a new file.")
+    if not file.absolute().parent.is_dir():
+        raise BackupFailed(f"{file}: there is no folder {file.parent}; create it first.")
+    clean_up(database, home)
+    with new_draft(home) as draft:
+        sources = _Sources(draft, home, images)
+        sources.add_database(database)
+        sources.add_ledgers()
+        sources.add_files()
+        if sources.problems:
+            raise SourceDamaged(sources.problems, sources.whole)
+        facts = {"created_at": now.isoformat(), "bizcharts": version("bizcharts"), "duckdb": duckdb.__version__}
+        written = draft.elsewhere(file.absolute().with_name(f".{file.name}.{draft.name}"))
+        with open(written, "xb", opener=_private) as out:
+            writer = archive.Writer(out)
+            for name, path in sources.files.items():
+                try:
+                    writer.add(name, path)
+                except FileNotFoundError:
+                    if path.is_relative_to(draft.folder):
+                        raise
+                    # A model, data set or image that retention took away meanwhile.
+            manifest = writer.finish({**facts, "rows": sources.rows})
+            out.flush()
+            os.fsync(out.fileno())
+        if archive.read(written) != manifest:
+            raise BackupFailed(f"{file} does not hold what was written; see to the disk. No backup was made.")
+        _put(written, file)
+    counts = {part: sum(member.part == part for member in manifest.members) for part in archive.PARTS}
+    return Made(file, file.stat().st_size, {part: count for part, count in counts.items() if count})
+
+
+class _Sources:
+    """What goes into one backup: files by their name in it, rows by table, and what is damaged."""
+
+    def __init__(self, draft: Draft, home: Path, images: bool) -> None:
+        self._draft, self._home, self._images = draft.folder, home, images
+        self.files: dict[str, Path] = {}
+        self.rows: dict[str, Mapping[str, int]] = {}
+        self.problems: list[str] = []
+        self.whole: list[str] = []
+        self._models: dict[str, str] = {}
+
+    def add_database(self, database: Database) -> None:
+        copy = self._draft / archive.DATABASE
+        try:
+            tables = copy_database(database, copy)
+            with Database(copy).read() as connection:
+                self._models = {row.model_version: row.sha256 or "" for row in models(connection)}
+        except (DatabaseCorrupt, DatabaseChanged) as error:
+            self.problems.append(str(error))
+            return
+        except BackupError as error:
+            raise BackupFailed(str(error)) from None
+        self._add(archive.DATABASE, copy, {name: table.rows for name, table in tables.items()})
+
+    def add_ledgers(self) -> None:
+        (self._draft / FOLDER).mkdir()
+        for path in ledger_paths(self._home):
+            name = f"{FOLDER}/{path.name}"
+            if problem := find_problem(path):
+                self.problems.append(problem)
+            else:
+                self._add(name, self._draft / name, copy_ledger(path, self._draft / name))
+        for path in [self._home / FOLDER / "installation", *sorted((self._home / FOLDER / "rejected").glob("*"))]:
+            if path.is_file():
+                self.files[path.relative_to(self._home).as_posix()] = path
+
+    def add_files(self) -> None:
+        damaged = model_problems(self._home, self._models) | dataset_problems(self._home, images=self._images)
+        if self._images:
+            damaged |= image_problems(self._home)
+        self.problems += damaged.values()
+        for part in (MODELS, DATASETS, *([IMAGES] if self._images else [])):
+            for path in part_files(self._home, part, images=self._images):
+                self.files[path.relative_to(self._home).as_posix()] = path
+
+    def _add(self, name: str, path: Path, rows: Mapping[str, int]) -> None:
+        self.files[name], self.rows[name] = path, rows
+        self.whole.append(name)
+
+
+def _put(written: Path, file: Path) -> None:
+    """Give the finished archive its name, without replacing a file that was made meanwhile."""
+    try:
+        os.link(written, file)
+    except FileExistsError:
+        raise BackupFailed(f"{file} exists already; name a new file.") from None
+    except OSError:  # a file system without second names
+        os.rename(written, file)
+    with suppress(FileNotFoundError):
+        written.unlink()
+    sync(file.absolute().parent)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,118 @@
+"""Unfinished backups and restores: each has a folder of its own below the home, locked while its process lives.
+
+What a killed process left, there or at the place of a backup that it was writing, is removed by the next one and by
+maintenance.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.swap import journal
+
+FOLDER = "drafts"  # below the home
+_LOCK, _ELSEWHERE = "lock", "elsewhere"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The folder of one unfinished backup or restore; ``name`` is unique."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def elsewhere(self, path: Path) -> Path:
+        """Note that ``path``, outside of the folder, belongs to this draft, and return it."""
+        with (self.folder / _ELSEWHERE).open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"{path.absolute()}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return path
+
+
+@contextmanager
+def new_draft(home: Path, keep: Callable[[], bool] = lambda: False) -> Iterator[Draft]:
+    """Yield an empty draft; what is left of it at the end is removed, unless ``keep`` says that it is needed."""
+    (home / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = home / FOLDER / secrets.token_hex(6)
+    making = folder.with_name(f".{folder.name}")
+    making.mkdir(mode=0o700)
+    lock = os.open(making / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        making.rename(folder)
+        sync(folder.parent)
+        yield Draft(folder)
+    finally:
+        if not keep():
+            _remove(folder if folder.exists() else making)
+        os.close(lock)
+
+
+def remove_abandoned(home: Path, *, dry_run: bool = False) -> tuple[int, int]:
+    """Remove what killed backups and restores left; return how many they were, and their bytes.
+
+    Call it only when no restore is between its renames (:mod:`bizcharts_pipeline.warehouse.swap`).
+    """
+    count = size = 0
+    for folder in (home / FOLDER).glob("*"):
+        try:
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue  # being made, or gone
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            count += 1
+            size += sum(map(_size, [folder, *_elsewhere(folder)]))
+            if not dry_run:
+                _remove(folder)
+        except BlockingIOError:
+            pass  # its process lives
+        finally:
+            os.close(lock)
+    return count, size
+
+
+def clean_up(database: Database, home: Path) -> None:
+    """Finish a restore that was killed between its renames, and remove what other killed ones and backups left.
+
+    Raises:
+        DatabaseError: somebody held the database until the deadline, or a file cannot be renamed.
+    """
+    if journal(database.path).exists():
+        with database.alone():
+            pass
+    remove_abandoned(home)
+
+
+def _remove(folder: Path) -> None:
+    for path in _elsewhere(folder):
+        with suppress(OSError):
+            path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _elsewhere(folder: Path) -> list[Path]:
+    try:
+        lines = (folder / _ELSEWHERE).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except FileNotFoundError:
+        return []
+    return [path for line in lines if folder.name in (path := Path(line)).name]
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        if path.is_dir():
+            return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        return path.stat().st_size
+    return 0

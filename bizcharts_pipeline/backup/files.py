@@ -1,0 +1,88 @@
+"""Models, data sets and images of a home: which files belong to a backup, and whether they are whole."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bizcharts_pipeline.files import TEMPORARY_PREFIX
+from bizcharts_pipeline.sentiment.artifact import MANIFEST as MODEL_MANIFEST
+from bizcharts_pipeline.sentiment.artifact import MODELS, CorruptModel, read_artifact
+from bizcharts_pipeline.training import sharegpt
+
+DATASETS, IMAGES = "datasets", "images"  # below the home
+VERSION_DIGITS = 12  # of a hash, at the end of a name
+_VERSION = re.compile(rf".+-[0-9a-f]{{{VERSION_DIGITS}}}")
+
+
+def part_files(home: Path, part: str, *, images: bool) -> Iterator[Path]:
+    """Return the files of a folder of the home, without unfinished ones; ``images``: with those of data sets."""
+    for path in sorted((home / part).rglob("*")):
+        folders = path.relative_to(home).parts
+        unfinished = any(folder.startswith(TEMPORARY_PREFIX) for folder in folders)
+        left_out = part == DATASETS and not images and sharegpt.IMAGES in folders[:-1]
+        if path.is_file() and not unfinished and not left_out:
+            yield path
+
+
+def model_problems(home: Path, registered: Mapping[str, str]) -> dict[Path, str]:
+    """Return the damaged models: folder and reason. ``registered``: the hash of each model version; that of others is
+    the end of their name."""
+    found = {}
+    for folder in sorted((home / MODELS).glob("*")):
+        if _VERSION.fullmatch(folder.name):
+            try:
+                read_artifact(folder, registered.get(folder.name) or _hash_by_name(folder))
+            except CorruptModel as error:
+                found[folder] = str(error)
+    return found
+
+
+def dataset_problems(home: Path, *, images: bool) -> dict[Path, str]:
+    """Return the damaged data sets: path and reason."""
+    found = {}
+    for path in sorted((home / DATASETS).glob("*")):
+        if _VERSION.fullmatch(path.stem) and (problem := _dataset_problem(path, images=images)):
+            found[path] = f"{path}: {problem}"
+    return found
+
+
+def image_problems(home: Path) -> dict[Path, str]:
+    """Return the images that are not what their name, a SHA-256, says."""
+    return {
+        path: f"{path} is damaged."
+        for path in part_files(home, IMAGES, images=True)
+        if len(path.stem) == 64 and _sha256(path) != path.stem
+    }
+
+
+def _hash_by_name(folder: Path) -> str:
+    try:
+        digest = _sha256(folder / MODEL_MANIFEST)
+    except OSError:
+        return ""
+    return digest if folder.name.endswith(digest[:VERSION_DIGITS]) else ""
+
+
+def _dataset_problem(path: Path, *, images: bool) -> str | None:
+    try:
+        if path.is_file():
+            return None if path.stem.endswith(_sha256(path)[:VERSION_DIGITS]) else "it is damaged."
+        manifest = (path / sharegpt.MANIFEST).read_bytes()
+        hashes = json.loads(manifest)["files"]
+        content = {name: sha256 for name, sha256 in hashes.items() if name != sharegpt.DATASHEET}
+        version = sharegpt.digest(json.dumps(content, sort_keys=True).encode())
+        if sharegpt.manifest(version, hashes) != manifest or not path.name.endswith(version[:VERSION_DIGITS]):
+            return f"{sharegpt.MANIFEST} is damaged."
+        for name, sha256 in hashes.items():
+            if (images or not name.startswith(f"{sharegpt.IMAGES}/")) and _sha256(path / name) != sha256:
+                return f"{name} is damaged."
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"it cannot be read ({error})."
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,246 @@
+"""Damage in a home: what is damaged, what is lost by it, and what can be done where there is no backup to go back to.
+
+Nothing is deleted: what is moved away or replaced stays under a name of its own.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.backup.drafts import clean_up
+from bizcharts_pipeline.backup.errors import RepairRefused
+from bizcharts_pipeline.backup.files import dataset_problems, model_problems
+from bizcharts_pipeline.backup.ledgers import alone_with, find_problem, ledger_paths, readable_rows
+from bizcharts_pipeline.files import link, write_atomically
+from bizcharts_pipeline.sqlite_log import Fault, find_fault, log_path
+from bizcharts_pipeline.sqlite_seal import foreign, is_broken, is_foreign_log, seal_path, write_seal
+from bizcharts_pipeline.warehouse import closed
+from bizcharts_pipeline.warehouse.compact import rewrite
+from bizcharts_pipeline.warehouse.copies import all_readable, check_database, keep_log
+from bizcharts_pipeline.warehouse.database import Database, is_missing
+from bizcharts_pipeline.warehouse.errors import DatabaseChanged, DatabaseCorrupt, DatabaseError, DatabaseLogCorrupt
+from bizcharts_pipeline.warehouse.log import read_log, wal
+from bizcharts_pipeline.warehouse.models import models
+
+RESTORE = "`bizcharts restore FILE --only {part}` puts a backup in its place."
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something of a home that is damaged, or not as BizCharts left it.
+
+    ``set_aside`` and ``accept`` say what the two ways to repair it would do, and lose; ``None``: there is no such way.
+    """
+
+    path: Path
+    problem: str
+    set_aside: str | None = None
+    accept: str | None = None
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """Something that was repaired, and how; ``kept``: where what it was before is, if it was replaced."""
+
+    path: Path
+    outcome: str
+    kept: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Found:
+    damage: Damage
+    set_aside: Callable[[str], Repaired] | None = None  # gets the end of the name under which something is kept
+    accept: Callable[[], None] | None = None
+
+
+def look(database: Database, home: Path) -> list[Damage]:
+    """Read everything in ``home`` that a backup would hold, and return what is damaged. A restore that was interrupted
+    is finished, and what killed backups left is removed.
+
+    Raises:
+        DatabaseError: the database is in use for too long, or out of reach.
+    """
+    return [found.damage for found in _find(database, home)]
+
+
+def set_aside(database: Database, home: Path, now: datetime) -> list[Repaired]:
+    """Move everything away that is damaged and has a way on without it; ``now``, naive UTC, names what is kept.
+
+    Raises:
+        RepairRefused: a damaged ledger is in use.
+        DatabaseError: the database is in use for too long, or out of reach.
+    """
+    done: list[Repaired] = []
+    # The file behind a damaged log can be judged only once the log is away.
+    while steps := [found for found in _find(database, home) if found.set_aside and _is_new(found, done)]:
+        for found in steps:
+            assert found.set_aside
+            done.append(found.set_aside(f"set-aside-{now:%Y%m%dT%H%M%S%f}"))
+    return done
+
+
+def accept(database: Database, home: Path) -> list[Repaired]:
+    """Take as sound what can be read but is not as BizCharts left it, because another program has changed it.
+
+    Raises:
+        RepairRefused: a ledger is in use.
+        DatabaseError: the database is in use for too long, or out of reach.
+    """
+    done = []
+    for found in _find(database, home):
+        if found.accept:
+            found.accept()
+            done.append(Repaired(found.damage.path, "taken as it is"))
+    return done
+
+
+def _is_new(found: _Found, done: list[Repaired]) -> bool:
+    return all(found.damage.path != repaired.path for repaired in done)
+
+
+def _find(database: Database, home: Path) -> list[_Found]:
+    clean_up(database, home)
+    found = _find_in_database(database)
+    for path in ledger_paths(home):
+        found += _find_in_ledger(path)
+    for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home, images=True)).items():
+        damage = Damage(path, problem, "It is moved away; train it, or make the data set, again.")
+        found.append(_Found(damage, _move_folder(path)))
+    return found
+
+
+def _registered(database: Database) -> dict[str, str]:
+    if is_missing(database.path):
+        return {}
+    with suppress(DatabaseError), database.read() as connection:
+        return {row.model_version: row.sha256 or "" for row in models(connection)}
+    return {}
+
+
+def _find_in_database(database: Database) -> list[_Found]:
+    path = database.path
+    if is_missing(path):
+        lost = closed.seal_path(path).exists()
+        return [_Found(Damage(path, f"{path} is gone or empty. {RESTORE.format(part='database')}"))] if lost else []
+    try:
+        check_database(database)
+    except DatabaseLogCorrupt as error:
+        return [_damaged_log(database, str(error))]
+    except DatabaseChanged as error:
+        return [_Found(Damage(path, str(error), accept="It is taken as it is."), accept=lambda: _reseal(database))]
+    except DatabaseCorrupt as error:
+        if not all_readable(database):
+            return [_Found(Damage(path, f"{error} {RESTORE.format(part='database')}"))]
+        what = "It is written anew from its tables, which can all be read: nothing is lost."
+        return [_Found(Damage(path, str(error), what), lambda ending: _rewrite(database, ending))]
+    return []
+
+
+def _damaged_log(database: Database, problem: str) -> _Found:
+    path, log = wal(database.path), read_log(database.path)
+    has = (
+        f"{len(log.commits):,} transactions in {log.bytes:,} bytes" if log and log.head else "nothing that can be read"
+    )
+    if closed.has_foreign_log(database.path):
+        damage = Damage(path, problem, f"It is moved away, with {has}.", "It is taken as this database's own.")
+        return _Found(damage, lambda ending: _set_log_aside(database, ending), lambda: _unseal(database))
+    what = f"It is moved away, with {has}; the transactions before the damage are kept, the others are lost."
+    return _Found(Damage(path, problem, what), lambda ending: _set_log_aside(database, ending))
+
+
+def _set_log_aside(database: Database, ending: str) -> Repaired:
+    path = wal(database.path)
+    kept = path.with_name(f"{path.name}.{ending}")
+    with database.alone():
+        log, is_foreign = read_log(database.path), closed.has_foreign_log(database.path)
+        path.rename(kept)
+        if is_foreign or not log:
+            return Repaired(path, "moved away", kept)
+        count = keep_log(database.path, kept, log)
+    lost = len(log.commits) - count
+    return Repaired(path, f"{count:,} transactions kept, {lost:,} whole ones and what follows them lost", kept)
+
+
+def _rewrite(database: Database, ending: str) -> Repaired:
+    kept = database.path.with_name(f"{database.path.name}.{ending}")
+    with database.replacing():
+        rewrite(database.path, kept)
+    return Repaired(database.path, "written anew from its tables, nothing lost", kept)
+
+
+def _reseal(database: Database) -> None:
+    with database.alone():
+        closed.unseal(database.path)
+        closed.seal(database.path)
+
+
+def _unseal(database: Database) -> None:
+    with database.alone():
+        closed.unseal(database.path)
+
+
+def _find_in_ledger(path: Path) -> list[_Found]:
+    with alone_with(path) as alone:
+        if alone and is_foreign_log(path):
+            what = "It is moved away."
+            return [
+                _Found(Damage(log_path(path), foreign(path), what), lambda end: _set_ledger_log_aside(path, None, end))
+            ]
+        fault = find_fault(path) if alone else None
+        is_changed = alone and not fault and is_broken(path)
+    if fault and not fault.cut:
+        what = f"It is moved away; what was committed before the damage is kept. {_rows(path)}"
+        damage = Damage(log_path(path), f"{fault.text}.", what)
+        return [_Found(damage, lambda end: _set_ledger_log_aside(path, fault, end))]
+    if not (problem := find_problem(path)):
+        return []
+    if is_changed and (rows := readable_rows(path)) and None not in rows.values():
+        damage = Damage(path, problem, accept=f"It is taken as it is. {_rows(path)}")
+        return [_Found(damage, accept=lambda: _accept_ledger(path))]
+    return [_Found(Damage(path, f"{problem} {_rows(path)} {RESTORE.format(part='ledgers')}"))]
+
+
+def _rows(path: Path) -> str:
+    rows = readable_rows(path)
+    tables = ", ".join(f"{table} {'not all' if count is None else f'{count:,}'}" for table, count in rows.items())
+    return f"Rows that can be read: {tables or 'none'}."
+
+
+def _set_ledger_log_aside(path: Path, fault: Fault | None, ending: str) -> Repaired:
+    log = log_path(path)
+    kept = log.with_name(f"{log.name}.{ending}")
+    with _alone(path):
+        link(log, kept)
+        if fault and fault.sound_bytes:
+            write_atomically(log, kept.read_bytes()[: fault.sound_bytes])
+            return Repaired(log, "the commits before the damage kept, the others lost", kept)
+        log.unlink()
+    return Repaired(log, "moved away", kept)
+
+
+def _accept_ledger(path: Path) -> None:
+    with _alone(path):
+        seal_path(path).unlink(missing_ok=True)
+        write_seal(path)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with alone_with(path) as alone:
+        if not alone:
+            raise RepairRefused(f"{path} is in use; stop the service and the labeller, and try again.")
+        yield
+
+
+def _move_folder(path: Path) -> Callable[[str], Repaired]:
+    def move(ending: str) -> Repaired:
+        kept = path.parent.parent / "set-aside" / f"{path.name}.{ending}"
+        kept.parent.mkdir(mode=0o700, exist_ok=True)
+        os.rename(path, kept)
+        return Repaired(path, "moved away", kept)
+
+    return move

@@ -1,0 +1,145 @@
+"""Restoring a backup: everything is unpacked and checked first, then put in place at once; what it replaces is kept."""
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from bizcharts_pipeline.backup import archive
+from bizcharts_pipeline.backup.archive import DATABASE, Member
+from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft
+from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreRefused
+from bizcharts_pipeline.backup.ledgers import FOLDER, alone_with, find_problem, ledger_paths
+from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.sqlite_seal import write_seal
+from bizcharts_pipeline.warehouse import closed
+from bizcharts_pipeline.warehouse.blocks import is_duckdb
+from bizcharts_pipeline.warehouse.copies import copy_file, verify
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.log import wal
+from bizcharts_pipeline.warehouse.swap import Move, journal, swap
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was put in place, and where what it replaced is kept. ``created_at``: when the backup was made (UTC);
+    ``None`` for a copy of the database alone."""
+
+    file: Path
+    parts: tuple[str, ...]
+    created_at: str | None
+    kept: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        kept = f" What was there before is kept: {', '.join(map(str, self.kept))}." if self.kept else ""
+        return f"Restored {', '.join(self.parts)} from {self.file}.{kept}"
+
+
+def restore(database: Database, home: Path, file: Path, now: datetime, only: Collection[str] = ()) -> Restored:
+    """Put what the backup ``file`` holds in the place of ``home`` and ``database``.
+
+    Everything is read, checked and written beside its place first. A kill leaves the old state or the new one: once the
+    renames have begun, the next command that opens the database finishes them. What is not part of the backup (images,
+    unless it has them; polls on their way in) stays.
+
+    Args:
+        file: a backup, or a copy of the database alone.
+        now: naive UTC; names what is kept.
+        only: the parts to restore, of :data:`archive.PARTS`; empty: all that it holds.
+
+    Raises:
+        BackupDamaged, NewerBackup: the backup is not whole, or not for this version; nothing was replaced.
+        RestoreRefused: it is the database itself, lacks a part that was asked for, or somebody uses a ledger.
+        DatabaseError: its database is damaged or not of BizCharts; nothing was replaced.
+    """
+    if not file.is_file():
+        raise RestoreRefused(f"{file}: there is no such file.")
+    if file.resolve() == database.path.resolve():
+        raise RestoreRefused(f"{file} is the database itself; name a backup of it.")
+    database.path.parent.mkdir(parents=True, exist_ok=True)
+    clean_up(database, home)
+    # Once the renames have begun, the draft is what the next command finishes them with.
+    with new_draft(home, journal(database.path).exists) as draft:
+        new_database = draft.elsewhere(
+            database.path.absolute().with_name(f"{database.path.name}.{draft.name}.restoring")
+        )
+        draft.elsewhere(wal(new_database))
+        created_at = _unpack(file, draft, new_database, only)
+        held = [
+            part for part in archive.PARTS if (new_database if part == "database" else draft.folder / part).exists()
+        ]
+        if missing := sorted(set(only) - set(held)):
+            raise RestoreRefused(f"{file} holds no {', '.join(missing)}; it holds {', '.join(held) or 'nothing'}.")
+        if new_database.exists():
+            verify(new_database, named=file)
+        _check_ledgers(draft.folder, file)
+        moves = list(_moves(database.path, home, draft, new_database, held, f"{now:%Y%m%dT%H%M%S%f}"))
+        for move in moves:
+            if move.draft:
+                _sync_all(move.draft)
+        kept = tuple(move.kept for move in moves if move.draft and os.path.lexists(move.target))
+        with ExitStack() as locks:
+            if FOLDER in held:
+                for path in ledger_paths(home):
+                    if not locks.enter_context(alone_with(path)):
+                        raise RestoreRefused(
+                            f"{path} is in use; stop the service and the labeller, and restore again. "
+                            "Nothing was replaced."
+                        )
+            locks.enter_context(database.replacing())
+            swap(database.path, moves)
+    return Restored(file, tuple(held), created_at, kept)
+
+
+def _unpack(file: Path, draft: Draft, new_database: Path, only: Collection[str]) -> str | None:
+    """Write what the backup holds of ``only`` into the draft, reading all of it; return when it was made."""
+    if not archive.is_archive(file):
+        if is_duckdb(file):
+            copy_file(file, new_database)
+            return None
+        raise BackupDamaged(file, "it does not begin as one")
+
+    def take(name: str, content: BinaryIO, size: int) -> Member:
+        member = Member(name, size, "")
+        if only and member.part not in only:
+            return archive.copy_member(name, content, size, None)
+        target = new_database if name == DATABASE else draft.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, "xb", opener=_private) as out:
+            return archive.copy_member(name, content, size, out)
+
+    return str(archive.read(file, take).facts.get("created_at"))
+
+
+def _check_ledgers(folder: Path, file: Path) -> None:
+    for path in ledger_paths(folder):
+        if problem := find_problem(path):
+            raise BackupDamaged(file, f"{FOLDER}/{path.name} in it is damaged ({problem})")
+        write_seal(path)
+
+
+def _moves(
+    database: Path, home: Path, draft: Draft, new_database: Path, held: Collection[str], now: str
+) -> Iterator[Move]:
+    aside = home.absolute() / f"before-restore-{now}"
+    for part in held:
+        if part == "database":
+            kept = database.absolute().with_name(f"{database.name}.before-restore-{now}")
+            yield Move(None, wal(database.absolute()), wal(kept))
+            yield Move(None, closed.seal_path(database.absolute()), closed.seal_path(kept))
+            yield Move(new_database, database.absolute(), kept)
+        else:
+            yield Move(draft.folder.absolute() / part, home.absolute() / part, aside / part)
+
+
+def _sync_all(path: Path) -> None:
+    for inner in path.rglob("*") if path.is_dir() else ():
+        sync(inner)
+    sync(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,79 @@
+"""The seal of a database that was closed with its log folded in: a fingerprint of its file.
+
+A writer takes the seal away before it writes, and puts a new one there once no log is left. So a log beside a database
+that fits its seal is not its own: DuckDB would replay it all the same, as neither file says which database it belongs
+to. A database that does not fit its seal is damaged, or was changed or replaced by another program. Without a seal (after
+a kill, or beside a copy of the file alone) nothing can be told.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.warehouse.blocks import fingerprint
+from bizcharts_pipeline.warehouse.log import has_log
+
+_HEX_DIGITS = 64
+
+
+def seal_path(path: Path) -> Path:
+    """The file that holds the seal of the DuckDB file ``path``."""
+    return Path(f"{path}.closed")
+
+
+def seal(path: Path) -> None:
+    """Seal ``path`` if no log is left; the caller has the turn alone, and no connection. A disk that is full leaves it
+    without a seal."""
+    if has_log(path):
+        return
+    draft = Path(f"{seal_path(path)}.{os.getpid()}")
+    with suppress(OSError), _opened(path) as descriptor:
+        draft.write_text(fingerprint(descriptor))
+        os.replace(draft, seal_path(path))
+
+
+def unseal(path: Path) -> None:
+    """Take the seal away, surviving a power cut: it must not come back beside a log that is the database's own.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if seal_path(path).exists():
+        seal_path(path).unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def has_foreign_log(path: Path) -> bool:
+    """Whether there is a log beside ``path`` that BizCharts did not leave there."""
+    return has_log(path) and _sealed_as(path) is not None
+
+
+def is_changed(path: Path, descriptor: int) -> bool:
+    """Whether the DuckDB file ``path``, opened as ``descriptor``, is sealed but not as it is now."""
+    sealed_as = _sealed_as(path)
+    return sealed_as is not None and sealed_as != fingerprint(descriptor)
+
+
+def changed(path: Path) -> str:
+    """Say of a database that it does not fit its seal."""
+    return f"{path} was changed or replaced by another program since BizCharts closed it."
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Yield a descriptor whose closing drops all locks of this process on the file, DuckDB's too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _sealed_as(path: Path) -> str | None:
+    try:
+        found = seal_path(path).read_text(encoding="ascii")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    return found if len(found) == _HEX_DIGITS else None  # a power cut may leave an empty one
