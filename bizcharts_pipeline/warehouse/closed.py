@@ -1,9 +1,9 @@
 """The seal of a database that was closed with its log folded in: a fingerprint of its file.
 
 A writer takes the seal away before it writes, and puts a new one there once no log is left. So a log beside a database
-that fits its seal is not its own: DuckDB would replay it all the same, as neither file says which database it belongs
-to. A database that does not fit its seal is damaged, or was changed or replaced by another program. Without a seal (after
-a kill, or beside a copy of the file alone) nothing can be told.
+that has one is not its own: DuckDB would replay it all the same, as neither file says which database it belongs to. A
+database that does not fit its seal was changed or replaced by another program. Without a seal, after a kill or beside
+a copy of the file alone, nothing can be told.
 """
 
 import os

@@ -1,0 +1,192 @@
+"""A backup holds everything, verified, and a restored home works."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pytest
+from backup_world import NOW, World, leave_ledger_log, leave_log, make_world, tree
+from installation import Installation
+
+from bizcharts_pipeline.backup import archive
+from bizcharts_pipeline.backup.create import create
+from bizcharts_pipeline.backup.errors import BackupDamaged, BackupFailed, NewerBackup, RestoreRefused, SourceDamaged
+from bizcharts_pipeline.backup.restore import restore
+from bizcharts_pipeline.files import replacing_marker
+from bizcharts_pipeline.warehouse import errors
+from bizcharts_pipeline.warehouse.copies import snapshot
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("original") / "home")
+
+
+@pytest.fixture
+def world(original: World, tmp_path: Path) -> World:
+    return original.copy(tmp_path / "home")
+
+
+def back_up(world: World, file: Path, **options: bool) -> Path:
+    create(world.database, world.home, file, NOW, **options)
+    return file
+
+
+def test_a_backup_restored_to_a_second_home_holds_everything_and_works_there(world: World, tmp_path: Path) -> None:
+    there = Installation(tmp_path / "second", "http://127.0.0.1:9", extra={"BIZCHARTS_POD_PROVIDER": "local"})
+    first = Installation(tmp_path, "http://127.0.0.1:9")
+    made = first.run_command("backup", str(tmp_path / "file"))
+    assert made.returncode == 0, made.stderr
+    restored = there.run_command("restore", str(tmp_path / "file"))
+    assert restored.returncode == 0, restored.stderr
+    assert World(there.home).contents() == {
+        name: value for name, value in world.contents().items() if "/images/" not in name
+    }
+    assert (there.home / "ledgers/installation").read_text() == (world.home / "ledgers/installation").read_text()
+    for command in (["labels", "stats"], ["pods", "list"], ["stats"], ["index"], ["models", "list"], ["repair"]):
+        answer = there.run_command(*command)
+        assert "Traceback" not in answer.stderr
+        assert answer.returncode == 0 or command == ["index"], (command, answer.stderr)
+    assert "40 labels" in there.run_command("labels", "stats").stdout
+    assert "last poll" in there.run_command("health").stdout
+    World(there.home).add_label(99)
+    World(there.home).add_posts(900_000, 10, 1)
+
+
+def test_images_are_part_of_a_backup_on_request_alone(world: World, tmp_path: Path) -> None:
+    picture = b"a picture"
+    name = archive.hashlib.sha256(picture).hexdigest()
+    path = world.home / "images" / name[:2] / name[2:4] / f"{name}.jpg"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(picture)
+    without, with_images = back_up(world, tmp_path / "without"), back_up(world, tmp_path / "with", images=True)
+    assert not [member for member in archive.read(without).members if "images" in member.name]
+    assert len([member for member in archive.read(with_images).members if "images/" in member.name]) == 2
+    restore(world.database, world.home, without, NOW)
+    assert path.read_bytes() == picture
+    path.write_bytes(b"another")
+    with pytest.raises(SourceDamaged, match=name):
+        back_up(world, tmp_path / "damaged", images=True)
+    restore(world.database, world.home, with_images, NOW)
+    assert path.read_bytes() == picture
+
+
+def test_what_a_restore_replaces_is_kept_and_one_part_can_be_restored_alone(world: World, tmp_path: Path) -> None:
+    file = back_up(world, tmp_path / "file")
+    world.add_label(99)
+    world.add_posts(900_000, 10, 1)
+    newer = world.contents()
+    done = restore(world.database, world.home, file, NOW, ["database"])
+    assert len(world.labels.standing()) == 41
+    assert World(world.home).contents()["labels.sqlite"] == newer["labels.sqlite"]
+    assert world.contents()["thread_ops"] != newer["thread_ops"]
+    assert [kept.name for kept in done.kept] == ["bizcharts.duckdb.before-restore-20260301T120000000000"]
+    restore(world.database, world.home, done.kept[0], NOW.replace(second=1))  # a copy of the database alone
+    assert world.contents() == newer
+    restore(world.database, world.home, file, NOW.replace(second=2))
+    assert len(world.labels.standing()) == 40
+    kept = list(world.home.glob("before-restore-*/ledgers/labels.sqlite"))
+    assert [len(type(world.labels)(path).standing()) for path in kept] == [41]
+
+
+def test_a_backup_says_what_is_wrong_with_its_target_and_overwrites_nothing(world: World, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("precious")
+    with pytest.raises(BackupFailed, match="exists already"):
+        back_up(world, tmp_path / "there")
+    assert (tmp_path / "there").read_text() == "precious"
+    with pytest.raises(BackupFailed, match="no folder"):
+        back_up(world, tmp_path / "nowhere" / "file")
+    assert not list(world.home.glob("drafts/*"))
+
+
+def test_a_backup_is_made_while_others_write_and_keeps_what_is_in_their_logs(world: World, tmp_path: Path) -> None:
+    leave_log(world)
+    with closing(sqlite3.connect(world.home / "ledgers" / "pods.sqlite")) as user:
+        user.execute("PRAGMA journal_mode = WAL")
+        user.execute("CREATE TABLE more (x)")
+        user.commit()
+        file = back_up(world, tmp_path / "file")
+    second = World(tmp_path / "second")
+    restore(second.database, second.home, file, NOW)
+    assert second.contents()["thread_ops"] == world.contents()["thread_ops"]
+    with closing(sqlite3.connect(second.home / "ledgers" / "pods.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM more").fetchone() == (0,)
+
+
+def test_a_restore_refuses_while_a_ledger_is_in_use_and_replaces_nothing(world: World, tmp_path: Path) -> None:
+    file = back_up(world, tmp_path / "file")
+    before = tree(world.home)
+    with (
+        world.labels._opened(),
+        pytest.raises(RestoreRefused, match=r"labels\.sqlite is in use"),
+    ):
+        restore(world.database, world.home, file, NOW)
+    assert {name: before[name] for name in before if "labels.sqlite" not in name}.items() <= tree(world.home).items()
+    assert not replacing_marker(world.home / "ledgers").exists()
+    assert not list((world.home / "drafts").iterdir())
+
+
+def test_what_is_no_backup_replaces_nothing_and_the_advice_is_not_to_restore_a_backup(
+    world: World, tmp_path: Path
+) -> None:
+    with duckdb.connect(str(tmp_path / "foreign")) as connection:
+        connection.execute("CREATE TABLE recipes (name VARCHAR)")
+    (tmp_path / "text").write_text("hello" * 5000)
+    (tmp_path / "nothing").write_bytes(b"")
+    with duckdb.connect(str(tmp_path / "empty")):
+        pass
+    snapshot(world.database, tmp_path / "damaged")
+    content = bytearray((tmp_path / "damaged").read_bytes())
+    content[12288 + 300_000] ^= 1
+    (tmp_path / "damaged").write_bytes(content)
+    snapshot(world.database, tmp_path / "newer")
+    with duckdb.connect(str(tmp_path / "newer")) as connection:
+        connection.execute("INSERT INTO schema_migrations VALUES (999, 'later', now()::TIMESTAMP, 'x')")
+    before = tree(world.home)
+    for name in ("foreign", "text", "nothing", "empty", "damaged", "newer", "absent"):
+        with pytest.raises((BackupDamaged, RestoreRefused, errors.DatabaseError), match=name) as refused:
+            restore(world.database, world.home, tmp_path / name, NOW)
+        assert "bizcharts restore" not in str(refused.value)
+        assert "restore a backup" not in str(refused.value).replace("or restore a backup of before", "")
+    with pytest.raises(RestoreRefused, match="the database itself"):
+        restore(world.database, world.home, world.database.path, NOW)
+    assert tree(world.home) == before
+
+
+def test_a_backup_of_a_newer_version_is_called_that(world: World, tmp_path: Path) -> None:
+    file = back_up(world, tmp_path / "file")
+    file.write_bytes(file.read_bytes().replace(b"bizcharts-backup 1\n", b"bizcharts-backup 2\n"))
+    with pytest.raises(NewerBackup, match="format 2"):
+        restore(world.database, world.home, file, NOW)
+
+
+def test_an_archive_that_was_made_to_lead_elsewhere_is_refused(world: World, tmp_path: Path) -> None:
+    for name in ("../outside", "/etc/passwd", "models/../../outside", "ledgers/x.sqlite-wal", "pods/key", "models"):
+        with (tmp_path / "file").open("wb") as out, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(archive, "is_known", lambda name: True)
+            writer = archive.Writer(out)
+            writer.add(name, world.home / "ledgers" / "installation")
+            writer.finish({})
+        with pytest.raises(BackupDamaged, match="which no backup does"):
+            restore(world.database, world.home, tmp_path / "file", NOW)
+
+
+def test_what_a_backup_holds_can_be_taken_out_by_tar_and_checked_by_sha256sum(world: World, tmp_path: Path) -> None:
+    import subprocess
+
+    file = back_up(world, tmp_path / "file")
+    subprocess.run(["tar", "xf", file, "-C", tmp_path], check=True)
+    subprocess.run(["sha256sum", "-c", "--quiet", "manifest.sha256"], cwd=tmp_path, check=True)
+    listed = json.loads((tmp_path / "manifest.json").read_bytes())["members"]
+    assert all(tree(tmp_path)[name] == sha256 for name, _, sha256 in listed)
+
+
+def test_a_ledger_log_left_by_a_killed_process_is_part_of_the_backup(world: World, tmp_path: Path) -> None:
+    leave_ledger_log(world.home / "ledgers" / "labels.sqlite")
+    file = back_up(world, tmp_path / "file")
+    second = World(tmp_path / "second")
+    restore(second.database, second.home, file, NOW)
+    with closing(sqlite3.connect(second.home / "ledgers" / "labels.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM more").fetchone() == (6,)
