@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+MAX_RUNS = 1 << 20  # that a file without a truncation sees
 _HEAD = struct.Struct(">8I")  # magic, version, page size, sequence, two salts, two checksums
 _FRAME = struct.Struct(">6I")  # page, size of the database after a commit, two salts, two checksums
 _MAGICS = {0x377F0682: "<", 0x377F0683: ">"}  # byte order of what the checksums are made over
@@ -29,6 +30,7 @@ class Fault:
 class _Frame:
     sound: bool
     current: bool  # of the log's present run; older ones may lie behind it
+    foreign: bool  # of no run of this log
     commits: bool
 
 
@@ -75,21 +77,22 @@ def find_fault(path: Path) -> Fault | None:
     sound_bytes = _HEAD.size + committed * (_FRAME.size + page_bytes) if committed else 0
     if sound < last:
         return Fault(f"{log} is damaged at frame {sound + 1} of {last + 1}", False, sound_bytes)
-    if sound == last or (sound and not frames[sound - 1].commits) or (rest and sound == len(frames)):
+    if sound == last or (sound and not frames[sound - 1].commits) or rest or any(frame.foreign for frame in frames):
         return Fault(f"{log} ends in the middle of a commit", True, sound_bytes)
     return None
 
 
 def _frames(file: BinaryIO, page_bytes: int, order: str, head: bytes) -> Iterator[_Frame]:
-    salts, running = head[16:24], _HEAD.unpack(head)[6:]
+    salts, first_salt, running = head[16:24], _HEAD.unpack(head)[4], _HEAD.unpack(head)[6:]
     sound = True
     while len(frame := file.read(_FRAME.size + page_bytes)) == _FRAME.size + page_bytes:
-        _, size, _, _, first, second = _FRAME.unpack_from(frame)
+        _, size, salt, _, first, second = _FRAME.unpack_from(frame)
         current = frame[8:16] == salts
         if sound and current:
             running = _checksum(frame[:8] + frame[_FRAME.size :], order, running)
         sound = sound and current and running == (first, second)
-        yield _Frame(sound, current, bool(size))
+        runs_ago = (first_salt - salt) & 0xFFFFFFFF  # each run adds one
+        yield _Frame(sound, current, not current and not 0 < runs_ago < MAX_RUNS, bool(size))
 
 
 def _checksum(content: bytes, order: str, running: tuple[int, ...]) -> tuple[int, int]:

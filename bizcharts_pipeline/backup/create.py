@@ -128,7 +128,7 @@ class _Sources:
                 self.files[path.relative_to(self._home).as_posix()] = path
 
     def add_files(self) -> None:
-        damaged = model_problems(self._home, self._models) | dataset_problems(self._home, images=self._images)
+        damaged = model_problems(self._home, self._models) | dataset_problems(self._home)
         if self._images:
             damaged |= image_problems(self._home)
         self.problems += damaged.values()

@@ -39,11 +39,11 @@ def model_problems(home: Path, registered: Mapping[str, str]) -> dict[Path, str]
     return found
 
 
-def dataset_problems(home: Path, *, images: bool) -> dict[Path, str]:
-    """Return the damaged data sets: path and reason."""
+def dataset_problems(home: Path) -> dict[Path, str]:
+    """Return the damaged data sets: path and reason. Images may be missing, as backups without images lack them."""
     found = {}
     for path in sorted((home / DATASETS).glob("*")):
-        if _VERSION.fullmatch(path.stem) and (problem := _dataset_problem(path, images=images)):
+        if _VERSION.fullmatch(path.stem) and (problem := _dataset_problem(path)):
             found[path] = f"{path}: {problem}"
     return found
 
@@ -65,7 +65,7 @@ def _hash_by_name(folder: Path) -> str:
     return digest if folder.name.endswith(digest[:VERSION_DIGITS]) else ""
 
 
-def _dataset_problem(path: Path, *, images: bool) -> str | None:
+def _dataset_problem(path: Path) -> str | None:
     try:
         if path.is_file():
             return None if path.stem.endswith(_sha256(path)[:VERSION_DIGITS]) else "it is damaged."
@@ -76,7 +76,8 @@ def _dataset_problem(path: Path, *, images: bool) -> str | None:
         if sharegpt.manifest(version, hashes) != manifest or not path.name.endswith(version[:VERSION_DIGITS]):
             return f"{sharegpt.MANIFEST} is damaged."
         for name, sha256 in hashes.items():
-            if (images or not name.startswith(f"{sharegpt.IMAGES}/")) and _sha256(path / name) != sha256:
+            left_out = name.startswith(f"{sharegpt.IMAGES}/") and not (path / name).exists()
+            if not left_out and _sha256(path / name) != sha256:
                 return f"{name} is damaged."
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"it cannot be read ({error})."

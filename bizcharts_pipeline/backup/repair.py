@@ -107,7 +107,7 @@ def _find(database: Database, home: Path) -> list[_Found]:
     found = _find_in_database(database)
     for path in ledger_paths(home):
         found += _find_in_ledger(path)
-    for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home, images=True)).items():
+    for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home)).items():
         damage = Damage(path, problem, "It is moved away; train it, or make the data set, again.")
         found.append(_Found(damage, _move_folder(path)))
     return found

@@ -56,10 +56,10 @@ def settle(database: Path) -> None:
     for folder in _folders(moves):
         with suppress(FileNotFoundError):
             sync(folder)
+    for marker in markers:  # before the journal: one that is left alone would never be removed
+        marker.unlink(missing_ok=True)
     journal(database).unlink()
     sync(database.parent)
-    for marker in markers:
-        marker.unlink(missing_ok=True)
 
 
 def _make(move: Move) -> None:
