@@ -7,7 +7,6 @@ change when words of a block change places, or when an even number of equal ones
 
 import hashlib
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +21,6 @@ HEADERS = HEADERS_BYTES // HEADER_BYTES  # the main header, and the two that che
 MAX_LISTED = 5
 _CHECKSUM_BYTES = 8  # at the begin of each header and block
 _MAGIC, _MAGIC_AT = b"DUCK", 8
-_COUNTERS, _COUNTERS_AT = struct.Struct("<4Q"), 8  # iteration, two places, number of blocks
 _WORD = np.dtype("<u8")
 _SEED = np.uint64(5381)
 _FACTOR = np.uint64(0xBF58476D1CE4E5B9)
@@ -30,8 +28,8 @@ _FACTOR = np.uint64(0xBF58476D1CE4E5B9)
 
 @dataclass(frozen=True)
 class Damage:
-    """What of a DuckDB file does not have its checksum. ``end``: the file does not end with a whole block, or blocks
-    are missing."""
+    """What of a DuckDB file does not have its checksum. ``end``: the file does not end with a whole block. Whether
+    whole blocks are missing there, reading the tables tells: the headers count blocks that were never written."""
 
     headers: tuple[int, ...] = ()
     blocks: tuple[int, ...] = ()
@@ -61,15 +59,13 @@ def find_damage(file: BinaryIO) -> Damage:
         OSError: the file cannot be read.
     """
     file.seek(0)
-    heads = [file.read(HEADER_BYTES) for _ in range(HEADERS)]
-    headers = [number for number, head in enumerate(heads) if not _is_whole(head, HEADER_BYTES)]
+    headers = [number for number in range(HEADERS) if not _is_whole(file.read(HEADER_BYTES), HEADER_BYTES)]
     blocks, number = [], 0
     while len(block := file.read(BLOCK_BYTES)) == BLOCK_BYTES:
         if not _is_whole(block, BLOCK_BYTES):
             blocks.append(number)
         number += 1
-    cut = bool(block) or (not headers and number < _count_blocks(heads[1:]))
-    return Damage(tuple(headers), tuple(blocks), cut)
+    return Damage(tuple(headers), tuple(blocks), bool(block))
 
 
 def fingerprint(descriptor: int) -> str:
@@ -83,12 +79,6 @@ def fingerprint(descriptor: int) -> str:
     for place in range(HEADERS_BYTES, os.fstat(descriptor).st_size, BLOCK_BYTES):
         digest.update(os.pread(descriptor, _CHECKSUM_BYTES, place))
     return digest.hexdigest()
-
-
-def _count_blocks(headers: list[bytes]) -> int:
-    """Return how many blocks the newer of the two database headers counts."""
-    *_, count = max(_COUNTERS.unpack_from(head, _COUNTERS_AT) for head in headers)
-    return int(count)
 
 
 def _is_whole(block: bytes, size: int) -> bool:

@@ -137,7 +137,9 @@ def try_damage(originals: Originals, seed: int, folder: Path) -> str:
     other = others[0] if others[0].exists() else originals.backups[1]
     # Which of two sound logs is its database's own cannot be known without a seal.
     how = damage_file(path, other, random, exchanged="log" not in what)
-    name = path.name.removesuffix("-wal") if what == "ledger log" else path.name
+    name = path.name.removesuffix("-wal")
+    if what in ("model", "data set"):
+        name = relative.parts[1]
     with pytest.raises(BizchartsError, match=re.escape(name)):
         create(world.database, world.home, folder / "file", NOW)
     assert not (folder / "file").exists()

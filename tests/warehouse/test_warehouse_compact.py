@@ -150,7 +150,7 @@ def test_the_tables_bytes_sum_up_to_what_is_in_use(database: Database) -> None:
 
 
 def leftovers(database: Database) -> list[str]:
-    kept = {database.path.name + end for end in ("", ".lock", ".turn", ".wal")}
+    kept = {database.path.name + end for end in ("", ".closed", ".lock", ".turn", ".wal")}
     return sorted(set(os.listdir(database.path.parent)) - kept)
 
 

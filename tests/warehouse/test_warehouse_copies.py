@@ -3,12 +3,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import duckdb
+import numpy as np
 import pytest
-from bizcharts_pipeline.warehouse.backup import backup, restore, snapshot
 from samples import minute, prepared
 
-from bizcharts_pipeline.warehouse import errors
+from bizcharts_pipeline.warehouse import blocks, checkpoints, errors
+from bizcharts_pipeline.warehouse.copies import copy_database, snapshot
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.snapshots import record_poll
 
@@ -68,9 +68,9 @@ def test_copies_made_while_others_poll_hold_one_whole_moment(database: Database,
     with polling(database) as recorded:
         for number in range(4):
             before = len(recorded)
-            backup(database, tmp_path / f"backup{number}")
+            copy_database(database, tmp_path / f"copy{number}")
             snapshot(database, tmp_path / "read.duckdb")
-            snapshots, threads = polls(Database(tmp_path / f"backup{number}"))
+            snapshots, threads = polls(Database(tmp_path / f"copy{number}"))
             assert snapshots == threads
             assert snapshots >= before
     assert polls(database) == (len(recorded), len(recorded))
@@ -78,77 +78,59 @@ def test_copies_made_while_others_poll_hold_one_whole_moment(database: Database,
     assert not [path.name for path in tmp_path.iterdir() if "copying" in path.name]
 
 
-def test_a_backup_refuses_to_overwrite(database: Database, tmp_path: Path) -> None:
+def test_a_snapshot_replaces_nothing_but_an_earlier_one(database: Database, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("precious")
-    with pytest.raises(errors.BackupError, match="exists already"):
-        backup(database, tmp_path / "there")
+    with pytest.raises(errors.BackupError, match="no earlier copy"):
+        snapshot(database, tmp_path / "there")
     assert (tmp_path / "there").read_text() == "precious"
     with pytest.raises(errors.BackupError, match="no folder"):
-        backup(database, tmp_path / "nowhere" / "file")
+        snapshot(database, tmp_path / "nowhere" / "file")
     with pytest.raises(errors.BackupError, match="the database itself"):
         snapshot(database, database.path)
 
 
-def test_a_restore_under_load_takes_the_backups_state_and_keeps_the_other(database: Database, tmp_path: Path) -> None:
-    backup(database, tmp_path / "backup")
-    poll(database, 1)
-    with polling(Database(tmp_path / "other.duckdb")):
-        kept = restore(database, tmp_path / "backup")
-    assert polls(database) == (1, 1)
-    assert kept is not None
-    assert kept.name.startswith("bizcharts.duckdb.before-restore-")
-    assert polls(Database(kept)) == (2, 2)
-    with polling(database) as recorded:
-        restore(database, tmp_path / "backup")
-    assert polls(database)[0] <= len(recorded)
-    poll(database, 10_000)
-    assert polls(database)[0] >= 2
+def killed_before_its_checkpoint(database: Database, number: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "checkpoint", lambda connection, path: connection.close())
+        poll(database, number)
 
 
-def test_a_restore_replaces_a_damaged_database_and_makes_a_missing_one(database: Database, tmp_path: Path) -> None:
-    backup(database, tmp_path / "backup")
-    database.path.write_bytes(b"not a database at all" * 1000)
-    Path(f"{database.path}.wal").write_bytes(b"nor a log")
-    kept = restore(database, tmp_path / "backup")
-    assert kept is not None
-    assert Path(f"{kept}.wal").read_bytes() == b"nor a log"
-    assert kept.read_bytes().startswith(b"not a database")
-    assert polls(database) == (1, 1)
-    database.path.unlink()
-    assert restore(database, tmp_path / "backup") is None
-    assert polls(database) == (1, 1)
-
-
-def test_a_write_ahead_log_left_by_a_killed_writer_goes_into_copies_and_not_into_a_restored_file(
-    database: Database, tmp_path: Path
-) -> None:
-    backup(database, tmp_path / "backup")
-    connection = duckdb.connect(str(database.path))
-    connection.execute("PRAGMA disable_checkpoint_on_shutdown")
-    connection.execute("INSERT INTO catalog_snapshots (snapshot_at, not_modified) VALUES (now()::TIMESTAMP, TRUE)")
-    connection.close()
+def test_a_log_left_by_a_killed_writer_goes_into_copies_and_counts(database: Database, tmp_path: Path) -> None:
+    killed_before_its_checkpoint(database, 1)
     log = Path(f"{database.path}.wal")
     assert log.exists()
     snapshot(database, tmp_path / "read.duckdb")
-    assert polls(Database(tmp_path / "read.duckdb")) == (2, 1)
+    assert polls(Database(tmp_path / "read.duckdb")) == (2, 2)
     assert log.exists()
-    restore(database, tmp_path / "backup")
+    poll(database, 2)
+    assert polls(database) == (3, 3)
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_log_of_another_database_or_of_none_is_named_and_neither_replayed_nor_dropped(
+    database: Database, tmp_path: Path, sound: bool
+) -> None:
+    other = Database(tmp_path / "other.duckdb")
+    killed_before_its_checkpoint(other, 7)
+    log = Path(f"{database.path}.wal")
+    log.write_bytes(Path(f"{other.path}.wal").read_bytes() if sound else b"garbage" * 99)
+    content = log.read_bytes()
+    for use in (lambda: polls(database), lambda: poll(database, 8)):
+        with pytest.raises(errors.DatabaseLogCorrupt, match=r"bizcharts\.duckdb\.wal"):
+            use()
+    assert log.read_bytes() == content
+    log.unlink()
     assert polls(database) == (1, 1)
 
 
-def test_what_is_no_backup_of_bizcharts_replaces_nothing(database: Database, tmp_path: Path) -> None:
-    with duckdb.connect(str(tmp_path / "foreign")) as connection:
-        connection.execute("CREATE TABLE recipes (name VARCHAR)")
-    (tmp_path / "text").write_text("hello" * 5000)
-    with duckdb.connect(str(tmp_path / "empty")):
-        pass
-    backup(database, tmp_path / "newer")
-    with duckdb.connect(str(tmp_path / "newer")) as connection:
-        connection.execute("INSERT INTO schema_migrations VALUES (999, 'later', now()::TIMESTAMP, 'x')")
-    for name in ("foreign", "text", "empty", "newer", "absent"):
-        with pytest.raises(errors.DatabaseError, match=name):
-            restore(database, tmp_path / name)
-    with pytest.raises(errors.BackupError, match="the database itself"):
-        restore(database, database.path)
-    assert polls(database) == (1, 1)
-    assert not [path.name for path in tmp_path.iterdir() if "restor" in path.name]
+def test_a_file_of_a_newer_duckdb_is_called_that_and_not_damaged(database: Database) -> None:
+    content = bytearray(database.path.read_bytes())
+    content[12:20] = (999).to_bytes(8, "little")
+    words = np.frombuffer(bytes(content[8:4096]), "<u8")
+    checksum = np.bitwise_xor.reduce(words * blocks._FACTOR) ^ blocks._SEED
+    content[:8] = int(checksum).to_bytes(8, "little")
+    database.path.write_bytes(content)
+    with pytest.raises(errors.NewerDatabase, match="version number 999") as error:
+        polls(database)
+    assert "damaged" not in str(error.value)
