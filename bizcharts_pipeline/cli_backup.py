@@ -43,8 +43,8 @@ def restore(file: Path, only: tuple[str, ...], json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     settings = load_settings()
-    settings.home_path.mkdir(parents=True, exist_ok=True)
-    show(restore_backup(Database.from_settings(settings), settings.home_path, file, utc_now(), only), json_output)
+    database = Database(settings.database_path, settings.database_wait_seconds)  # which may be lost
+    show(restore_backup(database, settings.home_path, file, utc_now(), only), json_output)
 
 
 @click.command()
@@ -62,7 +62,9 @@ def repair(aside: bool, taken: bool, json_output: bool) -> None:
 
     settings = load_settings()
     home = settings.home_path
-    database = Database.from_settings(settings) if home.is_dir() else Database.existing(settings)
+    if not home.is_dir():
+        Database.existing(settings)  # says what is missing
+    database = Database(settings.database_path, settings.database_wait_seconds)  # which may be lost
     done = repairs.set_aside(database, home, utc_now()) if aside else []
     done += repairs.accept(database, home) if taken else []
     left = repairs.look(database, home)

@@ -1,0 +1,164 @@
+"""What is damaged is named, with what is lost by it; it is moved away on request, and never deleted."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pytest
+from backup_world import NOW, World, leave_ledger_log, leave_log, make_world, tree
+from installation import Installation
+
+from bizcharts_pipeline.backup import repair
+from bizcharts_pipeline.backup.create import create
+from bizcharts_pipeline.warehouse.log import read_log, wal
+
+SHELL = "INSERT INTO warosu_days (day, rows, requests, complete) VALUES ('2020-01-01', 1, 1, TRUE)"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("original") / "home")
+
+
+@pytest.fixture
+def world(original: World, tmp_path: Path) -> World:
+    return original.copy(tmp_path / "home")
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+
+
+def is_sound(world: World, file: Path) -> bool:
+    create(world.database, world.home, file, NOW)
+    return repair.look(world.database, world.home) == []
+
+
+def posts(world: World) -> int:
+    with world.database.read() as connection:
+        return int(connection.execute("SELECT count(*) FROM thread_ops").fetchall()[0][0])
+
+
+def test_a_damaged_log_is_set_aside_and_the_transactions_before_the_damage_are_kept(
+    world: World, tmp_path: Path
+) -> None:
+    leave_log(world, transactions=4)
+    log, content = read_log(world.database.path), wal(world.database.path).read_bytes()
+    assert log is not None
+    flip(wal(world.database.path), log.commits[1] + 200)  # in the third
+    named = Installation(tmp_path, "http://127.0.0.1:9").run_command("repair")
+    assert named.returncode == 1
+    assert "bizcharts.duckdb.wal is damaged" in named.stdout
+    assert "4 transactions in" in named.stdout
+    (done,) = repair.set_aside(world.database, world.home, NOW)
+    assert done.outcome.startswith("2 transactions kept, 2 whole ones")
+    assert done.kept is not None
+    assert len(done.kept.read_bytes()) == len(content)
+    assert posts(world) == 24_200
+    assert is_sound(world, tmp_path / "file")
+
+
+def test_a_log_that_is_not_the_databases_is_set_aside_or_accepted(world: World, tmp_path: Path) -> None:
+    shell = duckdb.connect(str(world.database.path))
+    shell.execute("PRAGMA disable_checkpoint_on_shutdown")
+    shell.execute(SHELL)
+    shell.close()
+    (damage,) = repair.look(world.database, world.home)
+    assert damage.path == wal(world.database.path)
+    assert damage.accept
+    other = world.copy(tmp_path / "other")
+    (done,) = repair.set_aside(world.database, world.home, NOW)
+    assert done.kept is not None
+    assert done.kept.exists()
+    repair.accept(other.database, other.home)
+    for each, days in ((world, 0), (other, 1)):
+        with each.database.read() as connection:
+            assert connection.execute("SELECT count(*) FROM warosu_days").fetchall() == [(days,)]
+        assert is_sound(each, tmp_path / f"file{days}")
+
+
+def test_damage_where_no_table_lies_is_named_and_the_file_written_anew_without_loss(
+    world: World, tmp_path: Path
+) -> None:
+    before = world.contents()
+    with world.database.read() as connection:
+        (total,) = connection.execute("SELECT total_blocks FROM pragma_database_size()").fetchall()[0]
+    sound = world.database.path.read_bytes()
+    for block in reversed(range(total)):
+        world.database.path.write_bytes(sound)
+        flip(world.database.path, 12_288 + block * 262_144 + 100_000)
+        (damage,) = repair.look(world.database, world.home)
+        assert damage.path == world.database.path
+        if damage.set_aside:
+            break
+        assert "bizcharts restore FILE --only database" in damage.problem
+    else:
+        pytest.fail("every block holds a table")
+    (done,) = repair.set_aside(world.database, world.home, NOW)
+    assert done.kept is not None
+    assert world.contents() == before
+    assert is_sound(world, tmp_path / "file")
+
+
+def test_what_another_program_has_changed_is_named_until_it_is_accepted(world: World, tmp_path: Path) -> None:
+    with duckdb.connect(str(world.database.path)) as shell:
+        shell.execute(SHELL)
+    with closing(sqlite3.connect(world.home / "ledgers" / "labels.sqlite")) as editor:
+        editor.execute("PRAGMA journal_mode = DELETE")
+        editor.execute("CREATE TABLE of_somebody_else (x)")
+        editor.commit()
+    found = repair.look(world.database, world.home)
+    assert [damage.path.name for damage in found] == ["bizcharts.duckdb", "labels.sqlite"]
+    assert len(world.labels.standing()) == 40  # it can still be used, and is named all the same afterwards
+    assert [damage.path.name for damage in repair.look(world.database, world.home)] == [
+        "bizcharts.duckdb",
+        "labels.sqlite",
+    ]
+    assert repair.set_aside(world.database, world.home, NOW) == []
+    assert len(repair.accept(world.database, world.home)) == 2
+    assert is_sound(world, tmp_path / "file")
+
+
+def test_a_damaged_ledger_log_is_not_opened_and_its_sound_commits_are_kept(world: World, tmp_path: Path) -> None:
+    path = world.home / "ledgers" / "labels.sqlite"
+    leave_ledger_log(path)
+    log = Path(f"{path}-wal")
+    flip(log, log.stat().st_size * 2 // 3)
+    with pytest.raises(Exception, match="bizcharts repair"):
+        world.labels.count()
+    (damage,) = repair.look(world.database, world.home)
+    assert damage.path == log
+    (done,) = repair.set_aside(world.database, world.home, NOW)
+    assert done.kept is not None
+    assert len(world.labels.standing()) == 40
+    with closing(sqlite3.connect(path)) as connection:
+        assert 0 < connection.execute("SELECT count(*) FROM more").fetchone()[0] < 6
+    assert is_sound(world, tmp_path / "file")
+
+
+def test_a_log_of_another_ledger_is_not_replayed(world: World, tmp_path: Path) -> None:
+    other = make_world(tmp_path / "other", 2)
+    leave_ledger_log(other.home / "ledgers" / "labels.sqlite")
+    log = world.home / "ledgers" / "labels.sqlite-wal"
+    log.write_bytes((other.home / "ledgers" / "labels.sqlite-wal").read_bytes())
+    with pytest.raises(Exception, match=r"labels\.sqlite-wal belongs to another"):
+        world.labels.count()
+    repair.set_aside(world.database, world.home, NOW)
+    assert len(world.labels.standing()) == 40
+    assert is_sound(world, tmp_path / "file")
+
+
+def test_looking_changes_nothing_and_a_damaged_model_is_moved_away(world: World, tmp_path: Path) -> None:
+    model = next(world.home.glob("models/*/weights.json"))
+    flip(model, 10)
+    before = {name: value for name, value in tree(world.home).items() if not name.endswith((".lock", "-shm", "-wal"))}
+    (damage,) = repair.look(world.database, world.home)
+    assert damage.path == model.parent
+    assert before.items() <= tree(world.home).items()
+    (done,) = repair.set_aside(world.database, world.home, NOW)
+    assert done.kept is not None
+    assert done.kept.is_dir()
+    assert is_sound(world, tmp_path / "file")
