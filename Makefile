@@ -37,7 +37,7 @@ test: .venv/.installed-test ## every check and every test
 	$(BIN)/mypy
 	cd bizcharts_pipeline/training/onpod && ../../../$(BIN)/mypy --config-file ../../../pyproject.toml --cache-dir ../../../.mypy_cache/onpod --exclude nothing --explicit-package-bases .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m 'not acceptance' -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m 'not acceptance' -n auto --maxprocesses 4 --dist loadfile --durations 30
 
 acceptance: .venv/.installed-test ## the long runs
 	$(BIN)/python -m pytest -m acceptance --timeout 3600

@@ -142,6 +142,7 @@ def launch_backfill(days: Sequence[date], home: Path) -> LaunchedBackfill | Back
         params = {
             "assetSelection": [{"path": [ASSET]}],
             "partitionNames": [day.isoformat() for day in wanted],
+            "runConfigData": {"loggers": {"console": {}}},  # one line a warning, as all jobs log
             "title": f"Warosu {min(wanted)} to {max(wanted)}",
         }
         answer = _ask(_LAUNCH, {"params": params})["launchPartitionBackfill"]

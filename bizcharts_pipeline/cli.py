@@ -144,6 +144,8 @@ next     the Dagster UI on this data, with runs, partitions and the index's plot
            {bizcharts_here} index
          label some of its posts:
            {bizcharts_here} label
+         train models on these labels, text_ensemble among them (README):
+           .venv/bin/bizcharts demo --full
          go live: make serve"""
     )
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 MOST_DAYS, MOST_HOURS = 36_600, 878_400  # a century
 NOTHING_YET = (
-    "There is no reading yet. `make dev` polls the board every minute; `bizcharts import --from DAY` fetches the past."
+    "There is no reading yet. `make serve` polls the board every minute; "
+    "`bizcharts import --from DAY` fetches the past."
 )
 
 as_csv = click.option("--csv", "csv_output", is_flag=True, help="Print CSV, all columns, times in UTC.")

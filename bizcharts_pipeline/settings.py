@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
+from bizcharts_pipeline.api_keys import API_KEYS
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.dotenv_file import load_dotenv
 from bizcharts_pipeline.errors import BizchartsError
@@ -526,9 +527,9 @@ def load_environment() -> None:
     known = known_variables()
     for name in sorted(os.environ):
         if _MISSPELT_PREFIX.match(name.upper()) and name not in known:
-            raise SettingsError(
-                f"{name}: there is no such setting{_nearest(_MISSPELT_PREFIX.sub('', name.upper()), known, PREFIX)}"
-            )
+            without = _MISSPELT_PREFIX.sub("", name.upper())
+            hint = f"; did you mean {without}?" if without in API_KEYS else _nearest(without, known, PREFIX)
+            raise SettingsError(f"{name}: there is no such setting{hint}")
 
 
 def known_variables() -> frozenset[str]:

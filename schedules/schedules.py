@@ -17,6 +17,7 @@ from jobs.labelling import COLLECTION_MAX_RUNTIME_SECONDS, collect_auto_labels
 from jobs.live import HISTORY_MAX_RUNTIME_SECONDS, LIVE_MAX_RUNTIME_SECONDS, history, live
 from jobs.maintenance import maintenance
 from resources.auto_labelling import AutoLabelling
+from resources.console_log import CONSOLE
 
 MAX_PAUSE_MINUTES = 5
 PAUSE_RUNS = 4  # runs that are looked at: enough to double the pause up to its maximum
@@ -137,7 +138,7 @@ reference_index_daily = dg.ScheduleDefinition(
 )
 def warosu_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     yesterday = context.scheduled_execution_time.astimezone(UTC).date() - timedelta(days=1)
-    return dg.RunRequest(partition_key=yesterday.isoformat())
+    return dg.RunRequest(partition_key=yesterday.isoformat(), run_config=CONSOLE)
 
 
 maintenance_daily = dg.ScheduleDefinition(

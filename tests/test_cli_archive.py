@@ -12,6 +12,7 @@ from installation import Installation
 from bizcharts_pipeline.demo.archive import SimulatedArchive
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
+from resources.console_log import CONSOLE
 
 START = datetime(2025, 10, 28)
 NOW = START + timedelta(days=8, hours=5)
@@ -63,6 +64,9 @@ def test_days_become_a_backfill_in_dagster_without_those_that_are_complete(insta
     assert (again.returncode, again.stdout[:20]) == (0, "Nothing was launched")
     assert json.loads(asked.stdout)["backfill_id"] in again.stdout
     assert len(backfills(installation)) == 1
+    with DagsterInstance.from_config(str(installation.dagster_home)) as instance:
+        (launched,) = instance.get_backfills()
+        assert launched.run_config == CONSOLE  # its runs log one line a warning, as all jobs do
     for words, first, last in (
         (["--continue"], "2025-11-02", "2025-11-04"),
         (["--backfill"], "2025-10-28", "2025-10-28"),

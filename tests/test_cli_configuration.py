@@ -163,6 +163,15 @@ def test_health_of_a_home_without_a_database_says_that_nothing_was_polled(instal
     assert list(installation.home.iterdir()) == []
 
 
+def test_health_of_an_instance_that_never_ran_creates_nothing_in_it(installation: Installation) -> None:
+    installation.home.mkdir()
+    (installation.dagster_home / "dagster.yaml").unlink()
+    found = installation.run_command("health", "--json")
+    details = {each["what"]: each["detail"] for each in json.loads(found.stdout)}
+    assert details["daemon"] == f"has never run with DAGSTER_HOME={installation.dagster_home}"
+    assert list(installation.dagster_home.iterdir()) == []
+
+
 def test_an_instance_without_a_configuration_gets_the_projects(installation: Installation) -> None:
     configuration = installation.dagster_home / "dagster.yaml"
     ours = configuration.read_bytes()

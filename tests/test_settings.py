@@ -173,6 +173,7 @@ def test_a_line_of_dotenv_that_is_no_variable_is_named_and_not_repeated(dotenv: 
         ("BIZCHARTS_HOEM", "BIZCHARTS_HOME"),
         ("BIZCHART_HOME", "BIZCHARTS_HOME"),
         ("bizcharts_home", "BIZCHARTS_HOME"),
+        ("BIZCHARTS_OPENAI_API_KEY", "did you mean OPENAI_API_KEY"),
         ("BIZCHARTS_XYZZY", "settings.example.toml"),
     ],
 )

@@ -7,22 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.api_keys import API_KEYS
 from bizcharts_pipeline.demo.archive import SimulatedArchive
 from bizcharts_pipeline.demo.board import SimulatedBoard
 from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
 from bizcharts_pipeline.demo.world import World
-
-# Keys for the real services stay at home: the simulated ones need none.
-_SECRETS = (
-    "COINGECKO_API_KEY",
-    "COINMARKETCAP_API_KEY",
-    "GEMINI_API_KEY",
-    "GITHUB_TOKEN",
-    "GOOGLE_API_KEY",
-    "HF_TOKEN",
-    "OPENAI_API_KEY",
-    "RUNPOD_API_KEY",
-)
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Hosts:
         """Return the environment of a program of that installation; no key of a real service is in it."""
         variables: Mapping[str, object] = self.settings(home)
         return {
-            **{name: value for name, value in os.environ.items() if name not in _SECRETS},
+            **{name: value for name, value in os.environ.items() if name not in API_KEYS},
             "DAGSTER_HOME": str(dagster_home),
             **{f"BIZCHARTS_{name.upper()}": str(value) for name, value in variables.items()},
         }

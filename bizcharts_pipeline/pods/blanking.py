@@ -7,18 +7,8 @@ in a JSON string (base64, say).
 import json
 import os
 
-API_KEYS = (
-    "RUNPOD_API_KEY",
-    "HF_TOKEN",
-    "HUGGING_FACE_HUB_TOKEN",
-    "OPENAI_API_KEY",
-    "GEMINI_API_KEY",
-    "GOOGLE_API_KEY",
-    "GITHUB_TOKEN",
-    "COINGECKO_API_KEY",
-    "COINMARKETCAP_API_KEY",
-    "CMC_PRO_API_KEY",
-)
+from bizcharts_pipeline.api_keys import API_KEYS
+
 _MIN_LENGTH = 6  # a shorter value is no key, and would blank ordinary words
 
 

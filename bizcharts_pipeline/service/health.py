@@ -6,10 +6,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import requests
 
-from bizcharts_pipeline.service.jobs import FOLDER, environment
+from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, environment
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database, is_missing
 
@@ -67,10 +68,14 @@ def _web_server(url: str) -> Finding:
 
 
 def _daemon() -> Finding:
+    surroundings = environment()
+    folder = Path(surroundings["DAGSTER_HOME"])
+    if not (folder / INSTANCE_FILE).exists():  # to ask for a heartbeat would make an instance there
+        return Finding("daemon", False, f"has never run with DAGSTER_HOME={folder}")
     command = [os.path.join(os.path.dirname(sys.executable), "dagster-daemon"), "liveness-check"]
     try:
         alive = not subprocess.run(
-            command, env=environment(), cwd=FOLDER, capture_output=True, timeout=LIVENESS_SECONDS
+            command, env=surroundings, cwd=FOLDER, capture_output=True, timeout=LIVENESS_SECONDS
         ).returncode
     except subprocess.TimeoutExpired:
         alive = False

@@ -28,12 +28,15 @@ SHINGLE = 5  # characters
 # One text counts as held in another if it has so many different shingles, and the other at most so many times as many:
 # a short text, or one beside a very long one, has most of its shingles in common by chance.
 LONG, MAX_GROWTH = 100, 4
+# A post with a link and fewer words is told by the link, one with fewer different letters by its picture.
+FEW_WORDS, FEW_LETTERS = 4, 3
 BANDS, ROWS = 16, 4
 BATCH = 5_000  # texts whose keys are worked out at a time
 
 Hashes = NDArray[np.uint64]
 
 _URL = re.compile(r"(?:https?://|www\.)\S+")
+_LINK_START = re.compile(r"^(?:https?://)?(?:www\.)?", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"\w+")
@@ -167,15 +170,13 @@ def assign(openings: Sequence[Opening]) -> list[int]:
     not depend on how a stream is cut, as long as each part is led by the 48 hours before it with their
     clusters.
     """
-    texts = [normalise(opening.text) for opening in openings]
-    shingles = [_shingles(text) for text in texts]
+    told = [_told_by(opening) for opening in openings]
+    shingles = [_shingles(text) for text, _ in told]
     keys = _band_keys(shingles)
     known: defaultdict[int | str, deque[int]] = defaultdict(deque)
     clusters: list[int] = []
     for place, opening in enumerate(openings):
-        # A post without a word can only be told by its picture.
-        picture = [opening.image_md5] if opening.image_md5 else []
-        buckets = [known[key] for key in keys[place] or picture]
+        buckets = [known[key] for key in keys[place] or told[place][1]]
         for bucket in buckets:
             while bucket and openings[bucket[0]].posted_at < opening.posted_at - MEMORY:
                 bucket.popleft()
@@ -189,6 +190,19 @@ def assign(openings: Sequence[Opening]) -> list[int]:
         for bucket in buckets:
             bucket.append(place)
     return clusters
+
+
+def _told_by(opening: Opening) -> tuple[str, list[str]]:
+    """Return the text by which copies of a post are told; or, of a post with hardly a word, none, and its links, or
+    else its picture."""
+    clean = clean_text(opening.text)
+    words = _WORD.findall(_URL.sub(" ", clean).lower())
+    links = sorted({_LINK_START.sub("", link).rstrip("/") for link in _URL.findall(clean)})
+    if links and len(words) < FEW_WORDS:
+        return "", [f"link {' '.join(links)}"]
+    if len(set("".join(words))) >= FEW_LETTERS or (words and not opening.image_md5):
+        return normalise(opening.text), []
+    return "", [f"picture {opening.image_md5}"] if opening.image_md5 else []
 
 
 def _shingles(text: str) -> Hashes:

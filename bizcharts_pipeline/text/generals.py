@@ -30,19 +30,42 @@ _SPELLED_OUT = (
 )
 
 
+# Spelled out, without a tag: "Panmarket General", "AI Deniers General #3", "Link General: moon edition".
+_SPELLED = re.compile(r"^(?:the )?((?:[\w&'.]+ ){1,3})general(?: thread)?\s*(?:$|[-:|#(/\d]|\b[^\n]*\bedition\b)")
+_NOT_NAMES = frozenset(
+    {"a", "an", "attorney", "in", "major", "my", "old", "our", "secretary", "surgeon", "surveyor", "this", "your"}
+)
+# A tag that lost a slash, first in the subject: "CG/ - Crypto General", "/smg - stock market general".
+_HALF_TAG = re.compile(r"^(?:/([a-z0-9]{2,10})|([a-z0-9]{2,10})/)\s*[-:|]*\s.*\b(?:general|edition)\b")
+# A name in capitals, and the edition: "BBBYQ - new bath mats edition".
+_EDITION = re.compile(r"^/?([A-Z0-9]{2,10})/?\s*[-:|]\s.*\b[Ee][Dd][Ii][Tt][Ii][Oo][Nn]\b")
+_WORDS_TAG = re.compile(r"^/([a-z0-9]+(?: [a-z0-9]+){1,2})/")  # "/smart money/"
+
+
 def general_of(subject: str | None) -> str | None:
     """Return the tag of the general that a subject names, in lower case (``'smg'``), or ``None``.
 
-    The first tag between slashes counts, other boards' names do not; some generals are also known spelled
-    out.
+    The first tag between slashes counts, other boards' names do not. Without one: the names of some generals spelled
+    out, a tag that lost a slash, a name in capitals before an "edition", and "<name> General", whose tag is the name.
     """
     if not subject:
         return None
-    subject = clean_text(subject)[:500].lower()
+    posted = " ".join(clean_text(subject)[:500].split())
+    subject = posted.lower()
     if "/" in subject:
         for tag in _TAG.findall(subject):
             if tag not in _NOT_GENERALS:
                 return str(tag)
     if "general" in subject:
-        return next((tag for name, tag in _SPELLED_OUT if name in subject), None)
+        for name, tag in _SPELLED_OUT:
+            if name in subject:
+                return tag
+    for found in (_WORDS_TAG.match(subject), _HALF_TAG.match(subject), _EDITION.match(posted)):
+        if found:
+            tag = found[found.lastindex or 0].lower()
+            if tag not in _NOT_GENERALS:
+                return tag
+    spelled = _SPELLED.match(subject)
+    if spelled and not _NOT_NAMES & set(words := spelled[1].split()):
+        return " ".join(words)
     return None

@@ -1,4 +1,10 @@
-"""How much a post looks like an advertisement, from its form alone."""
+"""How much a post looks like an advertisement, from its form alone: topic and stance play no part.
+
+The index leaves out posts from a score of 0.8. Whatever asks the reader to come to a chat, to sign up through a link
+that pays its giver, to buy a token by its contract, or to send coins to an address passes that cut alone; words that
+adverts like pass it together. Posts that warn of an advert, or ask whether it is one, do not.
+docs/methodology.md has what was measured on real posts.
+"""
 
 import re
 
@@ -7,54 +13,76 @@ from bizcharts_pipeline.text.cleaning import clean_text
 # Only so much is looked at: a post of the board is far shorter.
 MAX_CHARACTERS = 10_000
 
-# Each marker's weight is the score of a post that shows nothing else. Set by judgement, so that one marker
-# stays under the index's cut of 0.8, and a contract address with an invitation and a promise passes it.
-_MARKERS: tuple[tuple[float, re.Pattern[str]], ...] = (
-    (0.60, re.compile(r"\b0x[0-9a-f]{40}\b", re.IGNORECASE)),  # contract address, EVM
-    (0.60, re.compile(r"(?<!\w)(?=[A-Za-z]{0,43}[0-9])[1-9A-HJ-NP-Za-km-z]{32,44}(?!\w)")),  # Solana
-    (
-        0.55,
-        re.compile(r"\b(?:t\.me|telegram\.me|discord\.gg|discord(?:app)?\.com/invite|chat\.whatsapp\.com)/", re.I),
-    ),
-    (
-        0.55,
-        # "/r/" leads to a referral only behind a host: "/r/name" alone, or on Reddit and its mirrors, is a subreddit.
-        re.compile(
-            r"[?&](?:ref|referral|refcode|aff|invite|r)=\w|/(?:ref|referral|invite|join)/\w{4,}\b"
-            r"|(?<!eddit)\.[a-z]{2,24}/r/\w{4,}\b",
-            re.I,
-        ),
-    ),
-    (
-        0.50,
-        re.compile(r"\b(?:referral|invite|promo) (?:code|link)\b|\bsign ?up (?:bonus|with my)\b", re.IGNORECASE),
-    ),
-    (
-        0.50,
-        re.compile(r"\b(?:pre-?sale|fair ?launch(?:ed|ing)?|stealth launch(?:ed|ing)?|whitelist(?:ed)?)\b", re.I),
-    ),
-    (
-        0.45,
-        re.compile(r"\b(?:join|check) (?:our|the|us on|my) (?:telegram|discord|tg)\b|\btg: ?@?\w", re.IGNORECASE),
-    ),
-    (
-        0.45,
-        re.compile(r"\b(?:liquidity (?:is )?locked|lp (?:is )?(?:locked|burn(?:ed|t))|renounced|unruggable)\b", re.I),
-    ),
-    (
-        0.40,
-        re.compile(r"\bairdrop|\bfree (?:money|crypto|tokens?|bitcoin|btc|eth)\b|\bgive ?away\b", re.IGNORECASE),
-    ),
-    (0.35, re.compile(r"\bx ?(?:[1-9]0|[1-9]000?)\b|\b[1-9]0{1,4} ?x\b", re.IGNORECASE)),
-    (
-        0.35,
-        re.compile(r"\b(?:hidden|low ?cap|next 100x) gems?\b|\bgem alert\b|\bmicro ?cap\b|\bdon'?t miss out\b", re.I),
-    ),
-    (
-        0.35,
-        re.compile(r"\b(?:pump\.fun|dexscreener\.com|dextools\.io|pancakeswap\.finance|poocoin\.app)\b", re.I),
-    ),
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+_EVM = r"0x[0-9a-f]{40}(?![0-9a-f])"
+# Base58, as of Bitcoin, Dogecoin, Litecoin and Solana: both cases and two digits, and no shout.
+_BASE58 = (
+    r"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9][A-Za-z]*[0-9])(?=[A-Z0-9]*[a-z])(?=[a-z0-9]*[A-Z])(?![A-Za-z0-9]*([A-Za-z])\1{4})"
+    r"[1-9A-HJ-NP-Za-km-z]{32,44}(?![A-Za-z0-9])"
 )
+_ADDRESS = re.compile(rf"(?i:{_EVM})|{_BASE58}")
+_URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+
+_ALONE = 0.85  # of a post that solicits in one of the following ways
+_INVITATION = _any(
+    r"\bdiscord\.(?:gg|io|me)/\s?\w",
+    r"\bdiscord(?:app)?\.com/invite/\w",
+    r"\bchat\.whatsapp\.com/\w",
+    # `t.me/name/123` is one message of a channel, and is quoted like any other page.
+    r"\b(?:t|telegram)\.me/\s?(?!s/|share\b)\+?\w++(?!/\d)",
+)
+_PAYS_ITS_GIVER = _any(
+    # A code has a digit or a capital letter; `?ref=somesite` tells only where a link was found.
+    r"[?&](?:ref|referral|referrer|refcode|ref_?id|aff|aff_?id|invite|invite_?code|mwr|r)=(?-i:(?=\w*[A-Z0-9])\w{2,})",
+    r"\.[a-z]{2,24}(?:/[\w-]+)*/(?:ref|referral|invite)/\w{4,}\b",
+    r"(?<!eddit)\.[a-z]{2,24}/r/\w{4,}\b",  # "/r/" is a subreddit on Reddit and its mirrors, and without a host
+    r"\buse (?:my|this|our) (?:ref|refer+al|invite|promo)\b|\b(?:my|a) refer+al (?:code|link) ?:",
+    r"\bwith (?:my |this )?(?:\w+ )?(?:refer+al|promo) code\b|\b(?:here'?s|here is) (?:my|a) refer+al\b",
+)
+_TRADED_CONTRACT = re.compile(
+    r"\b(?:etherdelta\.(?:com|github\.io)|forkdelta\.\w+|idex\.market|pump\.fun|dexscreener\.com|dextools\.io|birdeye\.so"
+    r"|poocoin\.app|raydium\.io|jup\.ag|app\.uniswap\.org|pancakeswap\.finance)/\S*?"
+    rf"(?:{_EVM}|[1-9A-HJ-NP-Za-km-z]{{32,44}})",
+    re.IGNORECASE,
+)
+_ASKS_FOR_COINS = _any(
+    r"\b(?:send|sent|donat\w+|giv|give me|give us|spare|deposit|tip jar|help (?:a|me|out|them))\b",
+    r"\b(?:pls|plz|please|charitable)\b",
+)
+_NAMES_CONTRACT = _any(r"\b(?:contract(?: address| code)?|ca|token address)\s{0,2}[:=]")
+_RECRUITS = _any(
+    r"(?<![\w'\"])(?:join|come to) (?:our|my|muh|us (?:on|at)|the official) (?:\w+ ){0,3}"
+    r"(?:telegram|discord|tg|channel|chat|server|group)\b",
+    r"^\W*join (?:the|this|a) (?:\w+ ){0,3}(?:pump|signals?|trading) (?:group|channel|discord|server)\b",
+    r"\bfastest growing (?:pump|trading|signals?)\b",
+    r"\bjoin (?:our|my|the) (?:telegram|discord|channel) (?:and|if|for|to)\b",
+)
+_WARNS_OR_ASKS = _any(
+    r"\b(?:scam|scams|scammed|scammers?|beware|avoid|phishing|hacked|stolen|stay away)\b",
+    r"\b(?:be safe|exit ?scam|fake|rug(?:ged|pull(?:ed)?)?)\b",
+    r"\b(?:do not|don'?t|never|dont) (?:join|click|buy|use|send|trust|fall|sign)\b",
+    r"\b(?:anyone|anybody|does someone|can someone|where|which|what|looking for|thoughts on) (?:\w+ ){0,6}"
+    r"(?:have|has|know|link|invite|referral|good|legit|discord|telegram)\b[^\n]{0,40}\?",
+)
+
+# Each marker's weight is the score of a post that shows nothing else; set by judgement.
+_MARKERS: tuple[tuple[float, re.Pattern[str]], ...] = (
+    (0.50, _any(r"\b(?:refer+al|invite|promo) (?:code|link)\b|\bsign ?up (?:bonus|with my)\b")),
+    (0.50, _any(r"\b(?:pre-?sale|fair ?launch(?:ed|ing)?|stealth launch(?:ed|ing)?|whitelist(?:ed)?)\b")),
+    (0.45, _any(r"\b(?:join|check) (?:our|the|us on|my) (?:telegram|discord|tg)\b|\btg: ?@?\w")),
+    (0.45, _any(r"\b(?:liquidity (?:is )?locked|lp (?:is )?(?:locked|burn(?:ed|t))|renounced|unruggable)\b")),
+    (0.40, _any(r"\bairdrop|\bfree (?:money|crypto|tokens?|bitcoin|btc|eth)\b|\bgive ?away\b")),
+    (0.35, _any(r"\bx ?(?:[1-9]0|[1-9]000?)\b|\b[1-9]0{1,4} ?x\b")),
+    (0.35, _any(r"\b(?:hidden|low ?cap|next 100x) gems?\b|\bgem alert\b|\bmicro ?cap\b|\bdon'?t miss out\b")),
+    (0.35, _any(r"\b(?:pump\.fun|dexscreener\.com|dextools\.io|pancakeswap\.finance|poocoin\.app)\b")),
+)
+_ADDRESS_WEIGHT = 0.6
+_LITTLE_BESIDE = 60  # characters besides an address: it is what the post is for
+_WARNING_FACTOR = 0.5
 _EMOJI = re.compile("[\u2600-\u27bf\u2b50-\u2b55\U0001f300-\U0001faff]")
 _EMOJI_WEIGHT = 0.6
 _EMOJI_SHARE_AT_FULL_WEIGHT = 0.05  # of the characters
@@ -63,15 +91,28 @@ _EMOJI_SHARE_AT_FULL_WEIGHT = 0.05  # of the characters
 def spam_score(subject: str | None, text: str) -> float:
     """Return 0 (none of the marks of an advertisement) to just under 1 (nearly all of them).
 
-    ``1 - prod(1 - weight)`` over the markers found: contract addresses, invitations, referrals, presale and
-    multiple-promising phrases, and the density of emoji. Nothing is fitted; topic and stance play no part.
+    ``1 - prod(1 - weight)`` over the markers found, halved where the post warns of an advert or asks whether it is one.
+    Nothing is fitted.
     """
     post = clean_text(f"{subject or ''}\n{text}")[:MAX_CHARACTERS]
     genuine = 1.0
-    for weight, marker in _MARKERS:
-        if marker.search(post):
-            genuine *= 1 - weight
+    for weight in _weights(post):
+        genuine *= 1 - weight
+    score = 1 - genuine
+    return score * _WARNING_FACTOR if score and _WARNS_OR_ASKS.search(post) else score
+
+
+def _weights(post: str) -> list[float]:
+    found = [weight for weight, marker in _MARKERS if marker.search(post)]
+    solicits = any(each.search(post) for each in (_INVITATION, _PAYS_ITS_GIVER, _TRADED_CONTRACT, _RECRUITS))
+    words, addresses = _ADDRESS.subn(" ", _URL.sub(" ", post))  # an address in a link is a page about it
+    if addresses:
+        little = len(words.strip()) <= _LITTLE_BESIDE and "?" not in words
+        solicits = solicits or little or bool(_ASKS_FOR_COINS.search(words) or _NAMES_CONTRACT.search(words))
+        found.append(_ADDRESS_WEIGHT)
+    if solicits:
+        found.append(_ALONE)
     if not post.isascii():
         share = len(_EMOJI.findall(post)) / len(post)
-        genuine *= 1 - _EMOJI_WEIGHT * min(1.0, share / _EMOJI_SHARE_AT_FULL_WEIGHT)
-    return 1 - genuine
+        found.append(_EMOJI_WEIGHT * min(1.0, share / _EMOJI_SHARE_AT_FULL_WEIGHT))
+    return found

@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 from dagster import DagsterInstance
 
+from resources.console_log import CONSOLE
 from resources.run_records import delete_old_runs
-from schedules.schedules import history_hourly, live_every_minute
+from schedules.schedules import history_hourly, live_every_minute, warosu_daily
 
 
 @pytest.fixture
@@ -98,6 +99,13 @@ def checked_job() -> dg.JobDefinition:
 def check_results(instance: DagsterInstance) -> int:
     with sqlite3.connect(Path(instance.root_directory) / "history" / "runs" / "index.db") as connection:
         return int(connection.execute("SELECT count(*) FROM asset_check_executions").fetchone()[0])
+
+
+def test_yesterday_from_the_archive_is_asked_for_with_the_log_of_one_line_a_warning(instance: DagsterInstance) -> None:
+    at = datetime(2026, 3, 2, 6, 31, tzinfo=UTC)
+    asked = warosu_daily(dg.build_schedule_context(instance=instance, scheduled_execution_time=at))
+    assert isinstance(asked, dg.RunRequest)
+    assert (asked.partition_key, asked.run_config) == ("2026-03-01", CONSOLE)
 
 
 def test_old_runs_go_with_their_files_and_the_newest_stays(instance: DagsterInstance) -> None:

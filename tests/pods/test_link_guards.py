@@ -16,9 +16,10 @@ import pytest
 from pods.pod_world import START, World, a_job, install
 from quick_pods import eventually
 
+from bizcharts_pipeline.api_keys import API_KEYS
 from bizcharts_pipeline.demo.pod_sshd import start_sshd
 from bizcharts_pipeline.pods import kept, remote, steady_clock, transport
-from bizcharts_pipeline.pods.blanking import API_KEYS, Blanker
+from bizcharts_pipeline.pods.blanking import Blanker
 from bizcharts_pipeline.pods.errors import LocalDiskError, LoginRefused, PodError
 from bizcharts_pipeline.pods.execute import execute
 from bizcharts_pipeline.pods.keys import KNOWN_HOSTS, make_keys

@@ -58,3 +58,22 @@ def test_posts_without_text_are_alike_by_their_picture_only():
     openings = [Opening(k, k, " ", picture) for k, picture in enumerate(pictures, 1)]
     openings.append(Opening(6, 6, COPYPASTA, "a"))
     assert assign(openings) == [1, 1, 3, 4, 5, 6]
+
+
+def test_posts_that_are_only_a_link_are_alike_by_the_link() -> None:
+    texts = [
+        "https://www.youtube.com/watch?v=aaaaaaaaaaa",
+        "https://www.youtube.com/watch?v=bbbbbbbbbbb",
+        "http://youtube.com/watch?v=aaaaaaaaaaa",
+        "thoughts? https://www.youtube.com/watch?v=aaaaaaaaaaa",
+        "thoughts? https://news.example/1",
+        "thoughts? https://news.example/2",
+    ]
+    openings = [Opening(k, k, text, f"picture {k}") for k, text in enumerate(texts, 1)]
+    assert assign(openings) == [1, 2, 1, 1, 5, 6]
+
+
+def test_posts_with_hardly_a_letter_are_alike_by_their_picture() -> None:
+    posts = [(".", "a"), (".", "b"), ("AAAA", "a"), ("AAAAAAA", "c"), ("btc", "a"), ("btc", "b")]
+    openings = [Opening(k, k, text, picture) for k, (text, picture) in enumerate(posts, 1)]
+    assert assign(openings) == [1, 2, 1, 4, 5, 5]

@@ -1,0 +1,14 @@
+"""The variables in which keys of services are given; their values are read when they are used, and kept nowhere."""
+
+API_KEYS = (
+    "RUNPOD_API_KEY",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "OPENAI_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "GITHUB_TOKEN",
+    "COINGECKO_API_KEY",
+    "COINMARKETCAP_API_KEY",
+    "CMC_PRO_API_KEY",
+)
