@@ -21,6 +21,7 @@ from bizcharts_pipeline.files import TEMPORARY_PREFIX, replacing_marker, sync
 from bizcharts_pipeline.sqlite_log import find_fault, has_log, log_path
 
 PAUSE_SECONDS = 0.01
+SQLITE_OPEN_BYTE = 128  # WAL_SHM_DMS in SQLite's os_unix.c
 _SHA256 = re.compile(rb"([0-9a-f]{64})\n")
 _logger = logging.getLogger(__name__)
 
@@ -125,7 +126,20 @@ def is_broken(path: Path) -> bool:
 def is_foreign_log(path: Path) -> bool:
     """Whether there is a log beside the ledger ``path``, which nobody has open, though it was closed without one.
     SQLite would replay it all the same, as a log does not say of which file it is."""
-    return has_log(path) and seal_path(path).exists() and not is_broken(path)
+    return has_log(path) and seal_path(path).exists() and not is_broken(path) and not _is_open_elsewhere(path)
+
+
+def _is_open_elsewhere(path: Path) -> bool:
+    """Whether another program has the SQLite file ``path`` open, so that the log is its own: it then holds a lock on
+    this byte of the log's index."""
+    try:
+        with path.with_name(f"{path.name}-shm").open("r+b") as index:
+            fcntl.lockf(index, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, SQLITE_OPEN_BYTE)
+    except (BlockingIOError, PermissionError):
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def foreign(path: Path) -> str:

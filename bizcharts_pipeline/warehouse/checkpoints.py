@@ -114,6 +114,16 @@ def settle(path: Path) -> None:
     kept.unlink()
 
 
+def is_held(path: Path) -> bool:
+    """Whether another program is writing the DuckDB file ``path``; this process may have no connection to it."""
+    with path.open("rb") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # DuckDB's own lock
+        except (BlockingIOError, PermissionError):
+            return True
+    return False
+
+
 def _save(path: Path, content: bytes) -> None:
     """Write ``content``, surviving a power cut; half of it, which a kill may leave, is known by its digest."""
     with path.open("wb") as file:

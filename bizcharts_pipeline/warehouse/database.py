@@ -273,6 +273,8 @@ class Database:
         if log and not log.head:
             raise opening_error(self.path, "the WAL file does not begin as one")
         if log and closed.has_foreign_log(self.path):
+            if checkpoints.is_held(self.path):
+                raise _HeldElsewhere("another program has it open")
             raise DatabaseLogCorrupt(
                 f"{wal(self.path)} belongs to another database or program: BizCharts closed {self.path.name} without a "
                 "log; `bizcharts repair --set-aside` puts it aside."

@@ -174,7 +174,7 @@ def test_a_ledger_that_cannot_be_used_says_so_before_anything_is_rented(tmp_path
         PodLedger(path).live("world")
     path.unlink()
     PodLedger(path).live("world")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(PodLedgerError, match="newer"):
         PodLedger(path).live("world")

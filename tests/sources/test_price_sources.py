@@ -5,6 +5,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -310,7 +311,7 @@ def test_bookings_that_are_old_and_many_are_dropped(tmp_path: Path) -> None:
     ledger, allowance = RequestLedger(tmp_path / "requests.sqlite"), Allowance(1, 1)
     ledger.book("x", allowance, NOW - KEPT)
     ledger.book("x", allowance, NOW - timedelta(days=40))
-    with sqlite3.connect(ledger.path) as connection:
+    with closing(sqlite3.connect(ledger.path)) as connection, connection:
         connection.execute("UPDATE requests SET rowid = rowid + ? WHERE rowid = 2", (ROWS_KEPT,))
     ledger.book("x", allowance, NOW + timedelta(seconds=1))
     with sqlite3.connect(ledger.path) as connection:
