@@ -63,6 +63,7 @@ def copy_ledger(path: Path, draft: Path) -> dict[str, int]:
     """
     try:
         with closing(_read_only(path)) as source, closing(sqlite3.connect(draft)) as copy:
+            copy.text_factory = _as_text
             source.execute("BEGIN")
             before = _contents(source)
             source.backup(copy)
@@ -91,7 +92,14 @@ def readable_rows(path: Path) -> dict[str, int | None]:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    connection.text_factory = _as_text
+    return connection
+
+
+def _as_text(content: bytes) -> str:
+    """Return the text of a value that may be damaged."""
+    return content.decode(errors="surrogateescape")
 
 
 def _structural_problem(path: Path, connection: sqlite3.Connection) -> str | None:
