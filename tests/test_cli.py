@@ -72,7 +72,7 @@ def fails_in_one_line(finished: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_a_failure_is_one_line_that_names_the_thing(installation: Installation) -> None:
-    assert "no DuckDB database" in fails_in_one_line(installation.run_command("restore", __file__))
+    assert "no whole backup" in fails_in_one_line(installation.run_command("restore", __file__))
     assert "SQLite" in fails_in_one_line(installation.run_command("import-sqlite", __file__))
     installation.run_command("poll", "--once", now=NOW)
     assert "no earlier copy" in fails_in_one_line(installation.run_command("snapshot", __file__))

@@ -15,6 +15,7 @@ from bizcharts_pipeline.sqlite_seal import broken, is_broken, open_lock, release
 
 FOLDER = "ledgers"  # below the home
 MAX_PROBLEMS = 3
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # a name in a damaged schema is no text
 
 
 def ledger_paths(home: Path) -> list[Path]:
@@ -51,7 +52,7 @@ def find_problem(path: Path) -> str | None:
                     return broken(path)
             with closing(_read_only(path)) as connection:
                 return _structural_problem(path, connection)
-    except (sqlite3.Error, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         return f"{path} cannot be read ({error})."
 
 
@@ -69,7 +70,7 @@ def copy_ledger(path: Path, draft: Path) -> dict[str, int]:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
             problem, after = _structural_problem(path, copy), _contents(copy)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise BackupFailed(f"{path} cannot be copied: {error}; no backup was made.") from None
     if problem or after != before:
         raise BackupFailed(f"The copy of {path} does not agree with it; see to the disk. No backup was made.")
@@ -84,9 +85,9 @@ def readable_rows(path: Path) -> dict[str, int | None]:
             for table in _tables(connection):
                 try:
                     found[table] = sum(1 for _ in connection.execute(f'SELECT * FROM "{table}"'))
-                except sqlite3.Error:
+                except UNREADABLE:
                     found[table] = None
-    except sqlite3.Error:
+    except UNREADABLE:
         return found
     return found
 
