@@ -28,7 +28,7 @@ ENV_FILE = "BIZCHARTS_ENV_FILE"
 # Variables of this prefix that are not settings: for operators, for tests, and for what runs on a pod.
 OTHER_VARIABLES = frozenset(
     {SETTINGS_FILE, ENV_FILE}
-    | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA")}
+    | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA", "UI_PASSWORD")}
     | {f"{PREFIX}ACCEPTANCE_{name}" for name in ("TRAININGS", "PODS", "SEED", "AT_ONCE")}
     | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
     | {f"{PREFIX}TTL_SECONDS"}
@@ -58,6 +58,7 @@ def _items(value: object) -> object:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")]
+HostName = Annotated[str, Field(pattern=r"^([a-z0-9_.-]+|\[[0-9a-f:.]+\])$")]
 Provider = Literal["openai", "gemini"]
 PriceSource = Literal["coingecko", "binance", "coinmarketcap"]
 Words = BeforeValidator(_words)  # an environment variable has its items separated by blanks or commas
@@ -398,12 +399,15 @@ class PodSettings(BaseModel):
 
 
 class ServeSettings(BaseModel):
-    """Where the unattended service's web server listens (``[serve]``). It has no login: docs/operating.md."""
+    """Where the unattended service's web server listens (``[serve]``); docs/security.md says who may ask it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9_.:-]+$", description="address of the Dagster UI")
     port: int = Field(3000, ge=1, le=65_535, description="port of the Dagster UI")
+    hosts: Annotated[tuple[HostName, ...], Words] = Field(
+        (), description="further names under which browsers may ask for the UI, as that of a reverse proxy"
+    )
 
 
 class ReleaseSettings(BaseModel):

@@ -1,7 +1,7 @@
 """Resources whose values come from the settings alone: run config can neither replace nor add to them.
 
-A resource holds the addresses that keys are sent to, the caps of paid jobs, and the folders that are written to. Whoever
-may launch a run must not be able to choose those.
+A resource holds the addresses that keys are sent to, the caps of paid jobs, and the folders that are written to.
+Whoever may launch a run must not be able to choose those.
 """
 
 from typing import Any
