@@ -4,6 +4,7 @@ A resource holds the addresses that keys are sent to, the caps of paid jobs, and
 Whoever may launch a run must not be able to choose those.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -11,10 +12,10 @@ import dagster as dg
 
 def from_settings(resource: "dg.ConfigurableResource[Any]") -> dg.ResourceDefinition:
     """Return the definition of ``resource`` without a config schema; its description shows the values it has."""
-    inner = resource.get_resource_definition()
+    inner: Callable[[dg.InitResourceContext], Any] = resource.get_resource_definition().resource_fn
 
     def initialize(context: dg.InitResourceContext) -> Any:
-        return inner.resource_fn(context)
+        return inner(context)
 
     # The UI shows these two as the type of the resource.
     initialize.__module__, initialize.__name__ = type(resource).__module__, type(resource).__name__
