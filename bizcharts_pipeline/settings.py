@@ -43,6 +43,8 @@ class SettingsError(BizchartsError):
 
 
 def _http_url(text: str) -> str:
+    if "\\" in text:
+        raise ValueError("a backslash in a URL is read differently by different programs; leave it out")
     if _HTTP_URL.validate_python(text).username:
         raise ValueError("a user name or password in a URL would be shown and stored; leave it out")
     return text.rstrip("/")
@@ -546,7 +548,12 @@ def is_loopback(url: str) -> bool:
 
 
 def address_problem(url: str) -> str | None:
-    """Return what is wrong with the address of a service, to be said after its variable's name; ``None``: nothing."""
+    """Return why no key may be sent to ``url``, to be said after the name of its setting; ``None``: it may.
+
+    A key goes by https, or by http to this machine itself.
+    """
+    if "\\" in url or not url.isprintable() or " " in url:
+        return "has a character that programs read differently; correct or unset it."
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -554,7 +561,11 @@ def address_problem(url: str) -> str | None:
         usable = False
     if not usable:
         return "is no http(s) address; correct or unset it."
-    return "holds a user name or password; leave it out." if "@" in parts.netloc else None
+    if "@" in parts.netloc:
+        return "holds a user name or password; leave it out."
+    if parts.scheme == "http" and not is_loopback(url):
+        return "is not encrypted: a key is sent by https, or by http to this machine alone."
+    return None
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -1,4 +1,4 @@
-"""The service as an operator starts it, a page of another origin that attacks, and a server that shows what it sends."""
+"""The service as an operator starts it, an attacking page of another origin, and a server that shows what it sends."""
 
 import json
 import signal
