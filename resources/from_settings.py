@@ -5,14 +5,14 @@ Whoever may launch a run must not be able to choose those.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
 
 def from_settings(resource: "dg.ConfigurableResource[Any]") -> dg.ResourceDefinition:
     """Return the definition of ``resource`` without a config schema; its description shows the values it has."""
-    inner: Callable[[dg.InitResourceContext], Any] = resource.get_resource_definition().resource_fn
+    inner = cast("Callable[[dg.InitResourceContext], Any]", resource.get_resource_definition().resource_fn)
 
     def initialize(context: dg.InitResourceContext) -> Any:
         return inner(context)

@@ -79,7 +79,7 @@ def main(host: str, port: int, level: str, names: tuple[str, ...], workspace: st
 
     setattr(cli, STEP, serve)
     os.environ.pop("DAGSTER_WEBSERVER_HOST", None)
-    cli.create_dagster_webserver_cli().main(
+    cli.dagster_webserver.main(
         ["-w", workspace, "-h", NOWHERE, "-p", str(port), "--log-level", level, "--dagster-log-level", level],
         standalone_mode=False,
     )
