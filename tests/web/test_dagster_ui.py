@@ -3,6 +3,8 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from conftest import CHROMIUM
@@ -13,6 +15,7 @@ from ui_world import LAUNCH, NAMES, Service, attack_page, attacker, limit, servi
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
 
+PASSWORD = "a-canary-as-a-password"
 pytestmark = pytest.mark.timeout(900)
 JOB = "fetch_reference_index"
 SENT = (
@@ -146,3 +149,42 @@ def test_the_ui_works_it_loads_launches_a_run_and_follows_it(service: Service, r
     )
     assert "own" in service.limits()
     page.context.close()
+
+
+def test_with_a_password_the_ui_asks_for_it_and_then_works(
+    rebinding_browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As a developer starts it: the log is long, and the password still in no log and no argument list."""
+    installation = Installation(tmp_path_factory.mktemp("login"), "http://127.0.0.1:9")
+    written = installation.folder / "settings.toml"
+    written.write_text('archive_start = "2024-01-01"\n')
+    installation.extra |= {"BIZCHARTS_UI_PASSWORD": PASSWORD, "BIZCHARTS_SETTINGS_FILE": str(written)}
+    with serving(installation, "--dev") as service:
+        page = rebinding_browser.new_context().new_page()
+        page.goto(f"{service.url}/runs")
+        assert "Dagster" not in page.content()
+        page.get_by_label("Password").fill("another password")
+        page.get_by_role("button").click()
+        page.get_by_text("That is not the password.").wait_for()
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button").click()
+        with page.expect_websocket(timeout=60_000) as opened:
+            page.goto(f"{service.url}/assets")
+        assert "/graphql" in opened.value.url
+        page.get_by_text("warosu_posts").first.wait_for(timeout=60_000)
+        assert page.evaluate("document.cookie") == ""
+        page.context.close()
+
+        assert "answers 200" in installation.run_command("health").stdout
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                assert PASSWORD.encode() not in command.read_bytes()
+        assert PASSWORD not in (installation.folder / "service.log").read_text()
+
+        days = '{assetNodeOrError(assetKey:{path:["warosu_posts"]}){... on AssetNode{partitionStats{numPartitions}}}}'
+        before = service.ask(days)["assetNodeOrError"]["partitionStats"]["numPartitions"]
+        written.write_text('archive_start = "2024-01-11"\n')
+        service.ask('mutation{reloadRepositoryLocation(repositoryLocationName:"bizcharts"){__typename}}')
+        until(lambda: service.ask(days)["assetNodeOrError"]["partitionStats"]["numPartitions"] == before - 10, 60)
+    kept = [path for path in installation.folder.rglob("*") if path.is_file()]
+    assert not [path for path in kept if PASSWORD.encode() in path.read_bytes()]
