@@ -10,7 +10,7 @@ import pytest
 from conftest import CHROMIUM
 from installation import Installation
 from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
-from ui_world import LAUNCH, NAMES, Service, attack_page, attacker, limit, serving, until
+from ui_world import LAUNCH, NAMES, Service, attack_page, attacker, limit, listening_ports, serving, until
 
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
@@ -74,6 +74,11 @@ def test_a_page_of_another_origin_neither_reads_nor_launches_nor_configures(
     assert service.runs(JOB) == []
     assert service.materializations("attacked") == 0
     assert service.schedule_states() == {"RUNNING"}
+
+
+def test_no_other_port_of_the_service_listens(service: Service) -> None:
+    """A second one, as of a web server behind a proxy or of the code server, could be asked by a page."""
+    assert listening_ports(service.pid) == {service.port}
 
 
 def test_a_rebound_name_gets_nothing(service: Service, rebinding_browser: Browser) -> None:
@@ -169,7 +174,7 @@ def test_with_a_password_the_ui_asks_for_it_and_then_works(
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button").click()
         with page.expect_websocket(timeout=60_000) as opened:
-            page.goto(f"{service.url}/assets")
+            page.goto(f"{service.url}/assets/warosu_posts")
         assert "/graphql" in opened.value.url
         page.get_by_text("warosu_posts").first.wait_for(timeout=60_000)
         assert page.evaluate("document.cookie") == ""

@@ -1,12 +1,13 @@
 """The service as an operator starts it, an attacking page of another origin, and a server that shows what it sends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -56,6 +57,7 @@ class Service:
     installation: Installation
     port: int
     headers: dict[str, str] = field(default_factory=dict)
+    pid: int = 0
 
     @property
     def url(self) -> str:
@@ -101,6 +103,7 @@ def serving(installation: Installation, *words: str) -> Iterator[Service]:
             stdout=written,
             stderr=written,
         )
+    service.pid = process.pid
     try:
         until(lambda: _answers(service, process, log), START_SECONDS)
         yield service
@@ -115,6 +118,28 @@ def _answers(service: Service, process: "subprocess.Popen[bytes]", log: Path) ->
         return bool(service.ask("{version}"))
     except requests.ConnectionError:
         return False
+
+
+def listening_ports(pid: int) -> set[int]:
+    """The TCP ports at which the process and those below it listen."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    sockets = set()
+    for member in family:
+        for file in Path(f"/proc/{member}/fd").glob("*"):
+            with suppress(OSError):
+                sockets.add(os.readlink(file))
+    ports = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for row in (line.split() for line in Path(table).read_text().splitlines()[1:]):
+            if row[3] == "0A" and f"socket:[{row[9]}]" in sockets:
+                ports.add(int(row[1].rpartition(":")[2], 16))
+    return ports
 
 
 def until(condition: Any, seconds: float) -> None:
