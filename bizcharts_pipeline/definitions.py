@@ -1,4 +1,4 @@
-"""The code location: puts assets, resources, jobs and schedules together. The only module here that knows Dagster."""
+"""The code location: puts assets, resources, jobs and schedules together. Only this module and service/webserver.py know Dagster."""
 
 import gc
 import warnings
