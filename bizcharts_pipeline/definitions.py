@@ -1,4 +1,4 @@
-"""The code location: puts assets, resources, jobs and schedules together. Only this module and service/webserver.py know Dagster."""
+"""The code location: puts assets, resources, jobs and schedules together. It alone here imports Dagster."""
 
 import gc
 import warnings

@@ -5,17 +5,15 @@ Run as ``python -m bizcharts_pipeline.service.webserver WORKSPACE``; see :func:`
 Dagster has no option for a middleware, a Unix socket or an inherited socket, and what builds its application from a
 workspace is private. A proxy in front of an unmodified ``dagster-webserver`` would leave that one's own port open to
 pages. So this runs Dagster's own command, whose last step, serving the finished application, is replaced by ours.
-Dagster is told to listen at a name that does not exist: should another version not take that step, it cannot listen.
+Dagster is told to listen at an address that no machine has: should another version not take that step, it cannot.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.service.guard import LOOPBACK_NAMES, Guard
 from bizcharts_pipeline.service.login import Login, password_of
 from bizcharts_pipeline.settings import ServeSettings
@@ -23,18 +21,19 @@ from bizcharts_pipeline.settings import ServeSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NOWHERE = "nowhere.invalid"  # RFC 6761: a name that never resolves
+NOWHERE = "192.0.2.1"  # RFC 5737: no machine has it
 STEP = "host_dagster_ui_with_workspace_process_context"
 SHUTDOWN_SECONDS = 2
 WILDCARDS = ("0.0.0.0", "::")
 
 
-class CannotGuard(BizchartsError):
-    """The installed Dagster does not have the step that is replaced here."""
-
-
 def command(serve: ServeSettings, workspace: Path, level: str) -> list[str]:
-    """Return the command line of the web server; the password is in the environment alone."""
+    """Return the command line of the web server; the password is in the environment alone.
+
+    Raises:
+        BadPassword: the web server would refuse it.
+    """
+    password_of()
     names = [word for name in serve.hosts for word in ("--name", name)]
     address = ["--host", serve.host, "--port", str(serve.port), "--level", level]
     return [sys.executable, "-m", __name__, *address, *names, str(workspace)]
@@ -58,7 +57,7 @@ def main(host: str, port: int, level: str, names: tuple[str, ...], workspace: st
     from dagster_webserver.app import create_app_from_workspace_process_context
 
     if not hasattr(cli, STEP):
-        raise CannotGuard("This version of dagster-webserver cannot be guarded; install the one of requirements.lock.")
+        raise click.ClickException("dagster-webserver cannot be guarded; install the version of requirements.lock")
     password = password_of()
     login = Login(password, port) if password else None
 
@@ -78,7 +77,6 @@ def main(host: str, port: int, level: str, names: tuple[str, ...], workspace: st
         )
 
     setattr(cli, STEP, serve)
-    os.environ.pop("DAGSTER_WEBSERVER_HOST", None)
     cli.dagster_webserver.main(
         ["-w", workspace, "-h", NOWHERE, "-p", str(port), "--log-level", level, "--dagster-log-level", level],
         standalone_mode=False,

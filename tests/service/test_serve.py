@@ -2,20 +2,21 @@
 
 import re
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster import DagsterInstance
-from dagster_webserver import cli
 from installation import REPOSITORY, Installation
 
 from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.demo.board import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.service.serve import current_index, instance_lock
-from bizcharts_pipeline.service.webserver import NOWHERE, STEP
+from bizcharts_pipeline.service.webserver import NOWHERE
 from bizcharts_pipeline.settings import load_settings
 from schedules.schedules import MAX_PAUSE_MINUTES, unreachable_pause
 
@@ -54,11 +55,23 @@ def test_no_password_comes_from_the_settings_file(installation: Installation) ->
     assert "unknown setting" in refused.stderr
 
 
-def test_an_unguarded_web_server_cannot_listen() -> None:
-    """Dagster's own last step, if it were taken after all, finds no address."""
-    with pytest.raises(OSError, match=r"."):
-        socket.getaddrinfo(NOWHERE, 3000)
-    assert hasattr(cli, STEP)
+def test_an_unguarded_web_server_cannot_listen(installation: Installation) -> None:
+    """Dagster's own last step, if it is taken after all, finds no address to listen at."""
+    workspace = installation.folder / "workspace.yaml"
+    workspace.write_text("load_from: []\n")
+    program = (
+        "from dagster_webserver import cli\n"
+        "from bizcharts_pipeline.service import webserver\n"
+        "webserver.STEP = cli.another_step = 'another_step'\n"
+        f"webserver.main(['--host', '127.0.0.1', '--port', '9', {str(workspace)!r}])\n"
+    )
+    environment = installation.environment(None)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode != 0
+    assert f"('{NOWHERE}', 9)" in ended.stderr
+    assert "cannot assign requested address" in ended.stderr.lower()
 
 
 def test_the_makefile_starts_no_unguarded_web_server() -> None:

@@ -1,13 +1,12 @@
 """The Dagster UI in a real browser: it works for its operator, and no page of another origin can use it."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import CHROMIUM
+from chromium import chromium
 from installation import Installation
 from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
 from ui_world import LAUNCH, NAMES, Service, attack_page, attacker, limit, listening_ports, serving, until
@@ -44,15 +43,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def rebinding_browser() -> Iterator[Browser]:
     """A browser in which the names of an attacker lead to this machine."""
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium")
-        pytest.skip("no Chromium; install the system's package chromium")
+    program = chromium()
     arguments = ["--no-sandbox", "--host-resolver-rules=MAP *.example 127.0.0.1", "--disable-popup-blocking"]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
+        opened = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield opened
+        opened.close()
 
 
 @pytest.mark.parametrize("origin", ["evil.example", "localhost"])
