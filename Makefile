@@ -21,9 +21,9 @@ help: ## this list
 demo: .venv/.installed ## the whole pipeline on a simulated board, in about four minutes
 	$(BIN)/bizcharts demo
 
-# Not started at the repository root: Dagster would read .env there itself, and let it win over the environment.
-dev: .venv/.installed ## Dagster UI on 127.0.0.1:3000 with the schedules, on the live board
-	cd dagster_home && ../$(BIN)/dagster dev -w ../workspace.yaml -h 127.0.0.1 -p 3000
+# Not `dagster dev`: any web page could drive its web server.
+dev: .venv/.installed ## Dagster UI on 127.0.0.1:3000 with the schedules, on the live board, for development
+	@exec $(BIN)/bizcharts serve --dev
 
 serve: .venv/.installed ## the unattended service: daemon, code server and UI, supervised
 	@exec $(BIN)/bizcharts serve

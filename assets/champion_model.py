@@ -1,9 +1,10 @@
 """The model whose scores count."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import dagster as dg
 from pydantic import Field
+from pydantic.functional_validators import AfterValidator
 
 from assets.reporting import Stopwatch
 from bizcharts_pipeline.clock import utc_now
@@ -12,12 +13,22 @@ from resources.training import Training
 from resources.warehouse import Warehouse
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return value
+
+
+# Dagster lets run config name an environment variable in place of a `str`: a key could be stored as a reason.
+Text = Annotated[Any, AfterValidator(_text)]
+
+
 class ChampionConfig(dg.Config):
     """Whether a person decides instead of the gate."""
 
-    override: str = Field("", description="A model version that a person makes the champion; empty: the gate decides.")
-    who: str = Field("", description="Who decides so; needed with `override`, and kept.")
-    reason: str = Field("", description="Why; needed with `override`, and kept.")
+    override: Text = Field("", description="A model version that a person makes the champion; empty: the gate decides.")
+    who: Text = Field("", description="Who decides so; needed with `override`, and kept.")
+    reason: Text = Field("", description="Why; needed with `override`, and kept.")
 
 
 @dg.asset(

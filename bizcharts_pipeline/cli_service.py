@@ -11,16 +11,18 @@ from bizcharts_pipeline.settings import load_settings
 
 
 @click.command()
-def serve() -> None:
+@click.option("--dev", is_flag=True, help="Log what the programs do; 'Reload' in the UI takes in changed code.")
+def serve(dev: bool) -> None:
     """Run the unattended service.
 
     Schedules, code server and web server as supervised processes, until SIGTERM or Ctrl-C. Host and port are settings,
-    under [serve].
+    under [serve]; docs/security.md says who may ask the web server.
     """
+    from bizcharts_pipeline.service.serve import LEVEL
     from bizcharts_pipeline.service.serve import serve as run_service
 
     settings = load_settings()
-    run_service(settings, _log)
+    run_service(settings, _log, "info" if dev else LEVEL)
 
 
 @click.command()

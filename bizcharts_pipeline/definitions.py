@@ -1,7 +1,8 @@
-"""The code location: puts assets, resources, jobs and schedules together. The only module here that knows Dagster."""
+"""The code location: puts assets, resources, jobs and schedules together. It alone here imports Dagster."""
 
 import gc
 import warnings
+from typing import Any
 
 import dagster as dg
 
@@ -35,6 +36,7 @@ from resources.auto_labelling import SECTIONS, AutoLabelling
 from resources.console_log import console_log
 from resources.fear_greed import FearGreed
 from resources.fourchan import Fourchan
+from resources.from_settings import from_settings
 from resources.images import Images
 from resources.labelling import Labelling
 from resources.model_releases import ModelReleases
@@ -62,9 +64,9 @@ from schedules.sensors import dead_runs
 warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
 
 
-def resources(settings: Settings) -> dict[str, object]:
-    """Return the resources that the assets ask for by name."""
-    return {
+def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
+    """Return the resources that the assets ask for by name. Run config cannot change them."""
+    configured: dict[str, dg.ConfigurableResource[Any]] = {
         "warehouse": Warehouse(database=str(settings.database_path), wait_seconds=settings.database_wait_seconds),
         "fourchan": Fourchan(
             home=str(settings.home_path),
@@ -114,6 +116,7 @@ def resources(settings: Settings) -> dict[str, object]:
         "scorers": Scorers(home=str(settings.home_path)),
         "fear_greed": FearGreed(values=settings.fear_greed.model_dump()),
     }
+    return {name: from_settings(resource) for name, resource in configured.items()}
 
 
 @dg.definitions

@@ -29,7 +29,7 @@ ENV_FILE = "BIZCHARTS_ENV_FILE"
 # Variables of this prefix that are not settings: for operators, for tests, and for what runs on a pod.
 OTHER_VARIABLES = frozenset(
     {SETTINGS_FILE, ENV_FILE}
-    | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA")}
+    | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA", "UI_PASSWORD")}
     | {f"{PREFIX}ACCEPTANCE_{name}" for name in ("TRAININGS", "PODS", "SEED", "AT_ONCE")}
     | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
     | {f"{PREFIX}TTL_SECONDS"}
@@ -44,6 +44,8 @@ class SettingsError(BizchartsError):
 
 
 def _http_url(text: str) -> str:
+    if "\\" in text:
+        raise ValueError("a backslash in a URL is read differently by different programs; leave it out")
     if _HTTP_URL.validate_python(text).username:
         raise ValueError("a user name or password in a URL would be shown and stored; leave it out")
     return text.rstrip("/")
@@ -59,6 +61,7 @@ def _items(value: object) -> object:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")]
+HostName = Annotated[str, Field(pattern=r"^([a-z0-9_.-]+|\[[0-9a-f:.]+\])$")]
 Provider = Literal["openai", "gemini"]
 PriceSource = Literal["coingecko", "binance", "coinmarketcap"]
 Words = BeforeValidator(_words)  # an environment variable has its items separated by blanks or commas
@@ -399,12 +402,15 @@ class PodSettings(BaseModel):
 
 
 class ServeSettings(BaseModel):
-    """Where the unattended service's web server listens (``[serve]``). It has no login: docs/operating.md."""
+    """Where the unattended service's web server listens (``[serve]``); docs/security.md says who may ask it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9_.:-]+$", description="address of the Dagster UI")
     port: int = Field(3000, ge=1, le=65_535, description="port of the Dagster UI")
+    hosts: Annotated[tuple[HostName, ...], Words] = Field(
+        (), description="further names under which browsers may ask for the UI, as that of a reverse proxy"
+    )
 
 
 class ReleaseSettings(BaseModel):
@@ -543,7 +549,12 @@ def is_loopback(url: str) -> bool:
 
 
 def address_problem(url: str) -> str | None:
-    """Return what is wrong with the address of a service, to be said after its variable's name; ``None``: nothing."""
+    """Return why no key may be sent to ``url``, to be said after the name of its setting; ``None``: it may.
+
+    A key goes by https, or by http to this machine itself.
+    """
+    if "\\" in url or not url.isprintable() or " " in url:
+        return "has a character that programs read differently; correct or unset it."
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -551,7 +562,11 @@ def address_problem(url: str) -> str | None:
         usable = False
     if not usable:
         return "is no http(s) address; correct or unset it."
-    return "holds a user name or password; leave it out." if "@" in parts.netloc else None
+    if "@" in parts.netloc:
+        return "holds a user name or password; leave it out."
+    if parts.scheme == "http" and not is_loopback(url):
+        return "is not encrypted: a key is sent by https, or by http to this machine alone."
+    return None
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.settings import address_problem
 
 DOWNLOADS = "BIZCHARTS_HUB_DOWNLOADS"
+ENDPOINT = "HF_ENDPOINT"  # as the hub's library reads it
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 _SENTENCE = ("modules.json", "*_Pooling/config.json", "sentence_bert_config.json")  # what sentence-transformers adds
@@ -70,6 +72,9 @@ def _from_hub(name: str, revision: str) -> Path:
             f"{name} is downloaded at a commit only: choose one under https://huggingface.co/{name}/commits/main that "
             f"has {WEIGHTS}, and set its 40 digits as the revision."
         )
+    endpoint = os.environ.get(ENDPOINT, "").strip()
+    if download and endpoint and (problem := address_problem(endpoint)):
+        raise NoBase(f"{ENDPOINT} {problem}")
     try:
         found = snapshot_download(
             name,

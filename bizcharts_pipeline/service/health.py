@@ -11,7 +11,9 @@ from pathlib import Path
 import requests
 
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, environment
-from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.service.login import password_of
+from bizcharts_pipeline.service.webserver import WILDCARDS
+from bizcharts_pipeline.settings import ServeSettings, Settings
 from bizcharts_pipeline.warehouse.database import Database, is_missing
 
 ANSWER_SECONDS = 5
@@ -38,7 +40,7 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
     polled = _last_poll(settings)
     free = shutil.disk_usage(settings.home_path).free
     return [
-        _web_server(f"http://{settings.serve.host}:{settings.serve.port}/server_info"),
+        _web_server(settings.serve),
         _daemon(),
         Finding(
             "last poll",
@@ -59,9 +61,15 @@ def _last_poll(settings: Settings) -> datetime | None:
     return polled
 
 
-def _web_server(url: str) -> Finding:
+def _web_server(serve: ServeSettings) -> Finding:
+    host = "127.0.0.1" if serve.host in WILDCARDS else serve.host
+    url = f"http://{f'[{host}]' if ':' in host else host}:{serve.port}/server_info"
+    password = password_of()
+    headers = {"Authorization": f"Bearer {password}"} if password else {}
     try:
-        status = requests.get(url, timeout=ANSWER_SECONDS, proxies={"http": ""}).status_code
+        with requests.Session() as session:
+            session.trust_env = False  # neither a proxy nor a password of ~/.netrc
+            status = session.get(url, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False).status_code
     except requests.RequestException:
         return Finding("web server", False, f"no answer at {url}")
     return Finding("web server", status == requests.codes.ok, f"answers {status} at {url}")

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.service import webserver
 from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
+from bizcharts_pipeline.service.login import VARIABLE, password_of
 from bizcharts_pipeline.service.supervisor import Child, Supervisor
-from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.settings import Settings, is_loopback
 
 LOCK = "serve.lock"
 WORKSPACE = "serve-workspace.yaml"
@@ -30,14 +32,16 @@ class ServiceError(BizchartsError):
     """The service cannot start; says why."""
 
 
-def serve(settings: Settings, say: Callable[[str], object]) -> None:
-    """Run the service until SIGTERM or SIGINT.
+def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) -> None:
+    """Run the service until SIGTERM or SIGINT; its programs log from ``level`` on.
 
     Raises:
+        BadPassword: the password of the UI cannot be used.
         ServiceError: the port is taken, or the service of this home runs already.
         NoInstance: ``DAGSTER_HOME`` names no folder that can be used.
     """
     home = settings.home_path
+    has_login = password_of() is not None
     if not home.exists():  # a mistake makes no folder
         check_port(settings.serve.host, settings.serve.port)
     home.mkdir(parents=True, exist_ok=True)
@@ -46,9 +50,12 @@ def serve(settings: Settings, say: Callable[[str], object]) -> None:
         surroundings = environment()
         folder = instance_folder(surroundings)
         prepare_instance(surroundings, folder)
-        children = programs(settings, home)
+        children = programs(settings, home, level)
         clock = _Hourly(settings, say)
-        say(f"BizCharts runs; its UI is at http://{settings.serve.host}:{settings.serve.port}, its data in {home}")
+        address = f"http://{_in_url(settings.serve.host)}"
+        say(f"BizCharts runs; its UI is at {address}:{settings.serve.port}, its data in {home}")
+        if not has_login and not is_loopback(address):
+            say(f"Whoever reaches {settings.serve.host} can start jobs: set {VARIABLE} (docs/security.md)")
         Supervisor(children, surroundings, folder, say, clock.tick).run()
         say("BizCharts has stopped.")
 
@@ -70,7 +77,7 @@ def prepare_instance(surroundings: Mapping[str, str], folder: Path) -> None:
         raise ServiceError(f"{folder}: Dagster cannot open its records there: {last}")
 
 
-def programs(settings: Settings, home: Path) -> list[Child]:
+def programs(settings: Settings, home: Path, level: str = LEVEL) -> list[Child]:
     """Return the three programs; they share one code server, behind a socket that only this user can reach."""
     name = f"bizcharts-{os.getuid()}-{os.getpid()}.sock"
     code_socket = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / name  # a home's path may be too long for one
@@ -78,20 +85,19 @@ def programs(settings: Settings, home: Path) -> list[Child]:
     text = f'load_from:\n  - grpc_server:\n      socket: "{code_socket}"\n      location_name: {LOCATION}\n'
     write_atomically(workspace, text.encode())
     scripts = Path(sys.executable).parent
-    levels = ["--log-level", LEVEL]
-    address = ["-h", settings.serve.host, "-p", str(settings.serve.port), "--dagster-log-level", LEVEL]
+    levels = ["--log-level", level]
     return [
         Child(
             "code server",
             [str(scripts / "dagster"), "code-server", "start", "-m", MODULE, "-s", str(code_socket), *levels],
         ),
         Child("daemon", [str(scripts / "dagster-daemon"), "run", "-w", str(workspace), *levels], needs=code_socket),
-        Child(
-            "web server",
-            [str(scripts / "dagster-webserver"), "-w", str(workspace), *levels, *address],
-            needs=code_socket,
-        ),
+        Child("web server", webserver.command(settings.serve, workspace, level), needs=code_socket),
     ]
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError as Urllib3Error
 
 from bizcharts_pipeline.clock import to_epoch
 from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.settings import is_loopback
+from bizcharts_pipeline.settings import address_problem, is_loopback
 from bizcharts_pipeline.sources.deadline import DeadlineAdapter, cut_off_after
 from bizcharts_pipeline.sources.http import http_date
 
@@ -174,6 +174,8 @@ class GitHub:
         self, method: str, url: str, headers: Mapping[str, str], body: Any, seconds: float
     ) -> Iterator[requests.Response]:
         token = _token() if self._trusted(url) else None
+        if token and (problem := address_problem(self._api)):
+            raise NoToken(f"{TOKEN} is not sent: api_url of [ml.release] {problem}")
         access = {"Authorization": f"Bearer {token}", "X-GitHub-Api-Version": "2022-11-28"} if token else {}
         proxies: Any = {"http": None, "https": None, "all": None} if is_loopback(url) else None
         with cut_off_after(seconds) as watchdog:

@@ -7,8 +7,9 @@ that the terminal printed; whatever changes something must bring a second token 
 
 import secrets
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
+
+from bizcharts_pipeline.cookies import cookie_values
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -84,11 +85,8 @@ class Door:
 
     def knows(self, headers: dict[str, str]) -> bool:
         """Whether a request brings the cookie."""
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie_name)
-        except CookieError:
-            return False
-        return cookie is not None and secrets.compare_digest(cookie.value.encode(), self.session.encode())
+        sent = cookie_values(headers.get("cookie", ""), self.cookie_name)
+        return any(secrets.compare_digest(value.encode(), self.session.encode()) for value in sent)
 
 
 class Doorkeeper:

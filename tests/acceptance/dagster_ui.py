@@ -1,4 +1,4 @@
-"""``dagster dev`` as its users run it, asked through the GraphQL API that the UI uses."""
+"""``bizcharts serve --dev``, as `make dev` runs it, asked through the GraphQL API that the UI uses."""
 
 import contextlib
 import os
@@ -46,19 +46,19 @@ def free_port() -> int:
 
 @dataclass
 class DagsterUI:
-    """One ``dagster dev`` of an installation; started, killed and started again."""
+    """One ``bizcharts serve --dev`` of an installation; started, killed and started again."""
 
     installation: Installation
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1"]
+        command = [sys.executable, "-c", "from bizcharts_pipeline.cli import main; main()", "serve", "--dev"]
         log = (self.installation.folder / "dagster.log").open("ab")
         self.process = subprocess.Popen(
-            [*command, "-p", str(self.port)],
+            command,
             cwd=REPOSITORY,
-            env=self.installation.environment(None),
+            env={**self.installation.environment(None), "BIZCHARTS_SERVE__PORT": str(self.port)},
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -62,6 +62,22 @@ def test_a_run_labels_and_reports_and_a_dry_run_only_counts(world: LabelWorld, a
     assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
 
 
+def test_a_paid_job_needs_a_key_and_a_cap_of_the_operator(
+    world: LabelWorld, apis: SimulatedLabelApis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is run config."""
+    world.put(*(thread(number) for number in range(1, 4)))
+    result, metadata = materialised(world, labels={"usd_per_run": 0})
+    assert result.success
+    assert metadata["posts_left"] == 3
+    assert apis.asked == []
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    _, metadata = materialised(world)
+    assert "set OPENAI_API_KEY in the environment" in metadata["nothing_asked"]
+    assert apis.asked == []
+
+
 def test_what_ends_a_provider_fails_its_check_after_all_is_written_and_not_the_run(
     world: LabelWorld, apis: SimulatedLabelApis
 ) -> None:

@@ -84,6 +84,8 @@ def test_the_ui_of_the_demo_answers_and_leaves_nothing_running(installation: Ins
                 continue
             assert answer.ok
             break
+        rebound = requests.get(f"http://127.0.0.1:{port}/server_info", headers={"Host": "evil.example"}, timeout=5)
+        assert rebound.status_code == 421  # the same guard as that of the service
     finally:
         ui.send_signal(signal.SIGTERM)
         assert ui.wait(SECONDS) == 0

@@ -27,6 +27,7 @@ from bizcharts_pipeline.pods.errors import (
 )
 from bizcharts_pipeline.pods.lock import JobBusy, hold
 from bizcharts_pipeline.pods.protocol import Order, Pod, PodStatus, State
+from bizcharts_pipeline.pods.providers.runpod import RunPod
 from bizcharts_pipeline.pods.reaper import reap
 from bizcharts_pipeline.pods.states import TRANSITIONS
 from bizcharts_pipeline.pods.work import Work
@@ -285,6 +286,17 @@ def test_a_run_that_may_cost_too_much_is_refused_before_anything_is_asked_for(wo
         world.run(settings=SETTINGS.model_copy(update={"usd_per_run": 4 * PRICE - Decimal("0.000001")}))
     assert not world.orders
     world.run(settings=SETTINGS.model_copy(update={"usd_per_run": 4 * PRICE}))
+
+
+@pytest.mark.parametrize("cap", ["usd_per_run", "usd_per_month"])
+def test_a_pod_needs_a_key_and_a_cap_of_the_operator(world: World, cap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is run config."""
+    with pytest.raises(OverBudget):
+        world.run(settings=SETTINGS.model_copy(update={cap: Decimal(0)}))
+    assert not world.orders
+    monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+    with pytest.raises(AccessDenied, match="set RUNPOD_API_KEY"):
+        RunPod("rest")
 
 
 def test_a_cheaper_candidate_is_taken_where_the_first_is_too_dear(world: World) -> None:

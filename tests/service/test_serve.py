@@ -2,18 +2,21 @@
 
 import re
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster import DagsterInstance
-from installation import Installation
+from installation import REPOSITORY, Installation
 
 from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.demo.board import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.service.serve import current_index, instance_lock
+from bizcharts_pipeline.service.webserver import NOWHERE
 from bizcharts_pipeline.settings import load_settings
 from schedules.schedules import MAX_PAUSE_MINUTES, unreachable_pause
 
@@ -33,6 +36,50 @@ def test_a_taken_port_is_one_line_and_makes_nothing(installation: Installation) 
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert f"127.0.0.1:{port}: Address already in use" in refused.stderr
     assert not installation.home.exists()
+
+
+def test_a_password_that_cannot_be_used_is_one_line_and_not_repeated(installation: Installation) -> None:
+    installation.extra["BIZCHARTS_UI_PASSWORD"] = "short"
+    refused = installation.run_command("serve")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "BIZCHARTS_UI_PASSWORD needs at least 12 characters" in refused.stderr
+    assert "short" not in refused.stderr
+    assert not installation.home.exists()
+
+
+def test_no_password_comes_from_the_settings_file(installation: Installation) -> None:
+    (installation.folder / "settings.toml").write_text('[serve]\nui_password = "a long password"\n')
+    installation.extra["BIZCHARTS_SETTINGS_FILE"] = str(installation.folder / "settings.toml")
+    refused = installation.run_command("serve")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "unknown setting" in refused.stderr
+
+
+def test_an_unguarded_web_server_cannot_listen(installation: Installation) -> None:
+    """Dagster's own last step, if it is taken after all, finds no address to listen at."""
+    workspace = installation.folder / "workspace.yaml"
+    workspace.write_text("load_from: []\n")
+    program = (
+        "from dagster_webserver import cli\n"
+        "from bizcharts_pipeline.service import webserver\n"
+        "webserver.STEP = cli.another_step = 'another_step'\n"
+        f"webserver.main(['--host', '127.0.0.1', '--port', '9', {str(workspace)!r}])\n"
+    )
+    environment = installation.environment(None)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode != 0
+    assert f"('{NOWHERE}', 9)" in ended.stderr
+    assert "cannot assign requested address" in ended.stderr.lower()
+
+
+def test_the_makefile_starts_no_unguarded_web_server() -> None:
+    lines = (REPOSITORY / "Makefile").read_text().splitlines()
+    assert not [
+        line for line in lines if line.startswith("\t") and re.search(r"dagster[ -](dev|webserver)|dagit", line)
+    ]
+    assert "\t@exec $(BIN)/bizcharts serve --dev" in lines
 
 
 def test_a_second_service_on_one_home_is_one_line(installation: Installation) -> None:

@@ -140,6 +140,28 @@ def test_strangers_are_refused(stranger: tuple[Caller, Home], what: str, headers
     assert len(home.ledger.standing()) == 1
 
 
+@pytest.mark.parametrize(
+    "neighbour",
+    [
+        'data={"a": 1, "b": "x"}',
+        "a b=c",
+        'broken="\\',
+        "=; ;;",
+        "\x80=\xff",
+        "no sign",
+        "x=" + 2000 * "y",
+        "{name}=another",
+        "$Version=1; bad[name]=1,2",
+    ],
+)
+def test_a_neighbours_cookie_locks_nobody_out(stranger: tuple[Caller, Home], neighbour: str) -> None:
+    caller, _ = stranger
+    other = neighbour.replace("{name}", caller.cookie.split("=")[0])
+    for sent in (f"{other}; {caller.cookie}", f"{caller.cookie}; {other}"):
+        assert caller.ask(ASKED, Cookie=sent).status == 200, sent
+    assert caller.ask(ASKED, Cookie=other).status == 403
+
+
 def test_without_the_token_the_page_says_what_to_do(stranger: tuple[Caller, Home]) -> None:
     answer = stranger[0].ask("GET /")
     assert answer.status == 403

@@ -18,7 +18,7 @@ from bizcharts_pipeline.sources.prices.quote import (
     BadQuote,
     PriceFormatError,
     Quote,
-    api_key,
+    api_key_for,
     coin_ids,
     current,
     epoch_moment,
@@ -75,7 +75,7 @@ class CoinGecko:
         return parse_market_chart(body, symbol, first, last)
 
     def _get(self, path: str, asked: Mapping[str, str]) -> Response:
-        key = api_key(KEY_VARIABLE)
+        key = api_key_for(self._url, KEY_VARIABLE)
         headers = {key_header(self._url): key} if key else {}
         return self._session.get(f"{self._url}{path}?{urlencode(asked, safe=',')}", headers)
 

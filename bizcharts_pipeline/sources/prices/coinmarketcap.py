@@ -16,7 +16,7 @@ from bizcharts_pipeline.sources.prices.quote import (
     KeyMissing,
     PriceFormatError,
     Quote,
-    api_key,
+    api_key_for,
     coin_ids,
     current,
     id_is_unknown,
@@ -41,7 +41,7 @@ class CoinMarketCap:
 
     def latest(self, symbols: Sequence[str], now: datetime) -> Answer:
         """See :class:`PriceSource`; ``KeyMissing`` without a key."""
-        key = api_key(KEY_VARIABLE)
+        key = api_key_for(self._url, KEY_VARIABLE)
         if key is None:
             raise KeyMissing(f"it is asked with a key only; {KEY_VARIABLE} is not set")
         ids = {symbol: coin_id for symbol in symbols if (coin_id := _coin_id(symbol))}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bizcharts_pipeline.clock import from_epoch, midnight
+from bizcharts_pipeline.settings import address_problem
 from bizcharts_pipeline.sources.errors import SourceError
 from bizcharts_pipeline.sources.fields import json_kind
 
@@ -117,6 +118,18 @@ def api_key(variable: str) -> str | None:
     if key and not _KEY.fullmatch(key):
         raise BadKey(f"{variable} has characters that no key has (blanks, quotes of a word processor); set it again")
     return key or None
+
+
+def api_key_for(url: str, variable: str) -> str | None:
+    """Return the key in the environment's ``variable`` for the service at ``url``, which comes from the settings.
+
+    Raises:
+        BadKey: the key cannot be sent, or would be readable on its way; nothing was sent.
+    """
+    key = api_key(variable)
+    if key and (problem := address_problem(url)):
+        raise BadKey(f"{variable} is not sent: its URL in the settings {problem}")
+    return key
 
 
 def read_json(body: bytes, source: str, kind: type) -> Any:

@@ -25,6 +25,7 @@ from autolabel.providers.label_service import (
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.protocol import Outcome, Provider, Question
 from bizcharts_pipeline.autolabel.providers import missing_keys, open_providers
+from bizcharts_pipeline.autolabel.providers.http import http_client
 from bizcharts_pipeline.settings import Settings
 
 assert QUESTION.image is not None
@@ -205,12 +206,14 @@ def test_a_service_on_loopback_needs_no_key_and_no_proxy(service: Service, monke
 def test_the_proxy_of_the_environment_is_used_for_other_hosts(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://labels.example/v1")
+    """Shown without encryption, where the proxy can tell what it is asked; no key goes that way."""
     monkeypatch.setenv("http_proxy", service.url)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     service.answer = Reply(json.dumps(completion()))
-    assert opened().ask(PROMPT, QUESTION).outcome is Outcome.OK
+    url = "http://labels.example/v1"
+    with http_client(url, seconds=10, wait=10, max_bytes=100_000, connections=1) as client:
+        assert client.post(f"{url}/chat/completions", json={}).status_code == 200
     assert service.asked[0].path == "http://labels.example/v1/chat/completions"
 
 

@@ -1,0 +1,15 @@
+"""One value out of a Cookie header, whatever else is in it.
+
+Browsers send the cookies of all ports of a host together, and another program there may set one that breaks the rules:
+``http.cookies`` then drops them all.
+"""
+
+from collections.abc import Iterator
+
+
+def cookie_values(header: str, name: str) -> Iterator[str]:
+    """Yield the values that the header gives to ``name``: none, one, or several where paths or hosts differ."""
+    for pair in header.split(";"):
+        key, separator, value = pair.partition("=")
+        if separator and key.strip() == name:
+            yield value.strip().strip('"')

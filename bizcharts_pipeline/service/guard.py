@@ -1,0 +1,175 @@
+"""ASGI middleware that decides which requests reach the Dagster UI.
+
+Whoever reaches the UI can start jobs, and a server on the loopback address is reachable by every page that a browser
+shows. So each request must name an allowed host (against DNS rebinding) and must not come from a page of another
+origin; a GET never runs a mutation; and where a password is set, each request must bring its session. What this does
+not do: it does not encrypt, and it does not tell users apart. docs/security.md has the whole of it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from bizcharts_pipeline.service.login import Login
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+MAX_QUERY_TOKENS = 10_000  # of a GraphQL document in an address
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?", re.ASCII)
+_READING = ("GET", "HEAD")
+# What answers with data. The rest are pages and files of the UI, to which other sites may link.
+_DATA = ("/graphql", "/logs", "/download_debug", "/notebook", "/dagit", "/server_info", "/report_asset")
+_HEADERS = (
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"content-security-policy", b"frame-ancestors 'self'"),  # beside Dagster's own, which still holds
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Status and reason of a refused request."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the rules look at. Header names are in lower case; ``repeated`` has those that came more than once."""
+
+    method: str  # "WEBSOCKET" for a handshake
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    repeated: frozenset[str]
+
+
+def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
+    """Return why a request is refused, ``None`` if it may pass; the login is not looked at.
+
+    Args:
+        hosts: lower-case names without port that the ``Host`` header may have, IPv6 addresses in brackets.
+    """
+    headers = request.headers
+    if request.repeated & {"host", "origin", "content-type", "sec-fetch-site"}:
+        return Refusal(400, "A header came twice.")
+    host = headers.get("host", "").lower()
+    named = _HOST.fullmatch(host)
+    if named is None or named[1] not in hosts:
+        return Refusal(421, "This server does not answer to this name; [serve] hosts in the settings lists more names.")
+    if (origin := headers.get("origin")) is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
+        return Refusal(403, "Requests from pages of another origin are refused.")
+    if request.method == "WEBSOCKET":
+        return None  # a browser always sends its origin with a handshake
+    if request.method not in (*_READING, "POST"):
+        return Refusal(405, "Only GET, HEAD and POST are answered.")
+    if not _fetched_by_our_page(request):
+        return Refusal(403, "Requests from pages of another origin are refused.")
+    if _is_graphql(request.path):
+        return _graphql_refusal(request)
+    return None
+
+
+def _fetched_by_our_page(request: Request) -> bool:
+    """Whether Fetch Metadata, which browsers send, allows the request; other programs send none."""
+    headers = request.headers
+    site = headers.get("sec-fetch-site", "same-origin")
+    if site == "same-origin":
+        return True
+    if request.method not in _READING:
+        return False
+    if site == "none":  # typed, a bookmark, a link of a program
+        return True
+    to_a_page = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return to_a_page and not request.path.lower().startswith(_DATA)
+
+
+def _is_graphql(path: str) -> bool:
+    return path.rstrip("/").lower().endswith("/graphql")
+
+
+def _graphql_refusal(request: Request) -> Refusal | None:
+    if request.method == "POST":
+        # Dagster reads the query from the address where the body is not JSON, which forms of other pages can send.
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return None if media_type == "application/json" else Refusal(415, "A GraphQL request is JSON.")
+    documents = [value for name, value in parse_qsl(request.query, keep_blank_values=True) if name == "query"]
+    if all(_only_queries(document) for document in documents):
+        return None
+    return Refusal(405, "A GET runs queries only; send mutations by POST.")
+
+
+def _only_queries(document: str) -> bool:
+    from graphql import GraphQLError, parse
+    from graphql.language import FragmentDefinitionNode, OperationDefinitionNode, OperationType
+
+    try:
+        definitions = parse(document, no_location=True, max_tokens=MAX_QUERY_TOKENS).definitions
+    except (GraphQLError, RecursionError):
+        return False
+    return all(
+        isinstance(each, FragmentDefinitionNode)
+        or (isinstance(each, OperationDefinitionNode) and each.operation is OperationType.QUERY)
+        for each in definitions
+    )
+
+
+class Guard:
+    """Passes on to ``app`` what the rules allow, with the headers that keep the UI out of other pages."""
+
+    def __init__(self, app: "ASGIApp", hosts: frozenset[str], login: Login | None) -> None:
+        self._app, self._hosts, self._login = app, hosts, login
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer one connection."""
+
+        async def send_guarded(message: "Message") -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                kept = [each for each in message.get("headers", []) if each[0].lower() != b"x-frame-options"]
+                message = {**message, "headers": [*kept, *_HEADERS]}
+            await send(message)
+
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        request = _request(scope)
+        if refused := refusal(request, self._hosts):
+            await _refuse(scope, receive, send_guarded, refused)
+        elif self._login is None or self._login.knows(request.headers):
+            await self._app(scope, receive, send_guarded)
+        elif scope["type"] == "websocket":
+            await _refuse(scope, receive, send_guarded, Refusal(401, ""))
+        else:
+            await self._login.answer(scope, receive, send_guarded)
+
+
+def _request(scope: "Scope") -> Request:
+    headers: dict[str, str] = {}
+    repeated = set()
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name in headers:
+            repeated.add(name)
+        headers[name] = value
+    return Request(
+        "WEBSOCKET" if scope["type"] == "websocket" else scope["method"].upper(),
+        scope["path"],
+        scope["query_string"].decode("latin-1"),
+        headers,
+        frozenset(repeated),
+    )
+
+
+async def _refuse(scope: "Scope", receive: "Receive", send: "Send", refused: Refusal) -> None:
+    from starlette.responses import PlainTextResponse
+
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": refused.reason})  # the handshake gets a 403
+    else:
+        await PlainTextResponse(f"{refused.reason}\n", refused.status)(scope, receive, send)

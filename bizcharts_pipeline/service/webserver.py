@@ -1,0 +1,87 @@
+"""The Dagster web server behind :class:`~bizcharts_pipeline.service.guard.Guard`: one process, one listening port.
+
+Run as ``python -m bizcharts_pipeline.service.webserver WORKSPACE``; see :func:`command`.
+
+Dagster has no option for a middleware, a Unix socket or an inherited socket, and what builds its application from a
+workspace is private. A proxy in front of an unmodified ``dagster-webserver`` would leave that one's own port open to
+pages. So this runs Dagster's own command, whose last step, serving the finished application, is replaced by ours.
+Dagster is told to listen at an address that no machine has: should another version not take that step, it cannot.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bizcharts_pipeline.service.guard import LOOPBACK_NAMES, Guard
+from bizcharts_pipeline.service.login import Login, password_of
+from bizcharts_pipeline.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOWHERE = "192.0.2.1"  # RFC 5737: no machine has it
+STEP = "host_dagster_ui_with_workspace_process_context"
+SHUTDOWN_SECONDS = 2
+WILDCARDS = ("0.0.0.0", "::")
+
+
+def command(serve: ServeSettings, workspace: Path, level: str) -> list[str]:
+    """Return the command line of the web server; the password is in the environment alone.
+
+    Raises:
+        BadPassword: the web server would refuse it.
+    """
+    password_of()
+    names = [word for name in serve.hosts for word in ("--name", name)]
+    address = ["--host", serve.host, "--port", str(serve.port), "--level", level]
+    return [sys.executable, "-m", __name__, *address, *names, str(workspace)]
+
+
+def allowed_hosts(host: str, names: "Sequence[str]") -> frozenset[str]:
+    """Return the names that requests may give: the loopback ones, the address listened at, and ``names``."""
+    own = set() if host in WILDCARDS else {f"[{host.lower()}]" if ":" in host else host.lower()}
+    return LOOPBACK_NAMES | own | set(names)
+
+
+@click.command()
+@click.option("--host", required=True)
+@click.option("--port", type=int, required=True)
+@click.option("--level", default="warning")
+@click.option("--name", "names", multiple=True)
+@click.argument("workspace")
+def main(host: str, port: int, level: str, names: tuple[str, ...], workspace: str) -> None:
+    """Serve the Dagster UI of WORKSPACE until SIGTERM or SIGINT."""
+    from dagster_webserver import cli
+    from dagster_webserver.app import create_app_from_workspace_process_context
+
+    if not hasattr(cli, STEP):
+        raise click.ClickException("dagster-webserver cannot be guarded; install the version of requirements.lock")
+    password = password_of()
+    login = Login(password, port) if password else None
+
+    def serve(context: object, *_: object, **__: object) -> None:
+        import uvicorn
+
+        app = create_app_from_workspace_process_context(context)  # type: ignore[arg-type]
+        uvicorn.run(
+            Guard(app, allowed_hosts(host, names), login),
+            host=host,
+            port=port,
+            log_level=level,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+
+    setattr(cli, STEP, serve)
+    cli.dagster_webserver.main(
+        ["-w", workspace, "-h", NOWHERE, "-p", str(port), "--log-level", level, "--dagster-log-level", level],
+        standalone_mode=False,
+    )
+
+
+if __name__ == "__main__":
+    main()
