@@ -17,7 +17,8 @@ from benchmarks.measure import Row
 from benchmarks.mood_worlds import BEGIN, BURN_IN_DAYS, DAYS, KINDS, WORLDS, MadeWorld, make_world
 from benchmarks.real_posts import prediction_rows
 from benchmarks.smoothed_average import smoothed_average
-from bizcharts_pipeline.index.series import Coverage, State, rebuild
+from bizcharts_pipeline.index.series import rebuild
+from bizcharts_pipeline.index.stretch import Coverage, State
 from bizcharts_pipeline.index.votes import Floats, Ints, Mentions, Posts
 from bizcharts_pipeline.settings import FearGreedSettings
 
@@ -42,9 +43,10 @@ def published(posts: Posts, ends: Ints) -> tuple[Floats, Floats, Floats]:
     """The estimator of this version, as the index runs it."""
     none, nothing = np.empty(0, np.int64), np.empty(0)
     mentions = Mentions(none, none, (), nothing, none, nothing, nothing)
-    nowhere = Coverage(0, np.zeros(0, bool), np.zeros(0, bool))
     begin = State.nothing(BEGIN)
-    market = rebuild(posts, mentions, nowhere, begin, int(ends[-1]), FearGreedSettings(), running=False).market
+    market = rebuild(
+        posts, mentions, Coverage.nowhere(), begin, int(ends[-1]), FearGreedSettings(), running=False
+    ).market
     return market.stance, market.stance_lo, market.stance_hi
 
 

@@ -73,22 +73,14 @@ class FearGreedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    window_hours: int = Field(24, ge=1, le=168, description="posts of so many hours make a reading of the market")
-    coin_window_hours: int = Field(48, ge=1, le=168, description="posts of so many hours make a reading of a coin")
-    recency_half_life_hours: float = Field(12, gt=0, description="a post's weight halves in this time")
-    cluster_share_cap: float = Field(
-        0.05, gt=0, le=1, description="most of the weight one group of duplicates may hold"
-    )
-    shrinkage_posts: float = Field(10, ge=0, description="posts' worth of pull towards the last 30 days' mean")
-    coin_shrinkage_posts: float = Field(15, ge=0, description="posts' worth of pull of a coin towards the market")
-    smoothing_half_life_hours: float = Field(24, gt=0, description="half-life of the exponential smoothing")
+    window_hours: int = Field(24, ge=1, le=168, description="posts of so many hours are counted for the market")
+    coin_window_hours: int = Field(48, ge=1, le=168, description="posts of so many hours are counted for a coin")
     history_days: int = Field(365, ge=60, description="the past that a value is ranked in")
     minimum_history_days: int = Field(60, ge=2, description="below so many daily points the index is calibrating")
     no_reading_below: float = Field(15, ge=0, description="effective sample size below which there is no value")
     thin_below: float = Field(30, ge=0, description="effective sample size below which a value is marked thin")
     spam_cut: float = Field(0.8, ge=0, le=1, description="posts with at least this spam score are left out")
     interval: float = Field(0.90, gt=0, lt=1, description="probability mass of lo to hi")
-    replicates: int = Field(1000, ge=100, le=10_000, description="bootstrap replicates behind lo and hi")
 
     @model_validator(mode="after")
     def _ordered(self) -> "FearGreedSettings":

@@ -139,7 +139,7 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
         dagster_home=dagster_home,
         plot=plot,
         days=days_beside_mood(world, pipeline.database, SHOWN_DAYS, end),
-        recovery=recovery(world, pipeline.database, demo_settings.fear_greed),
+        recovery=recovery(world, pipeline.database),
         archive=overlap,
         pictures=pictures,
         prices=prices,
