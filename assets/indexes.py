@@ -67,7 +67,7 @@ def indexes(
     with stopwatch("load, compute, append"):
         update = bring_indexes_up_to_date(
             database,
-            scorers.champion(database).model_version,
+            scorers.champion(database),
             utc_now(),
             fear_greed.parameters(),
             everything=config.scope == "everything",

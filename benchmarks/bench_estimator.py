@@ -9,7 +9,6 @@ stands the one that it replaced: a shrunk, exponentially smoothed daily mean wit
 
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
-from statistics import fmean, stdev
 
 import numpy as np
 
@@ -99,10 +98,10 @@ def _rows(title: str, found: dict[str, list[Figures]], only: tuple[str, ...] = (
         if only and name not in only:
             continue
         mine, other = ([one[place] for one in figures] for figures in (ours, theirs))
-        note = f"average {fmean(other):.3f}; spread between {len(mine)} worlds {stdev(mine):.3f}"
+        note = f"average {np.mean(other):.3f}; spread between {len(mine)} worlds {np.std(mine, ddof=1):.3f}"
         if name.endswith("rmse"):
-            note += f"; ratio {fmean(mine) / fmean(other):.2f}"
-        yield f"{title}: {name.replace('_', ' ')}", fmean(mine), "", note
+            note += f"; ratio {np.mean(mine) / np.mean(other):.2f}"
+        yield f"{title}: {name.replace('_', ' ')}", float(np.mean(mine)), "", note
 
 
 def _lag(stance: Floats, truth: Floats) -> float:

@@ -6,10 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.index.clusters import assign_clusters
+from bizcharts_pipeline.index.level import Prior
 from bizcharts_pipeline.index.readings import NO_READING
 from bizcharts_pipeline.index.update import IndexUpdate, update_index
 from bizcharts_pipeline.ingest import PollReport, poll_catalog
 from bizcharts_pipeline.sentiment.champion import champion_scorer
+from bizcharts_pipeline.sentiment.scorer import Post, Scorer
 from bizcharts_pipeline.sentiment.scoring import ScoringReport, score_new_posts
 from bizcharts_pipeline.settings import FearGreedSettings, Settings
 from bizcharts_pipeline.sources.fourchan import FourchanClient
@@ -111,25 +113,30 @@ def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False)
     poll = poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
     scorer = champion_scorer(pipeline.database, pipeline.home, now)
     scoring = score_new_posts(pipeline.database, scorer, limit=None if everything else POSTS_PER_TICK, now=now)
-    index = bring_indexes_up_to_date(
-        pipeline.database, scorer.model_version, now, pipeline.parameters, everything=everything
-    )
+    index = bring_indexes_up_to_date(pipeline.database, scorer, now, pipeline.parameters, everything=everything)
     return TickReport.of(poll, scoring, index)
 
 
 def bring_indexes_up_to_date(
-    database: Database, model_version: str, now: datetime, parameters: FearGreedSettings, *, everything: bool
+    database: Database, scorer: Scorer, now: datetime, parameters: FearGreedSettings, *, everything: bool
 ) -> IndexUpdate:
     """Bring the Fear/Greed index and the coins' sentiment up to ``now``; non-crypto generals do not count."""
     assign_clusters(database)
     return update_index(
         database,
-        model_version=model_version,
+        model_version=scorer.model_version,
         now=now,
         parameters=parameters,
         excluded_generals=sorted(NON_CRYPTO_GENERALS),
         full=everything,
+        prior=lambda: base_rate(scorer),
     )
+
+
+def base_rate(scorer: Scorer) -> Prior:
+    """What a scorer believes before it has read a word: its answer to a post without any."""
+    (score,) = scorer.score([Post("", "")])
+    return Prior(score.score, score.p_bullish + score.p_bearish - score.score**2)
 
 
 def fourchan_client(

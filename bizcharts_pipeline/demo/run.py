@@ -181,7 +181,7 @@ def score_everything(pipeline: LivePipeline, now: datetime) -> None:
     """Score what waits and compute every reading up to ``now``."""
     scorer = champion_scorer(pipeline.database, pipeline.home, now)
     score_new_posts(pipeline.database, scorer, limit=None, now=now)
-    bring_indexes_up_to_date(pipeline.database, scorer.model_version, now, pipeline.parameters, everything=True)
+    bring_indexes_up_to_date(pipeline.database, scorer, now, pipeline.parameters, everything=True)
 
 
 def fast_forward(

@@ -235,18 +235,20 @@ def test_replies_weigh_as_seen_by_the_readings_hour_at_most_two_hours_after_the_
     assert result.readings.raw_stance[3:7] == pytest.approx(stances)
 
 
-def test_a_coin_needs_five_mentions_and_two_voices(tmp_path):
+def test_a_coin_with_few_voices_has_a_wide_interval(tmp_path):
     database = new_database(tmp_path)
-    made = steady_posts(24)
-    coins = [
-        *[replace(p, coins=("AAA",)) for p in made[:4]],
-        *[replace(p, coins=("BBB",)) for p in made[4:10]],
-        *[replace(p, coins=("CCC",), cluster_id=made[10].thread_id) for p in made[10:16]],
-    ]
-    store_posts(database, coins + made[16:])
-    update(database, START + timedelta(hours=8))
-    rows = rows_of(database, "coin_sentiment", "coin_symbol, mentions, score IS NULL, lo <= score", "NOT final")
-    assert set(rows) == {("AAA", 4, True, None), ("BBB", 6, False, True), ("CCC", 6, True, None)}
+    made = [replace(p, coins=(), cluster_id=None, confidence=0.5, looks=()) for p in random_posts(6, 6, 60)]
+    coins = ["AAA", "BBB", "BBB", "CCC", "CCC", "BBB", "BBB"] * 3
+    last = [replace(post, coins=(coin,)) for post, coin in zip(made[-len(coins) :], coins, strict=True)]
+    original = next(post.thread_id for post in last if post.coins == ("CCC",))
+    last = [replace(p, cluster_id=original) if p.coins == ("CCC",) else p for p in last]
+    store_posts(database, made[: -len(coins)] + last)
+    update(database, START + timedelta(days=6))
+    rows = rows_of(database, "coin_sentiment", "coin_symbol, mentions, hi - lo", "NOT final AND bucket = 'hour'")
+    (_, few, wide), (_, many, narrow), (_, copies, as_wide) = rows
+    assert (few, many, copies) == (3, 12, 6)
+    (market,) = rows_of(database, "fear_greed_index", "stance_hi - stance_lo", "NOT final AND bucket = 'hour'")
+    assert market[0] < narrow < min(wide, as_wide)
 
 
 def test_a_coin_that_a_bucket_no_longer_names_says_so(tmp_path):
@@ -420,7 +422,7 @@ def test_another_model_begins_after_what_retention_has_deleted(tmp_path):
     retention.apply(database, KEEP_ALL.model_copy(update={"threads_days": 20}), now)
     update(database, now, full=True)
     assert rows_of(database, "thread_ops", "count(*)", f"posted_at < '{START + timedelta(days=10)}'") == [(1,)]
-    whole_from = START + timedelta(days=12)  # ten days are gone, and a coin's reading looks back for two
+    whole_from = START + timedelta(days=15)  # ten days are gone, and the filters look back for four and some hours
     assert rows_of(database, "fear_greed_index", "min(bucket_start)") == [(whole_from,)]
     assert update(database, now + timedelta(minutes=1), full=True).new_readings == 0
 
