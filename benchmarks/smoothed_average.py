@@ -28,7 +28,7 @@ class Parameters:
 
 
 def smoothed_average(posts: Posts, ends: Ints) -> tuple[Floats, Floats, Floats]:
-    """Stance, lo and hi at each of the hourly ``ends``; every window has to have a post."""
+    """Stance, lo and hi at each of the hourly ``ends``; 0 before the first post."""
     parameters, votes = Parameters(), market_votes(posts)
     raw, n_eff, shares = np.zeros(len(ends)), np.zeros(len(ends)), []
     for first in range(0, len(ends), 24):
@@ -37,15 +37,20 @@ def smoothed_average(posts: Posts, ends: Ints) -> tuple[Floats, Floats, Floats]:
         raw[rows], n_eff[rows] = weighed.mean[:, 0], weighed.n_eff[:, 0]
         shares.append(deviations(weighed, 0, np.arange(len(ends[rows])), parameters.replicates))
     trust = n_eff / (n_eff + parameters.shrinkage_posts)
-    running = np.concatenate([[0.0], np.cumsum(raw)])
+    read = n_eff > 0
+    raw = np.where(read, raw, 0.0)
+    running, counted = (np.concatenate([[0.0], np.cumsum(column)]) for column in (raw, read))
     begin = np.maximum(np.arange(len(ends)) - NORMAL_MOOD_DAYS * DAY // HOUR, 0)
-    count = np.arange(len(ends)) - begin
+    count = counted[np.arange(len(ends))] - counted[begin]
     normal = (running[np.arange(len(ends))] - running[begin]) / np.maximum(count, 1)
     shrunk = trust * raw + (1 - trust) * normal
     deviation = np.concatenate(shares) * trust[:, None].astype(np.float32)
     step = 1 - 2 ** (-1 / parameters.smoothing_half_life_hours)
     stance, smooth = shrunk.copy(), deviation.copy()
     for row in range(1, len(ends)):
+        if not read[row]:
+            stance[row], smooth[row] = stance[row - 1], smooth[row - 1]
+            continue
         stance[row] = stance[row - 1] + step * (shrunk[row] - stance[row - 1])
         smooth[row] = smooth[row - 1] + np.float32(step) * (deviation[row] - smooth[row - 1])
     lo, hi = bounds(smooth, parameters.interval)

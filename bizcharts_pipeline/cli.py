@@ -82,16 +82,16 @@ def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
         return
     click.echo("\nFear/Greed index of the simulated board by UTC day, beside the hidden mood:\n")
     print_table(
-        ["day", "index", "90 % interval", "class", "state", "posts", "hidden mood"],
+        ["day (UTC)", "index", "90 % interval", "stance", "posts", "hidden mood", "in words"],
         [
             [
                 f"{day.day:%Y-%m-%d}" + (" so far" if day.running else "" if day.final else " not final"),
                 number(day.value),
-                f"{number(day.lo)} to {number(day.hi)}",
-                day.label or "",
-                day.state,
+                "-" if day.value is None else f"{number(day.lo)} to {number(day.hi)}",
+                "-" if day.stance is None else f"{day.stance:+.2f}",
                 f"{day.posts}",
                 f"{day.mood:+.2f}",
+                day.words,
             ]
             for day in report.days
         ],
@@ -102,7 +102,7 @@ def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
         f"""
 The hidden mood, found again over {found.hours:,} hours: correlation of the stance
 {found.stance_correlation:.2f}, rank correlation of the index {found.index_correlation:.2f}; the 90 % interval held
-the true stance in {found.coverage:.0%} of the hours. This took {report.seconds:.0f} s.
+the present stance in {found.coverage:.0%} of the hours. This took {report.seconds:.0f} s.
 {seen.day}: {seen.live_threads} threads live, {seen.archive_threads} in the archive, {seen.both_threads} in both.
 Pictures kept: {kept} of {sum(report.pictures.values())}. Prices stored: {report.prices}.
 {report.labels}"""

@@ -68,15 +68,16 @@ class TickReport:
     value: float | None
     lo: float | None
     hi: float | None
+    stance: float | None
     state: str
 
     @classmethod
     def of(cls, poll: PollReport, scoring: ScoringReport, index: IndexUpdate) -> "TickReport":
         """Sum up what the three stages report."""
-        value = lo = hi = None
+        value = lo = hi = stance = None
         state = NO_READING
         if readings := index.readings:
-            state = readings.state[-1]
+            state, stance = readings.state[-1], float(readings.stance[-1])
             if not math.isnan(readings.value[-1]):
                 value, lo, hi = (float(column[-1]) for column in (readings.value, readings.lo, readings.hi))
         return cls(
@@ -92,12 +93,13 @@ class TickReport:
             value=value,
             lo=lo,
             hi=hi,
+            stance=stance,
             state=state,
         )
 
     def __str__(self) -> str:
         catalog = "nothing new" if self.not_modified else f"{self.new_threads} new of {self.total_threads} threads"
-        mood = self.state
+        mood = self.state if self.stance is None else f"stance {self.stance:+.2f}, {self.state}"
         if self.value is not None:
             mood = f"index {self.value:.0f} ({self.lo:.0f} to {self.hi:.0f}), {self.state}"
         line = f"{self.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.posts_scored} scored, {mood}"

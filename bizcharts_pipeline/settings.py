@@ -33,6 +33,11 @@ OTHER_VARIABLES = frozenset(
     | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
     | {f"{PREFIX}TTL_SECONDS"}
 )
+# Settings of `[fear_greed]` in earlier versions, of which an upgraded installation may still have some.
+REMOVED_WITH_THE_AVERAGE = frozenset(
+    {"recency_half_life_hours", "cluster_share_cap", "shrinkage_posts", "coin_shrinkage_posts"}
+    | {"smoothing_half_life_hours", "replicates"}
+)
 _MISSPELT_PREFIX = re.compile(r"BIZ_?CHARTS?_+")
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
@@ -621,6 +626,8 @@ def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     """Return a hint at the name that was probably meant, which begins with ``prefix``."""
     from difflib import get_close_matches
 
+    if name.lower().replace("__", ".").removeprefix("fear_greed.") in REMOVED_WITH_THE_AVERAGE:
+        return "; it belonged to the smoothed average that the index no longer is: delete it"
     without = {each.removeprefix(prefix): each for each in sorted(known)}
     (nearest, *_) = [*get_close_matches(name, without, n=1), ""]
     return f"; did you mean {without[nearest]}?" if nearest else "; settings.example.toml lists them all"

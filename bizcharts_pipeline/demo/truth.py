@@ -10,7 +10,10 @@ from bizcharts_pipeline.clock import DAY, to_epoch
 from bizcharts_pipeline.demo.mood import class_probabilities
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.votes import certainty_factor
+from bizcharts_pipeline.index.words import in_words
+from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.published import index_readings
 
 Floats = NDArray[np.float64]
 
@@ -20,13 +23,6 @@ SELECT epoch(bucket_start)::BIGINT + 3600 AS at, stance, stance_lo, stance_hi, v
 FROM fear_greed_index WHERE bucket = 'hour' AND final
 QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1
 ORDER BY bucket_start
-"""
-
-
-_DAYS = """
-SELECT bucket_start, value, lo, hi, label, state, n, final FROM fear_greed_index WHERE bucket = 'day'
-QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1
-ORDER BY bucket_start DESC LIMIT {days}
 """
 
 
@@ -40,10 +36,12 @@ class DayBesideMood:
     hi: float | None
     label: str | None
     state: str
+    stance: float | None
     posts: int
     final: bool
     mood: float
     running: bool  # the day is not over
+    words: str  # where it stands in its past, and its state
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,29 @@ def recovery(world: World, database: Database) -> Recovery:
     )
 
 
-def days_beside_mood(world: World, database: Database, days: int, now: datetime) -> list[DayBesideMood]:
+def days_beside_mood(
+    world: World, database: Database, parameters: FearGreedSettings, days: int, now: datetime
+) -> list[DayBesideMood]:
     """Return the newest days of the index as they are at ``now`` (naive UTC), newest first, each beside the truth."""
     with database.read() as connection:
-        rows = connection.execute(_DAYS.format(days=int(days))).fetchall()
-    return [DayBesideMood(*[*row, _mean_mood(world, row[0]), now < row[0] + DAY]) for row in rows]
+        readings = index_readings(connection, "day", days)
+    return [
+        DayBesideMood(
+            day=reading.bucket_start,
+            value=reading.value,
+            lo=reading.lo,
+            hi=reading.hi,
+            label=reading.label,
+            state=reading.state,
+            stance=reading.stance,
+            posts=reading.n,
+            final=reading.final,
+            mood=_mean_mood(world, reading.bucket_start),
+            running=now < reading.bucket_start + DAY,
+            words=in_words(reading, parameters),
+        )
+        for reading in readings
+    ]
 
 
 def _mean_mood(world: World, day: datetime) -> float:
