@@ -136,10 +136,13 @@ SELECT epoch_us(bucket_start) AS bucket_start, stance FROM (
 WHERE model_version = getvariable('asked').model_version AND method = '{METHOD}' AND raw_stance IS NOT NULL
 ORDER BY bucket_start
 """
+# A model that was refitted on all labels is represented on gold by the version that had won.
 _MODEL_ERRORS = """
-SELECT epoch_us(evaluated_at), net_offset, net_offset_variance FROM model_evaluations
-WHERE model_version = getvariable('asked').model_version AND net_offset IS NOT NULL
-ORDER BY evaluated_at
+SELECT epoch_us(e.evaluated_at), e.net_offset, e.net_offset_variance
+FROM model_evaluations e SEMI JOIN (
+    SELECT coalesce(refit_of, model_version) AS judged FROM model_versions
+    WHERE model_version = getvariable('asked').model_version) m ON m.judged = e.model_version
+WHERE e.net_offset IS NOT NULL ORDER BY e.evaluated_at
 """
 
 

@@ -68,6 +68,7 @@ def random_posts(seed: int, days: int, per_day: int, start: datetime = START) ->
 
 
 def new_database(path: Path) -> Database:
+    path.mkdir(exist_ok=True)
     return Database(path / "index.duckdb", 20)
 
 

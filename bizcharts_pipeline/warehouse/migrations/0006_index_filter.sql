@@ -17,5 +17,5 @@ CREATE TABLE index_states (
 ALTER TABLE model_evaluations ADD COLUMN net_offset DOUBLE;           -- people's less the model's, certainty-weighted
 ALTER TABLE model_evaluations ADD COLUMN net_offset_variance DOUBLE;  -- over resampled gold posts
 ALTER TABLE model_evaluations ADD COLUMN slope DOUBLE;                -- stance a unit of people's net stance
-ALTER TABLE model_evaluations ADD COLUMN slope_lo DOUBLE;             -- 90 % interval
+ALTER TABLE model_evaluations ADD COLUMN slope_lo DOUBLE;             -- 95 % interval
 ALTER TABLE model_evaluations ADD COLUMN slope_hi DOUBLE;
