@@ -23,6 +23,7 @@ demo: .venv/.installed ## the whole pipeline on a simulated board, in about four
 
 # Not started at the repository root: Dagster would read .env there itself, and let it win over the environment.
 dev: .venv/.installed ## Dagster UI on 127.0.0.1:3000 with the schedules, on the live board
+	@test -e "$${BIZCHARTS_DATABASE:-$${BIZCHARTS_HOME:-data}/bizcharts.duckdb}" || echo 'There is no history yet, and the index has to rank a day among 60 earlier ones. Import them first, in another terminal, in about 35 minutes: $(BIN)/bizcharts import --last 60'
 	cd dagster_home && ../$(BIN)/dagster dev -w ../workspace.yaml -h 127.0.0.1 -p 3000
 
 serve: .venv/.installed ## the unattended service: daemon, code server and UI, supervised

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_DAYS, MOST_HOURS = 36_600, 878_400  # a century
 NOTHING_YET = (
-    "There is no reading yet. `make dev` polls the board every minute; `bizcharts import --from DAY` fetches the past."
+    "There is no reading yet. `make dev` polls the board every minute; `bizcharts import --last 60` fetches the past."
 )
 
 as_csv = click.option("--csv", "csv_output", is_flag=True, help="Print CSV, all columns, times in UTC.")

@@ -444,3 +444,59 @@ def shifted_posts(count):
 
 def steady_posts(count):
     return [MadePost(1 + k, START + timedelta(hours=1, minutes=2 * k), 0.3, 0.5) for k in range(count)]
+
+
+def test_a_row_is_knowable_when_the_archive_day_that_it_rests_on_was_fetched(tmp_path):
+    database = new_database(tmp_path)
+    made = random_posts(seed=13, days=4, per_day=60)
+    silent = START + timedelta(days=1), START + timedelta(days=2)
+    store_posts(database, [p for p in made if not silent[0] <= p.posted_at < silent[1]])
+    fetched = START + timedelta(days=3, hours=2)
+    polled = [START + timedelta(hours=hour, minutes=30) for hour in range(4 * 24) if not 24 <= hour < 48]
+    with database.write() as connection:  # the outage's day, and one that was polled in any case
+        connection.executemany(
+            "INSERT INTO catalog_snapshots (snapshot_at, not_modified) VALUES (?, TRUE)", [[at] for at in polled]
+        )
+        connection.execute(
+            "INSERT INTO warosu_days (day, complete, fetched_at) VALUES (?, TRUE, ?), (?, TRUE, ?)",
+            [silent[0].date(), fetched, START.date(), START + timedelta(days=9)],
+        )
+    update(database, START + timedelta(days=4), full=True)
+    rows = rows_of(database, "fear_greed_index", "bucket_start, knowable_at, coverage", "final AND bucket = 'hour'")
+    begun = next(start for start, _, _ in rows)
+    assert begun < silent[0]
+    for start, knowable_at, coverage in rows:
+        end = start + timedelta(hours=1)
+        assert coverage == 1 or start < silent[0]
+        assert knowable_at == (end if start < silent[0] else max(end, fetched))
+
+
+def test_rows_of_the_earlier_method_stay_and_are_computed_again(tmp_path):
+    database = new_database(tmp_path)
+    store_posts(database, random_posts(seed=13, days=8, per_day=60))
+    now = START + timedelta(days=8)
+    update(database, now, full=True)
+    with database.write() as connection:  # as the database of an earlier version is after its migration
+        connection.execute("UPDATE fear_greed_index SET method = NULL, stance = stance / 2, history_days = NULL")
+        connection.execute("UPDATE coin_sentiment SET method = NULL, score = score / 2")
+        connection.execute("DELETE FROM index_states")
+    old = rows_of(database, "fear_greed_index", where="final")
+    upgraded = update(database, now + timedelta(minutes=5))
+    assert upgraded.new_readings == len(old)
+    assert set(old) < set(rows_of(database, "fear_greed_index", where="final"))
+    current = CURRENT.format(table="fear_greed_index", key="bucket, bucket_start")
+    assert rows_of(database, current, "DISTINCT method") == [("filter-1",)]
+    assert update(database, now + timedelta(minutes=6), full=True).new_readings == 0
+
+
+def test_without_a_stored_state_a_tick_computes_everything_again(tmp_path):
+    database = new_database(tmp_path)
+    store_posts(database, random_posts(seed=14, days=6, per_day=50))
+    now = START + timedelta(days=6, minutes=5)
+    update(database, now)
+    states = rows_of(database, "index_states", "* EXCLUDE figures")
+    assert {row[2] for row in states} == {START + timedelta(days=day) for day in range(1, 7)}
+    with database.write() as connection:
+        connection.execute("DELETE FROM index_states")
+    assert update(database, now + timedelta(minutes=1)).new_readings == 0
+    assert rows_of(database, "index_states", "* EXCLUDE figures") == states
