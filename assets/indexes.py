@@ -1,6 +1,6 @@
 """The published numbers: the Fear/Greed index and the coins' sentiment, one computation for both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -10,12 +10,16 @@ from pydantic import Field
 from assets.reporting import Stopwatch, picture, table
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.index.plot import svg_plot
+from bizcharts_pipeline.index.words import in_words
 from bizcharts_pipeline.live import bring_indexes_up_to_date
-from bizcharts_pipeline.warehouse.previews import current_readings, most_mentioned_coins, plotted_days
+from bizcharts_pipeline.settings import FearGreedSettings
+from bizcharts_pipeline.warehouse.previews import Preview, most_mentioned_coins
 from bizcharts_pipeline.warehouse.published import Reading, index_readings
 from resources.fear_greed import FearGreed
 from resources.scorers import Scorers
 from resources.warehouse import Warehouse
+
+PLOTTED_DAYS, SHOWN_HOURS, SHOWN_DAYS = 180, 4, 4
 
 
 class IndexesConfig(dg.Config):
@@ -40,8 +44,8 @@ class IndexesConfig(dg.Config):
             owners=["team:bizcharts"],
             kinds={"python", "duckdb"},
             description=(
-                "The board's mood by hour and day, 0 (fear) to 100 (greed), with a 90 % interval: the weighted "
-                "stance of 24 hours' opening posts, smoothed, as a percentile of its own past year. Append-only: "
+                "The board's present mood by hour and day, 0 (fear) to 100 (greed), with a 90 % interval: the stance "
+                "of the opening posts, filtered, as a percentile of its own past year. Append-only: "
                 "corrections are new vintages. No price is in it. docs/methodology.md has every formula. "
                 "Research, not financial advice."
             ),
@@ -53,8 +57,8 @@ class IndexesConfig(dg.Config):
             owners=["team:bizcharts"],
             kinds={"python", "duckdb"},
             description=(
-                "The board's stance towards each coin by hour and day, -1 to 1, with an interval: 48 hours' posts that "
-                "name the coin, shrunk towards the market. No score below five mentions."
+                "The board's stance towards each coin by hour and day, -1 to 1, with an interval: the market's "
+                "stance and the coin's own deviation from it. Few mentions make a wide interval."
             ),
         ),
     ],
@@ -67,21 +71,22 @@ def indexes(
     with stopwatch("load, compute, append"):
         update = bring_indexes_up_to_date(
             database,
-            scorers.champion(database).model_version,
+            scorers.champion(database),
             utc_now(),
             fear_greed.parameters(),
             everything=config.scope == "everything",
         )
     with stopwatch("look back"), database.read() as connection:
-        readings, days = current_readings(connection), plotted_days(connection)
-        newest = index_readings(connection, "hour", 1)
+        days, hours = index_readings(connection, "day", PLOTTED_DAYS), index_readings(connection, "hour", SHOWN_HOURS)
         coins = most_mentioned_coins(connection)
+    now = in_words(hours[0], fear_greed.parameters()) if hours else "no reading yet"
     yield dg.MaterializeResult(
         asset_key="fear_greed_index",
         metadata={
-            "index": picture(svg_plot(days), "Fear/Greed index by day with its 90 % interval"),
-            **(numbers(newest[0]) if newest else {}),
-            "now": table(readings),
+            "index": picture(svg_plot(days[::-1], caption=now), "Fear/Greed index by day with its 90 % interval"),
+            "in words": now,
+            **(numbers(hours[0]) if hours else {}),
+            "newest readings": table(in_rows([*hours, *days[:SHOWN_DAYS]], fear_greed.parameters())),
             "new_final_readings": update.new_readings,
             **stopwatch.metadata(),
         },
@@ -92,9 +97,29 @@ def indexes(
     )
 
 
+def in_rows(readings: Sequence[Reading], parameters: FearGreedSettings) -> Preview:
+    """Return readings as a table for people."""
+    columns = ["bucket", "start (UTC)", "index", "lo", "hi", "stance", "lo", "hi", "posts", "in words"]
+    rows: list[tuple[object, ...]] = [
+        (
+            reading.bucket + ("" if reading.final else ", so far"),
+            f"{reading.bucket_start:%Y-%m-%d %H:%M}",
+            *(None if figure is None else round(figure) for figure in (reading.value, reading.lo, reading.hi)),
+            *(
+                None if figure is None else round(figure, 3)
+                for figure in (reading.stance, reading.stance_lo, reading.stance_hi)
+            ),
+            reading.n,
+            in_words(reading, parameters),
+        )
+        for reading in readings
+    ]
+    return Preview(columns, rows)
+
+
 def numbers(reading: Reading) -> dict[str, dg.MetadataValue]:
     """Return the numbers of the newest hour that there are, which the UI plots over the materialisations."""
-    names = ("value", "lo", "hi", "stance", "stance_lo", "stance_hi", "n_eff", "coverage")
+    names = ("value", "lo", "hi", "stance", "stance_lo", "stance_hi", "n_eff", "coverage", "history_days")
     told = {name: getattr(reading, name) for name in names}
     floats = {name: dg.MetadataValue.float(round(value, 3)) for name, value in told.items() if value is not None}
     return {"n": dg.MetadataValue.int(reading.n), **floats}

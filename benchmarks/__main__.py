@@ -18,6 +18,7 @@ ROOMS = (
     "big",
     "index",
     "recovery",
+    "estimator",
     "tick",
     "labeller",
     "autolabel",

@@ -36,4 +36,4 @@ def _recovery_of(seed: int) -> Recovery:
     with tempfile.TemporaryDirectory() as folder:
         pipeline = LivePipeline.from_settings(load_settings(home=Path(folder)))
         fill_history(world, pipeline, END)
-        return recovery(world, pipeline.database, pipeline.parameters)
+        return recovery(world, pipeline.database)

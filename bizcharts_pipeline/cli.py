@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,16 +82,16 @@ def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
         return
     click.echo("\nFear/Greed index of the simulated board by UTC day, beside the hidden mood:\n")
     print_table(
-        ["day", "index", "90 % interval", "class", "state", "posts", "hidden mood"],
+        ["day (UTC)", "index", "90 % interval", "stance", "posts", "hidden mood", "in words"],
         [
             [
                 f"{day.day:%Y-%m-%d}" + (" so far" if day.running else "" if day.final else " not final"),
                 number(day.value),
-                f"{number(day.lo)} to {number(day.hi)}",
-                day.label or "",
-                day.state,
+                "-" if day.value is None else f"{number(day.lo)} to {number(day.hi)}",
+                "-" if day.stance is None else f"{day.stance:+.2f}",
                 f"{day.posts}",
                 f"{day.mood:+.2f}",
+                day.words,
             ]
             for day in report.days
         ],
@@ -102,7 +102,7 @@ def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
         f"""
 The hidden mood, found again over {found.hours:,} hours: correlation of the stance
 {found.stance_correlation:.2f}, rank correlation of the index {found.index_correlation:.2f}; the 90 % interval held
-the true stance in {found.coverage:.0%} of the hours. This took {report.seconds:.0f} s.
+the present stance in {found.coverage:.0%} of the hours. This took {report.seconds:.0f} s.
 {seen.day}: {seen.live_threads} threads live, {seen.archive_threads} in the archive, {seen.both_threads} in both.
 Pictures kept: {kept} of {sum(report.pictures.values())}. Prices stored: {report.prices}.
 {report.labels}"""
@@ -319,6 +319,7 @@ def search(query: str, most: int, json_output: bool) -> None:
 @bizcharts.command("import")
 @click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="First day (UTC).")
 @click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; yesterday unless given.")
+@click.option("--last", "recent", type=click.IntRange(1, 36_600), metavar="N", help="The last N whole days (UTC).")
 @click.option(
     "--pages", type=click.IntRange(1, 10_000), metavar="N", help="The newest N index pages, now and without Dagster."
 )
@@ -330,6 +331,7 @@ def search(query: str, most: int, json_output: bool) -> None:
 def import_archive(
     first: datetime | None,
     last: datetime | None,
+    recent: int | None,
     pages: int | None,
     onwards: bool,
     backfill: bool,
@@ -339,9 +341,9 @@ def import_archive(
 
     Days through a backfill in Dagster, or index pages at once. Days that are complete already are left out.
     """
-    ways = [first is not None, pages is not None, onwards, backfill]
+    ways = [first is not None, recent is not None, pages is not None, onwards, backfill]
     if sum(ways) != 1 or (last and not first):
-        raise click.UsageError("give one of --from (with or without --to), --pages, --continue, --backfill")
+        raise click.UsageError("give one of --from (with or without --to), --last, --pages, --continue, --backfill")
     check_order(first, last)
     if pages is not None:
         from bizcharts_pipeline.archive.asking import SHORT_PATIENCE_SECONDS, Archive
@@ -355,6 +357,8 @@ def import_archive(
     settings = load_settings()
     way: Way = "onwards" if onwards else "before" if backfill else "between"
     bounds = (first.date() if first else None, last.date() if last else None)
+    if recent:
+        bounds = (max(settings.archive_start, utc_now().date() - timedelta(days=recent)), None)
     if bounds[0]:  # before a database is made
         check_days(settings.archive_start, utc_now(), bounds[0], bounds[1])
     database = open_database() if way == "between" else existing_database()

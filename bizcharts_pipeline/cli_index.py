@@ -4,7 +4,7 @@ import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,12 +12,12 @@ from bizcharts_pipeline.console import as_json, moment, number, print_table, to_
 from bizcharts_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from bizcharts_pipeline.warehouse.published import CoinReading, Reading
+    from bizcharts_pipeline.settings import FearGreedSettings
+    from bizcharts_pipeline.warehouse.published import Reading
 
 MOST_DAYS, MOST_HOURS = 36_600, 878_400  # a century
 NOTHING_YET = (
-    "There is no reading yet. `make serve` polls the board every minute; "
-    "`bizcharts import --from DAY` fetches the past."
+    "There is no reading yet. `make serve` polls the board every minute; `bizcharts import --last 60` fetches the past."
 )
 
 as_csv = click.option("--csv", "csv_output", is_flag=True, help="Print CSV, all columns, times in UTC.")
@@ -39,22 +39,25 @@ def index(days: int | None, hours: int | None, csv_output: bool, json_output: bo
     if days and hours:
         raise click.UsageError("give one of --days, --hours")
     _one_format(csv_output, json_output)
-    with Database.existing(load_settings()).read() as connection:
+    settings = load_settings()
+    parameters = settings.fear_greed
+    with Database.existing(settings).read() as connection:
         readings = index_readings(connection, "hour" if hours else "day", hours or days or 10)
         newest = index_readings(connection, "hour", 1)
     if json_output:
-        click.echo(to_json(readings))
+        click.echo(to_json([_with_words(reading, parameters) for reading in readings]))
     elif csv_output:
         from bizcharts_pipeline.warehouse.published import Reading
 
-        _print_csv([field.name for field in fields(Reading)], readings)
+        columns = [*(field.name for field in fields(Reading)), "borderline", "words"]
+        _print_csv(columns, [_with_words(reading, parameters) for reading in readings])
     elif not readings:
         click.echo(NOTHING_YET)
     else:
         if newest:
-            click.echo(_in_words(newest[0]) + "\n")
-        columns = [f"{'hour' if hours else 'day'} (UTC)", "index", "90 % interval", "class", "stance", "posts", "state"]
-        print_table(columns, [_row(reading, by_hour=bool(hours)) for reading in readings])
+            click.echo(_sentence(newest[0], parameters) + "\n")
+        columns = [f"{'hour' if hours else 'day'} (UTC)", "index", "90 % interval", "stance", "90 % interval", "posts"]
+        print_table([*columns, "in words"], [_row(reading, parameters, by_hour=bool(hours)) for reading in readings])
 
 
 @click.command("coins")
@@ -64,7 +67,7 @@ def index(days: int | None, hours: int | None, csv_output: bool, json_output: bo
 def coins(most: int, csv_output: bool, json_output: bool) -> None:
     """Show today's sentiment of the coins, the most mentioned first.
 
-    A stance from -1 (bearish) to 1 (bullish) with its 90 % interval; none where too few posts name the coin.
+    A stance from -1 (bearish) to 1 (bullish) with its 90 % interval; few mentions make a wide one.
     """
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.published import coin_readings
@@ -77,7 +80,7 @@ def coins(most: int, csv_output: bool, json_output: bool) -> None:
     elif csv_output:
         from bizcharts_pipeline.warehouse.published import CoinReading
 
-        _print_csv([field.name for field in fields(CoinReading)], readings)
+        _print_csv([field.name for field in fields(CoinReading)], [asdict(reading) for reading in readings])
     elif not readings:
         click.echo(NOTHING_YET)
     else:
@@ -99,27 +102,38 @@ def coins(most: int, csv_output: bool, json_output: bool) -> None:
         )
 
 
-def _in_words(reading: "Reading") -> str:
+def _sentence(reading: "Reading", parameters: "FearGreedSettings") -> str:
     """Return the newest reading as a sentence."""
+    from bizcharts_pipeline.index.words import in_words
+
     at = f"{moment(reading.bucket_start)} UTC" + ("" if reading.final else ", so far")
-    posts = f"{reading.n:,} posts ({reading.n_eff:.0f} effective), model {reading.model_version}"
-    stance = f"stance {_signed(reading.stance)} ({_signed(reading.stance_lo)} to {_signed(reading.stance_hi)})"
-    if reading.value is None:
-        return f"Hour from {at}: {reading.state}; {stance}; {posts}"
-    value = f"{number(reading.value)} ({number(reading.lo)} to {number(reading.hi)})"
-    return f"Hour from {at}: {value}, {reading.label or reading.state}; {stance}; {posts}"
+    value = "" if reading.value is None else f"index {number(reading.value)} of 100, "
+    stance = f"Stance {_signed(reading.stance)} ({_interval(_signed(reading.stance_lo), _signed(reading.stance_hi))})"
+    return (
+        f"Hour from {at}: {value}{in_words(reading, parameters)}.\n{stance}; {reading.n:,} posts, "
+        f"model {reading.model_version}."
+    )
 
 
-def _row(reading: "Reading", *, by_hour: bool) -> list[str]:
+def _with_words(reading: "Reading", parameters: "FearGreedSettings") -> dict[str, Any]:
+    """Return a reading's columns for programs, and what a display says of it."""
+    from bizcharts_pipeline.index.words import in_words, is_borderline
+
+    return {**asdict(reading), "borderline": is_borderline(reading), "words": in_words(reading, parameters)}
+
+
+def _row(reading: "Reading", parameters: "FearGreedSettings", *, by_hour: bool) -> list[str]:
+    from bizcharts_pipeline.index.words import in_words
+
     start = f"{reading.bucket_start:%Y-%m-%d %H:%M}" if by_hour else f"{reading.bucket_start:%Y-%m-%d}"
     return [
         start + ("" if reading.final else " so far"),
         number(reading.value),
         _interval(number(reading.lo), number(reading.hi)),
-        reading.label or "-",
         _signed(reading.stance),
+        _interval(_signed(reading.stance_lo), _signed(reading.stance_hi)),
         f"{reading.n:,}",
-        reading.state,
+        in_words(reading, parameters),
     ]
 
 
@@ -136,11 +150,10 @@ def _one_format(csv_output: bool, json_output: bool) -> None:
         raise click.UsageError("give one of --csv, --json")
 
 
-def _print_csv(columns: Sequence[str], rows: Sequence["Reading | CoinReading"]) -> None:
+def _print_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        values = asdict(row)
         writer.writerow(
-            [value.isoformat() if hasattr(value := values[column], "isoformat") else value for column in columns]
+            [value.isoformat() if hasattr(value := row[column], "isoformat") else value for column in columns]
         )

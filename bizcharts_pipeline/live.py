@@ -6,10 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.index.clusters import assign_clusters
+from bizcharts_pipeline.index.level import Prior
 from bizcharts_pipeline.index.readings import NO_READING
 from bizcharts_pipeline.index.update import IndexUpdate, update_index
 from bizcharts_pipeline.ingest import PollReport, poll_catalog
 from bizcharts_pipeline.sentiment.champion import champion_scorer
+from bizcharts_pipeline.sentiment.scorer import Post, Scorer
 from bizcharts_pipeline.sentiment.scoring import ScoringReport, score_new_posts
 from bizcharts_pipeline.settings import FearGreedSettings, Settings
 from bizcharts_pipeline.sources.fourchan import FourchanClient
@@ -66,15 +68,16 @@ class TickReport:
     value: float | None
     lo: float | None
     hi: float | None
+    stance: float | None
     state: str
 
     @classmethod
     def of(cls, poll: PollReport, scoring: ScoringReport, index: IndexUpdate) -> "TickReport":
         """Sum up what the three stages report."""
-        value = lo = hi = None
+        value = lo = hi = stance = None
         state = NO_READING
         if readings := index.readings:
-            state = readings.state[-1]
+            state, stance = readings.state[-1], float(readings.stance[-1])
             if not math.isnan(readings.value[-1]):
                 value, lo, hi = (float(column[-1]) for column in (readings.value, readings.lo, readings.hi))
         return cls(
@@ -90,12 +93,13 @@ class TickReport:
             value=value,
             lo=lo,
             hi=hi,
+            stance=stance,
             state=state,
         )
 
     def __str__(self) -> str:
         catalog = "nothing new" if self.not_modified else f"{self.new_threads} new of {self.total_threads} threads"
-        mood = self.state
+        mood = self.state if self.stance is None else f"stance {self.stance:+.2f}, {self.state}"
         if self.value is not None:
             mood = f"index {self.value:.0f} ({self.lo:.0f} to {self.hi:.0f}), {self.state}"
         line = f"{self.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.posts_scored} scored, {mood}"
@@ -111,25 +115,30 @@ def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False)
     poll = poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
     scorer = champion_scorer(pipeline.database, pipeline.home, now)
     scoring = score_new_posts(pipeline.database, scorer, limit=None if everything else POSTS_PER_TICK, now=now)
-    index = bring_indexes_up_to_date(
-        pipeline.database, scorer.model_version, now, pipeline.parameters, everything=everything
-    )
+    index = bring_indexes_up_to_date(pipeline.database, scorer, now, pipeline.parameters, everything=everything)
     return TickReport.of(poll, scoring, index)
 
 
 def bring_indexes_up_to_date(
-    database: Database, model_version: str, now: datetime, parameters: FearGreedSettings, *, everything: bool
+    database: Database, scorer: Scorer, now: datetime, parameters: FearGreedSettings, *, everything: bool
 ) -> IndexUpdate:
     """Bring the Fear/Greed index and the coins' sentiment up to ``now``; non-crypto generals do not count."""
     assign_clusters(database)
     return update_index(
         database,
-        model_version=model_version,
+        model_version=scorer.model_version,
         now=now,
         parameters=parameters,
         excluded_generals=sorted(NON_CRYPTO_GENERALS),
         full=everything,
+        prior=lambda: base_rate(scorer),
     )
+
+
+def base_rate(scorer: Scorer) -> Prior:
+    """What a scorer believes before it has read a word: its answer to a post without any."""
+    (score,) = scorer.score([Post("", "")])
+    return Prior(score.score, score.p_bullish + score.p_bearish - score.score**2)
 
 
 def fourchan_client(

@@ -34,6 +34,11 @@ OTHER_VARIABLES = frozenset(
     | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
     | {f"{PREFIX}TTL_SECONDS"}
 )
+# Settings of `[fear_greed]` in earlier versions, of which an upgraded installation may still have some.
+REMOVED_WITH_THE_AVERAGE = frozenset(
+    {"recency_half_life_hours", "cluster_share_cap", "shrinkage_posts", "coin_shrinkage_posts"}
+    | {"smoothing_half_life_hours", "replicates"}
+)
 _MISSPELT_PREFIX = re.compile(r"BIZ_?CHARTS?_+")
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
@@ -77,22 +82,14 @@ class FearGreedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    window_hours: int = Field(24, ge=1, le=168, description="posts of so many hours make a reading of the market")
-    coin_window_hours: int = Field(48, ge=1, le=168, description="posts of so many hours make a reading of a coin")
-    recency_half_life_hours: float = Field(12, gt=0, description="a post's weight halves in this time")
-    cluster_share_cap: float = Field(
-        0.05, gt=0, le=1, description="most of the weight one group of duplicates may hold"
-    )
-    shrinkage_posts: float = Field(10, ge=0, description="posts' worth of pull towards the last 30 days' mean")
-    coin_shrinkage_posts: float = Field(15, ge=0, description="posts' worth of pull of a coin towards the market")
-    smoothing_half_life_hours: float = Field(24, gt=0, description="half-life of the exponential smoothing")
+    window_hours: int = Field(24, ge=1, le=168, description="posts of so many hours are counted for the market")
+    coin_window_hours: int = Field(48, ge=1, le=168, description="posts of so many hours are counted for a coin")
     history_days: int = Field(365, ge=60, description="the past that a value is ranked in")
     minimum_history_days: int = Field(60, ge=2, description="below so many daily points the index is calibrating")
     no_reading_below: float = Field(15, ge=0, description="effective sample size below which there is no value")
     thin_below: float = Field(30, ge=0, description="effective sample size below which a value is marked thin")
     spam_cut: float = Field(0.8, ge=0, le=1, description="posts with at least this spam score are left out")
     interval: float = Field(0.90, gt=0, lt=1, description="probability mass of lo to hi")
-    replicates: int = Field(1000, ge=100, le=10_000, description="bootstrap replicates behind lo and hi")
 
     @model_validator(mode="after")
     def _ordered(self) -> "FearGreedSettings":
@@ -645,6 +642,8 @@ def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     """Return a hint at the name that was probably meant, which begins with ``prefix``."""
     from difflib import get_close_matches
 
+    if name.lower().replace("__", ".").removeprefix("fear_greed.") in REMOVED_WITH_THE_AVERAGE:
+        return "; it belonged to the smoothed average that the index no longer is: delete it"
     without = {each.removeprefix(prefix): each for each in sorted(known)}
     (nearest, *_) = [*get_close_matches(name, without, n=1), ""]
     return f"; did you mean {without[nearest]}?" if nearest else "; settings.example.toml lists them all"

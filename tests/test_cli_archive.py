@@ -68,6 +68,7 @@ def test_days_become_a_backfill_in_dagster_without_those_that_are_complete(insta
         (launched,) = instance.get_backfills()
         assert launched.run_config == CONSOLE  # its runs log one line a warning, as all jobs do
     for words, first, last in (
+        (["--last", "3"], "2025-11-02", "2025-11-04"),
         (["--continue"], "2025-11-02", "2025-11-04"),
         (["--backfill"], "2025-10-28", "2025-10-28"),
     ):
@@ -80,6 +81,7 @@ def test_days_become_a_backfill_in_dagster_without_those_that_are_complete(insta
     [
         (["import"], 2, "give one of"),
         (["import", "--pages", "1", "--continue"], 2, "give one of"),
+        (["import", "--last", "60", "--from", "2025-11-01"], 2, "give one of"),
         (["import", "--from", "yesterday"], 2, "--from"),
         (["import", "--from", "2025-11-05"], 1, "is after"),
         (["import", "--from", "2025-10-29", "--to", "2026-01-01"], 1, "not over yet"),

@@ -39,7 +39,9 @@ def test_the_index_command_prints_the_current_vintages_of_the_table(installation
     ] == expected
     shown = installation.run_command("index").stdout
     assert "2026-03-02 so far" in shown
-    assert f"stance {expected[0][1]:+.2f}" in shown
+    assert f"Stance {expected[0][1]:+.2f} (" in shown
+    assert "calibrating: no index yet, 59 more days of history needed" in shown
+    assert not [line for line in shown.splitlines() if "Fear" in line or "Greed" in line]
     assert max(map(len, shown.splitlines())) <= 160
 
 

@@ -69,7 +69,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("BIZCHARTS_FOURCHAN_API_URL", "ftp://a.4cdn.org", "fourchan_api_url"),
         ("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "0.5", "at least 1"),
         ("BIZCHARTS_CONTACT", "a\nX-Header: b", "contact"),
-        ("BIZCHARTS_FEAR_GREED__REPLICATES", "many", "fear_greed.replicates"),
+        ("BIZCHARTS_FEAR_GREED__WINDOW_HOURS", "many", "fear_greed.window_hours"),
         ("BIZCHARTS_DATABASE", "md:cloud", "BIZCHARTS_DATABASE"),
         ("BIZCHARTS_FOURCHAN_SECONDS_PER_REQUEST", "inf", "finite"),
         ("BIZCHARTS_FOURCHAN_API_URL", "https://me:secret@a.4cdn.org", "user name or password"),
@@ -106,10 +106,10 @@ def test_a_file_that_is_no_toml_is_refused_with_its_path(tmp_path: Path, monkeyp
 
 
 def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BIZCHARTS_HOME", "BIZCHARTS_BOARD", "BIZCHARTS_FEAR_GREED__REPLICATES"):
+    for name in ("BIZCHARTS_HOME", "BIZCHARTS_BOARD", "BIZCHARTS_FEAR_GREED__WINDOW_HOURS"):
         monkeypatch.setenv(name, "")
     settings = load_settings()
-    assert (str(settings.home), settings.board, settings.fear_greed.replicates) == ("data", "biz", 1000)
+    assert (str(settings.home), settings.board, settings.fear_greed.window_hours) == ("data", "biz", 24)
 
 
 def test_faster_polling_is_for_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from bizcharts_pipeline.demo.truth import DayBesideMood, Recovery, days_beside_m
 from bizcharts_pipeline.demo.ui import remember_world
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.plot import svg_plot
+from bizcharts_pipeline.index.words import in_words
 from bizcharts_pipeline.ingest import poll_catalog
 from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_tick
 from bizcharts_pipeline.progress import Track, silently
@@ -32,7 +33,7 @@ from bizcharts_pipeline.service.serve import LOCK, instance_lock
 from bizcharts_pipeline.settings import Settings, load_settings
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.overlap import Overlap, overlap_report
-from bizcharts_pipeline.warehouse.previews import plotted_days
+from bizcharts_pipeline.warehouse.published import index_readings
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
 SEED = 2026
@@ -45,6 +46,7 @@ ARCHIVE_JOB = "__anonymous_asset_job_warosu_daily"  # as Dagster names the targe
 DAYS_A_RUN = 30
 JOB_TIMEOUT_SECONDS = 180
 SHOWN_DAYS = 10
+PLOTTED_DAYS = 180
 ARCHIVE_SETTLES = timedelta(hours=2)
 _PICTURES = "SELECT status, count(*) FROM thumbnails GROUP BY ALL"
 
@@ -127,19 +129,20 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
 
         trained = train_world(pipeline.database, home, training)
     with pipeline.database.read() as connection:
-        drawn = plotted_days(connection)
+        drawn = index_readings(connection, "day", PLOTTED_DAYS)[::-1]
         (overlap, *_) = overlap_report(connection)
         pictures = dict(connection.execute(_PICTURES).fetchall())
         (prices,) = connection.execute("SELECT count(*) FROM coin_prices").fetchone() or (0,)
     plot = home / "index.svg"
-    plot.write_text(svg_plot(drawn), encoding="utf-8")
+    caption = in_words(drawn[-1], settings.fear_greed) if drawn else ""
+    plot.write_text(svg_plot(drawn, caption=caption), encoding="utf-8")
     remember_world(home, world, days)  # last: a demo that was cut short is none
     return DemoReport(
         home=home,
         dagster_home=dagster_home,
         plot=plot,
-        days=days_beside_mood(world, pipeline.database, SHOWN_DAYS, end),
-        recovery=recovery(world, pipeline.database, demo_settings.fear_greed),
+        days=days_beside_mood(world, pipeline.database, settings.fear_greed, SHOWN_DAYS, end),
+        recovery=recovery(world, pipeline.database),
         archive=overlap,
         pictures=pictures,
         prices=prices,
@@ -181,7 +184,7 @@ def score_everything(pipeline: LivePipeline, now: datetime) -> None:
     """Score what waits and compute every reading up to ``now``."""
     scorer = champion_scorer(pipeline.database, pipeline.home, now)
     score_new_posts(pipeline.database, scorer, limit=None, now=now)
-    bring_indexes_up_to_date(pipeline.database, scorer.model_version, now, pipeline.parameters, everything=True)
+    bring_indexes_up_to_date(pipeline.database, scorer, now, pipeline.parameters, everything=True)
 
 
 def fast_forward(

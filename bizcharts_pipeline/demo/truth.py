@@ -1,4 +1,4 @@
-"""What the index should have found: the stance that the scorer gives the hidden mood on infinitely many posts."""
+"""What the index should have found: the present stance, which the scorer would find on infinitely many posts."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,8 +10,10 @@ from bizcharts_pipeline.clock import DAY, to_epoch
 from bizcharts_pipeline.demo.mood import class_probabilities
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.votes import certainty_factor
+from bizcharts_pipeline.index.words import in_words
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.published import index_readings
 
 Floats = NDArray[np.float64]
 
@@ -21,13 +23,6 @@ SELECT epoch(bucket_start)::BIGINT + 3600 AS at, stance, stance_lo, stance_hi, v
 FROM fear_greed_index WHERE bucket = 'hour' AND final
 QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1
 ORDER BY bucket_start
-"""
-
-
-_DAYS = """
-SELECT bucket_start, value, lo, hi, label, state, n, final FROM fear_greed_index WHERE bucket = 'day'
-QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1
-ORDER BY bucket_start DESC LIMIT {days}
 """
 
 
@@ -41,10 +36,12 @@ class DayBesideMood:
     hi: float | None
     label: str | None
     state: str
+    stance: float | None
     posts: int
     final: bool
     mood: float
     running: bool  # the day is not over
+    words: str  # where it stands in its past, and its state
 
 
 @dataclass(frozen=True)
@@ -52,12 +49,12 @@ class Recovery:
     """How well the index found the hidden mood again, over the hours that have an index value."""
 
     hours: int
-    stance_correlation: float  # of the published stance with the expected one
-    index_correlation: float  # Spearman's, of the published index with the hidden mood, smoothed alike
-    coverage: float  # share of the hours whose interval holds the expected stance
+    stance_correlation: float  # of the published stance with the present stance
+    index_correlation: float  # Spearman's, of the published index with the hidden mood
+    coverage: float  # share of the hours whose interval holds the present stance
 
 
-def recovery(world: World, database: Database, parameters: FearGreedSettings) -> Recovery:
+def recovery(world: World, database: Database) -> Recovery:
     """Compare the published hours with the truth of ``world``."""
     with database.read() as connection:
         scores = connection.execute(_SCORES).fetchnumpy()
@@ -65,7 +62,7 @@ def recovery(world: World, database: Database, parameters: FearGreedSettings) ->
     at = hours["at"].astype(np.int64)
     begin = world.start
     grid = np.arange(int(to_epoch(begin)) + 3600, int(at[-1]) + 1, 3600)
-    expected, mood = _expected(world, grid, scores, parameters)
+    expected, mood = _expected(world, grid, scores)
     place = np.searchsorted(grid, at)
     counted = np.isin(hours["state"].astype(str), ["normal", "thin"])
     stance, lo, hi = (np.asarray(hours[name], float)[counted] for name in ("stance", "stance_lo", "stance_hi"))
@@ -79,33 +76,43 @@ def recovery(world: World, database: Database, parameters: FearGreedSettings) ->
     )
 
 
-def days_beside_mood(world: World, database: Database, days: int, now: datetime) -> list[DayBesideMood]:
+def days_beside_mood(
+    world: World, database: Database, parameters: FearGreedSettings, days: int, now: datetime
+) -> list[DayBesideMood]:
     """Return the newest days of the index as they are at ``now`` (naive UTC), newest first, each beside the truth."""
     with database.read() as connection:
-        rows = connection.execute(_DAYS.format(days=int(days))).fetchall()
-    return [DayBesideMood(*[*row, _mean_mood(world, row[0]), now < row[0] + DAY]) for row in rows]
+        readings = index_readings(connection, "day", days)
+    return [
+        DayBesideMood(
+            day=reading.bucket_start,
+            value=reading.value,
+            lo=reading.lo,
+            hi=reading.hi,
+            label=reading.label,
+            state=reading.state,
+            stance=reading.stance,
+            posts=reading.n,
+            final=reading.final,
+            mood=_mean_mood(world, reading.bucket_start),
+            running=now < reading.bucket_start + DAY,
+            words=in_words(reading, parameters),
+        )
+        for reading in readings
+    ]
 
 
 def _mean_mood(world: World, day: datetime) -> float:
     return float(world.mood_path.at_epochs(to_epoch(day) + np.arange(24) * 3600.0).mean())
 
 
-def _expected(
-    world: World,
-    grid: NDArray[np.int64],
-    scores: dict[str, NDArray[np.float64]],
-    parameters: FearGreedSettings,
-) -> tuple[Floats, Floats]:
-    """Expected smoothed stance, and the smoothed mood itself, at each Unix second of the hourly ``grid``."""
+def _expected(world: World, grid: NDArray[np.int64], scores: dict[str, NDArray[np.float64]]) -> tuple[Floats, Floats]:
+    """Present stance under the scoring model, and the mood itself, at each Unix second of the hourly ``grid``."""
     weight_of, stance_of = _mean_weights(world, grid, scores)
-    mood = world.mood_path.at_epochs(grid - 1800.0)  # of the middle of the hour that ends there
+    mood = world.mood_path.at_epochs(grid)
     shares = [class_probabilities(float(level)) for level in mood]
     weight = np.array([sum(share[k] * weight_of[k] for k in share) for share in shares])
     stance = np.array([sum(share[k] * stance_of[k] for k in share) for share in shares])
-    recency = 2.0 ** (-(np.arange(parameters.window_hours) + 0.5) / parameters.recency_half_life_hours)
-    windowed = [np.convolve(column, recency)[: len(grid)] for column in (stance, weight, mood, np.ones_like(mood))]
-    step = 1 - 2 ** (-1 / parameters.smoothing_half_life_hours)
-    return _smoothed(windowed[0] / windowed[1], step), _smoothed(windowed[2] / windowed[3], step)
+    return stance / weight, mood
 
 
 def _mean_weights(
@@ -122,15 +129,6 @@ def _mean_weights(
         {name: float(weight[classes == name].mean()) for name in names},
         {name: float(product[classes == name].mean()) for name in names},
     )
-
-
-def _smoothed(levels: Floats, step: float) -> Floats:
-    smoothed = np.empty_like(levels)
-    last = levels[0]
-    for place, level in enumerate(levels):
-        last += step * (level - last)
-        smoothed[place] = last
-    return smoothed
 
 
 def _ranks(values: Floats) -> Floats:

@@ -1,70 +1,98 @@
-"""The index as a small SVG picture: no library, light enough for a minutely job's metadata."""
+"""The index as a small SVG image: no library, light enough for a minutely job's metadata."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from html import escape
 from itertools import groupby, pairwise
 
-from bizcharts_pipeline.index.readings import CALIBRATING, CLASS_EDGES, LABELS
+from bizcharts_pipeline.index.readings import CLASS_EDGES, LABELS
+from bizcharts_pipeline.warehouse.published import Reading
 
-WIDTH, HEIGHT = 760, 260
-LEFT, RIGHT, TOP, BOTTOM = 34, 96, 28, 24
+WIDTH, HEIGHT = 760, 276
+LEFT, RIGHT, TOP, BOTTOM = 40, 96, 44, 24
 COLOURS = ("#c0392b", "#e59866", "#bfc5c9", "#7dcea0", "#1e8449")
 MOST_POINTS = 200
+LEAST_STANCE = 0.1  # the stance's axis reaches at least so far from 0
 
-PlotRow = tuple[datetime, float | None, float | None, float | None, str]  # moment, value, lo, hi, state
+Point = tuple[datetime, float | None, float | None, float | None]  # moment, figure, lo, hi
 
 
-def svg_plot(rows: Sequence[PlotRow], title: str = "Fear/Greed on /biz/", most: int = MOST_POINTS) -> str:
-    """Draw value and interval over time at about ``most`` points, the last one included.
+def svg_plot(
+    readings: Sequence[Reading], title: str = "Fear/Greed on /biz/", caption: str = "", most: int = MOST_POINTS
+) -> str:
+    """Draw the index with its interval over time at about ``most`` points, the last one included.
 
-    ``rows`` ascend by time. A row without a value leaves a gap; what is calibrating is dashed.
+    ``readings`` ascend by time. One without a value leaves a gap. Where none has a value, as while the index is
+    calibrating, the stance is drawn in its place, on an axis that does not look like the index's.
     """
-    step = -(-len(rows) // most) or 1
-    rows = rows[::-1][::step][::-1]
+    step = -(-len(readings) // most) or 1
+    readings = readings[::-1][::step][::-1]
+    ranked = any(reading.value is not None for reading in readings) or not readings
+    points: list[Point] = [
+        (r.bucket_start, r.value, r.lo, r.hi) if ranked else (r.bucket_start, r.stance, r.stance_lo, r.stance_hi)
+        for r in readings
+    ]
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-    begin, length = (rows[0][0], (rows[-1][0] - rows[0][0]).total_seconds()) if rows else (datetime.min, 0.0)
+    begin, length = (points[0][0], (points[-1][0] - points[0][0]).total_seconds()) if points else (datetime.min, 0.0)
+    reach = max([LEAST_STANCE, *(abs(edge) for point in points for edge in point[2:] if edge is not None)])
+    low, high = (0.0, 100.0) if ranked else (-reach, reach)
 
     def x(moment: datetime) -> float:
         return LEFT + (right - LEFT) * ((moment - begin).total_seconds() / length if length else 0.5)
 
-    def y(value: float) -> float:
-        return bottom - (bottom - TOP) * value / 100
+    def y(figure: float) -> float:
+        return bottom - (bottom - TOP) * (figure - low) / (high - low)
 
+    heading = title if ranked else f"{title}: stance, no index yet"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="11">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-        f'<text x="{LEFT}" y="17" font-size="13">{escape(title)}</text>',
+        f'<text x="{LEFT}" y="17" font-size="13">{escape(heading)}</text>',
+        f'<text x="{LEFT}" y="34">{escape(caption)}</text>',
+        *(_class_bands(right, y) if ranked else _stance_axis(right, reach, y)),
     ]
-    for (low, high), label, colour in zip(pairwise(CLASS_EDGES), LABELS, COLOURS, strict=True):
-        parts.append(
-            f'<rect x="{LEFT}" y="{y(high):.1f}" width="{right - LEFT}" height="{y(low) - y(high):.1f}" '
-            f'fill="{colour}" fill-opacity=".22"/>'
-            f'<text x="{right + 6}" y="{y((low + high) / 2) + 4:.1f}">{label}</text>'
-            f'<text x="{LEFT - 6}" y="{y(low) + 4:.1f}" text-anchor="end">{low:.0f}</text>'
-        )
-    for (drawn, calibrating), run in groupby(rows, lambda r: (r[1] is not None, r[4] == CALIBRATING)):
+    for drawn, run in groupby(points, lambda point: point[1] is not None):
         if drawn:
-            parts += _line(list(run), x, y, ' stroke-dasharray="4 3"' if calibrating else "")
-    for anchor, row in zip(("start", "end"), (rows[0], rows[-1]) if rows else (), strict=False):
-        place = f'x="{x(row[0]):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}"'
-        parts.append(f"<text {place}>{row[0]:%Y-%m-%d %H:%M}</text>")
+            parts += _line(list(run), x, y)
+    for anchor, point in zip(("start", "end"), (points[0], points[-1]) if points else (), strict=False):
+        place = f'x="{x(point[0]):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}"'
+        parts.append(f"<text {place}>{point[0]:%Y-%m-%d %H:%M}</text>")
     return "\n".join([*parts, "</svg>"])
 
 
-def _line(
-    run: Sequence[PlotRow], x: Callable[[datetime], float], y: Callable[[float], float], dashes: str
-) -> list[str]:
-    """The interval and the values of a stretch without gaps."""
+def _class_bands(right: float, y: Callable[[float], float]) -> list[str]:
+    """A band for each class with its name, and its lower edge."""
+    return [
+        f'<rect x="{LEFT}" y="{y(high):.1f}" width="{right - LEFT}" height="{y(low) - y(high):.1f}" '
+        f'fill="{colour}" fill-opacity=".22"/>'
+        f'<text x="{right + 6}" y="{y((low + high) / 2) + 4:.1f}">{label}</text>'
+        f'<text x="{LEFT - 6}" y="{y(low) + 4:.1f}" text-anchor="end">{low:.0f}</text>'
+        for (low, high), label, colour in zip(pairwise(CLASS_EDGES), LABELS, COLOURS, strict=True)
+    ]
+
+
+def _stance_axis(right: float, reach: float, y: Callable[[float], float]) -> list[str]:
+    """Lines at both ends and at 0, and what the ends mean."""
+    words = {reach: "bullish", 0.0: "", -reach: "bearish"}
+    return [
+        f'<line x1="{LEFT}" x2="{right}" y1="{y(stance):.1f}" y2="{y(stance):.1f}" stroke="#bfc5c9"/>'
+        f'<text x="{LEFT - 6}" y="{y(stance) + 4:.1f}" text-anchor="end">{stance:+.2f}</text>'
+        f'<text x="{right + 6}" y="{y(stance) + 4:.1f}">{word}</text>'
+        for stance, word in words.items()
+    ]
+
+
+def _line(run: Sequence[Point], x: Callable[[datetime], float], y: Callable[[float], float]) -> list[str]:
+    """The interval and the figures of a stretch without gaps."""
     line, upper, lower = (
-        [f"{x(row[0]):.1f},{y(row[column] or 0.0):.1f}" for row in run]  # type: ignore[arg-type]
+        [f"{x(point[0]):.1f},{y(point[column] or 0.0):.1f}" for point in run]  # type: ignore[arg-type]
         for column in (1, 3, 2)
     )
     band = " ".join(upper + lower[::-1])
     drawn = [
         f'<polygon points="{band}" fill="#34495e" fill-opacity=".18"/>',
-        f'<polyline points="{" ".join(line)}" fill="none" stroke="#1b2631" stroke-width="1.6"{dashes}/>',
+        f'<polyline points="{" ".join(line)}" fill="none" stroke="#1b2631" stroke-width="1.6"/>',
     ]
     if len(run) == 1:
         place = line[0].split(",")

@@ -9,10 +9,10 @@ from bizcharts_pipeline.settings import FearGreedSettings
 
 LABELS = ("Extreme Fear", "Fear", "Neutral", "Greed", "Extreme Greed")
 CLASS_EDGES = (0.0, 25.0, 45.0, 55.0, 75.0, 100.0)  # alternative.me's, for comparison
-HYSTERESIS = 2.0  # points beyond its edge until a class is left
 FULL_COVERAGE = 0.5  # of the window's hours; a reading on less is thin at best
 
 STATES = NORMAL, THIN, CALIBRATING, NO_READING = ("normal", "thin", "calibrating", "no reading")
+WITH_VALUE = (NORMAL, THIN)
 
 
 def mid_rank(history: Floats, stances: Floats) -> Floats:
@@ -32,51 +32,41 @@ def index_values(
     day_ends: Ints,
     day_stances: Floats,
     parameters: FearGreedSettings,
-) -> tuple[tuple[Floats, ...], Bools]:
-    """Index values (0 to 100) of several series of ``stances`` at ``ends``, and where they are calibrated.
+) -> tuple[tuple[Floats, ...], Ints]:
+    """Index values (0 to 100) of several series of ``stances`` at ``ends``, and how many daily points they rank in.
 
-    A stance is ranked among the daily points of the last ``history_days`` strictly before its end. With fewer
-    than ``minimum_history_days`` of them its value is the plain 50 + 50 stance. ``ends`` ascend.
+    A stance is ranked among the daily points of the last ``history_days`` strictly before its end. ``ends`` ascend.
     """
-    values = tuple(50 + 50 * stance for stance in stances)
-    calibrated = np.zeros(len(ends), bool)
+    values = tuple(np.full(len(ends), np.nan) for _ in stances)
+    counts = np.zeros(len(ends), np.int64)
     days = -(-ends // DAY) * DAY
     turns = np.flatnonzero(np.diff(days, prepend=-1)).tolist()
     for begin, stop in zip(turns, [*turns[1:], len(ends)], strict=True):
         # All ends of one UTC day see the same daily points.
         day = int(days[begin])
         oldest, newest = np.searchsorted(day_ends, [day - parameters.history_days * DAY, day])
-        if newest - oldest < parameters.minimum_history_days:
-            continue
+        counts[begin:stop] = newest - oldest
         history = np.sort(day_stances[oldest:newest])
-        calibrated[begin:stop] = True
         for value, stance in zip(values, stances, strict=True):
             value[begin:stop] = mid_rank(history, stance[begin:stop])
-    return values, calibrated
+    return values, counts
 
 
-def label_of(value: float, previous: str | None = None) -> str:
-    """The class of a ``value``; the ``previous`` one is kept until its edge is passed by the hysteresis."""
-    if previous is not None:
-        place = LABELS.index(previous)
-        if CLASS_EDGES[place] - HYSTERESIS <= value <= CLASS_EDGES[place + 1] + HYSTERESIS:
-            return previous
-    if value < CLASS_EDGES[1]:
+def label_of(value: float) -> str:
+    """The class of a ``value`` as it is printed: a whole number."""
+    printed = round(value)
+    if printed < CLASS_EDGES[1]:
         return LABELS[0]
-    if value < CLASS_EDGES[2]:
+    if printed < CLASS_EDGES[2]:
         return LABELS[1]
-    if value <= CLASS_EDGES[3]:
+    if printed <= CLASS_EDGES[3]:
         return LABELS[2]
-    return LABELS[3] if value <= CLASS_EDGES[4] else LABELS[4]
+    return LABELS[3] if printed <= CLASS_EDGES[4] else LABELS[4]
 
 
-def labels_of(values: Iterable[float], previous: str | None) -> list[str | None]:
-    """Classes of consecutive ``values``; none where there is no value, and the next one starts afresh."""
-    labels: list[str | None] = []
-    for value in values:
-        previous = None if np.isnan(value) else label_of(value, previous)
-        labels.append(previous)
-    return labels
+def labels_of(values: Iterable[float]) -> list[str | None]:
+    """The class of each of ``values``; none where there is no value (NaN)."""
+    return [None if np.isnan(value) else label_of(value) for value in values]
 
 
 def states_of(n_eff: Floats, calibrated: Bools, coverage: Floats, parameters: FearGreedSettings) -> list[str]:

@@ -5,17 +5,21 @@ numpy arrays: binding Python objects makes DuckDB import pandas and pyarrow, 0.2
 pay each time.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from bizcharts_pipeline.index.series import NORMAL_MOOD_DAYS, WARM_UP, Coverage, State
+from bizcharts_pipeline.index.level import Prior
+from bizcharts_pipeline.index.series import METHOD, look_back
+from bizcharts_pipeline.index.states import load_filters, newest_state, oldest_state
+from bizcharts_pipeline.index.stretch import Coverage, ModelError, State
 from bizcharts_pipeline.index.votes import DAY, HOUR, Floats, Ints, Mentions, Posts, from_us
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.values import literal
+
+REREAD = 6 * HOUR  # at least so far an incremental run looks back, for posts that came late
 
 # Which posts count; the table `excluded` has the generals that do not.
 _COUNTS = """
@@ -91,8 +95,9 @@ WHERE snapshot_at > getvariable('asked').after AND snapshot_at <= getvariable('a
 """
 _POLLING_SINCE = "SELECT epoch_us(min(snapshot_at)) AS since FROM catalog_snapshots"
 _ARCHIVE_DAYS = """
-SELECT epoch_us(day::TIMESTAMP) AS day, bool_or(complete) AS complete FROM warosu_days
-WHERE day >= getvariable('asked').after::DATE AND day <= getvariable('asked').until::DATE GROUP BY day
+SELECT epoch_us(day::TIMESTAMP) AS day, bool_or(complete) AS complete, epoch_us(max(fetched_at)) AS fetched_at
+FROM warosu_days
+WHERE day >= getvariable('asked').after::DATE AND day <= getvariable('asked').until::DATE GROUP BY day ORDER BY day
 """
 
 _FIRST_POST = f"""
@@ -107,14 +112,13 @@ _TRAINED_AT = """
 SELECT epoch_us(max(trained_at)) AS trained_at FROM model_versions
 WHERE model_version = getvariable('asked').model_version
 """
-_NEWEST_HOUR = """
-SELECT epoch_us(bucket_start) AS bucket_start, model_version FROM fear_greed_index
-WHERE final AND bucket = 'hour' AND bucket_start + INTERVAL 1 HOUR <= getvariable('asked').until
-ORDER BY bucket_start DESC, computed_at DESC LIMIT 1
-"""
-_ANY_POST = """
-SELECT count(*) FROM (
-    FROM thread_ops WHERE posted_at > getvariable('asked').after AND posted_at <= getvariable('asked').until LIMIT 1)
+# The current vintage of the newest final hour, if it is of the asked model and of this method.
+_NEWEST_HOUR = f"""
+SELECT epoch_us(bucket_start) FROM (
+    SELECT bucket_start, model_version, method FROM fear_greed_index
+    WHERE final AND bucket = 'hour' AND bucket_start + INTERVAL 1 HOUR <= getvariable('asked').until
+    ORDER BY bucket_start DESC, computed_at DESC LIMIT 1)
+WHERE model_version = getvariable('asked').model_version AND method = '{METHOD}'
 """
 # Of everything up to the moment asked for.
 _KNOWABLE = """
@@ -122,19 +126,24 @@ SELECT epoch_us(max(knowable_at)) FROM fear_greed_index
 WHERE final AND bucket = 'hour' AND bucket_start < getvariable('asked').until
 """
 _GONE_BEFORE = "SELECT epoch_us(max(gone_before)) FROM retention_marks WHERE what = 'threads'"
-# The current vintage of each bucket, if it is of the asked model.
-_STATE = """
-SELECT epoch_us(bucket_start) AS bucket_start, stance, raw_stance, coalesce(label, '') AS label
-FROM (
+# The days' ends that values rank in: the current vintage of each, if it is of the asked model and of this method.
+_DAYS = f"""
+SELECT epoch_us(bucket_start) AS bucket_start, stance FROM (
     SELECT * FROM fear_greed_index
-    WHERE final AND bucket = '{bucket}'
+    WHERE final AND bucket = 'day'
       AND bucket_start >= getvariable('asked').after AND bucket_start < getvariable('asked').until
     QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1)
-WHERE model_version = getvariable('asked').model_version
+WHERE model_version = getvariable('asked').model_version AND method = '{METHOD}' AND raw_stance IS NOT NULL
 ORDER BY bucket_start
 """
-
-Found = dict[str, NDArray[Any]]
+# A model that was refitted on all labels is represented on gold by the version that had won.
+_MODEL_ERRORS = """
+SELECT epoch_us(e.evaluated_at), e.net_offset, e.net_offset_variance
+FROM model_evaluations e SEMI JOIN (
+    SELECT coalesce(refit_of, model_version) AS judged FROM model_versions
+    WHERE model_version = getvariable('asked').model_version) m ON m.judged = e.model_version
+WHERE e.net_offset IS NOT NULL ORDER BY e.evaluated_at
+"""
 
 
 def load_posts(
@@ -189,13 +198,22 @@ def load_coverage(connection: duckdb.DuckDBPyConnection, after: int, until: int)
     _ask(connection, after, until)
     start = after // HOUR * HOUR
     hours = start + HOUR * np.arange(-(-(until - start) // HOUR), dtype=np.int64)
-    polled = _ints(connection.execute(_POLLED_HOURS).fetchnumpy()["hour"])
+    polled = np.isin(hours, _ints(connection.execute(_POLLED_HOURS).fetchnumpy()["hour"]))
     since = _one(connection, _POLLING_SINCE)
+    polling = np.zeros(len(hours), bool) if since is None else hours >= since // HOUR * HOUR
     archive = connection.execute(_ARCHIVE_DAYS).fetchnumpy()
-    day, complete = _ints(archive["day"]), np.asarray(archive["complete"], bool)
+    day, complete, fetched_at = (_ints(archive[name]) for name in ("day", "complete", "fetched_at"))
     days = hours // DAY * DAY
-    known = np.isin(days, day) if since is None else np.isin(days, day) | (hours >= since // HOUR * HOUR)
-    return Coverage(start, np.isin(hours, polled) | np.isin(days, day[complete]), known)
+    place = np.searchsorted(day, days)
+    asked = np.isin(days, day)
+    found = asked & np.isin(days, day[complete > 0])
+    needed = asked & ~polled & (found | ~polling)
+    return Coverage(
+        start,
+        covered=polled | found,
+        known=asked | polling,
+        fetched_at=np.where(needed, np.append(fetched_at, 0)[place], 0),
+    )
 
 
 def load_trained_at(connection: duckdb.DuckDBPyConnection, model_version: str) -> int | None:
@@ -210,34 +228,32 @@ def load_beginning(
     now: int,
     parameters: FearGreedSettings,
     excluded_generals: Sequence[str],
-) -> tuple[State, int] | None:
-    """Where a full run begins, and the end up to which it writes nothing; ``None``: there is no post to count.
+    prior: Callable[[], Prior],
+) -> State | None:
+    """Where a full run begins; ``None``: there is no post to count.
 
-    That is the day of the first post that this model version has scored. Where retention has deleted posts, no window
-    may reach among them: the run begins at the first day's end after them, with what the stored readings say of the
-    time before, and writes nothing within the warm-up.
+    That is the day of the first post that this model version has scored, with the scorer's ``prior``. Where retention
+    has deleted posts, no window may reach among them: the run begins at the first stored state after them, or where
+    there is none at the first day's end after them, with the prior again.
     """
     _ask(connection, model_version=model_version, spam_cut=parameters.spam_cut)
     _exclude(connection, excluded_generals)
     first = _one(connection, _FIRST_POST)
     if first is None or first > now:
         return None
-    gone_before = load_gone_before(connection)
+    begin, gone_before = first // DAY * DAY, load_gone_before(connection)
     if gone_before is None:
-        return State.nothing(first // DAY * DAY), 0
-    whole_from = -(-(gone_before + longest_window(parameters)) // DAY) * DAY
-    state, _ = load_state(connection, model_version, max(whole_from, first // DAY * DAY), parameters)
-    return state, state.at if state.smoothed_at is None else state.at + WARM_UP
+        return State.nothing(begin, prior())
+    whole_from = max(-(-(gone_before + look_back(parameters)) // DAY) * DAY, begin)
+    stored = oldest_state(connection, model_version, whole_from)
+    if stored is None or stored > now:
+        return State.nothing(whole_from, prior())
+    return load_state(connection, model_version, stored, parameters)
 
 
 def load_gone_before(connection: duckdb.DuckDBPyConnection) -> int | None:
     """Up to what time retention has deleted posts; ``None``: it has deleted none."""
     return _one(connection, _GONE_BEFORE)
-
-
-def longest_window(parameters: FearGreedSettings) -> int:
-    """How far a reading looks back for posts."""
-    return max(parameters.window_hours, parameters.coin_window_hours) * HOUR
 
 
 def any_unscored(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
@@ -251,53 +267,40 @@ def load_anchor(
 ) -> tuple[State, int] | None:
     """Where an incremental run takes up, and the end of the newest final hour; ``None``: there is nowhere to.
 
-    That is the day's end at least the warm-up before the newest final hour (or ``now``, if that is earlier).
-    The hour up to it must have a current reading of the same model version, unless nobody posted in the window before.
+    That is the newest stored state at least :data:`REREAD` before that hour (or ``now``, if that is earlier).
     """
-    _ask(connection, until=now)
-    newest = connection.execute(_NEWEST_HOUR).fetchnumpy()
-    if not len(newest["bucket_start"]) or newest["model_version"][0] != model_version:
+    _ask(connection, until=now, model_version=model_version)
+    newest = _one(connection, _NEWEST_HOUR)
+    if newest is None:
         return None
-    newest_end = int(newest["bucket_start"][0]) + HOUR
-    at = (min(newest_end, now) - WARM_UP) // DAY * DAY
-    state, taken_up = load_state(connection, model_version, at, parameters)
-    _ask(connection, at - parameters.window_hours * HOUR, at)
-    if not taken_up and _one(connection, _ANY_POST):
+    stored = newest_state(connection, model_version, min(newest + HOUR, now) - REREAD)
+    if stored is None:
         return None
-    return state, newest_end
+    return load_state(connection, model_version, stored, parameters), newest + HOUR
 
 
 def load_state(
     connection: duckdb.DuckDBPyConnection, model_version: str, at: int, parameters: FearGreedSettings
-) -> tuple[State, bool]:
-    """What the stored readings of one model version say of the time up to ``at`` (a day's end).
-
-    Also whether the hour up to it has a current reading.
-    """
-    hours = _readings(connection, model_version, "hour", at - NORMAL_MOOD_DAYS * DAY, at)
-    days = _readings(connection, model_version, "day", at - parameters.history_days * DAY, at)
-    taken_up = bool(len(hours["bucket_start"])) and int(hours["bucket_start"][-1]) + HOUR == at
-    read = ~np.isnan(_floats(hours["raw_stance"]))
-    daily = ~np.isnan(_floats(days["raw_stance"]))
-    ends = _ints(hours["bucket_start"])[read] + HOUR
-    stances = _floats(hours["stance"])[read]
-    state = State(
+) -> State:
+    """The stored state of the moment ``at`` (a day's end), and the days before that values rank in."""
+    _, level, symbols, deviations = load_filters(connection, model_version, at)
+    _ask(connection, at - parameters.history_days * DAY, at, model_version)
+    days = connection.execute(_DAYS).fetchnumpy()
+    return State(
         at=at,
-        hour_ends=ends,
-        raw_stances=_floats(hours["raw_stance"])[read],
-        day_ends=_ints(days["bucket_start"])[daily] + DAY,
-        day_stances=_floats(days["stance"])[daily],
-        smoothed=float(stances[-1]) if len(stances) else 0.0,
-        smoothed_at=int(ends[-1]) if len(ends) else None,
-        label=(hours["label"][-1] or None) if taken_up else None,
+        level=level,
+        symbols=symbols,
+        deviations=deviations,
+        day_ends=_ints(days["bucket_start"]) + DAY,
+        day_stances=_floats(days["stance"]),
         knowable_at=_one(connection, _KNOWABLE) or 0,
     )
-    return state, taken_up
 
 
-def _readings(connection: duckdb.DuckDBPyConnection, model_version: str, bucket: str, after: int, until: int) -> Found:
-    _ask(connection, after, until, model_version)
-    return connection.execute(_STATE.format(bucket=bucket)).fetchnumpy()
+def load_model_errors(connection: duckdb.DuckDBPyConnection, model_version: str) -> list[ModelError]:
+    """What was measured of a trained model on gold, by time; nothing of the shipped lexicon."""
+    _ask(connection, model_version=model_version)
+    return [ModelError(*row) for row in connection.execute(_MODEL_ERRORS).fetchall()]
 
 
 def _exclude(connection: duckdb.DuckDBPyConnection, generals: Sequence[str]) -> None:

@@ -1,11 +1,14 @@
 """Bring the published index up to date: load, compute, append; no connection is open meanwhile."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from bizcharts_pipeline.index import store, vintages
-from bizcharts_pipeline.index.series import MarketReadings, rebuild
+from bizcharts_pipeline.index.level import Prior
+from bizcharts_pipeline.index.series import METHOD, look_back, rebuild
+from bizcharts_pipeline.index.states import kept, save_states
+from bizcharts_pipeline.index.stretch import MarketReadings
 from bizcharts_pipeline.index.votes import DAY, to_us
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.database import Database
@@ -30,36 +33,41 @@ def update_index(
     parameters: FearGreedSettings,
     excluded_generals: Sequence[str] = (),
     full: bool = False,
+    prior: Callable[[], Prior] = Prior,
 ) -> IndexUpdate:
     """Append what is new up to ``now`` and replace the running hour's and day's provisional rows.
 
-    An ordinary update computes the hours since the newest final one; it takes up five days before, from
-    stored readings. Where there is nothing to take up from (no reading yet, another model) or with ``full``,
+    An ordinary update computes the hours since the newest final one; it takes up from the state that the filters had
+    at a day's end before. Where there is nothing to take up from (no reading yet, another model) or with ``full``,
     everything is computed, and every bucket that now says something else than its current vintage gets a new
     one; an ordinary update leaves that to a full one while posts still wait for their scores. What reaches into the
-    time whose posts retention has deleted stays as it was published. Run twice, it changes nothing.
+    time whose posts retention has deleted stays as it was published. Run twice, it changes nothing. ``prior`` is asked
+    for the scorer's base rate where a series begins.
     """
     present = to_us(now)
     with database.read() as connection:
         anchor = None if full else store.load_anchor(connection, model_version, present, parameters)
-        begun = anchor or store.load_beginning(connection, model_version, present, parameters, excluded_generals)
         gone_before = store.load_gone_before(connection)
         unscored = not anchor and not full and store.any_unscored(connection, model_version)
     if unscored:
         # Built on the few posts that a new model has scored so far, every past value would be wrong.
         return IndexUpdate(0, 0, None)
-    if begun is None or begun[0].at > present:
+    state, after = anchor or (None, 0)
+    if state is None:
+        with database.read() as connection:
+            state = store.load_beginning(connection, model_version, present, parameters, excluded_generals, prior)
+    if state is None or state.at > present:
         return IndexUpdate(0, 0, None)
 
-    state, after = begun
     new_readings = new_coin_readings = 0
     for until in _spans(state.at, present):
         with database.read() as connection:
-            begin = state.at - store.longest_window(parameters)
+            begin = state.at - look_back(parameters)
             posts = store.load_posts(connection, model_version, begin, until, parameters, excluded_generals)
             mentions = store.load_mentions(connection)
             coverage = store.load_coverage(connection, begin, until)
             trained_at = store.load_trained_at(connection, model_version)
+            model_errors = store.load_model_errors(connection, model_version)
         result = rebuild(
             posts,
             mentions,
@@ -67,18 +75,22 @@ def update_index(
             state,
             until,
             parameters,
+            model_errors=model_errors,
             coins_after=after,
             running=until == present,
         )
-        origin = vintages.Origin(model_version, trained_at, present, after)
+        midnights = [at for at in range(state.at + DAY, until + 1, DAY) if kept(at, present)]
+        states = [result.state_at(at).filters for at in midnights]
+        origin = vintages.Origin(model_version, METHOD, trained_at, present, after)
         with database.write() as connection:
             if store.load_gone_before(connection) != gone_before:
                 break  # what was read may lack posts that retention has deleted meanwhile: the next run takes it up
             new_readings += vintages.append_market(connection, result.market, origin)
-            new_coin_readings += vintages.append_coins(
-                connection, result.market, result.coins, mentions.symbols, origin
-            )
-        state = result.state
+            new_coin_readings += vintages.append_coins(connection, result.market, result.coins, result.symbols, origin)
+            if states or not anchor:
+                save_states(connection, model_version, state.at, present, states)
+        if until != present:
+            state = result.state_at(until)
     return IndexUpdate(new_readings, new_coin_readings, result.market)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bizcharts_pipeline.index.readings import LABELS, STATES
-from bizcharts_pipeline.index.series import CoinReadings, MarketReadings
 from bizcharts_pipeline.index.store import texts, times
+from bizcharts_pipeline.index.stretch import CoinReadings, MarketReadings
 from bizcharts_pipeline.index.votes import DAY, HOUR, MINUTE
 
 LIVE_WITHIN = 2 * HOUR  # a reading computed later after its end is reconstructed
@@ -25,7 +25,8 @@ VALUE_TOLERANCE = 0.05  # index points
 # Long columns arrive as numbers, which DuckDB takes from numpy without looking at each value; words are added
 # here.
 _WORDS = """
-if(day, 'day', 'hour') AS bucket, if(live, 'live', 'reconstructed') AS basis, o.model_version, o.computed_at
+if(day, 'day', 'hour') AS bucket, if(live, 'live', 'reconstructed') AS basis, o.model_version, o.method,
+o.computed_at
 """
 _MARKET = f"""
 CREATE OR REPLACE TEMP VIEW fresh AS
@@ -69,7 +70,8 @@ SELECT f.* REPLACE (
     coalesce(greatest(f.computed_at, c.computed_at + INTERVAL 1 MICROSECOND), f.computed_at) AS computed_at)
 FROM fresh f LEFT JOIN current c ON c.bucket = f.bucket AND c.bucket_start = f.bucket_start
 WHERE f.final AND (
-    c.bucket IS NULL OR c.model_version <> f.model_version OR c.n <> f.n OR c.state <> f.state
+    c.bucket IS NULL OR c.model_version <> f.model_version OR c.method IS DISTINCT FROM f.method
+    OR c.n <> f.n OR c.state <> f.state
     OR c.label IS DISTINCT FROM f.label
     OR differs(c.raw_stance, f.raw_stance, {stance})
     OR differs(c.stance, f.stance, {stance})
@@ -90,13 +92,14 @@ SELECT f.* REPLACE (
 FROM fresh f LEFT JOIN current c
   ON c.coin_symbol = f.coin_symbol AND c.bucket = f.bucket AND c.bucket_start = f.bucket_start
 WHERE f.final AND (
-    c.bucket IS NULL OR c.model_version <> f.model_version OR c.mentions <> f.mentions
+    c.bucket IS NULL OR c.model_version <> f.model_version OR c.method IS DISTINCT FROM f.method
+    OR c.mentions <> f.mentions
     OR differs(c.n_eff, f.n_eff, {stance})
     OR differs(c.score, f.score, {stance}))
 UNION ALL BY NAME
 SELECT c.* REPLACE (
     NULL AS score, NULL AS lo, NULL AS hi, 0 AS mentions, 0 AS n_eff, 'reconstructed' AS basis,
-    b.model_version AS model_version, b.knowable_at AS knowable_at,
+    b.model_version AS model_version, b.method AS method, b.knowable_at AS knowable_at,
     greatest(b.computed_at, c.computed_at + INTERVAL 1 MICROSECOND) AS computed_at)
 FROM current c JOIN buckets b USING (bucket, bucket_start)
 ANTI JOIN fresh f ON f.coin_symbol = c.coin_symbol AND f.bucket = c.bucket AND f.bucket_start = c.bucket_start
@@ -111,6 +114,7 @@ class Origin:
     """Where a run's readings come from; times in microseconds."""
 
     model_version: str
+    method: str
     trained_at: int | None
     now: int
     after: int  # complete buckets that ended by then are not written
@@ -126,6 +130,9 @@ def append_market(connection: duckdb.DuckDBPyConnection, readings: MarketReading
         "stance",
         "stance_lo",
         "stance_hi",
+        "stance_wide_lo",
+        "stance_wide_hi",
+        "history_days",
         "value",
         "lo",
         "hi",
@@ -177,7 +184,11 @@ def _append(connection: duckdb.DuckDBPyConnection, table: str, add: str, provisi
 
 
 def _give_origin(connection: duckdb.DuckDBPyConnection, origin: Origin) -> None:
-    columns = {"model_version": texts([origin.model_version]), "computed_at": times([origin.now])}
+    columns = {
+        "model_version": texts([origin.model_version]),
+        "method": texts([origin.method]),
+        "computed_at": times([origin.now]),
+    }
     connection.register("origin", columns)
 
 

@@ -32,11 +32,6 @@ def from_us(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=int(microseconds))
 
 
-def hour_end(times: Ints) -> Ints:
-    """The first full hour at or after each of ``times``."""
-    return -(-times // HOUR) * HOUR
-
-
 @dataclass(frozen=True)
 class Posts:
     """``P`` opening posts that count, in order of (posted_at, thread_id).
@@ -71,11 +66,12 @@ class Mentions:
 
 @dataclass(frozen=True)
 class Votes:
-    """``M`` statements to average, by time; ``series`` tells the averages apart (0 or a coin)."""
+    """``M`` statements about the mood, by time; ``series`` says of what (0: the market; or the number of a coin)."""
 
     posted_at: Ints  # (M,) ascending
     series: Ints  # (M,)
     cluster: Ints  # (M,)
+    copy: Bools  # (M,) not the first post of its cluster
     stance: Floats  # (M,)
     weight: Floats  # (M,) what does not depend on the moment of reading
     engagement: Floats  # (M, 3) as the columns of Posts.replies
@@ -92,19 +88,24 @@ def market_votes(posts: Posts) -> Votes:
         posted_at=posts.posted_at,
         series=np.zeros(len(posts.posted_at), np.int64),
         cluster=posts.cluster,
+        copy=posts.cluster != posts.thread_id,
         stance=posts.stance,
         weight=certainty_factor(posts.confidence),
         engagement=1 + np.log1p(posts.replies),
     )
 
 
-def coin_votes(posts: Posts, mentions: Mentions) -> Votes:
-    """Every post votes once for each coin it names, as far as it is certain that it means the coin."""
+def coin_votes(posts: Posts, mentions: Mentions, numbers: Ints) -> Votes:
+    """Every post votes once for each coin it names, as far as it is certain that it means the coin.
+
+    ``numbers`` are the series of the mentions' symbols.
+    """
     listed = np.where(mentions.coins_named > LISTED_COINS, 1 / np.maximum(mentions.coins_named, 1), 1.0)
     return Votes(
         posted_at=posts.posted_at[mentions.post],
-        series=mentions.coin,
+        series=numbers[mentions.coin],
         cluster=posts.cluster[mentions.post],
+        copy=(posts.cluster != posts.thread_id)[mentions.post],
         stance=mentions.stance,
         weight=certainty_factor(mentions.confidence) * mentions.certainty * listed,
         engagement=1 + np.log1p(posts.replies[mentions.post]),

@@ -17,12 +17,17 @@ from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
 from bizcharts_pipeline.service.login import VARIABLE, password_of
 from bizcharts_pipeline.service.supervisor import Child, Supervisor
 from bizcharts_pipeline.settings import Settings, is_loopback
+from bizcharts_pipeline.warehouse.database import is_missing
 
 LOCK = "serve.lock"
 WORKSPACE = "serve-workspace.yaml"
 LOCATION = "bizcharts"  # the same as in workspace.yaml, or schedules would count as others
 MIGRATION_SECONDS = 600
 LEVEL = "warning"
+NO_HISTORY = (
+    "There is no history yet, and the index has to rank a day among 60 earlier ones. Import them first, in another "
+    "terminal, in about 35 minutes: .venv/bin/bizcharts import --last 60"
+)
 INDEX_EVERY_SECONDS = 3600.0
 FIRST_INDEX_SECONDS = 120.0  # after the first ticks
 READ_WAIT_SECONDS = 2.0
@@ -52,6 +57,8 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
         prepare_instance(surroundings, folder)
         children = programs(settings, home, level)
         clock = _Hourly(settings, say)
+        if is_missing(settings.database_path):
+            say(NO_HISTORY)
         address = f"http://{_in_url(settings.serve.host)}"
         say(f"BizCharts runs; its UI is at {address}:{settings.serve.port}, its data in {home}")
         if not has_login and not is_loopback(address):

@@ -28,6 +28,7 @@ from bizcharts_pipeline.training.metrics import Figures, measure
 from bizcharts_pipeline.training.model_leaks import exposure
 from bizcharts_pipeline.training.recipe import Recipe, TrainingError
 from bizcharts_pipeline.training.registry import as_row, as_triple, fit_and_publish, local_scores
+from bizcharts_pipeline.training.scale import Scale, measure_scale
 from bizcharts_pipeline.training.text_set import TextSet
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.model_evaluations import (
@@ -51,6 +52,7 @@ class Line:
     name: str
     role: str  # 'champion', 'candidate', 'baseline' or 'beside'
     figures: Figures | None
+    scale: Scale | None
     note: str = ""
 
 
@@ -125,7 +127,7 @@ def evaluate_all(
     beside = [Contender(name, _scores(scorer, gold)) for name, scorer in (others or {}).items()]
     roles = [(incumbent, "champion"), *((rival, "candidate") for rival in rivals.values())]
     roles += [(one, "baseline") for one in baselines if one is not incumbent] + [(one, "beside") for one in beside]
-    lines = tuple(Line(one.name, role, _figures(one, gold, training.seed), _note(one, gold)) for one, role in roles)
+    lines = tuple(Line(one.name, role, *_measured(one, gold, training.seed), _note(one, gold)) for one, role in roles)
     _save(database, lines, gold, present, incumbent, now)
     if gold.without_label:
         notes.append(f"{gold.without_label} gold posts judge nobody: unknown here, flagged, or people disagree")
@@ -218,12 +220,13 @@ def _scores(scorer: Scorer, gold: GoldSet) -> dict[int, Probabilities]:
     return {example.thread_id: as_triple(score) for example, score in zip(gold.examples, scores, strict=True)}
 
 
-def _figures(contender: Contender, gold: GoldSet, seed: int) -> Figures | None:
+def _measured(contender: Contender, gold: GoldSet, seed: int) -> tuple[Figures | None, Scale | None]:
     threads = common_threads([contender], gold)
     if not threads:
-        return None
+        return None, None
     truth, groups = ([of[thread] for thread in threads] for of in (gold.truth, gold.groups))
-    return measure(scores_on(contender, threads), truth, groups, seed)
+    scores = scores_on(contender, threads)
+    return measure(scores, truth, groups, seed), measure_scale(scores, truth, groups, seed)
 
 
 def _note(contender: Contender, gold: GoldSet) -> str:
@@ -246,7 +249,11 @@ def _save(
     incumbent: Contender,
     now: datetime,
 ) -> None:
-    rows = [_row(line.name, line.figures, gold.gold_version, now) for line in lines if line.figures]
+    rows = [
+        _row(line.name, line.figures, line.scale, gold.gold_version, now)
+        for line in lines
+        if line.figures and line.scale
+    ]
     if not rows:
         return
     with database.write() as connection:
@@ -257,7 +264,7 @@ def _save(
                 set_figures(connection, present.model_version, row.accuracy, row.macro_f1)
 
 
-def _row(name: str, figures: Figures, gold_version: str, now: datetime) -> EvaluationRow:
+def _row(name: str, figures: Figures, scale: Scale, gold_version: str, now: datetime) -> EvaluationRow:
     bearish, neutral, bullish = figures.recall
     return EvaluationRow(
         model_version=name,
@@ -276,6 +283,11 @@ def _row(name: str, figures: Figures, gold_version: str, now: datetime) -> Evalu
         log_loss=figures.log_loss,
         confusion=figures.confusion,
         evaluated_at=now,
+        net_offset=scale.offset,
+        net_offset_variance=scale.offset_variance,
+        slope=scale.slope,
+        slope_lo=scale.slope_lo,
+        slope_hi=scale.slope_hi,
     )
 
 

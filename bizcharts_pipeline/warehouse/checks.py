@@ -12,8 +12,8 @@ REQUIRED_COLUMNS = {
     "coin_mentions": "thread_id coin_symbol confidence mention_source",
     "scored_posts": "thread_id model_version p_bearish p_neutral p_bullish score confidence method scored_at",
     "fear_greed_index": (
-        "bucket_start bucket value lo hi label stance state final n n_eff coverage model_version basis computed_at "
-        "knowable_at"
+        "bucket_start bucket value lo hi label stance stance_lo stance_hi stance_wide_lo stance_wide_hi "
+        "history_days state final n n_eff coverage model_version method basis computed_at knowable_at"
     ),
     "warosu_days": "day rows requests complete fetched_at method reason",
     "archive_overlaps": (
@@ -61,7 +61,8 @@ ORDER BY thread_id LIMIT 20
 _INVALID_INDEX = """
 SELECT bucket || ' ' || strftime(bucket_start, '%Y-%m-%d %H:%M') FROM fear_greed_index
 WHERE NOT coalesce(lo >= 0 AND lo <= value AND value <= hi AND hi <= 100, value IS NULL)
-   OR (value IS NULL) != (state = 'no reading') OR NOT stance BETWEEN -1 AND 1
+   OR (method IS NOT NULL AND (value IS NULL OR label IS NULL) != (state IN ('no reading', 'calibrating')))
+   OR NOT coalesce(stance_lo <= stance AND stance <= stance_hi, TRUE) OR NOT stance BETWEEN -1 AND 1
 ORDER BY bucket_start DESC LIMIT 20
 """
 
@@ -94,7 +95,7 @@ def invalid_scores(connection: duckdb.DuckDBPyConnection) -> list[int]:
 
 
 def invalid_index_rows(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return index rows off 0 to 100, outside their own interval, or with a value where there is no reading."""
+    """Return index rows off 0 to 100, outside their own interval, or with a value where there must be none."""
     return [row[0] for row in connection.execute(_INVALID_INDEX).fetchall()]
 
 

@@ -29,6 +29,11 @@ _EVALUATIONS = {
     "log_loss": "DOUBLE",
     "confusion": "JSON",
     "evaluated_at": "TIMESTAMP",
+    "net_offset": "DOUBLE",
+    "net_offset_variance": "DOUBLE",
+    "slope": "DOUBLE",
+    "slope_lo": "DOUBLE",
+    "slope_hi": "DOUBLE",
 }
 _DECISIONS = {
     "model_version": "VARCHAR",
@@ -71,6 +76,11 @@ class EvaluationRow:
     log_loss: float
     confusion: tuple[tuple[int, ...], ...]  # rows: truth, columns: said
     evaluated_at: datetime
+    net_offset: float | None = None  # people's net stance less the model's certainty-weighted one
+    net_offset_variance: float | None = None
+    slope: float | None = None  # stance a unit of people's net stance, with its 95 % interval
+    slope_lo: float | None = None
+    slope_hi: float | None = None
 
 
 @dataclass(frozen=True)

@@ -37,28 +37,6 @@ FROM newest WHERE bucket_start = (SELECT max(bucket_start) FROM newest)
 ORDER BY mentions DESC, coin LIMIT {limit}
 """
 
-_READINGS = """
-SELECT bucket, strftime(bucket_start, '%Y-%m-%d %H:%M') AS start, round(value, 1) AS value, round(lo, 1) AS lo,
-       round(hi, 1) AS hi, label, state, round(stance, 3) AS stance, n, round(n_eff, 1) AS n_eff,
-       round(coverage, 2) AS coverage, final
-FROM fear_greed_index
-QUALIFY row_number() OVER (PARTITION BY bucket, bucket_start ORDER BY computed_at DESC) = 1
-ORDER BY bucket_start DESC, bucket LIMIT {limit}
-"""
-
-_HOUR = """
-SELECT bucket_start, value, lo, hi, label, state, n FROM fear_greed_index WHERE bucket = 'hour'
-ORDER BY bucket_start DESC, computed_at DESC LIMIT 1
-"""
-
-_DAYS = """
-SELECT bucket_start, value, lo, hi, state FROM (
-    FROM fear_greed_index WHERE bucket = 'day'
-    QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1
-    ORDER BY bucket_start DESC LIMIT {days}
-) ORDER BY bucket_start
-"""
-
 
 def preview(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> Preview:
     """The first ``limit`` rows of ``sql``, which has the place ``{limit}``."""
@@ -79,13 +57,3 @@ def strongest_scores(connection: duckdb.DuckDBPyConnection, limit: int = 10) -> 
 def most_mentioned_coins(connection: duckdb.DuckDBPyConnection, limit: int = 15) -> Preview:
     """Today's coins by mentions."""
     return preview(connection, _COINS, limit)
-
-
-def current_readings(connection: duckdb.DuckDBPyConnection, limit: int = 8) -> Preview:
-    """The newest readings of the index, the running hour and day first."""
-    return preview(connection, _READINGS, limit)
-
-
-def plotted_days(connection: duckdb.DuckDBPyConnection, days: int = 180) -> list[tuple[Any, ...]]:
-    """The newest days of the index, oldest first: (bucket start, value, lo, hi, state), each of its current vintage."""
-    return connection.execute(_DAYS.format(days=int(days))).fetchall()

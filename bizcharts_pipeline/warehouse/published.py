@@ -15,7 +15,7 @@ class Reading:
 
     bucket_start: datetime
     bucket: Bucket
-    value: float | None  # 0 (fear) to 100 (greed); None: there is no reading
+    value: float | None  # 0 (fear) to 100 (greed); None: no reading, or still calibrating
     lo: float | None  # 90 % interval
     hi: float | None
     label: str | None  # one of the five classes
@@ -23,6 +23,9 @@ class Reading:
     stance: float | None  # -1 to 1, with its 90 % interval
     stance_lo: float | None
     stance_hi: float | None
+    stance_wide_lo: float | None  # 90 % interval that counts the scoring model's error too; None: not measured on gold
+    stance_wide_hi: float | None
+    history_days: int | None  # daily points that the value is ranked in, or would be
     n: int  # opening posts that count
     n_eff: float
     coverage: float | None
@@ -40,7 +43,7 @@ class CoinReading:
     coin_symbol: str
     bucket_start: datetime
     bucket: Bucket
-    score: float | None  # -1 to 1, with its 90 % interval; None: too few mentions
+    score: float | None  # -1 to 1, with its 90 % interval; None: no longer mentioned
     lo: float | None
     hi: float | None
     mentions: int
@@ -51,9 +54,15 @@ class CoinReading:
     knowable_at: datetime
 
 
+# A reading by the earlier method has a value and a class while it is calibrating; they are not shown.
+_WITH_VALUE = {
+    name: f"CASE WHEN state IN ('normal', 'thin') THEN {name} END AS {name}" for name in ("value", "lo", "hi", "label")
+}
+
+
 def index_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: int) -> list[Reading]:
     """Return the newest ``most`` readings of the index, the newest first; the running bucket is the first one."""
-    columns = ", ".join(field.name for field in fields(Reading))
+    columns = ", ".join(_WITH_VALUE.get(field.name, field.name) for field in fields(Reading))
     rows = connection.execute(
         f"SELECT {columns} FROM fear_greed_index WHERE bucket = ? "
         "QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1 "

@@ -16,9 +16,7 @@ START = datetime(2025, 1, 1)
 MODEL = "test-1"
 COINS = ["BTC", "ETH", "LINK", "ICP", "XMR", "SOL"]
 # A short history, so that a few weeks of posts leave the calibration.
-QUICK = FearGreedSettings().model_copy(
-    update={"history_days": 60, "minimum_history_days": 5, "replicates": 200, "no_reading_below": 3.0}
-)
+QUICK = FearGreedSettings().model_copy(update={"history_days": 60, "minimum_history_days": 5, "no_reading_below": 3.0})
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ def random_posts(seed: int, days: int, per_day: int, start: datetime = START) ->
 
 
 def new_database(path: Path) -> Database:
+    path.mkdir(exist_ok=True)
     return Database(path / "index.duckdb", 20)
 
 

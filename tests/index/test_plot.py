@@ -1,25 +1,42 @@
 from datetime import datetime, timedelta
 from xml.etree import ElementTree
 
+from made_readings import reading
+
 from bizcharts_pipeline.index.plot import svg_plot
 
 NAME = "{http://www.w3.org/2000/svg}"
+START = datetime(2025, 1, 1)
 
 
-def test_the_picture_is_small_well_formed_and_shows_gaps_and_calibration():
-    start = datetime(2025, 1, 1)
-    rows = [(start + timedelta(hours=h), 50.0, 40.0, 60.0, "calibrating") for h in range(1000)]
-    rows += [(start + timedelta(hours=1000 + h), None, None, None, "no reading") for h in range(50)]
-    rows += [(start + timedelta(hours=1050 + h), 0.0, 0.0, 12.0, "normal") for h in range(500)]
-    picture = svg_plot(rows, title="<script>alert('&')</script>")
-    drawn = ElementTree.fromstring(picture)
+def hour(number: int, **columns):
+    return reading(bucket_start=START + timedelta(hours=number), **columns)
+
+
+def test_the_image_is_small_and_well_formed_and_leaves_gaps_where_there_is_no_index():
+    rows = [hour(h, value=None, lo=None, hi=None, state="calibrating") for h in range(500)]
+    rows += [hour(500 + h, value=50.0, lo=40.0, hi=60.0) for h in range(500)]
+    rows += [hour(1000 + h, value=None, lo=None, hi=None, state="no reading") for h in range(50)]
+    rows += [hour(1050 + h, value=0.0, lo=0.0, hi=12.0) for h in range(500)]
+    image = svg_plot(rows, title="<script>alert('&')</script>", caption="Fear & more")
+    drawn = ElementTree.fromstring(image)
     lines = drawn.findall(f"{NAME}polyline")
-    assert [line.get("stroke-dasharray") for line in lines] == ["4 3", None]
-    assert sum(len(line.get("points", "").split()) for line in lines) <= 200
-    assert drawn.findall(f"{NAME}text")[0].text == "<script>alert('&')</script>"
-    assert len(picture) < 20_000
+    assert len(lines) == 2
+    assert sum(len(line.get("points", "").split()) for line in lines) <= 140
+    assert [text.text for text in drawn.findall(f"{NAME}text")[:2]] == ["<script>alert('&')</script>", "Fear & more"]
+    assert len(image) < 20_000
+
+
+def test_while_calibrating_the_stance_is_drawn_on_an_axis_without_classes():
+    rows = [hour(h, value=None, lo=None, hi=None, state="calibrating") for h in range(50)]
+    image = svg_plot(rows)
+    words = [text.text for text in ElementTree.fromstring(image).findall(f"{NAME}text")]
+    assert "Fear/Greed on /biz/: stance, no index yet" in words
+    assert {"bullish", "bearish"} <= set(words)
+    assert not {"Fear", "Greed", "Neutral", "50", "100"} & set(words)
+    assert "<polyline" in image
 
 
 def test_nothing_and_a_single_row_can_be_drawn():
     ElementTree.fromstring(svg_plot([]))
-    assert "<circle" in svg_plot([(datetime(2025, 1, 1), 50.0, 40.0, 60.0, "normal")])
+    assert "<circle" in svg_plot([hour(0)])

@@ -25,23 +25,21 @@ def test_history_is_strictly_before_and_no_longer_than_its_length():
     days = DAY * np.arange(1, 101)
     ends = np.array([60 * DAY, 60 * DAY + HOUR, 100 * DAY])
     stances = np.linspace(-1, 1, 100)
-    (values,), calibrated = index_values(ends, (np.array([0.5, 0.5, 1.0]),), days, stances, parameters)
-    assert calibrated.tolist() == [False, True, True]
-    assert values[0] == 75
+    (values,), history = index_values(ends, (np.array([0.5, 0.5, 1.0]),), days, stances, parameters)
+    assert history.tolist() == [59, 60, 60]
+    assert values[0] == pytest.approx(100 * 59.5 / 60)
     assert values[1] == pytest.approx(100 * 60.5 / 61)
     # 1.0 is the stance of day 100 itself, which does not count: all 60 of days 40 to 99 lie below.
     assert values[2] == pytest.approx(100 * 60.5 / 61)
 
 
-def test_a_class_is_left_only_two_points_beyond_its_edge():
-    assert label_of(24.9) == "Extreme Fear"
-    assert label_of(26.9, "Extreme Fear") == "Extreme Fear"
-    assert label_of(27.1, "Extreme Fear") == "Fear"
-    assert label_of(90, "Extreme Fear") == "Extreme Greed"
-    assert [label_of(v) for v in (25, 45, 55, 55.1, 75.1)] == [
-        "Fear", "Neutral", "Neutral", "Greed", "Extreme Greed"
+def test_the_class_follows_the_printed_whole_number():
+    assert [label_of(v) for v in (24.4, 24.6, 44.6, 55, 55.4, 55.6, 75.4, 75.6)] == [
+        "Extreme Fear", "Fear", "Neutral", "Neutral", "Neutral", "Greed", "Greed", "Extreme Greed"
     ]  # fmt: skip
-    assert labels_of([24, 26, np.nan, 26], None) == ["Extreme Fear", "Extreme Fear", None, "Fear"]
+    for value in np.linspace(0, 100, 2001).tolist():
+        assert label_of(value) == label_of(float(f"{value:.0f}"))
+    assert labels_of([24, 26, np.nan, 26]) == ["Extreme Fear", "Fear", None, "Fear"]
 
 
 def test_the_gravest_reason_names_the_state():

@@ -5,22 +5,27 @@ import numpy as np
 import pytest
 from index_world import QUICK, START, MadePost, no_mentions, posts_of, random_posts
 
-from bizcharts_pipeline.index.series import Coverage, MarketReadings, State, rebuild
+from bizcharts_pipeline.index.level import Prior
+from bizcharts_pipeline.index.series import rebuild
+from bizcharts_pipeline.index.stretch import Coverage, MarketReadings, ModelError, State
 from bizcharts_pipeline.index.votes import DAY, HOUR, to_us
 
-NOWHERE = Coverage(0, np.zeros(0, bool), np.zeros(0, bool))
 BEGIN = to_us(START)
+NUMBERS = (
+    "value", "lo", "hi", "stance", "stance_lo", "stance_hi", "raw_stance", "n", "n_eff", "history_days", "knowable_at"
+)  # fmt: skip
 
 
-def read(made, until: datetime, state: State | None = None, parameters=QUICK, running=False):
+def read(made, until: datetime, state: State | None = None, parameters=QUICK, running=False, **more):
     return rebuild(
         posts_of(made),
         no_mentions(),
-        NOWHERE,
+        Coverage.nowhere(),
         state or State.nothing(BEGIN),
         to_us(until),
         parameters,
         running=running,
+        **more,
     )
 
 
@@ -32,47 +37,54 @@ def steady(hours: range, up: float = 0.5, per_hour: int = 4) -> list[MadePost]:
 def test_cutting_a_stretch_in_two_changes_nothing():
     made = random_posts(seed=3, days=30, per_day=60)
     whole = read(made, START + timedelta(days=30)).market
-    first = read([p for p in made if p.posted_at <= START + timedelta(days=13)], START + timedelta(days=13))
-    second = read(made, START + timedelta(days=30), first.state).market
-    for name in ("value", "lo", "hi", "stance", "stance_lo", "stance_hi", "raw_stance", "n", "n_eff"):
-        joined = np.concatenate([getattr(first.market, name), getattr(second, name)])
-        np.testing.assert_allclose(joined, getattr(whole, name), atol=1e-5, err_msg=name)
-    assert first.market.label + second.label == whole.label
-    assert first.market.state + second.state == whole.state
+    for days in (1, 13, 29):
+        cut = START + timedelta(days=days)
+        first = read([p for p in made if p.posted_at <= cut], cut)
+        second = read(made, START + timedelta(days=30), first.state_at(to_us(cut))).market
+        for name in NUMBERS:
+            joined = np.concatenate([getattr(first.market, name), getattr(second, name)])
+            np.testing.assert_array_equal(joined, getattr(whole, name), err_msg=name)
+        assert first.market.label + second.label == whole.label
+        assert first.market.state + second.state == whole.state
 
 
-def test_smoothing_starts_afresh_after_a_gap_and_gaps_have_no_reading():
-    made = steady(range(48), up=0.9) + steady(range(120, 140), up=0.1)
-    market = read(made, START + timedelta(hours=140)).market
-    silent = slice(48 + 24, 120)
+def test_a_gap_widens_the_interval_and_its_hours_have_no_reading():
+    made = random_posts(seed=4, days=10, per_day=96)
+    gap = range(5 * 24, 8 * 24)
+    made = [p for p in made if (p.posted_at - START) // timedelta(hours=1) not in gap]
+    market = read(made, START + timedelta(days=10)).market
+    silent = slice(6 * 24, 8 * 24 - 1)
     assert (market.n[silent] == 0).all()
-    assert np.isnan(market.stance_lo[silent]).all()
-    assert np.allclose(market.stance[silent], np.nanmean(market.raw_stance[: 48 + 24]))  # the normal mood
+    assert set(market.state[silent]) == {"no reading"}
     assert np.isnan(market.value[silent]).all()
-    assert market.label[80] is None
-    assert market.state[80] == "no reading"
-    # The first reading afterwards is its own shrunk mean; only the anchor knows of the old mood.
-    n_eff, pull = market.n_eff[120], QUICK.shrinkage_posts
-    normal = np.nanmean(market.raw_stance[:72])
-    assert market.stance[120] == pytest.approx((n_eff * 0.0 + pull * normal) / (n_eff + pull))
+    assert market.label[150] is None
+    width = market.stance_hi - market.stance_lo
+    assert (np.diff(width[gap.start + 2 : gap.stop]) > 0).all()
+    assert np.allclose(market.stance[silent], market.stance[silent.start], atol=0.05)  # the last mood is all there is
+    assert width[gap.stop + 23] < width[gap.stop - 1] / 1.5
 
 
-def test_smoothing_halves_the_distance_in_its_half_life():
-    made = steady(range(24 * 9), up=0.1) + steady(range(24 * 9, 24 * 12), up=0.6)
-    unshrunk = QUICK.model_copy(update={"shrinkage_posts": 0.0, "window_hours": 1})
-    market = read(made, START + timedelta(days=12), parameters=unshrunk).market
-    jump = 24 * 9 - 1
-    assert market.stance[jump] == pytest.approx(0)
-    assert market.stance[jump + 24] == pytest.approx(0.25)
-    assert market.stance[jump + 48] == pytest.approx(0.375)
+def test_a_jump_of_the_mood_is_found_within_half_a_day():
+    made = random_posts(seed=5, days=20, per_day=250)
+    made = [replace(p, up=0.0, down=float(p.thread_id % 2)) for p in made]
+    jump = START + timedelta(days=18)
+    made = [replace(p, up=p.down, down=0.0) if p.posted_at > jump else p for p in made]
+    market = read(made, START + timedelta(days=20)).market
+    after = market.stance[18 * 24 - 1 :]
+    assert after[0] < -0.35
+    assert after[12] > 0.25
 
 
-def test_calibrating_is_the_plain_stance_and_then_comes_the_percentile():
+def test_calibrating_has_neither_value_nor_class_and_then_comes_the_percentile():
     market = read(random_posts(seed=5, days=12, per_day=60), START + timedelta(days=12)).market
     days = QUICK.minimum_history_days
     early, late = slice(24, days * 24), slice(days * 24, None)
     assert set(market.state[early]) <= {"calibrating", "no reading"}
-    np.testing.assert_allclose(market.value[early], 50 + 50 * market.stance[early])
+    for column in (market.value, market.lo, market.hi):
+        assert np.isnan(column[early]).all()
+    assert set(market.label[early]) == {None}
+    assert not np.isnan(market.stance[early]).any()
+    assert market.history_days[: days * 24].tolist() == [hour // 24 for hour in range(days * 24)]
     assert set(market.state[late]) <= {"normal", "thin"}
     history = market.stance[23 : days * 24 : 24]
     now = market.stance[days * 24]
@@ -80,18 +92,26 @@ def test_calibrating_is_the_plain_stance_and_then_comes_the_percentile():
     assert market.value[days * 24] == pytest.approx(100 * rank)
 
 
-def test_a_value_lies_in_its_interval_and_a_window_of_few_posts_has_a_wide_one():
+def test_a_series_begins_at_the_scorers_base_rate():
+    made = steady(range(40), up=0.1)
+    pessimist = State.nothing(BEGIN, Prior(-0.4, 0.3))
+    early, late = (read(made, START + timedelta(hours=h), pessimist).market for h in (1, 40))
+    neutral = read(made, START + timedelta(hours=1)).market
+    assert -0.4 < early.stance[0] < neutral.stance[0] - 0.05
+    assert late.stance[-1] == pytest.approx(0.0, abs=0.03)  # and the posts have the last word
+
+
+def test_a_value_lies_in_its_interval_and_few_posts_make_a_wide_one():
     made = random_posts(seed=8, days=14, per_day=80)
     market = read(made, START + timedelta(days=14)).market
     known = ~np.isnan(market.value)
     assert (market.lo[known] <= market.value[known]).all()
     assert (market.value[known] <= market.hi[known]).all()
-    unshrunk = QUICK.model_copy(update={"shrinkage_posts": 0.0})
     widths = []
     for some in (made, made[::4]):
-        market = read(some, START + timedelta(days=14), parameters=unshrunk).market
+        market = read(some, START + timedelta(days=14)).market
         widths.append(np.nanmean((market.stance_hi - market.stance_lo)[100:]))
-    assert 1.7 < widths[1] / widths[0] < 2.3
+    assert 1.2 < widths[1] / widths[0] < 2.5
 
 
 def test_copies_raise_neither_the_mood_nor_the_certainty_much():
@@ -103,8 +123,9 @@ def test_copies_raise_neither_the_mood_nor_the_certainty_much():
     until = START + timedelta(days=3)
     calm, copied = read(made, until).market, read(made + raid, until).market
     strangers = read(made + [replace(p, cluster_id=None) for p in raid], until).market
-    effect = copied.raw_stance[-1] - calm.raw_stance[-1]
-    assert 0 < effect < 0.2 * (strangers.raw_stance[-1] - calm.raw_stance[-1])
+    for name, share in (("raw_stance", 0.25), ("stance", 0.35)):
+        effect = getattr(copied, name)[-1] - getattr(calm, name)[-1]
+        assert 0 < effect < share * (getattr(strangers, name)[-1] - getattr(calm, name)[-1])
     assert copied.n_eff[-1] <= calm.n_eff[-1] + 1
 
 
@@ -116,14 +137,30 @@ def test_the_running_reading_leaves_the_complete_ones_alone():
     assert market.provisional
     assert market.ends[-1] == to_us(half_past)
     assert market.ends[-2] % HOUR == 0
-    assert market.value[:-1] == pytest.approx(alone.value, nan_ok=True)
+    np.testing.assert_array_equal(market.stance[:-1], alone.stance)
+    on_the_hour = read(made, START + timedelta(days=3, hours=7), running=True).market
+    assert on_the_hour.stance[-1] == pytest.approx(on_the_hour.stance[-2], abs=1e-12)
+
+
+def test_the_wide_interval_holds_the_narrow_one_from_the_models_measurement_on():
+    made = random_posts(seed=2, days=4, per_day=60)
+    measured = BEGIN + 2 * DAY + HOUR // 2
+    market = read(made, START + timedelta(days=4), model_errors=[ModelError(measured, 0.1, 0.01)]).market
+    before, after = market.ends < measured, market.ends >= measured
+    assert np.isnan(market.stance_wide_lo[before]).all()
+    assert (market.stance_wide_lo <= market.stance_lo)[after].all()
+    assert (market.stance_wide_hi > market.stance_hi + 0.1)[after].all()
+    half = np.sqrt(((market.stance_hi - market.stance_lo) / 2) ** 2 + 1.644854**2 * 0.01)
+    assert market.stance_wide_hi[after] == pytest.approx((market.stance + 0.1 + half)[after], abs=1e-6)
 
 
 def test_coverage_counts_hours_and_is_unknown_where_nobody_could_have_looked():
     known = np.array([False] * 24 + [True] * 24)
     covered = known & (np.arange(48) % 2 == 0)
-    coverage = Coverage(BEGIN, covered, known)
+    asked = np.where(np.arange(48) == 30, 7 * DAY, 0)
+    coverage = Coverage(BEGIN, covered, known, asked)
     ends = BEGIN + np.array([DAY, 2 * DAY, DAY + 90 * HOUR // 60])
     share = coverage.share(ends, 24)
     assert np.isnan(share[0])
     assert share[1:].tolist() == [0.5, 1 / 24]
+    assert coverage.knowable_at(ends, 24).tolist() == [0, 7 * DAY, 0]

@@ -235,18 +235,20 @@ def test_replies_weigh_as_seen_by_the_readings_hour_at_most_two_hours_after_the_
     assert result.readings.raw_stance[3:7] == pytest.approx(stances)
 
 
-def test_a_coin_needs_five_mentions_and_two_voices(tmp_path):
+def test_a_coin_with_few_voices_has_a_wide_interval(tmp_path):
     database = new_database(tmp_path)
-    made = steady_posts(24)
-    coins = [
-        *[replace(p, coins=("AAA",)) for p in made[:4]],
-        *[replace(p, coins=("BBB",)) for p in made[4:10]],
-        *[replace(p, coins=("CCC",), cluster_id=made[10].thread_id) for p in made[10:16]],
-    ]
-    store_posts(database, coins + made[16:])
-    update(database, START + timedelta(hours=8))
-    rows = rows_of(database, "coin_sentiment", "coin_symbol, mentions, score IS NULL, lo <= score", "NOT final")
-    assert set(rows) == {("AAA", 4, True, None), ("BBB", 6, False, True), ("CCC", 6, True, None)}
+    made = [replace(p, coins=(), cluster_id=None, confidence=0.5, looks=()) for p in random_posts(6, 6, 60)]
+    coins = ["AAA", "BBB", "BBB", "CCC", "CCC", "BBB", "BBB"] * 3
+    last = [replace(post, coins=(coin,)) for post, coin in zip(made[-len(coins) :], coins, strict=True)]
+    original = next(post.thread_id for post in last if post.coins == ("CCC",))
+    last = [replace(p, cluster_id=original) if p.coins == ("CCC",) else p for p in last]
+    store_posts(database, made[: -len(coins)] + last)
+    update(database, START + timedelta(days=6))
+    rows = rows_of(database, "coin_sentiment", "coin_symbol, mentions, hi - lo", "NOT final AND bucket = 'hour'")
+    (_, few, wide), (_, many, narrow), (_, copies, as_wide) = rows
+    assert (few, many, copies) == (3, 12, 6)
+    (market,) = rows_of(database, "fear_greed_index", "stance_hi - stance_lo", "NOT final AND bucket = 'hour'")
+    assert market[0] < narrow < min(wide, as_wide)
 
 
 def test_a_coin_that_a_bucket_no_longer_names_says_so(tmp_path):
@@ -420,7 +422,7 @@ def test_another_model_begins_after_what_retention_has_deleted(tmp_path):
     retention.apply(database, KEEP_ALL.model_copy(update={"threads_days": 20}), now)
     update(database, now, full=True)
     assert rows_of(database, "thread_ops", "count(*)", f"posted_at < '{START + timedelta(days=10)}'") == [(1,)]
-    whole_from = START + timedelta(days=12)  # ten days are gone, and a coin's reading looks back for two
+    whole_from = START + timedelta(days=15)  # ten days are gone, and the filters look back for four and some hours
     assert rows_of(database, "fear_greed_index", "min(bucket_start)") == [(whole_from,)]
     assert update(database, now + timedelta(minutes=1), full=True).new_readings == 0
 
@@ -442,3 +444,59 @@ def shifted_posts(count):
 
 def steady_posts(count):
     return [MadePost(1 + k, START + timedelta(hours=1, minutes=2 * k), 0.3, 0.5) for k in range(count)]
+
+
+def test_a_row_is_knowable_when_the_archive_day_that_it_rests_on_was_fetched(tmp_path):
+    database = new_database(tmp_path)
+    made = random_posts(seed=13, days=4, per_day=60)
+    silent = START + timedelta(days=1), START + timedelta(days=2)
+    store_posts(database, [p for p in made if not silent[0] <= p.posted_at < silent[1]])
+    fetched = START + timedelta(days=3, hours=2)
+    polled = [START + timedelta(hours=hour, minutes=30) for hour in range(4 * 24) if not 24 <= hour < 48]
+    with database.write() as connection:  # the outage's day, and one that was polled in any case
+        connection.executemany(
+            "INSERT INTO catalog_snapshots (snapshot_at, not_modified) VALUES (?, TRUE)", [[at] for at in polled]
+        )
+        connection.execute(
+            "INSERT INTO warosu_days (day, complete, fetched_at) VALUES (?, TRUE, ?), (?, TRUE, ?)",
+            [silent[0].date(), fetched, START.date(), START + timedelta(days=9)],
+        )
+    update(database, START + timedelta(days=4), full=True)
+    rows = rows_of(database, "fear_greed_index", "bucket_start, knowable_at, coverage", "final AND bucket = 'hour'")
+    begun = next(start for start, _, _ in rows)
+    assert begun < silent[0]
+    for start, knowable_at, coverage in rows:
+        end = start + timedelta(hours=1)
+        assert coverage == 1 or start < silent[0]
+        assert knowable_at == (end if start < silent[0] else max(end, fetched))
+
+
+def test_rows_of_the_earlier_method_stay_and_are_computed_again(tmp_path):
+    database = new_database(tmp_path)
+    store_posts(database, random_posts(seed=13, days=8, per_day=60))
+    now = START + timedelta(days=8)
+    update(database, now, full=True)
+    with database.write() as connection:  # as the database of an earlier version is after its migration
+        connection.execute("UPDATE fear_greed_index SET method = NULL, stance = stance / 2, history_days = NULL")
+        connection.execute("UPDATE coin_sentiment SET method = NULL, score = score / 2")
+        connection.execute("DELETE FROM index_states")
+    old = rows_of(database, "fear_greed_index", where="final")
+    upgraded = update(database, now + timedelta(minutes=5))
+    assert upgraded.new_readings == len(old)
+    assert set(old) < set(rows_of(database, "fear_greed_index", where="final"))
+    current = CURRENT.format(table="fear_greed_index", key="bucket, bucket_start")
+    assert rows_of(database, current, "DISTINCT method") == [("filter-1",)]
+    assert update(database, now + timedelta(minutes=6), full=True).new_readings == 0
+
+
+def test_without_a_stored_state_a_tick_computes_everything_again(tmp_path):
+    database = new_database(tmp_path)
+    store_posts(database, random_posts(seed=14, days=6, per_day=50))
+    now = START + timedelta(days=6, minutes=5)
+    update(database, now)
+    states = rows_of(database, "index_states", "* EXCLUDE figures")
+    assert {row[2] for row in states} == {START + timedelta(days=day) for day in range(1, 7)}
+    with database.write() as connection:
+        connection.execute("DELETE FROM index_states")
+    assert update(database, now + timedelta(minutes=1)).new_readings == 0
+    assert rows_of(database, "index_states", "* EXCLUDE figures") == states

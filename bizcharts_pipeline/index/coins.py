@@ -1,0 +1,202 @@
+"""The coins' present stances: the market's, plus a deviation of the coin's own that returns to nothing.
+
+A bank of filters as for the market; they differ in how far coins deviate and how long. Which of them predict best is
+learned from all coins together, because a single coin is seldom named. A coin without mentions is the market with a
+wide interval.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from bizcharts_pipeline.index.level import (
+    EVIDENCE_HALF_LIFE_HOURS,
+    LEAST_VARIANCE,
+    NOISE_HALF_LIFE_HOURS,
+    TEMPER,
+    Estimate,
+    Noise,
+    Prior,
+    mixed,
+)
+from bizcharts_pipeline.index.sums import Sums
+from bizcharts_pipeline.index.votes import HOUR, Bools, Floats, Ints
+
+# Chosen: variance of a coin's deviation in variances of one post, and the hours in which half of it is gone.
+SPREADS, HALF_LIVES = (x.ravel() for x in np.meshgrid([0.003, 0.01, 0.03, 0.1, 0.3], [48.0, 480.0], indexing="ij"))
+
+_FORGET = 2 ** (-1 / EVIDENCE_HALF_LIFE_HOURS)
+_FADE = 2 ** (-1 / NOISE_HALF_LIFE_HOURS)
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """The bank after some hour: per coin the state at its last mention, and what all coins share."""
+
+    seen: Ints  # (C,) end of the hour of the last mention; 0: never
+    mean: Floats  # (C, B)
+    variance: Floats  # (C, B)
+    evidence: Floats  # (B,)
+    noise: Noise
+
+    @staticmethod
+    def before(prior: Prior, coins: int) -> "Deviations":
+        """Before the first mention of ``coins`` coins."""
+        bank = np.zeros((coins, len(SPREADS)))
+        return Deviations(np.zeros(coins, np.int64), bank, bank, np.zeros(len(SPREADS)), Noise.before(prior))
+
+    def of(self, place: Ints) -> "Deviations":
+        """The coins of ``place``, in that order; -1 is one that was never named."""
+        # A row of zeros is put at the end, which is the one that -1 finds.
+        seen = np.append(self.seen, 0)[place]
+        mean, variance = (np.pad(bank, ((0, 1), (0, 0)))[place] for bank in (self.mean, self.variance))
+        return Deviations(seen, mean, variance, self.evidence, self.noise)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Sums of ``K`` pairs of an hour and a coin named in it, ascending by hour, then coin."""
+
+    hour: Ints  # (K,) number of the hour
+    coin: Ints  # (K,)
+    sums: Sums
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The bank after each settled cell, and what was shared after each hour."""
+
+    start: Deviations
+    cells: Cells  # settled
+    mean: Floats  # (K, B)
+    variance: Floats  # (K, B)
+    evidence: Floats  # (H + 1, B)
+    post_variance: Floats  # (H + 1,)
+    error: Floats  # (H + 1,)
+    noise: list[Noise]  # H + 1
+
+    @cached_property
+    def _by_coin(self) -> tuple[Ints, Ints]:
+        """The cells' order by coin and hour, and their keys in that order."""
+        order = np.lexsort((self.cells.hour, self.cells.coin))
+        return order, self.cells.coin[order] * len(self.evidence) + self.cells.hour[order]
+
+    def last_cells(self, hour: Ints, coin: Ints) -> Ints:
+        """The last cell of each ``coin`` at or before each ``hour`` (-1 to H - 1); -1: none."""
+        order, keys = self._by_coin
+        if not len(order):
+            return np.full(len(hour), -1, np.int64)
+        place = np.searchsorted(keys, coin * len(self.evidence) + hour, side="right") - 1
+        found = order[np.maximum(place, 0)]
+        return np.where((place >= 0) & (self.cells.coin[found] == coin), found, -1)
+
+    def at(self, row: int, begin: int) -> Deviations:
+        """The bank as it stands after ``row`` hours since ``begin``."""
+        coins = len(self.start.seen)
+        last = self.last_cells(np.full(coins, row - 1), np.arange(coins))
+        new = last >= 0
+        seen, mean, variance = self.start.seen.copy(), self.start.mean.copy(), self.start.variance.copy()
+        seen[new] = begin + (self.cells.hour[last[new]] + 1) * HOUR
+        mean[new], variance[new] = self.mean[last[new]], self.variance[last[new]]
+        return Deviations(seen, mean, variance, self.evidence[row].copy(), self.noise[row])
+
+
+def follow_coins(start: Deviations, cells: Cells, market: Floats, begin: int) -> Trail:
+    """Run the bank over the settled ``cells``; ``market`` (H + 1,) is the market's stance after each hour.
+
+    Hour number h ends at ``begin + (h + 1) h``; its market's stance is ``market[h + 1]``.
+    """
+    hours, bank = len(market) - 1, len(SPREADS)
+    borders = np.searchsorted(cells.hour, np.arange(hours + 1)).tolist()
+    deviation, square, weight = _hourly_noise(cells, market, hours)
+    noise = [start.noise]
+    for amounts in zip(deviation, square, weight, strict=True):
+        noise.append(Noise(*(_FADE * old + new for old, new in zip(_sums(noise[-1]), amounts, strict=True))))
+    post = np.array([max(one.deviation / one.square, LEAST_VARIANCE) for one in noise])
+    error = post * np.array([one.square / one.weight for one in noise])
+    shift = cells.sums.mean - market[cells.hour + 1]
+    means, variances = np.empty((len(cells.hour), bank)), np.empty((len(cells.hour), bank))
+    evidence = np.empty((hours + 1, bank))
+    evidence[0] = start.evidence
+    seen, mean, variance = start.seen.copy(), start.mean.copy(), start.variance.copy()
+    for hour, (first, stop) in enumerate(pairwise(borders)):
+        evidence[hour + 1] = evidence[hour]
+        if first == stop:
+            continue
+        now, coin = begin + (hour + 1) * HOUR, cells.coin[first:stop]
+        before = _carried(mean[coin], variance[coin], now - seen[coin], seen[coin] > 0, post[hour + 1])
+        ratio = error[hour + 1] / cells.sums.weight[first:stop, None]
+        total = before[1] + ratio
+        miss = shift[first:stop, None] - before[0]
+        told = (np.log(total) + miss * miss / total).sum(axis=0)
+        evidence[hour + 1] = _FORGET * evidence[hour] - (TEMPER / 2) * told
+        means[first:stop] = before[0] + before[1] / total * miss
+        variances[first:stop] = before[1] * (ratio / total)
+        seen[coin], mean[coin], variance[coin] = now, means[first:stop], variances[first:stop]
+    return Trail(start, cells, means, variances, evidence, post, error, noise)
+
+
+def estimate_coins(
+    trail: Trail,
+    market: Estimate,
+    place: Ints,
+    coin: Ints,
+    settled: Ints,
+    moment: Ints,
+    begin: int,
+    unsettled: list[tuple[Ints, Floats, Floats]],
+) -> Estimate:
+    """Stance of ``coin`` (Q,) at ``moment`` (Q,), from what is settled after row ``settled`` (Q,) of the trail.
+
+    Args:
+        trail: of the settled cells.
+        market: the market's estimates.
+        place: (Q,) the market's estimate of that moment.
+        coin: (Q,)
+        settled: (Q,) so many hours of the trail are settled at the moment.
+        moment: (Q,)
+        begin: of the trail's first hour.
+        unsettled: for each of the last hours its end, and the coin's weight and mean stance in it, each (Q,).
+    """
+    last = trail.last_cells(settled - 1, coin)
+    new = (last >= 0)[:, None]
+    many = len(trail.mean) > 0
+    mean = np.where(new, trail.mean[last], trail.start.mean[coin]) if many else trail.start.mean[coin]
+    variance = np.where(new, trail.variance[last], trail.start.variance[coin]) if many else trail.start.variance[coin]
+    hour = trail.cells.hour[last] if many else last
+    at = np.where(last >= 0, begin + (hour + 1) * HOUR, trail.start.seen[coin])
+    known = at > 0
+    post, error = trail.post_variance[settled], trail.error[settled]
+    for end, weight, stance in unsettled:
+        seen = weight > 0
+        mean, variance = _carried(mean, variance, end - at, known, post)
+        at, known = end, np.ones(len(end), bool)
+        gain = variance / (variance + np.where(seen, error / np.where(seen, weight, 1), np.inf)[:, None])
+        mean = mean + gain * ((stance - market.mean[place])[:, None] - mean)
+        variance = variance * (1 - gain)
+    mean, variance = _carried(mean, variance, moment - at, known, post)
+    middle, spread = mixed(mean, variance, trail.evidence[settled])
+    return Estimate(market.mean[place] + middle, market.variance[place] + spread)
+
+
+def _carried(
+    mean: Floats, variance: Floats, elapsed: Ints, known: Bools, post: Floats | float
+) -> tuple[Floats, Floats]:
+    """The bank (Q, B) after ``elapsed`` time: deviations fade, and their spread returns to what coins have."""
+    keep = np.where(known[:, None], np.exp2(-np.maximum(elapsed, 0)[:, None] / (HALF_LIVES * HOUR)), 0.0)
+    stationary = SPREADS * np.asarray(post).reshape(-1, 1)
+    return keep * mean, keep**2 * variance + (1 - keep**2) * stationary
+
+
+def _hourly_noise(cells: Cells, market: Floats, hours: int) -> Iterator[list[float]]:
+    """The three sums of each hour; deviations are from the market's stance."""
+    deviation = cells.sums.deviation(market[cells.hour + 1])
+    columns = (deviation, cells.sums.square, cells.sums.weight)
+    return (np.bincount(cells.hour, column, hours).tolist() for column in columns)
+
+
+def _sums(noise: Noise) -> tuple[float, float, float]:
+    return noise.deviation, noise.square, noise.weight

@@ -1,0 +1,173 @@
+"""The market's present stance: a bank of local-level filters (Harvey 1989), mixed by how well they predict.
+
+Each filter takes the stance for a random walk that is observed once an hour, with an error that falls with the weight
+of the hour's posts. The filters differ in how fast the walk is. docs/methodology.md has the formulas.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bizcharts_pipeline.index.sums import Sums
+from bizcharts_pipeline.index.votes import Floats, Ints
+
+# Chosen by simulation (benchmarks/bench_estimator.py), not estimated.
+RATES = np.geomspace(3e-5, 2e-2, 10)  # variance of the walk's step an hour, in variances of one post
+SLOWEST_ERROR = 0.5  # of the slowest filter's variance: what it is off by where the mood stands still
+TEMPER = 0.7  # share of the log likelihood that counts: the model is an approximation
+EVIDENCE_HALF_LIFE_HOURS = 90 * 24
+NOISE_HALF_LIFE_HOURS = 5 * 24
+PRIOR_POSTS = 5.0  # how many posts of weight 1 the noise's prior counts as
+PRIOR_LEVEL = 0.1  # variance of the level at the start, in variances of one post
+LEAST_VARIANCE = 1e-6  # of one post: where all say the same there is still something not known
+
+_FORGET = 2 ** (-1 / EVIDENCE_HALF_LIFE_HOURS)
+_FADE = 2 ** (-1 / NOISE_HALF_LIFE_HOURS)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed before the first post: the scorer's base rate."""
+
+    mean: float = 0.0  # stance
+    variance: float = 0.5  # of one post's stance
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Fading sums from which the variance of one post is estimated."""
+
+    deviation: float  # of v (s - mean)^2
+    square: float  # of v
+    weight: float  # of w
+
+    @staticmethod
+    def before(prior: Prior) -> "Noise":
+        """Before the first post."""
+        return Noise(PRIOR_POSTS * prior.variance, PRIOR_POSTS, PRIOR_POSTS)
+
+
+@dataclass(frozen=True)
+class Level:
+    """The bank after some hour: what the next one continues from."""
+
+    mean: Floats  # (B,)
+    variance: Floats  # (B,)
+    evidence: Floats  # (B,) fading, tempered log likelihood
+    noise: Noise
+
+    @staticmethod
+    def before(prior: Prior) -> "Level":
+        """Before the first post."""
+        bank = np.ones(len(RATES))
+        return Level(prior.mean * bank, PRIOR_LEVEL * prior.variance * bank, 0 * bank, Noise.before(prior))
+
+
+@dataclass(frozen=True)
+class Path:
+    """The bank before and after each of ``H`` settled hours: row 0 is where it began."""
+
+    mean: Floats  # (H + 1, B)
+    variance: Floats  # (H + 1, B)
+    evidence: Floats  # (H + 1, B)
+    deviation: Floats  # (H + 1,) the noise's sums
+    square: Floats
+    weight: Floats
+
+    @property
+    def post_variance(self) -> Floats:
+        """Variance of one post (H + 1,)."""
+        return np.maximum(self.deviation / self.square, LEAST_VARIANCE)
+
+    @property
+    def error(self) -> Floats:
+        """Variance of an hour's mean times the hour's weight (H + 1,)."""
+        return self.post_variance * self.square / self.weight
+
+    def at(self, row: int) -> Level:
+        """The bank as it stands after ``row`` hours."""
+        noise = Noise(float(self.deviation[row]), float(self.square[row]), float(self.weight[row]))
+        return Level(self.mean[row].copy(), self.variance[row].copy(), self.evidence[row].copy(), noise)
+
+
+def follow(level: Level, hours: Sums, window: Sums) -> Path:
+    """Run the bank over ``H`` settled ``hours``; ``window`` has the sums of the day up to each hour's end."""
+    deviation, square, weight = fading_noise(level.noise, hours, window)
+    count, bank = len(hours.n), len(RATES)
+    means, variances, told = (np.empty((count + 1, bank)) for _ in range(3))
+    path = Path(means, variances, told, deviation, square, weight)
+    mean, variance, evidence = level.mean.copy(), level.variance.copy(), level.evidence.copy()
+    path.mean[0], path.variance[0], path.evidence[0] = mean, variance, evidence
+    steps = np.multiply.outer(path.post_variance, RATES)
+    errors = (path.error[1:] / np.where(hours.weight > 0, hours.weight, 1)).tolist()
+    observed = (hours.weight > 0).tolist()
+    for row, (seen, error, stance) in enumerate(zip(observed, errors, hours.mean.tolist(), strict=True), 1):
+        variance = variance + steps[row]
+        if seen:
+            total = variance + error
+            miss = stance - mean
+            evidence = _FORGET * evidence - (TEMPER / 2) * (np.log(total) + miss * miss / total)
+            mean = mean + variance / total * miss
+            variance = variance * (error / total)
+        path.mean[row], path.variance[row], path.evidence[row] = mean, variance, evidence
+    return path
+
+
+def fading_noise(noise: Noise, hours: Sums, window: Sums) -> tuple[Floats, Floats, Floats]:
+    """The noise's three sums before and after each hour (H + 1,): deviations are from the mean of the day before."""
+    # The mean is estimated from the same posts, which takes a share of 1 / n_eff off the deviations.
+    kept = np.maximum(1 - 1 / np.maximum(window.n_eff, 1.0), 0.5)
+    return (
+        _faded(noise.deviation, hours.deviation(window.mean) / kept),
+        _faded(noise.square, hours.square),
+        _faded(noise.weight, hours.weight),
+    )
+
+
+def _faded(start: float, added: Floats) -> Floats:
+    sums = np.empty(len(added) + 1)
+    sums[0] = start
+    for row, amount in enumerate(added.tolist(), 1):
+        start = _FADE * start + amount
+        sums[row] = start
+    return sums
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The bank at ``R`` moments; ``mean`` and ``variance`` are the mixture's."""
+
+    mean: Floats  # (R,)
+    variance: Floats  # (R,)
+
+
+def estimate(path: Path, rows: Ints, unsettled: list[tuple[Floats, Floats, Floats]]) -> Estimate:
+    """Take the bank from each settled row of ``rows`` (R,) over hours that are not settled yet.
+
+    ``unsettled`` has for each of these hours its length in hours, weight and mean stance, each (R,).
+    """
+    mean, variance = path.mean[rows], path.variance[rows]
+    step = path.post_variance[rows, None] * RATES
+    error = path.error[rows]
+    for length, weight, stance in unsettled:
+        variance = variance + step * length[:, None]
+        seen = weight > 0
+        ratio = np.where(seen, error / np.where(seen, weight, 1), np.inf)[:, None]
+        gain = variance / (variance + ratio)
+        mean = mean + gain * (stance[:, None] - mean)
+        variance = variance * (1 - gain)
+    return Estimate(*mixed(mean, variance * _counted_error(), path.evidence[rows]))
+
+
+def mixed(mean: Floats, variance: Floats, evidence: Floats) -> tuple[Floats, Floats]:
+    """Mean and variance (R,) of the mixture of filters (R, B) whose weights are as exp(evidence)."""
+    share = np.exp(evidence - evidence.max(axis=-1, keepdims=True))
+    share /= share.sum(axis=-1, keepdims=True)
+    middle = (share * mean).sum(axis=-1)
+    return middle, (share * (variance + (mean - middle[..., None]) ** 2)).sum(axis=-1)
+
+
+def _counted_error() -> Floats:
+    counted = np.ones(len(RATES))
+    counted[0] = SLOWEST_ERROR
+    return counted

@@ -1,0 +1,110 @@
+"""Votes added up by the hour: all that the filters need to know of the posts.
+
+A vote weighs ``certainty x engagement x copies``. How many replies a post has is known better later, so every hour is
+added up three times: as it was known at its end, an hour later, and two hours later, when it is settled.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bizcharts_pipeline.index.votes import HOUR, Bools, Floats, Ints, Votes
+from bizcharts_pipeline.text.duplicates import MEMORY
+
+AT_ITS_END, AN_HOUR_LATER, SETTLED = range(3)  # how a cell is known, as the columns of Votes.engagement
+SETTLING_HOURS = 2
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over the votes of ``K`` cells (of an hour, or of an hour and a coin)."""
+
+    n: Ints  # (K,) votes
+    weight: Floats  # (K,) sum w
+    stance: Floats  # (K,) sum w s
+    square: Floats  # (K,) sum v: what the votes add to the sum of their groups' squared weights
+    square_stance: Floats  # (K,) sum v s
+    square_stance2: Floats  # (K,) sum v s^2
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """The six, in order."""
+        return (self.n, self.weight, self.stance, self.square, self.square_stance, self.square_stance2)
+
+    def part(self, cells: slice | Ints) -> "Sums":
+        """The sums of some of the cells."""
+        return Sums(*(column[cells] for column in self.columns))
+
+    @cached_property
+    def mean(self) -> Floats:
+        """Weighted mean stance (K,); 0 where there is no weight."""
+        return np.divide(self.stance, self.weight, out=np.zeros_like(self.stance), where=self.weight > 0)
+
+    @cached_property
+    def n_eff(self) -> Floats:
+        """Effective number of independent votes (Kish 1965), counting near-duplicates once; 0 where there is none."""
+        return np.divide(self.weight**2, self.square, out=np.zeros_like(self.weight), where=self.square > 0)
+
+    def deviation(self, centre: Floats | float) -> Floats:
+        """Sum v (s - centre)^2 (K,), not below 0."""
+        return np.maximum(self.square_stance2 - 2 * centre * self.square_stance + centre**2 * self.square, 0.0)
+
+
+def cell_sums(votes: Votes, cell: Ints, cells: int) -> tuple[Sums, Sums, Sums]:
+    """Add the votes up by ``cell`` (one each, or -1: none), as known at the hour's end, an hour and two hours later."""
+    copies = copy_numbers(votes)
+    total, before = _group_weight(copies), _group_weight(copies - 1)
+    wanted = cell >= 0
+    cell, stance = cell[wanted], votes.stance[wanted]
+    n = np.bincount(cell, minlength=cells)
+
+    def added(known: int) -> Sums:
+        base = (votes.weight * votes.engagement[:, known])[wanted]
+        weight, square = base * (total - before)[wanted], base**2 * (total**2 - before**2)[wanted]
+        columns = (weight, weight * stance, square, square * stance, square * stance**2)
+        return Sums(n, *(np.bincount(cell, column, cells).astype(np.float64, copy=False) for column in columns))
+
+    settled = added(SETTLED)
+    if (votes.engagement[:, :2] == votes.engagement[:, 2:]).all():
+        return settled, settled, settled  # as in the archive, where nobody looked
+    return added(AT_ITS_END), added(AN_HOUR_LATER), settled
+
+
+def joined(one: Sums, other: Sums) -> Sums:
+    """Cell by cell, the sums over the votes of both."""
+    return Sums(*(mine + its for mine, its in zip(one.columns, other.columns, strict=True)))
+
+
+def hours_of(votes: Votes, begin: int) -> Ints:
+    """Number of the hour of each vote: 0 for ``(begin, begin + 1 h]``."""
+    return -(-(votes.posted_at - begin) // HOUR) - 1
+
+
+def copy_numbers(votes: Votes) -> Ints:
+    """1 for a vote without a near-duplicate of its series in the 48 hours before it, else 1 + their number: (M,)."""
+    numbers = np.ones(len(votes.cluster), np.int64)
+    grouped = np.flatnonzero(_in_a_group(votes))
+    if not len(grouped):
+        return numbers
+    place = grouped[np.lexsort((votes.cluster[grouped], votes.series[grouped]))]  # stable: by time within a group
+    series, cluster, posted = votes.series[place], votes.cluster[place], votes.posted_at[place]
+    counted, step = np.arange(len(place)), 1
+    while len(counted := counted[counted >= step]):
+        earlier = counted - step
+        same = (series[counted] == series[earlier]) & (cluster[counted] == cluster[earlier])
+        counted = counted[same & (posted[counted] - posted[earlier] < MEMORY)]
+        numbers[place[counted]] += 1
+        step += 1
+    return numbers
+
+
+def _in_a_group(votes: Votes) -> Bools:
+    return np.isin(votes.cluster, np.unique(votes.cluster[votes.copy]))
+
+
+def _group_weight(copies: Ints) -> Floats:
+    """1 + ln m for m copies, 0 for none: ten copies are little more than one opinion."""
+    return np.where(copies > 0, 1 + np.log(np.maximum(copies, 1)), 0.0)

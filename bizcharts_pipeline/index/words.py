@@ -1,0 +1,61 @@
+"""A reading in plain words: what every display says of it."""
+
+from bizcharts_pipeline.index.readings import CALIBRATING, FULL_COVERAGE, NO_READING, THIN, label_of
+from bizcharts_pipeline.settings import FearGreedSettings
+from bizcharts_pipeline.warehouse.published import Reading
+
+WHOLE_YEAR = 360  # daily points from which on they are called a year's
+
+
+def in_words(reading: Reading, parameters: FearGreedSettings) -> str:
+    """Class, place in the past and state, with the reason where there is one."""
+    said = [f"{class_in_words(reading)}: {place_in_words(reading)}"] if reading.value is not None else []
+    if reason := state_in_words(reading, parameters):
+        said.append(reason)
+    return "; ".join(said)
+
+
+def class_in_words(reading: Reading) -> str:
+    """The class; "borderline" and the classes that the interval reaches where it crosses an edge; "-": none."""
+    if reading.value is None or reading.lo is None or reading.hi is None:
+        return "-"
+    label, lowest, highest = reading.label or label_of(reading.value), label_of(reading.lo), label_of(reading.hi)
+    return label if lowest == highest else f"{label}, borderline ({lowest} to {highest})"
+
+
+def is_borderline(reading: Reading) -> bool:
+    """Whether the interval crosses the edge of a class."""
+    return reading.lo is not None and reading.hi is not None and label_of(reading.lo) != label_of(reading.hi)
+
+
+def place_in_words(reading: Reading) -> str:
+    """Where the mood stands among the days that it is ranked in; "-": nowhere yet."""
+    if reading.value is None:
+        return "-"
+    days = reading.history_days
+    past = (
+        "its past days" if days is None else "the past year's days" if days >= WHOLE_YEAR else f"the past {days} days"
+    )
+    printed = round(reading.value)
+    return f"lower than {100 - printed} % of {past}" if printed < 50 else f"higher than {printed} % of {past}"
+
+
+def state_in_words(reading: Reading, parameters: FearGreedSettings) -> str:
+    """The state and its reason; empty where all is normal."""
+    posts = f"{reading.n:,} posts in {parameters.window_hours} hours, which count as {reading.n_eff:.0f}"
+    if reading.state == NO_READING:
+        return f"no reading: {posts}; at least {parameters.no_reading_below:.0f} are needed"
+    if reading.state == CALIBRATING:
+        missing = days_missing(reading, parameters)
+        return f"calibrating: no index yet, {missing} more day{'' if missing == 1 else 's'} of history needed"
+    if reading.state != THIN:
+        return ""
+    if reading.n_eff < parameters.thin_below:
+        return f"thin, read with caution: {posts}"
+    share = reading.coverage if reading.coverage is not None else FULL_COVERAGE
+    return f"thin, read with caution: only {share:.0%} of the hours were collected"
+
+
+def days_missing(reading: Reading, parameters: FearGreedSettings) -> int:
+    """How many daily points are missing until the index can be ranked."""
+    return max(parameters.minimum_history_days - (reading.history_days or 0), 0)
