@@ -58,11 +58,17 @@ def catalog_snapshot(
             "not_modified": result.not_modified,
             "recovered_polls": report.recovered_polls,
             "unreadable_entries": len(report.problems),
+            "set_aside_polls": "\n".join(report.set_aside) or "none",
             "busiest_threads": table(preview),
             **stopwatch.metadata(),
         },
         check_results=[
-            check([*odd_counts, *report.problems], asset="catalog_snapshot", name="thread_count", severity=warning),
+            check(
+                [*odd_counts, *report.set_aside, *report.problems],
+                asset="catalog_snapshot",
+                name="thread_count",
+                severity=warning,
+            ),
             check(stale, asset="catalog_snapshot", name="catalog_is_fresh", severity=warning),
         ],
     )

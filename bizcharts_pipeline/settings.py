@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
+from bizcharts_pipeline.addresses import address_problem
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.dotenv_file import load_dotenv
 from bizcharts_pipeline.errors import BizchartsError
@@ -43,8 +44,9 @@ class SettingsError(BizchartsError):
 
 
 def _http_url(text: str) -> str:
-    if _HTTP_URL.validate_python(text).username:
-        raise ValueError("a user name or password in a URL would be shown and stored; leave it out")
+    _HTTP_URL.validate_python(text)
+    if problem := address_problem(text):
+        raise ValueError(problem)
     return text.rstrip("/")
 
 
@@ -539,18 +541,6 @@ def known_variables() -> frozenset[str]:
 def is_loopback(url: str) -> bool:
     """Whether ``url`` names this machine itself."""
     return (urlsplit(url).hostname or "") in _LOOPBACK_HOSTS
-
-
-def address_problem(url: str) -> str | None:
-    """Return what is wrong with the address of a service, to be said after its variable's name; ``None``: nothing."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        return "is no http(s) address; correct or unset it."
-    return "holds a user name or password; leave it out." if "@" in parts.netloc else None
 
 
 def load_settings(**overrides: Any) -> Settings:

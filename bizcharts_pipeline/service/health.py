@@ -9,8 +9,11 @@ from datetime import datetime, timedelta
 
 import requests
 
+from bizcharts_pipeline.attempts import Attempts
 from bizcharts_pipeline.service.jobs import FOLDER, environment
 from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.sources.deadline import cut_off_after
+from bizcharts_pipeline.sources.exchange import BoundedSession
 from bizcharts_pipeline.warehouse.database import Database, is_missing
 
 ANSWER_SECONDS = 5
@@ -44,8 +47,15 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
             polled is not None and now - polled <= MAX_POLL_AGE,
             "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC",
         ),
+        _set_aside(settings),
         Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB"),
     ]
+
+
+def _set_aside(settings: Settings) -> Finding:
+    """Look for items that are skipped since processes were killed over them."""
+    items = Attempts.of_home(settings.home_path).set_aside()
+    return Finding("set aside", not items, "; ".join(items[:5]) or "nothing")
 
 
 def _last_poll(settings: Settings) -> datetime | None:
@@ -59,10 +69,12 @@ def _last_poll(settings: Settings) -> datetime | None:
 
 
 def _web_server(url: str) -> Finding:
-    try:
-        status = requests.get(url, timeout=ANSWER_SECONDS, proxies={"http": ""}).status_code
-    except requests.RequestException:
-        return Finding("web server", False, f"no answer at {url}")
+    with BoundedSession() as session, cut_off_after(ANSWER_SECONDS):
+        try:
+            with session.exchange("GET", url, timeouts=(ANSWER_SECONDS, ANSWER_SECONDS)) as answer:
+                status = answer.status_code
+        except requests.RequestException:
+            return Finding("web server", False, f"no answer at {url}")
     return Finding("web server", status == requests.codes.ok, f"answers {status} at {url}")
 
 

@@ -3,8 +3,9 @@
 import os
 from dataclasses import dataclass, field
 
+from bizcharts_pipeline.addresses import address_problem
 from bizcharts_pipeline.autolabel.errors import AutoLabelError, KeyMissing
-from bizcharts_pipeline.settings import Provider, address_problem, is_loopback
+from bizcharts_pipeline.settings import Provider, is_loopback
 
 URL_VARIABLES: dict[Provider, str] = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
 _DEFAULTS: dict[Provider, str] = {

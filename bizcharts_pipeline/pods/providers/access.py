@@ -3,8 +3,8 @@
 import os
 from dataclasses import dataclass, field
 
+from bizcharts_pipeline.addresses import address_problem
 from bizcharts_pipeline.pods.errors import AccessDenied
-from bizcharts_pipeline.settings import address_problem
 
 KEY_VARIABLE = "RUNPOD_API_KEY"
 URL_VARIABLE = "RUNPOD_API_BASE_URL"  # the SDK's own name for it
