@@ -29,14 +29,23 @@ class Origin:
     port: int
 
 
+def refuse_unsafe(text: str) -> None:
+    """Refuse an address, or a part of one, that has characters which parsers drop or read differently.
+
+    Raises:
+        BadAddress: it has.
+    """
+    if _UNSAFE.search(text):
+        raise BadAddress("holds a blank, a control character or a backslash; correct it.")
+
+
 def origin(url: str) -> Origin:
     """Return the origin of an http(s) address.
 
     Raises:
         BadAddress: it is none, or two parsers could read it differently.
     """
-    if _UNSAFE.search(url):
-        raise BadAddress("holds a blank, a control character or a backslash; correct it.")
+    refuse_unsafe(url)
     parts = _ADDRESS.fullmatch(url)
     if parts is None or parts[1].lower() not in PORTS:
         raise BadAddress("is no http(s) address; correct or unset it.")

@@ -73,6 +73,10 @@ class Attempts:
             finally:
                 path.unlink(missing_ok=True)
 
+    def forget(self, item: str) -> None:
+        """Let ``item`` be tried again; none such is no error."""
+        self._path(item).unlink(missing_ok=True)
+
     def set_aside(self) -> list[str]:
         """Return of each item that is set aside what it is and how to have it tried again."""
         found = []

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 from requests.adapters import BaseAdapter
 
-from bizcharts_pipeline.addresses import BadAddress, origin
+from bizcharts_pipeline.addresses import BadAddress, address_problem, origin
 from bizcharts_pipeline.settings import is_loopback
 from bizcharts_pipeline.sources.deadline import DeadlineAdapter
 
@@ -74,6 +74,8 @@ class BoundedSession(requests.Session):
             requests.exceptions.InvalidURL: the address is refused; nothing was sent.
             requests.RequestException: there was no answer.
         """
+        if problem := address_problem(url):
+            raise requests.exceptions.InvalidURL(f"the address {problem}")
         return self.request(
             method,
             url,
@@ -138,7 +140,7 @@ def _received(answer: requests.Response, most: int, expired: Callable[[], bool] 
         raise BodyTruncated(f"{count:,} of {expected:,} bytes came")
 
 
-def gunzipped(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:
+def gunzipped(pieces: Iterable[bytes], most: int, max_ratio: int | None = MAX_RATIO) -> Iterator[bytes]:
     """Decompress a gzip stream in one pass, at most ``most`` bytes; an early end, which ``urllib3`` lets pass, is seen.
 
     Raises:
@@ -162,8 +164,8 @@ def gunzipped(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:
             made += len(body)
             if made > most:
                 raise _too_large(most)
-            if made > max(RATIO_FREE_BYTES, MAX_RATIO * taken):
-                raise BodyTooLarge(f"over {MAX_RATIO} times as large as its compression, which no true answer is")
+            if max_ratio and made > max(RATIO_FREE_BYTES, max_ratio * taken):
+                raise BodyTooLarge(f"over {max_ratio} times as large as its compression, which no true answer is")
             if body:
                 yield body
             if decoder.eof:

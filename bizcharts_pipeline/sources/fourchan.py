@@ -31,8 +31,8 @@ from bizcharts_pipeline.sources.fields import (
 from bizcharts_pipeline.sources.http import PoliteSession, Response
 from bizcharts_pipeline.sources.spool import Poll
 
-# The board holds about 150 threads on ten or eleven pages, in a third of a megabyte. What is far beyond is no catalogue,
-# and once parsed it would need 25 times its size in memory.
+# The board holds about 150 threads on ten or eleven pages, in a third of a megabyte. What is far beyond that is no
+# catalogue, and once parsed it would need 25 times its size in memory.
 MAX_CATALOG_BYTES = 4 * 1024 * 1024
 MAX_PAGES = 100
 MAX_THREADS = 1_000
@@ -125,9 +125,7 @@ def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
         CatalogFormatError: the body as a whole is no catalogue.
     """
     if len(body) > MAX_CATALOG_BYTES:
-        raise CatalogFormatError(
-            f"This is no catalogue: {len(body):,} bytes, where none has over {MAX_CATALOG_BYTES:,}"
-        )
+        raise CatalogFormatError(f"No catalogue has {len(body):,} bytes; at most {MAX_CATALOG_BYTES:,} are read")
     problems: list[str] = []
     pages = _load(body, _decoded(body, problems))
     if not isinstance(pages, list):

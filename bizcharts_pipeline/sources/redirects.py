@@ -2,7 +2,7 @@
 
 from urllib.parse import urljoin
 
-from bizcharts_pipeline.addresses import BadAddress, Origin, masked, origin
+from bizcharts_pipeline.addresses import BadAddress, Origin, masked, origin, refuse_unsafe
 from bizcharts_pipeline.sources.errors import UnexpectedAnswer
 
 
@@ -15,6 +15,7 @@ def redirect_target(url: str, location: str) -> str:
     shown = repr(masked(location[:1000])[:200])
     try:
         here = origin(url)
+        refuse_unsafe(location)  # before they are joined, which drops some
         target = urljoin(url, location)
         there = origin(target)
     except BadAddress as problem:

@@ -73,7 +73,7 @@ class Spool:
         try:
             with path.open("rb") as file:
                 pieces = iter(lambda: file.read(64 * 1024), b"")
-                line, _, body = b"".join(gunzipped(pieces, MAX_POLL_BYTES)).partition(b"\n")
+                line, _, body = b"".join(gunzipped(pieces, MAX_POLL_BYTES, None)).partition(b"\n")
             head = json.loads(line)
             modified = head["last_modified"]
             return Poll(

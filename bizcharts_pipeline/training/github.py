@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from bizcharts_pipeline.addresses import BadAddress, masked, origin
+from bizcharts_pipeline.addresses import BadAddress, masked, origin, refuse_unsafe
 from bizcharts_pipeline.clock import to_epoch
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.settings import is_loopback
@@ -165,7 +165,7 @@ class GitHub:
             content = b"".join(_chunks(url, self._session, answer, JSON_BYTES))
         try:
             return json.loads(content) if content else None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Uncertain(f"{_shown(url)}: the answer is no JSON; is a proxy in between?") from None
 
     @contextmanager
@@ -200,7 +200,7 @@ class GitHub:
             said = json.loads(b"".join(_chunks(url, self._session, answer, JSON_BYTES)))
             codes = tuple(str(error.get("code")) for error in said.get("errors", []) if isinstance(error, dict))
             message = f"{said.get('message', '')}"[:200]
-        except (ValueError, AttributeError, GitHubError):
+        except (ValueError, RecursionError, AttributeError, GitHubError):
             codes, message = (), ""
         hint = {401: f"; is {TOKEN} valid?", 403: f"; what may {TOKEN} do?", 404: "; or the token may not see it"}
         detail = f" {', '.join(codes)}" if codes else ""
@@ -248,6 +248,7 @@ def _pause_seconds(answer: requests.Response) -> float | None:
 
 def _redirected(url: str, location: str) -> str:
     try:
+        refuse_unsafe(location)  # before they are joined, which drops some
         target = urljoin(url, location)
         scheme = origin(target).scheme
     except BadAddress as problem:

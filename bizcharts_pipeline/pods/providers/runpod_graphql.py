@@ -154,9 +154,8 @@ def _sdk() -> Any:
             "The runpod SDK is not installed: pip install 'bizcharts[pods]', or set pods.api to 'rest', "
             "which needs none."
         ) from None
-    graphql.requests = SimpleNamespace(
-        post=post
-    )  # its own request has no bound of size, follows redirects and reads ~/.netrc
+    # The SDK's own request has no bound of size, follows redirects and reads ~/.netrc.
+    graphql.requests = SimpleNamespace(post=post)
     return runpod
 
 
