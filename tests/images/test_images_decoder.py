@@ -118,7 +118,8 @@ def test_the_memory_limit_suffices_for_the_largest_picture_of_any_format_and_not
         ("WEBP", {"lossless": True, "method": 0}),
         ("WEBP", {"save_all": True, "append_images": [Image.new("RGBA", big.size, "red")], "method": 0}),
     ):
-        assert decode(decoder, encoded(big, kind, **options)).nsfw is not None
+        content = encoded(big, kind, **options)
+        assert decode(decoder, first_frame(content, outline(content).media_type)).nsfw is not None
     assert decode(decoder, encoded(big.convert("RGB"), "JPEG")).nsfw is not None
     assert _peak_bytes(decoder) < 700 * 2**20
 
