@@ -3,22 +3,40 @@ BIN := .venv/bin
 export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve test acceptance bench lock app label
+.PHONY: help demo dev serve test acceptance bench lock licences sbom app label install-auto-labels install-ml install-noise install-pods
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+LOCKED := $(PIP) install --require-hashes --no-deps
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+
+# Every package by the hashes of its files, then the project itself without asking for anything more.
 .venv/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("BizCharts needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
+	$(LOCKED) -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/.installed-test: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
+.venv/.installed-%: requirements-%.lock .venv/.installed
+	$(LOCKED) -r $<
 	@touch $@
 
-demo: .venv/.installed ## the whole pipeline on a simulated board, in about four minutes
+# PyTorch's wheels for CPU and CUDA differ, so that no hash fits both: its version is pinned, its files are not.
+.venv/.installed-ml: requirements-ml.lock .venv/.installed
+	$(LOCKED) -r $<
+	$(PIP) install $(TORCH)
+	@touch $@
+
+.venv/.installed-test: requirements-test.lock .venv/.installed-auto-labels .venv/.installed-ml .venv/.installed-noise .venv/.installed-pods
+	$(LOCKED) -r $<
+	@touch $@
+
+install-auto-labels install-ml install-noise install-pods: install-%: .venv/.installed-% ## adds an extra
+
+demo: .venv/.installed-auto-labels ## the whole pipeline on a simulated board, in about four minutes
 	$(BIN)/bizcharts demo
 
 # Not `dagster dev`: any web page could drive its web server.
@@ -45,10 +63,16 @@ acceptance: .venv/.installed-test ## the long runs
 bench: .venv/.installed-test ## benchmarks, each beside a peer or a floor
 	$(BIN)/python -m benchmarks
 
-lock: ## pin the versions that a fresh resolution gives
+lock: ## pin the versions that a fresh resolution gives, with the hashes of all files
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
-	build/lock/bin/python -m pip freeze --exclude bizcharts --disable-pip-version-check | grep -v ' @ ' | sed 's/+cpu$$//' > requirements.lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test]' uv==0.13.9
+	build/lock/bin/python -m tools.lock build/lock/bin/uv
+
+licences: .venv/.installed-test ## writes build/licences.md: every package with its licence
+	mkdir -p build && $(BIN)/python -m tools.sbom licences > build/licences.md
+
+sbom: .venv/.installed-test ## writes build/sbom.cdx.json: the bill of materials, CycloneDX
+	mkdir -p build && $(BIN)/python -m tools.sbom sbom > build/sbom.cdx.json
 
 label: .venv/.installed ## the labeller on 127.0.0.1:8502; prints its address
 	$(BIN)/bizcharts label

@@ -48,6 +48,7 @@ def catalog_snapshot(
         preview = busiest_threads(connection)
     result, modified = report.result, report.last_modified
     odd_counts = [] if result.total_threads in EXPECTED_THREADS else [f"{result.total_threads} threads"]
+    odd = [*odd_counts, *report.set_aside, *report.problems]
     stale = [f"unchanged since {modified}"] if modified and report.snapshot_at - modified > CATALOG_GROWS_STALE else []
     warning = dg.AssetCheckSeverity.WARN
     return dg.MaterializeResult(
@@ -58,11 +59,12 @@ def catalog_snapshot(
             "not_modified": result.not_modified,
             "recovered_polls": report.recovered_polls,
             "unreadable_entries": len(report.problems),
+            "set_aside_polls": "\n".join(report.set_aside) or "none",
             "busiest_threads": table(preview),
             **stopwatch.metadata(),
         },
         check_results=[
-            check([*odd_counts, *report.problems], asset="catalog_snapshot", name="thread_count", severity=warning),
+            check(odd, asset="catalog_snapshot", name="thread_count", severity=warning),
             check(stale, asset="catalog_snapshot", name="catalog_is_fresh", severity=warning),
         ],
     )

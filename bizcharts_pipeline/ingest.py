@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.attempts import SetAside
 from bizcharts_pipeline.rows import PreparedThread
 from bizcharts_pipeline.sources.errors import CatalogFormatError, CorruptPollError, SourceError
 from bizcharts_pipeline.sources.fourchan import FourchanClient, parse_catalog
@@ -23,6 +24,15 @@ class PollReport:
     recovered_polls: int  # polls of earlier, broken runs that were taken in first
     problems: tuple[str, ...]  # entries of the catalogue that could not be read, each named
     last_modified: datetime | None
+    set_aside: tuple[str, ...] = ()  # earlier polls that killed what read them, each named
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What became of the polls that earlier runs had left in the spool."""
+
+    recovered: int = 0  # taken in
+    set_aside: tuple[str, ...] = ()  # killed what read them, each named
 
 
 def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: datetime) -> PollReport:
@@ -42,15 +52,15 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
     except SourceError:
         drain_spool(client, spool, database)
         raise
-    recovered = drain_spool(client, spool, database, before=path)
+    drained = drain_spool(client, spool, database, before=path)
     try:
-        return _take(client, spool, database, path, poll, recovered)
+        return _attempt(client, spool, database, path, poll, drained)
     except UnknownCatalog:
         # "Not modified" since a catalogue that this database has never seen: it is new, or an older one was restored.
         client.forget()
         spool.remove(path)
         path, poll = _fetch(client, spool, now)
-        return _take(client, spool, database, path, poll, recovered)
+        return _attempt(client, spool, database, path, poll, drained)
 
 
 def _fetch(client: FourchanClient, spool: Spool, now: datetime) -> tuple[Path, Poll]:
@@ -60,25 +70,45 @@ def _fetch(client: FourchanClient, spool: Spool, now: datetime) -> tuple[Path, P
     return path, poll
 
 
-def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, before: Path | None = None) -> int:
-    """Take in the polls that earlier runs fetched and could not store, oldest first; return how many."""
-    recovered = 0
+def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, before: Path | None = None) -> Drained:
+    """Take in the polls that earlier runs fetched and could not store, oldest first.
+
+    One that was being read when processes were killed is moved to the spool's ``rejected`` folder, so that it does not
+    end every further run before it comes to its own poll.
+    """
+    recovered, set_aside = 0, list[str]()
     for path in spool.pending():
         if path == before:
             break
         try:
-            _take(client, spool, database, path, spool.read(path), recovered=0)
+            _attempt(client, spool, database, path, None, Drained())
+        except SetAside as error:
+            client.forget()
+            set_aside.append(f"{error}, and move {spool.quarantine(path, str(error))} back to {spool.folder}")
+            continue
         except UnknownCatalog:
             spool.remove(path)  # it says nothing that could be stored
             continue
         except (CatalogFormatError, CorruptPollError, FileNotFoundError):
             continue  # kept aside by now, or taken in by another process
         recovered += 1
-    return recovered
+    return Drained(recovered, tuple(set_aside))
+
+
+def _attempt(
+    client: FourchanClient, spool: Spool, database: Database, path: Path, poll: Poll | None, drained: Drained
+) -> PollReport:
+    """Take in one spooled poll, read from its file unless it is given; a kill meanwhile is counted.
+
+    Raises:
+        SetAside: too many processes were killed over it.
+    """
+    with spool.attempts.attempt(f"poll {path.name}"):
+        return _take(client, spool, database, path, poll or spool.read(path), drained)
 
 
 def _take(
-    client: FourchanClient, spool: Spool, database: Database, path: Path, poll: Poll, recovered: int
+    client: FourchanClient, spool: Spool, database: Database, path: Path, poll: Poll, drained: Drained
 ) -> PollReport:
     """Parse one spooled poll, record it and remove it from the spool.
 
@@ -106,7 +136,9 @@ def _take(
         spool.quarantine(path, "\n".join(problems))
     else:
         spool.remove(path)
-    return PollReport(poll.fetched_at, result, recovered, problems, poll.last_modified)
+    return PollReport(
+        poll.fetched_at, result, drained.recovered, problems, poll.last_modified, set_aside=drained.set_aside
+    )
 
 
 def _read(client: FourchanClient, poll: Poll) -> tuple[list[PreparedThread] | None, tuple[str, ...], int]:

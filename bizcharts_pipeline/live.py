@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.attempts import Attempts
 from bizcharts_pipeline.index.clusters import assign_clusters
 from bizcharts_pipeline.index.level import Prior
 from bizcharts_pipeline.index.readings import NO_READING
@@ -63,6 +64,7 @@ class TickReport:
     changed_threads: int
     recovered_polls: int
     unreadable: tuple[str, ...]
+    set_aside: tuple[str, ...]
     posts_scored: int
     model_version: str
     value: float | None
@@ -88,6 +90,7 @@ class TickReport:
             changed_threads=poll.result.changed_threads,
             recovered_polls=poll.recovered_polls,
             unreadable=poll.problems,
+            set_aside=poll.set_aside,
             posts_scored=scoring.scored,
             model_version=scoring.model_version,
             value=value,
@@ -103,7 +106,8 @@ class TickReport:
         if self.value is not None:
             mood = f"index {self.value:.0f} ({self.lo:.0f} to {self.hi:.0f}), {self.state}"
         line = f"{self.snapshot_at:%Y-%m-%d %H:%M:%S}  {catalog}, {self.posts_scored} scored, {mood}"
-        return "\n".join([line, *(f"    not readable: {problem}" for problem in self.unreadable)])
+        notes = [*self.set_aside, *(f"not readable: {problem}" for problem in self.unreadable)]
+        return "\n".join([line, *(f"    {note}" for note in notes)])
 
 
 def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False) -> TickReport:
@@ -151,4 +155,4 @@ def fourchan_client(
 
 def catalog_spool(home: Path) -> Spool:
     """Return the folder where a poll waits until the warehouse has it."""
-    return Spool(home / "spool")
+    return Spool(home / "spool", Attempts.of_home(home))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
+from bizcharts_pipeline.addresses import address_problem, origin
 from bizcharts_pipeline.api_keys import API_KEYS
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.dotenv_file import load_dotenv
@@ -49,10 +50,9 @@ class SettingsError(BizchartsError):
 
 
 def _http_url(text: str) -> str:
-    if "\\" in text:
-        raise ValueError("a backslash in a URL is read differently by different programs; leave it out")
-    if _HTTP_URL.validate_python(text).username:
-        raise ValueError("a user name or password in a URL would be shown and stored; leave it out")
+    _HTTP_URL.validate_python(text)
+    if problem := address_problem(text):
+        raise ValueError(problem)
     return text.rstrip("/")
 
 
@@ -545,23 +545,14 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in _LOOPBACK_HOSTS
 
 
-def address_problem(url: str) -> str | None:
+def key_address_problem(url: str) -> str | None:
     """Return why no key may be sent to ``url``, to be said after the name of its setting; ``None``: it may.
 
     A key goes by https, or by http to this machine itself.
     """
-    if "\\" in url or not url.isprintable() or " " in url:
-        return "has a character that programs read differently; correct or unset it."
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        return "is no http(s) address; correct or unset it."
-    if "@" in parts.netloc:
-        return "holds a user name or password; leave it out."
-    if parts.scheme == "http" and not is_loopback(url):
+    if problem := address_problem(url):
+        return problem
+    if origin(url).scheme == "http" and not is_loopback(url):
         return "is not encrypted: a key is sent by https, or by http to this machine alone."
     return None
 

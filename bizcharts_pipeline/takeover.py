@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.attempts import Attempts, SetAside
 from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, collect, named_lines, take_in
 from bizcharts_pipeline.labels.labellers import Spellings
 from bizcharts_pipeline.labels.ledger import LEDGER, REJECTED, LabelLedger
@@ -84,7 +85,7 @@ def take_over(
     # Labels go first: a file whose ratings mean something else is refused before anything of it is written.
     found = _read_labels(original, ledger, scale)
     taken = take_in(found, ledger, home / REJECTED, now)
-    threads, new_threads = _take_threads(original, database, now, track)
+    threads, new_threads = _take_threads(original, database, Attempts.of_home(home), now, track)
     snapshots, new_snapshots = _take_snapshots(original, database)
     return TakeoverReport(
         threads=threads,
@@ -117,14 +118,21 @@ def _reasons(taken: ImportReport) -> Counter[str]:
     return Counter(f"label: {row.reason}" for row in taken.rejected)
 
 
-def _take_threads(original: OriginalDatabase, database: Database, now: datetime, track: Track) -> tuple[int, int]:
+def _take_threads(
+    original: OriginalDatabase, database: Database, attempts: Attempts, now: datetime, track: Track
+) -> tuple[int, int]:
     read = new = 0
     for batch in track(original.threads(), f"Posts of {original.path.name}", total=original.thread_batches()):
-        prepared = [read_thread(entry.thread) for entry in batch]
-        sightings = {entry.thread.thread_id: sighting for entry in batch if (sighting := _sighting(entry))}
-        with database.write() as connection:
-            new += merge_threads(connection, prepared, ingested_at=now, seen_at=sightings).new
         read += len(batch)
+        named = f"posts {batch[0].thread.thread_id} to {batch[-1].thread.thread_id} of {original.path.name}"
+        try:
+            with attempts.attempt(named):
+                prepared = [read_thread(entry.thread) for entry in batch]
+                sightings = {entry.thread.thread_id: sighting for entry in batch if (sighting := _sighting(entry))}
+                with database.write() as connection:
+                    new += merge_threads(connection, prepared, ingested_at=now, seen_at=sightings).new
+        except SetAside as error:
+            original.skipped[str(error)] += len(batch)
     return read, new
 
 

@@ -1,10 +1,12 @@
 """How the archive is asked: patiently, and less and less often while it refuses."""
 
+import hashlib
 import logging
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
+from bizcharts_pipeline.attempts import Attempts, SetAside
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.sources.aside import keep_aside
 from bizcharts_pipeline.sources.errors import (
@@ -59,6 +61,7 @@ class Archive:
         self._newest = datetime.min  # the latest post seen of the whole archive
         self.client = WarosuClient(self._session, url, image_url, board)
         self.folder = home / "spool" / "warosu"
+        self.attempts = Attempts.of_home(home)
 
     @classmethod
     def from_settings(cls, settings: Settings, *, patience: float = PATIENCE_SECONDS) -> "Archive":
@@ -119,8 +122,13 @@ class Archive:
         Raises:
             ArchiveFormatError: it is no page of the archive.
         """
+        digest = hashlib.sha256(body).hexdigest()[:16]  # another body in its place is another item
         try:
-            page = parse_page(body, image_url=self.client.image_url)
+            with self.attempts.attempt(f"archive page {name} ({digest})"):
+                page = parse_page(body, image_url=self.client.image_url)
+        except SetAside as error:
+            kept = self._keep_aside(body, name, str(error))
+            raise ArchiveFormatError(f"{error}. The page is kept in {kept}") from error
         except ArchiveFormatError as error:
             kept = self._keep_aside(body, name, str(error))
             raise type(error)(f"{error}. The page is kept in {kept}") from error

@@ -10,6 +10,7 @@ from typing import TypeVar
 from bizcharts_pipeline.archive.asking import Archive
 from bizcharts_pipeline.archive.pages import DayPages
 from bizcharts_pipeline.archive.walk import walk_day
+from bizcharts_pipeline.attempts import SetAside
 from bizcharts_pipeline.clock import DAY, midnight
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.rows import PreparedThread
@@ -73,9 +74,15 @@ def import_day(archive: Archive, database: Database, day: date, now: datetime, *
             pages.discard()
             return DayReport(day, False, known.rows, 0, 0, known.method)
     result = walk_day(archive, pages, day, now)
-    threads = [read_thread(as_source_thread(post, result.counts.get(post.number))) for post in result.posts]
-    row = ArchiveDay(day, len(threads), pages.read, result.missing is None, now, result.method, result.missing)
-    merged = _patiently(lambda: _record(database, row, threads))
+    item = f"archive day {day}"
+    try:
+        with archive.attempts.attempt(item):
+            threads = [read_thread(as_source_thread(post, result.counts.get(post.number))) for post in result.posts]
+            row = ArchiveDay(day, len(threads), pages.read, result.missing is None, now, result.method, result.missing)
+            merged = _patiently(lambda: _record(database, row, threads))
+    except SetAside as error:
+        archive.attempts.forget(item)  # other days have had their turn, and somebody may ask for it anew
+        raise IncompleteDay(str(error)) from error
     pages.discard()
     if result.missing:
         raise IncompleteDay(f"{day}: {result.missing} ({len(threads):,} posts of it are stored)")

@@ -7,6 +7,7 @@ from functools import partial
 
 from bizcharts_pipeline.archive.asking import Archive
 from bizcharts_pipeline.archive.times import set_right
+from bizcharts_pipeline.attempts import SetAside
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.progress import Track
 from bizcharts_pipeline.sources.warosu import MAX_MATCHES, RESULTS_A_PAGE, Search, as_source_thread
@@ -52,7 +53,7 @@ def import_search(
     if not words.strip():
         raise NothingToSearch("Nothing to search for; give a word")
     pages = track(_found(archive, words), f"Searching the archive for {words!r}")
-    return _store(database, pages, most, now)
+    return _store(archive, database, pages, most, now)
 
 
 def import_newest(archive: Archive, database: Database, pages: int, now: datetime, track: Track) -> ExcerptReport:
@@ -62,7 +63,7 @@ def import_newest(archive: Archive, database: Database, pages: int, now: datetim
         SourceError: as :func:`import_search`.
     """
     numbers = track(range(1, pages + 1), f"The newest {pages:,} index pages", pages)
-    return _store(database, _turned(archive, numbers), None, now)
+    return _store(archive, database, _turned(archive, numbers), None, now)
 
 
 def _turned(archive: Archive, numbers: Iterable[int]) -> Iterator[ArchivePage]:
@@ -85,7 +86,9 @@ def _found(archive: Archive, words: str) -> Iterator[ArchivePage]:
             yield page
 
 
-def _store(database: Database, pages: Iterable[ArchivePage], most: int | None, now: datetime) -> ExcerptReport:
+def _store(
+    archive: Archive, database: Database, pages: Iterable[ArchivePage], most: int | None, now: datetime
+) -> ExcerptReport:
     """Take in page by page, so that nothing is lost if the archive stops or the user does."""
     found: dict[int, ArchivedPost] = {}
     problems: list[str] = []
@@ -97,16 +100,25 @@ def _store(database: Database, pages: Iterable[ArchivePage], most: int | None, n
         fresh = [p for p in page.posts if p.is_op and p.number not in found][:room]
         found.update((post.number, post) for post in fresh)
         if fresh:
-            counts = page.counts()
-            with database.read() as connection:
-                known = archived_times(connection, [post.number for post in fresh])
-            rows = [as_source_thread(post, counts.get(post.number)) for post in set_right(fresh)]
-            # A time that a whole day's posts have set right is better than what a page alone can tell.
-            rows = [replace(row, posted_at=known.get(row.thread_id, row.posted_at)) for row in rows]
-            with database.write() as connection:
-                prepared = [read_thread(row) for row in rows]
-                new += merge_threads(connection, prepared, ingested_at=now, seen_at=None).new
+            try:
+                with archive.attempts.attempt(f"archive posts {fresh[0].number} to {fresh[-1].number}"):
+                    new += _merge(database, page, fresh, now)
+            except SetAside as error:
+                problems.append(str(error))
         if len(found) == most:
             break
     times = [post.posted_at for post in found.values()]
     return ExcerptReport(count, len(found), new, min(times, default=None), max(times, default=None), tuple(problems))
+
+
+def _merge(database: Database, page: ArchivePage, posts: list[ArchivedPost], now: datetime) -> int:
+    """Take in ``posts`` of a page; return how many are new."""
+    counts = page.counts()
+    with database.read() as connection:
+        known = archived_times(connection, [post.number for post in posts])
+    rows = [as_source_thread(post, counts.get(post.number)) for post in set_right(posts)]
+    # A time that a whole day's posts have set right is better than what a page alone can tell.
+    rows = [replace(row, posted_at=known.get(row.thread_id, row.posted_at)) for row in rows]
+    with database.write() as connection:
+        prepared = [read_thread(row) for row in rows]
+        return merge_threads(connection, prepared, ingested_at=now, seen_at=None).new

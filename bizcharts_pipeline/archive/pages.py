@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import shutil
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -14,7 +13,10 @@ from bizcharts_pipeline.archive.asking import Archive
 from bizcharts_pipeline.clock import midnight
 from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.sources.errors import SourceNotFound
+from bizcharts_pipeline.sources.exchange import BodyRefused, gunzipped
 from bizcharts_pipeline.sources.warosu import Search
+from bizcharts_pipeline.sources.warosu_errors import ArchiveFormatError
+from bizcharts_pipeline.sources.warosu_markup import MAX_PAGE_BYTES
 from bizcharts_pipeline.sources.warosu_page import ArchivedPost, ArchivePage, Counts
 
 KEPT_SECONDS = 24 * 3600.0  # older ones may no longer fit together with what comes now
@@ -79,7 +81,10 @@ class DayPages:
         path = self._folder / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.html.gz"
         self.read += 1
         if self._keeps and not again and (body := _kept(path)) is not None:
-            return self._archive.read(body, f"{self._name}-{name}")
+            try:
+                return self._archive.read(body, f"{self._name}-{name}")
+            except ArchiveFormatError:
+                path.unlink(missing_ok=True)  # kept aside by now; the archive may have a better one
         body, page = self._archive.page(get, f"{self._name}-{name}")
         # An answer without posts may be a passing one, so it is asked for each time.
         if self._keeps and page.posts:
@@ -90,7 +95,9 @@ class DayPages:
 def _kept(path: Path) -> bytes | None:
     try:
         if time.time() - path.stat().st_mtime < KEPT_SECONDS:
-            return gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error):
+            with path.open("rb") as file:
+                pieces = iter(lambda: file.read(64 * 1024), b"")
+                return b"".join(gunzipped(pieces, MAX_PAGE_BYTES, None))
+    except (OSError, BodyRefused):
         pass
     return None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bizcharts_pipeline.attempts import Attempts, SetAside
 from bizcharts_pipeline.autolabel import cost, ledger_batches
 from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps
 from bizcharts_pipeline.autolabel.cost import Terms
@@ -51,6 +52,7 @@ class BatchDesk:
     caps: Caps
     clock: Callable[[], datetime]
     flagged: Callable[[], Collection[int]]  # the threads of which nothing may be sent, now
+    attempts: Attempts
 
     @property
     def version(self) -> Version:
@@ -94,6 +96,10 @@ class BatchDesk:
         """Whether the service could be asked about a batch; one that it cannot tell about keeps nobody from others."""
         try:
             see_to(batch, report)
+        except SetAside as error:  # its answers stay with the service
+            report.problems.append(str(error))
+            if self.clock() - batch.since > UNREADABLE:
+                self._lose(batch, f"could not be read for {UNREADABLE.days} days", report)
         except BatchError as error:
             report.unseen += 1
             report.problems.append(str(error))
@@ -117,7 +123,8 @@ class BatchDesk:
         try:
             state = self.provider.state(batch.batch_id)
             if state in (BatchState.ENDED, BatchState.EXPIRED):
-                self._take_in(batch, self.provider.collect(batch.batch_id), state, report)
+                with self.attempts.attempt(f"auto-label batch {batch.batch_id}"):
+                    self._take_in(batch, self.provider.collect(batch.batch_id), state, report)
                 return
         except BatchError as error:
             # A wrong address knows no batch at all; the list of the right one tells.

@@ -12,6 +12,10 @@ class KeyMissing(AutoLabelError):
     """A service that is not on this machine, and no key for it."""
 
 
+class SdkMissing(AutoLabelError):
+    """The extra ``auto-labels`` is not installed."""
+
+
 class BatchError(AutoLabelError):
     """A batch was refused; ``state`` says whether smaller ones may pass."""
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
+from bizcharts_pipeline.attempts import Attempts
 from bizcharts_pipeline.autolabel import cost
 from bizcharts_pipeline.autolabel.asking import Asker
 from bizcharts_pipeline.autolabel.batches import BatchDesk, BatchReport
@@ -144,6 +145,7 @@ class Labelling:
             cost.caps(self.settings.auto_labels),
             self.clock,
             flagged := FlaggedPosts(self.home),
+            Attempts.of_home(self.home),
         )
         report, threads = BatchReport(), list[int]()
         try:

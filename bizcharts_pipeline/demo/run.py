@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from bizcharts_pipeline.autolabel.providers import require_sdks
 from bizcharts_pipeline.clock import midnight, utc_now
 from bizcharts_pipeline.demo.board import SimulatedBoard
 from bizcharts_pipeline.demo.errors import DemoError
@@ -73,10 +74,12 @@ def run_demo(settings: Settings, *, history_days: int, full: bool, track: Track)
     models too, which takes minutes more.
 
     Raises:
+        SdkMissing: the extra ``auto-labels`` is not installed.
         NotInstalled: training needs libraries or programs that are not here.
         DemoError: the Dagster job failed; other ``BizchartsError`` as the stages raise them.
         ServiceError: the demo in this home is being made or looked at.
     """
+    require_sdks(("openai", "gemini"))
     if full:
         require_training()
     home = settings.home_path / "demo"

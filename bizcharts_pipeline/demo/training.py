@@ -71,7 +71,7 @@ def require_training() -> None:
     from shutil import which
 
     if missing := [name for name in ("torch", "trl", "peft", "runpod") if find_spec(name) is None]:
-        raise NotInstalled(f"demo --full needs {', '.join(missing)}: pip install -c requirements.lock -e '.[ml,pods]'")
+        raise NotInstalled(f"demo --full needs {', '.join(missing)}: make install-ml install-pods")
     search = f"{os.environ.get('PATH', '')}:/usr/sbin"
     if missing := [name for name in ("ssh", "rsync", "sshd") if which(name, path=search) is None]:
         raise NotInstalled(

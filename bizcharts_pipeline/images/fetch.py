@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 import duckdb
 
+from bizcharts_pipeline.attempts import Attempts, SetAside
 from bizcharts_pipeline.images.decode import Decoded, Decoder
 from bizcharts_pipeline.images.fates import FateReport, purge_deleted
+from bizcharts_pipeline.images.first_frame import first_frame
 from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.images.structure import MediaType, PictureRejected, examine
 from bizcharts_pipeline.labels.ledger import ledger_threads
@@ -85,7 +87,7 @@ def fetch_pictures(
     counts: Counter[str] = Counter()
     problems = [fates.problem] if fates.problem else []
     with Decoder(settings.max_pixels) as decoder:
-        work = _Pass(database, PictureStore(home), client, decoder, settings, now)
+        work = _Pass(database, PictureStore(home), client, decoder, settings, now, Attempts.of_home(home))
         for picture in track(waiting, "Pictures", len(waiting)):
             if row := work.see_to(picture):
                 counts[row.status] += 1
@@ -107,6 +109,7 @@ class _Pass:
     decoder: Decoder
     settings: ImageSettings
     now: datetime
+    attempts: Attempts
     silent: Counter[Source] = field(default_factory=Counter)  # pictures in a row without an answer
     given_up: dict[Source, str] = field(default_factory=dict)  # and why
 
@@ -139,8 +142,8 @@ class _Pass:
             HostPaused: the host asked everybody to wait, so nothing was sent.
         """
         try:
-            fetched = _fetch(picture, self.client, self.decoder, self.settings)
-        except PictureRejected as rejected:
+            fetched = self._fetch(picture)
+        except (PictureRejected, SetAside) as rejected:
             self.silent[source] = 0
             return "rejected", str(rejected), None
         except ResponseTooLarge:
@@ -159,6 +162,23 @@ class _Pass:
             return "failed", str(error), None
         self.silent[source] = 0
         return "stored", None, fetched
+
+    def _fetch(self, picture: WaitingPicture) -> _Fetched:
+        assert picture.url
+        most = self.settings.max_bytes
+        answer = self.client.picture(picture.url, max_bytes=most)
+        if "html" in answer.headers.get("content-type", "").lower():
+            raise SourceError(f"{picture.url}: an HTML page in a picture's place, as a bot check gives it")
+        content = answer.body
+        with self.attempts.attempt(f"picture {picture.url}"):
+            outline = examine(content, max_bytes=most, max_pixels=self.settings.max_pixels)
+            md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+            # The board states the MD5 of the full picture only.
+            if picture.kind == "full" and picture.md5 is not None and picture.md5 != md5:
+                raise PictureRejected(f"its MD5 is {md5}, the board states {picture.md5}")
+            content = first_frame(content, outline.media_type)
+            decoded = self.decoder.decode(content, outline)
+        return _Fetched(content, hashlib.sha256(content).hexdigest(), md5, outline.media_type, decoded)
 
     def _kept(
         self, connection: duckdb.DuckDBPyConnection, row: PictureRow, picture: WaitingPicture, fetched: _Fetched
@@ -230,18 +250,3 @@ def _known_beforehand(
         if pixels > settings.max_pixels:
             return "rejected", f"too many pixels: {pixels:,}, {settings.max_pixels:,} allowed"
     return None
-
-
-def _fetch(picture: WaitingPicture, client: ImageClient, decoder: Decoder, settings: ImageSettings) -> _Fetched:
-    assert picture.url
-    answer = client.picture(picture.url, max_bytes=settings.max_bytes)
-    if "html" in answer.headers.get("content-type", "").lower():
-        raise SourceError(f"{picture.url}: an HTML page in a picture's place, as a bot check gives it")
-    content = answer.body
-    outline = examine(content, max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
-    md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
-    # The board states the MD5 of the full picture only.
-    if picture.kind == "full" and picture.md5 is not None and picture.md5 != md5:
-        raise PictureRejected(f"its MD5 is {md5}, the board states {picture.md5}")
-    decoded = decoder.decode(content, outline)
-    return _Fetched(content, hashlib.sha256(content).hexdigest(), md5, outline.media_type, decoded)

@@ -3,7 +3,8 @@
 Four formats: JPEG (ITU-T T.81), PNG (W3C, third edition), GIF (89a) and WebP (RFC 9649). Their outer structure is
 walked to the end; no pixel is decompressed here. Refused are: whatever has another signature (SVG, HTML, video,
 archives), a file that ends early, one that goes on after its end (a second file may hide there), and one whose header
-claims more pixels than allowed. Nothing is cut or repaired: the file that is stored is the file that was served.
+claims more pixels than allowed. Nothing is repaired: the file that is stored is the file that was served, or of
+an animation its first frame (:mod:`first_frame`).
 """
 
 import zlib
@@ -178,7 +179,7 @@ def _png(content: bytes) -> tuple[Outline, int]:
 def _gif(content: bytes) -> tuple[Outline, int]:
     """Walk the blocks; a first frame that is larger than the screen counts, as decoders enlarge it."""
     width, height = _number(content, 6, 2, "little"), _number(content, 8, 2, "little")
-    at = 13 + _colours(content[10])
+    at = 13 + colour_table_bytes(content[10])
     frames = 0
     while True:
         block = content[at]
@@ -187,23 +188,24 @@ def _gif(content: bytes) -> tuple[Outline, int]:
                 raise PictureRejected("damaged GIF: no picture in it")
             return Outline("image/gif", width, height), at + 1
         if block == 0x21:
-            at = _after_sub_blocks(content, at + 2)
+            at = after_sub_blocks(content, at + 2)
         elif block == 0x2C:
             left, top, wide, high = (_number(content, at + 1 + 2 * field, 2, "little") for field in range(4))
             if frames == 0:
                 width, height = max(width, left + wide), max(height, top + high)
             frames += 1
-            at = _after_sub_blocks(content, at + 10 + _colours(content[at + 9]) + 1)
+            at = after_sub_blocks(content, at + 10 + colour_table_bytes(content[at + 9]) + 1)
         else:
             raise PictureRejected("damaged GIF: unknown block")
 
 
-def _colours(flags: int) -> int:
+def colour_table_bytes(flags: int) -> int:
     """Return the bytes of the colour table that a GIF's ``flags`` announce."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _after_sub_blocks(content: bytes, at: int) -> int:
+def after_sub_blocks(content: bytes, at: int) -> int:
+    """Return the position after the sub-blocks of a GIF that begin at ``at``."""
     while length := content[at]:
         at += 1 + length
     return at + 1

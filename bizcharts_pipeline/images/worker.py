@@ -53,7 +53,7 @@ def main(max_pixels: int, cpu_seconds: int, rate: bool) -> None:
 def _answer(content: bytes, rater: Rate | None) -> dict[str, Any]:
     """Return the picture's size, format, hash and score, or in ``error`` why it has none."""
     try:
-        kind, image = decode(content)
+        kind, image = decode(content, one_frame=True)
         nsfw, problem = _rated(image, rater)
         return {
             "format": kind,
@@ -69,13 +69,16 @@ def _answer(content: bytes, rater: Rate | None) -> dict[str, Any]:
         return {"error": f"cannot be decoded: {type(error).__name__}: {error}"[:300]}
 
 
-def decode(content: bytes) -> tuple[str, "Image"]:
-    """Return the format's name and the first frame in RGB, what is transparent on white."""
+def decode(content: bytes, *, one_frame: bool = False) -> tuple[str, "Image"]:
+    """Return the format's name and the first frame in RGB, what is transparent on white. ``one_frame``: there must be
+    no other."""
     from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         file = Image.open(BytesIO(content), formats=FORMATS)
+        if one_frame and getattr(file, "n_frames", 1) != 1:
+            raise ValueError("it has frames beyond the first, which nobody rates")
         file.load()
     kind, image = str(file.format), cast("Image.Image", file)
     if image.mode == "RGB" and not image.has_transparency_data:

@@ -172,7 +172,7 @@ def poll(transport: Transport, root: str, messages_offset: int, log_offset: int)
         messages, log = int(header["messages"]), int(header["log"])
         ended, last = header["exit"], header["last_output"]
         end = Exit(ended["code"], str(ended["reason"]), from_epoch(ended["ended_at"])) if ended else None
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise LinkLost(f"The supervisor's answer is broken: {blank_text(line)[:200]!r}") from None
     if len(content) != messages + log:
         raise LinkLost(f"The supervisor announced {messages + log} bytes and sent {len(content)}")
@@ -314,5 +314,5 @@ def _write(transport: Transport, path: str, content: bytes) -> None:
 def _json(answer: bytes) -> Any:
     try:
         return json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise TransferError(f"The pod's answer is no JSON: {blank_text(answer)[:200]!r}") from None

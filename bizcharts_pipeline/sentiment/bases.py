@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.settings import address_problem
+from bizcharts_pipeline.settings import key_address_problem
 
 DOWNLOADS = "BIZCHARTS_HUB_DOWNLOADS"
 ENDPOINT = "HF_ENDPOINT"  # as the hub's library reads it
@@ -73,7 +73,7 @@ def _from_hub(name: str, revision: str) -> Path:
             f"has {WEIGHTS}, and set its 40 digits as the revision."
         )
     endpoint = os.environ.get(ENDPOINT, "").strip()
-    if download and endpoint and (problem := address_problem(endpoint)):
+    if download and endpoint and (problem := key_address_problem(endpoint)):
         raise NoBase(f"{ENDPOINT} {problem}")
     try:
         found = snapshot_download(

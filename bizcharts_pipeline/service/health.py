@@ -10,10 +10,13 @@ from pathlib import Path
 
 import requests
 
+from bizcharts_pipeline.attempts import Attempts
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, environment
 from bizcharts_pipeline.service.login import password_of
 from bizcharts_pipeline.service.webserver import WILDCARDS
 from bizcharts_pipeline.settings import ServeSettings, Settings
+from bizcharts_pipeline.sources.deadline import cut_off_after
+from bizcharts_pipeline.sources.exchange import BoundedSession
 from bizcharts_pipeline.warehouse.database import Database, is_missing
 
 ANSWER_SECONDS = 5
@@ -47,8 +50,15 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
             polled is not None and now - polled <= MAX_POLL_AGE,
             "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC",
         ),
+        _set_aside(settings),
         Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB"),
     ]
+
+
+def _set_aside(settings: Settings) -> Finding:
+    """Look for items that are skipped since processes were killed over them."""
+    items = Attempts.of_home(settings.home_path).set_aside()
+    return Finding("set aside", not items, "; ".join(items[:5]) or "nothing")
 
 
 def _last_poll(settings: Settings) -> datetime | None:
@@ -66,12 +76,13 @@ def _web_server(serve: ServeSettings) -> Finding:
     url = f"http://{f'[{host}]' if ':' in host else host}:{serve.port}/server_info"
     password = password_of()
     headers = {"Authorization": f"Bearer {password}"} if password else {}
-    try:
-        with requests.Session() as session:
-            session.trust_env = False  # neither a proxy nor a password of ~/.netrc
-            status = session.get(url, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False).status_code
-    except requests.RequestException:
-        return Finding("web server", False, f"no answer at {url}")
+    with BoundedSession() as session, cut_off_after(ANSWER_SECONDS):
+        session.trust_env = False  # no proxy
+        try:
+            with session.exchange("GET", url, timeouts=(ANSWER_SECONDS, ANSWER_SECONDS), headers=headers) as answer:
+                status = answer.status_code
+        except requests.RequestException:
+            return Finding("web server", False, f"no answer at {url}")
     return Finding("web server", status == requests.codes.ok, f"answers {status} at {url}")
 
 

@@ -31,6 +31,11 @@ from bizcharts_pipeline.sources.fields import (
 from bizcharts_pipeline.sources.http import PoliteSession, Response
 from bizcharts_pipeline.sources.spool import Poll
 
+# The board holds about 150 threads on ten or eleven pages, in a third of a megabyte. What is far beyond that is no
+# catalogue, and once parsed it would need 25 times its size in memory.
+MAX_CATALOG_BYTES = 4 * 1024 * 1024
+MAX_PAGES = 100
+MAX_THREADS = 1_000
 EXTRA_MAX_CHARACTERS = 10_000
 EXTRA_MAX_LEVELS = 20  # arrays and objects within each other
 
@@ -89,7 +94,7 @@ class FourchanClient:
         """
         began = time.monotonic()
         try:
-            response = self._session.get(self.catalog_url, conditional=True)
+            response = self._session.get(self.catalog_url, conditional=True, max_bytes=MAX_CATALOG_BYTES)
         except SourceNotFound as error:
             message = f"{self.catalog_url}: no board {self.board!r} there; check BIZCHARTS_BOARD"
             raise SourceNotFound(message) from error
@@ -119,10 +124,13 @@ def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
     Raises:
         CatalogFormatError: the body as a whole is no catalogue.
     """
+    if len(body) > MAX_CATALOG_BYTES:
+        raise CatalogFormatError(f"No catalogue has {len(body):,} bytes; at most {MAX_CATALOG_BYTES:,} are read")
     problems: list[str] = []
     pages = _load(body, _decoded(body, problems))
     if not isinstance(pages, list):
         raise _not_a_catalog(body, f"the top level is {json_kind(pages)}, not an array of pages")
+    _check_size(body, pages)
     threads: dict[int, SourceThread] = {}
     entries = 0
     for page_index, page in enumerate(pages, start=1):
@@ -147,6 +155,17 @@ def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
     if entries and not threads:
         raise _not_a_catalog(body, f"none of its {entries:,} entries can be read; {'; '.join(problems[:2])}")
     return Catalog(tuple(threads.values()), bounded(problems), entries - len(threads))
+
+
+def _check_size(body: bytes, pages: list[Any]) -> None:
+    """Refuse, before anything is built of it, a catalogue of more than any board has."""
+    listed = (page.get("threads") for page in pages if isinstance(page, dict))
+    threads = sum(len(entries) for entries in listed if isinstance(entries, list))
+    if len(pages) > MAX_PAGES or threads > MAX_THREADS:
+        raise _not_a_catalog(
+            body,
+            f"{len(pages):,} pages with {threads:,} threads, where no board has over {MAX_PAGES} and {MAX_THREADS:,}",
+        )
 
 
 class _BadField(Exception):

@@ -14,17 +14,16 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import requests
-from requests.adapters import BaseAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import NameResolutionError
 
+from bizcharts_pipeline.addresses import address_problem, masked
 from bizcharts_pipeline.clock import naive_utc, utc_now
 from bizcharts_pipeline.files import write_atomically
-from bizcharts_pipeline.settings import is_loopback
-from bizcharts_pipeline.sources.deadline import DeadlineAdapter, cut_off_after
+from bizcharts_pipeline.sources.deadline import Watchdog, cut_off_after
 from bizcharts_pipeline.sources.errors import (
     ResponseTooLarge,
     ResponseTruncated,
@@ -34,14 +33,14 @@ from bizcharts_pipeline.sources.errors import (
     SourceUnreachable,
     UnexpectedAnswer,
 )
+from bizcharts_pipeline.sources.exchange import BodyTooLarge, BodyTruncated, BoundedSession, UnaskedEncoding
 from bizcharts_pipeline.sources.rate_limit import RateLimit
 from bizcharts_pipeline.sources.redirects import redirect_target
 
-MAX_BODY_BYTES = 32 * 1024 * 1024  # a catalogue has a third of a megabyte
+MAX_BODY_BYTES = 8 * 1024 * 1024  # of JSON, once parsed, this is 200 MB of memory
 MAX_ATTEMPTS = 4
 MAX_REDIRECTS = 3
 EVIDENCE_BYTES = 64 * 1024
-_CHUNK_BYTES = 64 * 1024
 _KEPT_HEADERS = ("content-type", "date", "etag", "last-modified")
 
 
@@ -92,13 +91,6 @@ class _Request:
     redirects: bool
 
 
-class _Session(requests.Session):
-    """Leaves redirects alone: prepared to follow one, it would read its whole body and fail at a bad address."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
-
-
 class PoliteSession:
     """GETs with one rate limit a host, bounded retries, bounded time and bounded memory.
 
@@ -127,13 +119,9 @@ class PoliteSession:
         self._rate_folder = rate_folder
         self._timeouts = timeouts
         self._attempts = attempts
-        self._session = _Session()
-        adapter: BaseAdapter = DeadlineAdapter()
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
-        self._session.auth = lambda request: request  # or a password from ~/.netrc would be sent along
+        self._session = BoundedSession(gzip=True)
         agent = f"bizcharts/{version('bizcharts')}" + (f" (+{contact})" if contact else "")
-        self._session.headers.update({"User-Agent": agent, "Accept": "*/*", "Accept-Encoding": "gzip"})
+        self._session.headers.update({"User-Agent": agent, "Accept": "*/*"})
 
     def __enter__(self) -> "PoliteSession":
         return self
@@ -166,6 +154,10 @@ class PoliteSession:
         Raises:
             SourceError: one of its subclasses, within ``timeouts.total`` seconds.
         """
+        if problem := address_problem(url):
+            raise UnexpectedAnswer(
+                f"{masked(url)[:200]}: the address {problem} Nothing was sent; check the configured URL"
+            )
         deadline = time.monotonic() + self._timeouts.total + self._timeouts.patience
         asked = _Request(url, self._recall(url) if conditional else None, headers or {}, max_bytes, redirects)
         attempt = 1
@@ -232,7 +224,7 @@ class PoliteSession:
                     if answer.is_redirect and asked.redirects:
                         target = redirect_target(target, answer.headers.get("Location", ""))
                         continue
-                    response = self._read(asked, answer)
+                    response = self._read(asked, answer, watchdog)
                 except (_Retryable, requests.RequestException, Urllib3Error) as error:
                     if watchdog is not None and watchdog.expired:
                         raise self._too_slow(url) from error
@@ -250,16 +242,10 @@ class PoliteSession:
 
     def _send(self, url: str, asked: "_Request") -> requests.Response:
         condition = {"If-Modified-Since": asked.validator} if asked.validator else {}
-        return self._session.get(
-            url,
-            headers={**asked.headers, **condition},
-            timeout=(self._timeouts.connect, self._timeouts.read),
-            proxies=_proxies(url),
-            stream=True,
-            allow_redirects=False,
-        )
+        timeouts = (self._timeouts.connect, self._timeouts.read)
+        return self._session.exchange("GET", url, timeouts=timeouts, headers={**asked.headers, **condition})
 
-    def _read(self, asked: "_Request", answer: requests.Response) -> Response:
+    def _read(self, asked: "_Request", answer: requests.Response, watchdog: Watchdog) -> Response:
         url, validator = asked.url, asked.validator
         headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
         if answer.status_code == 304 and validator is not None:
@@ -267,12 +253,15 @@ class PoliteSession:
         if answer.status_code != 200:
             _refuse(url, answer)
         last_modified = http_date(headers.get("last-modified", ""))
-        return Response(url, 200, _body(url, answer, asked.max_bytes), utc_now(), last_modified, headers)
-
-
-def _proxies(url: str) -> dict[str, Any] | None:
-    """Return what goes before the environment's proxies: for loopback none, as a proxy would ask its own machine."""
-    return {"http": None, "https": None, "all": None} if is_loopback(url) else None
+        try:
+            body = self._session.body(answer, asked.max_bytes, lambda: watchdog.expired)
+        except BodyTooLarge as error:
+            raise ResponseTooLarge(f"{url}: {error}; check the configured URL") from error
+        except BodyTruncated as error:
+            raise _truncated(url, str(error)) from error
+        except UnaskedEncoding as error:
+            raise UnexpectedAnswer(f"{url}: {error}") from error
+        return Response(url, 200, body, utc_now(), last_modified, headers)
 
 
 def http_date(text: str) -> datetime | None:
@@ -281,48 +270,6 @@ def http_date(text: str) -> datetime | None:
         return naive_utc(parsedate_to_datetime(text))
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-
-
-def _body(url: str, answer: requests.Response, most: int) -> bytes:
-    """Read and decompress a body; the size cap holds before and after decompression."""
-    declared = answer.headers.get("Content-Length", "")
-    expected = int(declared) if re.fullmatch(r"\d{1,18}", declared) else None
-    if expected is not None and expected > most:
-        raise _too_large(url, most)
-    received = bytearray()
-    for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
-        received += chunk
-        if len(received) > most:
-            raise _too_large(url, most)
-    if expected is not None and len(received) != expected:
-        raise _truncated(url, f"{len(received):,} of {expected:,} bytes came")
-    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding in ("", "identity"):
-        return bytes(received)
-    if encoding in ("gzip", "x-gzip"):
-        return _gunzipped(url, bytes(received), most)
-    raise UnexpectedAnswer(f"{url}: Content-Encoding {encoding[:40]!r} was not asked for; is a proxy in between?")
-
-
-def _gunzipped(url: str, compressed: bytes, most: int) -> bytes:
-    """Decompress with a bound, and notice an early end, which urllib3's decoder lets pass."""
-    body = bytearray()
-    while compressed:
-        decoder = zlib.decompressobj(wbits=31)
-        try:
-            body += decoder.decompress(compressed, most + 1 - len(body))
-        except zlib.error as error:
-            raise _truncated(url, f"damaged gzip ({error})") from error
-        if len(body) > most:
-            raise _too_large(url, most)
-        if not decoder.eof:
-            raise _truncated(url, "the gzip body ends early")
-        compressed = decoder.unused_data
-    return bytes(body)
-
-
-def _too_large(url: str, most: int) -> ResponseTooLarge:
-    return ResponseTooLarge(f"{url}: more than {most:,} bytes, which no true answer has; check the configured URL")
 
 
 def _truncated(url: str, how: str) -> _Retryable:
@@ -384,15 +331,17 @@ def _retry_after_seconds(wished: str, served_at: str | None) -> float:
 def _translated(url: str, error: Exception) -> SourceError | _Retryable:
     """Return what a library's exception means to us."""
     if isinstance(error, requests.exceptions.SSLError):
-        return SourceUnreachable(f"{url}: no trusted certificate ({error}); check this machine's clock and CAs")
+        return SourceUnreachable(
+            f"{url}: no trusted certificate ({masked(str(error))}); check this machine's clock and CAs"
+        )
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return _Retryable(SourceUnreachable(f"{url}: no connection in time; is the network up?"))
     if isinstance(error, requests.Timeout):
         return _Retryable(SourceUnreachable(f"{url}: no answer in time; the next run tries again"))
     if isinstance(error, requests.ConnectionError):
-        return _Retryable(SourceUnreachable(f"{url}: no connection ({_cause(error)}); is the network up?"))
+        return _Retryable(SourceUnreachable(f"{url}: no connection ({masked(_cause(error))}); is the network up?"))
     if isinstance(error, requests.RequestException):
-        return UnexpectedAnswer(f"{url}: {error}; check the configured URL")
+        return UnexpectedAnswer(f"{url}: {masked(str(error))}; check the configured URL")
     return _truncated(url, f"the connection broke within the body ({error})")
 
 

@@ -12,6 +12,7 @@ from bizcharts_pipeline.sources.http import PoliteSession, Response
 _PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)+")
 _MOST_PATH_CHARACTERS = 200
 _BIGINT_MAX = 2**63 - 1
+_MAX_LIST_BYTES = 1024 * 1024  # a board's list of archived threads has 30 kB
 
 
 class ArchiveListFormatError(SourceError):
@@ -68,7 +69,7 @@ class ImageClient:
             ArchiveListFormatError: the answer is no list of numbers.
             SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
         """
-        body = self._sessions["live"].get(self.archive_list_url).body
+        body = self._sessions["live"].get(self.archive_list_url, max_bytes=_MAX_LIST_BYTES).body
         try:
             numbers: Any = json.loads(body)
         except (ValueError, RecursionError):

@@ -4,19 +4,22 @@ import gzip
 import json
 import secrets
 import time
-import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.attempts import FOLDER as ATTEMPTS
+from bizcharts_pipeline.attempts import Attempts
 from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync, write_atomically
 from bizcharts_pipeline.sources.aside import keep_newest, write_reason
 from bizcharts_pipeline.sources.errors import CorruptPollError
+from bizcharts_pipeline.sources.exchange import BodyRefused, gunzipped
 
 SUFFIX = ".poll.gz"
 REJECTED_FOLDER = "rejected"
+MAX_POLL_BYTES = 8 * 1024 * 1024  # decompressed; what the client lets through is smaller
 _ABANDONED_AFTER_SECONDS = 3600.0
-_DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError)
+_DAMAGE = (BodyRefused, ValueError, KeyError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,14 @@ class Poll:
 
 
 class Spool:
-    """The queue in ``folder``: one gzip file a poll, of a JSON line and the body. Only the disk bounds it."""
+    """The queue in ``folder``: one gzip file a poll, of a JSON line and the body. Only the disk bounds it.
 
-    def __init__(self, folder: Path) -> None:
+    ``attempts`` counts the processes that were killed while they read a poll.
+    """
+
+    def __init__(self, folder: Path, attempts: Attempts | None = None) -> None:
         self.folder = folder
+        self.attempts = attempts or Attempts(folder / ATTEMPTS)
 
     def put(self, poll: Poll) -> Path:
         """Write ``poll``; when this returns it survives a power cut. Returns its file."""
@@ -64,7 +71,9 @@ class Spool:
             CorruptPollError: it can not be read; it is no longer pending, but in the ``rejected`` folder.
         """
         try:
-            line, _, body = gzip.decompress(path.read_bytes()).partition(b"\n")
+            with path.open("rb") as file:
+                pieces = iter(lambda: file.read(64 * 1024), b"")
+                line, _, body = b"".join(gunzipped(pieces, MAX_POLL_BYTES, None)).partition(b"\n")
             head = json.loads(line)
             modified = head["last_modified"]
             return Poll(

@@ -9,20 +9,23 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
 
+from bizcharts_pipeline.addresses import BadAddress, masked, origin, refuse_unsafe
 from bizcharts_pipeline.clock import to_epoch
 from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.settings import address_problem, is_loopback
-from bizcharts_pipeline.sources.deadline import DeadlineAdapter, cut_off_after
+from bizcharts_pipeline.settings import is_loopback, key_address_problem
+from bizcharts_pipeline.sources.deadline import cut_off_after
+from bizcharts_pipeline.sources.exchange import BodyRefused, BodyTooLarge, BoundedSession
 from bizcharts_pipeline.sources.http import http_date
 
 TOKEN = "GITHUB_TOKEN"
@@ -33,7 +36,6 @@ PATIENCE_SECONDS = 120.0  # the longest pause that is waited for
 ATTEMPTS = 4
 MAX_REDIRECTS = 3
 _TIMEOUTS = (10.0, 30.0)  # until connected; between two reads
-_CHUNK = 256 * 1024
 _TOKEN_FORM = re.compile(r"[\x21-\x7e]{1,512}")
 _SAFE_TO_REPEAT = ("GET", "PATCH", "DELETE")
 
@@ -73,11 +75,8 @@ class GitHub:
     def __init__(self, api_url: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._api = api_url.rstrip("/")
         self._sleep = sleep
-        self._session = requests.Session()
-        self._session.mount("https://", DeadlineAdapter())
-        self._session.mount("http://", DeadlineAdapter())
-        self._session.auth = lambda request: request  # or a password from ~/.netrc would be sent along
-        self._session.headers.update({"User-Agent": f"bizcharts/{version('bizcharts')}", "Accept-Encoding": "identity"})
+        self._session = BoundedSession()
+        self._session.headers["User-Agent"] = f"bizcharts/{version('bizcharts')}"
 
     def require_token(self) -> None:
         """Raise :class:`NoToken` if there is none that may write."""
@@ -132,7 +131,7 @@ class GitHub:
                         url = _redirected(url, answer.headers.get("Location", ""))
                         continue
                     self._check(url, answer)
-                    return _written(url, answer, into, most)
+                    return _written(_chunks(url, self._session, answer, most), into)
             raise Refused(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects", 0)
 
         digest: str = self._patiently("GET", fetch)
@@ -163,10 +162,10 @@ class GitHub:
             if answer.is_redirect:
                 raise Refused(f"{_shown(url)}: the repository has moved; set its new name", answer.status_code)
             self._check(url, answer)
-            content = b"".join(_chunks(url, answer, JSON_BYTES))
+            content = b"".join(_chunks(url, self._session, answer, JSON_BYTES))
         try:
             return json.loads(content) if content else None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Uncertain(f"{_shown(url)}: the answer is no JSON; is a proxy in between?") from None
 
     @contextmanager
@@ -174,16 +173,14 @@ class GitHub:
         self, method: str, url: str, headers: Mapping[str, str], body: Any, seconds: float
     ) -> Iterator[requests.Response]:
         token = _token() if self._trusted(url) else None
-        if token and (problem := address_problem(self._api)):
+        if token and (problem := key_address_problem(self._api)):
             raise NoToken(f"{TOKEN} is not sent: api_url of [ml.release] {problem}")
         access = {"Authorization": f"Bearer {token}", "X-GitHub-Api-Version": "2022-11-28"} if token else {}
-        proxies: Any = {"http": None, "https": None, "all": None} if is_loopback(url) else None
         with cut_off_after(seconds) as watchdog:
             try:
-                with self._session.request(
-                    method, url, headers={**headers, **access}, data=body, timeout=_TIMEOUTS, proxies=proxies,
-                    stream=True, allow_redirects=False,
-                ) as answer:  # fmt: skip
+                with self._session.exchange(
+                    method, url, timeouts=_TIMEOUTS, headers={**headers, **access}, data=body
+                ) as answer:
                     yield answer
             except (requests.RequestException, Urllib3Error, OSError) as error:
                 if isinstance(error, OSError) and not isinstance(
@@ -202,10 +199,10 @@ class GitHub:
         if status >= 500:
             raise Uncertain(f"{_shown(url)}: server error {status}; run it again, it goes on where it stopped")
         try:
-            said = json.loads(b"".join(_chunks(url, answer, JSON_BYTES)))
+            said = json.loads(b"".join(_chunks(url, self._session, answer, JSON_BYTES)))
             codes = tuple(str(error.get("code")) for error in said.get("errors", []) if isinstance(error, dict))
             message = f"{said.get('message', '')}"[:200]
-        except (ValueError, AttributeError, GitHubError):
+        except (ValueError, RecursionError, AttributeError, GitHubError):
             codes, message = (), ""
         hint = {401: f"; is {TOKEN} valid?", 403: f"; what may {TOKEN} do?", 404: "; or the token may not see it"}
         detail = f" {', '.join(codes)}" if codes else ""
@@ -213,12 +210,12 @@ class GitHub:
 
     def _trusted(self, url: str) -> bool:
         """Whether ``url`` is the API's own, so that the token may go there: its host, or its host for uploads."""
-        api, other = urlsplit(self._api), urlsplit(url)
-        if other.scheme != api.scheme or other.username or other.password:
+        try:
+            api, other = origin(self._api), origin(url)
+        except BadAddress:
             return False
-        uploads = f"uploads.{(api.hostname or '').removeprefix('api.')}"
-        same = (other.hostname, other.port) == (api.hostname, api.port)
-        return same or (other.hostname == uploads and other.port == api.port)
+        uploads = f"uploads.{api.host.removeprefix('api.')}"
+        return other in (api, replace(api, host=uploads))
 
 
 class _Pause(Exception):
@@ -252,30 +249,35 @@ def _pause_seconds(answer: requests.Response) -> float | None:
 
 
 def _redirected(url: str, location: str) -> str:
-    target = urljoin(url, location)
-    if urlsplit(target).scheme != "https" and not (is_loopback(target) and is_loopback(url)):
+    try:
+        refuse_unsafe(location)  # before they are joined, which drops some
+        target = urljoin(url, location)
+        scheme = origin(target).scheme
+    except BadAddress as problem:
+        raise Refused(f"{_shown(url)} redirects to an address that {problem}", 0) from None
+    except ValueError:
+        raise Refused(f"{_shown(url)} redirects to what is no address", 0) from None
+    if scheme != "https" and not (is_loopback(target) and is_loopback(url)):
         raise Refused(f"{_shown(url)} redirects to {_shown(target)}, which is not encrypted", 0)
     return target
 
 
-def _written(url: str, answer: requests.Response, into: Path, most: int) -> str:
+def _written(chunks: Iterable[bytes], into: Path) -> str:
     digest = hashlib.sha256()
     with into.open("wb") as file:
-        for chunk in _chunks(url, answer, most):
+        for chunk in chunks:
             digest.update(chunk)
             file.write(chunk)
     return digest.hexdigest()
 
 
-def _chunks(url: str, answer: requests.Response, most: int) -> Iterator[bytes]:
-    declared, received = answer.headers.get("Content-Length", ""), 0
-    for chunk in answer.raw.stream(_CHUNK, decode_content=False):
-        received += len(chunk)
-        if received > most:
-            raise Refused(f"{_shown(url)}: more than {most:,} bytes", 0)
-        yield chunk
-    if declared.isdigit() and received != int(declared):
-        raise Uncertain(f"{_shown(url)}: {received:,} of {int(declared):,} bytes came; run it again")
+def _chunks(url: str, session: BoundedSession, answer: requests.Response, most: int) -> Iterator[bytes]:
+    try:
+        yield from session.pieces(answer, most)
+    except BodyTooLarge as error:
+        raise Refused(f"{_shown(url)}: {error}", 0) from None
+    except BodyRefused as error:
+        raise Uncertain(f"{_shown(url)}: {error}; run it again") from None
 
 
 def _seconds(size: int) -> float:
@@ -284,5 +286,4 @@ def _seconds(size: int) -> float:
 
 def _shown(url: str) -> str:
     """Return an address without what may be secret in it: storage hosts sign theirs."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"[:300]
+    return masked(url.partition("?")[0])[:300]

@@ -10,6 +10,8 @@ from pydantic.functional_validators import AfterValidator
 
 from bizcharts_pipeline.clock import naive_utc
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.images.first_frame import first_frame
+from bizcharts_pipeline.images.structure import PictureRejected
 from bizcharts_pipeline.labels.ledger import storable_text
 from bizcharts_pipeline.web.desk import Decision, Desk, NotOffered
 from bizcharts_pipeline.web.door import Door, Doorkeeper
@@ -167,8 +169,8 @@ def _requests(desk: Desk, door: Door) -> "APIRouter":
     def picture(thread_id: int) -> Response:
         found = desk.picture(thread_id)
         try:
-            content = found[0].read_bytes() if found else None
-        except OSError:
+            content = first_frame(found[0].read_bytes(), found[1]) if found else None
+        except (OSError, PictureRejected, IndexError):
             content = None
         if found is None or content is None:
             return PlainTextResponse("There is no picture to show.", 404)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from bizcharts_pipeline.images import decode as decode_module
 from bizcharts_pipeline.images.decode import Decoded, Decoder
+from bizcharts_pipeline.images.first_frame import first_frame
 from bizcharts_pipeline.images.structure import Outline, PictureRejected, examine
 
 MAX_PIXELS = 4_000_000
@@ -61,7 +62,10 @@ def test_what_a_picture_hides_behind_transparency_is_not_what_it_is_known_by(dec
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
 def test_of_an_animation_of_thousands_of_frames_the_first_is_decoded(decoder: Decoder, kind: str) -> None:
     first = decode(decoder, encoded(drawn(0, (40, 30)), "PNG")).perceptual_hash
-    decoded = decode(decoder, frames(kind, 3000 if kind == "GIF" else 300))
+    animation = frames(kind, 3000 if kind == "GIF" else 300)
+    with pytest.raises(PictureRejected, match="frames beyond the first"):
+        decode(decoder, animation)
+    decoded = decode(decoder, first_frame(animation, outline(animation).media_type))
     assert decoded.perceptual_hash
     assert first
     assert (int(decoded.perceptual_hash, 16) ^ int(first, 16)).bit_count() <= 8
@@ -114,7 +118,8 @@ def test_the_memory_limit_suffices_for_the_largest_picture_of_any_format_and_not
         ("WEBP", {"lossless": True, "method": 0}),
         ("WEBP", {"save_all": True, "append_images": [Image.new("RGBA", big.size, "red")], "method": 0}),
     ):
-        assert decode(decoder, encoded(big, kind, **options)).nsfw is not None
+        content = encoded(big, kind, **options)
+        assert decode(decoder, first_frame(content, outline(content).media_type)).nsfw is not None
     assert decode(decoder, encoded(big.convert("RGB"), "JPEG")).nsfw is not None
     assert _peak_bytes(decoder) < 700 * 2**20
 

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pytest
-from hostile import HTML, SVG, WEBM, bomb_in_text, drawn, encoded, refused_unread
+from hostile import HTML, SVG, WEBM, bomb_in_text, drawn, encoded, frames, refused_unread
 from picture_world import PictureWorld, md5_of, stored_bytes
+from PIL import Image
 
 from bizcharts_pipeline.demo.board import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
@@ -329,3 +331,26 @@ def test_an_unrated_picture_is_blurred_and_stays_here() -> None:
     assert not may_be_sent(0.5, "stored", settings)
     assert may_be_sent(0.49, "stored", settings)
     assert not any(may_be_sent(0.0, status, settings) for status in ("spoiler", "purged", "blocked", "expired"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
+def test_of_an_animation_the_rated_frame_is_all_that_is_kept(world: PictureWorld, kind: str) -> None:
+    still, animation = encoded(drawn(0, (40, 30)), kind, lossless=True), frames(kind, 5)
+    world.poll(world.thread(1, animation), world.thread(2, still))
+    assert world.fetch().counts == {"stored": 2}
+    path, sha256 = world.rows("path, sha256")[1]
+    kept = (world.home / path).read_bytes()
+    assert hashlib.sha256(kept).hexdigest() == sha256
+    with Image.open(BytesIO(kept)) as shown, Image.open(BytesIO(animation)) as served:
+        assert (getattr(shown, "n_frames", 1), getattr(served, "n_frames", 1)) == (1, 5)
+        assert shown.convert("RGB").tobytes() == served.convert("RGB").tobytes()
+    assert (world.home / world.rows("path")[2]).read_bytes() == still
+
+
+def test_a_webp_of_a_still_and_an_animation_is_refused_as_programs_show_different_frames(world: PictureWorld) -> None:
+    animation, still = frames("WEBP", 2), encoded(drawn(9, (40, 30)), "WEBP")
+    body = animation[12:] + still[12:]
+    world.poll(world.thread(1, b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body))
+    report = world.fetch()
+    assert report.counts == {"rejected": 1}
+    assert "several pictures" in report.problems[0]

@@ -1,11 +1,15 @@
 """The providers of vision models: OpenAI and Gemini, behind one small protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 
-from bizcharts_pipeline.autolabel.errors import KeyMissing
+from bizcharts_pipeline.autolabel.errors import KeyMissing, SdkMissing
 from bizcharts_pipeline.autolabel.protocol import BatchProvider, Provider
 from bizcharts_pipeline.autolabel.providers.access import access
+from bizcharts_pipeline.settings import Provider as Name
 from bizcharts_pipeline.settings import Settings
+
+_SDKS: dict[Name, str] = {"openai": "openai", "gemini": "google.genai"}
 
 
 def open_providers(settings: Settings) -> dict[str, Provider | BatchProvider]:
@@ -16,14 +20,37 @@ def open_providers(settings: Settings) -> dict[str, Provider | BatchProvider]:
     ``batch`` is a :class:`BatchProvider`.
 
     Raises:
-        AutoLabelError: none has a key, or an address or a proxy cannot be used; nothing was opened.
+        AutoLabelError: none has a key, an SDK is not installed, or an address or a proxy cannot be used; nothing was
+            opened.
     """
     openers: dict[str, Callable[[Settings], Provider | BatchProvider]] = {"openai": _openai, "gemini": _gemini}
     wanted = list(dict.fromkeys(settings.auto_labels.providers))
     missing = _missing(settings)
     if wanted and len(missing) == len(wanted):
         raise KeyMissing(" ".join(missing.values()))
-    return {name: openers[name](settings) for name in wanted if name not in missing}
+    present = [name for name in wanted if name not in missing]
+    require_sdks(present)
+    return {name: openers[name](settings) for name in present}
+
+
+def require_sdks(names: Iterable[Name]) -> None:
+    """See that the SDKs of these providers are installed.
+
+    Raises:
+        SdkMissing: names what is missing and how to get it.
+    """
+    if missing := [sdk for name in names if not _is_installed(sdk := _SDKS[name])]:
+        raise SdkMissing(
+            f"The SDK {' and '.join(missing)} is not installed, which labelling by a model needs: run "
+            "`make install-auto-labels`, or pip install 'bizcharts[auto-labels]'."
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is in
+        return False
 
 
 def missing_keys(settings: Settings) -> list[str]:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 
 from bizcharts_pipeline.autolabel.errors import AutoLabelError, KeyMissing
-from bizcharts_pipeline.settings import Provider, address_problem, is_loopback
+from bizcharts_pipeline.settings import Provider, is_loopback, key_address_problem
 
 URL_VARIABLES: dict[Provider, str] = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
 _DEFAULTS: dict[Provider, str] = {
@@ -39,7 +39,7 @@ def access(provider: Provider) -> Access:
         AutoLabelError: key or address cannot be used.
     """
     variable, url = URL_VARIABLES[provider], address(provider)
-    if problem := address_problem(url):
+    if problem := key_address_problem(url):
         raise AutoLabelError(f"{variable} {problem}")
     for name in _KEYS[provider]:
         if key := os.environ.get(name, "").strip():

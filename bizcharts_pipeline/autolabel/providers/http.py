@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore2
 import httpx2
 
+from bizcharts_pipeline.addresses import PORTS, Origin, origin
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.settings import is_loopback
 
@@ -39,6 +40,7 @@ def http_client(url: str, *, seconds: float, wait: float, max_bytes: int, connec
         connections: most at once; more requests wait.
 
     Raises:
+        BadAddress: ``url`` is refused.
         AutoLabelError: the environment names a proxy that is none of HTTP.
     """
     return httpx2.Client(
@@ -58,6 +60,7 @@ class _Transport(httpx2.BaseTransport):
     """Reads an answer whole, within its bounds. Errors are those of ``httpx2``, which the SDKs know."""
 
     def __init__(self, url: str, seconds: float, wait: float, max_bytes: int, connections: int) -> None:
+        self._origin = origin(url)
         self._seconds = seconds
         self._timeouts = _timeout(wait).as_dict()
         self._max_bytes = max_bytes
@@ -71,6 +74,8 @@ class _Transport(httpx2.BaseTransport):
         )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if _connects_to(request.url) != self._origin:  # an answer may name an address, and the key goes along
+            raise httpx2.UnsupportedProtocol("the request is for another host than the configured one")
         url = httpcore2.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -113,6 +118,10 @@ class _Transport(httpx2.BaseTransport):
             if len(body) > self._max_bytes:
                 raise ResponseTooLarge(f"the answer has more than {self._max_bytes:,} bytes")
         return bytes(body)
+
+
+def _connects_to(url: httpx2.URL) -> Origin:
+    return Origin(url.scheme, url.raw_host.decode("ascii").lower(), url.port or PORTS[url.scheme])
 
 
 _CORE_ERRORS = (

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from bizcharts_pipeline.autolabel.errors import BatchError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 MAX_INPUT_BYTES = 150_000_000  # the service takes 200 MB
 MAX_REQUESTS = 50_000
 MAX_REASONS = 3  # of a failed batch that are shown
-MAX_OUTPUT_BYTES = 512 * 1024 * 1024
+MAX_OUTPUT_BYTES = 160 * 1024 * 1024  # 50,000 answers have about 100 MB
 _OUTPUT_SECONDS = 30 * 86_400  # results are kept so long
 _OVERSIZED = ("token_limit_exceeded", "Enqueued token limit")
 _STATES = {
@@ -109,9 +110,9 @@ class OpenAIBatches:
             raise unknown(f"OpenAI has answered {counts.completed:,} requests of the batch, but shows no results.")
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:
-                for line in self._content(file_id).split(b"\n"):
+                for line in BytesIO(self._content(file_id)):  # no second copy of a large file
                     if line.strip():
-                        yield self._read(line)
+                        yield self._read(line.rstrip(b"\n"))
 
     def close(self) -> None:
         """Give up the connections."""

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 
 from bizcharts_pipeline.pods.errors import AccessDenied
-from bizcharts_pipeline.settings import address_problem
+from bizcharts_pipeline.settings import key_address_problem
 
 KEY_VARIABLE = "RUNPOD_API_KEY"
 URL_VARIABLE = "RUNPOD_API_BASE_URL"  # the SDK's own name for it
@@ -48,6 +48,6 @@ def control_url() -> str | None:
 
 def _url() -> str:
     url = (os.environ.get(URL_VARIABLE) or PUBLIC_URL).strip().rstrip("/")
-    if problem := address_problem(url):
+    if problem := key_address_problem(url):
         raise AccessDenied(f"{URL_VARIABLE} {problem}")
     return url

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from bizcharts_pipeline.pods.errors import (
@@ -30,7 +31,7 @@ from bizcharts_pipeline.pods.providers.orders import (
     check_order,
     without_values,
 )
-from bizcharts_pipeline.pods.providers.rest_http import ask
+from bizcharts_pipeline.pods.providers.rest_http import ask, post
 
 # What it says when nothing is free. Anything less explicit may come after a pod was created.
 CAPACITY = re.compile(r"no longer any instances available|not enough free GPUs on the host machine", re.IGNORECASE)
@@ -147,11 +148,14 @@ def _as_ordered(pod: Pod, order: Order) -> Pod:
 def _sdk() -> Any:
     try:
         import runpod  # type: ignore[import-untyped]
+        from runpod.api import graphql  # type: ignore[import-untyped]
     except ImportError:
         raise AccessDenied(
             "The runpod SDK is not installed: pip install 'bizcharts[pods]', or set pods.api to 'rest', "
             "which needs none."
         ) from None
+    # The SDK's own request has no bound of size, follows redirects and reads ~/.netrc.
+    graphql.requests = SimpleNamespace(post=post)
     return runpod
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bizcharts_pipeline.clock import from_epoch, midnight
-from bizcharts_pipeline.settings import address_problem
+from bizcharts_pipeline.settings import key_address_problem
 from bizcharts_pipeline.sources.errors import SourceError
 from bizcharts_pipeline.sources.fields import json_kind
 
@@ -127,7 +127,7 @@ def api_key_for(url: str, variable: str) -> str | None:
         BadKey: the key cannot be sent, or would be readable on its way; nothing was sent.
     """
     key = api_key(variable)
-    if key and (problem := address_problem(url)):
+    if key and (problem := key_address_problem(url)):
         raise BadKey(f"{variable} is not sent: its URL in the settings {problem}")
     return key
 
