@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bizcharts_pipeline.cli_index import coins, index
+from bizcharts_pipeline.cli_installation import init
 from bizcharts_pipeline.cli_labels import label, labels, rating_scale
 from bizcharts_pipeline.cli_models import models
 from bizcharts_pipeline.cli_pods import pods
@@ -321,7 +322,7 @@ def restore(file: Path, json_output: bool) -> None:
     """
     from bizcharts_pipeline.warehouse.backup import restore as restore_backup
 
-    kept = restore_backup(open_database(), file)
+    kept = restore_backup(database_to_replace(), file)
     text = f"Restored {file}." + (f" The database it replaced is kept as {kept}." if kept else "")
     show({"file": file, "replaced": kept}, json_output, text)
 
@@ -433,6 +434,7 @@ bizcharts.add_command(pods)
 bizcharts.add_command(serve)
 bizcharts.add_command(run)
 bizcharts.add_command(health)
+bizcharts.add_command(init)
 
 
 def open_database() -> "Database":
@@ -440,6 +442,15 @@ def open_database() -> "Database":
     from bizcharts_pipeline.warehouse.database import Database
 
     return Database.from_settings(load_settings())
+
+
+def database_to_replace() -> "Database":
+    """Return the installation's database for a command that puts another one in its place, lost or not."""
+    from bizcharts_pipeline.warehouse.database import Database
+
+    settings = load_settings()
+    settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+    return Database(settings.database_path, settings.database_wait_seconds)
 
 
 def existing_database() -> "Database":

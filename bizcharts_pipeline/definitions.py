@@ -65,7 +65,11 @@ warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.Bet
 def resources(settings: Settings) -> dict[str, object]:
     """Return the resources that the assets ask for by name."""
     return {
-        "warehouse": Warehouse(database=str(settings.database_path), wait_seconds=settings.database_wait_seconds),
+        "warehouse": Warehouse(
+            database=str(settings.database_path),
+            home=str(settings.home_path),
+            wait_seconds=settings.database_wait_seconds,
+        ),
         "fourchan": Fourchan(
             home=str(settings.home_path),
             board=settings.board,

@@ -10,6 +10,8 @@ from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseLost
+from bizcharts_pipeline.warehouse.installation import Installation
 from resources import run_locks
 
 
@@ -21,11 +23,17 @@ class Warehouse(DuckDBResource):
     always closes.
     """
 
+    home: str = Field("", description="The installation's home; empty: a database that may be made at any time.")
     wait_seconds: float = Field(60, description="How long to wait for a database that somebody else holds open.")
     _lock: run_locks.RunLock | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Show that this run is alive, for as long as it is."""
+        """Show that this run is alive, for as long as it is; not in a home that is lost, which gets no new folder."""
+        try:
+            if self.home:
+                Installation(Path(self.home), Path(self.database)).check()
+        except DatabaseLost:
+            return  # the asset says so
         if context.run is not None and self._lock is None:
             self._lock = run_locks.hold(self.run_locks_folder(), context.run.run_id)
 
@@ -40,8 +48,14 @@ class Warehouse(DuckDBResource):
         return Path(self.database).parent / "runs"
 
     def open(self) -> Database:
-        """Return the database; nothing is opened before its ``read()`` or ``write()`` is entered."""
+        """Return the database; nothing is opened before its ``read()`` or ``write()`` is entered.
+
+        Raises:
+            DatabaseLost: it is missing, and the installation has had one.
+        """
         path = Path(self.database)
+        if self.home:
+            return Database.of(Installation(Path(self.home), path), self.wait_seconds)
         path.parent.mkdir(parents=True, exist_ok=True)
         return Database(path, self.wait_seconds)
 

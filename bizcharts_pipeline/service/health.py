@@ -11,7 +11,8 @@ import requests
 
 from bizcharts_pipeline.service.jobs import FOLDER, environment
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.warehouse.database import Database, is_missing
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 
 ANSWER_SECONDS = 5
 LIVENESS_SECONDS = 60
@@ -51,6 +52,7 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
 def _last_poll(settings: Settings) -> datetime | None:
     """Return when the board was polled last; ``None``: never, as in a home that the service has just made."""
     if settings.home_path.is_dir() and is_missing(settings.database_path):
+        Installation.of(settings).check()
         return None
     with Database.existing(settings).read() as connection:
         row = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone()

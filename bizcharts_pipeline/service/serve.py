@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
@@ -15,6 +16,7 @@ from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
 from bizcharts_pipeline.service.supervisor import Child, Supervisor
 from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.warehouse.installation import Installation
 
 LOCK = "serve.lock"
 WORKSPACE = "serve-workspace.yaml"
@@ -36,13 +38,16 @@ def serve(settings: Settings, say: Callable[[str], object]) -> None:
     Raises:
         ServiceError: the port is taken, or the service of this home runs already.
         NoInstance: ``DAGSTER_HOME`` names no folder that can be used.
+        DatabaseLost: the database is missing, and the installation has had one.
     """
-    home = settings.home_path
+    home, installation = settings.home_path, Installation.of(settings)
+    installation.check()
     if not home.exists():  # a mistake makes no folder
         check_port(settings.serve.host, settings.serve.port)
     home.mkdir(parents=True, exist_ok=True)
     with instance_lock(home):
         check_port(settings.serve.host, settings.serve.port)
+        installation.begin()
         surroundings = environment()
         folder = instance_folder(surroundings)
         prepare_instance(surroundings, folder)
@@ -151,7 +156,7 @@ def current_index(settings: Settings) -> str:
     from bizcharts_pipeline.warehouse.published import index_readings
 
     try:
-        database = Database(Database.existing(settings).path, READ_WAIT_SECONDS)
+        database = replace(Database.existing(settings), wait_seconds=READ_WAIT_SECONDS)
         with database.read() as connection:
             readings = index_readings(connection, "hour", 1)
     except DatabaseError as error:
