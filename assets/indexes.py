@@ -63,12 +63,13 @@ def indexes(
     config: IndexesConfig, warehouse: Warehouse, scorers: Scorers, fear_greed: FearGreed
 ) -> Iterator[dg.MaterializeResult]:
     stopwatch = Stopwatch()
-    database = warehouse.open()
+    now = utc_now()
+    database = warehouse.open_at(now)
     with stopwatch("load, compute, append"):
         update = bring_indexes_up_to_date(
             database,
             scorers.champion(database).model_version,
-            utc_now(),
+            now,
             fear_greed.parameters(),
             everything=config.scope == "everything",
         )

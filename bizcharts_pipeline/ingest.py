@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.clock import MAX_DISAGREEMENT, check_against
 from bizcharts_pipeline.rows import PreparedThread
 from bizcharts_pipeline.sources.errors import CatalogFormatError, CorruptPollError, SourceError
 from bizcharts_pipeline.sources.fourchan import FourchanClient, parse_catalog
@@ -33,6 +34,7 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
 
     Raises:
         SourceError: the source did not answer usably; earlier polls in the spool were taken in all the same.
+        ClockDisagrees: the source's time is another than ``now``; nothing was stored.
         CatalogFormatError: the answer is no catalogue; its body is kept in the spool's ``rejected`` folder.
         DatabaseBusy: somebody holds the database; the poll waits in the spool for the next run.
     """
@@ -42,6 +44,8 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
     except SourceError:
         drain_spool(client, spool, database)
         raise
+    if poll.served_at is not None:
+        _set_future_aside(spool, poll.fetched_at)
     recovered = drain_spool(client, spool, database, before=path)
     try:
         return _take(client, spool, database, path, poll, recovered)
@@ -55,6 +59,8 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
 
 def _fetch(client: FourchanClient, spool: Spool, now: datetime) -> tuple[Path, Poll]:
     poll = client.poll_catalog(now)
+    if poll.served_at is not None:
+        check_against(poll.fetched_at, poll.served_at, client.catalog_url)
     path = spool.put(poll)
     client.remember(poll)
     return path, poll
@@ -67,7 +73,11 @@ def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, bef
         if path == before:
             break
         try:
-            _take(client, spool, database, path, spool.read(path), recovered=0)
+            poll = spool.read(path)
+            if poll.last_modified and poll.last_modified - poll.fetched_at > MAX_DISAGREEMENT:
+                spool.quarantine(path, "fetched under a clock that was behind its source's")
+                continue
+            _take(client, spool, database, path, poll, recovered=0)
         except UnknownCatalog:
             spool.remove(path)  # it says nothing that could be stored
             continue
@@ -75,6 +85,14 @@ def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, bef
             continue  # kept aside by now, or taken in by another process
         recovered += 1
     return recovered
+
+
+def _set_future_aside(spool: Spool, now: datetime) -> None:
+    """Set polls aside that were fetched under a clock ahead of ``now``, which the source has just confirmed."""
+    begin = f"{now + MAX_DISAGREEMENT:%Y%m%dT%H%M%S}"  # a poll's name begins with its time
+    for path in spool.pending():
+        if path.name > begin:
+            spool.quarantine(path, "fetched under a clock that was ahead")
 
 
 def _take(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
@@ -24,6 +25,9 @@ class Warehouse(DuckDBResource):
     """
 
     home: str = Field("", description="The installation's home; empty: a database that may be made at any time.")
+    witnesses: list[str] = Field([], description="Pages of sources that are asked for the time; none: no check.")
+    seconds_per_request: float = Field(2, description="Least time between two requests to one of them.")
+    contact: str = Field("", description="E-mail or URL put into the User-Agent.")
     wait_seconds: float = Field(60, description="How long to wait for a database that somebody else holds open.")
     _lock: run_locks.RunLock | None = PrivateAttr(default=None)
 
@@ -58,6 +62,22 @@ class Warehouse(DuckDBResource):
             return Database.of(Installation(Path(self.home), path), self.wait_seconds)
         path.parent.mkdir(parents=True, exist_ok=True)
         return Database(path, self.wait_seconds)
+
+    def open_at(self, now: datetime, *, to_delete: bool = False) -> Database:
+        """Return the database for rows that become final at ``now`` (naive UTC), or for deleting what is too old then.
+
+        Raises:
+            ClockDisagrees: the clock is not to be believed; docs/operating.md.
+            DatabaseLost: as :meth:`open`.
+        """
+        database = self.open()
+        if self.witnesses:
+            from bizcharts_pipeline.present import Witnesses, check_clock, check_clock_to_delete
+
+            witnesses = Witnesses(tuple(self.witnesses), self.seconds_per_request, self.contact)
+            check = check_clock_to_delete if to_delete else check_clock
+            check(database, Path(self.home), witnesses, now)
+        return database
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

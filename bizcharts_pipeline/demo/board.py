@@ -9,7 +9,7 @@ from typing import Any
 
 from bizcharts_pipeline.clock import naive_utc
 from bizcharts_pipeline.demo.pictures import picture
-from bizcharts_pipeline.demo.server import JSON, BoardServer, Fault, Page, http_date
+from bizcharts_pipeline.demo.server import JSON, BoardServer, Fault, Page, from_http_date, http_date
 from bizcharts_pipeline.demo.world import World
 
 _PICTURE_PATH = re.compile(r"/([0-9]{10,19})(s?)(\.jpg|\.png)")
@@ -24,7 +24,7 @@ class SimulatedBoard(BoardServer):
     def __init__(self, world: World, *, now: datetime | None = None, board: str = "biz") -> None:
         super().__init__(board)
         self.world = world
-        self.now = now or world.start
+        self.now: datetime = now or world.start
         self.outages: list[tuple[datetime, datetime]] = []
         self._catalog: tuple[datetime, bytes] = (datetime.min, b"")
 
@@ -85,6 +85,7 @@ class ReplayBoard(BoardServer):
         with self._order:
             body, last_modified = self._answers[min(self._served, len(self._answers) - 1)]
             self._served += 1
+        self.now = from_http_date(last_modified)
         return Page(body, JSON, last_modified)
 
 

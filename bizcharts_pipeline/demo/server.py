@@ -86,8 +86,10 @@ class BoardServer:
 
     ``enforce_seconds`` answers 429 to requests that follow each other more quickly; ``retry_after`` is what a
     429 or 503 says (``None``: nothing). Every ``fail_every``-th request, if that is set, meets ``fail_with``.
-    ``latency_seconds`` pass before an answer's headers leave.
+    ``latency_seconds`` pass before an answer's headers leave. A simulated host serves its ``now`` as the Date.
     """
+
+    now: datetime | None = None  # simulated time, naive UTC; None: the machine's
 
     def __init__(self, board: str = "biz") -> None:
         self.board = board
@@ -212,6 +214,10 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        now = self.server.board_server.now
+        return http_date(now) if now is not None and timestamp is None else super().date_time_string(timestamp)
+
     def log_message(self, format: str, *args: object) -> None:
         """The log is kept in memory."""
 
@@ -335,3 +341,8 @@ def _bomb() -> bytes:
 def http_date(moment: datetime) -> str:
     """Return the HTTP date of a naive UTC ``moment``, whose fraction of a second is lost."""
     return email.utils.format_datetime(datetime.fromtimestamp(int(to_epoch(naive_utc(moment))), UTC), usegmt=True)
+
+
+def from_http_date(text: str | None) -> datetime | None:
+    """Return the naive UTC time of an HTTP date; ``None`` without one."""
+    return naive_utc(email.utils.parsedate_to_datetime(text)) if text else None

@@ -42,7 +42,7 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
         _daemon(),
         Finding(
             "last poll",
-            polled is not None and now - polled <= MAX_POLL_AGE,
+            polled is not None and abs(now - polled) <= MAX_POLL_AGE,
             "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC",
         ),
         Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.private import user_folder
 from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
 from bizcharts_pipeline.service.supervisor import Child, Supervisor
 from bizcharts_pipeline.settings import Settings
@@ -78,7 +79,7 @@ def prepare_instance(surroundings: Mapping[str, str], folder: Path) -> None:
 def programs(settings: Settings, home: Path) -> list[Child]:
     """Return the three programs; they share one code server, behind a socket that only this user can reach."""
     name = f"bizcharts-{os.getuid()}-{os.getpid()}.sock"
-    code_socket = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / name  # a home's path may be too long for one
+    code_socket = user_folder() / name  # a home's path may be too long for one
     workspace = home / WORKSPACE
     text = f'load_from:\n  - grpc_server:\n      socket: "{code_socket}"\n      location_name: {LOCATION}\n'
     write_atomically(workspace, text.encode())

@@ -29,6 +29,7 @@ class Poll:
     url: str
     body: bytes  # empty for 304
     validator: str | None = None  # Last-Modified as served
+    served_at: datetime | None = None  # the source's own time, as far as it told; not kept in the spool
 
 
 class Spool:

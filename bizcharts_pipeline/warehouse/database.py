@@ -105,8 +105,9 @@ class Database:
             DatabaseUnavailable: there is none; nothing is created.
         """
         path, installation = settings.database_path, Installation.of(settings)
+        installation.check()
+        installation.tighten()
         if is_missing(path):
-            installation.check()
             where = "" if path.parent.is_dir() else f" (there is no folder {path.parent})"
             raise DatabaseUnavailable(
                 f"{path}: there is no database{where}. Correct BIZCHARTS_HOME or BIZCHARTS_DATABASE, or make one with "

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.files import write_atomically
-from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.private import check_owner, tighten
+from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings
 from bizcharts_pipeline.warehouse.errors import DatabaseLost
 
 MARK = "installation.json"  # in the home: it has had a database
@@ -26,6 +27,8 @@ _REMEDY = (
     "If its disk is not mounted, mount it; correct BIZCHARTS_HOME or BIZCHARTS_DATABASE if one is wrong; "
     "`bizcharts restore FILE` brings a backup back; `bizcharts init --new` starts from nothing."
 )
+FOLDERS = ("ledgers", "spool", "models", "images", "datasets", "pods", "staged", "runs", "http")
+_TIGHTENED: set["Installation"] = set()
 # What only an installation that had a database leaves in its home.
 _LEFTOVERS = (
     "ledgers/labels.sqlite",
@@ -55,7 +58,10 @@ class Installation:
 
         Raises:
             DatabaseLost: the database is missing or empty, and the installation has had one.
+            ForeignHome: the home belongs to another user, and is closed to this one.
         """
+        if not os.access(self.home, os.R_OK | os.X_OK):
+            check_owner(self.home)
         if is_missing(self.database) and (sign := self._sign_of_a_past()):
             state = "is empty" if self.database.exists() else "is missing"
             raise DatabaseLost(
@@ -67,11 +73,22 @@ class Installation:
 
         Raises:
             DatabaseLost: as :meth:`check`.
+            ForeignHome: the home belongs to another user.
         """
+        check_owner(self.home)
         self.check()
+        self.tighten()
         if is_missing(self.database) and not (self.home / FIRST_START).exists():
             with suppress(OSError):  # who makes the database says what is wrong with the folder
                 write_atomically(self.home / FIRST_START, b"The first database of this installation is being made.\n")
+
+    def tighten(self) -> None:
+        """Close to other users what an older version, or a copy, has left open; once a process."""
+        if self not in _TIGHTENED:
+            _TIGHTENED.add(self)
+            own = self.home if self.home not in (Path.home(), REPOSITORY_ROOT) else self.home / "ledgers"
+            logs = [Path(f"{self.database}{suffix}") for suffix in ("", ".wal", ".lock", ".turn", ".checkpoint")]
+            tighten([own, *(self.home / name for name in FOLDERS)], logs)
 
     def confirm(self) -> None:
         """Mark that the installation has a database; costs two looks at the file system where that is marked."""

@@ -1,0 +1,103 @@
+"""What only reads still reads on a file system that refuses every write."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from installation import Installation
+
+from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.world import World
+
+NOW = datetime(2026, 3, 2, 12, 0)
+CSV = "thread_id,sentiment_rating,labeler_id,labeled_at\n1,3,me,2026-03-01 10:00:00\n"
+# In a mount namespace of its own: the home is mounted read-only, then the commands run one by one.
+_COMMANDS = [
+    ["stats"],
+    ["coverage"],
+    ["index"],
+    ["coins"],
+    ["labels", "stats"],
+    ["pods", "list"],
+    ["maintain", "--dry-run"],
+    ["snapshot", "{copy}"],
+]
+_PROGRAM = """
+import json, sys
+from installation import Installation
+from pathlib import Path
+folder, url, commands, extra = json.loads(sys.argv[1])
+made = Installation(Path(folder), url, extra=extra)
+for words in commands:
+    done = made.run_here(*words)
+    print(json.dumps([words, done.returncode, done.stderr]))
+"""
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    labels = tmp_path / "labels.csv"
+    labels.write_text(CSV)
+    with SimulatedBoard(World(7, NOW - timedelta(days=2), 3), now=NOW) as board:
+        made = Installation(tmp_path, board.url)
+        assert made.run_here("poll", "--once", now=NOW).returncode == 0
+        assert made.run_here("labels", "import", str(labels)).returncode == 0
+        assert made.run_here("pods", "list").returncode in (0, 1)
+        yield made
+
+
+def outcomes(installation: Installation, *prefix: str, elsewhere: Path) -> list[tuple[list[str], int, str]]:
+    import json
+
+    commands = [[word.format(copy=elsewhere / "copy.duckdb") for word in words] for words in _COMMANDS]
+    extra = {"BIZCHARTS_SETTINGS_FILE": "/dev/null", "BIZCHARTS_ENV_FILE": "/dev/null"}
+    told = json.dumps([str(installation.folder), installation.board_url, commands, extra])
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", _PROGRAM, told],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.stdout, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_read_only_mount_can_be_read(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> None:
+    mounts = ["unshare", "--mount", "sh", "-c"]
+    bind = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+    probe = subprocess.run([*mounts, bind, "sh", str(installation.home), "true"], capture_output=True, text=True)
+    if probe.returncode:
+        pytest.skip(f"no read-only mount here: {probe.stderr.strip()}")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    prefix = (*mounts, bind, "sh", str(installation.home))
+    for words, status, errors in outcomes(installation, *prefix, elsewhere=elsewhere):
+        assert status == 0, (words, errors)
+        assert "not drawn: Read-only file system" in errors or words != ["coverage"]
+
+
+def test_a_home_that_may_not_be_written_can_be_read(
+    installation: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As the same user, whose folders have lost their write permission."""
+    if os.getuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("needs root and setpriv, to become a user whom modes bind")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    elsewhere.chmod(0o777)
+    for part in (installation.folder, *installation.folder.rglob("*")):
+        os.chown(part, 65534, 65534)
+        part.chmod(0o500 if part.is_dir() else 0o400)
+    for parent in (installation.folder, elsewhere):
+        for folder in parent.parents:
+            if str(folder).startswith("/tmp/"):
+                folder.chmod(folder.stat().st_mode | 0o011)
+    for words, status, errors in outcomes(
+        installation, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", elsewhere=elsewhere
+    ):
+        assert status == 0, (words, errors)
