@@ -33,7 +33,8 @@ class Installation:
 
     def __post_init__(self) -> None:
         self.dagster_home.mkdir(parents=True, exist_ok=True)
-        copy(REPOSITORY / "dagster_home" / "dagster.yaml", self.dagster_home)
+        if not (self.dagster_home / "dagster.yaml").exists():
+            copy(REPOSITORY / "dagster_home" / "dagster.yaml", self.dagster_home)
 
     @property
     def home(self) -> Path:

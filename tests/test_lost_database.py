@@ -108,7 +108,7 @@ def test_a_database_that_vanished_or_was_emptied_is_not_made_again(
     assert database.exists() == (kept_bytes is not None)
 
 
-@pytest.mark.parametrize("kept_share", [0.0001, 0.01, 0.5, 0.99])
+@pytest.mark.parametrize("kept_share", [0.0001, 0.01, 0.5])
 def test_a_truncated_database_stays_as_it_is(installation: Installation, kept_share: float) -> None:
     database = installation.database.path
     content = database.read_bytes()

@@ -21,7 +21,6 @@ from bizcharts_pipeline.files import sync
 
 HEADERS_BYTES = 3 * 4096  # the main header and the two database headers, of which a checkpoint overwrites one
 _OFFSET = struct.Struct("<Q")
-_HEADER = struct.Struct("<8xQ16xQQ")  # of a database header: iteration, number of blocks, bytes of a block
 
 
 class FileHeld(Exception):
@@ -113,19 +112,6 @@ def settle(path: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())
     kept.unlink()
-
-
-def is_truncated(path: Path) -> bool:
-    """Whether ``path`` is shorter than its header says; no connection of this process may be open.
-
-    DuckDB itself only notices once it reads a block that is not there, and overwrites what follows.
-    """
-    with path.open("rb") as file:
-        headers = file.read(HEADERS_BYTES)
-    if len(headers) < HEADERS_BYTES or headers[8:12] != b"DUCK":
-        return False  # DuckDB says what it is
-    _, blocks, block_bytes = max(_HEADER.unpack_from(headers, offset) for offset in (4096, 8192))
-    return path.stat().st_size < HEADERS_BYTES + int(blocks) * int(block_bytes)
 
 
 def _save(path: Path, content: bytes) -> None:

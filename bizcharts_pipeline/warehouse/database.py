@@ -244,8 +244,6 @@ class Database:
                 self.installation.begin()
             with self._named_errors():
                 create(self.path)
-        elif checkpoints.is_truncated(self.path):
-            raise opening_error(self.path, "its end is missing")
         connection = self._connect(read_only=False)
         if self.installation:
             self.installation.confirm()

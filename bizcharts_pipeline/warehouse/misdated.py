@@ -79,7 +79,8 @@ def _changes(connection: duckdb.DuckDBPyConnection, now: datetime) -> list[tuple
         changes.append((table, "deleted", f"{time} > {after}", f"DELETE FROM {table}"))
     for table, column in connection.execute(_TIMES).fetchall():
         if table not in _KEPT_TABLES and column not in _KEPT_COLUMNS:
-            changes.append((table, "dated now", f"{column} > {after}", f"UPDATE {table} SET {column} = {present}"))
+            statement = f'UPDATE {table} SET "{column}" = {present}'
+            changes.append((table, "dated now", f'"{column}" > {after}', statement))
     for column in _SEEN:
         condition = f"posted_at - {column} > {day}"
         changes.append(("thread_ops", "dated as their posts", condition, f"UPDATE thread_ops SET {column} = posted_at"))
