@@ -144,7 +144,7 @@ def test_rows_of_the_future_are_repaired(installation: Installation, board: Simu
     for table, column in installation.query(times):
         if column != "posted_at":
             late = installation.query(
-                f"SELECT count(*) FROM {table} WHERE {column} > TIMESTAMP '{now}' + INTERVAL 1 HOUR"
+                f"SELECT count(*) FROM {table} WHERE \"{column}\" > TIMESTAMP '{now}' + INTERVAL 1 HOUR"
             )
             assert late == [(0,)], (table, column)
     assert installation.run_here("maintain", now=now).returncode == 0
