@@ -5,7 +5,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -105,21 +107,21 @@ def test_a_folder_that_somebody_took_first_is_not_used(tmp_path: Path, monkeypat
 def test_a_home_of_another_user_is_named_as_that(installation: Installation) -> None:
     if os.getuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv, to become another user")
-    installation.home.mkdir(mode=0o700)
-    for folder in installation.home.parents:
-        if str(folder).startswith("/tmp/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
     become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if subprocess.run([*become, sys.executable, "-c", "import bizcharts_pipeline"], capture_output=True).returncode:
         pytest.skip("another user cannot run this Python")
-    for words in (["poll", "--once"], ["stats"]):
-        refused = subprocess.run(
-            [*become, sys.executable, "-c", "from bizcharts_pipeline.cli import main; main()", *words],
-            env=installation.environment(NOW),
-            cwd="/",
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused
-        assert "belongs to user root, and this runs as user" in refused.stderr
+    with tempfile.TemporaryDirectory() as name:  # pytest closes its own folder to others whenever it starts
+        Path(name).chmod(0o755)
+        made = replace(installation, folder=Path(name))
+        made.home.mkdir(mode=0o700)
+        for words in (["poll", "--once"], ["stats"]):
+            refused = subprocess.run(
+                [*become, sys.executable, "-c", "from bizcharts_pipeline.cli import main; main()", *words],
+                env=made.environment(NOW),
+                cwd="/",
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused
+            assert "belongs to user root, and this runs as user" in refused.stderr

@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from bizcharts_pipeline.demo.world import World
 
 NOW = datetime(2026, 3, 2, 12, 0)
 CSV = "thread_id,sentiment_rating,labeler_id,labeled_at\n1,3,me,2026-03-01 10:00:00\n"
+NOBODY = 65534
 # In a mount namespace of its own: the home is mounted read-only, then the commands run one by one.
 _COMMANDS = [
     ["stats"],
@@ -81,22 +84,21 @@ def test_a_read_only_mount_can_be_read(installation: Installation, tmp_path_fact
         assert "not drawn: Read-only file system" in errors or words != ["coverage"]
 
 
-def test_a_home_that_may_not_be_written_can_be_read(
-    installation: Installation, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_home_that_may_not_be_written_can_be_read(installation: Installation) -> None:
     """As the same user, whose folders have lost their write permission."""
     if os.getuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv, to become a user whom modes bind")
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    elsewhere.chmod(0o777)
-    for part in (installation.folder, *installation.folder.rglob("*")):
-        os.chown(part, 65534, 65534)
-        part.chmod(0o500 if part.is_dir() else 0o400)
-    for parent in (installation.folder, elsewhere):
-        for folder in parent.parents:
-            if str(folder).startswith("/tmp/"):
-                folder.chmod(folder.stat().st_mode | 0o011)
-    for words, status, errors in outcomes(
-        installation, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", elsewhere=elsewhere
-    ):
-        assert status == 0, (words, errors)
+    # Not below pytest's folder, which it closes to others whenever it starts.
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        copied = replace(installation, folder=Path(name) / "copied")
+        elsewhere = Path(name) / "elsewhere"
+        elsewhere.mkdir()
+        shutil.copytree(installation.folder, copied.folder)
+        for part in (Path(name), *Path(name).rglob("*")):
+            os.chown(part, NOBODY, NOBODY)
+        for part in (copied.folder, *copied.folder.rglob("*")):
+            part.chmod(0o500 if part.is_dir() else 0o400)
+        become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+        for words, status, errors in outcomes(copied, *become, elsewhere=elsewhere):
+            assert status == 0, (words, errors)

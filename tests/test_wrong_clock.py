@@ -22,7 +22,7 @@ from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.clock import ClockDisagrees
 from bizcharts_pipeline.demo.board import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.ingest import poll_catalog
+from bizcharts_pipeline.ingest import drain_spool, poll_catalog
 from bizcharts_pipeline.live import LivePipeline
 from bizcharts_pipeline.service.scheduler_records import forget_future
 from bizcharts_pipeline.settings import load_settings
@@ -125,9 +125,17 @@ def test_a_poll_that_a_wrong_clock_left_in_the_spool_is_set_aside(
     assert polls == [(4, True)]
 
 
-def test_rows_of_the_future_are_repaired(installation: Installation, board: SimulatedBoard) -> None:
-    """Written by a clock that was ahead together with its source's, as no check can tell."""
+def test_rows_of_the_future_are_repaired(
+    installation: Installation, board: SimulatedBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that a version without a check took in, and those of a source that was ahead together with the clock."""
     future = NOW + timedelta(days=10)
+    for name, value in installation.environment(NOW).items():
+        monkeypatch.setenv(name, value)
+    pipeline = LivePipeline.from_settings(load_settings())
+    pipeline.client.forget()
+    pipeline.spool.put(replace(pipeline.client.poll_catalog(NOW), fetched_at=NOW + timedelta(days=5)))
+    drain_spool(pipeline.client, pipeline.spool, pipeline.database)
     board.now = future
     assert installation.run_here("poll", "--once", now=future).returncode == 0
     board.now = now = NOW + timedelta(hours=1)

@@ -67,11 +67,13 @@ class SimulatedBoard(BoardServer):
 
 
 class ReplayBoard(BoardServer):
-    """Serves recorded catalogues, one a request in their order; the last stays.
+    """Serves recorded catalogues, one a request in their order; the last stays. Their Last-Modified is its Date.
 
     Args:
         answers: pairs of a body and the Last-Modified it was served with.
     """
+
+    timeless = True
 
     def __init__(self, answers: Sequence[tuple[bytes, str | None]], *, board: str = "biz") -> None:
         super().__init__(board)

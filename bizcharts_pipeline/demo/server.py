@@ -90,6 +90,7 @@ class BoardServer:
     """
 
     now: datetime | None = None  # simulated time, naive UTC; None: the machine's
+    timeless = False  # serves no Date while it has no `now`
 
     def __init__(self, board: str = "biz") -> None:
         self.board = board
@@ -213,6 +214,11 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(status, page or _error_page(404))
 
     do_HEAD = do_GET
+
+    def send_header(self, keyword: str, value: str) -> None:
+        board = self.server.board_server
+        if keyword != "Date" or board.now is not None or not board.timeless:
+            super().send_header(keyword, value)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         now = self.server.board_server.now

@@ -1,8 +1,8 @@
 """Rows that a wrong clock has dated: those of the future, and polls that are older than what they brought.
 
-What says what was seen or known at a time is deleted, as that time is wrong; the index is computed again by the next
-``history`` run. Of what stays (posts, scores, models), times of the future become the present, and sightings from
-before a post was made become the time of the post. Labels stay as the ledgers have them.
+What says what was seen or known at a time is deleted, as that time is wrong, and so are posts of the future; the index
+is computed again by the next ``history`` run. Of what stays (posts, scores, models), times of the future become the
+present, and sightings from before a post was made become the time of the post. Labels stay as the ledgers have them.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import duckdb
 
 from bizcharts_pipeline.clock import MAX_DISAGREEMENT
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.retention import OF_THREADS
 from bizcharts_pipeline.warehouse.values import literal
 
 SLACK = timedelta(minutes=10)  # a tick that is at work while this runs
@@ -71,7 +72,9 @@ def _changes(connection: duckdb.DuckDBPyConnection, now: datetime) -> list[tuple
     after, present = literal(now + SLACK), literal(now)
     day = f"INTERVAL {MAX_DISAGREEMENT.days} DAY"
     late = _LATE_POLLS.format(day=day)
-    changes = [("thread_observations", "deleted", f"seen_at IN ({late})", "DELETE FROM thread_observations")]
+    unborn = f"thread_id IN (SELECT thread_id FROM thread_ops WHERE posted_at > {after})"
+    changes = [(table, "deleted", unborn, f"DELETE FROM {table}") for table in (*OF_THREADS, "thread_ops")]
+    changes += [("thread_observations", "deleted", f"seen_at IN ({late})", "DELETE FROM thread_observations")]
     changes += [
         ("catalog_snapshots", "deleted", f"last_modified - snapshot_at > {day}", "DELETE FROM catalog_snapshots")
     ]
