@@ -94,7 +94,7 @@ def test_a_home_that_may_not_be_written_can_be_read(installation: Installation) 
         copied = replace(installation, folder=Path(name) / "copied")
         elsewhere = Path(name) / "elsewhere"
         elsewhere.mkdir()
-        shutil.copytree(installation.folder, copied.folder)
+        shutil.copytree(installation.folder, copied.folder, dirs_exist_ok=True)
         for part in (Path(name), *Path(name).rglob("*")):
             os.chown(part, NOBODY, NOBODY)
         for part in (copied.folder, *copied.folder.rglob("*")):

@@ -9,7 +9,7 @@ from typing import Any
 
 from bizcharts_pipeline.clock import naive_utc
 from bizcharts_pipeline.demo.pictures import picture
-from bizcharts_pipeline.demo.server import JSON, BoardServer, Fault, Page, from_http_date, http_date
+from bizcharts_pipeline.demo.server import JSON, BoardServer, Fault, Page, http_date
 from bizcharts_pipeline.demo.world import World
 
 _PICTURE_PATH = re.compile(r"/([0-9]{10,19})(s?)(\.jpg|\.png)")
@@ -67,7 +67,7 @@ class SimulatedBoard(BoardServer):
 
 
 class ReplayBoard(BoardServer):
-    """Serves recorded catalogues, one a request in their order; the last stays. Their Last-Modified is its Date.
+    """Serves recorded catalogues, one a request in their order; the last stays. It serves no Date.
 
     Args:
         answers: pairs of a body and the Last-Modified it was served with.
@@ -87,7 +87,6 @@ class ReplayBoard(BoardServer):
         with self._order:
             body, last_modified = self._answers[min(self._served, len(self._answers) - 1)]
             self._served += 1
-        self.now = from_http_date(last_modified)
         return Page(body, JSON, last_modified)
 
 

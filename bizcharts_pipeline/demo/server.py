@@ -90,7 +90,7 @@ class BoardServer:
     """
 
     now: datetime | None = None  # simulated time, naive UTC; None: the machine's
-    timeless = False  # serves no Date while it has no `now`
+    timeless = False  # serves no Date
 
     def __init__(self, board: str = "biz") -> None:
         self.board = board
@@ -216,8 +216,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def send_header(self, keyword: str, value: str) -> None:
-        board = self.server.board_server
-        if keyword != "Date" or board.now is not None or not board.timeless:
+        if keyword != "Date" or not self.server.board_server.timeless:
             super().send_header(keyword, value)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
@@ -347,8 +346,3 @@ def _bomb() -> bytes:
 def http_date(moment: datetime) -> str:
     """Return the HTTP date of a naive UTC ``moment``, whose fraction of a second is lost."""
     return email.utils.format_datetime(datetime.fromtimestamp(int(to_epoch(naive_utc(moment))), UTC), usegmt=True)
-
-
-def from_http_date(text: str | None) -> datetime | None:
-    """Return the naive UTC time of an HTTP date; ``None`` without one."""
-    return naive_utc(email.utils.parsedate_to_datetime(text)) if text else None
