@@ -10,8 +10,8 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
+from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.errors import DatabaseLost
 from bizcharts_pipeline.warehouse.installation import Installation
 from resources import run_locks
 
@@ -36,8 +36,8 @@ class Warehouse(DuckDBResource):
         try:
             if self.home:
                 Installation(Path(self.home), Path(self.database)).check()
-        except DatabaseLost:
-            return  # the asset says so
+        except BizchartsError:
+            return  # the asset says why
         if context.run is not None and self._lock is None:
             self._lock = run_locks.hold(self.run_locks_folder(), context.run.run_id)
 
