@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.reporting import Stopwatch, check, table
+from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.previews import Preview
 from resources.auto_labelling import AutoLabelling
@@ -60,7 +61,7 @@ def auto_labels(
     from bizcharts_pipeline.autolabel.errors import AutoLabelError, KeyMissing
 
     stopwatch = Stopwatch()
-    database = warehouse.open()
+    database = warehouse.open_at(utc_now())
     try:
         if config.dry_run:
             with stopwatch("estimate"):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.reporting import Stopwatch, check, table
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.clock import ClockDisagrees, utc_now
 from bizcharts_pipeline.ingest import poll_catalog
 from bizcharts_pipeline.sources.errors import SourceUnreachable
 from bizcharts_pipeline.warehouse.previews import busiest_threads
@@ -13,7 +13,7 @@ from resources.fourchan import Fourchan
 from resources.warehouse import Warehouse
 
 EXPECTED_THREADS = range(100, 204)  # ten pages of 15 and a sticky; some boards have pages of 20
-UNREACHABLE = "bizcharts/board_unreachable"  # tag of a run that got no answer from the board
+UNREACHABLE = "bizcharts/board_unreachable"  # tag of a run after which the next ones wait: no answer, or a wrong clock
 CATALOG_GROWS_STALE = timedelta(minutes=30)
 
 
@@ -44,6 +44,9 @@ def catalog_snapshot(
         except SourceUnreachable:
             context.instance.add_run_tags(context.run.run_id, {UNREACHABLE: "true"})
             raise
+        except ClockDisagrees as error:
+            context.instance.add_run_tags(context.run.run_id, {UNREACHABLE: "true"})
+            raise dg.Failure(str(error), allow_retries=False) from None
     with stopwatch("look back"), database.read() as connection:
         preview = busiest_threads(connection)
     result, modified = report.result, report.last_modified

@@ -67,24 +67,25 @@ def indexes(
     config: IndexesConfig, warehouse: Warehouse, scorers: Scorers, fear_greed: FearGreed
 ) -> Iterator[dg.MaterializeResult]:
     stopwatch = Stopwatch()
-    database = warehouse.open()
+    now = utc_now()
+    database = warehouse.open_at(now)
     with stopwatch("load, compute, append"):
         update = bring_indexes_up_to_date(
             database,
             scorers.champion(database),
-            utc_now(),
+            now,
             fear_greed.parameters(),
             everything=config.scope == "everything",
         )
     with stopwatch("look back"), database.read() as connection:
         days, hours = index_readings(connection, "day", PLOTTED_DAYS), index_readings(connection, "hour", SHOWN_HOURS)
         coins = most_mentioned_coins(connection)
-    now = in_words(hours[0], fear_greed.parameters()) if hours else "no reading yet"
+    words = in_words(hours[0], fear_greed.parameters()) if hours else "no reading yet"
     yield dg.MaterializeResult(
         asset_key="fear_greed_index",
         metadata={
-            "index": picture(svg_plot(days[::-1], caption=now), "Fear/Greed index by day with its 90 % interval"),
-            "in words": now,
+            "index": picture(svg_plot(days[::-1], caption=words), "Fear/Greed index by day with its 90 % interval"),
+            "in words": words,
             **(numbers(hours[0]) if hours else {}),
             "newest readings": table(in_rows([*hours, *days[:SHOWN_DAYS]], fear_greed.parameters())),
             "new_final_readings": update.new_readings,

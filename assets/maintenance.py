@@ -44,8 +44,10 @@ RUNS_KEPT = {
 def maintenance(context: dg.AssetExecutionContext, warehouse: Warehouse, retention: Retention) -> dg.MaterializeResult:
     from bizcharts_pipeline.maintenance import COLUMNS, maintain
 
+    now = utc_now()
+    database = warehouse.open_at(now, to_delete=True)  # before anything is deleted
     deleted = {job: delete_old_runs(context.instance, job, kept) for job, kept in RUNS_KEPT.items()}
-    report = maintain(warehouse.open(), retention.home_path(), retention.policy(), utc_now())
+    report = maintain(database, retention.home_path(), retention.policy(), now)
     return dg.MaterializeResult(
         metadata={
             **{f"runs_deleted: {job}": runs for job, (runs, _) in deleted.items()},

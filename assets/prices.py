@@ -47,7 +47,8 @@ class CoinPricesConfig(dg.Config):
 )
 def coin_prices(config: CoinPricesConfig, warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
     stopwatch = Stopwatch()
-    database, rotation, now = warehouse.open(), prices.rotation(), utc_now()
+    now = utc_now()
+    database, rotation = warehouse.open_at(now), prices.rotation()
     with stopwatch("ask and store"):
         report = update_prices(database, rotation, prices.parameters().coins, now)
     history: dict[str, int | dict[str, int]] = {}
@@ -90,8 +91,9 @@ def coin_prices(config: CoinPricesConfig, warehouse: Warehouse, prices: Prices) 
     retry_policy=dg.RetryPolicy(max_retries=2, delay=60, jitter=dg.Jitter.PLUS_MINUS),
 )
 def reference_index(warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
-    database = warehouse.open()
-    report = update_reference_index(database, prices.reference_session(), prices.alternative_me_url, utc_now())
+    now = utc_now()
+    database = warehouse.open_at(now)
+    report = update_reference_index(database, prices.reference_session(), prices.alternative_me_url, now)
     with database.read() as connection:
         preview = newest_readings(connection)
     return dg.MaterializeResult(

@@ -29,7 +29,7 @@ def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
     from bizcharts_pipeline.training.dataset import remove_withdrawn
 
     stopwatch = Stopwatch()
-    database = warehouse.open()
+    database = warehouse.open_at(utc_now())
     with stopwatch("purge, fetch and store"), closing(images.client()) as client:
         report = fetch_pictures(database, images.home_path(), client, images.limits(), utc_now())
     with stopwatch("purge data sets"):

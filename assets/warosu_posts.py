@@ -48,7 +48,7 @@ def warosu_posts(first_day: date) -> dg.AssetsDefinition:
     def asset(
         context: dg.AssetExecutionContext, config: WarosuPostsConfig, warehouse: Warehouse, warosu: Warosu
     ) -> Iterator[dg.AssetCheckResult]:
-        archive, database = warosu.archive(), warehouse.open()
+        archive, database = warosu.archive(), warehouse.open_at(utc_now())
         failed: dict[str, SourceError] = {}
         in_a_row = 0
         for number, key in enumerate(context.partition_keys, start=1):

@@ -14,11 +14,12 @@ import click
 
 from bizcharts_pipeline.cli_backup import backup, repair, restore, snapshot
 from bizcharts_pipeline.cli_index import coins, index
+from bizcharts_pipeline.cli_installation import init, repair_clock
 from bizcharts_pipeline.cli_labels import label, labels, rating_scale
 from bizcharts_pipeline.cli_models import models
 from bizcharts_pipeline.cli_pods import pods
 from bizcharts_pipeline.cli_service import health, run, serve
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.clock import ClockDisagrees, utc_now
 from bizcharts_pipeline.console import (
     DAY,
     as_json,
@@ -32,6 +33,7 @@ from bizcharts_pipeline.console import (
     to_json,
 )
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.private import make_private
 from bizcharts_pipeline.progress import on_terminal
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_environment, load_settings
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.warehouse.database import Database
 
 POLL_SECONDS = 60
+LONGEST_PAUSE_MINUTES = 15  # while the clock is wrong
 DAYS_SHOWN = 62
 GAPS_SHOWN = 10
 SHORTEST_HASH = 16  # digits; a thread's number has fewer
@@ -159,6 +162,7 @@ def poll(once: bool, json_output: bool) -> None:
 
     pipeline = LivePipeline.from_settings(load_settings())
     whole_hour: int | None = None  # of the last tick that looked at everything, as the job `history` does
+    refusals = 0  # of the clock, in a row
     while True:
         started, now = time.monotonic(), utc_now()
         try:
@@ -167,12 +171,15 @@ def poll(once: bool, json_output: bool) -> None:
         except Exception as error:
             if once:
                 raise
+            refusals = refusals + 1 if isinstance(error, ClockDisagrees) else 0
             click.echo(f"{now:%Y-%m-%d %H:%M:%S}  {error}", err=True)
         else:
+            refusals = 0
             show(report, json_output)
         if once:
             return
-        time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
+        minutes = min(2 ** max(0, refusals - 1), LONGEST_PAUSE_MINUTES)
+        time.sleep(max(0.0, POLL_SECONDS * minutes - (time.monotonic() - started)))
 
 
 @bizcharts.command()
@@ -254,8 +261,12 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
     if any(bounds):
         return
     picture = load_settings().home_path / "coverage.svg"
-    write_atomically(picture, svg_calendar(days).encode())
-    click.echo(f"picture  {picture}")
+    try:
+        write_atomically(picture, svg_calendar(days).encode())
+    except OSError as error:
+        click.echo(f"{picture}: not drawn: {error.strerror}", err=True)
+    else:
+        click.echo(f"picture  {picture}")
 
 
 @bizcharts.command()
@@ -268,9 +279,12 @@ def maintain(dry_run: bool, json_output: bool) -> None:
     """
     from bizcharts_pipeline.maintenance import COLUMNS
     from bizcharts_pipeline.maintenance import maintain as run_maintenance
+    from bizcharts_pipeline.present import Witnesses, check_clock_to_delete
 
-    settings = load_settings()
-    report = run_maintenance(existing_database(), settings.home_path, settings.retention, utc_now(), dry_run=dry_run)
+    settings, database, now = load_settings(), existing_database(), utc_now()
+    if not dry_run:
+        check_clock_to_delete(database, settings.home_path, Witnesses.of(settings), now)
+    report = run_maintenance(database, settings.home_path, settings.retention, now, dry_run=dry_run)
     if json_output:
         click.echo(to_json(report))
         return
@@ -313,7 +327,7 @@ def search(query: str, most: int, json_output: bool) -> None:
     from bizcharts_pipeline.archive.excerpts import import_search
 
     archive = Archive.from_settings(load_settings(), patience=SHORT_PATIENCE_SECONDS)
-    show(import_search(archive, open_database(), query, most, utc_now(), on_terminal), json_output)
+    show(import_search(archive, database_at(utc_now()), query, most, utc_now(), on_terminal), json_output)
 
 
 @bizcharts.command("import")
@@ -350,7 +364,7 @@ def import_archive(
         from bizcharts_pipeline.archive.excerpts import import_newest
 
         archive = Archive.from_settings(load_settings(), patience=SHORT_PATIENCE_SECONDS)
-        show(import_newest(archive, open_database(), pages, utc_now(), on_terminal), json_output)
+        show(import_newest(archive, database_at(utc_now()), pages, utc_now(), on_terminal), json_output)
         return
     from bizcharts_pipeline.backfill import Way, check_days, days_to_fetch, launch_backfill
 
@@ -399,6 +413,8 @@ bizcharts.add_command(pods)
 bizcharts.add_command(serve)
 bizcharts.add_command(run)
 bizcharts.add_command(health)
+bizcharts.add_command(init)
+bizcharts.add_command(repair_clock)
 
 
 def open_database() -> "Database":
@@ -406,6 +422,24 @@ def open_database() -> "Database":
     from bizcharts_pipeline.warehouse.database import Database
 
     return Database.from_settings(load_settings())
+
+
+def database_at(now: datetime) -> "Database":
+    """Return the installation's database for rows of ``now``, the clock having been looked at."""
+    from bizcharts_pipeline.present import Witnesses, check_clock
+
+    settings, database = load_settings(), open_database()
+    check_clock(database, settings.home_path, Witnesses.of(settings), now)
+    return database
+
+
+def database_to_replace() -> "Database":
+    """Return the installation's database for a command that puts another one in its place, lost or not."""
+    from bizcharts_pipeline.warehouse.database import Database
+
+    settings = load_settings()
+    settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+    return Database(settings.database_path, settings.database_wait_seconds)
 
 
 def existing_database() -> "Database":
@@ -417,6 +451,7 @@ def existing_database() -> "Database":
 
 def main(command: Callable[..., Any] = bizcharts) -> None:
     """Run the command line: exit status 0, 1 with one line on stderr for a failure, 2 for bad usage."""
+    make_private()
     debug = bool(os.environ.get("BIZCHARTS_DEBUG"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="bizcharts: %(message)s")
     try:

@@ -105,7 +105,9 @@ def import_file(file: Path, scale: "Scale | None", json_output: bool) -> None:
     from bizcharts_pipeline.labels.ledger import REJECTED
     from bizcharts_pipeline.labels.transfer import import_labels
     from bizcharts_pipeline.labels.transfer_rows import LabelFileError
+    from bizcharts_pipeline.warehouse.installation import Installation
 
+    Installation.of(load_settings()).begin()
     aside = load_settings().home_path / REJECTED
     report = import_labels(file, open_ledger(), aside, scale=scale, now=utc_now())
     show(report, json_output)
@@ -161,8 +163,9 @@ def stats(file: Path | None, json_output: bool) -> None:
     """Count the labels of the ledger, or of FILE, and say how far people agree."""
     from bizcharts_pipeline.labels.pictures import posts_without_picture
     from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
-    from bizcharts_pipeline.warehouse.database import Database, is_missing
+    from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.errors import DatabaseError
+    from bizcharts_pipeline.warehouse.installation import is_missing
 
     settings = load_settings()
     after = timedelta(days=settings.labelling.relabel_after_days)
@@ -235,10 +238,17 @@ def _import_rows(imports: "list[LabelImport]") -> list[list[str]]:
 
 
 def open_ledger() -> "LabelLedger":
-    """Return the installation's label ledger."""
-    from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+    """Return the installation's label ledger.
 
-    return LabelLedger(load_settings().home_path / LEDGER)
+    Raises:
+        DatabaseLost: the home has been used, and everything in it is gone.
+    """
+    from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+    from bizcharts_pipeline.warehouse.installation import check_home
+
+    home = load_settings().home_path
+    check_home(home)
+    return LabelLedger(home / LEDGER)
 
 
 def existing_ledger() -> "LabelLedger":

@@ -76,8 +76,9 @@ def fetch(repository: str, tag: str, json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     settings = load_settings()
+    database = Database.from_settings(settings)
     fetched = fetch_release(GitHub(settings.ml.release.api_url), repository, tag, settings.home_path)
-    register_fetched(Database.from_settings(settings), fetched, utc_now())
+    register_fetched(database, fetched, utc_now())
     show(fetched, json_output)
 
 

@@ -108,8 +108,10 @@ def _open() -> "tuple[Settings, PodLedger, Callable[[], datetime]]":
     """Return the settings, the ledger of pods, and the clock by which they are billed."""
     from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
     from bizcharts_pipeline.pods.steady_clock import open_clock
+    from bizcharts_pipeline.warehouse.installation import check_home
 
     settings = load_settings()
+    check_home(settings.home_path)
     path = settings.home_path / LEDGER
     return settings, PodLedger(path), open_clock(path.parent)
 

@@ -6,6 +6,24 @@ from datetime import UTC, date, datetime, time, timedelta
 from bizcharts_pipeline.errors import BizchartsError
 
 DAY = timedelta(days=1)
+MAX_DISAGREEMENT = DAY  # between this machine's clock and another witness of the time
+
+
+class ClockDisagrees(BizchartsError):
+    """This machine's clock is not to be trusted, or nobody could be asked whether it is; nothing was written."""
+
+
+def check_against(now: datetime, told: datetime, witness: str) -> None:
+    """Return if the clock, which says ``now``, agrees with the time that a ``witness`` has told; both naive UTC.
+
+    Raises:
+        ClockDisagrees: they are more than :data:`MAX_DISAGREEMENT` apart.
+    """
+    if abs(now - told) > MAX_DISAGREEMENT:
+        raise ClockDisagrees(
+            f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC, {witness} says {told:%Y-%m-%d %H:%M}. Nothing was "
+            "written or deleted; set the clock (`timedatectl`), then it goes on by itself."
+        )
 
 
 def utc_now() -> datetime:

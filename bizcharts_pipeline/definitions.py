@@ -25,6 +25,8 @@ from assets.sharegpt_dataset import sharegpt_dataset
 from assets.text_models import minilm_model, text_ensemble, tfidf_model
 from assets.thumbnails import thumbnails
 from assets.warosu_posts import warosu_posts
+from bizcharts_pipeline.present import witness_urls
+from bizcharts_pipeline.private import make_private
 from bizcharts_pipeline.settings import Settings, load_settings
 from jobs.collection import fetch_prices, fetch_reference_index, fetch_thumbnails
 from jobs.labelling import collect_auto_labels, labelling
@@ -60,6 +62,7 @@ from schedules.schedules import (
 )
 from schedules.sensors import dead_runs
 
+make_private()  # every run, and what the code server starts
 # Backfill policies work and have for years; every run would say on stderr that they are called beta.
 warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
 
@@ -67,7 +70,14 @@ warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.Bet
 def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
     """Return the resources that the assets ask for by name. Run config cannot change them."""
     configured: dict[str, dg.ConfigurableResource[Any]] = {
-        "warehouse": Warehouse(database=str(settings.database_path), wait_seconds=settings.database_wait_seconds),
+        "warehouse": Warehouse(
+            database=str(settings.database_path),
+            home=str(settings.home_path),
+            witnesses=list(witness_urls(settings)),
+            seconds_per_request=max(settings.fourchan_seconds_per_request, settings.warosu_seconds_per_request),
+            contact=settings.contact,
+            wait_seconds=settings.database_wait_seconds,
+        ),
         "fourchan": Fourchan(
             home=str(settings.home_path),
             board=settings.board,

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.attempts import SetAside
+from bizcharts_pipeline.clock import MAX_DISAGREEMENT, check_against
 from bizcharts_pipeline.rows import PreparedThread
 from bizcharts_pipeline.sources.errors import CatalogFormatError, CorruptPollError, SourceError
 from bizcharts_pipeline.sources.fourchan import FourchanClient, parse_catalog
@@ -43,6 +44,7 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
 
     Raises:
         SourceError: the source did not answer usably; earlier polls in the spool were taken in all the same.
+        ClockDisagrees: the source's time is another than ``now``; nothing was stored.
         CatalogFormatError: the answer is no catalogue; its body is kept in the spool's ``rejected`` folder.
         DatabaseBusy: somebody holds the database; the poll waits in the spool for the next run.
     """
@@ -52,6 +54,8 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
     except SourceError:
         drain_spool(client, spool, database)
         raise
+    if poll.served_at is not None:
+        _set_future_aside(spool, poll.fetched_at)
     drained = drain_spool(client, spool, database, before=path)
     try:
         return _attempt(client, spool, database, path, poll, drained)
@@ -65,6 +69,8 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
 
 def _fetch(client: FourchanClient, spool: Spool, now: datetime) -> tuple[Path, Poll]:
     poll = client.poll_catalog(now)
+    if poll.served_at is not None:
+        check_against(poll.fetched_at, poll.served_at, client.catalog_url)
     path = spool.put(poll)
     client.remember(poll)
     return path, poll
@@ -102,9 +108,23 @@ def _attempt(
 
     Raises:
         SetAside: too many processes were killed over it.
+        CorruptPollError: it was fetched under a wrong clock, and is kept aside.
     """
     with spool.attempts.attempt(f"poll {path.name}"):
-        return _take(client, spool, database, path, poll or spool.read(path), drained)
+        if poll is None:
+            poll = spool.read(path)
+            if poll.last_modified and poll.last_modified - poll.fetched_at > MAX_DISAGREEMENT:
+                reason = "fetched under a clock that was behind its source's"
+                raise CorruptPollError(f"{spool.quarantine(path, reason)}: {reason}")
+        return _take(client, spool, database, path, poll, drained)
+
+
+def _set_future_aside(spool: Spool, now: datetime) -> None:
+    """Set polls aside that were fetched under a clock ahead of ``now``, which the source has just confirmed."""
+    begin = f"{now + MAX_DISAGREEMENT:%Y%m%dT%H%M%S}"  # a poll's name begins with its time
+    for path in spool.pending():
+        if path.name > begin:
+            spool.quarantine(path, "fetched under a clock that was ahead")
 
 
 def _take(

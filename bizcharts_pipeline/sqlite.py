@@ -3,9 +3,13 @@
 Each is sealed between its uses (:mod:`bizcharts_pipeline.sqlite_seal`), as SQLite itself does not notice damage.
 """
 
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from bizcharts_pipeline import sqlite_seal
@@ -30,6 +34,8 @@ def connect(
 ) -> sqlite3.Connection:
     """Open the ledger ``path`` in WAL mode, each commit flushed to the disk; its folder is made if it is missing.
 
+    Where the folder cannot be written to, the connection is to a copy in memory that refuses every write.
+
     Args:
         busy_seconds: how long a statement waits for other processes.
         autocommit: the caller begins and ends his transactions himself.
@@ -38,6 +44,8 @@ def connect(
     Raises:
         sqlite3.Error: the file cannot be used, or its log is damaged.
     """
+    if path.exists() and not os.access(path.parent, os.W_OK):
+        return _copy_to_read(path, autocommit=autocommit, one_thread=one_thread)
     sqlite_seal.wait_for_restore(path, busy_seconds)
     path.parent.mkdir(parents=True, exist_ok=True)
     use = sqlite_seal.begin(path, busy_seconds)
@@ -56,6 +64,25 @@ def connect(
         connection.close()
         raise
     return connection
+
+
+def _copy_to_read(path: Path, *, autocommit: bool, one_thread: bool) -> sqlite3.Connection:
+    """Return a copy of a ledger in memory, with what its log holds: SQLite itself needs to write beside the file."""
+    memory = sqlite3.connect(
+        ":memory:", isolation_level=None if autocommit else "DEFERRED", check_same_thread=one_thread
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder:
+            for suffix in ("", "-wal"):
+                if (source := Path(f"{path}{suffix}")).exists():
+                    shutil.copyfile(source, Path(folder) / f"ledger{suffix}")
+            with closing(sqlite3.connect(Path(folder) / "ledger")) as copied:
+                copied.backup(memory)
+        memory.execute("PRAGMA query_only = ON")
+    except BaseException:
+        memory.close()
+        raise
+    return memory
 
 
 def is_full(error: sqlite3.Error) -> bool:

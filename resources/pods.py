@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from bizcharts_pipeline.settings import PodSettings, Settings
+from bizcharts_pipeline.warehouse.installation import check_home
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.pods.protocol import Finished, Job, Listener
@@ -115,7 +116,9 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
 
         Raises:
             PodError: the ledger cannot be read.
+            DatabaseLost: the home has been used, and everything in it is gone, the ledger too.
         """
+        check_home(Path(self.home))
         if not self.ledger_path().exists() and not (self.provider == "runpod" and os.environ.get(KEY)):
             return None
         from bizcharts_pipeline.pods.every_provider import reap_everywhere

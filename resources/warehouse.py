@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
@@ -9,7 +10,9 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
+from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.installation import Installation
 from resources import run_locks
 
 
@@ -21,11 +24,20 @@ class Warehouse(DuckDBResource):
     always closes.
     """
 
+    home: str = Field("", description="The installation's home; empty: a database that may be made at any time.")
+    witnesses: list[str] = Field([], description="Pages of sources that are asked for the time; none: no check.")
+    seconds_per_request: float = Field(2, description="Least time between two requests to one of them.")
+    contact: str = Field("", description="E-mail or URL put into the User-Agent.")
     wait_seconds: float = Field(60, description="How long to wait for a database that somebody else holds open.")
     _lock: run_locks.RunLock | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Show that this run is alive, for as long as it is."""
+        """Show that this run is alive, for as long as it is; not in a home that is lost, which gets no new folder."""
+        try:
+            if self.home:
+                Installation(Path(self.home), Path(self.database)).check()
+        except BizchartsError:
+            return  # the asset says why
         if context.run is not None and self._lock is None:
             self._lock = run_locks.hold(self.run_locks_folder(), context.run.run_id)
 
@@ -40,10 +52,32 @@ class Warehouse(DuckDBResource):
         return Path(self.database).parent / "runs"
 
     def open(self) -> Database:
-        """Return the database; nothing is opened before its ``read()`` or ``write()`` is entered."""
+        """Return the database; nothing is opened before its ``read()`` or ``write()`` is entered.
+
+        Raises:
+            DatabaseLost: it is missing, and the installation has had one.
+        """
         path = Path(self.database)
+        if self.home:
+            return Database.of(Installation(Path(self.home), path), self.wait_seconds)
         path.parent.mkdir(parents=True, exist_ok=True)
         return Database(path, self.wait_seconds)
+
+    def open_at(self, now: datetime, *, to_delete: bool = False) -> Database:
+        """Return the database for rows that become final at ``now`` (naive UTC), or for deleting what is too old then.
+
+        Raises:
+            ClockDisagrees: the clock is not to be believed; docs/operating.md.
+            DatabaseLost: as :meth:`open`.
+        """
+        database = self.open()
+        if self.witnesses:
+            from bizcharts_pipeline.present import Witnesses, check_clock, check_clock_to_delete
+
+            witnesses = Witnesses(tuple(self.witnesses), self.seconds_per_request, self.contact)
+            check = check_clock_to_delete if to_delete else check_clock
+            check(database, Path(self.home), witnesses, now)
+        return database
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

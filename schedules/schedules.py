@@ -53,17 +53,22 @@ def unless_at_work(
 def unreachable_pause(instance: dg.DagsterInstance, now: datetime) -> dg.SkipReason | None:
     """Return why no run is due while the board cannot be reached; ``None`` when one is. ``now`` is in UTC.
 
-    After each run in a row that got no answer the pause doubles. Runs that failed otherwise do not count: they may have
-    spooled the board's minute.
+    After each run in a row that got no answer, or met a wrong clock, the pause doubles. Runs that failed otherwise do
+    not count: they may have spooled the board's minute. Nor do runs of a clock that has been set back since.
     """
     since = now - timedelta(minutes=(MAX_PAUSE_MINUTES + 5) * PAUSE_RUNS)
     records = instance.get_run_records(dg.RunsFilter(job_name=live.name, created_after=since), limit=PAUSE_RUNS)
+    records = [record for record in records if record.create_timestamp <= now + EARLIER]
     failed = [*takewhile(lambda record: record.dagster_run.tags.get(UNREACHABLE), records)]
     if not failed:
         return None
     pause = timedelta(minutes=min(2 ** (len(failed) - 1), MAX_PAUSE_MINUTES))
     due = failed[0].create_timestamp + pause - EARLIER
-    return dg.SkipReason(f"the board cannot be reached; next try {due:%H:%M} UTC") if now < due else None
+    return (
+        dg.SkipReason(f"the board cannot be reached, or the clock is wrong; next try {due:%H:%M} UTC")
+        if now < due
+        else None
+    )
 
 
 @dg.schedule(

@@ -26,6 +26,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("BIZCHARTS_")]:
         if name != "BIZCHARTS_SHARED_DATA":
             monkeypatch.delenv(name)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", "/dev/null")
     monkeypatch.setenv("BIZCHARTS_ENV_FILE", "/dev/null")
     monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path / "home"))

@@ -5,12 +5,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from shutil import copy
 from typing import Any
+from unittest.mock import patch
 
+from bizcharts_pipeline.cli import main
 from bizcharts_pipeline.service.jobs import job_command
 from bizcharts_pipeline.warehouse.database import Database
 
@@ -29,7 +33,8 @@ class Installation:
 
     def __post_init__(self) -> None:
         self.dagster_home.mkdir(parents=True, exist_ok=True)
-        copy(REPOSITORY / "dagster_home" / "dagster.yaml", self.dagster_home)
+        if not (self.dagster_home / "dagster.yaml").exists():
+            copy(REPOSITORY / "dagster_home" / "dagster.yaml", self.dagster_home)
 
     @property
     def home(self) -> Path:
@@ -95,6 +100,21 @@ class Installation:
             text=True,
             timeout=SECONDS,
         )
+
+    def run_here(self, *words: str, now: datetime | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the command line in this process, which takes no second to start."""
+        out, err, status = StringIO(), StringIO(), 0
+        with (
+            patch.dict(os.environ, self.environment(now), clear=True),
+            patch.object(sys, "argv", ["bizcharts", *words]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:

@@ -20,8 +20,9 @@ from bizcharts_pipeline.sqlite_seal import foreign, is_broken, is_foreign_log, s
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
 from bizcharts_pipeline.warehouse.copies import all_readable, check_database, keep_log
-from bizcharts_pipeline.warehouse.database import Database, is_missing
+from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseChanged, DatabaseCorrupt, DatabaseError, DatabaseLogCorrupt
+from bizcharts_pipeline.warehouse.installation import is_missing
 from bizcharts_pipeline.warehouse.log import read_log, wal
 from bizcharts_pipeline.warehouse.models import models
 

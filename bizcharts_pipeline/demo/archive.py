@@ -66,7 +66,8 @@ class SimulatedArchive(BoardServer):
         quirks: Quirks = Quirks(),  # noqa: B008  (it is frozen)
     ) -> None:
         super().__init__(board)
-        self.world, self.now, self.generation, self.order = world, now, generation, order
+        self.now: datetime = now
+        self.world, self.generation, self.order = world, generation, order
         self.clock = ZoneInfo(clock)
         self.empty_text_finds_nothing, self.duplicate_every = empty_text_finds_nothing, duplicate_every
         self.outages: list[tuple[datetime, datetime]] = []

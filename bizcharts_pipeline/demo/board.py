@@ -24,7 +24,7 @@ class SimulatedBoard(BoardServer):
     def __init__(self, world: World, *, now: datetime | None = None, board: str = "biz") -> None:
         super().__init__(board)
         self.world = world
-        self.now = now or world.start
+        self.now: datetime = now or world.start
         self.outages: list[tuple[datetime, datetime]] = []
         self._catalog: tuple[datetime, bytes] = (datetime.min, b"")
 
@@ -67,11 +67,13 @@ class SimulatedBoard(BoardServer):
 
 
 class ReplayBoard(BoardServer):
-    """Serves recorded catalogues, one a request in their order; the last stays.
+    """Serves recorded catalogues, one a request in their order; the last stays. It serves no Date.
 
     Args:
         answers: pairs of a body and the Last-Modified it was served with.
     """
+
+    timeless = True
 
     def __init__(self, answers: Sequence[tuple[bytes, str | None]], *, board: str = "biz") -> None:
         super().__init__(board)

@@ -33,6 +33,7 @@ from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, job_command
 from bizcharts_pipeline.service.serve import LOCK, instance_lock
 from bizcharts_pipeline.settings import Settings, load_settings
 from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.installation import Installation
 from bizcharts_pipeline.warehouse.overlap import Overlap, overlap_report
 from bizcharts_pipeline.warehouse.published import index_readings
 from bizcharts_pipeline.warehouse.threads import merge_threads
@@ -92,6 +93,7 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
     started = time.monotonic()
     dagster_home = Path(os.environ.get("DAGSTER_HOME") or FOLDER) / "demo"
     _clear(home)
+    Installation(home, home / "bizcharts.duckdb").forget()
     shutil.rmtree(dagster_home, ignore_errors=True)
     dagster_home.mkdir(parents=True)
     shutil.copy(FOLDER / INSTANCE_FILE, dagster_home)

@@ -86,8 +86,11 @@ class BoardServer:
 
     ``enforce_seconds`` answers 429 to requests that follow each other more quickly; ``retry_after`` is what a
     429 or 503 says (``None``: nothing). Every ``fail_every``-th request, if that is set, meets ``fail_with``.
-    ``latency_seconds`` pass before an answer's headers leave.
+    ``latency_seconds`` pass before an answer's headers leave. A simulated host serves its ``now`` as the Date.
     """
+
+    now: datetime | None = None  # simulated time, naive UTC; None: the machine's
+    timeless = False  # serves no Date
 
     def __init__(self, board: str = "biz") -> None:
         self.board = board
@@ -211,6 +214,14 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(status, page or _error_page(404))
 
     do_HEAD = do_GET
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword != "Date" or not self.server.board_server.timeless:
+            super().send_header(keyword, value)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        now = self.server.board_server.now
+        return http_date(now) if now is not None and timestamp is None else super().date_time_string(timestamp)
 
     def log_message(self, format: str, *args: object) -> None:
         """The log is kept in memory."""

@@ -17,7 +17,8 @@ from bizcharts_pipeline.service.webserver import WILDCARDS
 from bizcharts_pipeline.settings import ServeSettings, Settings
 from bizcharts_pipeline.sources.deadline import cut_off_after
 from bizcharts_pipeline.sources.exchange import BoundedSession
-from bizcharts_pipeline.warehouse.database import Database, is_missing
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 
 ANSWER_SECONDS = 5
 LIVENESS_SECONDS = 60
@@ -47,7 +48,7 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
         _daemon(),
         Finding(
             "last poll",
-            polled is not None and now - polled <= MAX_POLL_AGE,
+            polled is not None and abs(now - polled) <= MAX_POLL_AGE,
             "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC",
         ),
         _set_aside(settings),
@@ -64,6 +65,7 @@ def _set_aside(settings: Settings) -> Finding:
 def _last_poll(settings: Settings) -> datetime | None:
     """Return when the board was polled last; ``None``: never, as in a home that the service has just made."""
     if settings.home_path.is_dir() and is_missing(settings.database_path):
+        Installation.of(settings).check()
         return None
     with Database.existing(settings).read() as connection:
         row = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone()

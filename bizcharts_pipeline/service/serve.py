@@ -8,16 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.private import user_folder
 from bizcharts_pipeline.service import webserver
 from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
 from bizcharts_pipeline.service.login import VARIABLE, password_of
 from bizcharts_pipeline.service.supervisor import Child, Supervisor
 from bizcharts_pipeline.settings import Settings, is_loopback
-from bizcharts_pipeline.warehouse.database import is_missing
+from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 
 LOCK = "serve.lock"
 WORKSPACE = "serve-workspace.yaml"
@@ -44,14 +46,17 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
         BadPassword: the password of the UI cannot be used.
         ServiceError: the port is taken, or the service of this home runs already.
         NoInstance: ``DAGSTER_HOME`` names no folder that can be used.
+        DatabaseLost: the database is missing, and the installation has had one.
     """
-    home = settings.home_path
+    home, installation = settings.home_path, Installation.of(settings)
+    installation.check()
     has_login = password_of() is not None
     if not home.exists():  # a mistake makes no folder
         check_port(settings.serve.host, settings.serve.port)
     home.mkdir(parents=True, exist_ok=True)
     with instance_lock(home):
         check_port(settings.serve.host, settings.serve.port)
+        installation.begin()
         surroundings = environment()
         folder = instance_folder(surroundings)
         prepare_instance(surroundings, folder)
@@ -87,7 +92,7 @@ def prepare_instance(surroundings: Mapping[str, str], folder: Path) -> None:
 def programs(settings: Settings, home: Path, level: str = LEVEL) -> list[Child]:
     """Return the three programs; they share one code server, behind a socket that only this user can reach."""
     name = f"bizcharts-{os.getuid()}-{os.getpid()}.sock"
-    code_socket = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / name  # a home's path may be too long for one
+    code_socket = user_folder() / name  # a home's path may be too long for one
     workspace = home / WORKSPACE
     text = f'load_from:\n  - grpc_server:\n      socket: "{code_socket}"\n      location_name: {LOCATION}\n'
     write_atomically(workspace, text.encode())
@@ -164,7 +169,7 @@ def current_index(settings: Settings) -> str:
     from bizcharts_pipeline.warehouse.published import index_readings
 
     try:
-        database = Database(Database.existing(settings).path, READ_WAIT_SECONDS)
+        database = replace(Database.existing(settings), wait_seconds=READ_WAIT_SECONDS)
         with database.read() as connection:
             readings = index_readings(connection, "hour", 1)
     except DatabaseError as error:

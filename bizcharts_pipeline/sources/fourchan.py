@@ -28,7 +28,7 @@ from bizcharts_pipeline.sources.fields import (
     json_kind,
     one_line,
 )
-from bizcharts_pipeline.sources.http import PoliteSession, Response
+from bizcharts_pipeline.sources.http import PoliteSession, Response, http_date
 from bizcharts_pipeline.sources.spool import Poll
 
 # The board holds about 150 threads on ten or eleven pages, in a third of a megabyte. What is far beyond that is no
@@ -101,7 +101,8 @@ class FourchanClient:
         elapsed = time.monotonic() - began
         fetched_at = now + timedelta(seconds=elapsed) if elapsed > 1 else now
         served = response.headers.get("last-modified")
-        return Poll(fetched_at, response.status, response.last_modified, self.catalog_url, response.body, served)
+        told = http_date(response.headers.get("date", "")) or response.last_modified
+        return Poll(fetched_at, response.status, response.last_modified, self.catalog_url, response.body, served, told)
 
     def remember(self, poll: Poll) -> None:
         """Let the next poll ask only for something newer than ``poll``, which must be safe on disk."""

@@ -14,8 +14,6 @@ import math
 import os
 import random
 import re
-import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bizcharts_pipeline.clock import from_epoch
+from bizcharts_pipeline.private import UnsafeFolder, user_folder
 from bizcharts_pipeline.sources.errors import HostPaused, RateLimitFolderUnsafe, SourceUnreachable
 
 LONGEST_POSTPONEMENT_SECONDS = 24 * 3600.0
@@ -151,19 +150,15 @@ class RateLimit:
 
 
 def machine_folder() -> Path:
-    """Return this user's folder for state that all his processes share; makes it on first use.
+    """Return this user's folder for the state that all processes of the user share; makes it on first use.
 
     Raises:
-        RateLimitFolderUnsafe: the name is taken by something that others control.
+        RateLimitFolderUnsafe: there is none that others do not control.
     """
-    folder = Path(tempfile.gettempdir()) / f"bizcharts-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise RateLimitFolderUnsafe(f"{folder} is not a folder of this user; remove it or set TMPDIR")
-    if status.st_mode & 0o077:
-        folder.chmod(0o700)
-    return folder
+    try:
+        return user_folder()
+    except UnsafeFolder as error:
+        raise RateLimitFolderUnsafe(str(error)) from None
 
 
 def _try_lock(file: int) -> bool:

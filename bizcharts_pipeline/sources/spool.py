@@ -4,7 +4,7 @@ import gzip
 import json
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -32,6 +32,9 @@ class Poll:
     url: str
     body: bytes  # empty for 304
     validator: str | None = None  # Last-Modified as served
+    served_at: datetime | None = field(
+        default=None, compare=False
+    )  # the source's own time, as far as it told; not kept in the spool
 
 
 class Spool:

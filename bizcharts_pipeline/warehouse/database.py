@@ -32,6 +32,7 @@ from bizcharts_pipeline.warehouse.errors import (
     NewerDatabase,
     StatementRefused,
 )
+from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
 
 SHORTEST_PAUSE_SECONDS = 0.01
@@ -78,17 +79,32 @@ class Database:
 
     ``wait_seconds`` is how long :meth:`read` and :meth:`write` wait for their turn. The folder must exist;
     the file is made, and its schema brought up to date, on first use. Do not nest the two: an open reader
-    makes a writer wait.
+    makes a writer wait. Where an ``installation`` is given, a file that it has had and lost is not made again.
     """
 
     path: Path
     wait_seconds: float = 60
+    installation: Installation | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Database":
-        """Return the installation's database; its folder is made if it is missing."""
-        settings.database_path.parent.mkdir(parents=True, exist_ok=True)
-        return cls(settings.database_path, settings.database_wait_seconds)
+        """Return the installation's database; its folder is made if it is missing.
+
+        Raises:
+            DatabaseLost: it is missing, and the installation has had one.
+        """
+        return cls.of(Installation.of(settings), settings.database_wait_seconds)
+
+    @classmethod
+    def of(cls, installation: Installation, wait_seconds: float) -> "Database":
+        """Return the database of ``installation``; its folder is made if it is missing.
+
+        Raises:
+            DatabaseLost: it is missing, and the installation has had one.
+        """
+        installation.begin()
+        installation.database.parent.mkdir(parents=True, exist_ok=True)
+        return cls(installation.database, wait_seconds, installation)
 
     @classmethod
     def existing(cls, settings: Settings) -> "Database":
@@ -97,14 +113,16 @@ class Database:
         Raises:
             DatabaseUnavailable: there is none; nothing is created.
         """
-        path = settings.database_path
+        path, installation = settings.database_path, Installation.of(settings)
+        installation.check()
+        installation.tighten()
         if is_missing(path) and not swap.journal(path).exists():
             where = "" if path.parent.is_dir() else f" (there is no folder {path.parent})"
             raise DatabaseUnavailable(
                 f"{path}: there is no database{where}. Correct BIZCHARTS_HOME or BIZCHARTS_DATABASE, or make one with "
                 "`bizcharts poll --once` or `bizcharts import --from DAY`."
             )
-        return cls(path, settings.database_wait_seconds)
+        return cls(path, settings.database_wait_seconds, installation)
 
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -242,6 +260,8 @@ class Database:
     def _open_to_write(self) -> duckdb.DuckDBPyConnection:
         self._settle()
         if is_missing(self.path):
+            if self.installation:
+                self.installation.begin()
             with self._named_errors():
                 create(self.path)
         log = self._log()
@@ -257,6 +277,8 @@ class Database:
             kept = Path(f"{wal(self.path)}.cut-{utc_now():%Y%m%dT%H%M%S%f}")
             write_atomically(kept, dropped)
             _logger.warning("%s It is kept as %s.", cut_log(self.path, log), kept)
+        if self.installation:
+            self.installation.confirm()
         # A checkpoint is made at one place only, where it can be undone: not by a commit, nor by closing.
         connection.execute("SET checkpoint_threshold = '1TB'")
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
@@ -346,11 +368,6 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     # Joins of a batch with a big table then read only the blocks that can match.
     connection.execute("SET dynamic_or_filter_threshold = 100_000")
     return connection
-
-
-def is_missing(path: Path) -> bool:
-    """Whether there is no database yet; an empty file is none."""
-    return not path.exists() or path.stat().st_size == 0
 
 
 def create(path: Path) -> None:

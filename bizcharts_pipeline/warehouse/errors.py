@@ -15,6 +15,10 @@ class DatabaseUnavailable(DatabaseError):
     """The file cannot be reached: no such folder, no permission."""
 
 
+class DatabaseLost(DatabaseUnavailable):
+    """The database is missing or empty, and the installation has had one; none is made in its place."""
+
+
 class DatabaseFull(DatabaseError):
     """The disk took no more; the transaction was rolled back."""
 

@@ -4,9 +4,11 @@ Two files. ``<database>.lock`` is held, shared by readers and alone by a writer,
 is open. ``<database>.turn`` is a turnstile: everybody passes it alone, one at a time, and holds it until he
 has the lock; so a writer that waits for readers to leave keeps new readers behind him. The kernel frees both
 when a process dies. Every taker opens the files anew, so threads of one process exclude each other as
-processes do.
+processes do. A reader who may not write them locks them all the same; where they cannot be made, on a read-only
+file system, nobody writes.
 """
 
+import errno
 import fcntl
 import os
 import random
@@ -15,6 +17,7 @@ from pathlib import Path
 
 SHORTEST_PAUSE_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.010
+_MAY_NOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class LockTimeout(Exception):
@@ -25,18 +28,18 @@ class LockTimeout(Exception):
         self.holders = holders
 
 
-def acquire(database: Path, *, exclusive: bool, deadline: float) -> int:
+def acquire(database: Path, *, exclusive: bool, deadline: float) -> int | None:
     """Take the lock of ``database`` and return what :func:`release` wants; ``deadline`` is on the monotonic
-    clock.
+    clock. ``None``: there is nothing to lock, and nobody who reads can make it.
 
     Raises:
         LockTimeout: the lock was not free by then.
         OSError: the lock files cannot be opened.
     """
     lock_path = Path(f"{database}.lock")
-    lock = _open(lock_path)
+    lock = _open(lock_path, exclusive=exclusive)
     try:
-        turnstile = _open(Path(f"{database}.turn"))
+        turnstile = _open(Path(f"{database}.turn"), exclusive=exclusive)
         try:
             _take(turnstile, fcntl.LOCK_EX, deadline, lock_path)
             _take(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline, lock_path)
@@ -48,19 +51,30 @@ def acquire(database: Path, *, exclusive: bool, deadline: float) -> int:
     return lock
 
 
-def release(descriptor: int) -> None:
+def release(descriptor: int | None) -> None:
     """Give back what :func:`acquire` gave."""
+    if descriptor is None:
+        return
     # Unlocked aloud: a forked child that inherited the descriptor would keep the lock after our close.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+def _open(path: Path, *, exclusive: bool) -> int | None:
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    except OSError as error:
+        if exclusive or error.errno not in _MAY_NOT_WRITE:
+            raise
+    try:
+        return os.open(path, os.O_RDONLY | flags)
+    except FileNotFoundError:
+        return None
 
 
-def _take(descriptor: int, operation: int, deadline: float, lock_path: Path) -> None:
-    while True:
+def _take(descriptor: int | None, operation: int, deadline: float, lock_path: Path) -> None:
+    while descriptor is not None:
         try:
             fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
             return

@@ -22,7 +22,7 @@ from bizcharts_pipeline.warehouse.values import literal
 ROWS_AT_A_TIME = 250_000
 
 # Everything that is said of a thread goes with it.
-_OF_THREADS = ("thread_observations", "coin_mentions", "scored_posts", "scored_mentions", "thumbnails", "thread_fates")
+OF_THREADS = ("thread_observations", "coin_mentions", "scored_posts", "scored_mentions", "thumbnails", "thread_fates")
 
 _OLD_THREADS = """
 SELECT rowid FROM thread_ops
@@ -34,7 +34,7 @@ WHERE {span} AND greatest(posted_at, ingested_at) < {until}
 """
 _FORGET_THREADS = (
     "CREATE TEMP TABLE gone AS SELECT thread_id, posted_at FROM thread_ops WHERE rowid IN (FROM chosen)",
-    *(f"DELETE FROM {name} WHERE thread_id IN (SELECT thread_id FROM gone)" for name in ("thread_ops", *_OF_THREADS)),
+    *(f"DELETE FROM {name} WHERE thread_id IN (SELECT thread_id FROM gone)" for name in ("thread_ops", *OF_THREADS)),
     """
     CREATE TEMP TABLE mark AS
     SELECT max(posted_at) + INTERVAL 1 MICROSECOND AS gone_before FROM gone

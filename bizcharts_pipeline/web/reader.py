@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.images.errors import NothingToBlock
@@ -27,7 +28,7 @@ class Reader:
     def __init__(self, desk: Desk, database: Database) -> None:
         self._thread = threading.Thread(target=self._run, name="labeller-reader", daemon=True)
         self._desk = desk
-        self._database = Database(database.path, TURN_SECONDS)
+        self._database = replace(database, wait_seconds=TURN_SECONDS)
         self._home = desk.settings.home_path
         self._ended = threading.Event()
         self._dealt = self._asked_others = float("-inf")

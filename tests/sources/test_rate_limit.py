@@ -134,6 +134,8 @@ def test_a_pause_is_never_longer_than_a_day(tmp_path: Path) -> None:
 
 def test_the_machine_folder_is_private_and_not_somebody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("bizcharts_pipeline.private._login_home", lambda: Path("/dev/null"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
     folder = machine_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o755)

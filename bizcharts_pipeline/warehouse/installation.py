@@ -1,0 +1,162 @@
+"""Marks of an installation: whether a missing database is a first start, or one that was lost.
+
+A database that is not there looks the same on the first day and on the day its disk is not mounted. So an installation
+marks, in its home and outside of it, that it has had a database. The mark outside lies in ``DAGSTER_HOME``, which an
+unmounted home does not take away. Installations that are older than the marks are known by what they left in the home.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.private import check_owner, tighten
+from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings
+from bizcharts_pipeline.warehouse.errors import DatabaseLost
+from bizcharts_pipeline.warehouse.swap import journal
+
+MARK = "installation.json"  # in the home: it has had a database
+FIRST_START = "installation.new"  # in the home: its first database is being made
+OUTSIDE = "installations"  # folder in DAGSTER_HOME, one file a home
+_REMEDY = (
+    "If its disk is not mounted, mount it; correct BIZCHARTS_HOME or BIZCHARTS_DATABASE if one is wrong; "
+    "`bizcharts restore FILE` brings a backup back; `bizcharts init --new` starts from nothing."
+)
+FOLDERS = ("ledgers", "spool", "models", "images", "datasets", "pods", "staged", "runs", "http")
+_TIGHTENED: set["Installation"] = set()
+# What only an installation that had a database leaves in its home.
+_LEFTOVERS = (
+    "ledgers/labels.sqlite",
+    "ledgers/auto_labels.sqlite",
+    "models/*",
+    "images/*",
+    "datasets/*",
+    "spool/*.poll.gz",
+    "spool/warosu/*",
+)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One installation: its ``home`` and the DuckDB file ``database``, both absolute."""
+
+    home: Path
+    database: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Installation":
+        """Return the installation that ``settings`` describe."""
+        return cls(settings.home_path, settings.database_path)
+
+    def check(self) -> None:
+        """Return if the database is there, or if this is a first start.
+
+        Raises:
+            DatabaseLost: the database is missing or empty, and the installation has had one.
+            ForeignHome: the home belongs to another user, and is closed to this one.
+        """
+        if not os.access(self.home, os.R_OK | os.X_OK):
+            check_owner(self.home)
+        if journal(self.database).exists():
+            return  # a restore was cut short: who opens the database finishes it
+        if is_missing(self.database) and (sign := self._sign_of_a_past()):
+            state = "is empty" if self.database.exists() else "is missing"
+            raise DatabaseLost(
+                f"{self.database}: the database {state}, but this installation has had one ({sign}). {_REMEDY}"
+            )
+
+    def begin(self) -> None:
+        """Prepare a first start where there is no database; what is put into the home from now on is no sign of a past.
+
+        Raises:
+            DatabaseLost: as :meth:`check`.
+            ForeignHome: the home belongs to another user.
+        """
+        check_owner(self.home)
+        self.check()
+        self.tighten()
+        if is_missing(self.database) and not (self.home / FIRST_START).exists():
+            with suppress(OSError):  # who makes the database says what is wrong with the folder
+                write_atomically(self.home / FIRST_START, b"The first database of this installation is being made.\n")
+
+    def tighten(self) -> None:
+        """Close to other users what an older version, or a copy, has left open; once a process."""
+        if self not in _TIGHTENED:
+            _TIGHTENED.add(self)
+            own = self.home if self.home not in (Path.home(), REPOSITORY_ROOT) else self.home / "ledgers"
+            logs = [
+                Path(f"{self.database}{suffix}") for suffix in ("", ".wal", ".lock", ".turn", ".checkpoint", ".closed")
+            ]
+            tighten([own, *(self.home / name for name in FOLDERS)], logs)
+
+    def confirm(self) -> None:
+        """Mark that the installation has a database; costs two looks at the file system where that is marked."""
+        outside = _outside_mark(self.home)
+        marks = [mark for mark in (self.home / MARK, outside) if mark is not None and not mark.exists()]
+        if not marks:
+            return
+        content = {"home": str(self.home), "database": str(self.database), "since": utc_now().isoformat()}
+        with suppress(OSError):  # a full disk: the next command marks it
+            for mark in marks:
+                write_atomically(mark, json.dumps(content).encode() + b"\n")
+            (self.home / FIRST_START).unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Take the marks away: what follows is a first start, whatever lies in the home."""
+        for mark in (self.home / MARK, _outside_mark(self.home)):
+            if mark is not None:
+                mark.unlink(missing_ok=True)
+        write_atomically(self.home / FIRST_START, b"A new beginning was asked for.\n")
+
+    def _sign_of_a_past(self) -> str | None:
+        """Return what shows that the installation has had a database; ``None`` on a first start."""
+        for mark in (self.home / MARK, _outside_mark(self.home)):
+            if mark is not None and mark.exists():
+                return f"{mark} says so{_since(mark)}"
+        if (self.home / FIRST_START).exists():
+            return None
+        return next((f"{left} is there" for left in self._leftovers()), None)
+
+    def _leftovers(self) -> Iterator[Path]:
+        for suffix in (".wal", ".checkpoint"):
+            yield from (log for log in [Path(f"{self.database}{suffix}")] if log.exists())
+        yield from self.database.parent.glob(f"{self.database.name}.before-*")
+        for pattern in _LEFTOVERS:
+            yield from self.home.glob(pattern)
+
+
+def check_home(home: Path) -> None:
+    """Return if ``home`` is where it was, or is new; for what keeps its records there beside the database.
+
+    Raises:
+        DatabaseLost: the home has had a database, and everything in it is gone.
+    """
+    outside = _outside_mark(home)
+    if outside is not None and outside.exists() and not (home / MARK).exists():
+        Installation(home, home / "bizcharts.duckdb").check()
+
+
+def is_missing(path: Path) -> bool:
+    """Whether there is no database yet; an empty file is none."""
+    return not path.exists() or path.stat().st_size == 0
+
+
+def _outside_mark(home: Path) -> Path | None:
+    """The mark of ``home`` in ``DAGSTER_HOME``; ``None`` where that is not set or no folder."""
+    dagster_home = os.environ.get("DAGSTER_HOME")
+    if not dagster_home or not Path(dagster_home).is_dir():
+        return None
+    return Path(dagster_home) / OUTSIDE / f"{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}.json"
+
+
+def _since(mark: Path) -> str:
+    try:
+        return f", since {datetime.fromisoformat(json.loads(mark.read_bytes())['since']):%Y-%m-%d}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
