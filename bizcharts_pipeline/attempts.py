@@ -1,6 +1,6 @@
 """Counts the processes that were killed while they worked on an item, so that no item stops its successors for good.
 
-Whoever works through what waits (polls, pages, images, batches, fetched results) opens an attempt before an item is
+Whoever works through what waits (polls, pages, images, batches) opens an attempt before an item is
 read. It is on disk first, so that a kill counts: one for want of memory ends a process before it can say anything.
 After two such ends the item is set aside: it is skipped, named in the log and by ``bizcharts health``, and what is
 known of it is kept. An attempt that ends otherwise, with success or an error, counts for nothing.

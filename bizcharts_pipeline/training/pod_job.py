@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from bizcharts_pipeline.attempts import Attempts, SetAside
 from bizcharts_pipeline.files import sync, write_atomically
 from bizcharts_pipeline.pods.identity import KEY_LENGTH
 from bizcharts_pipeline.pods.ledger import FOLDERS, LEDGER, PodLedger
@@ -119,9 +118,8 @@ def train_on_pod(training: PodTraining, run: Run) -> tuple[Registered, Finished]
     else:
         finished = _with_cost(run(training.job, training.into), training)
         try:
-            with Attempts.of_home(training.home).attempt(f"training result {training.job.key}"):
-                registered = training.register(finished)
-        except (SetAside, BrokenResult, CorruptModel) as error:
+            registered = training.register(finished)
+        except (BrokenResult, CorruptModel) as error:
             raise _put_aside(finished.folder, training, str(error)) from None
         marker = {"model_version": registered.model.model_version}
         write_atomically(finished.folder / MARKER, json.dumps(marker).encode())
