@@ -143,7 +143,9 @@ def test_a_killed_restore_leaves_the_old_home_or_the_new_one(
     with world.database.read() as connection:  # whoever opens the database finishes it
         posts = connection.execute("SELECT count(*) FROM thread_ops").fetchall()[0][0]
     labels = len(world.labels.standing())
-    assert (posts, labels) == ((24_000, 40) if begun else (24_010, 41))
+    assert (posts, labels) == (
+        (24_000, 40) if begun or "sync" in point else (24_010, 41)
+    )  # the journal is gone at its end
     assert not journal(world.database.path).exists()
     assert not replacing_marker(world.home / "ledgers").exists()
     create(world.database, world.home, tmp_path / "next", NOW)
