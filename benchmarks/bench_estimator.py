@@ -13,12 +13,12 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from benchmarks.measure import Row
-from benchmarks.mood_worlds import BEGIN, BURN_IN_DAYS, DAYS, KINDS, WORLDS, MadeWorld, make_world
+from benchmarks.mood_worlds import BURN_IN_DAYS, DAYS, KINDS, WORLDS, MadeWorld, make_world
 from benchmarks.real_posts import prediction_rows
 from benchmarks.smoothed_average import smoothed_average
 from bizcharts_pipeline.index.series import rebuild
 from bizcharts_pipeline.index.stretch import Coverage, State
-from bizcharts_pipeline.index.votes import Floats, Ints, Mentions, Posts
+from bizcharts_pipeline.index.votes import HOUR, Floats, Ints, Mentions, Posts
 from bizcharts_pipeline.settings import FearGreedSettings
 
 FORECAST_HOURS = 12
@@ -42,7 +42,7 @@ def published(posts: Posts, ends: Ints) -> tuple[Floats, Floats, Floats]:
     """The estimator of this version, as the index runs it."""
     none, nothing = np.empty(0, np.int64), np.empty(0)
     mentions = Mentions(none, none, (), nothing, none, nothing, nothing)
-    begin = State.nothing(BEGIN)
+    begin = State.nothing(int(ends[0]) - HOUR)
     market = rebuild(
         posts, mentions, Coverage.nowhere(), begin, int(ends[-1]), FearGreedSettings(), running=False
     ).market

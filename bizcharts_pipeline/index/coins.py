@@ -26,7 +26,8 @@ from bizcharts_pipeline.index.sums import Sums
 from bizcharts_pipeline.index.votes import HOUR, Bools, Floats, Ints
 
 # Chosen: variance of a coin's deviation in variances of one post, and the hours in which half of it is gone.
-SPREADS, HALF_LIVES = (x.ravel() for x in np.meshgrid([0.003, 0.01, 0.03, 0.1, 0.3], [48.0, 480.0], indexing="ij"))
+_LIVES = np.array([48.0, 480.0])
+SPREADS = np.repeat([0.003, 0.01, 0.03, 0.1, 0.3], len(_LIVES))  # each with each half-life in turn
 
 _FORGET = 2 ** (-1 / EVIDENCE_HALF_LIFE_HOURS)
 _FADE = 2 ** (-1 / NOISE_HALF_LIFE_HOURS)
@@ -171,12 +172,12 @@ def estimate_coins(
     known = at > 0
     post, error = trail.post_variance[settled], trail.error[settled]
     for end, weight, stance in unsettled:
-        seen = weight > 0
-        mean, variance = _carried(mean, variance, end - at, known, post)
-        at, known = end, np.ones(len(end), bool)
-        gain = variance / (variance + np.where(seen, error / np.where(seen, weight, 1), np.inf)[:, None])
-        mean = mean + gain * ((stance - market.mean[place])[:, None] - mean)
-        variance = variance * (1 - gain)
+        seen = np.flatnonzero(weight > 0)
+        before = _carried(mean[seen], variance[seen], (end - at)[seen], known[seen], post[seen])
+        gain = before[1] / (before[1] + (error[seen] / weight[seen])[:, None])
+        mean[seen] = before[0] + gain * ((stance - market.mean[place])[seen, None] - before[0])
+        variance[seen] = before[1] * (1 - gain)
+        at[seen], known[seen] = end[seen], True
     mean, variance = _carried(mean, variance, moment - at, known, post)
     middle, spread = mixed(mean, variance, trail.evidence[settled])
     return Estimate(market.mean[place] + middle, market.variance[place] + spread)
@@ -186,9 +187,10 @@ def _carried(
     mean: Floats, variance: Floats, elapsed: Ints, known: Bools, post: Floats | float
 ) -> tuple[Floats, Floats]:
     """The bank (Q, B) after ``elapsed`` time: deviations fade, and their spread returns to what coins have."""
-    keep = np.where(known[:, None], np.exp2(-np.maximum(elapsed, 0)[:, None] / (HALF_LIVES * HOUR)), 0.0)
+    each = np.where(known[:, None], np.exp2(-elapsed[:, None] / (_LIVES * HOUR)), 0.0)
+    keep = np.tile(each, len(SPREADS) // len(_LIVES))
     stationary = SPREADS * np.asarray(post).reshape(-1, 1)
-    return keep * mean, keep**2 * variance + (1 - keep**2) * stationary
+    return keep * mean, keep**2 * (variance - stationary) + stationary
 
 
 def _hourly_noise(cells: Cells, market: Floats, hours: int) -> Iterator[list[float]]:
