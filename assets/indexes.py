@@ -122,5 +122,5 @@ def numbers(reading: Reading) -> dict[str, dg.MetadataValue]:
     """Return the numbers of the newest hour that there are, which the UI plots over the materialisations."""
     names = ("value", "lo", "hi", "stance", "stance_lo", "stance_hi", "n_eff", "coverage", "history_days")
     told = {name: getattr(reading, name) for name in names}
-    floats = {name: dg.MetadataValue.float(round(value, 3)) for name, value in told.items() if value is not None}
+    floats = {name: dg.MetadataValue.float(round(float(value), 3)) for name, value in told.items() if value is not None}
     return {"n": dg.MetadataValue.int(reading.n), **floats}

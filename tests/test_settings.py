@@ -10,7 +10,14 @@ import pytest
 from pydantic import BaseModel
 
 from bizcharts_pipeline.dotenv_file import DotenvError
-from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, SettingsError, load_settings, settings_file
+from bizcharts_pipeline.settings import (
+    REPOSITORY_ROOT,
+    Settings,
+    SettingsError,
+    load_environment,
+    load_settings,
+    settings_file,
+)
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "settings.example.toml"
 
@@ -217,3 +224,9 @@ def test_files_are_found_from_the_repository_root(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", "settings.example.toml")
     assert settings_file() == REPOSITORY_ROOT / "settings.example.toml"
     assert load_settings().board == "biz"
+
+
+def test_a_setting_that_went_with_the_smoothed_average_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_FEAR_GREED__REPLICATES", "1000")
+    with pytest.raises(SettingsError, match=r"REPLICATES: .*smoothed average.*delete it"):
+        load_environment()
