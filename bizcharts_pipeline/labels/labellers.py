@@ -6,9 +6,13 @@ from collections.abc import Iterable
 
 def labeller_name(text: str) -> str:
     """Return a name without blanks around it, and without invisible and control characters; every kind of blank within
-    it is a space."""
-    spaced = (" " if character.isspace() else character for character in text)
-    return "".join(character for character in spaced if unicodedata.category(character) not in ("Cc", "Cf")).strip()
+    it is a space, and line ends and tabs stay."""
+    visible = "".join(
+        " " if unicodedata.category(character) == "Zs" else character
+        for character in text
+        if character.isspace() or unicodedata.category(character) not in ("Cc", "Cf")
+    )
+    return visible.strip()
 
 
 class Spellings:

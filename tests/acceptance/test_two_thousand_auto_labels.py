@@ -114,7 +114,7 @@ def test_without_a_kill_what_is_booked_is_the_bill_to_the_request(tmp_path: Path
         ("openai", "gpt-4o", ""),
         ("openai", "gpt-6-luna", ""),
         ("openai", "gpt-6-sol", ""),
-        ("openai", "acme-vision-1", '{"acme-vision-1": {"input": "1.10", "output": "3.30"}}'),
+        ("openai", "acme-vision-1", '{"acme-vision-1": {"input": "1.10", "output": "3.30", "cache_write": "1.10"}}'),
         ("gemini", "gemini-3.5-flash-lite", ""),
     ],
 )
