@@ -1,8 +1,9 @@
 """What the failures of a service mean: from a status and an error body, or a lost connection, to an outcome.
 
 The tables follow the error pages of both services as of November 2026. Two rules stand above them: what may have been
-billed is a TIMEOUT, or ``served``; and what would repeat for every post is a STOP or a BUG. Both services bill no
-request that they answer with 500 or 503. A gateway may answer so after the service has done the work.
+billed is a TIMEOUT, or ``served``; and what would repeat for every post is a STOP or a BUG. Google charges nothing for
+400 and 500 (its billing page), and OpenAI publishes no rule: what their own hosts answer with such an error counts as
+free. A gateway may fail after the model has answered, and Azure charges for errors.
 """
 
 import json
