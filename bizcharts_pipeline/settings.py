@@ -1,5 +1,6 @@
 """Every setting: typed, from the environment (``BIZCHARTS_…``), ``.env``, ``settings.toml``, or its default."""
 
+import json
 import os
 import re
 import tomllib
@@ -62,6 +63,14 @@ def _words(value: object) -> object:
 
 def _items(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _table(value: object) -> object:
+    """Read a table that stands in an environment variable, as JSON."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        raise ValueError("a table in an environment variable must be JSON") from None
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -239,9 +248,9 @@ def _unnamed_price(section: Any) -> Any:
     rest = {name: value for name, value in section.items() if name not in old}
     if any(name not in section for name in old):
         raise ValueError(f"{old[0]} and {old[1]} must be set both, or better neither: prices belong to models")
-    prices = dict(rest.get("prices") or {})
-    prices.setdefault("", {"input": section[old[0]], "output": section[old[1]]})
-    return rest | {"prices": prices}
+    unnamed = {"": {"input": section[old[0]], "output": section[old[1]]}}
+    prices = _table(rest.get("prices") or {})
+    return rest | {"prices": unnamed | prices if isinstance(prices, dict) else prices}
 
 
 class OpenAISettings(BaseModel):
@@ -253,7 +262,7 @@ class OpenAISettings(BaseModel):
         "chat", description="`chat`, `batch` (half the price, within a day) or `decisions` (gpt-6-luna)"
     )
     model: str = Field("gpt-4o-mini", description="answers until 2027-01-14, then gpt-6-luna")
-    prices: dict[str, ModelPriceSettings] = Field(
+    prices: Annotated[dict[str, ModelPriceSettings], BeforeValidator(_table)] = Field(
         {}, description="by model id, USD per million tokens: `input`, `output`; before the table of the package"
     )
     image_tokens: int = Field(0, ge=0, description="most tokens of a thumbnail, if more than the table of prices says")
@@ -271,7 +280,7 @@ class GeminiSettings(BaseModel):
 
     endpoint: Literal["chat", "batch"] = Field("chat", description="`chat`, or `batch` (half the price, within a day)")
     model: str = Field("gemini-2.5-flash-lite", description="see Google's page of deprecations")
-    prices: dict[str, ModelPriceSettings] = Field(
+    prices: Annotated[dict[str, ModelPriceSettings], BeforeValidator(_table)] = Field(
         {}, description="by model id, USD per million tokens: `input`, `output`; before the table of the package"
     )
     image_tokens: int = Field(0, ge=0, description="most tokens of a thumbnail, if more than the table of prices says")

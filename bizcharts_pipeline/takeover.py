@@ -59,7 +59,9 @@ class TakeoverReport:
         if self.rejected:
             lines += [f"{len(self.rejected):,} labels put aside in {self.aside}:", *named_lines(self.rejected)]
         if self.import_id is not None:
-            lines.append(f"labels are import {self.import_id}; `bizcharts labels undo-import {self.import_id}` ends it")
+            lines.append(
+                f"labels are import {self.import_id}; `bizcharts labels undo-import {self.import_id}` takes them back"
+            )
         return "\n".join([*lines, _NOT_TAKEN, _NEXT])
 
 

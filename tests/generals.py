@@ -91,6 +91,12 @@ def _full_width(rng: Random, of: General) -> General:
     return replace(of, lines=tuple(lines))
 
 
+def _marked(rng: Random, of: General) -> General:
+    mark = rng.choice("\u0334\u0336\u0301\u20dd")
+    lines = ["".join(letter + mark if letter.isalpha() else letter for letter in line) for line in of.lines]
+    return replace(of, lines=tuple(lines))
+
+
 def _embedded(rng: Random, of: General) -> General:
     lines = [line.replace(" ", " [Embed] ", 1) if line.startswith("https") else line for line in of.lines]
     return replace(of, lines=tuple(lines))
@@ -107,5 +113,6 @@ CHANGES: Mapping[str, Callable[[Random, General], General]] = {
     "invisible characters": _invisible,
     "full-width letters": _full_width,
     "other punctuation": lambda rng, of: replace(of, lines=tuple(line.replace(">", "* ") + " !!" for line in of.lines)),
+    "a mark on every letter": _marked,
     "[Embed] behind links": _embedded,
 }

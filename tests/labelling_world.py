@@ -78,6 +78,7 @@ class Books:
     known: int  # the service told the cost
     unseen: int  # nobody saw the end; the process lived
     orphaned: int  # under way when their process was killed, or in a batch that was never seen again
+    failed: int  # ended by an error of the gateway, which may have come after the work
     open: int  # not settled yet
     known_usd: Decimal
     usd: Decimal  # of all of them
@@ -98,7 +99,8 @@ class Books:
         runs: Counter[str] = Counter()
         for run, basis, outcome, nano in rows:
             lost = outcome == "orphaned" or (outcome == "abandoned" and basis == "assumed")
-            kind = "open" if basis is None else "orphaned" if lost else basis
+            failed = outcome == "transient" and basis == "assumed"
+            kind = "open" if basis is None else "orphaned" if lost else "failed" if failed else basis
             kinds[kind] += 1
             usd[kind] += nano
             runs[run] += nano
@@ -106,6 +108,7 @@ class Books:
             kinds["known"],
             kinds["assumed"],
             kinds["orphaned"],
+            kinds["failed"],
             kinds["open"],
             Decimal(usd["known"]) / NANO,
             Decimal(usd.total()) / NANO,

@@ -135,6 +135,15 @@ def test_a_list_in_the_environment_has_its_items_separated_by_commas(monkeypatch
     assert load_settings().price_data.coins == ("BTC", "XMR")
 
 
+def test_a_table_in_the_environment_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_OPENAI__PRICES", '{"acme-1": {"input": "1.10", "output": 3.3}}')
+    assert load_settings().openai.prices["acme-1"].output == Decimal("3.3")
+    for value in ("acme-1=1.10", '["acme-1"]'):
+        monkeypatch.setenv("BIZCHARTS_OPENAI__PRICES", value)
+        with pytest.raises(SettingsError, match=r"openai\.prices"):
+            load_settings()
+
+
 @pytest.fixture
 def dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """Write an `.env`; what it puts into the environment is taken out again."""

@@ -124,7 +124,7 @@ class BatchDesk:
             state = self.provider.state(batch.batch_id)
             if state in (BatchState.ENDED, BatchState.EXPIRED):
                 with self.attempts.attempt(f"auto-label batch {batch.batch_id}"):
-                    self._take_in(batch, self.provider.collect(batch.batch_id), state, report)
+                    self._take_in(batch, self._whole(batch, batch.batch_id, state), state, report)
                 return
         except BatchError as error:
             # A wrong address knows no batch at all; the list of the right one tells.
@@ -137,6 +137,27 @@ class BatchDesk:
             self._lose(batch, "is gone", report)
         else:
             self._failed(batch, oversized=state is BatchState.OVERSIZED, report=report)
+
+    def _whole(self, batch: Batch, batch_id: str, state: BatchState) -> Iterator[tuple[str, Answer]]:
+        """Yield all answers of a batch. Of an expired one the service does not count what it has not worked on.
+
+        Raises:
+            BatchError: at the end, when the service counts more answers than its results hold. They are still being
+                written, and what is missing is there later.
+        """
+        asked = ledger_batches.bookings_of(self.ledger, batch.run_key).keys()
+        missing = set(asked)
+        shown = 0  # a repetition counts once, and what names no question of the batch each time
+        for key, answer in self.provider.collect(batch_id):
+            if state is BatchState.ENDED or answer.served or answer.from_model:
+                shown += key in missing or key not in asked
+                missing.discard(key)
+            yield key, answer
+        if shown < batch.requests and shown < (answered := self.provider.answered(batch_id)):
+            raise BatchError(
+                f"Batch {batch_id}: the service counts {answered:,} answers and shows {shown:,}; it is read again",
+                BatchState.RUNNING,
+            )
 
     def _failed(self, batch: Batch, *, oversized: bool, report: BatchReport) -> None:
         """Let the questions of a batch wait again that the service took in and then refused."""

@@ -127,10 +127,7 @@ def take_in(
     that names no question (a damaged line), one of those counts as billed, too.
     """
     taken = TakenIn()
-    with ledger.reading() as connection:
-        bookings = dict(
-            connection.execute("SELECT key, reservation FROM batch_requests WHERE run_key = ?", (run_key,)).fetchall()
-        )
+    bookings = bookings_of(ledger, run_key)
     strays = 0
     for key, answer in answers:
         if key not in bookings:
@@ -149,6 +146,14 @@ def take_in(
         taken.left_open = _release(connection, run_key, now, strays if expired else None)
         _mark(connection, run_key, "collected", None, now)
     return taken
+
+
+def bookings_of(ledger: AutoLabelLedger, run_key: str) -> dict[str, int]:
+    """Return the booking of each question of a batch, by the question's key."""
+    with ledger.reading() as connection:
+        return dict(
+            connection.execute("SELECT key, reservation FROM batch_requests WHERE run_key = ?", (run_key,)).fetchall()
+        )
 
 
 def batches(ledger: AutoLabelLedger, version: Version, state: BatchLedgerState) -> list[Batch]:

@@ -21,7 +21,7 @@ class Outcome(StrEnum):
 
     OK = "ok"  # one of the three classes
     RATE = "rate"  # asked to slow down; nothing was billed
-    TRANSIENT = "transient"  # a fault of theirs or of the network; nothing was billed
+    TRANSIENT = "transient"  # a fault of theirs or of the network; not billed, unless ``served``
     TIMEOUT = "timeout"  # no answer in time; may have been billed
     STOP = "stop"  # quota, key or model: this provider cannot go on
     REFUSED = "refused"  # the model or a filter declined; not neutral
@@ -201,6 +201,11 @@ class BatchProvider(Protocol):
         Raises:
             BatchError: what the service says is there cannot be read.
         """
+        ...
+
+    def answered(self, batch_id: str) -> int:
+        """Return how many requests of an ended batch must have an entry in its results, as the service counts them;
+        0 where it gives no count."""
         ...
 
     def close(self) -> None:

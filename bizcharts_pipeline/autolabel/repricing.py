@@ -8,13 +8,17 @@ append-only. All functions work inside the caller's transaction.
 
 import sqlite3
 import time
+from dataclasses import replace
 from datetime import datetime
 
 from bizcharts_pipeline.autolabel import budget, cost
 from bizcharts_pipeline.autolabel.budget import REMEMBERED, BudgetSpent, Caps, Charge, Limits
 from bizcharts_pipeline.autolabel.cost import Size, Terms
 from bizcharts_pipeline.autolabel.keys import Run, Version
-from bizcharts_pipeline.autolabel.protocol import Answer
+from bizcharts_pipeline.autolabel.protocol import Answer, Usage
+
+# Of a whole request. English has four to five bytes a token; long runs of one character have more.
+MOST_BYTES_PER_TOKEN = 32
 
 # Open bookings, and those of requests that nobody saw the end of, with what is booked for each, raises included.
 _RAISABLE = """
@@ -92,7 +96,17 @@ def charge(
         if name not in seen:
             seen |= {name}
             _raise_bookings(connection, version, terms.booked(seen), now)
+    if answer.usage is not None and _too_little(connection, reservation, answer.usage):
+        answer = replace(answer, usage=None, served=True)
     return cost.charged(answer, terms, budget.booked_nano(connection, reservation), seen)
+
+
+def _too_little(connection: sqlite3.Connection, reservation: int, usage: Usage) -> bool:
+    """Whether a report has fewer tokens of input than any tokenizer makes of the text that was sent: gateways report 0
+    where they do not know. Bookings of older ledgers have no size."""
+    row = connection.execute("SELECT text_tokens FROM sizes WHERE reservation = ?", (reservation,)).fetchone()
+    reported = max(usage.input_tokens, usage.cached_tokens + usage.cache_write_tokens)
+    return row is not None and reported * MOST_BYTES_PER_TOKEN < row[0]
 
 
 def _raise_bookings(connection: sqlite3.Connection, version: Version, terms: Terms, now: datetime) -> None:

@@ -57,6 +57,17 @@ def clean_text(text: str) -> str:
     return unicodedata.normalize("NFC", _MAYBE_TOO_MANY_MARKS.sub(_without_excess_marks, text))
 
 
+def without_marks(text: str) -> str:
+    """Return ``text`` without accents and other combining marks, such as a stroke through every letter."""
+    if text.isascii():
+        return text
+    return _bare(unicodedata.normalize("NFD", _bare(text)))  # first, as sorting many in a row takes quadratic time
+
+
+def _bare(text: str) -> str:
+    return "".join(character for character in text if unicodedata.category(character) not in ("Mn", "Me"))
+
+
 class _Table(dict[int, str]):
     """Code point to its replacement, for :meth:`str.translate`; worked out at first sight."""
 

@@ -20,7 +20,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from bizcharts_pipeline.text.cleaning import clean_text
+from bizcharts_pipeline.text.cleaning import clean_text, without_marks
 
 MEMORY = 48 * 3_600_000_000  # microseconds
 SIMILAR = 0.8
@@ -154,7 +154,9 @@ def normalise(text: str) -> str:
 def forms(text: str) -> frozenset[str]:
     """Return the forms of ``text`` in which copies are told, none of a text without a character: :func:`normalise`, as
     copies often differ in links and numbers alone; the words with links and numbers, since others, such as a board's
-    standing threads, agree in little else; and the words without them, however they are set."""
+    standing threads, agree in little else; and the words without them, however they are set. All without accents and
+    other combining marks, which some put on every letter of a copy."""
+    text = without_marks(text)
     masked = normalise(text)
     return frozenset({masked, _words(masked), _words(clean_text(text).lower())} - {""})
 

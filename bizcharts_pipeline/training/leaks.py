@@ -100,7 +100,8 @@ class Copies:
 
 def _grams(text: str) -> list[set[str]]:
     """Return the 7-grams of the words of ``text``, and of those without links and with all numbers alike."""
-    plain = unicodedata.normalize("NFKC", "".join(c for c in text if not _is_unseen(c))).casefold()
+    seen = "".join(c for c in text if not _is_unseen(c))
+    plain = "".join(c for c in unicodedata.normalize("NFKD", seen) if not unicodedata.combining(c)).casefold()
     without_links = _NUMBER.sub("0", _LINK.sub(" ", plain))
     joined = {" ".join(_WORD.findall(each)) for each in (plain, without_links)} - {""}
     return [{words[at : at + GRAM] for at in range(max(1, len(words) - GRAM + 1))} for words in joined]
@@ -109,7 +110,7 @@ def _grams(text: str) -> list[set[str]]:
 def _is_unseen(character: str) -> bool:
     if character.isascii():
         return False
-    return unicodedata.category(character) == "Cf" or "VARIATION SELECTOR" in unicodedata.name(character, "")
+    return unicodedata.category(character) in ("Cf", "Mn", "Me")  # format characters; marks, variation selectors too
 
 
 def _text_of(row: dict[str, Any]) -> str:

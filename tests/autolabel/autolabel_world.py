@@ -92,15 +92,15 @@ class FakeBatches:
     die_after_create: bool = False
     why: str = ""
     batches: dict[str, list[Question]] = field(default_factory=dict)  # by run key
-    answered: dict[str, list[Question]] = field(default_factory=dict)
+    results: dict[str, list[Question]] = field(default_factory=dict)  # likewise
     billed: Counter[str] = field(default_factory=Counter)
 
     def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
         if len(questions) > self.largest:
             raise BatchError("too big", BatchState.OVERSIZED)
         self.batches[run_key] = list(questions)
-        self.answered[run_key] = [question for question in questions if not self.expire(question)]
-        self.billed.update(question.key for question in self.answered[run_key])
+        self.results[run_key] = [question for question in questions if not self.expire(question)]
+        self.billed.update(question.key for question in self.results[run_key])
         if self.die_after_create:
             raise KeyboardInterrupt
         return f"batch-{run_key}"
@@ -110,7 +110,7 @@ class FakeBatches:
 
     def state(self, batch_id: str) -> BatchState:
         run_key = batch_id.removeprefix("batch-")
-        if self.state_of_all is BatchState.ENDED and len(self.answered[run_key]) < len(self.batches[run_key]):
+        if self.state_of_all is BatchState.ENDED and len(self.results[run_key]) < len(self.batches[run_key]):
             return BatchState.EXPIRED
         return self.state_of_all
 
@@ -118,9 +118,12 @@ class FakeBatches:
         return self.why
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-        for question in reversed(self.answered[batch_id.removeprefix("batch-")]):
+        for question in reversed(self.results[batch_id.removeprefix("batch-")]):
             yield question.key, self.say(question, 0)
         yield "unknown", OK
+
+    def answered(self, batch_id: str) -> int:
+        return len(self.results[batch_id.removeprefix("batch-")])
 
     def close(self) -> None: ...
 

@@ -127,6 +127,38 @@ def test_what_expired_is_handed_in_again_under_a_new_key_and_paid_once(posts: La
 
 
 @dataclass
+class SlowResults(FakeBatches):
+    """Shows its first answers, and what it has not worked on, before the rest."""
+
+    shown: int = 24
+
+    def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
+        run_key = batch_id.removeprefix("batch-")
+        worked_on = self.results[run_key]
+        yield from ((question.key, OK) for question in worked_on[: self.shown])
+        unanswered = Answer(Outcome.TRANSIENT, detail="not answered: batch_expired")
+        yield from ((question.key, unanswered) for question in self.batches[run_key] if question not in worked_on)
+
+
+@pytest.mark.parametrize("expired", [0, 3])
+def test_results_that_are_still_being_written_are_waited_for_and_paid_once(posts: LabelWorld, expired: int) -> None:
+    provider = SlowResults(expire=lambda question: expired > 0 and "7" in question.text)
+    posts.label(provider)
+    report = posts.label(provider)
+    assert f"counts {30 - expired} answers and shows 24" in batches(report).problems[0]
+    assert statuses(posts) == {"labelled": 24, "pending": 6}
+    assert len(provider.batches) == 1
+    provider.shown, provider.expire = 30, lambda question: False
+    for _ in range(2):
+        posts.label(provider)
+    assert statuses(posts) == {"labelled": 30}
+    assert provider.billed.total() == 30
+    with posts.ledger() as ledger:
+        spent = ledger.spent()
+    assert (spent.known_usd, spent.assumed_requests, spent.reserved_requests) == (30 * HALF, 0, 0)
+
+
+@dataclass
 class DiesWhileCollecting(FakeBatches):
     left: int = 10
 
@@ -219,6 +251,9 @@ def test_results_that_got_lost_are_booked_and_not_bought_without_limit(posts: La
     class Empty(FakeBatches):
         def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
             return iter(())
+
+        def answered(self, batch_id: str) -> int:
+            return 0
 
     provider = Empty()
     for _ in range(8):
@@ -332,7 +367,7 @@ def test_batches_that_failed_alike_are_handed_in_again_for_another_model_or_on_d
     for _ in range(4):
         posts.label(provider)
     assert len(provider.batches) == 2
-    mended = FakeBatches(batches=provider.batches, answered=provider.answered)
+    mended = FakeBatches(batches=provider.batches, results=provider.results)
     assert "retry_batches" in posts.label(mended).faults[0]
     labelling = replace(posts.labelling(mended), retry_batches=True)
     assert labelling.label_posts().faults == []

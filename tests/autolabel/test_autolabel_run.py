@@ -195,6 +195,26 @@ def test_a_cost_that_cannot_be_is_named_and_counts_as_booked(world: LabelWorld) 
     assert set(statuses(world).values()) == {"labelled"}
 
 
+@pytest.mark.parametrize(
+    ("usage", "known"),
+    [
+        (Usage(0, 0), False),
+        (Usage(1, 8), False),
+        (Usage(12, 8, cached_tokens=20), False),
+        (Usage(12, 8, cached_tokens=600), True),  # a gateway that counts what was read from a cache apart
+        (Usage(500, 8), True),
+    ],
+)
+def test_a_report_of_fewer_tokens_than_were_sent_counts_as_none(world: LabelWorld, usage: Usage, known: bool) -> None:
+    world.put(*(thread(number) for number in range(1, 6)))
+    provider = FakeProvider(lambda question, times: replace(OK, usage=usage))
+    report = world.label(provider, labels={"most_at_once": 1})
+    assert (report.run.known_requests, report.run.assumed_requests) == ((5, 0) if known else (0, 5))
+    assert report.run.usd > 0
+    assert report.faults == []
+    assert set(statuses(world).values()) == {"labelled"}
+
+
 def test_what_is_asked_after_midnight_is_of_the_new_month(world: LabelWorld) -> None:
     world.put(*(thread(number) for number in range(1, 5)))
     world.now = datetime(2026, 10, 31, 23, 59)

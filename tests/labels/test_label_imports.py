@@ -191,10 +191,11 @@ def test_numbers_with_an_exponent_are_rounded_also_where_they_are_no_text(tmp_pa
 @pytest.mark.parametrize("door", DOORS)
 def test_a_labeller_is_one_however_the_name_is_written(tmp_path: Path, door: str) -> None:
     ledger_of(tmp_path).append([Label(1, 3, "ann", datetime(2026, 1, 1))])
-    names = (" ann", "ann ", "ann\N{NO-BREAK SPACE}", "\N{ZERO WIDTH SPACE}ann", "Ann", "ANN", "bob")
+    invisible = ("ann\N{NO-BREAK SPACE}", "\N{ZERO WIDTH SPACE}ann", "ann\x07")
+    names = (" ann", "ann ", *invisible, "Ann", "ANN", "ａｎｎ", "bob")
     rows = [(n, n % 3 + 1, name, "2026-03-01") for n, name in enumerate(names, start=2)]
     report = bring(tmp_path, door, rows)
-    assert [label.labeler_id for label in ledger_of(tmp_path).standing()] == ["ann"] * 7 + ["bob"]
+    assert [label.labeler_id for label in ledger_of(tmp_path).standing()] == ["ann"] * 9 + ["bob"]
     assert "labeller 'ANN' is taken as 'ann'" in str(report)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from bizcharts_pipeline.autolabel.errors import AutoLabelError, KeyMissing
 from bizcharts_pipeline.settings import Provider, is_loopback, key_address_problem
@@ -24,6 +25,7 @@ class Access:
 
     url: str
     key: str = field(repr=False)
+    gateway: bool = False  # another host than the service's own
 
 
 def address(provider: Provider) -> str:
@@ -41,13 +43,14 @@ def access(provider: Provider) -> Access:
     variable, url = URL_VARIABLES[provider], address(provider)
     if problem := key_address_problem(url):
         raise AutoLabelError(f"{variable} {problem}")
+    gateway = urlsplit(url).hostname != urlsplit(_DEFAULTS[provider]).hostname
     for name in _KEYS[provider]:
         if key := os.environ.get(name, "").strip():
             if not (key.isascii() and key.isprintable() and " " not in key):
                 raise AutoLabelError(f"{name} holds a character that no key has; copy the key anew.")
-            return Access(url, key)
+            return Access(url, key, gateway)
     if is_loopback(url):
-        return Access(url, _PLACEHOLDER)
+        return Access(url, _PLACEHOLDER, gateway)
     raise KeyMissing(
         f"No key for {provider}: set {_KEYS[provider][-1]} in the environment "
         f"(or {variable} to a service on this machine, which needs none)."

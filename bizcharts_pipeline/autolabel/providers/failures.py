@@ -1,7 +1,9 @@
 """What the failures of a service mean: from a status and an error body, or a lost connection, to an outcome.
 
 The tables follow the error pages of both services as of November 2026. Two rules stand above them: what may have been
-billed is a TIMEOUT, and what would repeat for every post is a STOP or a BUG.
+billed is a TIMEOUT, or ``served``; and what would repeat for every post is a STOP or a BUG. Google charges nothing for
+400 and 500 (its billing page), and OpenAI publishes no rule: what their own hosts answer with such an error counts as
+free. A gateway may fail after the model has answered, and Azure charges for errors.
 """
 
 import json
@@ -60,6 +62,7 @@ class Refusal:
     status: int
     headers: Mapping[str, str]
     body: str
+    gateway: bool = False  # it came from another host than the service's own
 
 
 def failure(provider: Provider, refusal: Refusal) -> Answer:
@@ -81,6 +84,7 @@ def failure(provider: Provider, refusal: Refusal) -> Answer:
         detail=f"{refusal.status}{' ' + code if code and code != str(refusal.status) else ''}: {message}",
         request_id=refusal.headers.get("x-request-id"),
         retry_after=wait,
+        served=refusal.status < 300 or (refusal.gateway and meaning is Outcome.TRANSIENT),
     )
 
 
@@ -128,6 +132,8 @@ def _by_status(status: int) -> Outcome:
         return Outcome.RATE
     if status in _AFTER_THE_WORK:
         return Outcome.TIMEOUT
+    if status < 300:
+        return Outcome.MALFORMED
     if status == 409 or status >= 500:
         return Outcome.TRANSIENT
     if status in (401, 402, 403, 404, 407, 410, 451) or 300 <= status < 400:

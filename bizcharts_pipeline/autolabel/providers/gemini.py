@@ -51,7 +51,7 @@ class _Gemini:
         from bizcharts_pipeline.autolabel.providers.http import http_client
 
         self.model = model
-        self._key, self._url = access.key, access.url
+        self._key, self._url, self._gateway = access.key, access.url, access.gateway
         self._http = http_client(access.url, seconds=seconds, wait=wait, max_bytes=max_bytes, connections=connections)
         options = types.HttpOptions(
             base_url=access.url,
@@ -111,7 +111,7 @@ class GeminiProvider(_Gemini):
             else:
                 answer = gemini_answer(body)
         except Exception as error:
-            answer = gemini_failure(error)
+            answer = gemini_failure(error, gateway=self._gateway)
         return safe(answer, self._key)
 
 
@@ -167,20 +167,10 @@ class GeminiBatches(_Gemini):
         return state
 
     def reason(self, batch_id: str) -> str:
-        """Return what the service says of a batch that it failed; empty where that cannot be read, as it only explains.
-
-        The SDK drops the field, so the batch is read without it.
-        """
+        """Return what the service says of a batch that it failed; empty where that cannot be read."""
         from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
 
-        named = self._options.api_version if self._options else os.environ.get("GOOGLE_GENAI_API_VERSION")
-        address = f"{self._url}/{named or API_VERSION}/{batch_id}"
-        try:
-            reply = self._http.get(address, headers={"x-goog-api-key": self._key})
-            said = _said_of_failure(reply.text) if reply.status_code == 200 else ""
-        except (httpx2.HTTPError, UnicodeError):
-            return ""
-        return one_line(scrubbed(said, self._key))
+        return one_line(scrubbed(_said_of_failure(self._operation(batch_id)), self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
         """Yield question key and answer of all that the batch has."""
@@ -192,6 +182,27 @@ class GeminiBatches(_Gemini):
             raise unknown("Gemini has worked on the batch, but shows no results.")
         for response in responses:
             yield (response.metadata or {}).get("key", ""), safe(_inlined(response), self._key)
+
+    def answered(self, batch_id: str) -> int:
+        """Return how many requests must have a response, or in a batch that succeeded an error."""
+        metadata = self._operation(batch_id).get("metadata")
+        counts = metadata.get("batchStats") if isinstance(metadata, dict) else None
+        if not isinstance(metadata, dict) or not isinstance(counts, dict):
+            return 0
+        succeeded = str(metadata.get("state")).removeprefix("BATCH_STATE_") == "SUCCEEDED"
+        names = ("successfulRequestCount", "failedRequestCount") if succeeded else ("successfulRequestCount",)
+        return sum(_count(counts.get(name)) for name in names)
+
+    def _operation(self, batch_id: str) -> dict[str, Any]:
+        """Return a batch as the service has it, with the fields that the SDK drops; empty where it cannot be read."""
+        named = self._options.api_version if self._options else os.environ.get("GOOGLE_GENAI_API_VERSION")
+        address = f"{self._url}/{named or API_VERSION}/{batch_id}"
+        try:
+            reply = self._http.get(address, headers={"x-goog-api-key": self._key})
+            operation = json.loads(reply.text) if reply.status_code == 200 else {}
+        except (httpx2.HTTPError, ValueError, RecursionError):
+            return {}
+        return operation if isinstance(operation, dict) else {}
 
     def _job(self, batch_id: str) -> "BatchJob":
         from google.genai import types
@@ -221,8 +232,8 @@ class GeminiBatches(_Gemini):
         return BatchError(message, BatchState.FAILED)
 
 
-def gemini_failure(error: Exception) -> Answer:
-    """Return what an exception of the SDK means."""
+def gemini_failure(error: Exception, *, gateway: bool = False) -> Answer:
+    """Return what an exception of the SDK means; ``gateway``: it is not from the service's own host."""
     from google.genai import errors
 
     from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure, lost
@@ -231,9 +242,9 @@ def gemini_failure(error: Exception) -> Answer:
         response: Any = error.response
         headers = {name.lower(): value for name, value in response.headers.items()} if response is not None else {}
         body = response.text if response is not None else str(error.details)
-        return failure("gemini", Refusal(int(error.code), headers, body))
+        return failure("gemini", Refusal(int(error.code), headers, body, gateway))
     if isinstance(error, UnicodeDecodeError | RecursionError):
-        return Answer(Outcome.TRANSIENT, detail="the service refused with an unreadable answer")
+        return Answer(Outcome.TRANSIENT, detail="the service refused with an unreadable answer", served=gateway)
     return lost(error) or Answer(Outcome.BUG, detail=f"{type(error).__name__}: {error}")
 
 
@@ -288,14 +299,13 @@ def _inlined(response: "InlinedResponse") -> Answer:
     return Answer(Outcome.TRANSIENT, detail="not answered")
 
 
-def _said_of_failure(body: str) -> str:
+def _count(value: object) -> int:
+    """Return a count, which the service writes as a text; 0 where it is none."""
+    return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0
+
+
+def _said_of_failure(operation: dict[str, Any]) -> str:
     """Return code and message of a failed operation; empty where it has none."""
-    try:
-        operation = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(operation, dict):
-        return ""
     metadata = operation.get("metadata")
     error = operation.get("error") or (metadata.get("error") if isinstance(metadata, dict) else None)
     if not isinstance(error, dict):

@@ -38,7 +38,7 @@ class OpenAIProvider:
     ) -> None:
         self.model = model
         self.endpoint: Endpoint = endpoint
-        self._key = access.key
+        self._key, self._gateway = access.key, access.gateway
         self._client = openai_client(access, seconds, seconds, MAX_ANSWER_BYTES, connections)
         if endpoint == "decisions":
             self._create: Any = self._client.decisions.with_raw_response.create
@@ -59,7 +59,7 @@ class OpenAIProvider:
             else:
                 answer = read(reply.text, reply.headers.get("x-request-id"))
         except Exception as error:
-            answer = openai_failure(error)
+            answer = openai_failure(error, gateway=self._gateway)
         return safe(answer, self._key)
 
     def close(self) -> None:
@@ -77,8 +77,8 @@ def openai_client(access: Access, seconds: float, wait: float, max_bytes: int, c
     return OpenAI(api_key=access.key, base_url=access.url, max_retries=0, timeout=seconds, http_client=client)
 
 
-def openai_failure(error: Exception) -> Answer:
-    """Return what an exception of the SDK means."""
+def openai_failure(error: Exception, *, gateway: bool = False) -> Answer:
+    """Return what an exception of the SDK means; ``gateway``: it is not from the service's own host."""
     import openai
 
     from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure, lost
@@ -86,7 +86,7 @@ def openai_failure(error: Exception) -> Answer:
     if isinstance(error, openai.APIStatusError):
         response = error.response
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return failure("openai", Refusal(response.status_code, headers, response.text))
+        return failure("openai", Refusal(response.status_code, headers, response.text, gateway))
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
     return lost(cause or error) or Answer(Outcome.BUG, detail=f"{type(error).__name__}: {error}")
 

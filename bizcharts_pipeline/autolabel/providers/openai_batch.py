@@ -103,16 +103,30 @@ class OpenAIBatches:
         return one_line(scrubbed("; ".join(said[:MAX_REASONS]) + more, self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-        """Yield question key and answer of all that the batch has, from its output and its error file."""
+        """Yield question key and answer of all that the batch has, from its output and its error file.
+
+        A last line that is cut off is left out: the file is not whole yet, and :meth:`answered` tells so.
+        """
         batch = self._batch(batch_id)
-        counts = batch.request_counts
-        if counts is not None and counts.completed and not batch.output_file_id:
-            raise unknown(f"OpenAI has answered {counts.completed:,} requests of the batch, but shows no results.")
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:
                 for line in BytesIO(self._content(file_id)):  # no second copy of a large file
-                    if line.strip():
-                        yield self._read(line.rstrip(b"\n"))
+                    if line.endswith(b"\n"):
+                        if line.strip():
+                            yield self._read(line.rstrip(b"\n"))
+                    elif _parsed(line) is not None:
+                        yield self._read(line)
+
+    def answered(self, batch_id: str) -> int:
+        """Return how many requests must have a line in the output or, of a completed batch, in the error file.
+
+        What an expired or cancelled batch counts as failed may have none.
+        """
+        batch = self._batch(batch_id)
+        counts = batch.request_counts
+        if counts is None:
+            return 0
+        return (counts.completed or 0) + ((counts.failed or 0) if batch.status == "completed" else 0)
 
     def close(self) -> None:
         """Give up the connections."""
@@ -158,14 +172,20 @@ class OpenAIBatches:
         what it says was billed all the same."""
         from bizcharts_pipeline.autolabel.providers.replies import safe
 
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
+        entry = _parsed(line)
         if not isinstance(entry, dict) or not isinstance(key := entry.get("custom_id"), str):
             raw = line.decode("utf-8", "replace")
-            return "", safe(Answer(Outcome.MALFORMED, raw, detail="a damaged line of the batch's results"), self._key)
+            damaged = Answer(Outcome.MALFORMED, raw, detail="a damaged line of the batch's results", served=True)
+            return "", safe(damaged, self._key)
         return key, safe(_answer(entry), self._key)
+
+
+def _parsed(line: bytes) -> object:
+    """Return the JSON value of a line; ``None`` where it is damaged."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _of_upload(state: BatchState) -> BatchState:

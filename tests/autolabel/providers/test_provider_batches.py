@@ -228,13 +228,24 @@ def test_a_batch_that_cannot_be_seen_is_no_failed_batch(service: Service, reply:
         assert unseen.value.state is (BatchState.GONE if reply.status == 404 else BatchState.RUNNING)
 
 
-def test_results_that_are_said_to_be_there_and_are_not_are_no_empty_batch(
-    store: OpenAIStore, openai: OpenAIBatches
+@pytest.mark.parametrize(("status", "answered"), [("completed", 6), ("expired", 5), ("cancelled", 5)])
+def test_openai_counts_the_answers_that_its_results_must_hold(
+    store: OpenAIStore, openai: OpenAIBatches, status: str, answered: int
 ) -> None:
     batch_id = openai.submit("run-1", PROMPT, QUESTIONS)
-    store.batches[0] |= {"status": "completed", "request_counts": {"total": 6, "completed": 6, "failed": 0}}
-    with pytest.raises(BatchError, match="no results"):
-        list(openai.collect(batch_id))
+    assert openai.answered(batch_id) == 0
+    store.batches[0] |= {"status": status, "request_counts": {"total": 6, "completed": 5, "failed": 1}}
+    assert list(openai.collect(batch_id)) == []
+    assert openai.answered(batch_id) == answered
+
+
+def test_a_last_line_that_is_cut_off_is_no_answer_yet(store: OpenAIStore, openai: OpenAIBatches) -> None:
+    batch_id = openai.submit("run-1", PROMPT, QUESTIONS)
+    whole = [line(KEYS[0], completion()), line(KEYS[1], completion())]
+    store.finish("completed", [whole[0], whole[1][:50]], [])
+    assert [key for key, _ in openai.collect(batch_id)] == KEYS[:1]
+    store.finish("completed", whole, [])
+    assert [key for key, _ in openai.collect(batch_id)] == KEYS[:2]
 
 
 class GeminiStore:
@@ -318,6 +329,21 @@ def test_a_batch_of_gemini_is_found_again_and_collected(google: GeminiStore, gem
     assert (answers[KEYS[0]].label, answers[KEYS[0]].usage) == ("bearish", Usage(600, 6))
     assert answers[KEYS[0]].model_returned == "gemini-2.5-flash-lite"
     assert KEY not in repr(answers)
+
+
+@pytest.mark.parametrize(("state", "answered"), [("SUCCEEDED", 6), ("EXPIRED", 5), ("CANCELLED", 5)])
+def test_gemini_counts_the_answers_that_its_results_must_hold(
+    google: GeminiStore, gemini: GeminiBatches, state: str, answered: int
+) -> None:
+    name = gemini.submit("run-1", PROMPT, QUESTIONS)
+    google.finish(state, [{"response": generated()}])
+    assert gemini.answered(name) == 0
+    google.batches[0]["metadata"]["batchStats"] = {"requestCount": "6", "successfulRequestCount": "5"}
+    assert gemini.answered(name) == 5
+    google.batches[0]["metadata"]["batchStats"]["failedRequestCount"] = "1"
+    assert gemini.answered(name) == answered
+    google.batches[0]["metadata"]["batchStats"] = {"successfulRequestCount": [5], "failedRequestCount": "-1"}
+    assert gemini.answered(name) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Whatever a service may do is an outcome, line by line of the tables; nothing raises and no key comes back."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from autolabel.providers.label_service import (
@@ -19,7 +19,8 @@ from autolabel.providers.label_service import (
 )
 
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Provider, Usage
-from bizcharts_pipeline.autolabel.providers.access import access
+from bizcharts_pipeline.autolabel.providers.access import URL_VARIABLES, access
+from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
 from bizcharts_pipeline.autolabel.providers.gemini import GeminiProvider
 from bizcharts_pipeline.autolabel.providers.openai import OpenAIProvider
 
@@ -116,6 +117,7 @@ def test_each_refusal_of_openai_has_its_meaning(
     for provider in (chat(service), decisions(service)):
         answer = ask(provider)
         assert (answer.outcome, answer.retry_after, answer.label, answer.usage) == (outcome, wait, None, None)
+        assert answer.served == (outcome is O.TRANSIENT)  # here it comes from a gateway
         assert answer.detail
         assert "\n" not in answer.detail
     assert len(service.asked) == 2  # one request each, never a retry
@@ -155,6 +157,38 @@ def test_each_refusal_of_gemini_has_its_meaning(
     assert (answer.outcome, answer.retry_after, answer.label, answer.usage) == (outcome, wait, None, None)
     assert answer.detail
     assert len(service.asked) == (2 if reply.status == 404 else 1)  # of two versions of the API
+
+
+@pytest.mark.parametrize("provider", ["openai", "gemini"])
+@pytest.mark.parametrize("status", [409, 500, 503, 529])
+def test_what_a_service_itself_fails_is_free_and_what_a_gateway_fails_may_have_been_billed(
+    monkeypatch: pytest.MonkeyPatch, provider: Literal["openai", "gemini"], status: int
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    for url, gateway in (("", False), ("https://llm.example.org/v1", True), ("http://127.0.0.1:4000", True)):
+        monkeypatch.setenv(URL_VARIABLES[provider], url)
+        assert access(provider).gateway is gateway
+        answer = failure(provider, Refusal(status, {}, "", gateway))
+        assert (answer.outcome, answer.served) == (O.TRANSIENT, gateway)
+
+
+@pytest.mark.parametrize("make", [chat, decisions, gemini])
+@pytest.mark.parametrize(
+    ("reply", "outcome", "served"),
+    [
+        (Reply('{"error": {"message": "overloaded"}}'), O.TRANSIENT, True),
+        (Reply('{"error": {"code": 504, "message": "late"}}'), O.TIMEOUT, False),  # which counts as paid anyway
+        (Reply('{"error": {"code": 401, "message": "key"}}'), O.STOP, False),
+        (Reply(status=204), O.MALFORMED, True),
+    ],
+)
+def test_an_error_that_comes_as_a_success_may_have_been_billed(
+    service: Service, make: Any, reply: Reply, outcome: Outcome, served: bool
+) -> None:
+    service.answer = reply
+    answer = ask(make(service))
+    assert (answer.outcome, answer.served, answer.usage) == (outcome, served, None)
 
 
 BILLED = Usage(3000, 7, 128)
