@@ -186,7 +186,13 @@ def test_a_transfer_tells_of_its_progress_while_bytes_move(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "said", ["No space left on device (28)", "Disk quota exceeded (122)", "Read-only file system (30)"]
+    "said",
+    [
+        "No space left on device (28)",
+        "Disk quota exceeded (122)",
+        "Read-only file system (30)",
+        "Input/output error (5)",
+    ],
 )
 def test_rsync_s_word_for_a_full_disk_here_is_told_from_one_on_the_pod(said: str) -> None:
     assert transport._LOCAL_DISK.search(f'rsync: [receiver] write failed on "/x/a": {said}')
