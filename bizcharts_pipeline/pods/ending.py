@@ -207,6 +207,8 @@ def _look(
             status = pod.status if pod is not None else "listed"
             return Left(f"{what}: it was told to end and is still {status}{refusal}", hidden_until if waits else None)
     row = ledger.missing(row.id, now(), counts=False)
+    if refusal:  # who cannot end a pod is not believed that it is gone
+        return Left(f"{what}: it is not shown, but the request to end it failed{refusal}", None)
     counts_from = sightings.counts_from(row, lag)
     if now() >= counts_from:
         row = ledger.missing(row.id, now(), counts=True)

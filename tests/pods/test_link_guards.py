@@ -224,9 +224,9 @@ def test_a_full_disk_here_keeps_the_pod_and_the_next_run_takes_its_result(
 def test_a_kept_pod_is_kept_for_a_lease_and_no_longer(tmp_path: Path) -> None:
     lease = steady_clock.timedelta(minutes=12)
     kept.keep(tmp_path, START + lease)
-    assert kept.is_kept(tmp_path, START, lease)
-    assert not kept.is_kept(tmp_path, START + lease, lease)
-    assert not kept.is_kept(tmp_path, START - lease, lease)
+    assert kept.until(tmp_path, START, lease)
+    assert not kept.until(tmp_path, START + lease, lease)
+    assert not kept.until(tmp_path, START - lease, lease)
 
 
 def test_a_secret_is_blanked_wherever_a_chunk_ends(monkeypatch: pytest.MonkeyPatch) -> None:

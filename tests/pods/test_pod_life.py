@@ -533,9 +533,10 @@ def test_a_pod_that_cannot_be_ended_is_an_orphan_until_the_reaper_ends_it(world:
 def test_an_end_that_was_answered_with_an_error_is_proven_by_lasting_silence(world: World) -> None:
     terminate = world.terminate
 
-    def lands_and_fails(pod_id: str) -> None:
-        terminate(pod_id)
-        raise Uncertain("500")
+    def lands_and_fails(pod_id: str) -> bool:
+        if terminate(pod_id):
+            raise Uncertain("500")
+        return False
 
     world.terminate = lands_and_fails  # type: ignore[method-assign]
     world.run()
@@ -607,6 +608,9 @@ def test_a_control_plane_that_denies_a_pod_while_it_refuses_to_end_it_is_not_bel
     world.get = lambda pod_id: None if until and in_trouble() else get(pod_id)  # type: ignore[method-assign]
     world.find = lambda name: [] if until and in_trouble() else find(name)  # type: ignore[method-assign]
     world.run()
+    assert len(world.alive()) == len(world.ledger.live("world")) == 1
+    world.pass_time(60)
+    reap(Control(world), world.ledger, SETTINGS, world.now, lambda run_id: False, world.sleep)
     assert not world.alive()
     assert world.ledger.live("world") == []
     assert world.ledger.spent().ended_usd >= world.bill()
