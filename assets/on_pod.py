@@ -1,14 +1,17 @@
 """A training on a pod, as an asset runs it and shows it."""
 
 import dataclasses
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 
 from assets.reporting import picture
+from resources.console_log import PROGRESS
 from resources.pods import RunPodResource
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from resources.pod_watch import PodWatch
 
 MOST_TAIL = 4_000  # characters of a failed job's log
+RETRY_SECONDS = (120, 240)  # before each further attempt
+Made = TypeVar("Made")
 
 
 def on_pod(
@@ -52,6 +57,36 @@ def run_on_pod(
         if tail := getattr(error, "log_tail", ""):
             metadata["end of the log"] = dg.MetadataValue.text(tail[-MOST_TAIL:])
         raise dg.Failure(str(error), metadata=metadata, allow_retries=error.retry) from None
+
+
+def with_retries(context: dg.AssetExecutionContext, attempt: Callable[[], Made]) -> Made:
+    """Return what ``attempt`` returns; repeat it after a failure that another attempt may mend.
+
+    This stands in place of a ``RetryPolicy``: Dagster applies one to a step that was interrupted, too, so that a run
+    that a user stopped would rent another pod minutes later.
+    """
+    for pause in RETRY_SECONDS:
+        try:
+            return attempt()
+        except Exception as error:
+            if isinstance(error, dg.Failure) and not error.allow_retries:
+                raise
+            said = (error.description if isinstance(error, dg.Failure) else None) or error
+            context.log.warning(f"this attempt failed, the next one begins in {pause} s: {said}")
+        time.sleep(pause)
+    return attempt()
+
+
+@contextmanager
+def stopped_for_good(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Let a run of `bizcharts run` that is interrupted count as cancelled: Dagster's daemon would take it for one that
+    crashed, start it again, and rent another pod. (One that is terminated in the UI counts as cancelled anyway.)"""
+    try:
+        yield
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+        if os.environ.get(PROGRESS):
+            context.instance.report_run_canceling(context.run, "The run was stopped; its pod was told to end.")
+        raise
 
 
 @contextmanager

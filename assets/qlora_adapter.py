@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata
+from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata, stopped_for_good, with_retries
 from assets.reporting import Stopwatch, by_thread
 from assets.trained import model_metadata
 from bizcharts_pipeline.clock import utc_now
@@ -20,7 +20,6 @@ POOL = "pods"
     kinds={"python", "huggingface", "pytorch"},
     code_version="1",
     pool=POOL,
-    retry_policy=dg.RetryPolicy(max_retries=2, delay=120, backoff=dg.Backoff.EXPONENTIAL),
     description=(
         "A QLoRA adapter for `BIZCHARTS_VLM_BASE`, trained on `sharegpt_dataset` on a rented pod, within the budget of "
         "[pods]. Log and figures stream into the run; cancelling it ends the pod; what a killed run left at work, the "
@@ -32,6 +31,14 @@ POOL = "pods"
 def qlora_adapter(
     context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training, runpod: RunPodResource
 ) -> dg.MaterializeResult:
+    with stopped_for_good(context):
+        return with_retries(context, lambda: _train(context, warehouse, training, runpod))
+
+
+def _train(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training, runpod: RunPodResource
+) -> dg.MaterializeResult:
+    """Train the adapter once, from the data set to the registered model."""
     from bizcharts_pipeline.training.qlora_job import qlora_training
     from resources.pod_watch import watched
 

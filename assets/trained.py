@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata
+from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata, stopped_for_good
 from assets.reporting import Stopwatch
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.warehouse.database import Database
@@ -102,7 +102,7 @@ def _train_on_pod(
     from resources.pod_watch import watched
 
     settings, run_id = training.settings(), context.run.run_id
-    with not_retried_in_vain(), watched(context) as watch:
+    with stopped_for_good(context), not_retried_in_vain(), watched(context) as watch:
         script = SCRIPTS[kind](settings)
         with text_training(script, text_set, settings, database=database, now=now, run_id=run_id) as order:
             minutes = settings.ml.training.checkpoint_minutes

@@ -30,7 +30,8 @@ def pods() -> None:
 def list_pods(json_output: bool) -> None:
     """List the pods of this installation, and what was spent this month.
 
-    Where a provider does not answer, its pods are listed as the ledger knows them, and the exit status is 1.
+    Where a provider does not answer, its pods are listed as the ledger knows them, and the exit status is 1. "Ends by"
+    is the end of the time that was ordered; a pod that nobody asks after ends itself after its lease, sooner.
     """
     from bizcharts_pipeline.pods.every_provider import overview
 
@@ -54,7 +55,7 @@ def list_pods(json_output: bool) -> None:
         )
     else:
         if listed:
-            columns = ["pod", "provider", "GPU", "it says", "ledger", "since (UTC)", "ends by", "USD/h", "orphan"]
+            columns = ["pod", "provider", "GPU", "it says", "ledger", "since (UTC)", "ends by", "USD/h", "note"]
             print_table(columns, [_row(pod) for pod in listed])
         click.echo(
             f"{len(listed) or 'No'} pod{'' if len(listed) == 1 else 's'}. {month}: {spent.usd:.4f} of "
@@ -73,20 +74,16 @@ def reap(json_output: bool) -> None:
     status is 1 where the end of a pod is not proven; it is tried again the next time.
     """
     from bizcharts_pipeline.pods.every_provider import reap_everywhere
-    from bizcharts_pipeline.pods.providers import open_provider
     from bizcharts_pipeline.pods.reaper import ReapReport
 
     settings, ledger, clock = _open()
-    report = reap_everywhere(settings, ledger, clock, _not_here)
-    if report is None:
-        open_provider(settings)  # says what is missing
-        report = ReapReport((), (), ())
+    report = reap_everywhere(settings, ledger, clock, _not_here) or ReapReport((), (), ())
     if json_output:
         click.echo(to_json(report))
     else:
         for what, those in (("ended", report.ended), ("left at work", report.running)):
             click.echo(f"{what}: {', '.join(those) or 'none'}")
-    _fail_with(report.failed)
+    _fail_with((*report.waiting, *report.failed))
 
 
 def _fail_with(troubles: Sequence[str]) -> None:
@@ -98,9 +95,12 @@ def _fail_with(troubles: Sequence[str]) -> None:
 
 def _row(pod: "Listed") -> list[str]:
     price = "" if pod.usd_per_hour is None else f"{Decimal(pod.usd_per_hour):.3f}"
+    note = pod.orphan or (
+        f"its result waits here until {pod.kept_until:%H:%M} UTC: start the job again" if pod.kept_until else ""
+    )
     return [
         *(pod.pod_id or pod.name, pod.provider, pod.gpu or "", str(pod.status), str(pod.state or "unknown")),
-        *(moment(pod.created_at), moment(pod.deadline), price, pod.orphan or ""),
+        *(moment(pod.created_at), moment(pod.deadline), price, note),
     ]
 
 

@@ -1,5 +1,6 @@
 """``bizcharts serve``, ``run`` and ``health``: the stages in Dagster, without Dagster's own commands."""
 
+import signal
 import sys
 
 import click
@@ -30,11 +31,13 @@ def serve(dev: bool) -> None:
 def run(job: str) -> None:
     """Run the Dagster job JOB to its end.
 
-    In the repository's Dagster instance, where the UI shows it. Exit status 0 means success.
+    In the repository's Dagster instance, where the UI shows it. Exit status 0 means success. Ctrl-C or SIGTERM stops
+    the run; a rented pod is ended first, which takes seconds to minutes.
     """
     from bizcharts_pipeline.service.jobs import UnknownJob, environment, run_job
 
     load_settings()  # refused here in one line, there in many
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         succeeded = run_job(job, environment(), lambda line: click.echo(line, err=True))
     except UnknownJob as error:

@@ -110,9 +110,9 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
 
         return open_clock(self.ledger_path().parent)
 
-    def reap(self, is_running: Callable[[str], bool]) -> "ReapReport | None":
+    def reap(self, is_running: Callable[[str], bool], seconds: float) -> "ReapReport | None":
         """End the pods of this installation that no run looks after, at every provider that it rented from; ``None``:
-        there can be none.
+        there can be none. What takes longer than ``seconds`` is left for the next time.
 
         Raises:
             PodError: the ledger cannot be read.
@@ -124,4 +124,4 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         from bizcharts_pipeline.pods.every_provider import reap_everywhere
         from bizcharts_pipeline.pods.ledger import PodLedger
 
-        return reap_everywhere(self.settings(), PodLedger(self.ledger_path()), self.clock(), is_running)
+        return reap_everywhere(self.settings(), PodLedger(self.ledger_path()), self.clock(), is_running, seconds)

@@ -8,6 +8,7 @@ from bizcharts_pipeline.clock import to_epoch
 from resources.pods import RunPodResource
 
 REAP_SECONDS = 300
+TICK_SECONDS = 40.0  # Dagster gives a sensor 60
 
 
 @dg.sensor(
@@ -31,9 +32,10 @@ def pods_reaped(context: dg.SensorEvaluationContext, runpod: RunPodResource) -> 
         recently = (record.end_time or 0) > now - runpod.lease_minutes * 60
         return not record.dagster_run.is_finished or (crashed and recently)
 
-    report = runpod.reap(is_running)
+    report = runpod.reap(is_running, TICK_SECONDS)
     if report is None:
         return dg.SkipReason("no key, and no pod in the ledger")
     if report.failed:
         raise dg.Failure("; ".join(report.failed))
-    return dg.SkipReason(f"ended {', '.join(report.ended) or 'none'}; at work: {', '.join(report.running) or 'none'}")
+    said = f"ended {', '.join(report.ended) or 'none'}; at work: {', '.join(report.running) or 'none'}"
+    return dg.SkipReason("; ".join([said, *report.waiting]))

@@ -337,7 +337,7 @@ def test_the_pod_of_a_run_that_just_crashed_is_left_alone_though_the_wall_clock_
     run = instance.create_run_for_job(dg.GraphDefinition(name="train").to_job())
     instance.report_run_failed(run)
     asked: list[bool] = []
-    monkeypatch.setattr(RunPodResource, "reap", lambda _, is_running: asked.append(is_running(run.run_id)))
+    monkeypatch.setattr(RunPodResource, "reap", lambda _, is_running, seconds: asked.append(is_running(run.run_id)))
     wall = time.time
     monkeypatch.setattr("schedules.pods.time", SimpleNamespace(time=lambda: wall() + jump))
     pods_reaped(dg.build_sensor_context(instance=instance, resources={"runpod": resource}))

@@ -167,9 +167,11 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
     if price is None:
         raise NoCapacity(f"{where}: not to be had now")
     seconds = seconds_left(work)
-    asked_at = work.row.created_at if work.row and work.in_doubt else work.now()
+    asked_at, booked = work.now(), price
+    if work.row and work.in_doubt:  # the pod may be that of the order before, at that price
+        asked_at, booked = work.row.created_at, max(price, work.row.usd_per_hour)
     row = work.ledger.book(
-        work.job_id, work.row.id if work.row else None, candidate, price, seconds, work.caps, work.now(), asked_at
+        work.job_id, work.row.id if work.row else None, candidate, booked, seconds, work.caps, work.now(), asked_at
     )
     work.row = next(pod for pod in work.ledger.live(work.provider.name, work.job.key) if pod.id == row)
     work.enter(State.CREATING, f"{where}, at ${price:f} an hour")

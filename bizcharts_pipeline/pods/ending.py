@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bizcharts_pipeline.pods import keys, sightings
-from bizcharts_pipeline.pods.errors import PodError, PodLedgerError, Uncertain
+from bizcharts_pipeline.pods.errors import PodError, PodLedgerError
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.names import is_made_here
@@ -53,14 +53,16 @@ def end_named(
 
 
 def tell_to_end(provider: Provider, ledger: PodLedger, row: PodRow, now: datetime) -> str:
-    """Send the request to end a pod and note what came of it; return what went wrong, or ''."""
+    """Send the request to end a pod and note whether it was accepted; return what went wrong, or ''.
+
+    An error may hide that the request was carried out. It still does not count as accepted: a control plane in trouble
+    may at the same time deny a pod that it goes on billing, so the request is repeated, and its silence has to last.
+    """
     assert row.pod_id is not None
     try:
         if provider.terminate(row.pod_id):
             ledger.told(row.id, now)
     except PodError as error:
-        if isinstance(error, Uncertain) and row.seen_at is not None:
-            ledger.told(row.id, now)  # whether it was carried out is seen by looking
         return f" ({error})"
     return ""
 
@@ -205,13 +207,19 @@ def _look(
             status = pod.status if pod is not None else "listed"
             return Left(f"{what}: it was told to end and is still {status}{refusal}", hidden_until if waits else None)
     row = ledger.missing(row.id, now(), counts=False)
+    if refusal:  # who cannot end a pod is not believed that it is gone
+        return Left(f"{what}: it is not shown, but the request to end it failed{refusal}", None)
     counts_from = sightings.counts_from(row, lag)
     if now() >= counts_from:
         row = ledger.missing(row.id, now(), counts=True)
     if sightings.is_gone(row):
         ledger.end(row.id, _ended_at(row, now()))
         return None
-    return Left(f"{what}: it is not shown, which counts from {counts_from:%H:%M:%S} UTC on{refusal}", counts_from)
+    return Left(
+        f"{what}: it was told to end and is not shown; that proves its end if it lasts until shortly after "
+        f"{counts_from:%H:%M:%S} UTC{refusal}",
+        counts_from,
+    )
 
 
 def _ended_at(row: PodRow, now: datetime) -> datetime:

@@ -40,6 +40,10 @@ class Uncertain(PodError):
     retry = True
 
 
+class OutOfTime(Uncertain):
+    """Whoever asks has no time to wait for the answer."""
+
+
 class ApiGone(Uncertain):
     """The whole API was switched off, not one pod."""
 
@@ -70,7 +74,7 @@ class TransferError(LinkError):
 
 
 class LocalDiskError(PodError):
-    """This machine cannot store what the pod sends: a full disk or quota, a read-only or forbidden folder."""
+    """This machine cannot store what the pod sends: a full, broken or forbidden disk, too many open files."""
 
 
 # What this machine's own books say.

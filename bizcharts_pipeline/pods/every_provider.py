@@ -4,11 +4,13 @@ A pod that was rented before `BIZCHARTS_POD_PROVIDER` changed is still looked af
 its rows in the ledger are shown, with the reason.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bizcharts_pipeline.pods.errors import AccessDenied, PodError, PodLedgerError
+from bizcharts_pipeline.pods import kept
+from bizcharts_pipeline.pods.errors import AccessDenied, OutOfTime, PodError, PodLedgerError
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.protocol import Provider
 from bizcharts_pipeline.pods.providers import open_provider
@@ -35,9 +37,16 @@ def overview(settings: Settings, ledger: PodLedger, now: datetime, is_running: C
     """
     pods: list[Listed] = []
     unreachable: list[str] = []
+    lease = timedelta(minutes=settings.pods.lease_minutes)
     for name in _names(settings, ledger, now):
         try:
-            pods += listing(open_provider(settings, name), ledger, settings.pods, now, is_running)
+            try:
+                provider: Provider = open_provider(settings, name)
+            except AccessDenied:
+                if ledger.names(name, datetime.min):
+                    raise
+                continue  # nothing was ever rented there: no key is needed to say so
+            pods += listing(provider, ledger, settings.pods, now, is_running)
         except PodLedgerError:
             raise
         except PodError as error:
@@ -45,23 +54,33 @@ def overview(settings: Settings, ledger: PodLedger, now: datetime, is_running: C
             if rows or name == settings.pod_provider:
                 unreachable.append(_says(name, len(rows), error))
             for row in rows:
-                has_run = is_held(ledger.folder(row.key)) or is_running(row.run_id)
-                pods.append(of_row(row, NOT_ASKED, now, has_run))
+                folder = ledger.folder(row.key)
+                has_run = is_held(folder) or is_running(row.run_id)
+                pods.append(of_row(row, NOT_ASKED, now, has_run, kept.until(folder, now, lease)))
     return Overview(tuple(pods), tuple(unreachable))
 
 
 def reap_everywhere(
-    settings: Settings, ledger: PodLedger, now: Callable[[], datetime], is_running: Callable[[str], bool]
+    settings: Settings,
+    ledger: PodLedger,
+    now: Callable[[], datetime],
+    is_running: Callable[[str], bool],
+    seconds: float | None = None,
 ) -> ReapReport | None:
     """End every orphan at every provider; ``None``: nobody can be asked, and the ledger knows of no pod.
+
+    Args:
+        seconds: no wait begins that would end later than this from now, and no job is begun after it; ``None``: it
+            takes as long as it takes.
 
     Raises:
         PodLedgerError: the ledger cannot be read.
     """
     report, asked = ReapReport((), (), ()), False
+    sleep = time.sleep if seconds is None else _sleep_until(time.monotonic() + seconds)
     for name in _names(settings, ledger, now()):
         try:
-            provider: Provider = open_provider(settings, name)
+            provider: Provider = open_provider(settings, name, sleep)
         except AccessDenied as error:
             if rows := ledger.live(name):
                 report += ReapReport((), (), (_says(name, len(rows), error),))
@@ -69,12 +88,23 @@ def reap_everywhere(
             continue
         asked = True
         try:
-            report += reap(provider, ledger, settings.pods, now, is_running)
+            report += reap(provider, ledger, settings.pods, now, is_running, sleep)
         except PodLedgerError:
             raise
         except PodError as error:
             report += ReapReport((), (), (_says(name, len(ledger.live(name)), error),))
     return report if asked else None
+
+
+def _sleep_until(end: float) -> Callable[[float], None]:
+    """Return a sleep that raises `OutOfTime` instead of sleeping beyond ``end``, by the monotonic clock."""
+
+    def sleep(seconds: float) -> None:
+        if time.monotonic() + seconds > end:
+            raise OutOfTime("there was no time left to look; the next time does")
+        time.sleep(seconds)
+
+    return sleep
 
 
 def _names(settings: Settings, ledger: PodLedger, now: datetime) -> list[str]:

@@ -8,18 +8,19 @@ from bizcharts_pipeline.files import write_atomically
 _FILE = "kept-until"
 
 
-def keep(folder: Path, until: datetime) -> None:
+def keep(folder: Path, until_then: datetime) -> None:
     """Note in a job's folder that its pod is kept; where nothing can be written, another run may end the pod."""
-    write_atomically(folder / _FILE, until.isoformat().encode())
+    write_atomically(folder / _FILE, until_then.isoformat().encode())
 
 
-def is_kept(folder: Path, now: datetime, lease: timedelta) -> bool:
-    """Whether the pod of a job is kept at ``now``; a note further ahead than a lease does not count."""
+def until(folder: Path, now: datetime, lease: timedelta) -> datetime | None:
+    """Return until when the pod of a job is kept; ``None``: it is not, and a note further ahead than a lease does not
+    count."""
     try:
-        until = datetime.fromisoformat((folder / _FILE).read_text())
+        noted = datetime.fromisoformat((folder / _FILE).read_text())
     except (OSError, ValueError):
-        return False
-    return now < until <= now + lease
+        return None
+    return noted if now < noted <= now + lease else None
 
 
 def forget(folder: Path) -> None:

@@ -157,10 +157,10 @@ class PodLedger:
             return _one(connection, row)
 
     def charged(self, row: int, usd_per_hour: Decimal) -> PodRow:
-        """Book a pod at a higher price than it was booked at; a lower one changes nothing."""
+        """Book a pod that is not proven to be gone at the price that it is charged, over all of its life."""
         with self._transaction() as connection:
             before = _one(connection, row)
-            if usd_per_hour > before.usd_per_hour and before.ended_at is None:
+            if before.ended_at is None:
                 connection.execute(
                     "UPDATE pods SET usd_per_hour = ?, nano_usd = ? WHERE id = ?",
                     (str(usd_per_hour), budget.cost(usd_per_hour, before.seconds), row),

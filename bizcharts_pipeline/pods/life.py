@@ -24,10 +24,10 @@ from bizcharts_pipeline.pods.errors import (
     DearerThanListed,
     HostChanged,
     JobFailed,
-    LedgerNotWritable,
     LinkError,
     LocalDiskError,
     PodError,
+    PodLedgerError,
     PodLost,
     Uncertain,
 )
@@ -135,6 +135,13 @@ def _one_pod(work: Work) -> Path:
         raise
     except LocalDiskError as error:
         raise _keep_pod(work, error) from error
+    except PodError:
+        raise
+    except Exception as error:  # such as a run's log that cannot be written
+        if work.state is not State.COLLECTING:
+            raise
+        here = LocalDiskError(f"This machine fails ({type(error).__name__}: {str(error)[:200]})")
+        raise _keep_pod(work, here) from error
     finally:
         if work.row is not None:
             release(work)
@@ -147,7 +154,7 @@ def _keep_pod(work: Work, error: LocalDiskError) -> LocalDiskError:
         f"{error}. The finished result is still on the pod {work.pod_id}, which is kept (and costs money) for "
         f"{work.settings.lease_minutes:g} min: make room on this machine and start the same job again"
     )
-    with suppress(PodError, OSError):
+    with suppress(Exception):  # what tells the user may be what fails
         work.say(message)
     until = min(work.now() + lease, work.pod.deadline)
     try:
@@ -285,20 +292,21 @@ def _collect(work: Work) -> Path:
     try:
         work.enter(State.COLLECTING, f"fetching the result into {work.into}")
         work.ledger.collecting(work.job_id, work.into)
-    except LedgerNotWritable as error:
+    except PodLedgerError as error:
         raise LocalDiskError(str(error)) from error
     try:
         with storing(work.into):
             work.into.parent.mkdir(parents=True, exist_ok=True)
-        work.over_link(
-            lambda transport: remote.collect(
-                transport, work.root, work.job.result, work.into, work.progress_over(transport)
+            work.over_link(
+                lambda transport: remote.collect(
+                    transport, work.root, work.job.result, work.into, work.progress_over(transport)
+                )
             )
-        )
     except CommandFailed as error:
         raise JobFailed(f"The job ended well, but its result cannot be fetched: {error}", "no result") from error
     _tell(work, remote.confirm)
-    kept.forget(work.folder)
+    with suppress(OSError):
+        kept.forget(work.folder)
     return work.into
 
 

@@ -1,25 +1,21 @@
-"""Tells that this machine cannot store what a pod sends from everything else that can go wrong with files."""
+"""Tells that this machine cannot store what a pod sends from everything else that can go wrong."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bizcharts_pipeline.pods.errors import LocalDiskError
 
-CANNOT_STORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
-
 
 @contextmanager
 def storing(into: Path) -> Iterator[None]:
-    """Name a full disk or quota, a read-only file system, or a forbidden folder; other errors pass as they are.
+    """Name whatever goes wrong with files of this machine: a full disk or quota, a read-only or forbidden folder, a
+    broken disk, a path that is too long, too many open files. Trouble of the pod or of the link has its own errors.
 
     Raises:
-        LocalDiskError: instead of such an ``OSError``.
+        LocalDiskError: instead of any ``OSError``.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in CANNOT_STORE:
-            raise
-        raise LocalDiskError(f"{into} cannot hold what the pod sends: {error.strerror}") from None
+        raise LocalDiskError(f"{into} cannot hold what the pod sends: {error.strerror or error}") from None

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from bizcharts_pipeline.pods import kept, keys
 from bizcharts_pipeline.pods.ending import Left, end_named, tell_to_end
-from bizcharts_pipeline.pods.errors import PodError
+from bizcharts_pipeline.pods.errors import OutOfTime, PodError
 from bizcharts_pipeline.pods.identity import installation_id
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.lock import JobBusy, hold
 from bizcharts_pipeline.pods.names import is_made_here, key_of
-from bizcharts_pipeline.pods.protocol import Pod, Provider, State
+from bizcharts_pipeline.pods.protocol import Pod, PodStatus, Provider, State
 from bizcharts_pipeline.pods.sightings import LOOK_PAUSE, LOOKS
 from bizcharts_pipeline.settings import PodSettings
 
@@ -43,8 +43,9 @@ class Listed:
     created_at: datetime | None
     deadline: datetime | None
     run_id: str | None
-    orphan: str | None  # why it is one; None: a live run works with it
+    orphan: str | None  # why it is one; None: a live run works with it, or it is kept
     provider: str
+    kept_until: datetime | None = None  # its finished result waits until then for the job to be started again
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,16 @@ class ReapReport:
 
     ended: tuple[str, ...]
     running: tuple[str, ...]
-    failed: tuple[str, ...]  # what is not proven to have ended, and why; the next time it is tried again
+    failed: tuple[str, ...]  # what went wrong; the next time it is tried again
+    waiting: tuple[str, ...] = ()  # what was told to end, and is not yet proven to have: only time is missing
 
     def __add__(self, other: "ReapReport") -> "ReapReport":
-        return ReapReport(self.ended + other.ended, self.running + other.running, self.failed + other.failed)
+        return ReapReport(
+            self.ended + other.ended,
+            self.running + other.running,
+            self.failed + other.failed,
+            self.waiting + other.waiting,
+        )
 
 
 def listing(
@@ -72,7 +79,8 @@ def listing(
         PodError: the control plane does not say, or the ledger cannot be read.
     """
     jobs = _ours(provider, ledger, settings, now)
-    return [listed for pods in jobs for listed in _list(ledger, pods, provider.name, now, is_running)]
+    lease = timedelta(minutes=settings.lease_minutes)
+    return [listed for pods in jobs for listed in _list(ledger, pods, provider.name, now, is_running, lease)]
 
 
 def reap(
@@ -86,7 +94,7 @@ def reap(
     """End every orphan of ours; what fails with one keeps nobody from ending the others.
 
     A pod that is not shown is looked for several times, seconds apart; where that proves nothing yet (`sightings`) it
-    is reported as failed, and stays in the ledger for the next time.
+    is reported as waiting, and stays in the ledger for the next time. So does what ``sleep`` has no time for.
 
     Raises:
         PodError: the control plane does not say which pods there are, or the ledger cannot be read.
@@ -95,14 +103,17 @@ def reap(
     lag = timedelta(seconds=settings.lag_seconds)
     for pods in _ours(provider, ledger, settings, now()):
         try:
+            sleep(0)
             folder = ledger.folder(pods.key)
             with hold(folder):  # no run begins this job meanwhile
-                if kept.is_kept(folder, now(), timedelta(minutes=settings.lease_minutes)) and not pods.overdue(now()):
+                if kept.until(folder, now(), timedelta(minutes=settings.lease_minutes)) and not pods.overdue(now()):
                     report += ReapReport((), pods.ids, ())
                     continue
                 report += _reap_job(provider, ledger, pods, now, is_running, lag, sleep)
         except JobBusy:
             report += _reap_beside_run(provider, ledger, pods, now(), lag)
+        except OutOfTime as error:
+            report += ReapReport((), (), (), (f"{pods.name}: {error}",))
         except (PodError, OSError) as error:
             report += ReapReport((), (), (f"{pods.key}: {error}",))
     return report
@@ -168,7 +179,12 @@ def _reap_job(
         if look < _ROUNDS - 1:
             sleep(LOOK_PAUSE)
     if left:
-        return ReapReport((), (), tuple(one.what for one in left))
+        return ReapReport(
+            (),
+            (),
+            tuple(one.what for one in left if one.counts_from is None),
+            tuple(one.what for one in left if one.counts_from is not None),
+        )
     keys.remove_keys(ledger.folder(pods.key) / "keys")
     return ReapReport(pods.ids, (), ())
 
@@ -202,25 +218,37 @@ def _unknown(provider: Provider, ledger: PodLedger, pods: _Pods, now: datetime, 
 
 
 def _list(
-    ledger: PodLedger, pods: _Pods, provider: str, now: datetime, is_running: Callable[[str], bool]
+    ledger: PodLedger,
+    pods: _Pods,
+    provider: str,
+    now: datetime,
+    is_running: Callable[[str], bool],
+    lease: timedelta,
 ) -> Iterator[Listed]:
-    busy = is_held(ledger.folder(pods.key))
+    folder = ledger.folder(pods.key)
+    busy = is_held(folder)
+    kept_until = kept.until(folder, now, lease)
     by_id = {pod.pod_id: pod for pod in pods.listed}
     for row in pods.rows:
         pod = by_id.pop(row.pod_id or "", None)
-        yield of_row(row, str(pod.status) if pod else NOT_LISTED, now, busy or is_running(row.run_id))
+        yield of_row(row, _word(pod.status) if pod else NOT_LISTED, now, busy or is_running(row.run_id), kept_until)
     for pod in by_id.values():
         why = "not the pod that its run works with" if busy and pods.rows else "the ledger does not know it"
         price = pod.usd_per_hour
-        yield Listed(pods.name, pod.pod_id, str(pod.status), None, pod.gpu, price, None, None, None, why, provider)
+        yield Listed(pods.name, pod.pod_id, _word(pod.status), None, pod.gpu, price, None, None, None, why, provider)
 
 
-def of_row(row: PodRow, status: str, now: datetime, has_run: bool) -> Listed:
+def _word(status: PodStatus) -> str:
+    """Return a status for people: a pod that exited is still there and still costs."""
+    return "stopped, still billed" if status is PodStatus.ENDED else str(status)
+
+
+def of_row(row: PodRow, status: str, now: datetime, has_run: bool, kept_until: datetime | None) -> Listed:
     """Return a pod as the ledger knows it."""
     orphan = None
     if now >= row.deadline:
-        orphan = "its time is over"
-    elif not has_run:
+        orphan, kept_until = "its time is over", None
+    elif not has_run and kept_until is None:
         orphan = "no run works with it"
     return Listed(
         row.name,
@@ -234,6 +262,7 @@ def of_row(row: PodRow, status: str, now: datetime, has_run: bool) -> Listed:
         row.run_id,
         orphan,
         row.provider,
+        None if has_run else kept_until,
     )
 
 

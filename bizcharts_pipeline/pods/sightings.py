@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bizcharts_pipeline.pods.errors import DearerThanListed, OverBudget
 from bizcharts_pipeline.pods.ledger_rows import PodRow
-from bizcharts_pipeline.pods.protocol import Pod
+from bizcharts_pipeline.pods.protocol import Pod, PodStatus
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.pods.work import Work
@@ -49,10 +49,20 @@ def shown(work: "Work", pod: Pod) -> None:
     work.misses = 0
     if work.pod.seen_at is None or work.pod.missing_since is not None:
         work.row = work.ledger.seen(work.pod.id, work.now())
-    if pod.usd_per_hour is not None and pod.usd_per_hour > work.pod.usd_per_hour:
-        work.row = work.ledger.charged(work.pod.id, pod.usd_per_hour)
-        work.say(f"the pod {pod.pod_id} is charged ${pod.usd_per_hour:f} an hour, more than was listed")
+    booked, charged = work.pod.usd_per_hour, pod.usd_per_hour
+    first = pod.status is PodStatus.RUNNING and work.priced != pod.pod_id
+    if first:
+        work.priced = pod.pod_id
+    if charged is None:
+        if first and booked:
+            work.say(f"nobody tells what the pod {pod.pod_id} is charged; ${booked:f} an hour are booked, as listed")
+    elif charged > booked:
+        work.row = work.ledger.charged(work.pod.id, charged)
+        work.say(f"the pod {pod.pod_id} is charged ${charged:f} an hour, more than the ${booked:f} that were booked")
         check_price(work)
+    elif charged < booked and first and not work.reattached:
+        # What was booked until now was only listed. A price that falls later does not change what went before.
+        work.row = work.ledger.charged(work.pod.id, charged)
 
 
 def check_price(work: "Work") -> None:

@@ -45,7 +45,9 @@ _FULL = "No space left on device"
 # Of a pull: who writes is the receiver or the generator; rsync before 3.2 does not name them.
 _LOCAL_DISK = re.compile(
     r"(?:\[(?:receiver|generator|Receiver)[^]]*\]|rsync: write failed on ).*"
-    r"(?:No space left on device|Disk quota exceeded|Read-only file system|Permission denied)"
+    r"(?:No space left on device|Disk quota exceeded|Read-only file system|Permission denied|Input/output error"
+    r"|File name too long|File too large|Too many open files|Not a directory|Operation not permitted"
+    r"|Stale file handle|Structure needs cleaning)"
 )
 _KEPT_VARIABLES = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|LANG|LC_\w+|LD_LIBRARY_PATH|CUDA_\w+|HF_HOME|HF_HUB_\w+|OMP_NUM_THREADS"
@@ -223,11 +225,14 @@ class LocalTransport:
 
     def pull(self, source: str, target: Path, progress: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Transport`."""
-        try:
-            with storing(target):
+        with storing(target):
+            try:
                 _copy(Path(source), target)
-        except OSError as error:
-            raise TransferError(f"{source} was not copied to {target}: {error}") from None
+            except OSError as error:
+                of_source = error.filename is not None and Path(error.filename).is_relative_to(source)
+                if not of_source or error.filename2 is not None:  # with two names it is the copying that failed
+                    raise
+                raise TransferError(f"{source} was not copied to {target}: {error}") from None
 
 
 def _reporting(run: transfer.Run, progress: Callable[[], None]) -> transfer.Run:

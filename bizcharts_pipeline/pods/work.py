@@ -49,6 +49,7 @@ class Work:
     in_doubt: bool = False  # an order of which nobody knows what came
     left_behind: bool = False  # a pod could not be ended
     candidate: int = 0  # with which the next search begins
+    priced: str = ""  # the pod of which the price is known, or known not to be told
     misses: int = 0  # looks in a row in which the control plane did not show the pod
     next_look: datetime | None = None  # when to look for further pods of the job
     between_polls: Callable[[], None] = lambda: None  # called after each pause between two polls

@@ -44,7 +44,8 @@ def job_command(job: str, tags: Mapping[str, str] | None = None) -> list[str]:
 
 
 def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], object]) -> bool:
-    """Run ``job``, each line of its progress to ``say``; return whether it succeeded.
+    """Run ``job``, each line of its progress to ``say``; return whether it succeeded. When this is interrupted, the
+    run is told to stop, and its end awaited: it may have a pod to end.
 
     Raises:
         UnknownJob: there is no such job.
@@ -54,6 +55,15 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
     instance_folder(environment)
     began = False
     rest: list[str] = []
+
+    def pass_on(line: str) -> None:
+        nonlocal began
+        if _PROGRESS_LINE.match(line):
+            began = True
+            say(line.rstrip("\n"))
+        else:
+            rest.append(line)
+
     with subprocess.Popen(
         job_command(job),
         env={**environment, PROGRESS: "1"},
@@ -67,13 +77,12 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                if _PROGRESS_LINE.match(line):
-                    began = True
-                    say(line.rstrip("\n"))
-                else:
-                    rest.append(line)
+                pass_on(line)
         except BaseException:
-            process.terminate()  # Ctrl-C has reached it too; it ends its run as cancelled
+            process.terminate()  # Ctrl-C has reached it too, a SIGTERM to this process has not
+            for line in process.stdout:
+                pass_on(line)
+            process.wait()
             raise
     if process.returncode == 0:
         return True

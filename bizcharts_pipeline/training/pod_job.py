@@ -92,9 +92,9 @@ def staging(home: Path, key: str) -> Iterator[Path]:
         ResultUnusable: an earlier result of this job was put aside.
         JobBusy: another process has the job.
     """
-    with hold(home / FOLDERS / key / "order"):
+    _sweep(home)
+    with hold(_order(home, key)):
         _refuse_after_unusable(home / STAGED / f"{key}{UNUSABLE}", key)
-        _sweep(home)
         folder = home / STAGED / key
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
@@ -223,11 +223,17 @@ def _delete(result: Path, training: PodTraining) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
+def _order(home: Path, key: str) -> Path:
+    """Return the folder of the lock that a run holds for as long as it has files staged for a job."""
+    return home / FOLDERS / key / "order"
+
+
 def _sweep(home: Path) -> None:
     """Remove what killed runs had staged or were deleting; results that are no models were paid for, and stay."""
     for left in (home / STAGED).glob("*"):
         if named := _BEING_SENT.fullmatch(left.name):
-            with suppress(JobBusy), hold(home / FOLDERS / named[1]):
+            # A run holds this lock from its first staged file on, and that of the pod only later.
+            with suppress(JobBusy), hold(_order(home, named[1])):
                 shutil.rmtree(left, ignore_errors=True)
 
 

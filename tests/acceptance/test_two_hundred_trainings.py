@@ -184,7 +184,7 @@ def reap_the_rest(world: PodWorld) -> None:
         except PodError as error:
             print("reaper:", error)
             continue
-        if not report.failed and not report.ended:
+        if not report.failed and not report.waiting and not report.ended:
             return
         time.sleep(1)
 

@@ -17,7 +17,7 @@ from bizcharts_pipeline.files import TEMPORARY_PREFIX
 from bizcharts_pipeline.pods import kept, transport
 from bizcharts_pipeline.pods.errors import BadHost, LocalDiskError, TransferError
 from bizcharts_pipeline.pods.every_provider import reap_everywhere
-from bizcharts_pipeline.pods.local_disk import storing
+from bizcharts_pipeline.pods.protocol import State
 from bizcharts_pipeline.pods.reaper import ReapReport, reap
 from bizcharts_pipeline.pods.steady_clock import open_clock
 from bizcharts_pipeline.pods.transport import LocalTransport
@@ -139,27 +139,48 @@ def test_the_keys_of_a_pod_whose_end_is_not_proven_stay(world: World) -> None:
     assert (world.ledger.folder(KEY) / "keys" / "id_ed25519").exists()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
-def test_what_says_that_this_machine_cannot_store_is_named_so(tmp_path: Path, number: int) -> None:
-    with pytest.raises(LocalDiskError, match=os.strerror(number)), storing(tmp_path):
-        raise OSError(number, os.strerror(number))
+NUMBERS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EMFILE, errno.ENAMETOOLONG]
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENOENT, errno.ENAMETOOLONG])
-def test_other_trouble_with_files_is_not_taken_for_a_full_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+@pytest.mark.parametrize("number", NUMBERS)
+def test_whatever_keeps_this_machine_from_storing_a_result_keeps_its_pod(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    with pytest.raises(OSError, match=os.strerror(number)), storing(tmp_path):
-        raise OSError(number, os.strerror(number))
-
     def fail(*_: object) -> NoReturn:
         raise OSError(number, os.strerror(number))
+
+    def fails(what: str) -> None:
+        if what == "collect":
+            fail()
+
+    world.before = fails
+    with pytest.raises(LocalDiskError, match=f"{os.strerror(number)}.*start the same job again"):
+        world.run()
+    world.before = lambda what: None
+    assert _reap(world) == ReapReport((), ("p0",), ())
+    finished = world.run()
+    assert (finished.pods, finished.reattached, len(world.machines)) == (1, True, 1)
 
     monkeypatch.setattr(transport.shutil, "copyfile", fail)
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "a").write_bytes(b"1")
-    with pytest.raises(TransferError, match="was not copied"):
+    with pytest.raises(LocalDiskError, match=os.strerror(number)):
         LocalTransport(tmp_path).pull(str(tmp_path / "far"), tmp_path / "near")
+    with pytest.raises(TransferError, match="was not copied"):
+        LocalTransport(tmp_path).pull(str(tmp_path / "nowhere"), tmp_path / "near")
+
+
+def test_a_finished_result_outlives_a_run_whose_log_cannot_be_written(world: World) -> None:
+    def fails(what: str) -> None:
+        if what == "state" and (events := world.ledger.events(1)) and events[-1].state is State.COLLECTING:
+            raise RuntimeError("database or disk is full")
+
+    world.before = fails
+    with pytest.raises(LocalDiskError, match=r"disk is full.*start the same job again"):
+        world.run()
+    world.before = lambda what: None
+    finished = world.run()
+    assert (finished.pods, finished.reattached, len(world.machines)) == (1, True, 1)
 
 
 def test_a_job_on_this_machine_tells_a_full_disk_here_from_one_of_the_workspace(tmp_path: Path) -> None:

@@ -187,7 +187,13 @@ def test_a_transfer_tells_of_its_progress_while_bytes_move(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "said", ["No space left on device (28)", "Disk quota exceeded (122)", "Read-only file system (30)"]
+    "said",
+    [
+        "No space left on device (28)",
+        "Disk quota exceeded (122)",
+        "Read-only file system (30)",
+        "Input/output error (5)",
+    ],
 )
 def test_rsync_s_word_for_a_full_disk_here_is_told_from_one_on_the_pod(said: str) -> None:
     assert transport._LOCAL_DISK.search(f'rsync: [receiver] write failed on "/x/a": {said}')
@@ -219,9 +225,9 @@ def test_a_full_disk_here_keeps_the_pod_and_the_next_run_takes_its_result(
 def test_a_kept_pod_is_kept_for_a_lease_and_no_longer(tmp_path: Path) -> None:
     lease = steady_clock.timedelta(minutes=12)
     kept.keep(tmp_path, START + lease)
-    assert kept.is_kept(tmp_path, START, lease)
-    assert not kept.is_kept(tmp_path, START + lease, lease)
-    assert not kept.is_kept(tmp_path, START - lease, lease)
+    assert kept.until(tmp_path, START, lease)
+    assert not kept.until(tmp_path, START + lease, lease)
+    assert not kept.until(tmp_path, START - lease, lease)
 
 
 def test_a_secret_is_blanked_wherever_a_chunk_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,6 +175,16 @@ def test_a_pod_that_nobody_looks_after_is_listed_and_reaped_by_the_command_line_
     assert installation.ledger.live("runpod") == []
 
 
+def test_where_nothing_was_ever_rented_no_key_is_needed_to_say_so(
+    tmp_path: Path, control: PodControl, command: Callable[..., Result]
+) -> None:
+    nothing = PodWorld(tmp_path / "home", control.url, "", [])
+    for arguments, says in ((["list"], "No pods."), (["reap"], "ended: none")):
+        told = command(nothing, *arguments)
+        assert (told.exit_code, told.stderr) == (0, "")
+        assert says in told.stdout
+
+
 def test_after_the_provider_changes_its_pods_are_listed_and_reaped_all_the_same(
     tmp_path: Path, control: PodControl, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ from bizcharts_pipeline.pods.errors import (
     NoCapacity,
     OrderRefused,
     OutOfFunds,
+    OutOfTime,
     PodError,
     Uncertain,
 )
@@ -545,6 +546,18 @@ def test_too_many_requests_are_repeated_after_the_wait_that_the_answer_asks_for(
             asked.find("")
         assert len(seen) == 4
     assert waits == [1, 1, 12, 12, 12]
+
+
+def test_a_wait_that_is_asked_for_is_cut_short_by_whoever_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_time(seconds: float) -> None:
+        raise OutOfTime(f"no time for {seconds:g} s")
+
+    with scripted((429, "text/plain", b"Too Many Requests")) as (url, seen):
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", url)
+        monkeypatch.setenv("RUNPOD_API_KEY", "key")
+        with pytest.raises(OutOfTime, match="no time for 12 s"):
+            open_provider(Settings(), "runpod", no_time).find("")
+        assert len(seen) == 1
 
 
 def test_an_order_asks_for_a_lowest_cuda_version_and_takes_newer_ones() -> None:

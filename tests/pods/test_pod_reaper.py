@@ -3,17 +3,18 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pod_world import KEY, SETTINGS, Control, Killed, World, a_job, install
 
-from bizcharts_pipeline.pods.errors import Uncertain
+from bizcharts_pipeline.pods import kept
+from bizcharts_pipeline.pods.errors import OutOfTime, Uncertain
 from bizcharts_pipeline.pods.lock import hold
 from bizcharts_pipeline.pods.names import pod_name
 from bizcharts_pipeline.pods.plan import candidates, order
-from bizcharts_pipeline.pods.protocol import Order, Pod
+from bizcharts_pipeline.pods.protocol import Order, Pod, PodStatus
 from bizcharts_pipeline.pods.reaper import ReapReport, listing, reap
 
 
@@ -122,7 +123,7 @@ def test_a_pod_that_vanished_is_told_to_end_and_looked_for_again_before_it_is_bo
     _killed_while_running(world)
     world.machines[0].ended_at = world.clock
     world.pass_time(30 * 86_400)
-    (trouble,) = _reap(world).failed
+    (trouble,) = _reap(world).waiting
     assert "p0" in trouble
     assert len(world.ledger.live("world")) == 1
     world.pass_time(300)
@@ -179,3 +180,39 @@ def test_the_listing_says_why_a_pod_is_an_orphan(world: World) -> None:
         pod.pod_id: pod.orphan for pod in listing(Control(world), world.ledger, SETTINGS, world.now(), lambda r: False)
     }
     assert said == {"p0": "no run works with it", "p1": "the ledger does not know it"}
+
+
+def test_what_the_reaper_has_no_time_for_waits_for_the_next_tick(world: World) -> None:
+    def no_time(seconds: float) -> None:
+        raise OutOfTime("no time left")
+
+    _killed_while_running(world)
+    report = reap(Control(world), world.ledger, SETTINGS, world.now, lambda run_id: False, no_time)
+    assert (report.ended, report.failed, len(report.waiting)) == ((), (), 1)
+    assert _reap(world).ended == ("p0",)
+
+
+def test_a_pod_that_waits_with_its_result_is_listed_as_kept_and_not_as_an_orphan(world: World) -> None:
+    _killed_while_running(world)
+    until = world.clock + timedelta(minutes=5)
+    kept.keep(world.ledger.folder(KEY), until)
+
+    def list_() -> tuple[str | None, datetime | None]:
+        (pod,) = listing(Control(world), world.ledger, SETTINGS, world.now(), lambda run_id: False)
+        return pod.orphan, pod.kept_until
+
+    assert list_() == (None, until)
+    world.clock = until
+    assert list_() == ("no run works with it", None)
+
+
+def test_a_pod_that_has_stopped_is_listed_as_one_that_still_costs(world: World) -> None:
+    _killed_while_running(world)
+    find = world.find
+
+    def stopped(prefix: str) -> list[Pod]:
+        return [replace(pod, status=PodStatus.ENDED) for pod in find(prefix)]
+
+    world.find = stopped  # type: ignore[method-assign]
+    (pod,) = listing(Control(world), world.ledger, SETTINGS, world.now(), lambda run_id: False)
+    assert pod.status == "stopped, still billed"

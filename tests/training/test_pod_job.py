@@ -14,6 +14,7 @@ from pod_training_process import STEPS
 
 from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
 from bizcharts_pipeline.sentiment.artifact import read_artifact
+from bizcharts_pipeline.training.pod_job import staging
 
 PROCESS = Path(__file__).with_name("pod_training_process.py")
 ENVIRONMENT: Mapping[str, str] = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -80,3 +81,15 @@ def test_a_full_disk_while_registering_keeps_the_paid_result_for_the_next_run(
     models.unlink()
     assert train(gated.home, "qlora").returncode == 0
     assert len(PodLedger(gated.home / LEDGER).pods()) == 1
+
+
+def test_what_one_job_has_staged_outlives_the_start_of_another(tmp_path: Path) -> None:
+    """Also before its pod is ordered, when only its staging is locked."""
+    with staging(tmp_path, "a" * 12) as first:
+        (first / "data").mkdir()
+        with staging(tmp_path, "b" * 12):
+            assert (first / "data").is_dir()
+    assert not first.exists()
+    first.mkdir(parents=True)  # as a killed run leaves it
+    with staging(tmp_path, "b" * 12):
+        assert not first.exists()

@@ -1,14 +1,18 @@
 """Who rents out pods: RunPod in either of its dialects, a host of the user's, or this machine."""
 
+import time
+from collections.abc import Callable
+
 from bizcharts_pipeline.pods.protocol import Provider
 from bizcharts_pipeline.settings import Settings
 
 
-def open_provider(settings: Settings, name: str = "") -> Provider:
+def open_provider(settings: Settings, name: str = "", sleep: Callable[[float], None] = time.sleep) -> Provider:
     """Return the provider of this name, or the one that ``settings.pod_provider`` names; for RunPod, in the dialect
     ``settings.pods.api`` as long as RunPod has it.
 
-    RunPod's key and address come from the environment (``RUNPOD_API_KEY``, ``RUNPOD_API_BASE_URL``), at each call.
+    ``sleep`` waits where RunPod asks for that. Its key and address come from the environment (``RUNPOD_API_KEY``,
+    ``RUNPOD_API_BASE_URL``), at each call.
 
     Raises:
         AccessDenied: a key, the SDK or the host's name is missing; says what to do.
@@ -24,4 +28,4 @@ def open_provider(settings: Settings, name: str = "") -> Provider:
         return own_host(settings.pods)
     from bizcharts_pipeline.pods.providers.runpod import RunPod
 
-    return RunPod(settings.pods.api)
+    return RunPod(settings.pods.api, sleep)

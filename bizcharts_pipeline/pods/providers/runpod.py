@@ -4,6 +4,7 @@ Both dialects see the same account: a pod that one of them created is found, and
 """
 
 import logging
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -28,9 +29,10 @@ class RunPod:
 
     name = "runpod"
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, sleep: Callable[[float], None] = time.sleep) -> None:
         self.dialect: Dialect = dialect  # the one in use
-        self._provider = _open(dialect)
+        self._sleep = sleep
+        self._provider = _open(dialect, sleep)
 
     def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
         return self._ask(lambda provider: provider.usd_per_hour(candidate))
@@ -66,18 +68,18 @@ class RunPod:
         """Go over to the other dialect."""
         other = _OTHER[self.dialect]
         try:
-            self._provider = _open(other)
+            self._provider = _open(other, self._sleep)
         except AccessDenied as missing:
             raise ApiGone(f"{error} The other API cannot be used: {missing}") from None
         _LOG.warning("%s Going on with pods.api = %r.", error, other)
         self.dialect = other
 
 
-def _open(dialect: Dialect) -> Provider:
+def _open(dialect: Dialect, sleep: Callable[[float], None]) -> Provider:
     if dialect == "rest":
         from bizcharts_pipeline.pods.providers.runpod_rest import RunPodRest
 
-        return RunPodRest()
+        return RunPodRest(sleep)
     from bizcharts_pipeline.pods.providers.runpod_graphql import RunPodGraphQL
 
     return RunPodGraphQL()
