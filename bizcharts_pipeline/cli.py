@@ -85,20 +85,21 @@ def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
         return
     click.echo("\nFear/Greed index of the simulated board by UTC day, beside the hidden mood:\n")
     print_table(
-        ["day (UTC)", "index", "90 % interval", "stance", "posts", "hidden mood", "in words"],
+        ["day (UTC)", "index", "90 %", "stance", "posts", "mood", "class"],
         [
             [
-                f"{day.day:%Y-%m-%d}" + (" so far" if day.running else "" if day.final else " not final"),
+                f"{day.day:%Y-%m-%d}" + ("" if day.final else " *"),
                 number(day.value),
                 "-" if day.value is None else f"{number(day.lo)} to {number(day.hi)}",
                 "-" if day.stance is None else f"{day.stance:+.2f}",
                 f"{day.posts}",
                 f"{day.mood:+.2f}",
-                day.words,
+                day.short,
             ]
             for day in report.days
         ],
     )
+    click.echo("\n" + "\n".join(report.notes))
     found = report.recovery
     seen, kept = report.archive, report.pictures.get("stored", 0)
     click.echo(

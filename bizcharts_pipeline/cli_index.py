@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.settings import FearGreedSettings
     from bizcharts_pipeline.warehouse.published import Reading
 
+WIDTH = 79  # of a sentence, in characters
 MOST_DAYS, MOST_HOURS = 36_600, 878_400  # a century
 NOTHING_YET = (
     "There is no reading yet. `make serve` polls the board every minute; `bizcharts import --last 60` fetches the past."
@@ -55,9 +57,12 @@ def index(days: int | None, hours: int | None, csv_output: bool, json_output: bo
         click.echo(NOTHING_YET)
     else:
         if newest:
-            click.echo(_sentence(newest[0], parameters) + "\n")
-        columns = [f"{'hour' if hours else 'day'} (UTC)", "index", "90 % interval", "stance", "90 % interval", "posts"]
-        print_table([*columns, "in words"], [_row(reading, parameters, by_hour=bool(hours)) for reading in readings])
+            click.echo(fill(_sentence(newest[0], parameters), WIDTH) + "\n")
+        from bizcharts_pipeline.index.words import notes
+
+        columns = [f"{'hour' if hours else 'day'} (UTC)", "index", "90 %", "stance", "90 %", "posts", "class"]
+        print_table(columns, [_row(reading, by_hour=bool(hours)) for reading in readings])
+        click.echo("\n" + "\n".join(notes(readings, parameters)))
 
 
 @click.command("coins")
@@ -110,7 +115,7 @@ def _sentence(reading: "Reading", parameters: "FearGreedSettings") -> str:
     value = "" if reading.value is None else f"index {number(reading.value)} of 100, "
     stance = f"Stance {_signed(reading.stance)} ({_interval(_signed(reading.stance_lo), _signed(reading.stance_hi))})"
     return (
-        f"Hour from {at}: {value}{in_words(reading, parameters)}.\n{stance}; {reading.n:,} posts, "
+        f"Hour from {at}: {value}{in_words(reading, parameters)}. {stance}; {reading.n:,} posts, "
         f"model {reading.model_version}."
     )
 
@@ -122,18 +127,18 @@ def _with_words(reading: "Reading", parameters: "FearGreedSettings") -> dict[str
     return {**asdict(reading), "borderline": is_borderline(reading), "words": in_words(reading, parameters)}
 
 
-def _row(reading: "Reading", parameters: "FearGreedSettings", *, by_hour: bool) -> list[str]:
-    from bizcharts_pipeline.index.words import in_words
+def _row(reading: "Reading", *, by_hour: bool) -> list[str]:
+    from bizcharts_pipeline.index.words import in_short
 
-    start = f"{reading.bucket_start:%Y-%m-%d %H:%M}" if by_hour else f"{reading.bucket_start:%Y-%m-%d}"
+    start = f"{reading.bucket_start:%m-%d %H:%M}" if by_hour else f"{reading.bucket_start:%Y-%m-%d}"
     return [
-        start + ("" if reading.final else " so far"),
+        start + ("" if reading.final else " *"),
         number(reading.value),
         _interval(number(reading.lo), number(reading.hi)),
         _signed(reading.stance),
         _interval(_signed(reading.stance_lo), _signed(reading.stance_hi)),
         f"{reading.n:,}",
-        in_words(reading, parameters),
+        in_short(reading),
     ]
 
 

@@ -23,7 +23,7 @@ from bizcharts_pipeline.demo.truth import DayBesideMood, Recovery, days_beside_m
 from bizcharts_pipeline.demo.ui import remember_world
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.plot import svg_plot
-from bizcharts_pipeline.index.words import in_words
+from bizcharts_pipeline.index.words import in_words, notes
 from bizcharts_pipeline.ingest import poll_catalog
 from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_tick
 from bizcharts_pipeline.progress import Track, silently
@@ -61,6 +61,7 @@ class DemoReport:
     dagster_home: Path
     plot: Path
     days: list[DayBesideMood]
+    notes: list[str]  # what explains a table of them
     recovery: Recovery
     archive: Overlap  # the last whole day, as the archive and the live board saw it
     pictures: dict[str, int]  # by state
@@ -147,6 +148,7 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
         dagster_home=dagster_home,
         plot=plot,
         days=days_beside_mood(world, pipeline.database, settings.fear_greed, SHOWN_DAYS, end),
+        notes=notes(drawn[: -SHOWN_DAYS - 1 : -1], settings.fear_greed),
         recovery=recovery(world, pipeline.database),
         archive=overlap,
         pictures=pictures,

@@ -10,7 +10,7 @@ from bizcharts_pipeline.clock import DAY, to_epoch
 from bizcharts_pipeline.demo.mood import class_probabilities
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.votes import certainty_factor
-from bizcharts_pipeline.index.words import in_words
+from bizcharts_pipeline.index.words import in_short, in_words
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.published import index_readings
@@ -41,6 +41,7 @@ class DayBesideMood:
     final: bool
     mood: float
     running: bool  # the day is not over
+    short: str  # class and state, for a table
     words: str  # where it stands in its past, and its state
 
 
@@ -95,6 +96,7 @@ def days_beside_mood(
             final=reading.final,
             mood=_mean_mood(world, reading.bucket_start),
             running=now < reading.bucket_start + DAY,
+            short=in_short(reading),
             words=in_words(reading, parameters),
         )
         for reading in readings

@@ -1,6 +1,8 @@
 """A reading in plain words: what every display says of it."""
 
-from bizcharts_pipeline.index.readings import CALIBRATING, FULL_COVERAGE, NO_READING, THIN, label_of
+from collections.abc import Sequence
+
+from bizcharts_pipeline.index.readings import CALIBRATING, FULL_COVERAGE, NO_READING, NORMAL, THIN, label_of
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.published import Reading
 
@@ -21,6 +23,29 @@ def class_in_words(reading: Reading) -> str:
         return "-"
     label, lowest, highest = reading.label or label_of(reading.value), label_of(reading.lo), label_of(reading.hi)
     return label if lowest == highest else f"{label}, borderline ({lowest} to {highest})"
+
+
+def in_short(reading: Reading) -> str:
+    """The class for a narrow column, "~" where it is borderline, and the state where it is not normal."""
+    label = class_in_words(reading).partition(",")[0] + (" ~" if is_borderline(reading) else "")
+    state = "" if reading.state == NORMAL else reading.state
+    return ", ".join(filter(None, [label.removeprefix("-"), state]))
+
+
+def notes(readings: Sequence[Reading], parameters: FearGreedSettings) -> list[str]:
+    """What explains a table of ``readings`` that shows them :func:`in_short`, a line each."""
+    valued = [reading for reading in readings if reading.value is not None]
+    lines = []
+    if valued:
+        lines.append(f"index {valued[0].value:.0f}: the mood is {place_in_words(valued[0])}")
+    if not all(reading.final for reading in readings):
+        lines.append("*: not final, it still changes")
+    if any(map(is_borderline, readings)):
+        lines.append("~: borderline, the interval reaches another class")
+    for reading in readings:
+        if reason := state_in_words(reading, parameters):
+            lines.append(f"{reading.bucket_start:%Y-%m-%d %H:%M} {reason}")
+    return lines
 
 
 def is_borderline(reading: Reading) -> bool:
