@@ -176,7 +176,7 @@ def test_an_instance_without_a_configuration_gets_the_projects(installation: Ins
     configuration = installation.dagster_home / "dagster.yaml"
     ours = configuration.read_bytes()
     configuration.unlink()
-    assert installation.run_command("run", "live").returncode == 0
+    assert installation.run_command("run", "live", now=NOW).returncode == 0
     assert configuration.read_bytes() == ours
     assert not (installation.dagster_home / ".telemetry").exists()
     installation.extra["DAGSTER_HOME"] = str(installation.folder / "missing")

@@ -7,6 +7,7 @@ from pathlib import Path
 from bizcharts_pipeline.clock import utc_now
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.checkpoints import saved_blocks
+from bizcharts_pipeline.warehouse.closed import seal_path
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseCorrupt, DatabaseUnavailable
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
@@ -36,8 +37,8 @@ def make_database(settings: Settings, *, anew: bool) -> tuple[Path, ...]:
         return ()
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = []
-    with Database(path, settings.database_wait_seconds).replacing():
-        for old in (path, wal(path), saved_blocks(path)):
+    with Database(path, settings.database_wait_seconds).alone():
+        for old in (path, wal(path), saved_blocks(path), seal_path(path)):
             with suppress(FileNotFoundError):
                 aside = Path(f"{path}.before-init-{utc_now():%Y%m%dT%H%M%S%f}{old.name.removeprefix(path.name)}")
                 os.replace(old, aside)

@@ -30,7 +30,7 @@ def seal(path: Path) -> None:
         return
     draft = Path(f"{seal_path(path)}.{os.getpid()}")
     with suppress(OSError), _opened(path) as descriptor:
-        draft.write_text(fingerprint(descriptor))
+        draft.write_text(f"{fingerprint(descriptor)} {os.fstat(descriptor).st_size}")
         os.replace(draft, seal_path(path))
 
 
@@ -56,6 +56,16 @@ def is_changed(path: Path, descriptor: int) -> bool:
     return sealed_as is not None and sealed_as != fingerprint(descriptor)
 
 
+def is_cut_short(path: Path) -> bool:
+    """Whether the DuckDB file ``path`` is sealed and shorter than it was then. DuckDB notices that only when it reads a
+    part that is not there, and may have written by then."""
+    try:
+        *_, size = seal_path(path).read_text(encoding="ascii").split(" ")
+        return path.stat().st_size < int(size)
+    except (OSError, ValueError):
+        return False
+
+
 def changed(path: Path) -> str:
     """Say of a database that it does not fit its seal."""
     return f"{path} was changed or replaced by another program since BizCharts closed it."
@@ -73,7 +83,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 def _sealed_as(path: Path) -> str | None:
     try:
-        found = seal_path(path).read_text(encoding="ascii")
+        found = seal_path(path).read_text(encoding="ascii").partition(" ")[0]
     except (FileNotFoundError, UnicodeDecodeError):
         return None
     return found if len(found) == _HEX_DIGITS else None  # a power cut may leave an empty one

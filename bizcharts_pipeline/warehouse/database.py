@@ -251,6 +251,7 @@ class Database:
     def _open_to_read(self) -> duckdb.DuckDBPyConnection:
         if checkpoints.saved_blocks(self.path).exists() or swap.journal(self.path).exists():
             raise _Unsettled
+        self._check_length()
         log = self._log()
         connection = self._connect(read_only=True)
         if log and not log.whole:
@@ -264,6 +265,7 @@ class Database:
                 self.installation.begin()
             with self._named_errors():
                 create(self.path)
+        self._check_length()
         log = self._log()
         # DuckDB drops what follows the last whole transaction; it is kept beside the log.
         dropped = wal(self.path).read_bytes() if log and not log.whole else None
@@ -283,6 +285,13 @@ class Database:
         connection.execute("SET checkpoint_threshold = '1TB'")
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         return connection
+
+    def _check_length(self) -> None:
+        if closed.is_cut_short(self.path):
+            raise DatabaseCorrupt(
+                f"{self.path} is shorter than when BizCharts closed it: it was cut, or another program changed it; "
+                f"{WHERE_TO_GO}"
+            )
 
     def _log(self) -> Log | None:
         """Return the write-ahead log, if there is one; DuckDB would take one without its head for an empty one, and
