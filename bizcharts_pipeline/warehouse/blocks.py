@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from bizcharts_pipeline.warehouse.checkpoints import HEADERS_BYTES
 from bizcharts_pipeline.warehouse.statistics import BLOCK_BYTES
 
@@ -21,9 +19,8 @@ HEADERS = HEADERS_BYTES // HEADER_BYTES  # the main header, and the two that che
 MAX_LISTED = 5
 _CHECKSUM_BYTES = 8  # at the begin of each header and block
 _MAGIC, _MAGIC_AT = b"DUCK", 8
-_WORD = np.dtype("<u8")
-_SEED = np.uint64(5381)
-_FACTOR = np.uint64(0xBF58476D1CE4E5B9)
+_WORD = "<u8"
+_SEED, _FACTOR = 5381, 0xBF58476D1CE4E5B9
 
 
 @dataclass(frozen=True)
@@ -85,5 +82,7 @@ def _is_whole(block: bytes, size: int) -> bool:
     """Whether the first eight bytes are DuckDB's checksum of the rest."""
     if len(block) != size:
         return False
+    import numpy as np
+
     words = np.frombuffer(block, _WORD)
-    return bool(np.bitwise_xor.reduce(words[1:] * _FACTOR) ^ _SEED == words[0])
+    return bool(np.bitwise_xor.reduce(words[1:] * np.uint64(_FACTOR)) ^ np.uint64(_SEED) == words[0])

@@ -264,6 +264,7 @@ class Database:
             if self.installation:
                 self.installation.begin()
             with self._named_errors():
+                closed.unseal(self.path)  # of a file that is gone
                 create(self.path)
         self._check_length()
         log = self._log()
