@@ -17,6 +17,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from installation import Installation
+from quick_jobs import quick_live
 
 from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.clock import ClockDisagrees
@@ -26,6 +27,8 @@ from bizcharts_pipeline.ingest import drain_spool, poll_catalog
 from bizcharts_pipeline.live import LivePipeline
 from bizcharts_pipeline.service.scheduler_records import forget_future
 from bizcharts_pipeline.settings import load_settings
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.misdated import repair
 from schedules.schedules import unreachable_pause
 
 NOW = datetime(2026, 3, 2, 12, 0)
@@ -162,6 +165,18 @@ def test_rows_of_the_future_are_repaired(
     assert f"Hour from {now:%Y-%m-%d %H}:00 UTC, so far" in shown
 
 
+def test_states_of_the_future_are_deleted_as_dated_anew_they_would_be_taken_up(tmp_path: Path) -> None:
+    database = Database(tmp_path / "bizcharts.duckdb")
+    with database.write() as connection:
+        connection.executemany(
+            "INSERT INTO index_states VALUES ('lexicon', 'filter-1', ?, 'market', NULL, [1.0])",
+            [(NOW - timedelta(hours=12),), (NOW + timedelta(days=9, hours=12),)],
+        )
+    repair(database, NOW)
+    with database.read() as connection:
+        assert connection.execute('SELECT "at" FROM index_states').fetchall() == [(NOW - timedelta(hours=12),)]
+
+
 def test_repair_without_a_source_has_to_be_meant(installation: Installation) -> None:
     installation.extra["BIZCHARTS_FOURCHAN_API_URL"] = OFFLINE
     assert "--trust-clock" in installation.run_here("repair-clock", now=NOW).stderr
@@ -179,15 +194,8 @@ def test_the_scheduler_forgets_ticks_of_the_future(tmp_path: Path) -> None:
 
 
 def test_runs_of_a_clock_that_was_ahead_pause_nothing(tmp_path: Path) -> None:
-    @dg.op
-    def nothing() -> None: ...
-
-    @dg.job
-    def live() -> None:
-        nothing()
-
     with DagsterInstance.local_temp(str(tmp_path)) as instance:
-        instance.create_run_for_job(live, tags={UNREACHABLE: "true"})
+        instance.create_run_for_job(quick_live, tags={UNREACHABLE: "true"})
         assert unreachable_pause(instance, datetime.now(UTC)) is not None
         assert unreachable_pause(instance, datetime.now(UTC) - timedelta(days=30)) is None
 

@@ -21,6 +21,7 @@ _DELETED = {
     "thread_observations": "seen_at",
     "fear_greed_index": "greatest(bucket_start, computed_at)",
     "coin_sentiment": "greatest(bucket_start, computed_at)",
+    "index_states": '"at"',
     "coin_prices": '"at"',
     "reference_index": "day::TIMESTAMP",
     "warosu_days": "day::TIMESTAMP",
