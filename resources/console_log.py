@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import dagster as dg
 
@@ -60,11 +60,20 @@ def _is_of_a_step(event: Any) -> bool:
 
 def _console_logger(context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("bizcharts.runs", level=logging.DEBUG)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_own_stderr())
     handler.addFilter(OneLine(progress=bool(os.environ.get(PROGRESS))))
     handler.setFormatter(logging.Formatter("%(asctime)s %(line)s", "%Y-%m-%d %H:%M:%S"))
     logger.addHandler(handler)
     return logger
+
+
+def _own_stderr() -> TextIO:
+    """Return stderr as it is before Dagster captures a step's: it forwards that through another process, which may end
+    before the last lines, and a failure is among those."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError):  # one without a descriptor
+        return sys.stderr
 
 
 console_log = dg.LoggerDefinition(
