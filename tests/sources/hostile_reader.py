@@ -6,6 +6,7 @@ the catalogue's. After every tenth a good catalogue is polled, and must be store
 
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -130,7 +131,8 @@ def main(home: Path, url: str, first: int, count: int) -> None:
         print(json.dumps(line), flush=True)
         if number % 10 == 9:
             print(json.dumps({"good": number, "outcome": reader.catalogue(f"good/{number}")}), flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not `getrusage`: its peak is of the process that started this one where that was larger.
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
     with reader.database.read() as connection:
         stored = connection.execute("SELECT list(thread_id) FROM thread_ops WHERE op_text LIKE 'gm %'").fetchone()
     print(json.dumps({"peak": peak, "stored": stored[0] if stored else []}))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from chromium import chromium
 from installation import Installation
-from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, WebSocket
 from ui_world import LAUNCH, NAMES, Service, attack_page, attacker, limit, listening_ports, serving, until
 
 from bizcharts_pipeline.clock import utc_now
@@ -41,14 +41,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def rebinding_browser() -> Iterator[Browser]:
+def rebinding_browser(playwright: Playwright) -> Iterator[Browser]:
     """A browser in which the names of an attacker lead to this machine."""
-    program = chromium()
     arguments = ["--no-sandbox", "--host-resolver-rules=MAP *.example 127.0.0.1", "--disable-popup-blocking"]
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield opened
-        opened.close()
+    opened = playwright.chromium.launch(executable_path=chromium(), args=arguments)
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize("origin", ["evil.example", "localhost"])
