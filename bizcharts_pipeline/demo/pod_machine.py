@@ -120,16 +120,12 @@ class Machine:
         with self._lock:
             if self._stopped.is_set():
                 return
-            before = self._told_port
             self._stop()
             shutil.rmtree(self.workspace, ignore_errors=True)
             self._boot()
             self._reach()
-            if self._fate.stale:
-                self._told_port = before
-        if self._fate.stale and not self._stopped.wait(self._chance.faults.stale_seconds):
-            with self._lock:
-                self._told_port = self._port.number if self._port else None
+        if not self._fate.stale or not self._stopped.wait(self._chance.faults.stale_seconds):
+            self._tell_port()
 
     def _live(self) -> None:
         fate, wait = self._fate, self._stopped.wait
@@ -139,6 +135,7 @@ class Machine:
             if self._stopped.is_set():
                 return
             self._boot()
+            self._tell_port()
             self.phase = Phase.STARTED
         if wait(fate.boot_seconds / 4):
             return
@@ -178,7 +175,9 @@ class Machine:
         self._sshd = start_sshd(self.folder / f"sshd-{self.boots}", self.order.environment.get(PUBLIC_KEY, ""), session)
         self._start_guard(session)
         self._port = PublicPort(self._break_of_connection, self._chance.faults.link_bytes_per_second)
-        self._told_port = self._port.number
+
+    def _tell_port(self) -> None:
+        self._told_port = self._port.number if self._port else None
 
     def _reach(self) -> None:
         assert self._port is not None

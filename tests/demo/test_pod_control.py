@@ -78,7 +78,7 @@ def until(found: Callable[[], Any], seconds: float = 30) -> Any:
 
 @pytest.fixture
 def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PodControl]:
-    faults = PodFaults(boot_seconds=0.2, event_seconds=(0.2, 0.3), link_bytes=(30, 30), stale_seconds=1)
+    faults = PodFaults(boot_seconds=0.2, event_seconds=(0.2, 0.3), link_bytes=(30, 30), stale_seconds=3)
     with PodControl(tmp_path / "cloud", faults) as plane:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("RUNPOD_API_BASE_URL", plane.url)
