@@ -8,7 +8,6 @@ known of it is kept. An attempt that ends otherwise, with success or an error, c
 One file an item under ``HOME/attempts``, a line an attempt. Deleting it lets the item be tried again.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -20,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.file_lock import try_lock
 from bizcharts_pipeline.files import sync
 
 MAX_ATTEMPTS = 2
@@ -55,7 +55,7 @@ class Attempts:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(item)
         with path.open("a+b") as file:
-            if not _locked(file.fileno()):
+            if not try_lock(file.fileno()):
                 yield
                 return
             file.seek(0)
@@ -92,14 +92,6 @@ class Attempts:
     def _path(self, item: str) -> Path:
         readable = _NAME.sub("-", item)[:80].strip("-.")
         return self.folder / f"{readable}-{hashlib.sha256(item.encode()).hexdigest()[:16]}{_SUFFIX}"
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _message(item: str, begun: int, path: Path) -> str:

@@ -25,7 +25,7 @@ from assets.sharegpt_dataset import sharegpt_dataset
 from assets.text_models import minilm_model, text_ensemble, tfidf_model
 from assets.thumbnails import thumbnails
 from assets.warosu_posts import warosu_posts
-from bizcharts_pipeline.present import witness_urls
+from bizcharts_pipeline.present import Witnesses
 from bizcharts_pipeline.private import make_private
 from bizcharts_pipeline.settings import Settings, load_settings
 from jobs.collection import fetch_prices, fetch_reference_index, fetch_thumbnails
@@ -69,13 +69,14 @@ warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.Bet
 
 def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
     """Return the resources that the assets ask for by name. Run config cannot change them."""
+    witnesses = Witnesses.of(settings)
     configured: dict[str, dg.ConfigurableResource[Any]] = {
         "warehouse": Warehouse(
             database=str(settings.database_path),
             home=str(settings.home_path),
-            witnesses=list(witness_urls(settings)),
-            seconds_per_request=max(settings.fourchan_seconds_per_request, settings.warosu_seconds_per_request),
-            contact=settings.contact,
+            witnesses=list(witnesses.urls),
+            seconds_per_request=witnesses.seconds_per_request,
+            contact=witnesses.contact,
             wait_seconds=settings.database_wait_seconds,
         ),
         "fourchan": Fourchan(

@@ -38,6 +38,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def owner_only(path: str, flags: int) -> int:
+    """Open a file that no other user may read; an ``opener`` of :func:`open`."""
+    return os.open(path, flags, 0o600)
+
+
 def link(source: str | Path, target: str | Path) -> None:
     """Give a file a second name, or copy it where the file system has none.
 

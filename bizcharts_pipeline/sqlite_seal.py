@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from bizcharts_pipeline.file_lock import try_lock
 from bizcharts_pipeline.files import TEMPORARY_PREFIX, replacing_marker, sync
 from bizcharts_pipeline.sqlite_log import find_fault, has_log, log_path
 
@@ -66,11 +67,11 @@ def begin(path: Path, wait_seconds: float) -> Use:
         except OSError as error:
             raise sqlite3.OperationalError(f"unable to open its lock file: {error.strerror}") from None
         try:
-            if _take(lock, fcntl.LOCK_EX):
+            if try_lock(lock, fcntl.LOCK_EX):
                 _look_at(path)
                 fcntl.flock(lock, fcntl.LOCK_SH)
             else:
-                while not _take(lock, fcntl.LOCK_SH):
+                while not try_lock(lock, fcntl.LOCK_SH):
                     if time.monotonic() > deadline:
                         raise sqlite3.OperationalError("database is locked")
                     time.sleep(PAUSE_SECONDS)
@@ -173,14 +174,6 @@ def _is_current(lock: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(lock), _lock_path(path).stat())
     except FileNotFoundError:
         return False
-
-
-def _take(lock: int, operation: int) -> bool:
-    try:
-        fcntl.flock(lock, operation | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _look_at(path: Path) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from shutil import copy
+from socket import socket
 from typing import Any
 from unittest.mock import patch
 
@@ -119,3 +120,10 @@ class Installation:
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:
             return connection.execute(sql).fetchall()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens at."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

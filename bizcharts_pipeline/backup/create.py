@@ -25,7 +25,7 @@ from bizcharts_pipeline.backup.files import (
     part_files,
 )
 from bizcharts_pipeline.backup.ledgers import FOLDER, copy_ledger, find_problem, ledger_paths
-from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.files import owner_only, sync
 from bizcharts_pipeline.sentiment.artifact import MODELS
 from bizcharts_pipeline.warehouse.copies import copy_database
 from bizcharts_pipeline.warehouse.database import Database
@@ -72,7 +72,7 @@ def create(database: Database, home: Path, file: Path, now: datetime, *, images:
             raise SourceDamaged(sources.problems, sources.whole)
         facts = {"created_at": now.isoformat(), "bizcharts": version("bizcharts"), "duckdb": duckdb.__version__}
         written = draft.elsewhere(file.absolute().with_name(f".{file.name}.{draft.name}"))
-        with open(written, "xb", opener=_private) as out:
+        with open(written, "xb", opener=owner_only) as out:
             writer = archive.Writer(out)
             for name, path in sources.files.items():
                 try:
@@ -152,7 +152,3 @@ def _put(written: Path, file: Path) -> None:
     with suppress(FileNotFoundError):
         written.unlink()
     sync(file.absolute().parent)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bizcharts_pipeline.file_lock import try_lock
 from bizcharts_pipeline.files import sync
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.swap import journal
@@ -71,13 +72,11 @@ def remove_abandoned(home: Path, *, dry_run: bool = False) -> tuple[int, int]:
         except OSError:
             continue  # being made, or gone
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            count += 1
-            size += sum(map(_size, [folder, *_elsewhere(folder)]))
-            if not dry_run:
-                _remove(folder)
-        except BlockingIOError:
-            pass  # its process lives
+            if try_lock(lock):  # its process is gone
+                count += 1
+                size += sum(map(_size, [folder, *_elsewhere(folder)]))
+                if not dry_run:
+                    _remove(folder)
         finally:
             os.close(lock)
     return count, size

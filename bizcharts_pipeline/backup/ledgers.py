@@ -1,6 +1,5 @@
 """The SQLite ledgers of a home: whether one is whole, and consistent copies of it while it is in use."""
 
-import fcntl
 import hashlib
 import sqlite3
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bizcharts_pipeline.backup.errors import BackupFailed
+from bizcharts_pipeline.file_lock import try_lock
 from bizcharts_pipeline.sqlite import BUSY_SECONDS
 from bizcharts_pipeline.sqlite_log import find_fault
 from bizcharts_pipeline.sqlite_seal import broken, is_broken, open_lock, release
@@ -28,12 +28,7 @@ def alone_with(path: Path) -> Iterator[bool]:
     """Keep everybody from opening the ledger meanwhile; yields whether nobody had it open."""
     lock = open_lock(path)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
-        except BlockingIOError:
-            alone = False
-        yield alone
+        yield try_lock(lock)
     finally:
         release(lock)
 

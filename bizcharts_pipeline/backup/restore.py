@@ -13,7 +13,7 @@ from bizcharts_pipeline.backup.archive import DATABASE, Member
 from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft
 from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreRefused
 from bizcharts_pipeline.backup.ledgers import FOLDER, alone_with, find_problem, ledger_paths
-from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.files import owner_only, sync
 from bizcharts_pipeline.sqlite_seal import write_seal
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.blocks import is_duckdb
@@ -108,7 +108,7 @@ def _unpack(file: Path, draft: Draft, new_database: Path, only: Collection[str])
             return archive.copy_member(name, content, size, None)
         target = new_database if name == DATABASE else draft.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target, "xb", opener=_private) as out:
+        with open(target, "xb", opener=owner_only) as out:
             return archive.copy_member(name, content, size, out)
 
     return str(archive.read(file, take).facts.get("created_at"))
@@ -139,7 +139,3 @@ def _sync_all(path: Path) -> None:
     for inner in path.rglob("*") if path.is_dir() else ():
         sync(inner)
     sync(path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

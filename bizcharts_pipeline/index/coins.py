@@ -13,9 +13,9 @@ from itertools import pairwise
 import numpy as np
 
 from bizcharts_pipeline.index.level import (
-    EVIDENCE_HALF_LIFE_HOURS,
+    FADE,
+    FORGET,
     LEAST_VARIANCE,
-    NOISE_HALF_LIFE_HOURS,
     TEMPER,
     Estimate,
     Noise,
@@ -28,9 +28,6 @@ from bizcharts_pipeline.index.votes import HOUR, Bools, Floats, Ints
 # Chosen: variance of a coin's deviation in variances of one post, and the hours in which half of it is gone.
 _LIVES = np.array([48.0, 480.0])
 SPREADS = np.repeat([0.003, 0.01, 0.03, 0.1, 0.3], len(_LIVES))  # each with each half-life in turn
-
-_FORGET = 2 ** (-1 / EVIDENCE_HALF_LIFE_HOURS)
-_FADE = 2 ** (-1 / NOISE_HALF_LIFE_HOURS)
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def follow_coins(start: Deviations, cells: Cells, market: Floats, begin: int) ->
     deviation, square, weight = _hourly_noise(cells, market, hours)
     noise = [start.noise]
     for amounts in zip(deviation, square, weight, strict=True):
-        noise.append(Noise(*(_FADE * old + new for old, new in zip(_sums(noise[-1]), amounts, strict=True))))
+        noise.append(Noise(*(FADE * old + new for old, new in zip(_sums(noise[-1]), amounts, strict=True))))
     post = np.array([max(one.deviation / one.square, LEAST_VARIANCE) for one in noise])
     error = post * np.array([one.square / one.weight for one in noise])
     shift = cells.sums.mean - market[cells.hour + 1]
@@ -133,7 +130,7 @@ def follow_coins(start: Deviations, cells: Cells, market: Floats, begin: int) ->
         total = before[1] + ratio
         miss = shift[first:stop, None] - before[0]
         told = (np.log(total) + miss * miss / total).sum(axis=0)
-        evidence[hour + 1] = _FORGET * evidence[hour] - (TEMPER / 2) * told
+        evidence[hour + 1] = FORGET * evidence[hour] - (TEMPER / 2) * told
         means[first:stop] = before[0] + before[1] / total * miss
         variances[first:stop] = before[1] * (ratio / total)
         seen[coin], mean[coin], variance[coin] = now, means[first:stop], variances[first:stop]

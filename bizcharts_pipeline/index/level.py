@@ -21,8 +21,8 @@ PRIOR_POSTS = 5.0  # how many posts of weight 1 the noise's prior counts as
 PRIOR_LEVEL = 0.1  # variance of the level at the start, in variances of one post
 LEAST_VARIANCE = 1e-6  # of one post: where all say the same there is still something not known
 
-_FORGET = 2 ** (-1 / EVIDENCE_HALF_LIFE_HOURS)
-_FADE = 2 ** (-1 / NOISE_HALF_LIFE_HOURS)
+FORGET = 2 ** (-1 / EVIDENCE_HALF_LIFE_HOURS)  # what an hour leaves of the evidence
+FADE = 2 ** (-1 / NOISE_HALF_LIFE_HOURS)  # and of the noise's sums
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def follow(level: Level, hours: Sums, window: Sums) -> Path:
         if seen:
             total = variance + error
             miss = stance - mean
-            evidence = _FORGET * evidence - (TEMPER / 2) * (np.log(total) + miss * miss / total)
+            evidence = FORGET * evidence - (TEMPER / 2) * (np.log(total) + miss * miss / total)
             mean = mean + variance / total * miss
             variance = variance * (error / total)
         path.mean[row], path.variance[row], path.evidence[row] = mean, variance, evidence
@@ -128,7 +128,7 @@ def _faded(start: float, added: Floats) -> Floats:
     sums = np.empty(len(added) + 1)
     sums[0] = start
     for row, amount in enumerate(added.tolist(), 1):
-        start = _FADE * start + amount
+        start = FADE * start + amount
         sums[row] = start
     return sums
 

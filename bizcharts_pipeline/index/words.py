@@ -19,17 +19,22 @@ def in_words(reading: Reading, parameters: FearGreedSettings) -> str:
 
 def class_in_words(reading: Reading) -> str:
     """The class; "borderline" and the classes that the interval reaches where it crosses an edge; "-": none."""
-    if reading.value is None or reading.lo is None or reading.hi is None:
+    label = _label(reading)
+    if label is None or reading.lo is None or reading.hi is None:
         return "-"
-    label, lowest, highest = reading.label or label_of(reading.value), label_of(reading.lo), label_of(reading.hi)
-    return label if lowest == highest else f"{label}, borderline ({lowest} to {highest})"
+    return (
+        f"{label}, borderline ({label_of(reading.lo)} to {label_of(reading.hi)})" if is_borderline(reading) else label
+    )
 
 
 def in_short(reading: Reading) -> str:
     """The class for a narrow column, "~" where it is borderline, and the state where it is not normal."""
-    label = class_in_words(reading).partition(",")[0] + (" ~" if is_borderline(reading) else "")
-    state = "" if reading.state == NORMAL else reading.state
-    return ", ".join(filter(None, [label.removeprefix("-"), state]))
+    said = [_label(reading) or ""]
+    if is_borderline(reading):
+        said[0] += " ~"
+    if reading.state != NORMAL:
+        said.append(reading.state)
+    return ", ".join(filter(None, said))
 
 
 def notes(readings: Sequence[Reading], parameters: FearGreedSettings) -> list[str]:
@@ -79,6 +84,10 @@ def state_in_words(reading: Reading, parameters: FearGreedSettings) -> str:
         return f"thin, read with caution: {posts}"
     share = reading.coverage if reading.coverage is not None else FULL_COVERAGE
     return f"thin, read with caution: only {share:.0%} of the hours were collected"
+
+
+def _label(reading: Reading) -> str | None:
+    return None if reading.value is None else reading.label or label_of(reading.value)
 
 
 def days_missing(reading: Reading, parameters: FearGreedSettings) -> int:

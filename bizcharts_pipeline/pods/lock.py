@@ -1,11 +1,11 @@
 """One process a job: two would take the same pod for theirs. The kernel frees the lock when its holder dies."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bizcharts_pipeline.file_lock import try_lock
 from bizcharts_pipeline.pods.errors import PodError
 
 LOCK = "lock"
@@ -27,13 +27,11 @@ def hold(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file):
             raise JobBusy(
                 f"Another process works on the job {folder.name}, and it is never paid twice at once; "
                 "wait for its end, or stop that run"
-            ) from None
+            )
         yield
     finally:
         os.close(file)

@@ -1,6 +1,5 @@
 """The unattended service: Dagster's daemon, code server and web server, and the index in the log once an hour."""
 
-import fcntl
 import os
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.file_lock import try_lock
 from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.private import user_folder
 from bizcharts_pipeline.service import webserver
@@ -120,13 +120,11 @@ def instance_lock(home: Path) -> Iterator[None]:
         ServiceError: another process holds it; names it.
     """
     with (home / LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock.fileno()):
             lock.seek(0)
             raise ServiceError(
                 f"{home}: in use already: what serves or makes it runs already, as process {lock.read().strip()}"
-            ) from None
+            )
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()

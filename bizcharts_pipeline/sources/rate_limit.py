@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bizcharts_pipeline.clock import from_epoch
+from bizcharts_pipeline.file_lock import try_lock
 from bizcharts_pipeline.private import UnsafeFolder, user_folder
 from bizcharts_pipeline.sources.errors import HostPaused, RateLimitFolderUnsafe, SourceUnreachable
 
@@ -132,7 +133,7 @@ class RateLimit:
         while True:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
-                if _try_lock(file):
+                if try_lock(file):
                     try:
                         if os.fstat(file).st_nlink:  # else: the folder was cleaned meanwhile
                             yield file
@@ -159,14 +160,6 @@ def machine_folder() -> Path:
         return user_folder()
     except UnsafeFolder as error:
         raise RateLimitFolderUnsafe(str(error)) from None
-
-
-def _try_lock(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read(file: int) -> _State:

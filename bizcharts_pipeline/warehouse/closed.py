@@ -9,6 +9,7 @@ a copy of the file alone, nothing can be told.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from bizcharts_pipeline.files import sync
@@ -16,6 +17,14 @@ from bizcharts_pipeline.warehouse.blocks import fingerprint
 from bizcharts_pipeline.warehouse.log import has_log
 
 _HEX_DIGITS = 64
+
+
+@dataclass(frozen=True)
+class _Seal:
+    """What the file was when it was closed; ``size`` in bytes."""
+
+    fingerprint: str
+    size: int
 
 
 def seal_path(path: Path) -> Path:
@@ -47,22 +56,22 @@ def unseal(path: Path) -> None:
 
 def has_foreign_log(path: Path) -> bool:
     """Whether there is a log beside ``path`` that BizCharts did not leave there."""
-    return has_log(path) and _sealed_as(path) is not None
+    return has_log(path) and _read_seal(path) is not None
 
 
 def is_changed(path: Path, descriptor: int) -> bool:
     """Whether the DuckDB file ``path``, opened as ``descriptor``, is sealed but not as it is now."""
-    sealed_as = _sealed_as(path)
-    return sealed_as is not None and sealed_as != fingerprint(descriptor)
+    sealed_as = _read_seal(path)
+    return sealed_as is not None and sealed_as.fingerprint != fingerprint(descriptor)
 
 
 def is_cut_short(path: Path) -> bool:
     """Whether the DuckDB file ``path`` is sealed and shorter than it was then. DuckDB notices that only when it reads a
     part that is not there, and may have written by then."""
     try:
-        *_, size = seal_path(path).read_text(encoding="ascii").split(" ")
-        return path.stat().st_size < int(size)
-    except (OSError, ValueError):
+        sealed_as = _read_seal(path)
+        return sealed_as is not None and path.stat().st_size < sealed_as.size
+    except OSError:
         return False
 
 
@@ -81,9 +90,9 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _sealed_as(path: Path) -> str | None:
+def _read_seal(path: Path) -> _Seal | None:
     try:
-        found = seal_path(path).read_text(encoding="ascii").partition(" ")[0]
-    except (FileNotFoundError, UnicodeDecodeError):
-        return None
-    return found if len(found) == _HEX_DIGITS else None  # a power cut may leave an empty one
+        digest, size = seal_path(path).read_text(encoding="ascii").split(" ")
+        return _Seal(digest, int(size)) if len(digest) == _HEX_DIGITS else None
+    except (FileNotFoundError, ValueError):
+        return None  # a power cut may leave an empty one

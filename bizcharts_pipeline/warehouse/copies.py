@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import duckdb
 
-from bizcharts_pipeline.files import sync, write_atomically
+from bizcharts_pipeline.files import owner_only, sync, write_atomically
 from bizcharts_pipeline.warehouse import closed, migrations
 from bizcharts_pipeline.warehouse.blocks import find_damage
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents, unreadable
@@ -228,7 +228,7 @@ def _is_ours(path: Path) -> bool:
 def _copy_bytes(source: BinaryIO, destination: Path) -> None:
     """Copy inside the kernel, which shares the blocks where the file system can."""
     source.seek(0)
-    with open(destination, "xb", opener=_private) as target:
+    with open(destination, "xb", opener=owner_only) as target:
         if not hasattr(os, "copy_file_range"):  # Linux alone has it
             shutil.copyfileobj(source, target)
             return
@@ -241,10 +241,6 @@ def _copy_bytes(source: BinaryIO, destination: Path) -> None:
             source.seek(0)
             target.seek(0)
             shutil.copyfileobj(source, target)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def remove(draft: Path) -> None:

@@ -1,6 +1,5 @@
 """One labeller, one server: two would offer the same posts, and each take back what was labelled at the other."""
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.file_lock import try_lock
 
 
 class AlreadyLabelling(BizchartsError):
@@ -26,13 +26,11 @@ def seat(folder: Path, labeller: str) -> Iterator[Callable[[int], None]]:
     folder.mkdir(parents=True, exist_ok=True)
     name = f"labeller-{hashlib.sha256(labeller.encode('utf-8', 'replace')).hexdigest()[:16]}.lock"
     with os.fdopen(os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file.fileno()):
             raise AlreadyLabelling(
                 f"{labeller} is labelling already, on port {file.read(5) or 'unknown'}: use the address that was "
                 "printed there, end that labeller, or give another name with --labeller."
-            ) from None
+            )
         file.truncate(0)
 
         def tell(port: int) -> None:

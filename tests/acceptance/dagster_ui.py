@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import requests
-from installation import REPOSITORY, Installation
+from installation import REPOSITORY, Installation, free_port
 
 START_SECONDS = 120
 
@@ -36,12 +35,6 @@ PARTITIONS = """
 RUNS = """
 { runsOrError(filter: {statuses: [STARTED]}) { ... on Runs { results { runId tags { key value } } } } }
 """
-
-
-def free_port() -> int:
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

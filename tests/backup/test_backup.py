@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from backup_world import NOW, World, leave_ledger_log, leave_log, make_world, tree
+from backup_world import NOW, World, leave_ledger_log, leave_log, tree
 from installation import Installation
 
 from bizcharts_pipeline.backup import archive
@@ -17,16 +17,6 @@ from bizcharts_pipeline.backup.restore import restore
 from bizcharts_pipeline.files import replacing_marker
 from bizcharts_pipeline.warehouse import errors
 from bizcharts_pipeline.warehouse.copies import snapshot
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("original") / "home")
-
-
-@pytest.fixture
-def world(original: World, tmp_path: Path) -> World:
-    return original.copy(tmp_path / "home")
 
 
 def back_up(world: World, file: Path, **options: bool) -> Path:

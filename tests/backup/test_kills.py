@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from backup_world import NOW, World, make_world
+from backup_world import NOW, World
 
 from bizcharts_pipeline.backup.create import create
 from bizcharts_pipeline.backup.drafts import remove_abandoned
@@ -58,16 +58,6 @@ def run_killed(command: str, world: World, file: Path, point: str, call: int = 1
         timeout=120,
     )
     assert done.returncode == -signal.SIGKILL, (point, call, done.stdout, done.stderr)
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("original") / "home")
-
-
-@pytest.fixture
-def world(original: World, tmp_path: Path) -> World:
-    return original.copy(tmp_path / "home")
 
 
 @pytest.mark.parametrize(

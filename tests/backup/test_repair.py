@@ -16,16 +16,6 @@ from bizcharts_pipeline.warehouse.log import read_log, wal
 SHELL = "INSERT INTO warosu_days (day, rows, requests, complete) VALUES ('2020-01-01', 1, 1, TRUE)"
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("original") / "home")
-
-
-@pytest.fixture
-def world(original: World, tmp_path: Path) -> World:
-    return original.copy(tmp_path / "home")
-
-
 def flip(path: Path, place: int) -> None:
     content = bytearray(path.read_bytes())
     content[place] ^= 4

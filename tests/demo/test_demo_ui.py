@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from installation import REPOSITORY, Installation
+from installation import REPOSITORY, Installation, free_port
 
 from bizcharts_pipeline.clock import midnight, utc_now
 from bizcharts_pipeline.demo.ui import remember_world
@@ -28,12 +28,6 @@ def installation(tmp_path: Path) -> Installation:
     (installation.dagster_home / "demo").mkdir()
     (installation.dagster_home / "dagster.yaml").rename(installation.dagster_home / "demo" / "dagster.yaml")
     return installation
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def programs_with(argument: str) -> list[str]:

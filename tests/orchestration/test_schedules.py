@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster import DagsterInstance
+from quick_jobs import quick_history, quick_live
 
 from resources.console_log import CONSOLE
 from resources.run_records import delete_old_runs
@@ -18,20 +19,6 @@ from schedules.schedules import history_hourly, live_every_minute, warosu_daily
 def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
         yield instance
-
-
-@dg.op
-def nothing() -> None: ...
-
-
-@dg.job(name="live")
-def quick_live() -> None:
-    nothing()
-
-
-@dg.job(name="history")
-def quick_history() -> None:
-    nothing()
 
 
 GUARDED = pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import dagster as dg
 import pytest
 from dagster import DagsterInstance
 from installation import REPOSITORY, Installation
+from quick_jobs import quick_live
 
 from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.demo.board import SimulatedBoard
@@ -105,19 +105,12 @@ def test_the_log_has_the_newest_hour_of_the_index(monkeypatch: pytest.MonkeyPatc
 
 
 def test_pauses_grow_while_the_board_cannot_be_reached(tmp_path: Path) -> None:
-    @dg.op
-    def nothing() -> None: ...
-
-    @dg.job
-    def live() -> None:
-        nothing()
-
     with DagsterInstance.local_temp(str(tmp_path)) as instance:
         assert unreachable_pause(instance, datetime.now(UTC)) is None
         for runs, minutes in enumerate([1, 2, 4, MAX_PAUSE_MINUTES], start=1):
-            instance.create_run_for_job(live, tags={UNREACHABLE: "true"})
+            instance.create_run_for_job(quick_live, tags={UNREACHABLE: "true"})
             now = instance.get_run_records(limit=1)[0].create_timestamp
             assert unreachable_pause(instance, now + timedelta(minutes=minutes, seconds=-20)), runs
             assert unreachable_pause(instance, now + timedelta(minutes=minutes)) is None
-        instance.create_run_for_job(live)
+        instance.create_run_for_job(quick_live)
         assert unreachable_pause(instance, datetime.now(UTC)) is None

@@ -11,13 +11,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import socket
 from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
 import requests
-from installation import REPOSITORY, Installation
+from installation import REPOSITORY, Installation, free_port
 
 START_SECONDS = 240
 LAUNCH = (
@@ -42,12 +41,6 @@ NAMES = (
 
 def limit(key: str) -> str:
     return f'mutation{{setConcurrencyLimit(concurrencyKey:"{key}",limit:1)}}'
-
-
-def free_port() -> int:
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
