@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.reporting import check, picture
-from bizcharts_pipeline.calendar_plot import svg_calendar
+from bizcharts_pipeline.archive.calendar_plot import svg_calendar
 from bizcharts_pipeline.warehouse.coverage import coverage, summary
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.overlap import overlap_problems

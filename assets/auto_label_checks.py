@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.reporting import check
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from resources.auto_labelling import AutoLabelling
 from resources.warehouse import Warehouse
 

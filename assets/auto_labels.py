@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.reporting import Stopwatch, check, table
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.previews import Preview
 from resources.auto_labelling import AutoLabelling

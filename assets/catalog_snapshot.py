@@ -5,9 +5,9 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.reporting import Stopwatch, check, table
-from bizcharts_pipeline.clock import ClockDisagrees, utc_now
-from bizcharts_pipeline.ingest import poll_catalog
-from bizcharts_pipeline.sources.errors import SourceUnreachable
+from bizcharts_pipeline.board.ingest import poll_catalog
+from bizcharts_pipeline.core.clock import ClockDisagrees, utc_now
+from bizcharts_pipeline.http.errors import SourceUnreachable
 from bizcharts_pipeline.warehouse.previews import busiest_threads
 from resources.fourchan import Fourchan
 from resources.warehouse import Warehouse

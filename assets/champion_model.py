@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.functional_validators import AfterValidator
 
 from assets.reporting import Stopwatch
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.warehouse.models import champion
 from resources.training import Training
 from resources.warehouse import Warehouse
@@ -48,7 +48,7 @@ def champion_model(
     stopwatch = Stopwatch()
     database = warehouse.open()
     if config.override:
-        from bizcharts_pipeline.training.champion import override
+        from bizcharts_pipeline.models.promotion import override
 
         with stopwatch("override"):
             override(

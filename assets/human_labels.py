@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.reporting import Stopwatch, table
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
 

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.reporting import Stopwatch, picture, table
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.index.words import in_words
 from bizcharts_pipeline.live import bring_indexes_up_to_date

@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.reporting import table
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.warehouse.previews import Preview
 from resources.retention import Retention
 from resources.run_records import delete_old_runs

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.reporting import Stopwatch
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from resources.training import Training
 from resources.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from bizcharts_pipeline.training.evaluate import EvaluationReport
+    from bizcharts_pipeline.models.evaluate import EvaluationReport
 
 
 @dg.asset(

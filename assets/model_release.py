@@ -20,8 +20,8 @@ from resources.warehouse import Warehouse
     ),
 )
 def model_release(warehouse: Warehouse, model_releases: ModelReleases) -> dg.MaterializeResult:
-    from bizcharts_pipeline.training.github import GitHub
-    from bizcharts_pipeline.training.release import facts_of, release_model
+    from bizcharts_pipeline.models.github import GitHub
+    from bizcharts_pipeline.models.release import facts_of, release_model
     from bizcharts_pipeline.warehouse.models import champion
 
     if not model_releases.repository:

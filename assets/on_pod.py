@@ -15,9 +15,9 @@ from resources.console_log import PROGRESS
 from resources.pods import RunPodResource
 
 if TYPE_CHECKING:
+    from bizcharts_pipeline.models.registry import Registered
     from bizcharts_pipeline.pods.protocol import Finished, Job
     from bizcharts_pipeline.training.pod_job import PodTraining
-    from bizcharts_pipeline.training.registry import Registered
     from resources.pod_watch import PodWatch
 
 MOST_TAIL = 4_000  # characters of a failed job's log
@@ -26,7 +26,11 @@ Made = TypeVar("Made")
 
 
 def on_pod(
-    runpod: RunPodResource, training: "PodTraining", watch: "PodWatch", run_id: str, checkpoint_minutes: float
+    runpod: RunPodResource,
+    training: "PodTraining[Registered]",
+    watch: "PodWatch",
+    run_id: str,
+    checkpoint_minutes: float,
 ) -> "tuple[Registered, Finished]":
     """Carry out a training on a pod, with what it needs to speak to this run; return the model and what it took.
 

@@ -6,8 +6,8 @@ import dagster as dg
 from pydantic import Field
 
 from assets.reporting import Stopwatch, check, table
-from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.prices import fill_daily, update_prices, update_reference_index
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.prices.rotation import fill_daily, update_prices, update_reference_index
 from bizcharts_pipeline.warehouse.prices import newest_prices, newest_readings
 from resources.prices import Prices
 from resources.warehouse import Warehouse

@@ -5,7 +5,7 @@ import dagster as dg
 from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata, stopped_for_good, with_retries
 from assets.reporting import Stopwatch, by_thread
 from assets.trained import model_metadata
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from resources.pods import RunPodResource
 from resources.training import Training
 from resources.warehouse import Warehouse
@@ -39,6 +39,7 @@ def _train(
     context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training, runpod: RunPodResource
 ) -> dg.MaterializeResult:
     """Train the adapter once, from the data set to the registered model."""
+    from bizcharts_pipeline.models.pod_results import registered_as_adapter
     from bizcharts_pipeline.training.qlora_job import qlora_training
     from resources.pod_watch import watched
 
@@ -49,9 +50,10 @@ def _train(
         not_retried_in_vain(),
         watched(context) as watch,
         stopwatch("check, train and register"),
-        qlora_training(database, home, settings, utc_now(), run_id) as order,
+        qlora_training(database, home, settings) as order,
     ):
-        registered, finished = on_pod(runpod, order, watch, run_id, minutes)
+        plan = registered_as_adapter(order, database, home, utc_now(), run_id)
+        registered, finished = on_pod(runpod, plan, watch, run_id, minutes)
     gold = order.gold
     return dg.MaterializeResult(
         data_version=dg.DataVersion(registered.model.model_version),

@@ -4,7 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.reporting import Stopwatch, table
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
 from bizcharts_pipeline.warehouse.previews import strongest_scores
 from resources.scorers import Scorers

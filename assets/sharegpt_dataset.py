@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.reporting import Stopwatch, by_thread
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
 

@@ -5,7 +5,7 @@ from contextlib import closing
 import dagster as dg
 
 from assets.reporting import Stopwatch
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.images.fetch import fetch_pictures
 from bizcharts_pipeline.warehouse.pictures import status_counts
 from resources.images import Images

@@ -7,14 +7,14 @@ import dagster as dg
 
 from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata, stopped_for_good
 from assets.reporting import Stopwatch
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.warehouse.database import Database
 from resources.pods import RunPodResource
 from resources.training import Training
 from resources.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from bizcharts_pipeline.training.registry import Registered
+    from bizcharts_pipeline.models.registry import Registered
     from bizcharts_pipeline.training.text_set import TextSet
 
 POOL = "models"  # one training at a time: each takes all cores
@@ -70,7 +70,7 @@ def _train_here(
     text_set: "TextSet",
     now: datetime,
 ) -> "Registered":
-    from bizcharts_pipeline.training.registry import train_and_register
+    from bizcharts_pipeline.models.registry import train_and_register
 
     return train_and_register(
         training.recipes()[kind],
@@ -98,15 +98,17 @@ def _train_on_pod(
         BaseMissing: the pretrained model is sent from here.
         Failure: there is no model.
     """
+    from bizcharts_pipeline.models.pod_results import registered_as_text_model
     from bizcharts_pipeline.training.text_pod_job import SCRIPTS, text_training
     from resources.pod_watch import watched
 
     settings, run_id = training.settings(), context.run.run_id
     with stopped_for_good(context), not_retried_in_vain(), watched(context) as watch:
         script = SCRIPTS[kind](settings)
-        with text_training(script, text_set, settings, database=database, now=now, run_id=run_id) as order:
+        with text_training(script, text_set, settings) as order:
             minutes = settings.ml.training.checkpoint_minutes
-            registered, finished = on_pod(runpod, order, watch, run_id, minutes)
+            plan = registered_as_text_model(order, database, training.home_path(), now, run_id)
+            registered, finished = on_pod(runpod, plan, watch, run_id, minutes)
     return registered, pod_metadata(finished, watch, training.home_path())
 
 

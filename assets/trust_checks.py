@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.reporting import table
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.warehouse.previews import Preview
 from resources.auto_labelling import AutoLabelling

@@ -7,10 +7,10 @@ import dagster as dg
 from pydantic import Field
 
 from assets.archive_checks import ARCHIVE_CHECKS, live_and_archive_agree, no_day_is_missing
-from bizcharts_pipeline.archive.asking import ArchiveBlocked
 from bizcharts_pipeline.archive.days import DayReport, import_day
-from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.sources.errors import SourceError
+from bizcharts_pipeline.archive.patience import ArchiveBlocked
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.http.errors import SourceError
 from resources.warehouse import Warehouse
 from resources.warosu import Warosu
 

@@ -21,7 +21,7 @@ from bizcharts_pipeline.autolabel.protocol import Outcome, Provider
 from bizcharts_pipeline.autolabel.providers import open_providers
 from bizcharts_pipeline.autolabel.questions import question_text
 from bizcharts_pipeline.autolabel.run import Labelling
-from bizcharts_pipeline.rows import PreparedThread, SourceThread
+from bizcharts_pipeline.core.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.threads import merge_threads
@@ -31,7 +31,7 @@ THREADS = 8
 NOON = datetime(2026, 3, 1, 12)
 _SERVICE = """
 import sys, time
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 with SimulatedLabelApis() as apis:
     apis.latency_seconds = float(sys.argv[1])
     print(apis.openai_url, flush=True)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import duckdb
 
 from benchmarks.measure import Row
-from bizcharts_pipeline.calendar_plot import svg_calendar
+from bizcharts_pipeline.archive.calendar_plot import svg_calendar
 from bizcharts_pipeline.maintenance import maintain
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse.coverage import coverage, summary

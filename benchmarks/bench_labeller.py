@@ -150,9 +150,9 @@ def _serve(home: Path) -> None:
     from starlette.responses import Response
 
     from bizcharts_pipeline.web.app import labeller_app
-    from bizcharts_pipeline.web.desk import Desk
-    from bizcharts_pipeline.web.door import Door
+    from bizcharts_pipeline.web.auth import Door
     from bizcharts_pipeline.web.reader import Reader
+    from bizcharts_pipeline.web.session import Desk
 
     settings = load_settings(home=home)
     ledger = LabelLedger(home / LEDGER)

@@ -21,12 +21,12 @@ from typing import Any
 
 from benchmarks.bench_big import NOW, Timed, build
 from benchmarks.bench_text import LABELS as RATED_POSTS
+from benchmarks.label_simulation import simulate
 from benchmarks.measure import Row
 from bizcharts_pipeline.labels.corpus import Post
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
-from bizcharts_pipeline.labels.likeness import duplicate_groups
+from bizcharts_pipeline.labels.near_duplicates import duplicate_groups
 from bizcharts_pipeline.labels.queue import build_queue
-from bizcharts_pipeline.labels.simulation import simulate
 from bizcharts_pipeline.sentiment.fit_lexicon import read_labels
 from bizcharts_pipeline.settings import ActiveLearningSettings
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.measure import Row, alternated_medians
+from bizcharts_pipeline.board.client import parse_catalog
+from bizcharts_pipeline.board.spool import Poll, Spool
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.sources.fourchan import parse_catalog
-from bizcharts_pipeline.sources.spool import Poll, Spool
 
 ROUNDS = 30
 

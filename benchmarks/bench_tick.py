@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.measure import Row
-from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.run import fill_history
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.live import LivePipeline, run_tick

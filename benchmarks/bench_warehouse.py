@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.measure import Row, alternated_medians
-from bizcharts_pipeline.rows import Mention, PreparedThread, SourceThread
+from bizcharts_pipeline.core.rows import Mention, PreparedThread, SourceThread
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.models import ensure_lexicon_champion
 from bizcharts_pipeline.warehouse.scores import unscored_posts

@@ -1,38 +1,21 @@
 """The code location: puts assets, resources, jobs and schedules together. It alone here imports Dagster."""
 
 import gc
+import pkgutil
 import warnings
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
-from assets import auto_label_checks, checks, dataset_checks, label_checks, trust_checks
-from assets.auto_labels import auto_labels
-from assets.catalog_snapshot import catalog_snapshot
-from assets.champion_model import champion_model
-from assets.cryptobert_adapter import cryptobert_adapter
-from assets.human_labels import human_labels
-from assets.indexes import indexes
-from assets.label_queue import label_queue
-from assets.maintenance import maintenance as maintenance_asset
-from assets.model_evaluation import model_evaluation
-from assets.model_release import model_release
-from assets.prices import coin_prices, reference_index
-from assets.qlora_adapter import qlora_adapter
-from assets.scored_posts import scored_posts
-from assets.setfit_model import setfit_model
-from assets.sharegpt_dataset import sharegpt_dataset
-from assets.text_models import minilm_model, text_ensemble, tfidf_model
-from assets.thumbnails import thumbnails
+import assets
+import jobs
+import schedules
 from assets.warosu_posts import warosu_posts
-from bizcharts_pipeline.present import Witnesses
-from bizcharts_pipeline.private import make_private
+from bizcharts_pipeline.core.private import make_private
 from bizcharts_pipeline.settings import Settings, load_settings
-from jobs.collection import fetch_prices, fetch_reference_index, fetch_thumbnails
-from jobs.labelling import collect_auto_labels, labelling
-from jobs.live import history, live
-from jobs.maintenance import maintenance
-from jobs.training import training, training_qlora
+from bizcharts_pipeline.warehouse.present import Witnesses
 from resources.active_learning import ActiveLearning
 from resources.auto_labelling import SECTIONS, AutoLabelling
 from resources.console_log import console_log
@@ -49,22 +32,15 @@ from resources.scorers import Scorers
 from resources.training import Training
 from resources.warehouse import Warehouse
 from resources.warosu import Warosu
-from schedules.pods import pods_reaped
-from schedules.schedules import (
-    auto_label_batches_every_15_minutes,
-    history_hourly,
-    live_every_minute,
-    maintenance_daily,
-    prices_every_5_minutes,
-    reference_index_daily,
-    thumbnails_every_5_minutes,
-    warosu_daily,
-)
-from schedules.sensors import dead_runs
 
 make_private()  # every run, and what the code server starts
 # Backfill policies work and have for years; every run would say on stderr that they are called beta.
 warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
+
+
+def _modules(folder: ModuleType) -> list[ModuleType]:
+    """Return the modules of a folder of the Dagster project, imported."""
+    return [import_module(f"{folder.__name__}.{found.name}") for found in pkgutil.iter_modules(folder.__path__)]
 
 
 def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
@@ -133,60 +109,16 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
 @dg.definitions
 def definitions() -> dg.Definitions:
     settings = load_settings()
-    return dg.Definitions(
-        assets=[
-            catalog_snapshot,
-            warosu_posts(settings.archive_start),
-            thumbnails,
-            coin_prices,
-            reference_index,
-            scored_posts,
-            indexes,
-            human_labels,
-            auto_labels,
-            label_queue,
-            sharegpt_dataset,
-            tfidf_model,
-            minilm_model,
-            text_ensemble,
-            setfit_model,
-            cryptobert_adapter,
-            qlora_adapter,
-            model_evaluation,
-            champion_model,
-            model_release,
-            maintenance_asset,
-        ],
-        asset_checks=dg.load_asset_checks_from_modules(
-            [checks, label_checks, auto_label_checks, trust_checks, dataset_checks]
+    found = dg.load_definitions_from_modules([*_modules(assets), *_modules(jobs), *_modules(schedules)])
+    return dg.Definitions.merge(
+        found,
+        dg.Definitions(
+            assets=[warosu_posts(settings.archive_start)],
+            resources=resources(settings),
+            loggers={"console": console_log},
+            # No stage has steps to run side by side; a process a step would double the cost of a tick.
+            executor=dg.in_process_executor,
         ),
-        resources=resources(settings),
-        jobs=[
-            live,
-            history,
-            labelling,
-            collect_auto_labels,
-            training,
-            training_qlora,
-            fetch_thumbnails,
-            fetch_prices,
-            fetch_reference_index,
-            maintenance,
-        ],
-        schedules=[
-            live_every_minute,
-            warosu_daily,
-            thumbnails_every_5_minutes,
-            prices_every_5_minutes,
-            reference_index_daily,
-            history_hourly,
-            maintenance_daily,
-            auto_label_batches_every_15_minutes,
-        ],
-        sensors=[dead_runs, pods_reaped],
-        loggers={"console": console_log},
-        # No stage has steps to run side by side; a process a step would double the cost of a tick.
-        executor=dg.in_process_executor,
     )
 
 

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.attempts import Attempts
+from bizcharts_pipeline.board.client import FourchanClient
+from bizcharts_pipeline.board.ingest import PollReport, poll_catalog
+from bizcharts_pipeline.board.spool import Spool
+from bizcharts_pipeline.core.attempts import Attempts
+from bizcharts_pipeline.http.session import PoliteSession
 from bizcharts_pipeline.index.clusters import assign_clusters
 from bizcharts_pipeline.index.level import Prior
 from bizcharts_pipeline.index.readings import NO_READING
 from bizcharts_pipeline.index.update import IndexUpdate, update_index
-from bizcharts_pipeline.ingest import PollReport, poll_catalog
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scorer import Post, Scorer
 from bizcharts_pipeline.sentiment.scoring import ScoringReport, score_new_posts
 from bizcharts_pipeline.settings import FearGreedSettings, Settings
-from bizcharts_pipeline.sources.fourchan import FourchanClient
-from bizcharts_pipeline.sources.http import PoliteSession
-from bizcharts_pipeline.sources.spool import Spool
 from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
 from bizcharts_pipeline.warehouse.database import Database
 

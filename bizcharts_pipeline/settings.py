@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
-from bizcharts_pipeline.addresses import address_problem, origin
-from bizcharts_pipeline.api_keys import API_KEYS
-from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.dotenv_file import load_dotenv
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.addresses import address_problem, origin
+from bizcharts_pipeline.core.api_keys import API_KEYS
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.dotenv_file import load_dotenv
+from bizcharts_pipeline.core.errors import BizchartsError
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0

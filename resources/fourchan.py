@@ -5,9 +5,9 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from bizcharts_pipeline.board.client import FourchanClient
+from bizcharts_pipeline.board.spool import Spool
 from bizcharts_pipeline.live import catalog_spool, fourchan_client
-from bizcharts_pipeline.sources.fourchan import FourchanClient
-from bizcharts_pipeline.sources.spool import Spool
 
 
 class Fourchan(dg.ConfigurableResource["Fourchan"]):

@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from bizcharts_pipeline.images.client import ImageClient, image_client
 from bizcharts_pipeline.settings import ImageSettings
-from bizcharts_pipeline.sources.images import ImageClient, image_client
 
 
 class Images(dg.ConfigurableResource["Images"]):

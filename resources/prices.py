@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from bizcharts_pipeline.prices import Rotation, polite_session, price_rotation
+from bizcharts_pipeline.http.session import PoliteSession
+from bizcharts_pipeline.prices.rotation import Rotation, polite_session, price_rotation
 from bizcharts_pipeline.settings import PriceSettings
-from bizcharts_pipeline.sources.http import PoliteSession
 
 
 class Prices(dg.ConfigurableResource["Prices"]):

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scorer import Scorer
 from bizcharts_pipeline.warehouse.database import Database

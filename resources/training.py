@@ -11,8 +11,8 @@ from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database
 
 if TYPE_CHECKING:
+    from bizcharts_pipeline.models.evaluate import EvaluationReport
     from bizcharts_pipeline.sentiment.scorer import Scorer
-    from bizcharts_pipeline.training.evaluate import EvaluationReport
     from bizcharts_pipeline.training.recipe import Recipe
     from bizcharts_pipeline.warehouse.model_evaluations import Decision
 
@@ -72,7 +72,7 @@ class Training(dg.ConfigurableResource["Training"]):
         Raises:
             TrainingError: there is nothing to learn or judge by.
         """
-        from bizcharts_pipeline.training.evaluate import evaluate_all
+        from bizcharts_pipeline.models.evaluate import evaluate_all
         from bizcharts_pipeline.training.recipes.lexicon import LexiconRecipe
         from bizcharts_pipeline.training.text_set import load_text_set
 
@@ -90,7 +90,7 @@ class Training(dg.ConfigurableResource["Training"]):
 
     def decide(self, database: Database, now: datetime, run_id: str) -> "tuple[Decision, ...]":
         """Judge every candidate as things stand now, and promote the best that is proven better, if one is."""
-        from bizcharts_pipeline.training.champion import decide
+        from bizcharts_pipeline.models.promotion import decide
 
         report = self.evaluate(database, now)
         return decide(database, self.home_path(), report, self.recipes(), now=now, run_id=run_id)

@@ -10,7 +10,7 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.installation import Installation
 from resources import run_locks
@@ -72,7 +72,7 @@ class Warehouse(DuckDBResource):
         """
         database = self.open()
         if self.witnesses:
-            from bizcharts_pipeline.present import Witnesses, check_clock, check_clock_to_delete
+            from bizcharts_pipeline.warehouse.present import Witnesses, check_clock, check_clock_to_delete
 
             witnesses = Witnesses(tuple(self.witnesses), self.seconds_per_request, self.contact)
             check = check_clock_to_delete if to_delete else check_clock

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from bizcharts_pipeline.archive.asking import Archive
+from bizcharts_pipeline.archive.patience import Archive
 
 
 class Warosu(dg.ConfigurableResource["Warosu"]):

@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from bizcharts_pipeline.clock import to_epoch
+from bizcharts_pipeline.core.clock import to_epoch
 from resources.pods import RunPodResource
 
 REAP_SECONDS = 300

@@ -15,7 +15,7 @@ from socket import socket
 from typing import Any
 from unittest.mock import patch
 
-from bizcharts_pipeline.cli import main
+from bizcharts_pipeline.cli.main import main
 from bizcharts_pipeline.service.jobs import job_command
 from bizcharts_pipeline.warehouse.database import Database
 
@@ -92,7 +92,7 @@ class Installation:
 
     def run_command(self, *words: str, now: datetime | None = None) -> subprocess.CompletedProcess[str]:
         """Run the command line."""
-        program = "from bizcharts_pipeline.cli import main; main()"
+        program = "from bizcharts_pipeline.cli.main import main; main()"
         return subprocess.run(
             [sys.executable, "-c", program, *words],
             cwd=self.folder,

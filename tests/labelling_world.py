@@ -18,11 +18,11 @@ from installation import REPOSITORY, Installation
 from bizcharts_pipeline.autolabel.budget import NANO
 from bizcharts_pipeline.autolabel.ledger import LEDGER
 from bizcharts_pipeline.autolabel.questions import question_text
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_oracle import marked_post, world_truth
+from bizcharts_pipeline.demo.board.threads import WorldThread
+from bizcharts_pipeline.demo.label_apis.oracle import marked_post, world_truth
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 from bizcharts_pipeline.demo.pictures import picture
 from bizcharts_pipeline.demo.server import RequestRecord
-from bizcharts_pipeline.demo.threads import WorldThread
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.labels.corpus import load_posts

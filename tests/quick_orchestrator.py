@@ -12,8 +12,8 @@ from pathlib import Path
 
 from quick_training import adapter
 
-from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.pods.identity import job_key
 from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
 from bizcharts_pipeline.pods.life import run_job

@@ -11,10 +11,11 @@ import pytest
 
 from bizcharts_pipeline.autolabel.protocol import Prompt, Question
 from bizcharts_pipeline.autolabel.providers import open_providers
-from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.models.github import GitHub
 from bizcharts_pipeline.pods.providers.runpod import RunPod
-from bizcharts_pipeline.prices import price_rotation
+from bizcharts_pipeline.prices.rotation import price_rotation
 from bizcharts_pipeline.sentiment.bases import find_base
 from bizcharts_pipeline.settings import (
     AutoLabelSettings,
@@ -25,7 +26,6 @@ from bizcharts_pipeline.settings import (
     SettingsError,
     load_settings,
 )
-from bizcharts_pipeline.training.github import GitHub
 
 CANARY = "canary-0123456789abcdef"
 KEYS = (

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from installation import Installation
 
-from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.core.private import UnsafeFolder, tighten, user_folder
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.private import UnsafeFolder, tighten, user_folder
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseUnavailable
 
@@ -87,7 +87,7 @@ def test_a_folder_that_somebody_took_first_is_not_used(tmp_path: Path, monkeypat
     for folder in (session, shared, login):
         folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(shared))
-    monkeypatch.setattr("bizcharts_pipeline.private._login_home", lambda: login)
+    monkeypatch.setattr("bizcharts_pipeline.core.private._login_home", lambda: login)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(session))
     assert user_folder() == session / "bizcharts"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
@@ -116,7 +116,7 @@ def test_a_home_of_another_user_is_named_as_that(installation: Installation) -> 
         made.home.mkdir(mode=0o700)
         for words in (["poll", "--once"], ["stats"]):
             refused = subprocess.run(
-                [*become, sys.executable, "-c", "from bizcharts_pipeline.cli import main; main()", *words],
+                [*become, sys.executable, "-c", "from bizcharts_pipeline.cli.main import main; main()", *words],
                 env=made.environment(NOW),
                 cwd="/",
                 capture_output=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from bizcharts_pipeline.dotenv_file import DotenvError
+from bizcharts_pipeline.core.dotenv_file import DotenvError
 from bizcharts_pipeline.settings import (
     REPOSITORY_ROOT,
     Settings,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from installation import Installation
 
-from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 
 NOW = datetime(2026, 3, 2, 12, 0)

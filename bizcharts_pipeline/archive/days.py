@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TypeVar
 
-from bizcharts_pipeline.archive.asking import Archive
+from bizcharts_pipeline.archive.client import as_source_thread
 from bizcharts_pipeline.archive.pages import DayPages
+from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.walk import walk_day
-from bizcharts_pipeline.attempts import SetAside
-from bizcharts_pipeline.clock import DAY, midnight
-from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.rows import PreparedThread
-from bizcharts_pipeline.sources.errors import SourceError
-from bizcharts_pipeline.sources.warosu import as_source_thread
+from bizcharts_pipeline.core.attempts import SetAside
+from bizcharts_pipeline.core.clock import DAY, midnight
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.rows import PreparedThread
+from bizcharts_pipeline.http.errors import SourceError
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.archive_days import ArchiveDay, load_day, record_day
 from bizcharts_pipeline.warehouse.database import Database

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.archive.asking import Archive
-from bizcharts_pipeline.clock import midnight
-from bizcharts_pipeline.files import write_atomically
-from bizcharts_pipeline.sources.errors import SourceNotFound
-from bizcharts_pipeline.sources.exchange import BodyRefused, gunzipped
-from bizcharts_pipeline.sources.warosu import Search
-from bizcharts_pipeline.sources.warosu_errors import ArchiveFormatError
-from bizcharts_pipeline.sources.warosu_markup import MAX_PAGE_BYTES
-from bizcharts_pipeline.sources.warosu_page import ArchivedPost, ArchivePage, Counts
+from bizcharts_pipeline.archive.client import Search
+from bizcharts_pipeline.archive.errors import ArchiveFormatError
+from bizcharts_pipeline.archive.markup import MAX_PAGE_BYTES
+from bizcharts_pipeline.archive.page import ArchivedPost, ArchivePage, Counts
+from bizcharts_pipeline.archive.patience import Archive
+from bizcharts_pipeline.core.clock import midnight
+from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.http.errors import SourceNotFound
+from bizcharts_pipeline.http.exchange import BodyRefused, gunzipped
 
 KEPT_SECONDS = 24 * 3600.0  # older ones may no longer fit together with what comes now
 SETTLES_AFTER = timedelta(days=4)  # from a day's beginning until nothing of it arrives any more

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import accumulate
 
+from bizcharts_pipeline.archive.client import MAX_MATCHES, RESULTS_A_PAGE, Search
+from bizcharts_pipeline.archive.page import ArchivePage
 from bizcharts_pipeline.archive.pages import DayPages, Found
-from bizcharts_pipeline.clock import DAY, midnight
-from bizcharts_pipeline.sources.warosu import MAX_MATCHES, RESULTS_A_PAGE, Search
-from bizcharts_pipeline.sources.warosu_page import ArchivePage
+from bizcharts_pipeline.core.clock import DAY, midnight
 
 # Before this day the archive holds New York's wall time as if it were UTC, 4 or 5 hours too small, for some posts;
 # since then it was right in 1,322 of 1,322. The archive sorts by what it holds.

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bizcharts_pipeline.sources.warosu_markup import WRONG_BY_SECONDS
-from bizcharts_pipeline.sources.warosu_page import ArchivedPost
+from bizcharts_pipeline.archive.markup import WRONG_BY_SECONDS
+from bizcharts_pipeline.archive.page import ArchivedPost
 
 
 def set_right(posts: Iterable[ArchivedPost]) -> list[ArchivedPost]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-from bizcharts_pipeline.archive.asking import Archive
 from bizcharts_pipeline.archive.index_walk import IndexEnd, walk_index
+from bizcharts_pipeline.archive.page import ArchivedPost, Counts
 from bizcharts_pipeline.archive.pages import DayPages, Found
+from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.search_walk import walk_search
 from bizcharts_pipeline.archive.times import set_right
-from bizcharts_pipeline.clock import DAY, midnight
-from bizcharts_pipeline.sources.warosu_page import ArchivedPost, Counts
+from bizcharts_pipeline.core.clock import DAY, midnight
 
 # Only with a post that much later is a day's end certain to be in: posts come into the archive minutes late.
 SETTLED = timedelta(minutes=30)

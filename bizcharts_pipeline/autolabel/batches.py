@@ -5,17 +5,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bizcharts_pipeline.attempts import Attempts, SetAside
 from bizcharts_pipeline.autolabel import cost, ledger_batches
 from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps
+from bizcharts_pipeline.autolabel.concurrency_limit import Closing
 from bizcharts_pipeline.autolabel.cost import Terms
 from bizcharts_pipeline.autolabel.errors import BatchError
-from bizcharts_pipeline.autolabel.gate import Closing
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
 from bizcharts_pipeline.autolabel.ledger_batches import Batch
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchProvider, BatchState, Prompt, Question
 from bizcharts_pipeline.autolabel.treatment import MOST_SUSPECTS
+from bizcharts_pipeline.core.attempts import Attempts, SetAside
 
 # The lists of the services lag behind: a batch that is not found for so long was never made, or nobody will find it.
 UNSEEN = timedelta(minutes=15)

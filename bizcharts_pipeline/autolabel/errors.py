@@ -1,7 +1,7 @@
 """What ends a run of labelling, by name."""
 
 from bizcharts_pipeline.autolabel.protocol import BatchState
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class AutoLabelError(BizchartsError):

@@ -21,7 +21,7 @@ from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.liveness import alive, is_alive, remove_dead
 from bizcharts_pipeline.autolabel.protocol import Answer, Prompt, Question
-from bizcharts_pipeline.sqlite import bring_up_to_date, connect
+from bizcharts_pipeline.core.sqlite import bring_up_to_date, connect
 
 LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60

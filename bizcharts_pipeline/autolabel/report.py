@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from bizcharts_pipeline.autolabel.batches import BatchReport
 from bizcharts_pipeline.autolabel.budget import Spent
-from bizcharts_pipeline.autolabel.gate import Closing
+from bizcharts_pipeline.autolabel.concurrency_limit import Closing
 from bizcharts_pipeline.autolabel.keys import Version
 
 _FAULTS = frozenset({"stop", "bug", "silence"})

@@ -8,14 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from bizcharts_pipeline.attempts import Attempts
 from bizcharts_pipeline.autolabel import cost
-from bizcharts_pipeline.autolabel.asking import Asker
 from bizcharts_pipeline.autolabel.batches import BatchDesk, BatchReport
+from bizcharts_pipeline.autolabel.concurrency_limit import Closing
 from bizcharts_pipeline.autolabel.cost import Terms
+from bizcharts_pipeline.autolabel.dispatcher import Asker
 from bizcharts_pipeline.autolabel.errors import AutoLabelError, BatchError
 from bizcharts_pipeline.autolabel.estimate import configured_models
-from bizcharts_pipeline.autolabel.gate import Closing
 from bizcharts_pipeline.autolabel.keys import Model, Run, Version
 from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
 from bizcharts_pipeline.autolabel.materialise import STATUS, materialise
@@ -25,7 +24,8 @@ from bizcharts_pipeline.autolabel.questions import inquiries
 from bizcharts_pipeline.autolabel.report import ProviderReport, Report
 from bizcharts_pipeline.autolabel.results import states_of_posts
 from bizcharts_pipeline.autolabel.selection import FlaggedPosts, waiting_posts
-from bizcharts_pipeline.progress import Track, silently
+from bizcharts_pipeline.core.attempts import Attempts
+from bizcharts_pipeline.core.progress import Track, silently
 from bizcharts_pipeline.settings import ImageSettings, Settings
 from bizcharts_pipeline.warehouse.database import Database
 

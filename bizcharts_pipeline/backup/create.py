@@ -25,7 +25,7 @@ from bizcharts_pipeline.backup.files import (
     part_files,
 )
 from bizcharts_pipeline.backup.ledgers import FOLDER, copy_ledger, find_problem, ledger_paths
-from bizcharts_pipeline.files import owner_only, sync
+from bizcharts_pipeline.core.files import owner_only, sync
 from bizcharts_pipeline.sentiment.artifact import MODELS
 from bizcharts_pipeline.warehouse.copies import copy_database
 from bizcharts_pipeline.warehouse.database import Database

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.file_lock import try_lock
-from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.core.file_lock import try_lock
+from bizcharts_pipeline.core.files import sync
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.swap import journal
 

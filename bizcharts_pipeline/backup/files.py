@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bizcharts_pipeline.files import TEMPORARY_PREFIX
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX
 from bizcharts_pipeline.sentiment.artifact import MANIFEST as MODEL_MANIFEST
 from bizcharts_pipeline.sentiment.artifact import MODELS, CorruptModel, read_artifact
 from bizcharts_pipeline.training import sharegpt

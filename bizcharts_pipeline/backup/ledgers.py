@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bizcharts_pipeline.backup.errors import BackupFailed
-from bizcharts_pipeline.file_lock import try_lock
-from bizcharts_pipeline.sqlite import BUSY_SECONDS
-from bizcharts_pipeline.sqlite_log import find_fault
-from bizcharts_pipeline.sqlite_seal import broken, is_broken, open_lock, release
+from bizcharts_pipeline.core.file_lock import try_lock
+from bizcharts_pipeline.core.sqlite import BUSY_SECONDS
+from bizcharts_pipeline.core.sqlite_log import find_fault
+from bizcharts_pipeline.core.sqlite_seal import broken, is_broken, open_lock, release
 
 FOLDER = "ledgers"  # below the home
 MAX_PROBLEMS = 3

@@ -14,9 +14,9 @@ from bizcharts_pipeline.backup.drafts import clean_up
 from bizcharts_pipeline.backup.errors import RepairRefused
 from bizcharts_pipeline.backup.files import dataset_problems, model_problems
 from bizcharts_pipeline.backup.ledgers import alone_with, find_problem, ledger_paths, readable_rows
-from bizcharts_pipeline.files import link, write_atomically
-from bizcharts_pipeline.sqlite_log import Fault, find_fault, log_path
-from bizcharts_pipeline.sqlite_seal import foreign, is_broken, is_foreign_log, seal_path, write_seal
+from bizcharts_pipeline.core.files import link, write_atomically
+from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
+from bizcharts_pipeline.core.sqlite_seal import foreign, is_broken, is_foreign_log, seal_path, write_seal
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
 from bizcharts_pipeline.warehouse.copies import all_readable, check_database, keep_log

@@ -13,8 +13,8 @@ from bizcharts_pipeline.backup.archive import DATABASE, Member
 from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft
 from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreRefused
 from bizcharts_pipeline.backup.ledgers import FOLDER, alone_with, find_problem, ledger_paths
-from bizcharts_pipeline.files import owner_only, sync
-from bizcharts_pipeline.sqlite_seal import write_seal
+from bizcharts_pipeline.core.files import owner_only, sync
+from bizcharts_pipeline.core.sqlite_seal import write_seal
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.blocks import is_duckdb
 from bizcharts_pipeline.warehouse.copies import copy_file, verify

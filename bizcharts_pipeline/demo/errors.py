@@ -1,6 +1,6 @@
 """Errors of the demo."""
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class DemoError(BizchartsError):

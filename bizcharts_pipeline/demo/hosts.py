@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.api_keys import API_KEYS
-from bizcharts_pipeline.demo.archive import SimulatedArchive
-from bizcharts_pipeline.demo.board import SimulatedBoard
-from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
+from bizcharts_pipeline.core.api_keys import API_KEYS
+from bizcharts_pipeline.demo.archive.server import SimulatedArchive
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
+from bizcharts_pipeline.demo.prices.server import SimulatedPrices
 from bizcharts_pipeline.demo.world import World
 
 

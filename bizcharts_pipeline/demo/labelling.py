@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_oracle import Oracle, world_truth
-from bizcharts_pipeline.demo.label_wire import LabelFault
+from bizcharts_pipeline.demo.label_apis.oracle import Oracle, world_truth
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_apis.wire import LabelFault
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
 from bizcharts_pipeline.labels.stances import RATINGS, STANCES, Stance

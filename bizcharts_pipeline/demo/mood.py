@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bizcharts_pipeline.clock import to_epoch
+from bizcharts_pipeline.core.clock import to_epoch
 
 Floats = NDArray[np.float64]
 Stance = Literal["bearish", "neutral", "bullish"]

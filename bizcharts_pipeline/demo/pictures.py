@@ -5,8 +5,8 @@ from functools import lru_cache
 from io import BytesIO
 from typing import Literal
 
+from bizcharts_pipeline.demo.board.threads import WorldThread
 from bizcharts_pipeline.demo.mood import Stance
-from bizcharts_pipeline.demo.threads import WorldThread
 
 THUMBNAIL_SIDE = 250
 _POINTS = 40

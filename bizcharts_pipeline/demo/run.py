@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from bizcharts_pipeline.autolabel.providers import require_sdks
-from bizcharts_pipeline.clock import midnight, utc_now
-from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.board.ingest import poll_catalog
+from bizcharts_pipeline.core.clock import midnight, utc_now
+from bizcharts_pipeline.core.progress import Track, silently
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.errors import DemoError
 from bizcharts_pipeline.demo.hosts import Hosts, simulated_hosts
 from bizcharts_pipeline.demo.labelling import LabelsReport, label_world
@@ -24,9 +26,7 @@ from bizcharts_pipeline.demo.ui import remember_world
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.index.words import in_words, notes
-from bizcharts_pipeline.ingest import poll_catalog
 from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_tick
-from bizcharts_pipeline.progress import Track, silently
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, job_command

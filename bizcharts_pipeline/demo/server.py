@@ -18,8 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
-from bizcharts_pipeline.clock import naive_utc, to_epoch
-from bizcharts_pipeline.demo.fault_pages import FUUKA_ERROR, NEW_LAYOUT, cloudflare
+from bizcharts_pipeline.core.clock import naive_utc, to_epoch
+from bizcharts_pipeline.demo.archive.fault_pages import FUUKA_ERROR, NEW_LAYOUT, cloudflare
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"

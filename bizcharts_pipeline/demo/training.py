@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.demo.pod_billing import PodBill
-from bizcharts_pipeline.demo.pod_control import PodControl
-from bizcharts_pipeline.demo.pod_faults import PodFault
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.demo.pods.billing import PodBill
+from bizcharts_pipeline.demo.pods.control import PodControl
+from bizcharts_pipeline.demo.pods.faults import PodFault
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.text.question import question
 from bizcharts_pipeline.warehouse.database import Database
@@ -81,7 +81,7 @@ def require_training() -> None:
 
 def train_world(database: Database, home: Path, run_job: Callable[[str, dict[str, str]], None]) -> TrainingReport:
     """Train every model on the labels of the demo; ``run_job`` runs a Dagster job with more environment variables."""
-    from bizcharts_pipeline.training.tiny_vlm import build_tiny_vlm
+    from bizcharts_pipeline.demo.tiny_vlm import build_tiny_vlm
 
     base = home / "tiny-vlm"
     with database.read() as connection:

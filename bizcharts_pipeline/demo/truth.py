@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from bizcharts_pipeline.clock import DAY, to_epoch
+from bizcharts_pipeline.core.clock import DAY, to_epoch
 from bizcharts_pipeline.demo.mood import class_probabilities
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.votes import certainty_factor

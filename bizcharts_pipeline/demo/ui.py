@@ -5,14 +5,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.demo.errors import DemoError
 from bizcharts_pipeline.demo.hosts import simulated_hosts
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_oracle import Oracle, world_truth
+from bizcharts_pipeline.demo.label_apis.oracle import Oracle, world_truth
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 from bizcharts_pipeline.demo.labelling import MODEL_RIGHT, label_environment
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.files import write_atomically
 from bizcharts_pipeline.service.serve import check_port, instance_lock, prepare_instance, programs
 from bizcharts_pipeline.service.supervisor import Supervisor
 from bizcharts_pipeline.settings import load_settings

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from bizcharts_pipeline.clock import from_epoch, to_epoch
-from bizcharts_pipeline.demo.catalog import BUMP_LIMIT, file_md5, file_name, sticky_entry, thread_entry
+from bizcharts_pipeline.core.clock import from_epoch, to_epoch
+from bizcharts_pipeline.core.rows import SourceThread
+from bizcharts_pipeline.demo.board.catalog import BUMP_LIMIT, file_md5, file_name, sticky_entry, thread_entry
+from bizcharts_pipeline.demo.board.threads import DAY_SECONDS, WorldThread, sticky_thread, threads_of_day
 from bizcharts_pipeline.demo.mood import Floats, MoodPath
-from bizcharts_pipeline.demo.threads import DAY_SECONDS, WorldThread, sticky_thread, threads_of_day
-from bizcharts_pipeline.rows import SourceThread
 
 BOARD_THREADS = 150  # of which one is the sticky
 THREADS_A_PAGE = 15

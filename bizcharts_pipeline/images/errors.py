@@ -1,6 +1,6 @@
 """What can go wrong with pictures; a bad picture is a state in the database, and none of these."""
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class ImageError(BizchartsError):

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bizcharts_pipeline.http.errors import SourceError
+from bizcharts_pipeline.images.client import ImageClient
 from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.images.withdrawal import remove_files
-from bizcharts_pipeline.sources.errors import SourceError
-from bizcharts_pipeline.sources.images import ImageClient
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.pictures import deleted_pictures, withdraw_deleted
 from bizcharts_pipeline.warehouse.thread_fates import (

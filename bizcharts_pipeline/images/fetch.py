@@ -10,24 +10,24 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from bizcharts_pipeline.attempts import Attempts, SetAside
-from bizcharts_pipeline.images.decode import Decoded, Decoder
-from bizcharts_pipeline.images.fates import FateReport, purge_deleted
-from bizcharts_pipeline.images.first_frame import first_frame
-from bizcharts_pipeline.images.store import PictureStore
-from bizcharts_pipeline.images.structure import MediaType, PictureRejected, examine
-from bizcharts_pipeline.labels.ledger import ledger_threads
-from bizcharts_pipeline.progress import Track, silently
-from bizcharts_pipeline.rows import Source
-from bizcharts_pipeline.settings import ImageSettings
-from bizcharts_pipeline.sources.errors import (
+from bizcharts_pipeline.core.attempts import Attempts, SetAside
+from bizcharts_pipeline.core.progress import Track, silently
+from bizcharts_pipeline.core.rows import Source
+from bizcharts_pipeline.http.errors import (
     HostPaused,
     ResponseTooLarge,
     SourceBlocked,
     SourceError,
     SourceNotFound,
 )
-from bizcharts_pipeline.sources.images import ImageClient
+from bizcharts_pipeline.images.client import ImageClient
+from bizcharts_pipeline.images.decode import Decoded, Decoder
+from bizcharts_pipeline.images.fates import FateReport, purge_deleted
+from bizcharts_pipeline.images.first_frame import first_frame
+from bizcharts_pipeline.images.store import PictureStore
+from bizcharts_pipeline.images.structure import MediaType, PictureRejected, examine
+from bizcharts_pipeline.labels.ledger import ledger_threads
+from bizcharts_pipeline.settings import ImageSettings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.pictures import (
     PictureRow,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.files import TEMPORARY_PREFIX, write_atomically
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, write_atomically
 from bizcharts_pipeline.images.structure import EXTENSIONS, MediaType
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

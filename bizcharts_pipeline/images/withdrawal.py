@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from bizcharts_pipeline.clock import to_epoch
+from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.images.structure import MediaType

@@ -24,7 +24,7 @@ import duckdb
 
 from bizcharts_pipeline.labels.corpus import Picture, Post, load_posts
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
-from bizcharts_pipeline.labels.likeness import contaminated, duplicate_groups
+from bizcharts_pipeline.labels.near_duplicates import contaminated, duplicate_groups
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.labelled import stored_gold

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.labels.labellers import Spellings
 from bizcharts_pipeline.labels.ledger import Label, LabelImport, LabelLedger
 from bizcharts_pipeline.labels.scales import (

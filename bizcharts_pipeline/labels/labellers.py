@@ -3,6 +3,8 @@
 import unicodedata
 from collections.abc import Iterable
 
+UNNAMED_LABELER = "original"  # who rated where a database of the first implementation names nobody
+
 
 def labeller_name(text: str) -> str:
     """Return a name without blanks around it, and without invisible and control characters; every kind of blank within

@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.sqlite import BUSY_SECONDS, connect
 from bizcharts_pipeline.labels.ledger_schema import NO_IMPORT, bring_up_to_date
-from bizcharts_pipeline.sqlite import BUSY_SECONDS, connect
 
 LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
 REJECTED = Path("ledgers") / "rejected"  # below the home: rows of imported files that are no labels

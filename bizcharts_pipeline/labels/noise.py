@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.labels.text_model import Matrix, out_of_fold
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import duckdb
 
+from bizcharts_pipeline.core.rows import Source
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.ledger import Label
 from bizcharts_pipeline.labels.offers import Candidates
 from bizcharts_pipeline.labels.stances import STANCES, Stance
-from bizcharts_pipeline.rows import Source
 from bizcharts_pipeline.warehouse.labelled import as_table
 
 # The champion's class: its scores are those of the model version that the thread names.

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from bizcharts_pipeline.clock import DAY, midnight
+from bizcharts_pipeline.core.clock import DAY, midnight
+from bizcharts_pipeline.core.rows import Source
 from bizcharts_pipeline.labels.ledger import Label
-from bizcharts_pipeline.rows import Source
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.warehouse.values import literal
 

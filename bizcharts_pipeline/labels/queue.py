@@ -15,9 +15,9 @@ import numpy as np
 
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
-from bizcharts_pipeline.labels.likeness import contaminated, duplicate_groups
-from bizcharts_pipeline.labels.news import News
+from bizcharts_pipeline.labels.near_duplicates import contaminated, duplicate_groups
 from bizcharts_pipeline.labels.noise import NoiseSearchMissing, doubtful_labels
+from bizcharts_pipeline.labels.novelty import News
 from bizcharts_pipeline.labels.sampling import UNSURE_PER_POST, margins, unsure_and_diverse
 from bizcharts_pipeline.labels.stances import RATINGS, Stance
 from bizcharts_pipeline.labels.text_model import Floats, Matrix, duplicate_group, probabilities, term_matrix

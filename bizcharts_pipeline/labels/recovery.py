@@ -7,7 +7,7 @@ gold into the ledger. Labels that were taken back are not in the database, so th
 
 from dataclasses import dataclass
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.labelled import has_labels, stored_gold

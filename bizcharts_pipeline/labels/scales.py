@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.labels.stances import RATINGS, STANCES
 
 MIN_RATINGS_TO_ASK = 10  # from so many ratings on a file is asked about that uses 2 and only one end of the scale

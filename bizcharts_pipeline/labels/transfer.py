@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, collect, take_in
 from bizcharts_pipeline.labels.labellers import Spellings
 from bizcharts_pipeline.labels.ledger import LabelLedger

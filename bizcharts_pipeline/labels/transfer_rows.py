@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast, get_args
 
-from bizcharts_pipeline.clock import naive_utc
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.clock import naive_utc
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.http.fields import SITE_OPENED, whole_number
 from bizcharts_pipeline.labels.labellers import labeller_name
 from bizcharts_pipeline.labels.ledger import Flag, Label, storable_text
 from bizcharts_pipeline.labels.scales import OURS, Scale, canonical
-from bizcharts_pipeline.sources.fields import SITE_OPENED, whole_number
 
 # The first ten are those of the original implementation's data set, and written as there.
 COLUMNS = (

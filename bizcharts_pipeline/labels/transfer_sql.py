@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
+from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER
 from bizcharts_pipeline.labels.transfer_rows import LabelFileError, RawRow, named
-from bizcharts_pipeline.sources.original import UNNAMED_LABELER
 
 _TABLE = "training_labels"
 # Where a dump has INSERTs alone: the order in which the original made them.

@@ -7,7 +7,7 @@ in a JSON string (base64, say).
 import json
 import os
 
-from bizcharts_pipeline.api_keys import API_KEYS
+from bizcharts_pipeline.core.api_keys import API_KEYS
 
 _MIN_LENGTH = 6  # a shorter value is no key, and would blank ordinary words
 

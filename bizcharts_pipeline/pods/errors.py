@@ -1,6 +1,6 @@
 """What can become of a pod. ``retry`` says whether the same order may do better later."""
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class PodError(BizchartsError):

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.files import write_atomically
 
 _FILE = "kept-until"
 

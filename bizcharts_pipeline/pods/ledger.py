@@ -12,6 +12,7 @@ from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 
+from bizcharts_pipeline.core.sqlite import connect, is_full, upgrade
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps, Spent
 from bizcharts_pipeline.pods.errors import LedgerNotWritable, PodLedgerError
@@ -26,7 +27,6 @@ from bizcharts_pipeline.pods.ledger_rows import (
     pod_row,
 )
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, State
-from bizcharts_pipeline.sqlite import connect, is_full, upgrade
 
 LEDGER = Path("ledgers") / "pods.sqlite"  # below the home
 FOLDERS = Path("pods")  # below the home: a folder for each job

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bizcharts_pipeline.file_lock import try_lock
+from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.pods.errors import PodError
 
 LOCK = "lock"

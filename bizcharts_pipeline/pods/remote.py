@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.clock import from_epoch
-from bizcharts_pipeline.files import TEMPORARY_PREFIX, write_atomically
+from bizcharts_pipeline.core.clock import from_epoch
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, write_atomically
 from bizcharts_pipeline.pods import drivers, manifest
 from bizcharts_pipeline.pods.blanking import blank_text
 from bizcharts_pipeline.pods.errors import (

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.files import write_atomically
 
 ANCHOR = "clock.json"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

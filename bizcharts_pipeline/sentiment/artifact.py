@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.files import TEMPORARY_PREFIX, sync, write_atomically
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, sync, write_atomically
 
 MODELS = "models"  # below the home
 MANIFEST = "model.json"

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.settings import key_address_problem
 
 DOWNLOADS = "BIZCHARTS_HUB_DOWNLOADS"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 
 Single = NDArray[np.float32]
 

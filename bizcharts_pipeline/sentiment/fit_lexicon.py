@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.sentiment.evaluation import Evaluation, evaluate
 from bizcharts_pipeline.sentiment.features import features
 from bizcharts_pipeline.sentiment.lexicon import Calibration, make_stance_reader

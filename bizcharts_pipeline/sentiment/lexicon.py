@@ -10,7 +10,7 @@ from importlib.resources import files
 from operator import mul
 from typing import Any
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.sentiment.features import FEATURES, features
 from bizcharts_pipeline.sentiment.scorer import Post, Score
 from bizcharts_pipeline.sentiment.stance import StanceReader

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.sentiment.artifact import Artifact, read_artifact
 from bizcharts_pipeline.sentiment.scorer import Scorer
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bizcharts_pipeline.rows import ScoredMention, ScoredPost
+from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
 from bizcharts_pipeline.sentiment.scorer import Post, Scorer
 from bizcharts_pipeline.text.coins import find_mentions
 from bizcharts_pipeline.warehouse.database import Database

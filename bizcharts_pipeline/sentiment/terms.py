@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.sentiment.vader import Vader, make_token, package_lexicon, strip_punctuation
 
 CERTAINTY_WEIGHTS = {"H": 1.0, "M": 0.7, "L": 0.4, "-": 0.0}

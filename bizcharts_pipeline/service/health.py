@@ -10,13 +10,13 @@ from pathlib import Path
 
 import requests
 
-from bizcharts_pipeline.attempts import Attempts
+from bizcharts_pipeline.core.attempts import Attempts
+from bizcharts_pipeline.http.deadline import cut_off_after
+from bizcharts_pipeline.http.exchange import BoundedSession
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, environment
 from bizcharts_pipeline.service.login import password_of
 from bizcharts_pipeline.service.webserver import WILDCARDS
 from bizcharts_pipeline.settings import ServeSettings, Settings
-from bizcharts_pipeline.sources.deadline import cut_off_after
-from bizcharts_pipeline.sources.exchange import BoundedSession
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 

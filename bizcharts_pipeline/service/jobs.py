@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.settings import REPOSITORY_ROOT
 
 MODULE = "bizcharts_pipeline.definitions"

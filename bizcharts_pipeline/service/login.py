@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from bizcharts_pipeline.cookies import cookie_values
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.http.cookies import cookie_values
 
 if TYPE_CHECKING:
     from starlette.requests import Request

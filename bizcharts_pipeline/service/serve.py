@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.file_lock import try_lock
-from bizcharts_pipeline.files import write_atomically
-from bizcharts_pipeline.private import user_folder
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.file_lock import try_lock
+from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.private import user_folder
 from bizcharts_pipeline.service import webserver
 from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
 from bizcharts_pipeline.service.login import VARIABLE, password_of

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from bizcharts_pipeline.rows import Mention
+from bizcharts_pipeline.core.rows import Mention
 from bizcharts_pipeline.text.cleaning import clean_text
 from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS, general_of
 

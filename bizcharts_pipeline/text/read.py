@@ -1,6 +1,6 @@
 """Reading one opening post: everything that depends on its words alone."""
 
-from bizcharts_pipeline.rows import PreparedThread, SourceThread
+from bizcharts_pipeline.core.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.text.coins import find_mentions
 from bizcharts_pipeline.text.generals import general_of
 from bizcharts_pipeline.text.html import html_to_text

@@ -1,1 +1,1 @@
-"""What models are trained on, and how they are judged."""
+"""Data sets and recipes, and the pod jobs that train on a rented GPU."""

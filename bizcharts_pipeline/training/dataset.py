@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.errors import BizchartsError
-from bizcharts_pipeline.files import TEMPORARY_PREFIX, link, sync, write_atomically
-from bizcharts_pipeline.labels.likeness import duplicate_groups
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, link, sync, write_atomically
+from bizcharts_pipeline.labels.near_duplicates import duplicate_groups
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.training.datasheet import Facts, balance_table, datasheet

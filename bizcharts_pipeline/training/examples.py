@@ -10,7 +10,7 @@ from typing import cast
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.gold import flagged_illegal, gold_content, known_gold
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
-from bizcharts_pipeline.labels.likeness import contaminated
+from bizcharts_pipeline.labels.near_duplicates import contaminated
 from bizcharts_pipeline.labels.recovery import require_ledger
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 from bizcharts_pipeline.labels.trust import majority

@@ -8,7 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.sentiment.artifact import CorruptModel, model_path
 from bizcharts_pipeline.sentiment.loading import load_scorer
 from bizcharts_pipeline.sentiment.scorer import Post

@@ -11,7 +11,7 @@ from pathlib import Path
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.gold import flagged_illegal, gold_content, known_gold
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
-from bizcharts_pipeline.labels.likeness import duplicate_groups
+from bizcharts_pipeline.labels.near_duplicates import duplicate_groups
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.training.examples import verdicts
 from bizcharts_pipeline.training.recipe import TextExample

@@ -23,8 +23,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
-from bizcharts_pipeline.files import sync, write_atomically
+from bizcharts_pipeline.core.files import sync, write_atomically
 from bizcharts_pipeline.pods.identity import KEY_LENGTH
 from bizcharts_pipeline.pods.ledger import FOLDERS, LEDGER, PodLedger
 from bizcharts_pipeline.pods.lock import JobBusy, hold
@@ -33,7 +34,6 @@ from bizcharts_pipeline.sentiment.artifact import CorruptModel
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.training.recipe import BrokenResult, TrainingError
-from bizcharts_pipeline.training.registry import Registered
 
 ONPOD = Path(__file__).parent / "onpod"
 SETUP = "bash code/bootstrap.sh"
@@ -43,7 +43,17 @@ MARKER = "registered.json"  # in a result whose model is registered: {"model_ver
 _BEING_SENT = re.compile(f"([0-9a-f]{{{KEY_LENGTH}}})({REGISTERED})?")
 
 Run = Callable[[Job, Path], Finished]  # does a job and puts its result into a folder, or returns the one that is there
-Register = Callable[[Finished], Registered]
+
+
+class Registered(Protocol):
+    """A model that was registered."""
+
+    @property
+    def model_version(self) -> str:
+        """Its key in ``model_versions``."""
+
+
+Model = TypeVar("Model", bound=Registered)
 
 
 class ResultUnusable(TrainingError):
@@ -55,7 +65,7 @@ class ResultUnusable(TrainingError):
 
 
 @dataclass(frozen=True)
-class PodTraining:
+class PodTraining(Generic[Model]):
     """What a kind of model brings to the common order.
 
     Args:
@@ -69,8 +79,8 @@ class PodTraining:
 
     job: Job
     home: Path
-    register: Register
-    find: Callable[[str], Registered | None]
+    register: Callable[[Finished], Model]
+    find: Callable[[str], Model | None]
 
     @property
     def into(self) -> Path:
@@ -104,7 +114,7 @@ def staging(home: Path, key: str) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def train_on_pod(training: PodTraining, run: Run) -> tuple[Registered, Finished]:
+def train_on_pod(training: PodTraining[Model], run: Run) -> tuple[Model, Finished]:
     """Carry out a job within its :func:`staging`, and return the registered model and what the job took.
 
     Raises:
@@ -121,7 +131,7 @@ def train_on_pod(training: PodTraining, run: Run) -> tuple[Registered, Finished]
             registered = training.register(finished)
         except (BrokenResult, CorruptModel) as error:
             raise _put_aside(finished.folder, training, str(error)) from None
-        marker = {"model_version": registered.model.model_version}
+        marker = {"model_version": registered.model_version}
         write_atomically(finished.folder / MARKER, json.dumps(marker).encode())
     _delete(finished.folder, training)
     return registered, finished
@@ -187,7 +197,7 @@ def _refuse_after_unusable(folder: Path, key: str) -> None:
     )
 
 
-def _put_aside(result: Path, training: PodTraining, reason: str) -> ResultUnusable:
+def _put_aside(result: Path, training: PodTraining[Model], reason: str) -> ResultUnusable:
     """Rename a result that cannot be registered; killed before that, the next run finds it unusable again."""
     unusable = training.home / STAGED / f"{training.job.key}{UNUSABLE}"
     write_atomically(result / REASON, f"{reason}\n".encode())
@@ -200,7 +210,7 @@ def _put_aside(result: Path, training: PodTraining, reason: str) -> ResultUnusab
     )
 
 
-def _registered_before(training: PodTraining) -> Registered | None:
+def _registered_before(training: PodTraining[Model]) -> Model | None:
     """Return the model of a result that a killed run had registered and not wholly deleted."""
     try:
         version = json.loads((training.into / MARKER).read_bytes())["model_version"]
@@ -209,7 +219,7 @@ def _registered_before(training: PodTraining) -> Registered | None:
     return training.find(str(version))
 
 
-def _delete(result: Path, training: PodTraining) -> None:
+def _delete(result: Path, training: PodTraining[Model]) -> None:
     """Delete a registered result, the file that says so last, and together with the folder's name."""
     for path in result.iterdir():
         if path.is_dir():
@@ -237,7 +247,7 @@ def _sweep(home: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _with_cost(finished: Finished, training: PodTraining) -> Finished:
+def _with_cost(finished: Finished, training: PodTraining[Model]) -> Finished:
     """Return ``finished`` with what its pods took, by the ledger, where an earlier run had paid for them."""
     if finished.pods:
         return finished

@@ -12,14 +12,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.files import link, write_atomically
+from bizcharts_pipeline.core.files import link, write_atomically
 from bizcharts_pipeline.pods.identity import job_key
-from bizcharts_pipeline.pods.protocol import Finished
+from bizcharts_pipeline.pods.protocol import Job
 from bizcharts_pipeline.settings import Settings, TrainingSettings
 from bizcharts_pipeline.text.question import question, readable
 from bizcharts_pipeline.training import sharegpt
@@ -27,20 +25,18 @@ from bizcharts_pipeline.training.examples import usable_images
 from bizcharts_pipeline.training.gold_set import GoldSet, load_gold_set
 from bizcharts_pipeline.training.onpod_checks import job_problems
 from bizcharts_pipeline.training.pod_job import (
-    PodTraining,
     code_digest,
     result_folder,
     script_job,
     stage_code,
     staging,
 )
-from bizcharts_pipeline.training.recipe import BrokenResult, TrainingError
-from bizcharts_pipeline.training.registry import REPORT, SCORES, Registered, find_registered, register_adapter
+from bizcharts_pipeline.training.recipe import TrainingError
 from bizcharts_pipeline.training.text_set import NothingToLearn
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.datasets import DatasetVersion, current_dataset
 
-ASSET, KIND = "qlora_adapter", "qlora"
+ASSET = "qlora_adapter"
 SCRIPT = "train_qwen.py"
 HUB_TOKEN = "HF_TOKEN"
 LOCAL_DISK_GB, POD_DISK_GB = 5, 40  # free; a base of 7 billion weights is 17 GB, the packages 8
@@ -67,16 +63,19 @@ class GoldQuestions:
 
 
 @dataclass(frozen=True)
-class QloraTraining(PodTraining):
+class QloraTraining:
     """The job, and what its result is verified and registered by."""
 
+    job: Job
+    spec: Mapping[str, Any]
+    dataset: DatasetVersion
+    dataset_folder: Path  # what is sent of it
     gold: GoldQuestions
+    code_version: str
 
 
 @contextmanager
-def qlora_training(
-    database: Database, home: Path, settings: Settings, now: datetime, run_id: str
-) -> Iterator[QloraTraining]:
+def qlora_training(database: Database, home: Path, settings: Settings) -> Iterator[QloraTraining]:
     """Yield the training on the current data set; the folders that it names are there until the end of the block.
 
     Raises:
@@ -108,23 +107,7 @@ def qlora_training(
             least_disk_gb=POD_DISK_GB,
             least_disk_gb_here=LOCAL_DISK_GB,
         )
-
-        def register(finished: Finished) -> Registered:
-            return _register(
-                finished,
-                spec,
-                dataset,
-                folder,
-                gold.asked,
-                code_version=code_version,
-                database=database,
-                home=home,
-                now=now,
-                run_id=run_id,
-            )
-
-        find = partial(find_registered, database, home)
-        yield QloraTraining(replace(job, secrets=(HUB_TOKEN,)), home, register, find, gold)
+        yield QloraTraining(replace(job, secrets=(HUB_TOKEN,)), spec, dataset, folder, gold, code_version)
 
 
 def training_spec(base: str, training: TrainingSettings) -> dict[str, Any]:
@@ -165,53 +148,6 @@ def _require_acceptable(data: Path) -> None:
     raise TrainingError(
         f"The training would refuse {len(problems)} things, so no pod is rented: "
         f"{'; '.join(problems[:MAX_NAMED_PROBLEMS])}{more}. Materialise sharegpt_dataset again, or mend the setting"
-    )
-
-
-def _register(
-    finished: Finished,
-    spec: Mapping[str, Any],
-    dataset: DatasetVersion,
-    dataset_folder: Path,
-    asked: frozenset[int],
-    *,
-    code_version: str,
-    database: Database,
-    home: Path,
-    now: datetime,
-    run_id: str,
-) -> Registered:
-    """Verify the adapter that a pod brought, and register it with what it said of the gold posts.
-
-    Raises:
-        BrokenResult: the result is not whole, or not all of the questions were answered.
-        CorruptModel: the adapter has a file of a kind that is not loaded.
-    """
-    try:
-        report = json.loads((finished.folder / REPORT).read_bytes())
-        revision, gpu = report["revision"], report["gpu"]
-        answered = {row["thread_id"] for row in json.loads((finished.folder / SCORES).read_bytes())["gold"]}
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise BrokenResult(f"{REPORT} or {SCORES} cannot be read ({error!r:.200})") from None
-    if missing := asked - answered:  # nobody chooses by what he is judged
-        raise BrokenResult(f"{len(missing)} of {len(asked)} gold posts were not answered")
-    return register_adapter(
-        finished.folder,
-        dataset_folder,
-        kind=KIND,
-        base_model=spec["base"],
-        base_revision=revision,
-        dataset_version=dataset.dataset_version,
-        code_version=code_version,
-        seed=spec["seed"],
-        settings={name: value for name, value in spec.items() if name not in ("base", "revision", "resume")},
-        database=database,
-        home=home,
-        now=now,
-        seconds=finished.seconds or None,
-        usd=finished.usd if finished.pods else None,
-        gpu=finished.gpu or gpu,
-        run_id=run_id,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.sentiment.scorer import Post
 
 

@@ -10,23 +10,19 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.pods.identity import job_key
-from bizcharts_pipeline.pods.protocol import Finished, Job
+from bizcharts_pipeline.pods.protocol import Job
 from bizcharts_pipeline.sentiment.bases import Base
 from bizcharts_pipeline.sentiment.calibrated import whole_text
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.training.onpod import checks
-from bizcharts_pipeline.training.pod_job import PodTraining, code_digest, script_job, stage_code, staging
+from bizcharts_pipeline.training.pod_job import code_digest, script_job, stage_code, staging
 from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingError
-from bizcharts_pipeline.training.registry import Registered, find_registered, register_fetched
 from bizcharts_pipeline.training.text_set import TextSet
-from bizcharts_pipeline.warehouse.database import Database
 
 REQUIREMENTS = "code/requirements-text.txt"
 DISK_GB, LOCAL_DISK_GB = 20, 1  # free; the packages are 8, the largest base half a gigabyte
@@ -43,16 +39,18 @@ class TextScript:
     spec: Mapping[str, Any]  # what the script is told beside base and seed
 
 
+@dataclass(frozen=True)
+class TextTraining:
+    """The job, and what its result is registered by."""
+
+    job: Job
+    recipe: Recipe
+    text_set: TextSet
+    seed: int
+
+
 @contextmanager
-def text_training(
-    script: TextScript,
-    text_set: TextSet,
-    settings: Settings,
-    *,
-    database: Database,
-    now: datetime,
-    run_id: str,
-) -> Iterator[PodTraining]:
+def text_training(script: TextScript, text_set: TextSet, settings: Settings) -> Iterator[TextTraining]:
     """Yield the training of a text model; the folders that its job names are there until the end of the block.
 
     Raises:
@@ -67,18 +65,12 @@ def text_training(
     known = (text_set.dataset_version, script.base.sha256)
     key = job_key(f"{recipe.kind} on a pod", *known, *files.values(), code_digest())
 
-    def register(finished: Finished) -> Registered:
-        return register_fetched(
-            finished, recipe, text_set, database=database, home=home, seed=seed, now=now, run_id=run_id
-        )
-
     with staging(home, key) as staged:
         for name, content in files.items():
             write_atomically(staged / "data" / name, content)
         stage_code(staged / "code")
         shutil.copytree(script.base.folder, staged / BASE)  # a hub's cache is links, which are followed
-        find = partial(find_registered, database, home)
-        yield PodTraining(_job(settings, key, staged, script.script), home, register, find)
+        yield TextTraining(_job(settings, key, staged, script.script), recipe, text_set, seed)
 
 
 def _job(settings: Settings, key: str, staged: Path, script: str) -> Job:

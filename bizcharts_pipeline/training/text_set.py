@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.labels.corpus import Post
-from bizcharts_pipeline.labels.likeness import duplicate_groups
+from bizcharts_pipeline.labels.near_duplicates import duplicate_groups
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.sentiment import scorer
 from bizcharts_pipeline.text.question import readable

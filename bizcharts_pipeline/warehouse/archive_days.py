@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 import duckdb
 
-from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.overlap import record_overlap
 from bizcharts_pipeline.warehouse.threads import MergeResult, merge_threads
 from bizcharts_pipeline.warehouse.values import literal, table

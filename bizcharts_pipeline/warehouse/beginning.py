@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.checkpoints import saved_blocks
 from bizcharts_pipeline.warehouse.closed import seal_path

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 
-from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.core.files import sync
 
 HEADERS_BYTES = 3 * 4096  # the main header and the two database headers, of which a checkpoint overwrites one
 _OFFSET = struct.Struct("<Q")

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.core.files import sync
 from bizcharts_pipeline.warehouse.blocks import fingerprint
 from bizcharts_pipeline.warehouse.log import has_log
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from bizcharts_pipeline.files import sync
+from bizcharts_pipeline.core.files import sync
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.contents import read_contents
 from bizcharts_pipeline.warehouse.copies import remove, verify

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import duckdb
 
-from bizcharts_pipeline.files import owner_only, sync, write_atomically
+from bizcharts_pipeline.core.files import owner_only, sync, write_atomically
 from bizcharts_pipeline.warehouse import closed, migrations
 from bizcharts_pipeline.warehouse.blocks import find_damage
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents, unreadable

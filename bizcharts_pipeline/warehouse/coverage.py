@@ -7,7 +7,7 @@ from typing import Literal
 
 import duckdb
 
-from bizcharts_pipeline.clock import DAY, utc_now
+from bizcharts_pipeline.core.clock import DAY, utc_now
 from bizcharts_pipeline.warehouse.values import literal
 
 HOURS = 24

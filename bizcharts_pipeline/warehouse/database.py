@@ -18,8 +18,8 @@ from typing import TypeVar
 
 import duckdb
 
-from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
 from bizcharts_pipeline.warehouse.errors import (

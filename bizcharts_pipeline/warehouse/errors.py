@@ -1,6 +1,6 @@
 """What can go wrong between the program and its database file."""
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class DatabaseError(BizchartsError):

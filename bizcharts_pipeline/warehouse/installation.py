@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.files import write_atomically
-from bizcharts_pipeline.private import check_owner, tighten
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.private import check_owner, tighten
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings
 from bizcharts_pipeline.warehouse.errors import DatabaseLost
 from bizcharts_pipeline.warehouse.swap import journal

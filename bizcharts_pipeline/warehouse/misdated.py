@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from bizcharts_pipeline.clock import MAX_DISAGREEMENT
+from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.retention import OF_THREADS
 from bizcharts_pipeline.warehouse.values import literal

@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 import duckdb
 
-from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.values import literal, table
 
 LOWEST_RECALL = 0.95  # of what live saw

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import duckdb
 
-from bizcharts_pipeline.clock import midnight
+from bizcharts_pipeline.core.clock import midnight
 from bizcharts_pipeline.warehouse.previews import Preview, preview
 from bizcharts_pipeline.warehouse.values import literal, quoted, table
 

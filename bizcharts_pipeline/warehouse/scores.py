@@ -6,7 +6,7 @@ from datetime import datetime
 
 import duckdb
 
-from bizcharts_pipeline.rows import ScoredMention, ScoredPost
+from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
 from bizcharts_pipeline.warehouse.models import LEXICON, champion
 from bizcharts_pipeline.warehouse.values import literal, table
 

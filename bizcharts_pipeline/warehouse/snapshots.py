@@ -7,7 +7,7 @@ from datetime import datetime
 
 import duckdb
 
-from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.errors import UnknownCatalog
 from bizcharts_pipeline.warehouse.threads import MergeResult, merge_threads
 from bizcharts_pipeline.warehouse.values import literal, table

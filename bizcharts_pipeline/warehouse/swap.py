@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.files import replacing_marker, sync, write_atomically
+from bizcharts_pipeline.core.files import replacing_marker, sync, write_atomically
 
 
 @dataclass(frozen=True)

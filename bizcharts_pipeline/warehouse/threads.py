@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.values import table
 
 _SQL = Path(__file__).parent / "sql"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from pydantic.functional_validators import AfterValidator
 
-from bizcharts_pipeline.clock import naive_utc
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.clock import naive_utc
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.images.first_frame import first_frame
 from bizcharts_pipeline.images.structure import PictureRejected
 from bizcharts_pipeline.labels.ledger import storable_text
-from bizcharts_pipeline.web.desk import Decision, Desk, NotOffered
-from bizcharts_pipeline.web.door import Door, Doorkeeper
+from bizcharts_pipeline.web.auth import Door, Doorkeeper
+from bizcharts_pipeline.web.session import Decision, Desk, NotOffered
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI, Response

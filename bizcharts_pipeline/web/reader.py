@@ -5,14 +5,14 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.labels.offer_posts import load_offered
 from bizcharts_pipeline.labels.offers import load_candidates
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseBusy
-from bizcharts_pipeline.web.desk import Desk
 from bizcharts_pipeline.web.notices import BUSY
+from bizcharts_pipeline.web.session import Desk
 from bizcharts_pipeline.withdrawals import FLAGGED, block
 
 TURN_SECONDS = 2  # waiting for the database is cut short to look whether there is something else to do

@@ -4,16 +4,16 @@ import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
 
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.labels.offers import OfferFilters
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.web.app import labeller_app
-from bizcharts_pipeline.web.desk import Desk
-from bizcharts_pipeline.web.door import Door
+from bizcharts_pipeline.web.auth import Door
+from bizcharts_pipeline.web.instance_lock import seat
 from bizcharts_pipeline.web.reader import Reader
-from bizcharts_pipeline.web.seat import seat
+from bizcharts_pipeline.web.session import Desk
 
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 2

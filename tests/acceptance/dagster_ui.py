@@ -46,7 +46,7 @@ class DagsterUI:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-c", "from bizcharts_pipeline.cli import main; main()", "serve", "--dev"]
+        command = [sys.executable, "-c", "from bizcharts_pipeline.cli.main import main; main()", "serve", "--dev"]
         log = (self.installation.folder / "dagster.log").open("ab")
         self.process = subprocess.Popen(
             command,

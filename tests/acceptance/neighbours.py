@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.rows import ScoredPost, SourceThread
+from bizcharts_pipeline.core.rows import ScoredPost, SourceThread
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.copies import snapshot
 from bizcharts_pipeline.warehouse.database import Database

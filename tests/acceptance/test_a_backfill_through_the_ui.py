@@ -10,10 +10,10 @@ import pytest
 from dagster_ui import DagsterUI, kill, wait_until
 from installation import Installation
 
-from bizcharts_pipeline.demo.archive import SimulatedArchive
-from bizcharts_pipeline.demo.archive_posts import Quirks
-from bizcharts_pipeline.demo.board import SimulatedBoard
-from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
+from bizcharts_pipeline.demo.archive.posts import Quirks
+from bizcharts_pipeline.demo.archive.server import SimulatedArchive
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
+from bizcharts_pipeline.demo.prices.server import SimulatedPrices
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
 

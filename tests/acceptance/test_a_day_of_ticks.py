@@ -10,7 +10,7 @@ from dagster import DagsterInstance
 from installation import Installation
 
 from bizcharts_pipeline.definitions import definitions
-from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 
 START = datetime(2026, 3, 2, 0, 0)

@@ -121,7 +121,7 @@ def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
     if EXTERNAL:
         yield Plane(os.environ["RUNPOD_API_BASE_URL"], os.environ["RUNPOD_API_KEY"])
         return
-    command = [sys.executable, "-m", "bizcharts_pipeline.demo.pod_control", "--folder", str(tmp_path / "cloud")]
+    command = [sys.executable, "-m", "bizcharts_pipeline.demo.pods.control", "--folder", str(tmp_path / "cloud")]
     process = subprocess.Popen([*command, "--faults", json.dumps(FAULTS)], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     known = json.loads(process.stdout.readline())

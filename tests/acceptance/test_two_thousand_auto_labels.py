@@ -20,9 +20,9 @@ from installation import Installation
 from labelling_world import TRUTH, Labelling
 
 from bizcharts_pipeline.autolabel.protocol import Price
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_oracle import Oracle
-from bizcharts_pipeline.demo.label_wire import BatchFault, LabelFault
+from bizcharts_pipeline.demo.label_apis.oracle import Oracle
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_apis.wire import BatchFault, LabelFault
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1200)]
 

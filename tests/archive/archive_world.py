@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.archive.asking import Archive
 from bizcharts_pipeline.archive.days import DayReport, import_day
-from bizcharts_pipeline.demo.archive import SimulatedArchive
+from bizcharts_pipeline.archive.patience import Archive
+from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.warehouse.database import Database
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from archive_world import NOW, START, reader_of, reading
 
-from bizcharts_pipeline.archive.asking import PAUSES, ArchiveBlocked
 from bizcharts_pipeline.archive.days import DayNotOver, IncompleteDay
-from bizcharts_pipeline.demo.archive import SimulatedArchive
-from bizcharts_pipeline.demo.archive_posts import Quirks
+from bizcharts_pipeline.archive.errors import ArchiveFormatError
+from bizcharts_pipeline.archive.patience import PAUSES, ArchiveBlocked
+from bizcharts_pipeline.demo.archive.posts import Quirks
+from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.sources.warosu_errors import ArchiveFormatError
 
 DAY = timedelta(days=1)
 MIDDLE = START + 5 * DAY  # 2 November 2025, a day of 25 hours in New York
@@ -175,7 +175,7 @@ READ_A_DAY = """
 import sys
 from datetime import date, datetime
 from pathlib import Path
-from bizcharts_pipeline.archive.asking import Archive
+from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.days import import_day
 from bizcharts_pipeline.warehouse.database import Database
 

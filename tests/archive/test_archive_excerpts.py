@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from archive_world import NOW, START, reading
 
-from bizcharts_pipeline.archive.excerpts import import_newest, import_search
+from bizcharts_pipeline.archive.page import ArchivedFile, ArchivedPost
+from bizcharts_pipeline.archive.search_import import import_newest, import_search
 from bizcharts_pipeline.archive.times import set_right
+from bizcharts_pipeline.core.progress import silently
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.progress import silently
-from bizcharts_pipeline.sources.warosu_page import ArchivedFile, ArchivedPost
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ import pytest
 from archive_world import NOW, START, Reader, reader_of
 
 from bizcharts_pipeline.archive.days import IncompleteDay
-from bizcharts_pipeline.archive.excerpts import import_newest, import_search
+from bizcharts_pipeline.archive.page import ArchivedFile, ArchivedPost
+from bizcharts_pipeline.archive.search_import import import_newest, import_search
 from bizcharts_pipeline.archive.times import set_right
-from bizcharts_pipeline.demo.archive import SimulatedArchive
-from bizcharts_pipeline.demo.archive_posts import Quirks
+from bizcharts_pipeline.core.progress import silently
+from bizcharts_pipeline.demo.archive.posts import Quirks
+from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.server import Page
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.progress import silently
-from bizcharts_pipeline.sources.errors import SourceError
-from bizcharts_pipeline.sources.warosu_page import ArchivedFile, ArchivedPost
+from bizcharts_pipeline.http.errors import SourceError
 from bizcharts_pipeline.warehouse.errors import DatabaseCorrupt
 
 DAY = timedelta(days=1)

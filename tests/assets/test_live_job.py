@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from installation import Installation
 
-from bizcharts_pipeline.demo.board import ReplayBoard, SimulatedBoard
+from bizcharts_pipeline.demo.board.server import ReplayBoard, SimulatedBoard
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
 
@@ -149,7 +149,7 @@ def test_a_run_imports_neither_pandas_nor_pyarrow(world: World, tmp_path: Path) 
     """DuckDB's client imports them behind one's back, at a quarter of a second a run."""
     program = (
         "import sys; from datetime import datetime; from bizcharts_pipeline.live import *;"
-        "from bizcharts_pipeline.settings import load_settings; from bizcharts_pipeline.clock import utc_now;"
+        "from bizcharts_pipeline.settings import load_settings; from bizcharts_pipeline.core.clock import utc_now;"
         "run_tick(LivePipeline.from_settings(load_settings()), utc_now());"
         "print([name for name in ('pandas', 'pyarrow', 'scipy') if name in sys.modules])"
     )

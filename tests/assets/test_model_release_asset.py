@@ -6,11 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from github_host import SimulatedGitHub
 
 from assets.model_release import model_release
-from bizcharts_pipeline.demo.github_host import SimulatedGitHub
+from bizcharts_pipeline.models.registry import as_row
 from bizcharts_pipeline.sentiment.artifact import new_model, publish
-from bizcharts_pipeline.training.registry import as_row
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.models import promote
 from resources.model_releases import ModelReleases

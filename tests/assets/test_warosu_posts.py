@@ -9,7 +9,7 @@ import pytest
 from installation import Installation
 
 from bizcharts_pipeline.definitions import definitions
-from bizcharts_pipeline.demo.archive import SimulatedArchive
+from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
 

@@ -23,7 +23,7 @@ from bizcharts_pipeline.autolabel.protocol import (
 )
 from bizcharts_pipeline.autolabel.report import Report
 from bizcharts_pipeline.autolabel.run import Labelling
-from bizcharts_pipeline.rows import PreparedThread, SourceThread
+from bizcharts_pipeline.core.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.pictures import PictureRow, record_picture

@@ -5,7 +5,7 @@ import sys
 
 from bizcharts_pipeline.autolabel.providers import open_providers
 from bizcharts_pipeline.autolabel.run import Labelling
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.database import Database
 

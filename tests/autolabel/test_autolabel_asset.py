@@ -10,8 +10,8 @@ from autolabel_world import LabelWorld, thread
 
 from assets.auto_label_checks import budget_is_left, few_are_malformed, few_are_refused, one_model_answers
 from assets.auto_labels import auto_labels
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_wire import LabelFault
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_apis.wire import LabelFault
 from resources.auto_labelling import SECTIONS, AutoLabelling
 from resources.warehouse import Warehouse
 

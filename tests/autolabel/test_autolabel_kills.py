@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from autolabel_world import LabelWorld, thread
 
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_wire import LabelFault
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_apis.wire import LabelFault
 
 WORKER = Path(__file__).with_name("label_worker.py")
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from io import BytesIO
 import pytest
 from autolabel_world import NOON, OK, FakeProvider, LabelWorld, cost, thread
 
-from bizcharts_pipeline.autolabel.asking import READY_AHEAD
+from bizcharts_pipeline.autolabel.dispatcher import READY_AHEAD
 from bizcharts_pipeline.autolabel.estimate import estimate
 from bizcharts_pipeline.autolabel.ledger import PromptChanged
 from bizcharts_pipeline.autolabel.prompt import load_prompt
@@ -79,9 +79,9 @@ def test_a_label_is_stored_with_all_that_makes_it_up(world: LabelWorld) -> None:
 def test_what_one_post_meets_with_among_others_that_are_answered(
     world: LabelWorld, monkeypatch: pytest.MonkeyPatch, answer: Answer, sent: int, status: str, assumed: int
 ) -> None:
-    monkeypatch.setattr("bizcharts_pipeline.autolabel.asking.FIRST_BACK_OFF_SECONDS", 0.001)
+    monkeypatch.setattr("bizcharts_pipeline.autolabel.dispatcher.FIRST_BACK_OFF_SECONDS", 0.001)
     world.put(*(thread(number) for number in range(1, 31)))
-    monkeypatch.setattr("bizcharts_pipeline.autolabel.gate.LEAST_HOLD_SECONDS", 0.001)
+    monkeypatch.setattr("bizcharts_pipeline.autolabel.concurrency_limit.LEAST_HOLD_SECONDS", 0.001)
     provider = FakeProvider(lambda question, times: answer if "post 7 " in question.text else OK)
     report = world.label(provider)
     if status == "failed" and sent > 1:  # put off twice a run, in three runs
@@ -141,7 +141,7 @@ def test_a_provider_that_cannot_go_on_is_left_alone_and_its_posts_wait(world: La
 def test_an_outage_at_the_end_of_a_run_puts_no_post_to_blame(
     world: LabelWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bizcharts_pipeline.autolabel.asking.FIRST_BACK_OFF_SECONDS", 0.001)
+    monkeypatch.setattr("bizcharts_pipeline.autolabel.dispatcher.FIRST_BACK_OFF_SECONDS", 0.001)
     world.put(*(thread(number) for number in range(1, 31)))
     answered: set[str] = set()
 
@@ -263,7 +263,7 @@ def test_the_second_is_not_asked_about_everything_when_the_first_has_no_key(worl
 
 
 def test_an_outage_puts_no_post_to_blame(world: LabelWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bizcharts_pipeline.autolabel.asking.FIRST_BACK_OFF_SECONDS", 0.001)
+    monkeypatch.setattr("bizcharts_pipeline.autolabel.dispatcher.FIRST_BACK_OFF_SECONDS", 0.001)
     world.put(*(thread(number) for number in range(1, 101)))
     provider = FakeProvider(lambda question, times: Answer(Outcome.TRANSIENT, detail="502"))
     for _ in range(5):

@@ -11,9 +11,9 @@ import pytest
 from installation import Installation
 from labelling_world import TRUTH, Labelling
 
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_oracle import Oracle
-from bizcharts_pipeline.demo.label_wire import BatchFault, LabelFault
+from bizcharts_pipeline.demo.label_apis.oracle import Oracle
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_apis.wire import BatchFault, LabelFault
 
 POSTS = 120
 RATES = {

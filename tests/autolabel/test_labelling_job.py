@@ -10,8 +10,8 @@ import pytest
 from installation import Installation
 from labelling_world import NOW, TRUTH, Labelling, some_threads
 
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_oracle import Oracle
+from bizcharts_pipeline.demo.label_apis.oracle import Oracle
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 from bizcharts_pipeline.labels.ledger import LEDGER, GoldPost, Label, LabelLedger
 from bizcharts_pipeline.labels.stances import RATINGS
 

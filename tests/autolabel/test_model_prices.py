@@ -17,8 +17,8 @@ from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.protocol import BatchState, Usage
 from bizcharts_pipeline.autolabel.providers import open_providers
 from bizcharts_pipeline.autolabel.report import Report
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_wire import LabelFault
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_apis.wire import LabelFault
 from bizcharts_pipeline.settings import Settings
 
 TODAY = date(2026, 11, 28)

@@ -17,8 +17,8 @@ from bizcharts_pipeline.autolabel.prompt import load_prompt
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Question
 from bizcharts_pipeline.autolabel.providers import open_providers
 from bizcharts_pipeline.autolabel.questions import question_text
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_oracle import Gullible, Oracle
+from bizcharts_pipeline.demo.label_apis.oracle import Gullible, Oracle
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 from bizcharts_pipeline.settings import GeminiSettings, OpenAISettings, load_settings
 
 PROMPT = load_prompt("stance-v1")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from bizcharts_pipeline.core.sqlite import connect
+from bizcharts_pipeline.http.request_budget import Allowance, RequestLedger
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
 from bizcharts_pipeline.pods.identity import installation_id
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.sentiment.artifact import Artifact, new_model, publish
-from bizcharts_pipeline.sources.budget import Allowance, RequestLedger
-from bizcharts_pipeline.sqlite import connect
 from bizcharts_pipeline.training import sharegpt
 from bizcharts_pipeline.warehouse import checkpoints
 from bizcharts_pipeline.warehouse.contents import read_contents

@@ -14,7 +14,7 @@ from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup.create import create
 from bizcharts_pipeline.backup.errors import BackupDamaged, BackupFailed, NewerBackup, RestoreRefused, SourceDamaged
 from bizcharts_pipeline.backup.restore import restore
-from bizcharts_pipeline.files import replacing_marker
+from bizcharts_pipeline.core.files import replacing_marker
 from bizcharts_pipeline.warehouse import errors
 from bizcharts_pipeline.warehouse.copies import snapshot
 

@@ -19,7 +19,7 @@ from backup_world import NOW, World, leave_ledger_log, leave_log, make_world, tr
 from bizcharts_pipeline.backup import repair
 from bizcharts_pipeline.backup.create import create
 from bizcharts_pipeline.backup.restore import restore
-from bizcharts_pipeline.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError
 
 PAGE = 4096
 FAST = 28

@@ -11,7 +11,7 @@ from backup_world import NOW, World
 from bizcharts_pipeline.backup.create import create
 from bizcharts_pipeline.backup.drafts import remove_abandoned
 from bizcharts_pipeline.backup.restore import restore
-from bizcharts_pipeline.files import replacing_marker
+from bizcharts_pipeline.core.files import replacing_marker
 from bizcharts_pipeline.labels.ledger import LabelLedger
 from bizcharts_pipeline.warehouse.swap import journal
 

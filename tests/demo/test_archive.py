@@ -18,9 +18,9 @@ import pytest
 import requests
 from PIL import Image
 
-from bizcharts_pipeline.clock import to_epoch
-from bizcharts_pipeline.demo.archive import SimulatedArchive
-from bizcharts_pipeline.demo.archive_posts import PLAIN, Quirks
+from bizcharts_pipeline.core.clock import to_epoch
+from bizcharts_pipeline.demo.archive.posts import PLAIN, Quirks
+from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
 

@@ -15,7 +15,7 @@ import pytest
 import requests
 from PIL import Image
 
-from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 
 START = datetime(2026, 1, 1)

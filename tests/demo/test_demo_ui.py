@@ -12,13 +12,13 @@ import pytest
 import requests
 from installation import REPOSITORY, Installation, free_port
 
-from bizcharts_pipeline.clock import midnight, utc_now
+from bizcharts_pipeline.core.clock import midnight, utc_now
 from bizcharts_pipeline.demo.ui import remember_world
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.service.serve import instance_lock
 
 SECONDS = 90
-PROGRAM = "from bizcharts_pipeline.cli import main; main()"
+PROGRAM = "from bizcharts_pipeline.cli.main import main; main()"
 
 
 @pytest.fixture

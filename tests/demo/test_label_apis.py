@@ -21,9 +21,9 @@ from google.genai import errors as google_errors
 from google.genai import types
 from PIL import Image
 
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_oracle import Gullible, Oracle, hash_truth, world_truth
-from bizcharts_pipeline.demo.label_wire import BatchFault, LabelFault
+from bizcharts_pipeline.demo.label_apis.oracle import Gullible, Oracle, hash_truth, world_truth
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_apis.wire import BatchFault, LabelFault
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.text.html import html_to_text

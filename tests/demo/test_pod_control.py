@@ -22,10 +22,10 @@ import runpod
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bizcharts_pipeline.demo.pod_cloud import RentedPod
-from bizcharts_pipeline.demo.pod_control import PodControl
-from bizcharts_pipeline.demo.pod_faults import Chance, PodFault, PodFaults
-from bizcharts_pipeline.demo.pod_processes import processes_of
+from bizcharts_pipeline.demo.pods.cloud import RentedPod
+from bizcharts_pipeline.demo.pods.control import PodControl
+from bizcharts_pipeline.demo.pods.faults import Chance, PodFault, PodFaults
+from bizcharts_pipeline.demo.pods.processes import processes_of
 from bizcharts_pipeline.pods import keys, plan, remote
 from bizcharts_pipeline.pods.errors import BadHost, HostChanged, LinkLost, NoCapacity
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, PodStatus, Transport
@@ -164,7 +164,7 @@ def _state(pid: int) -> str | None:
 def test_a_control_plane_of_its_own_process_takes_its_pods_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, "-m", "bizcharts_pipeline.demo.pod_control", "--folder", str(tmp_path / "pods")]
+    command = [sys.executable, "-m", "bizcharts_pipeline.demo.pods.control", "--folder", str(tmp_path / "pods")]
     faults = json.dumps({"seed": 3, "boot_seconds": 0.1, "link_bytes": [0, 10]})
     plane = subprocess.Popen([*command, "--faults", faults], stdout=subprocess.PIPE, text=True)
     try:

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 import requests
 
-from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
+from bizcharts_pipeline.demo.prices.server import SimulatedPrices
 from bizcharts_pipeline.demo.server import Fault
 
 NOW = datetime(2026, 3, 2, 12, 7)

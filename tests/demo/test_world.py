@@ -10,11 +10,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bizcharts_pipeline.clock import to_epoch
+from bizcharts_pipeline.board.client import parse_catalog
+from bizcharts_pipeline.core.clock import to_epoch
+from bizcharts_pipeline.core.rows import SourceThread
 from bizcharts_pipeline.demo.mood import class_probabilities
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.rows import SourceThread
-from bizcharts_pipeline.sources.fourchan import parse_catalog
 
 START = datetime(2026, 1, 1)
 DAYS = 30

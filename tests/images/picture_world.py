@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.core.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.demo.server import BoardServer, Page
+from bizcharts_pipeline.http.session import PoliteSession, Timeouts
+from bizcharts_pipeline.images.client import ImageClient
 from bizcharts_pipeline.images.fetch import FetchReport, fetch_pictures
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
-from bizcharts_pipeline.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.settings import ImageSettings
-from bizcharts_pipeline.sources.http import PoliteSession, Timeouts
-from bizcharts_pipeline.sources.images import ImageClient
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.snapshots import record_poll
 from bizcharts_pipeline.warehouse.threads import merge_threads

@@ -15,12 +15,12 @@ from hostile import HTML, SVG, WEBM, bomb_in_text, drawn, encoded, frames, refus
 from picture_world import PictureWorld, md5_of, stored_bytes
 from PIL import Image
 
-from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.board.client import parse_catalog
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.images.fetch import fetch_pictures
 from bizcharts_pipeline.images.nsfw import is_blurred, may_be_sent
 from bizcharts_pipeline.settings import ImageSettings
-from bizcharts_pipeline.sources.fourchan import parse_catalog
 from bizcharts_pipeline.warehouse.pictures import MAX_ATTEMPTS
 
 A, B = encoded(drawn(1), "JPEG"), encoded(drawn(2), "JPEG")
@@ -255,8 +255,8 @@ from datetime import datetime
 from pathlib import Path
 from bizcharts_pipeline.images import fetch, store
 from bizcharts_pipeline.settings import ImageSettings
-from bizcharts_pipeline.sources.http import PoliteSession
-from bizcharts_pipeline.sources.images import ImageClient
+from bizcharts_pipeline.http.session import PoliteSession
+from bizcharts_pipeline.images.client import ImageClient
 from bizcharts_pipeline.warehouse.database import Database
 
 home, url, moment = Path(sys.argv[1]), sys.argv[2], sys.argv[3]

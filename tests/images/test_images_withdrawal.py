@@ -9,12 +9,12 @@ import pytest
 from hostile import drawn, encoded
 from picture_world import PictureWorld, md5_of, stored_bytes
 
-from bizcharts_pipeline.clock import to_epoch
+from bizcharts_pipeline.core.clock import to_epoch
+from bizcharts_pipeline.core.rows import SourceThread
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.images.fates import FateReport
 from bizcharts_pipeline.images.withdrawal import TidyReport, block, expire_pictures, tidy_store
 from bizcharts_pipeline.maintenance import MaintenanceReport, maintain
-from bizcharts_pipeline.rows import SourceThread
 from bizcharts_pipeline.settings import RetentionSettings
 
 A, B, C = (encoded(drawn(seed), "JPEG") for seed in (1, 2, 3))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from labelled_world import NOW, LabelledWorld, grams, jaccard, made_up, real_labels, whole_text
 
 from bizcharts_pipeline.labels.corpus import Picture, Post
-from bizcharts_pipeline.labels.likeness import contaminated, duplicate_groups
+from bizcharts_pipeline.labels.near_duplicates import contaminated, duplicate_groups
 from bizcharts_pipeline.text.duplicates import SIMILAR
 
 

@@ -19,8 +19,8 @@ from bizcharts_pipeline.labels.statistics import ledger_statistics
 from bizcharts_pipeline.labels.transfer import export_labels, import_labels
 from bizcharts_pipeline.labels.transfer_rows import LabelFileError
 from bizcharts_pipeline.labels.undoing import undo_import
+from bizcharts_pipeline.legacy.takeover import TakeoverReport, take_over
 from bizcharts_pipeline.settings import LabellingSettings
-from bizcharts_pipeline.takeover import TakeoverReport, take_over
 from bizcharts_pipeline.warehouse.database import Database
 
 IMPORTED = datetime(2026, 3, 2)

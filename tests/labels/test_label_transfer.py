@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bizcharts_pipeline.http.fields import SITE_OPENED
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.labels.transfer import ImportReport, LabelFileError, export_labels, import_labels
-from bizcharts_pipeline.sources.fields import SITE_OPENED
 
 REAL = Path("labels") / "biz_op_labels_2025_part_a.jsonl"
 NOON = datetime(2026, 3, 1, 12)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from labelled_world import NOW, real_labels
 
 from bizcharts_pipeline.labels.corpus import Post
-from bizcharts_pipeline.labels.likeness import contaminated, duplicate_groups
+from bizcharts_pipeline.labels.near_duplicates import contaminated, duplicate_groups
 from bizcharts_pipeline.training.leaks import Copies
 
 

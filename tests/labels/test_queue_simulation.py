@@ -5,7 +5,7 @@ import random
 import pytest
 from labels.queue_world import openings
 
-from bizcharts_pipeline.labels.simulation import LAST_LABELS, simulate
+from benchmarks.label_simulation import LAST_LABELS, simulate
 
 
 def test_on_noise_nothing_helps_and_a_repetition_gives_the_same() -> None:

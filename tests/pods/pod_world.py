@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bizcharts_pipeline.files import write_atomically
+from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.pods import creating, ending, keys, life, remote, watching
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,

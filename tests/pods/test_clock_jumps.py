@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pods.pod_world import KEY, SETTINGS, START, Control, Killed, World, install
 
-from bizcharts_pipeline.clock import to_epoch
+from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.pods import steady_clock
 from bizcharts_pipeline.pods.errors import BadHost, JobFailed
 from bizcharts_pipeline.pods.reaper import reap

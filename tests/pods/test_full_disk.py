@@ -12,8 +12,8 @@ from pods.small_disk import fill, resize, small_disk
 from quick_pods import PodWorld, training
 from quick_training import adapter
 
-from bizcharts_pipeline.demo.pod_control import PodControl
-from bizcharts_pipeline.files import TEMPORARY_PREFIX
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX
+from bizcharts_pipeline.demo.pods.control import PodControl
 from bizcharts_pipeline.pods import kept, transport
 from bizcharts_pipeline.pods.errors import BadHost, LocalDiskError, TransferError
 from bizcharts_pipeline.pods.every_provider import reap_everywhere

@@ -16,8 +16,8 @@ import pytest
 from pods.pod_world import START, World, a_job, install
 from quick_pods import eventually
 
-from bizcharts_pipeline.api_keys import API_KEYS
-from bizcharts_pipeline.demo.pod_sshd import start_sshd
+from bizcharts_pipeline.core.api_keys import API_KEYS
+from bizcharts_pipeline.demo.pods.sshd import start_sshd
 from bizcharts_pipeline.pods import kept, remote, steady_clock, transport
 from bizcharts_pipeline.pods.blanking import Blanker
 from bizcharts_pipeline.pods.errors import LocalDiskError, LoginRefused, PodError

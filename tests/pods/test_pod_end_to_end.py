@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 from quick_pods import SECONDS, PodWorld, eventually, training
 from quick_training import adapter
 
-from bizcharts_pipeline.cli_pods import pods
-from bizcharts_pipeline.demo.pod_control import PodControl
-from bizcharts_pipeline.demo.pod_faults import PodFault, PodFaults
+from bizcharts_pipeline.cli.pods import pods
+from bizcharts_pipeline.demo.pods.control import PodControl
+from bizcharts_pipeline.demo.pods.faults import PodFault, PodFaults
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DIALECTS = pytest.mark.parametrize("api", ["graphql", "rest"])

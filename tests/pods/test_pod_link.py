@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pods.line import Line
 
-from bizcharts_pipeline.demo.pod_sshd import Sshd, start_sshd
+from bizcharts_pipeline.demo.pods.sshd import Sshd, start_sshd
 from bizcharts_pipeline.pods import manifest, transfer, transport
 from bizcharts_pipeline.pods.errors import HostChanged, LinkError, LinkLost, LoginRefused, TransferError
 from bizcharts_pipeline.pods.keys import make_keys, remove_keys

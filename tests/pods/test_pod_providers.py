@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bizcharts_pipeline.demo.pod_control import PodControl
-from bizcharts_pipeline.demo.pod_faults import PodFault, PodFaults
-from bizcharts_pipeline.demo.pod_sshd import start_sshd
+from bizcharts_pipeline.demo.pods.control import PodControl
+from bizcharts_pipeline.demo.pods.faults import PodFault, PodFaults
+from bizcharts_pipeline.demo.pods.sshd import start_sshd
 from bizcharts_pipeline.pods import keys, remote
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,

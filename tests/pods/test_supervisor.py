@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from pods.line import Line
 
-from bizcharts_pipeline.demo.pod_sshd import start_sshd
+from bizcharts_pipeline.demo.pods.sshd import start_sshd
 from bizcharts_pipeline.pods import remote
 from bizcharts_pipeline.pods.errors import BadHost, JobFailed, LinkError, PodLost, TransferError
 from bizcharts_pipeline.pods.keys import make_keys

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bizcharts_pipeline.rows import PreparedThread, ScoredPost, SourceThread
+from bizcharts_pipeline.core.rows import PreparedThread, ScoredPost, SourceThread
 from bizcharts_pipeline.sentiment.artifact import new_model, publish
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer

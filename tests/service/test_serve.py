@@ -13,7 +13,7 @@ from installation import REPOSITORY, Installation
 from quick_jobs import quick_live
 
 from assets.catalog_snapshot import UNREACHABLE
-from bizcharts_pipeline.demo.board import SimulatedBoard
+from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.service.serve import current_index, instance_lock
 from bizcharts_pipeline.service.webserver import NOWHERE

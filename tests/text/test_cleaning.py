@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bizcharts_pipeline.rows import SourceThread
+from bizcharts_pipeline.core.rows import SourceThread
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
 from bizcharts_pipeline.sentiment.scorer import Post
 from bizcharts_pipeline.text.cleaning import clean_text

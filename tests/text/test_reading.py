@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bizcharts_pipeline.rows import SourceThread
+from bizcharts_pipeline.core.rows import SourceThread
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS, general_of
 from bizcharts_pipeline.text.read import read_thread

@@ -15,9 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.models import registry
+from bizcharts_pipeline.models.pod_results import registered_as_adapter, registered_as_text_model
 from bizcharts_pipeline.pods.protocol import Finished, Job, State
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.training import pod_job, registry
+from bizcharts_pipeline.training import pod_job
 from bizcharts_pipeline.training.qlora_job import qlora_training
 from bizcharts_pipeline.training.text_pod_job import setfit_script, text_training
 from bizcharts_pipeline.training.text_set import load_text_set
@@ -120,14 +122,16 @@ def main(home: Path, kind: str, step: str) -> None:
         return finished
 
     if kind == "qlora":
-        order = qlora_training(database, home, settings, NOW, "run")
+        order = qlora_training(database, home, settings)
+        registering = registered_as_adapter
     else:
         text_set = load_text_set(database, home, NOW)
         script = setfit_script(settings)
-        order = text_training(script, text_set, settings, database=database, now=NOW, run_id="run")  # type: ignore[assignment]
+        order = text_training(script, text_set, settings)  # type: ignore[assignment]
+        registering = registered_as_text_model  # type: ignore[assignment]
     with order as training:
         arm(step, home)
-        registered, finished = pod_job.train_on_pod(training, run)
+        registered, finished = pod_job.train_on_pod(registering(training, database, home, NOW, "run"), run)
     print(json.dumps([registered.model.model_version, finished.pods]))
 
 

@@ -13,12 +13,12 @@ from training_world import TrainingWorld, an_image
 
 from assets.dataset_checks import rows_are_readable
 from assets.sharegpt_dataset import sharegpt_dataset
+from bizcharts_pipeline.models.registry import register_adapter
 from bizcharts_pipeline.settings import LabellingSettings, Settings
 from bizcharts_pipeline.training import examples
 from bizcharts_pipeline.training.onpod_checks import CRASHED, image_problems
 from bizcharts_pipeline.training.qlora_job import gold_questions, qlora_training
 from bizcharts_pipeline.training.recipe import TrainingError
-from bizcharts_pipeline.training.registry import register_adapter
 from bizcharts_pipeline.training.sharegpt import format_problems
 from resources.labelling import Labelling
 from resources.warehouse import Warehouse
@@ -83,7 +83,7 @@ def test_an_older_data_set_with_an_image_that_is_refused_fails_its_check_and_ren
         assert any(f"(thread {thread}): image {why}" in problem for problem in problems)
     settings = Settings(home=world.home, pod_provider="runpod")
     refused = pytest.raises(TrainingError, match=r"would refuse 4 things, so no pod is rented: .*thread \d+\): image")
-    with refused, qlora_training(world.database, world.home, settings, LATER, "run"):
+    with refused, qlora_training(world.database, world.home, settings):
         raise AssertionError("a pod would have been rented")
 
 
@@ -93,7 +93,7 @@ def test_a_setting_that_the_script_refuses_is_named_before_a_pod_is_rented(world
     world.build()
     settings = Settings(home=world.home, pod_provider="runpod", vlm_base="nobody/nothing")
     refused = pytest.raises(TrainingError, match="base 'nobody/nothing' is neither a folder here nor a known one")
-    with refused, qlora_training(world.database, world.home, settings, LATER, "run"):
+    with refused, qlora_training(world.database, world.home, settings):
         raise AssertionError("a pod would have been rented")
 
 

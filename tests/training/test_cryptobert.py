@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+from bizcharts_pipeline.models.registry import fit_and_publish
 from bizcharts_pipeline.sentiment.artifact import Artifact, model_path, read_artifact
 from bizcharts_pipeline.sentiment.bases import NoBase, find_base
 from bizcharts_pipeline.sentiment.cryptobert import UnknownClasses, load_cryptobert, stock_cryptobert
@@ -17,7 +18,6 @@ from bizcharts_pipeline.sentiment.scorer import Post, Score
 from bizcharts_pipeline.training.onpod.bert_lora import LoraSettings, Unusable, fit
 from bizcharts_pipeline.training.recipe import BaseMissing, TextExample
 from bizcharts_pipeline.training.recipes.cryptobert import CryptoBertRecipe
-from bizcharts_pipeline.training.registry import fit_and_publish
 
 if not os.environ.get("CI"):
     pytest.importorskip("peft")

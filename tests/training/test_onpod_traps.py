@@ -14,8 +14,8 @@ import onpod_world as world
 import pytest
 from PIL import Image
 
+from bizcharts_pipeline.demo.tiny_vlm import build_tiny_vlm
 from bizcharts_pipeline.text.question import question
-from bizcharts_pipeline.training.tiny_vlm import build_tiny_vlm
 
 if not os.environ.get("CI"):
     pytest.importorskip("trl")

@@ -14,7 +14,7 @@ from typing import Any
 import onpod_world as world
 import pytest
 
-from bizcharts_pipeline.training.tiny_vlm import build_tiny_vlm
+from bizcharts_pipeline.demo.tiny_vlm import build_tiny_vlm
 
 CAP_GB = 24  # of 10⁹ bytes: an RTX 4090 has a little more
 SHARD_BYTES = 4_000_000_000

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bizcharts_pipeline.models.pod_results import registered_as_text_model
+from bizcharts_pipeline.models.registry import Registered, fit_and_publish
 from bizcharts_pipeline.pods.protocol import Finished, Job
 from bizcharts_pipeline.sentiment.artifact import model_path
 from bizcharts_pipeline.sentiment.loading import load_scorer
@@ -22,7 +24,6 @@ from bizcharts_pipeline.training.onpod.bert_lora import LoraSettings
 from bizcharts_pipeline.training.pod_job import ResultUnusable, Run, train_on_pod
 from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingError
 from bizcharts_pipeline.training.recipes.cryptobert import CryptoBertRecipe
-from bizcharts_pipeline.training.registry import Registered, fit_and_publish
 from bizcharts_pipeline.training.text_pod_job import TextScript, setfit_script, text_files, text_training
 from bizcharts_pipeline.warehouse.database import Database
 
@@ -79,8 +80,8 @@ def trained_here(recipe: Recipe, examples: list[TextExample], home: Path) -> tup
 
 def trained_there(script: TextScript, examples: list[TextExample], settings: Settings, run: Run) -> Registered:
     database = Database(settings.home_path / "test.duckdb")
-    with text_training(script, of(examples), settings, database=database, now=NOW, run_id="run") as order:
-        return train_on_pod(order, run)[0]
+    with text_training(script, of(examples), settings) as order:
+        return train_on_pod(registered_as_text_model(order, database, settings.home_path, NOW, "run"), run)[0]
 
 
 def on_pod(script: TextScript, examples: list[TextExample], settings: Settings, pod: Pod) -> tuple[float, np.ndarray]:

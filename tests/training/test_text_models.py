@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_posts import labels_of, made_up
 
+from bizcharts_pipeline.models.registry import fit_and_publish
 from bizcharts_pipeline.sentiment.artifact import Artifact, CorruptModel, model_path
 from bizcharts_pipeline.sentiment.evaluation import evaluate
 from bizcharts_pipeline.sentiment.loading import UnknownKind, load_scorer
@@ -27,7 +28,6 @@ from bizcharts_pipeline.training.recipes.lexicon import LexiconRecipe
 from bizcharts_pipeline.training.recipes.minilm import MinilmRecipe
 from bizcharts_pipeline.training.recipes.setfit import SetFitRecipe
 from bizcharts_pipeline.training.recipes.tfidf import TfidfRecipe
-from bizcharts_pipeline.training.registry import fit_and_publish
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "lexicon_refit": LexiconRecipe,

@@ -11,7 +11,7 @@ from pathlib import Path
 import onpod_world as world
 import pytest
 
-from bizcharts_pipeline.training.tiny_vlm import build_tiny_vlm
+from bizcharts_pipeline.demo.tiny_vlm import build_tiny_vlm
 
 if not os.environ.get("CI"):
     pytest.importorskip("trl")

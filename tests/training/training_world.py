@@ -11,9 +11,9 @@ from typing import Any
 from labelled_world import NOW, LabelledWorld
 from PIL import Image
 
+from bizcharts_pipeline.core.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.images.store import PictureStore
 from bizcharts_pipeline.labels.ledger import Label
-from bizcharts_pipeline.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.training.dataset import DatasetReport, build_dataset
 from bizcharts_pipeline.training.sharegpt import SPLITS, read_rows

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from bizcharts_pipeline.rows import Mention, PreparedThread, SourceThread
+from bizcharts_pipeline.core.rows import Mention, PreparedThread, SourceThread
 
 NOON = datetime(2026, 3, 1, 12)
 

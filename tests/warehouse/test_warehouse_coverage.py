@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import prepared
 
-from bizcharts_pipeline.calendar_plot import LEGEND, NOTHING, PARTLY, colour, describe, svg_calendar
+from bizcharts_pipeline.archive.calendar_plot import LEGEND, NOTHING, PARTLY, colour, describe, svg_calendar
 from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage, ranges, summary
 from bizcharts_pipeline.warehouse.threads import merge_threads
 from bizcharts_pipeline.warehouse.values import literal

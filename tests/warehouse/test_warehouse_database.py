@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.warehouse import errors, migrations
 from bizcharts_pipeline.warehouse.database import Database, connect
 

@@ -4,7 +4,7 @@ import duckdb
 import pytest
 from samples import prepared
 
-from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.overlap import overlap_problems, overlap_report, record_overlap
 from bizcharts_pipeline.warehouse.threads import merge_threads
 from bizcharts_pipeline.warehouse.values import literal

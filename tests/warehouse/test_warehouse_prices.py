@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import duckdb
 
-from bizcharts_pipeline.sources.alternative_me import ReferenceReading
-from bizcharts_pipeline.sources.prices.quote import Quote
+from bizcharts_pipeline.prices.alternative_me import ReferenceReading
+from bizcharts_pipeline.prices.quote import Quote
 from bizcharts_pipeline.warehouse.prices import (
     daily_closes,
     days_without_close,

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import prepared
 
-from bizcharts_pipeline.rows import Mention, PreparedThread, ScoredMention, ScoredPost
+from bizcharts_pipeline.core.rows import Mention, PreparedThread, ScoredMention, ScoredPost
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
 from bizcharts_pipeline.warehouse.database import Database

@@ -3,7 +3,7 @@ from datetime import datetime
 import duckdb
 from samples import NOON, minute, prepared
 
-from bizcharts_pipeline.rows import ScoredMention, ScoredPost
+from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
 from bizcharts_pipeline.warehouse.models import champion, ensure_lexicon_champion
 from bizcharts_pipeline.warehouse.scores import UnscoredPost, save_scores, unscored_posts
 from bizcharts_pipeline.warehouse.statistics import source_statistics, table_statistics

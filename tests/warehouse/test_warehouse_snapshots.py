@@ -5,7 +5,7 @@ import duckdb
 import pytest
 from samples import NOON, minute, prepared
 
-from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.errors import UnknownCatalog
 from bizcharts_pipeline.warehouse.snapshots import PollResult, Snapshot, insert_snapshots, record_poll
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import NOON, minute, prepared
 
-from bizcharts_pipeline.rows import PreparedThread
+from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.threads import MergeResult, Sighting, merge_threads
 from bizcharts_pipeline.warehouse.values import literal
 

@@ -11,8 +11,8 @@ from installation import Installation
 from playwright.sync_api import Browser, Page, Playwright, WebSocket
 from ui_world import LAUNCH, NAMES, Service, attack_page, attacker, limit, listening_ports, serving, until
 
-from bizcharts_pipeline.clock import utc_now
-from bizcharts_pipeline.demo.price_hosts import SimulatedPrices
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.demo.prices.server import SimulatedPrices
 
 PASSWORD = "a-canary-as-a-password"
 pytestmark = pytest.mark.timeout(900)

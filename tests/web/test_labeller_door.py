@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from labeller_world import Home, Labeller, fill, held, labeller, until
 
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.labels.ledger import Label
 from bizcharts_pipeline.withdrawals import block_flagged
 

@@ -6,7 +6,7 @@ import pytest
 from labeller_world import START, Home, drawn, fill, held, labeller, press, ready, until
 from playwright.sync_api import Page
 
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
 
 SHOWN = """() => {
     window.shown = [Number(document.body.dataset.thread)];

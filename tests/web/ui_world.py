@@ -90,7 +90,7 @@ def serving(installation: Installation, *words: str) -> Iterator[Service]:
     log = installation.folder / "service.log"
     with log.open("ab") as written:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from bizcharts_pipeline.cli import main; main()", "serve", *words],
+            [sys.executable, "-c", "from bizcharts_pipeline.cli.main import main; main()", "serve", *words],
             cwd=REPOSITORY,
             env=installation.environment(None),
             stdout=written,

@@ -17,9 +17,9 @@ import httpx2
 
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome
 from bizcharts_pipeline.autolabel.providers.access import URL_VARIABLES
-from bizcharts_pipeline.clock import utc_now
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.http.session import http_date
 from bizcharts_pipeline.settings import Provider
-from bizcharts_pipeline.sources.http import http_date
 
 # Said by whoever waited in vain for an answer, a gateway above all: the work may have been done, and billed.
 _AFTER_THE_WORK = frozenset({408, 499, 502, 504, 520, 524, 598, 599})

@@ -16,8 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore2
 import httpx2
 
-from bizcharts_pipeline.addresses import PORTS, Origin, origin
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
+from bizcharts_pipeline.core.addresses import PORTS, Origin, origin
 from bizcharts_pipeline.settings import is_loopback
 
 CONNECT_SECONDS = 10.0

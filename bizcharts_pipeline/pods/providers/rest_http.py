@@ -9,10 +9,10 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
 
+from bizcharts_pipeline.http.deadline import cut_off_after
+from bizcharts_pipeline.http.exchange import BodyRefused, BoundedSession
 from bizcharts_pipeline.pods.errors import Uncertain
 from bizcharts_pipeline.pods.providers.access import access
-from bizcharts_pipeline.sources.deadline import cut_off_after
-from bizcharts_pipeline.sources.exchange import BodyRefused, BoundedSession
 
 SECONDS = 60.0  # for an answer as a whole; placing a pod takes a while
 MAX_BYTES = 8 * 1024 * 1024

@@ -18,8 +18,8 @@ from bizcharts_pipeline.autolabel.protocol import (
     Question,
 )
 from bizcharts_pipeline.autolabel.providers import open_providers
-from bizcharts_pipeline.demo.label_apis import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_wire import BatchFault, LabelFault
+from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
+from bizcharts_pipeline.demo.label_apis.wire import BatchFault, LabelFault
 from bizcharts_pipeline.settings import Settings
 
 PROMPT = Prompt("stance-v1", "Judge the stance.", "0" * 64, 16)

@@ -1,0 +1,124 @@
+"""Parts of the archive that are no days: what a search finds, and the newest index pages."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from bizcharts_pipeline.archive.client import MAX_MATCHES, RESULTS_A_PAGE, Search, as_source_thread
+from bizcharts_pipeline.archive.page import ArchivedPost, ArchivePage
+from bizcharts_pipeline.archive.patience import Archive
+from bizcharts_pipeline.archive.times import set_right
+from bizcharts_pipeline.core.attempts import SetAside
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.progress import Track
+from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.archive_days import archived_times
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.threads import merge_threads
+
+
+@dataclass(frozen=True)
+class ExcerptReport:
+    """What came in."""
+
+    pages: int
+    posts: int
+    new: int
+    oldest: datetime | None
+    newest: datetime | None
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.posts:
+            return f"No opening posts on {self.pages} page(s)."
+        span = f"{self.oldest:%Y-%m-%d %H:%M} to {self.newest:%Y-%m-%d %H:%M} UTC"
+        unread = f"; {len(self.problems)} notes, the first: {self.problems[0]}" if self.problems else ""
+        return f"{self.posts:,} opening posts ({self.new:,} new) of {span}, from {self.pages} pages{unread}."
+
+
+class NothingToSearch(BizchartsError):
+    """A search without words."""
+
+
+def import_search(
+    archive: Archive, database: Database, words: str, most: int, now: datetime, track: Track
+) -> ExcerptReport:
+    """Take in up to ``most`` opening posts, newest first, whose text or subject has the ``words``.
+
+    Raises:
+        NothingToSearch: there are no words.
+        SourceError: the archive did not answer usably; what came before is stored.
+    """
+    if not words.strip():
+        raise NothingToSearch("Nothing to search for; give a word")
+    pages = track(_found(archive, words), f"Searching the archive for {words!r}")
+    return _store(archive, database, pages, most, now)
+
+
+def import_newest(archive: Archive, database: Database, pages: int, now: datetime, track: Track) -> ExcerptReport:
+    """Take in the opening posts of the newest ``pages`` index pages, with their numbers of replies so far.
+
+    Raises:
+        SourceError: as :func:`import_search`.
+    """
+    numbers = track(range(1, pages + 1), f"The newest {pages:,} index pages", pages)
+    return _store(archive, database, _turned(archive, numbers), None, now)
+
+
+def _turned(archive: Archive, numbers: Iterable[int]) -> Iterator[ArchivePage]:
+    for number in numbers:
+        _, page = archive.page(partial(archive.client.index, number), f"index-{number:06d}")
+        if not page.posts:
+            return
+        yield page
+
+
+def _found(archive: Archive, words: str) -> Iterator[ArchivePage]:
+    for search in (Search(text=words), Search(subject=words)):
+        seen: set[int] = set()
+        for offset in range(0, MAX_MATCHES, RESULTS_A_PAGE):
+            _, page = archive.page(partial(archive.client.search, search, offset), f"search-{offset:04d}")
+            numbers = {post.number for post in page.posts}
+            if numbers <= seen:
+                break
+            seen |= numbers
+            yield page
+
+
+def _store(
+    archive: Archive, database: Database, pages: Iterable[ArchivePage], most: int | None, now: datetime
+) -> ExcerptReport:
+    """Take in page by page, so that nothing is lost if the archive stops or the user does."""
+    found: dict[int, ArchivedPost] = {}
+    problems: list[str] = []
+    new = count = 0
+    for page in pages:
+        count += 1
+        problems += page.problems
+        room = None if most is None else most - len(found)
+        fresh = [p for p in page.posts if p.is_op and p.number not in found][:room]
+        found.update((post.number, post) for post in fresh)
+        if fresh:
+            try:
+                with archive.attempts.attempt(f"archive posts {fresh[0].number} to {fresh[-1].number}"):
+                    new += _merge(database, page, fresh, now)
+            except SetAside as error:
+                problems.append(str(error))
+        if len(found) == most:
+            break
+    times = [post.posted_at for post in found.values()]
+    return ExcerptReport(count, len(found), new, min(times, default=None), max(times, default=None), tuple(problems))
+
+
+def _merge(database: Database, page: ArchivePage, posts: list[ArchivedPost], now: datetime) -> int:
+    """Take in ``posts`` of a page; return how many are new."""
+    counts = page.counts()
+    with database.read() as connection:
+        known = archived_times(connection, [post.number for post in posts])
+    rows = [as_source_thread(post, counts.get(post.number)) for post in set_right(posts)]
+    # A time that a whole day's posts have set right is better than what a page alone can tell.
+    rows = [replace(row, posted_at=known.get(row.thread_id, row.posted_at)) for row in rows]
+    with database.write() as connection:
+        prepared = [read_thread(row) for row in rows]
+        return merge_threads(connection, prepared, ingested_at=now, seen_at=None).new

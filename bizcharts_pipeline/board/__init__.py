@@ -1,0 +1,1 @@
+"""The live catalogue of /biz/: client and parser, spool, import."""

@@ -1,0 +1,169 @@
+"""How opening posts come in: a poll of the live catalogue, spooled to disk before anything else can fail."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.board.client import FourchanClient, parse_catalog
+from bizcharts_pipeline.board.spool import Poll, Spool
+from bizcharts_pipeline.core.attempts import SetAside
+from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, check_against
+from bizcharts_pipeline.core.rows import PreparedThread
+from bizcharts_pipeline.http.errors import CatalogFormatError, CorruptPollError, SourceError
+from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseError, StatementRefused, UnknownCatalog
+from bizcharts_pipeline.warehouse.snapshots import PollResult, record_poll
+
+
+@dataclass(frozen=True)
+class PollReport:
+    """What one poll brought, with what earlier ones had left in the spool."""
+
+    snapshot_at: datetime
+    result: PollResult
+    recovered_polls: int  # polls of earlier, broken runs that were taken in first
+    problems: tuple[str, ...]  # entries of the catalogue that could not be read, each named
+    last_modified: datetime | None
+    set_aside: tuple[str, ...] = ()  # earlier polls that killed what read them, each named
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What became of the polls that earlier runs had left in the spool."""
+
+    recovered: int = 0  # taken in
+    set_aside: tuple[str, ...] = ()  # killed what read them, each named
+
+
+def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: datetime) -> PollReport:
+    """Fetch the catalogue once and take it into the warehouse.
+
+    The body is on disk before the source's validator is remembered and before the database is touched, so a kill or
+    a busy database delays a snapshot and never loses one.
+
+    Raises:
+        SourceError: the source did not answer usably; earlier polls in the spool were taken in all the same.
+        ClockDisagrees: the source's time is another than ``now``; nothing was stored.
+        CatalogFormatError: the answer is no catalogue; its body is kept in the spool's ``rejected`` folder.
+        DatabaseBusy: somebody holds the database; the poll waits in the spool for the next run.
+    """
+    # Fetched first, so that even a database that stays closed for hours costs no minute of the board.
+    try:
+        path, poll = _fetch(client, spool, now)
+    except SourceError:
+        drain_spool(client, spool, database)
+        raise
+    if poll.served_at is not None:
+        _set_future_aside(spool, poll.fetched_at)
+    drained = drain_spool(client, spool, database, before=path)
+    try:
+        return _attempt(client, spool, database, path, poll, drained)
+    except UnknownCatalog:
+        # "Not modified" since a catalogue that this database has never seen: it is new, or an older one was restored.
+        client.forget()
+        spool.remove(path)
+        path, poll = _fetch(client, spool, now)
+        return _attempt(client, spool, database, path, poll, drained)
+
+
+def _fetch(client: FourchanClient, spool: Spool, now: datetime) -> tuple[Path, Poll]:
+    poll = client.poll_catalog(now)
+    if poll.served_at is not None:
+        check_against(poll.fetched_at, poll.served_at, client.catalog_url)
+    path = spool.put(poll)
+    client.remember(poll)
+    return path, poll
+
+
+def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, before: Path | None = None) -> Drained:
+    """Take in the polls that earlier runs fetched and could not store, oldest first.
+
+    One that was being read when processes were killed is moved to the spool's ``rejected`` folder, so that it does not
+    end every further run before it comes to its own poll.
+    """
+    recovered, set_aside = 0, list[str]()
+    for path in spool.pending():
+        if path == before:
+            break
+        try:
+            _attempt(client, spool, database, path, None, Drained())
+        except SetAside as error:
+            client.forget()
+            set_aside.append(f"{error}, and move {spool.quarantine(path, str(error))} back to {spool.folder}")
+            continue
+        except UnknownCatalog:
+            spool.remove(path)  # it says nothing that could be stored
+            continue
+        except (CatalogFormatError, CorruptPollError, FileNotFoundError):
+            continue  # kept aside by now, or taken in by another process
+        recovered += 1
+    return Drained(recovered, tuple(set_aside))
+
+
+def _attempt(
+    client: FourchanClient, spool: Spool, database: Database, path: Path, poll: Poll | None, drained: Drained
+) -> PollReport:
+    """Take in one spooled poll, read from its file unless it is given; a kill meanwhile is counted.
+
+    Raises:
+        SetAside: too many processes were killed over it.
+        CorruptPollError: it was fetched under a wrong clock, and is kept aside.
+    """
+    with spool.attempts.attempt(f"poll {path.name}"):
+        if poll is None:
+            poll = spool.read(path)
+            if poll.last_modified and poll.last_modified - poll.fetched_at > MAX_DISAGREEMENT:
+                reason = "fetched under a clock that was behind its source's"
+                raise CorruptPollError(f"{spool.quarantine(path, reason)}: {reason}")
+        return _take(client, spool, database, path, poll, drained)
+
+
+def _set_future_aside(spool: Spool, now: datetime) -> None:
+    """Set polls aside that were fetched under a clock ahead of ``now``, which the source has just confirmed."""
+    begin = f"{now + MAX_DISAGREEMENT:%Y%m%dT%H%M%S}"  # a poll's name begins with its time
+    for path in spool.pending():
+        if path.name > begin:
+            spool.quarantine(path, "fetched under a clock that was ahead")
+
+
+def _take(
+    client: FourchanClient, spool: Spool, database: Database, path: Path, poll: Poll, drained: Drained
+) -> PollReport:
+    """Parse one spooled poll, record it and remove it from the spool.
+
+    What can not be read, be it all of the body or some of its entries, is kept aside with the reason.
+    """
+    try:
+        threads, problems, rejected = _read(client, poll)
+        with database.write() as connection:
+            result = record_poll(
+                connection,
+                snapshot_at=poll.fetched_at,
+                last_modified=poll.last_modified,
+                threads=threads,
+                rejected=rejected,
+                ingested_at=poll.fetched_at,
+            )
+    except Exception as error:
+        if isinstance(error, DatabaseError | OSError) and not isinstance(error, StatementRefused):
+            raise  # the poll is sound, and waits for a database that is
+        # Whatever it is, it must not meet the next run again: one poll would stop all that follow.
+        client.forget()
+        kept = spool.quarantine(path, f"{type(error).__name__}: {error}")
+        raise CatalogFormatError(f"{error}. The body is kept in {kept}") from error
+    if rejected:
+        spool.quarantine(path, "\n".join(problems))
+    else:
+        spool.remove(path)
+    return PollReport(
+        poll.fetched_at, result, drained.recovered, problems, poll.last_modified, set_aside=drained.set_aside
+    )
+
+
+def _read(client: FourchanClient, poll: Poll) -> tuple[list[PreparedThread] | None, tuple[str, ...], int]:
+    """Return the threads (``None`` for "not modified"), what was wrong with them, and how many could not be read."""
+    if poll.status == 304:
+        return None, (), 0
+    catalog = parse_catalog(poll.body, board=client.board, image_url=client.image_url)
+    return [read_thread(thread) for thread in catalog.threads], catalog.problems, catalog.rejected

@@ -1,0 +1,125 @@
+"""A durable queue of raw polls: what was fetched is on disk before anybody tries to read or store it."""
+
+import gzip
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.core.attempts import FOLDER as ATTEMPTS
+from bizcharts_pipeline.core.attempts import Attempts
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, sync, write_atomically
+from bizcharts_pipeline.http.errors import CorruptPollError
+from bizcharts_pipeline.http.exchange import BodyRefused, gunzipped
+from bizcharts_pipeline.http.quarantine import keep_newest, write_reason
+
+SUFFIX = ".poll.gz"
+REJECTED_FOLDER = "rejected"
+MAX_POLL_BYTES = 8 * 1024 * 1024  # decompressed; what the client lets through is smaller
+_ABANDONED_AFTER_SECONDS = 3600.0
+_DAMAGE = (BodyRefused, ValueError, KeyError, TypeError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Poll:
+    """One answer of the catalogue as it came. Times are naive UTC."""
+
+    fetched_at: datetime
+    status: int  # 200 or 304
+    last_modified: datetime | None
+    url: str
+    body: bytes  # empty for 304
+    validator: str | None = None  # Last-Modified as served
+    served_at: datetime | None = field(
+        default=None, compare=False
+    )  # the source's own time, as far as it told; not kept in the spool
+
+
+class Spool:
+    """The queue in ``folder``: one gzip file a poll, of a JSON line and the body. Only the disk bounds it.
+
+    ``attempts`` counts the processes that were killed while they read a poll.
+    """
+
+    def __init__(self, folder: Path, attempts: Attempts | None = None) -> None:
+        self.folder = folder
+        self.attempts = attempts or Attempts(folder / ATTEMPTS)
+
+    def put(self, poll: Poll) -> Path:
+        """Write ``poll``; when this returns it survives a power cut. Returns its file."""
+        unique = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+        path = self.folder / f"{poll.fetched_at:%Y%m%dT%H%M%S.%f}-{unique}{SUFFIX}"
+        head = {
+            "fetched_at": poll.fetched_at.isoformat(),
+            "status": poll.status,
+            "last_modified": poll.last_modified.isoformat() if poll.last_modified else None,
+            "url": poll.url,
+            "validator": poll.validator,
+        }
+        content = json.dumps(head).encode() + b"\n" + poll.body
+        write_atomically(path, gzip.compress(content, compresslevel=6, mtime=0))
+        self._sweep()
+        return path
+
+    def pending(self) -> list[Path]:
+        """Return the files that wait, oldest poll first."""
+        return sorted(self.folder.glob(f"[!.]*{SUFFIX}"))
+
+    def read(self, path: Path) -> Poll:
+        """Return the poll in ``path``.
+
+        Raises:
+            CorruptPollError: it can not be read; it is no longer pending, but in the ``rejected`` folder.
+        """
+        try:
+            with path.open("rb") as file:
+                pieces = iter(lambda: file.read(64 * 1024), b"")
+                line, _, body = b"".join(gunzipped(pieces, MAX_POLL_BYTES, None)).partition(b"\n")
+            head = json.loads(line)
+            modified = head["last_modified"]
+            return Poll(
+                fetched_at=datetime.fromisoformat(head["fetched_at"]),
+                status=int(head["status"]),
+                last_modified=datetime.fromisoformat(modified) if modified else None,
+                url=str(head["url"]),
+                body=body,
+                validator=head["validator"],
+            )
+        except _DAMAGE as error:
+            aside = self.quarantine(path, f"not readable as a poll: {error!r}")
+            raise CorruptPollError(f"{path} is damaged ({error}); moved to {aside}, nothing to do") from error
+
+    def remove(self, path: Path) -> None:
+        """Take a poll that is safely stored off the queue."""
+        path.unlink(missing_ok=True)
+        sync(self.folder)
+
+    def quarantine(self, path: Path, reason: str) -> Path:
+        """Move ``path`` aside, the ``reason`` beside it; the oldest of too many go. Returns the new path.
+
+        No error if another process has moved it meanwhile, or taken it off the queue.
+        """
+        rejected = self.folder / REJECTED_FOLDER
+        rejected.mkdir(exist_ok=True)
+        aside = rejected / path.name
+        note = write_reason(aside, reason)
+        try:
+            path.replace(aside)
+        except FileNotFoundError:
+            if not aside.exists():
+                note.unlink(missing_ok=True)
+            return aside
+        sync(self.folder)
+        keep_newest(rejected)
+        return aside
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left half-written."""
+        for temporary in self.folder.glob(f"{TEMPORARY_PREFIX}*"):
+            try:
+                if time.time() - temporary.stat().st_mtime > _ABANDONED_AFTER_SECONDS:
+                    temporary.unlink(missing_ok=True)
+            except FileNotFoundError:
+                continue

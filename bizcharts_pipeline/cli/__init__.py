@@ -1,0 +1,1 @@
+"""The command `bizcharts`, one module for each group of commands."""

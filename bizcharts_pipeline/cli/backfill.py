@@ -1,0 +1,185 @@
+"""Launching a backfill of the archive's days, as the Dagster UI does: it then runs, and is watched, there."""
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from bizcharts_pipeline.core.clock import DAY
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.settings import REPOSITORY_ROOT
+from bizcharts_pipeline.warehouse.archive_days import complete_days
+from bizcharts_pipeline.warehouse.database import Database
+
+ANSWER_SECONDS = 120
+Way = Literal["between", "onwards", "before"]
+_LAUNCH = """
+mutation Launch($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+    ... on UnauthorizedError { message }
+    ... on PartitionKeysNotFoundError { message }
+  }
+}
+"""
+_UNDER_WAY = """
+{
+  partitionBackfillsOrError(status: REQUESTED) {
+    __typename
+    ... on PartitionBackfills { results { id assetSelection { path } partitionNames } }
+    ... on PythonError { message }
+  }
+}
+"""
+ASSET = "warosu_posts"
+LOCK = "backfill.lock"  # in the home: two commands at once must not launch the same days
+
+
+class BackfillRefused(BizchartsError):
+    """No backfill can be launched; says why."""
+
+
+@dataclass(frozen=True)
+class LaunchedBackfill:
+    """A backfill that waits for, or is worked on by, the Dagster daemon."""
+
+    backfill_id: str
+    days: int
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return (
+            f"Backfill {self.backfill_id}: {self.days:,} days, {self.first} to {self.last}. It runs while Dagster does "
+            "(`make serve` or `make dev`); watch it at http://127.0.0.1:3000/overview/backfills"
+        )
+
+
+@dataclass(frozen=True)
+class BackfillUnderWay:
+    """All days that were asked for are those of backfills that are not over; none was launched."""
+
+    backfill_ids: tuple[str, ...]
+    days: int
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return (
+            f"Nothing was launched: backfill {', '.join(self.backfill_ids)} has these {self.days:,} days already. It "
+            "runs while Dagster does (`make serve` or `make dev`)"
+        )
+
+
+def check_days(archive_start: date, now: datetime, first: date, last: date | None) -> None:
+    """Refuse days that the archive cannot have; ``now`` is naive UTC.
+
+    Raises:
+        BackfillRefused: a day is before ``archive_start``, or is not over.
+    """
+    yesterday = now.date() - DAY
+    if first < archive_start:
+        raise BackfillRefused(f"--from {first} is before {archive_start}, where BIZCHARTS_ARCHIVE_START begins")
+    if last and last > yesterday:
+        raise BackfillRefused(f"--to {last} is not over yet; the last whole day (UTC) is {yesterday}")
+    if first > yesterday:
+        raise BackfillRefused(f"--from {first} is after {yesterday}, the last whole day (UTC)")
+
+
+def days_to_fetch(
+    database: Database,
+    archive_start: date,
+    now: datetime,
+    way: Way,
+    first: date | None = None,
+    last: date | None = None,
+) -> list[date]:
+    """Return the days that are to be fetched and are not complete yet, oldest first; ``now`` is naive UTC.
+
+    ``between`` means ``first`` to ``last`` (yesterday unless given), ``onwards`` from the last complete day to
+    yesterday, ``before`` from ``archive_start`` to before the earliest complete day.
+
+    Raises:
+        BackfillRefused: there is no such span; says why.
+    """
+    yesterday = now.date() - DAY
+    with database.read() as connection:
+        complete = complete_days(connection)
+    if way != "between" and not complete:
+        raise BackfillRefused("No day is complete yet: name the first one with --from")
+    if way == "onwards":
+        first, last = max(complete) + DAY, yesterday
+    elif way == "before":
+        first, last = archive_start, min(complete) - DAY
+    else:
+        first = first or archive_start
+        check_days(archive_start, now, first, last)
+        last = last or yesterday
+    days = (first + DAY * number for number in range((last - first).days + 1))
+    return [day for day in days if day not in complete]
+
+
+def launch_backfill(days: Sequence[date], home: Path) -> LaunchedBackfill | BackfillUnderWay:
+    """Ask Dagster for those of the archive's ``days`` (at least one) that no backfill is working on.
+
+    Raises:
+        BackfillRefused: it was not taken; says why.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        under_way = _days_under_way()
+        wanted = [day for day in days if day not in under_way]
+        if not wanted:
+            return BackfillUnderWay(tuple(sorted({under_way[day] for day in days})), len(days), min(days), max(days))
+        params = {
+            "assetSelection": [{"path": [ASSET]}],
+            "partitionNames": [day.isoformat() for day in wanted],
+            "runConfigData": {"loggers": {"console": {}}},  # one line a warning, as all jobs log
+            "title": f"Warosu {min(wanted)} to {max(wanted)}",
+        }
+        answer = _ask(_LAUNCH, {"params": params})["launchPartitionBackfill"]
+    if "backfillId" not in answer:
+        raise BackfillRefused(f"Dagster did not take the backfill: {answer.get('message', answer['__typename'])}")
+    return LaunchedBackfill(answer["backfillId"], len(wanted), min(wanted), max(wanted))
+
+
+def _days_under_way() -> dict[date, str]:
+    """Return the days of backfills that are not over, each with its backfill's id."""
+    answer = _ask(_UNDER_WAY, {})["partitionBackfillsOrError"]
+    if "results" not in answer:
+        raise BackfillRefused(f"Dagster did not list its backfills: {answer.get('message', answer['__typename'])}")
+    return {
+        date.fromisoformat(name): backfill["id"]
+        for backfill in answer["results"]
+        if {"path": [ASSET]} in (backfill["assetSelection"] or [])
+        for name in backfill["partitionNames"] or []
+    }
+
+
+def _ask(query: str, variables: dict[str, object]) -> dict[str, Any]:
+    """Return Dagster's answer to a GraphQL query; asked of the instance, so that no web server need run."""
+    program = "from dagster_graphql.cli import main; main()"
+    question = ["-t", query, "-v", json.dumps(variables)]
+    command = [sys.executable, "-c", program, "-w", "workspace.yaml", *question]
+    try:
+        finished = subprocess.run(command, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise BackfillRefused(f"Dagster did not answer within {ANSWER_SECONDS} s; try again") from None
+    try:
+        # The code server that it starts logs to the same output.
+        (line,) = (line for line in finished.stdout.splitlines() if line.startswith("{"))
+        answer: dict[str, Any] = json.loads(line)["data"]
+        (value,) = answer.values()
+        value["__typename"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        output = (finished.stdout + finished.stderr).strip()
+        raise BackfillRefused(f"Dagster did not answer: {output[-500:]}") from None
+    return answer

@@ -1,0 +1,101 @@
+"""``bizcharts backup``, ``restore``, ``repair`` and ``snapshot``."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from bizcharts_pipeline.cli.output import as_json, existing_file, megabytes, new_file, show, to_json
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.settings import load_settings
+
+PARTS = ("database", "ledgers", "models", "datasets", "images")
+
+
+@click.command()
+@new_file
+@click.option("--images", is_flag=True, help="The images too, and those of data sets.")
+@as_json
+def backup(file: Path, images: bool, json_output: bool) -> None:
+    """Back everything up to the new FILE.
+
+    Database, ledgers, models and data sets, each read through first: what is damaged is named, and nothing is backed
+    up. Works while the schedules run.
+    """
+    from bizcharts_pipeline.backup.create import create
+    from bizcharts_pipeline.warehouse.database import Database
+
+    settings = load_settings()
+    show(create(Database.existing(settings), settings.home_path, file, utc_now(), images=images), json_output)
+
+
+@click.command()
+@existing_file
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="This part alone; may be repeated.")
+@as_json
+def restore(file: Path, only: tuple[str, ...], json_output: bool) -> None:
+    """Put the backup FILE in the place of what is there.
+
+    All of FILE is checked first. What it replaces is kept, ledgers with newer labels too: --only says what to restore.
+    """
+    from bizcharts_pipeline.backup.restore import restore as restore_backup
+    from bizcharts_pipeline.warehouse.database import Database
+
+    settings = load_settings()
+    database = Database(settings.database_path, settings.database_wait_seconds)  # which may be lost
+    show(restore_backup(database, settings.home_path, file, utc_now(), only), json_output)
+
+
+@click.command()
+@click.option("--set-aside", "aside", is_flag=True, help="Move away what is damaged, where there is a way on without.")
+@click.option("--accept", "taken", is_flag=True, help="Take what another program has changed as it is.")
+@as_json
+def repair(aside: bool, taken: bool, json_output: bool) -> None:
+    """Say what is damaged, and what can be done.
+
+    Reads everything through. Nothing is changed without an option, and nothing is ever deleted. Exit status 1 where
+    damage is left.
+    """
+    from bizcharts_pipeline.backup import repair as repairs
+    from bizcharts_pipeline.warehouse.database import Database
+
+    settings = load_settings()
+    home = settings.home_path
+    if not home.is_dir():
+        Database.existing(settings)  # says what is missing
+    database = Database(settings.database_path, settings.database_wait_seconds)  # which may be lost
+    done = repairs.set_aside(database, home, utc_now()) if aside else []
+    done += repairs.accept(database, home) if taken else []
+    left = repairs.look(database, home)
+    if json_output:
+        click.echo(to_json({"repaired": list(map(asdict, done)), "damaged": list(map(asdict, left))}))
+    else:
+        for step in done:
+            click.echo(f"{step.path}: {step.outcome}." + (f" Kept as {step.kept}." if step.kept else ""))
+        for damage in left:
+            click.echo(damage.problem)
+            if damage.set_aside:
+                click.echo(f"  bizcharts repair --set-aside: {damage.set_aside}")
+            if damage.accept:
+                click.echo(f"  bizcharts repair --accept: {damage.accept}")
+        if not left:
+            click.echo("Nothing is damaged.")
+    if left:
+        sys.exit(1)
+
+
+@click.command()
+@new_file
+@as_json
+def snapshot(file: Path, json_output: bool) -> None:
+    """Write a copy of the database to FILE, to explore.
+
+    An earlier copy of that name is replaced.
+    """
+    from bizcharts_pipeline.warehouse.copies import snapshot as make_snapshot
+    from bizcharts_pipeline.warehouse.database import Database
+
+    make_snapshot(Database.existing(load_settings()), file)
+    text = f"{file}: a copy of this moment, {megabytes(file)}; what is written to it does not come back."
+    show({"file": file, "bytes": file.stat().st_size}, json_output, text)

@@ -1,0 +1,164 @@
+"""``bizcharts index`` and ``bizcharts coins``: the published numbers, for people and for programs."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bizcharts_pipeline.cli.output import as_json, moment, number, print_table, to_json
+from bizcharts_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.settings import FearGreedSettings
+    from bizcharts_pipeline.warehouse.published import Reading
+
+WIDTH = 79  # of a sentence, in characters
+MOST_DAYS, MOST_HOURS = 36_600, 878_400  # a century
+NOTHING_YET = (
+    "There is no reading yet. `make serve` polls the board every minute; `bizcharts import --last 60` fetches the past."
+)
+
+as_csv = click.option("--csv", "csv_output", is_flag=True, help="Print CSV, all columns, times in UTC.")
+
+
+@click.command("index")
+@click.option("--days", type=click.IntRange(1, MOST_DAYS), help="How many days, the newest first.  [default: 10]")
+@click.option("--hours", type=click.IntRange(1, MOST_HOURS), help="How many hours, instead of days.")
+@as_csv
+@as_json
+def index(days: int | None, hours: int | None, csv_output: bool, json_output: bool) -> None:
+    """Show the Fear/Greed index, the newest reading first.
+
+    Each row is the state at the end of a UTC day or hour, in its current vintage; the first one is still running.
+    """
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.published import index_readings
+
+    if days and hours:
+        raise click.UsageError("give one of --days, --hours")
+    _one_format(csv_output, json_output)
+    settings = load_settings()
+    parameters = settings.fear_greed
+    with Database.existing(settings).read() as connection:
+        readings = index_readings(connection, "hour" if hours else "day", hours or days or 10)
+        newest = index_readings(connection, "hour", 1)
+    if json_output:
+        click.echo(to_json([_with_words(reading, parameters) for reading in readings]))
+    elif csv_output:
+        from bizcharts_pipeline.warehouse.published import Reading
+
+        columns = [*(field.name for field in fields(Reading)), "borderline", "words"]
+        _print_csv(columns, [_with_words(reading, parameters) for reading in readings])
+    elif not readings:
+        click.echo(NOTHING_YET)
+    else:
+        if newest:
+            click.echo(fill(_sentence(newest[0], parameters), WIDTH) + "\n")
+        from bizcharts_pipeline.index.words import notes
+
+        columns = [f"{'hour' if hours else 'day'} (UTC)", "index", "90 %", "stance", "90 %", "posts", "class"]
+        print_table(columns, [_row(reading, by_hour=bool(hours)) for reading in readings])
+        click.echo("\n" + "\n".join(notes(readings, parameters)))
+
+
+@click.command("coins")
+@click.option("--max", "most", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Most coins.")
+@as_csv
+@as_json
+def coins(most: int, csv_output: bool, json_output: bool) -> None:
+    """Show today's sentiment of the coins, the most mentioned first.
+
+    A stance from -1 (bearish) to 1 (bullish) with its 90 % interval; few mentions make a wide one.
+    """
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.published import coin_readings
+
+    _one_format(csv_output, json_output)
+    with Database.existing(load_settings()).read() as connection:
+        readings = coin_readings(connection, "day", most)
+    if json_output:
+        click.echo(to_json(readings))
+    elif csv_output:
+        from bizcharts_pipeline.warehouse.published import CoinReading
+
+        _print_csv([field.name for field in fields(CoinReading)], [asdict(reading) for reading in readings])
+    elif not readings:
+        click.echo(NOTHING_YET)
+    else:
+        first = readings[0]
+        running = "" if first.final else " so far"
+        click.echo(f"{first.bucket_start:%Y-%m-%d} (UTC){running}, model {first.model_version}\n")
+        print_table(
+            ["coin", "stance", "90 % interval", "mentions", "effective"],
+            [
+                [
+                    reading.coin_symbol,
+                    _signed(reading.score),
+                    _interval(_signed(reading.lo), _signed(reading.hi)),
+                    f"{reading.mentions:,}",
+                    f"{reading.n_eff:.1f}",
+                ]
+                for reading in readings
+            ],
+        )
+
+
+def _sentence(reading: "Reading", parameters: "FearGreedSettings") -> str:
+    """Return the newest reading as a sentence."""
+    from bizcharts_pipeline.index.words import in_words
+
+    at = f"{moment(reading.bucket_start)} UTC" + ("" if reading.final else ", so far")
+    value = "" if reading.value is None else f"index {number(reading.value)} of 100, "
+    stance = f"Stance {_signed(reading.stance)} ({_interval(_signed(reading.stance_lo), _signed(reading.stance_hi))})"
+    return (
+        f"Hour from {at}: {value}{in_words(reading, parameters)}. {stance}; {reading.n:,} posts, "
+        f"model {reading.model_version}."
+    )
+
+
+def _with_words(reading: "Reading", parameters: "FearGreedSettings") -> dict[str, Any]:
+    """Return a reading's columns for programs, and what a display says of it."""
+    from bizcharts_pipeline.index.words import in_words, is_borderline
+
+    return {**asdict(reading), "borderline": is_borderline(reading), "words": in_words(reading, parameters)}
+
+
+def _row(reading: "Reading", *, by_hour: bool) -> list[str]:
+    from bizcharts_pipeline.index.words import in_short
+
+    start = f"{reading.bucket_start:%m-%d %H:%M}" if by_hour else f"{reading.bucket_start:%Y-%m-%d}"
+    return [
+        start + ("" if reading.final else " *"),
+        number(reading.value),
+        _interval(number(reading.lo), number(reading.hi)),
+        _signed(reading.stance),
+        _interval(_signed(reading.stance_lo), _signed(reading.stance_hi)),
+        f"{reading.n:,}",
+        in_short(reading),
+    ]
+
+
+def _interval(lo: str, hi: str) -> str:
+    return "-" if "-" in (lo, hi) else f"{lo} to {hi}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"
+
+
+def _one_format(csv_output: bool, json_output: bool) -> None:
+    if csv_output and json_output:
+        raise click.UsageError("give one of --csv, --json")
+
+
+def _print_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(
+            [value.isoformat() if hasattr(value := row[column], "isoformat") else value for column in columns]
+        )

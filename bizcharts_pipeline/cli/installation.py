@@ -1,0 +1,64 @@
+"""``bizcharts init`` and ``repair-clock``: what an installation needs after it lost its database or its clock."""
+
+import os
+from pathlib import Path
+
+import click
+
+from bizcharts_pipeline.cli.output import as_json, print_table, show, to_json
+from bizcharts_pipeline.core.clock import to_epoch, utc_now
+from bizcharts_pipeline.settings import load_settings
+
+
+@click.command("init")
+@click.option("--new", "anew", is_flag=True, help="Although this installation has had a database, which is lost.")
+@as_json
+def init(anew: bool, json_output: bool) -> None:
+    """Make an empty database.
+
+    A first start needs no such command: whatever writes first makes the database. Where the installation has had one,
+    none is made without --new. A database that can be opened is never touched; the rest of a lost one is kept beside
+    the new one.
+    """
+    from bizcharts_pipeline.warehouse.beginning import make_database
+
+    settings = load_settings()
+    kept = make_database(settings, anew=anew)
+    text = f"{settings.database_path}: made, empty." + "".join(f" Kept: {path}." for path in kept)
+    show({"database": settings.database_path, "kept": [str(path) for path in kept]}, json_output, text)
+
+
+@click.command("repair-clock")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--trust-clock", is_flag=True, help="Where no source answers: you have seen that the clock is right now.")
+@as_json
+def repair_clock(dry_run: bool, trust_clock: bool, json_output: bool) -> None:
+    """Remove what a wrong clock has dated.
+
+    Set the clock and stop the service first. Polls, readings and prices of the future go, with the scheduler's ticks;
+    posts, scores and labels stay. `bizcharts run history` computes the index again.
+    """
+    from bizcharts_pipeline.core.clock import ClockDisagrees, check_against
+    from bizcharts_pipeline.service.scheduler_records import forget_future
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.misdated import repair
+    from bizcharts_pipeline.warehouse.present import Witnesses
+
+    settings, now = load_settings(), utc_now()
+    database = Database.existing(settings)
+    told = Witnesses.of(settings).ask()
+    if told:
+        check_against(now, *told)
+    elif not trust_clock:
+        raise ClockDisagrees(
+            f"No source answers that could confirm the clock, which says {now:%Y-%m-%d %H:%M} UTC. Nothing was done; "
+            "give --trust-clock if you have seen that it is right."
+        )
+    found = repair(database, now, dry_run=dry_run)
+    ticks = 0 if dry_run else forget_future(Path(os.environ["DAGSTER_HOME"]), to_epoch(now))
+    if json_output:
+        click.echo(to_json({"rows": found, "scheduler_ticks": ticks}))
+        return
+    print_table(["table", "rows", "fate"], [[each.table, f"{each.rows:,}", each.fate] for each in found])
+    click.echo(f"{ticks:,} ticks of the scheduler removed." if ticks else "The scheduler has no ticks of the future.")
+    click.echo("Nothing was done." if dry_run else "`bizcharts run history` computes the index again.")

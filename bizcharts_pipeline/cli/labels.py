@@ -1,0 +1,268 @@
+"""``bizcharts label`` and ``bizcharts labels …``: the labeller's page, and what people's and models' labels are."""
+
+import getpass
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from bizcharts_pipeline.cli.output import (
+    DAY,
+    as_json,
+    check_order,
+    existing_file,
+    moment,
+    new_file,
+    print_table,
+    show,
+    to_json,
+)
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.core.rows import Source
+    from bizcharts_pipeline.labels.ledger import LabelImport, LabelLedger
+    from bizcharts_pipeline.labels.scales import Scale
+
+
+def _read_scale(context: click.Context, option: click.Parameter, text: str | None) -> "Scale | None":
+    from bizcharts_pipeline.labels.scales import ScaleError, parse_scale
+
+    try:
+        return parse_scale(text) if text is not None else None
+    except ScaleError as error:
+        raise click.BadParameter(str(error), context, option) from None
+
+
+rating_scale = click.option(
+    "--scale",
+    callback=_read_scale,
+    help="Scale of its ratings, unless 1 is bearish, 2 neutral, 3 bullish: 0-2, -1-1, 1-5, 1-10, or what each means, "
+    "as 0=bearish,1=neutral,2=bullish.",
+)
+
+
+@click.command()
+@click.option("--source", type=click.Choice(["live", "warosu"]), help="Only posts that came this way.")
+@click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="Posts of this day (UTC) and later.")
+@click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Posts of this day (UTC) and earlier.")
+@click.option("--queue", is_flag=True, help="In the order of `label_queue`: the posts that teach most.")
+@click.option("--all", "everything", is_flag=True, help="Labelled posts too.")
+@click.option("--session", help="Name of the sitting; its order of posts is its own.  [default: today]")
+@click.option("--labeller", help="Who labels.  [default: the user's name on this machine]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1; the setting's unless given.")
+def label(
+    source: str | None,
+    first: datetime | None,
+    last: datetime | None,
+    queue: bool,
+    everything: bool,
+    session: str | None,
+    labeller: str | None,
+    port: int | None,
+) -> None:
+    """Label posts in the browser.
+
+    One key a post: 1 bearish, 2 neutral, 3 bullish, 0 skip, u undo, ? the others. Each is on disk before the next post
+    shows. docs/labelling-guide.md says what the classes mean.
+    """
+    from bizcharts_pipeline.labels.labellers import labeller_name
+    from bizcharts_pipeline.labels.offers import OfferFilters
+    from bizcharts_pipeline.web.serve import serve_labeller
+
+    check_order(first, last)
+    filters = OfferFilters(
+        labeller=labeller_name(labeller or "") or getpass.getuser(),
+        session=session or f"{utc_now():%Y-%m-%d}",
+        source=cast("Source | None", source),
+        first=first.date() if first else None,
+        last=last.date() if last else None,
+        queue=queue,
+        everything=everything,
+    )
+    serve_labeller(load_settings(), filters, port, say=click.echo)
+
+
+@click.group()
+def labels() -> None:
+    """Take labels in, give them out, count them."""
+
+
+@labels.command("import")
+@existing_file
+@rating_scale
+@as_json
+def import_file(file: Path, scale: "Scale | None", json_output: bool) -> None:
+    """Take the labels of FILE into the ledger.
+
+    CSV, JSONL, or a SQL dump of the first implementation. It may be repeated; rows that are no labels are named and
+    kept aside. `undo-import` takes the labels back.
+    """
+    from bizcharts_pipeline.labels.ledger import REJECTED
+    from bizcharts_pipeline.labels.transfer import import_labels
+    from bizcharts_pipeline.labels.transfer_rows import LabelFileError
+    from bizcharts_pipeline.warehouse.installation import Installation
+
+    Installation.of(load_settings()).begin()
+    aside = load_settings().home_path / REJECTED
+    report = import_labels(file, open_ledger(), aside, scale=scale, now=utc_now())
+    show(report, json_output)
+    if report.rejected and not report.new + report.known:
+        raise LabelFileError(f"{file}: none of its rows is a label; {report.aside} says of each why.")
+
+
+@labels.command("imports")
+@as_json
+def list_imports(json_output: bool) -> None:
+    """List the imported files, with what became of each."""
+    imports = open_ledger().imports()
+    if json_output:
+        click.echo(to_json(imports))
+    elif imports:
+        print_table(["id", "file", "imported", "scale", "labels", "known", "aside", "undone"], _import_rows(imports))
+    else:
+        click.echo("No labels were imported.")
+
+
+@labels.command("undo-import")
+@click.argument("import_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@as_json
+def undo(import_id: int, json_output: bool) -> None:
+    """Take back all labels of the import ID, as `imports` lists it.
+
+    Nothing is deleted: the ledger notes that they count no more. The same file may be imported again.
+    """
+    from bizcharts_pipeline.labels.undoing import undo_import
+
+    show(undo_import(open_ledger(), import_id, utc_now()), json_output)
+
+
+@labels.command("export")
+@new_file
+@click.option("--history", is_flag=True, help="Earlier labels of the same post and labeller too.")
+@as_json
+def export_file(file: Path, history: bool, json_output: bool) -> None:
+    """Write the labels to FILE: .csv, .jsonl or .parquet.
+
+    Each labeller's newest label of each post, with what he saw. The texts are as they were posted: think before you
+    publish them.
+    """
+    from bizcharts_pipeline.labels.transfer import export_labels
+
+    show(export_labels(existing_ledger(), file, history=history), json_output)
+
+
+@labels.command()
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@as_json
+def stats(file: Path | None, json_output: bool) -> None:
+    """Count the labels of the ledger, or of FILE, and say how far people agree."""
+    from bizcharts_pipeline.labels.pictures import posts_without_picture
+    from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.errors import DatabaseError
+    from bizcharts_pipeline.warehouse.installation import is_missing
+
+    settings = load_settings()
+    after = timedelta(days=settings.labelling.relabel_after_days)
+    if file:
+        show(file_statistics(file, after), json_output)
+        return
+    ledger = existing_ledger()
+    found = ledger_statistics(ledger, after)
+    if not settings.labelling.text_only:
+        database = None if is_missing(settings.database_path) else Database.existing(settings)
+        with suppress(DatabaseError):  # labels are counted also while somebody holds the database
+            found = replace(found, without_picture=posts_without_picture(database, ledger))
+    show(found, json_output)
+
+
+@labels.command()
+@as_json
+def estimate(json_output: bool) -> None:
+    """Say what the next run of `auto_labels` would ask, and cost.
+
+    Nothing is sent. The caps and prices are settings, under [auto_labels], [openai] and [gemini].
+    """
+    from bizcharts_pipeline.autolabel.estimate import estimate as estimated
+    from bizcharts_pipeline.warehouse.database import Database
+
+    settings = load_settings()
+    found = estimated(Database.existing(settings), settings.home_path, settings, utc_now())
+    if json_output:
+        click.echo(to_json(found))
+        return
+    print_table(
+        ["provider", "model", "endpoint", "posts", "with picture", "paid already", "about USD", "at most USD", "days"],
+        [
+            [
+                *(each.version.provider, each.version.model, each.version.endpoint),
+                *(f"{count:,}" for count in (each.posts, each.with_picture, each.already_paid)),
+                *(f"{each.likely_usd:.4f}", f"{each.worst_usd:.4f}", f"{each.days:.2f}"),
+            ]
+            for each in found.providers
+        ],
+    )
+    click.echo(
+        f"A run stops at {found.usd_per_run} USD; {found.usd_per_month - found.month.usd:.2f} of "
+        f"{found.usd_per_month} USD are left this month. Nothing was sent."
+    )
+
+
+@labels.command()
+@as_json
+def restore(json_output: bool) -> None:
+    """Write a lost label ledger anew from the database.
+
+    What is in the ledger stays; what people took back is not in the database, and is gone.
+    """
+    from bizcharts_pipeline.labels.recovery import restore_ledger
+    from bizcharts_pipeline.warehouse.database import Database
+
+    show(restore_ledger(Database.existing(load_settings()), open_ledger()), json_output)
+
+
+def _import_rows(imports: "list[LabelImport]") -> list[list[str]]:
+    return [
+        [
+            *(str(each.import_id), each.file, moment(each.imported_at) or "unknown", each.scale),
+            *(f"{count:,}" for count in (each.labels, each.known, each.rejected)),
+            moment(each.retracted_at) or "-",
+        ]
+        for each in imports
+    ]
+
+
+def open_ledger() -> "LabelLedger":
+    """Return the installation's label ledger.
+
+    Raises:
+        DatabaseLost: the home has been used, and everything in it is gone.
+    """
+    from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+    from bizcharts_pipeline.warehouse.installation import check_home
+
+    home = load_settings().home_path
+    check_home(home)
+    return LabelLedger(home / LEDGER)
+
+
+def existing_ledger() -> "LabelLedger":
+    """Return the installation's label ledger, for what has nothing to do where there is none.
+
+    Raises:
+        LedgerError: there is none; nothing is created.
+    """
+    from bizcharts_pipeline.labels.ledger import LedgerError
+
+    ledger = open_ledger()
+    if not ledger.path.exists():
+        raise LedgerError(
+            f"{ledger.path}: there are no labels yet. Correct BIZCHARTS_HOME, or make some with `bizcharts label` or "
+            "`bizcharts labels import FILE`."
+        )
+    return ledger

@@ -1,0 +1,121 @@
+"""``bizcharts pods …``: the pods of this installation, seen and ended without Dagster."""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import click
+
+from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
+from bizcharts_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.pods.ledger import PodLedger
+    from bizcharts_pipeline.pods.reaper import Listed
+
+
+@click.group()
+def pods() -> None:
+    """See and end rented pods.
+
+    Only pods that this installation rented are listed or touched, at every provider that it rented from. RunPod's key
+    is read from RUNPOD_API_KEY.
+    """
+
+
+@pods.command("list")
+@as_json
+def list_pods(json_output: bool) -> None:
+    """List the pods of this installation, and what was spent this month.
+
+    Where a provider does not answer, its pods are listed as the ledger knows them, and the exit status is 1. "Ends by"
+    is the end of the time that was ordered; a pod that nobody asks after ends itself after its lease, sooner.
+    """
+    from bizcharts_pipeline.pods.every_provider import overview
+
+    settings, ledger, clock = _open()
+    now = clock()
+    found = overview(settings, ledger, now, _not_here)
+    listed = found.pods
+    month = f"{now:%Y-%m}"
+    spent = ledger.spent(month)
+    if json_output:
+        click.echo(
+            to_json(
+                {
+                    "pods": listed,
+                    "unreachable": found.unreachable,
+                    "month": month,
+                    "usd": spent.usd,
+                    "booked_usd": spent.booked_usd,
+                }
+            )
+        )
+    else:
+        if listed:
+            columns = ["pod", "provider", "GPU", "it says", "ledger", "since (UTC)", "ends by", "USD/h", "note"]
+            print_table(columns, [_row(pod) for pod in listed])
+        click.echo(
+            f"{len(listed) or 'No'} pod{'' if len(listed) == 1 else 's'}. {month}: {spent.usd:.4f} of "
+            f"{settings.pods.usd_per_month} USD for {spent.pods} pods"
+            + (f", {spent.booked_usd:.4f} of it booked for what is not over." if spent.booked_usd else ".")
+        )
+    _fail_with(found.unreachable)
+
+
+@pods.command()
+@as_json
+def reap(json_output: bool) -> None:
+    """End the pods of this installation that no run works with.
+
+    A pod that a killed run left at work counts as one: start the job again first if it is to be taken up. The exit
+    status is 1 where the end of a pod is not proven; it is tried again the next time.
+    """
+    from bizcharts_pipeline.pods.every_provider import reap_everywhere
+    from bizcharts_pipeline.pods.reaper import ReapReport
+
+    settings, ledger, clock = _open()
+    report = reap_everywhere(settings, ledger, clock, _not_here) or ReapReport((), (), ())
+    if json_output:
+        click.echo(to_json(report))
+    else:
+        for what, those in (("ended", report.ended), ("left at work", report.running)):
+            click.echo(f"{what}: {', '.join(those) or 'none'}")
+    _fail_with((*report.waiting, *report.failed))
+
+
+def _fail_with(troubles: Sequence[str]) -> None:
+    for trouble in troubles:
+        click.echo(trouble, err=True)
+    if troubles:
+        sys.exit(1)
+
+
+def _row(pod: "Listed") -> list[str]:
+    price = "" if pod.usd_per_hour is None else f"{Decimal(pod.usd_per_hour):.3f}"
+    note = pod.orphan or (
+        f"its result waits here until {pod.kept_until:%H:%M} UTC: start the job again" if pod.kept_until else ""
+    )
+    return [
+        *(pod.pod_id or pod.name, pod.provider, pod.gpu or "", str(pod.status), str(pod.state or "unknown")),
+        *(moment(pod.created_at), moment(pod.deadline), price, note),
+    ]
+
+
+def _open() -> "tuple[Settings, PodLedger, Callable[[], datetime]]":
+    """Return the settings, the ledger of pods, and the clock by which they are billed."""
+    from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
+    from bizcharts_pipeline.pods.steady_clock import open_clock
+    from bizcharts_pipeline.warehouse.installation import check_home
+
+    settings = load_settings()
+    check_home(settings.home_path)
+    path = settings.home_path / LEDGER
+    return settings, PodLedger(path), open_clock(path.parent)
+
+
+def _not_here(run_id: str) -> bool:
+    """A run of this machine holds the lock of its job; no other run is known here."""
+    return False

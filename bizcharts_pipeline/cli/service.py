@@ -1,0 +1,69 @@
+"""``bizcharts serve``, ``run`` and ``health``: the stages in Dagster, without Dagster's own commands."""
+
+import signal
+import sys
+
+import click
+
+from bizcharts_pipeline.cli.output import as_json, print_table, to_json
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.settings import load_settings
+
+
+@click.command()
+@click.option("--dev", is_flag=True, help="Log what the programs do; 'Reload' in the UI takes in changed code.")
+def serve(dev: bool) -> None:
+    """Run the unattended service.
+
+    Schedules, code server and web server as supervised processes, until SIGTERM or Ctrl-C. Host and port are settings,
+    under [serve]; docs/security.md says who may ask the web server.
+    """
+    from bizcharts_pipeline.service.serve import LEVEL
+    from bizcharts_pipeline.service.serve import serve as run_service
+
+    settings = load_settings()
+    run_service(settings, _log, "info" if dev else LEVEL)
+
+
+@click.command()
+@click.argument("job")
+def run(job: str) -> None:
+    """Run the Dagster job JOB to its end.
+
+    In the repository's Dagster instance, where the UI shows it. Exit status 0 means success. Ctrl-C or SIGTERM stops
+    the run; a rented pod is ended first, which takes seconds to minutes.
+    """
+    from bizcharts_pipeline.service.jobs import UnknownJob, environment, run_job
+
+    load_settings()  # refused here in one line, there in many
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        succeeded = run_job(job, environment(), lambda line: click.echo(line, err=True))
+    except UnknownJob as error:
+        raise click.UsageError(str(error)) from None
+    if not succeeded:
+        raise BizchartsError(f"The run of {job} failed; the UI has all of it.")
+    click.echo(f"The run of {job} succeeded.")
+
+
+@click.command()
+@as_json
+def health(json_output: bool) -> None:
+    """Say whether the service is well; exit status 1 where it is not.
+
+    Looks at web server, daemon, the age of the last poll, and the free disk space.
+    """
+    from bizcharts_pipeline.service.health import health as look
+
+    found = look(load_settings(), utc_now())
+    if json_output:
+        click.echo(to_json(found))
+    else:
+        print_table(["", "", ""], [[each.what, "ok" if each.ok else "NOT OK", each.detail] for each in found])
+    if not all(each.ok for each in found):
+        sys.exit(1)
+
+
+def _log(line: str) -> None:
+    click.echo(f"{utc_now():%Y-%m-%d %H:%M:%S} {line}", err=True)

@@ -1,0 +1,42 @@
+"""The file ``.env`` at the repository root: variables for every command, job and schedule that sets none itself."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bizcharts_pipeline.core.errors import BizchartsError
+
+
+class DotenvError(BizchartsError):
+    """The file cannot be read, or a line of it is not NAME=value."""
+
+
+def load_dotenv(path: Path) -> None:
+    """Put the variables of ``path`` into the environment; those that are set there already, also to nothing, stay.
+
+    A file that does not exist has no variables.
+
+    Raises:
+        DotenvError: the file cannot be read; names the line. A line's content is not repeated: it may be a key.
+    """
+    for name, value in _variables(path).items():
+        os.environ.setdefault(name, value)
+
+
+def _variables(path: Path) -> Mapping[str, str]:
+    if not path.exists():
+        return {}
+    from io import StringIO
+
+    from dotenv.main import DotEnv
+    from dotenv.parser import parse_stream
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DotenvError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            raise DotenvError(f"{path}, line {binding.original.line}: not NAME=value; correct or remove the line")
+    values = DotEnv(None, stream=StringIO(text), override=False).dict()
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,1 @@
+"""The Warosu archive, simulated on loopback."""

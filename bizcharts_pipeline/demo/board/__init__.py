@@ -1,0 +1,1 @@
+"""4chan's API, simulated on loopback."""

@@ -1,0 +1,1 @@
+"""The APIs of vision models, simulated on loopback, with a bill."""

@@ -1,0 +1,327 @@
+"""RunPod's control plane on loopback: GraphQL and REST v2 over one account, with real sshds as its pods.
+
+    python -m bizcharts_pipeline.demo.pods.control --port 8801 --faults '{"seed": 1, "no_capacity": 0.2}'
+
+prints one line of JSON with its address (``RUNPOD_API_BASE_URL``) and key (``RUNPOD_API_KEY``), runs until it is
+terminated, then ends its pods and prints the bill. Beside the two dialects it answers ``GET /demo/bill``,
+``POST /demo/fail_next`` (a JSON list of faults) and ``POST /demo/retire`` (a JSON object: dialect to status, for a
+dialect that is switched off).
+
+What it does not do: there is no container, so a pod's sessions run as whoever started this, and see this machine
+(GraphQL tells no user, and pods' is root: who is not root can reach pods through REST v2 alone); the order's start
+command is run with ``BIZCHARTS_GUARD_ONLY=1`` beside an sshd that is there anyway; disks, stopped pods and network
+volumes are not billed. Killed by SIGKILL, it leaves its pods behind.
+"""
+
+import argparse
+import json
+import re
+import secrets
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import TypeAdapter
+
+from bizcharts_pipeline.demo.pods import graphql as pod_graphql
+from bizcharts_pipeline.demo.pods import rest as pod_rest
+from bizcharts_pipeline.demo.pods.billing import PodBill
+from bizcharts_pipeline.demo.pods.cloud import Cloud
+from bizcharts_pipeline.demo.pods.faults import OF_API, Chance, PodFault, PodFaults
+
+_MOST_BYTES = 1_000_000
+_ORDER = re.compile(rb'name"?\s*:\s*\\?"([^"\\]+)')
+_SORRY = "Something went wrong. Please try again later or contact support."
+_HTML = b"<!DOCTYPE html><html><head><title>502</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+_RETRY_AFTER = "1"
+
+
+class PodControl:
+    """The control plane; a context manager. Its pods end with it.
+
+    Attributes:
+        cloud: the account with its pods.
+        chance: the faults; ``fail_next`` scripts them.
+        api_calls: how many requests each dialect got.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        faults: PodFaults = PodFaults(),  # noqa: B008 - immutable
+        *,
+        port: int = 0,
+        account_key: str | None = None,
+    ) -> None:
+        self.chance = Chance(faults)
+        self.cloud = Cloud(folder, account_key or f"rpa_{secrets.token_hex(20)}", self.chance)
+        self.api_calls = {"graphql": 0, "rest": 0}
+        self.closing = threading.Event()
+        self.retired: dict[str, int] = {}
+        self._late: list[threading.Timer] = []
+        self._lock = threading.Lock()
+        self._spell: tuple[PodFault, int] | None = None
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.control = self
+        self.cloud.url = self.url
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """What RUNPOD_API_BASE_URL takes."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def key(self) -> str:
+        """What RUNPOD_API_KEY takes."""
+        return self.cloud.account_key
+
+    def fail_next(self, *faults: PodFault | str) -> None:
+        """Let the next orders, pods, connections or requests, whichever each fault is of, meet these."""
+        self.chance.fail_next(*faults)
+
+    def retire(self, dialect: str, status: int = 410) -> None:
+        """Switch a dialect off ('graphql', 'rest'): every request of it is answered with this status."""
+        self.retired[dialect] = status
+
+    def later(self, deed: Callable[[], object]) -> None:
+        """Carry out an order some seconds from now."""
+        seconds = self.chance.random("late order").uniform(*self.chance.faults.late_seconds)
+        timer = threading.Timer(seconds, deed)
+        timer.daemon = True
+        with self._lock:
+            self._late.append(timer)
+        timer.start()
+
+    def bill(self) -> PodBill:
+        """Return what every pod has cost so far."""
+        return self.cloud.bill()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        for timer in self._late:
+            timer.cancel()
+            timer.join()
+        self.cloud.close()
+
+    def api_fault(self) -> PodFault | None:
+        """Return the fault of the next request; by chance, several in a row meet the same."""
+        with self._lock:
+            for fault in OF_API:
+                if self.chance.scripted(fault):
+                    return fault
+            if self._spell is not None:
+                fault, left = self._spell
+                self._spell = (fault, left - 1) if left > 1 else None
+                return fault
+            for fault in OF_API:
+                if self.chance.drawn(fault, "request"):
+                    left = self.chance.faults.spell_requests - 1
+                    self._spell = (fault, left) if left > 0 else None
+                    return fault
+        return None
+
+    def count(self, dialect: str) -> None:
+        """Count a request."""
+        with self._lock:
+            self.api_calls[dialect] += 1
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+    control: PodControl
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that leaves early is no error of ours."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _Server
+
+    def do_GET(self) -> None:
+        control = self.server.control
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > _MOST_BYTES:
+            self._send(413, b"", "text/plain")
+            return
+        body = self.rfile.read(length)
+        path, _, query = self.path.partition("?")
+        if path.startswith("/demo/"):
+            self._demo(path, body)
+            return
+        graphql = path == "/graphql"
+        dialect = "graphql" if graphql else "rest"
+        control.count(dialect)
+        if (gone := control.retired.get(dialect)) is not None:
+            self._json(gone, {"title": "Gone", "status": gone, "detail": "This API has been retired."})
+            return
+        if (fault := control.api_fault()) is not None:
+            self._refuse(int(fault.value.removeprefix("api_")), graphql)
+            return
+        key = (self.headers.get("Authorization") or "").removeprefix("Bearer ").strip()
+        scope = None if key == control.key else control.cloud.owner_of(key)
+        if key != control.key and scope is None:
+            self._refuse(401, graphql)
+            return
+        self._work(graphql, path, query, body, scope)
+
+    do_POST = do_DELETE = do_PATCH = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nobody reads it."""
+
+    def _work(self, graphql: bool, path: str, query: str, body: bytes, scope: str | None) -> None:
+        """Carry out a request; what it does and what it answers may differ."""
+        cloud = self.server.control.cloud
+        fault, name = self._fault_of_deed(graphql, path, body)
+
+        def deed() -> tuple[int, Any]:
+            if graphql:
+                return pod_graphql.answer(cloud, _query_of(body), scope)
+            return pod_rest.answer(cloud, command, path, query, body, scope)
+
+        command = self.command
+        if fault is PodFault.CREATE_LATE:
+            self.server.control.later(deed)
+        elif fault not in (PodFault.CREATE_FAILS, PodFault.TERMINATE_FAILS):
+            status, answer = deed()
+            if fault is None:
+                self._json(status, answer)
+                return
+        if fault is PodFault.CREATE_HANGS:
+            self.server.control.closing.wait(cloud.chance.faults.hang_seconds)
+            self.close_connection = True
+            return
+        if cloud.chance.random(f"page {name}").random() < 0.5:
+            self._send(502, _HTML, "text/html")
+        else:
+            self._refuse(500, graphql)
+
+    def _fault_of_deed(self, graphql: bool, path: str, body: bytes) -> tuple[PodFault | None, str]:
+        """Return the fault that an order, or a request to end a pod, meets; and the name it was drawn under."""
+        chance = self.server.control.chance
+        if (graphql and b"podFindAndDeployOnDemand" in body) or (self.command == "POST" and path == "/v2/pods"):
+            found = _ORDER.search(body)
+            name = found[1].decode(errors="replace") if found else "order"
+            possible: tuple[PodFault, ...] = (
+                *(PodFault.CREATE_FAILS, PodFault.CREATE_LANDS, PodFault.CREATE_HANGS, PodFault.CREATE_LATE),
+            )
+        elif (graphql and b"podTerminate" in body) or (self.command == "DELETE" and path.startswith("/v2/pods/")):
+            name = "terminate"
+            possible = (PodFault.TERMINATE_LANDS, PodFault.TERMINATE_FAILS)
+        else:
+            return None, ""
+        return next((fault for fault in possible if chance.meets(fault, name)), None), name
+
+    def _demo(self, path: str, body: bytes) -> None:
+        control = self.server.control
+        if path == "/demo/bill":
+            self._json(200, bill_document(control.bill()))
+        elif path == "/demo/fail_next" and self.command == "POST":
+            control.fail_next(*json.loads(body))
+            self._json(200, {})
+        elif path == "/demo/retire" and self.command == "POST":
+            control.retired.update(json.loads(body))
+            self._json(200, {})
+        else:
+            self._json(404, {})
+
+    def _refuse(self, status: int, graphql: bool) -> None:
+        """Answer with an error status, each dialect in its own way."""
+        if not graphql:
+            self._json(status, pod_rest.problem(status, _SORRY)[1])
+        elif status == 410:
+            self._json(410, {"title": "Gone", "status": 410, "detail": "This API has been retired."})
+        elif status == 500:
+            self._json(500, {"errors": [{"message": _SORRY}], "data": None})
+        else:
+            self._send(status, b"Too Many Requests" if status == 429 else b"Unauthorized", "text/plain")
+
+    def _json(self, status: int, answer: Any) -> None:
+        self._send(status, b"" if answer is None else json.dumps(answer).encode(), "application/json")
+
+    def _send(self, status: int, content: bytes, kind: str) -> None:
+        self.send_response(status)
+        if content:
+            self.send_header("Content-Type", kind)
+        if status != 204:
+            self.send_header("Content-Length", str(len(content)))
+        if status == 429:
+            self.send_header("Retry-After", _RETRY_AFTER)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _query_of(body: bytes) -> object:
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return None
+    return parsed.get("query") if isinstance(parsed, dict) else None
+
+
+def bill_document(bill: PodBill) -> dict[str, Any]:
+    """Return a bill as JSON; amounts are strings of USD."""
+    charges = [
+        {
+            "pod_id": charge.pod_id,
+            "name": charge.name,
+            "gpu": charge.gpu,
+            "cloud": charge.cloud,
+            "usd_per_hour": str(charge.usd_per_hour),
+            "seconds": charge.seconds,
+            "usd": str(charge.usd),
+            "ended": charge.ended,
+        }
+        for charge in bill.charges
+    ]
+    return {"usd": str(bill.usd), "alive": bill.alive, "pods": charges}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a control plane as a process of its own, until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(description="RunPod's control plane on loopback, with sshds as pods")
+    parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--folder", type=Path, help="where pods live; a temporary folder unless given")
+    parser.add_argument("--key", help="the account's key; made up unless given")
+    parser.add_argument("--faults", default="{}", help="fields of PodFaults as JSON")
+    chosen = parser.parse_args(arguments)
+    faults = TypeAdapter(PodFaults).validate_json(chosen.faults)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with tempfile.TemporaryDirectory(prefix="bizcharts-pods-", ignore_cleanup_errors=True) as temporary:
+        folder = chosen.folder or Path(temporary)
+        with PodControl(folder, faults, port=chosen.port, account_key=chosen.key) as control:
+            _say({"url": control.url, "key": control.key})
+            stop.wait()
+        _say(bill_document(control.bill()))
+
+
+def _say(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

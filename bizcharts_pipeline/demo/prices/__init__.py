@@ -1,0 +1,1 @@
+"""The price services, simulated on loopback."""

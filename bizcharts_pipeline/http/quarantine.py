@@ -1,0 +1,42 @@
+"""What could not be read, kept for people to look at: bounded, the reason beside it."""
+
+import gzip
+from contextlib import suppress
+from pathlib import Path
+
+from bizcharts_pipeline.core.files import write_atomically
+
+MAX_FILES = 200
+MAX_BYTES = 64 * 1024 * 1024
+REASON_SUFFIX = ".reason.txt"
+
+
+def keep_aside(folder: Path, name: str, body: bytes, reason: str) -> Path:
+    """Write ``body`` compressed into ``folder`` under ``name``, the ``reason`` beside it; return its path."""
+    path = folder / f"{name}.gz"
+    write_atomically(path, gzip.compress(body, mtime=0))
+    write_reason(path, reason)
+    keep_newest(folder)
+    return path
+
+
+def write_reason(path: Path, reason: str) -> Path:
+    """Write why ``path`` was put aside; return the note's path."""
+    note = path.with_name(f"{path.name}{REASON_SUFFIX}")
+    note.write_text(f"{reason[:10_000]}\n", encoding="utf-8", errors="replace")
+    return note
+
+
+def keep_newest(folder: Path) -> None:
+    """Remove the oldest of too many files (``*.gz``), with their notes."""
+    found = []
+    for path in folder.glob("*.gz"):
+        with suppress(FileNotFoundError):  # another process does the same
+            status = path.stat()
+            found.append((status.st_mtime_ns, path, status.st_size))
+    kept_bytes = 0
+    for count, (_, path, size) in enumerate(sorted(found, reverse=True), start=1):
+        kept_bytes += size
+        if count > MAX_FILES or kept_bytes > MAX_BYTES:
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}{REASON_SUFFIX}").unlink(missing_ok=True)

@@ -1,0 +1,178 @@
+"""One limit a host, held by every thread and process of this user on this machine.
+
+A request may start ``seconds`` after the previous one *has arrived*: whoever has the turn keeps the host's file
+locked until the answer's headers are there. Reserving start times in advance is not enough: a process that the
+scheduler delays would then send right before the next one. The time that a host takes to answer does not lower the
+rate, unless it is longer than the interval: a request counts as arrived a moment after its last byte was handed to
+the system, or when its answer begins, whichever is earlier; but no two requests are under way at once. Nobody sleeps
+with the lock in hand, and the kernel frees it when its holder dies. Linux and macOS (``flock``); not across machines.
+"""
+
+import fcntl
+import json
+import math
+import os
+import random
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bizcharts_pipeline.core.clock import from_epoch
+from bizcharts_pipeline.core.file_lock import try_lock
+from bizcharts_pipeline.core.private import UnsafeFolder, user_folder
+from bizcharts_pipeline.http.errors import HostPaused, RateLimitFolderUnsafe, SourceUnreachable
+
+LONGEST_POSTPONEMENT_SECONDS = 24 * 3600.0
+# From the last byte sent until the host is taken to have noticed: slack for its network and scheduler, and never less
+# than a busy machine needs to wake a thread.
+ARRIVAL_SHARE = 0.015
+ARRIVAL_LEAST_SECONDS = 0.03
+_LOCK_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the processes tell each other about a host."""
+
+    started: float | None = None  # monotonic clock, which all processes of a machine share until it reboots
+    postponed_at: float = 0.0  # wall clock: the host's wish for a pause outlives a reboot
+    postponed_until: float = 0.0
+
+    def wait(self, seconds: float, monotonic: float, wall: float) -> float:
+        """Return for how long nobody may start; a reboot or a clock that was set never prolongs it."""
+        wait = 0.0
+        if self.started is not None and self.started <= monotonic:
+            wait = self.started + seconds - monotonic
+        return max(0.0, wait, self.pause(wall))
+
+    def pause(self, wall: float) -> float:
+        """Return how much longer the host's wish for a pause holds."""
+        if not self.postponed_at <= wall <= self.postponed_until:
+            return 0.0
+        return min(self.postponed_until, self.postponed_at + LONGEST_POSTPONEMENT_SECONDS) - wall
+
+
+@dataclass
+class Turn:
+    """One request's turn."""
+
+    sent_at: float | None = None  # monotonic clock; set by whoever sends, once the whole request is handed over
+
+
+class RateLimit:
+    """The limit of the host of ``url``: two requests start at least ``seconds`` apart."""
+
+    def __init__(self, url: str, seconds: float, folder: Path | None = None) -> None:
+        host = urlsplit(url).netloc.rpartition("@")[2].lower()
+        self.host = host.removesuffix(":443").removesuffix(":80")
+        self.seconds = seconds
+        name = re.sub(r"[^a-z0-9.-]", "_", self.host) or "_"
+        self._path = (folder or machine_folder()) / f"{name[:200]}.json"
+
+    @contextmanager
+    def turn(self, deadline: float) -> Iterator[Turn]:
+        """Wait for this caller's turn; set its ``sent_at``, and leave the block when the answer begins.
+
+        Args:
+            deadline: a ``time.monotonic()``; a turn that can not start by then is refused at once.
+
+        Raises:
+            HostPaused: the host asked for a pause that lasts longer.
+            SourceUnreachable: others keep the host busy for longer.
+        """
+        while True:
+            with self._locked(deadline) as file:
+                state = _read(file)
+                wait = state.wait(self.seconds, time.monotonic(), time.time())
+                if wait <= 0:
+                    turn = Turn()
+                    self._mark_start(file, state, time.monotonic())
+                    try:
+                        yield turn
+                        return
+                    finally:
+                        self._mark_start(file, state, self._arrival(turn))
+            if time.monotonic() + wait > deadline:
+                raise self._refusal(wait)
+            time.sleep(wait)
+
+    def postpone(self, seconds: float) -> None:
+        """Let nobody ask this host for ``seconds`` (at most a day), also after a restart; never shortens a pause."""
+        if not math.isfinite(seconds) or seconds <= 0:
+            return
+        with self._locked(time.monotonic() + 60) as file:
+            now = time.time()
+            state = _read(file)
+            until = now + max(min(seconds, LONGEST_POSTPONEMENT_SECONDS), state.pause(now))
+            _write(file, _State(state.started, now, until))
+
+    def _arrival(self, turn: Turn) -> float:
+        now = time.monotonic()
+        if turn.sent_at is None:
+            return now
+        return min(now, turn.sent_at + max(ARRIVAL_LEAST_SECONDS, ARRIVAL_SHARE * self.seconds))
+
+    def _mark_start(self, file: int, state: _State, started: float) -> None:
+        _write(file, _State(started, state.postponed_at, state.postponed_until))
+
+    def _refusal(self, wait: float) -> HostPaused | SourceUnreachable:
+        if wait > self.seconds:
+            until = from_epoch(time.time() + wait)
+            return HostPaused(
+                f"{self.host} asked for a pause until {until:%Y-%m-%d %H:%M:%S} UTC; nothing is sent before. "
+                f"Wait for it (or, if it was an error, delete {self._path})"
+            )
+        return SourceUnreachable(f"{self.host}: no turn in time, as other runs use it; try again later")
+
+    @contextmanager
+    def _locked(self, deadline: float) -> Iterator[int]:
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                if try_lock(file):
+                    try:
+                        if os.fstat(file).st_nlink:  # else: the folder was cleaned meanwhile
+                            yield file
+                            return
+                    finally:
+                        fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough if a fork inherited it
+            finally:
+                os.close(file)
+            if time.monotonic() >= deadline:
+                raise SourceUnreachable(
+                    f"{self.host}: no turn in time, as another process holds it; if that is stopped or "
+                    f"stuck, end it (`lsof {self._path}` names it)"
+                )
+            time.sleep(random.uniform(0.25, 1) * _LOCK_POLL_SECONDS)
+
+
+def machine_folder() -> Path:
+    """Return this user's folder for the state that all processes of the user share; makes it on first use.
+
+    Raises:
+        RateLimitFolderUnsafe: there is none that others do not control.
+    """
+    try:
+        return user_folder()
+    except UnsafeFolder as error:
+        raise RateLimitFolderUnsafe(str(error)) from None
+
+
+def _read(file: int) -> _State:
+    try:
+        fields = json.loads(os.pread(file, 4096, 0))
+        started = fields["started"]
+        at, until = float(fields["postponed_at"]), float(fields["postponed_until"])
+        return _State(None if started is None else float(started), at, until)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return _State()
+
+
+def _write(file: int, state: _State) -> None:
+    content = json.dumps(asdict(state)).encode()
+    os.pwrite(file, content, 0)
+    os.ftruncate(file, len(content))

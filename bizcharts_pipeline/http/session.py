@@ -1,0 +1,354 @@
+"""The one way to fetch from the outside world: politely, within bounds, and only what has changed."""
+
+import hashlib
+import json
+import random
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+import requests
+from urllib3.exceptions import HTTPError as Urllib3Error
+from urllib3.exceptions import NameResolutionError
+
+from bizcharts_pipeline.core.addresses import address_problem, masked
+from bizcharts_pipeline.core.clock import naive_utc, utc_now
+from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.http.deadline import Watchdog, cut_off_after
+from bizcharts_pipeline.http.errors import (
+    ResponseTooLarge,
+    ResponseTruncated,
+    SourceBlocked,
+    SourceError,
+    SourceNotFound,
+    SourceUnreachable,
+    UnexpectedAnswer,
+)
+from bizcharts_pipeline.http.exchange import BodyTooLarge, BodyTruncated, BoundedSession, UnaskedEncoding
+from bizcharts_pipeline.http.rate_limit import RateLimit
+from bizcharts_pipeline.http.redirects import redirect_target
+
+MAX_BODY_BYTES = 8 * 1024 * 1024  # of JSON, once parsed, this is 200 MB of memory
+MAX_ATTEMPTS = 4
+MAX_REDIRECTS = 3
+EVIDENCE_BYTES = 64 * 1024
+_KEPT_HEADERS = ("content-type", "date", "etag", "last-modified")
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """In seconds: until connected; between two reads; for a whole ``get`` with all its waits and retries; and
+    before the second attempt, which doubles with every further one, and jitters by half. ``patience`` is how much
+    longer a turn may be waited for, as where a host asked for a pause."""
+
+    connect: float = 10.0
+    read: float = 20.0
+    total: float = 90.0
+    back_off: float = 1.0
+    patience: float = 0.0
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer. Times are naive UTC. ``body`` is decompressed.
+
+    Of a 304, ``body`` is empty and the Last-Modified is that of the remembered answer, which still stands.
+    """
+
+    url: str
+    status: int  # 200 or 304
+    body: bytes
+    fetched_at: datetime
+    last_modified: datetime | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; the few that somebody reads
+
+
+class _Retryable(Exception):
+    """Wraps the error that stands if no further attempt succeeds."""
+
+    def __init__(self, error: SourceError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What one ``get`` asks for. Headers may hold a key: they are in no message."""
+
+    url: str
+    validator: str | None
+    headers: Mapping[str, str] = field(repr=False)
+    max_bytes: int
+    redirects: bool
+
+
+class PoliteSession:
+    """GETs with one rate limit a host, bounded retries, bounded time and bounded memory.
+
+    A thread's own: like the session of ``requests`` within it, share none between threads.
+
+    Args:
+        seconds_per_request: least time between two requests to one host, over all processes of the machine.
+        contact: e-mail or URL for the User-Agent.
+        validators: folder that keeps what conditional requests need from one run to the next.
+        rate_folder: where the rate limits' state is; the user's machine-wide folder unless given.
+        attempts: how often a request is tried that may do better a little later.
+    """
+
+    def __init__(
+        self,
+        seconds_per_request: float,
+        *,
+        contact: str = "",
+        validators: Path | None = None,
+        rate_folder: Path | None = None,
+        timeouts: Timeouts = Timeouts(),
+        attempts: int = MAX_ATTEMPTS,
+    ) -> None:
+        self._seconds_per_request = seconds_per_request
+        self._validators = validators
+        self._rate_folder = rate_folder
+        self._timeouts = timeouts
+        self._attempts = attempts
+        self._session = BoundedSession(gzip=True)
+        agent = f"bizcharts/{version('bizcharts')}" + (f" (+{contact})" if contact else "")
+        self._session.headers.update({"User-Agent": agent, "Accept": "*/*"})
+
+    def __enter__(self) -> "PoliteSession":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def get(
+        self,
+        url: str,
+        *,
+        conditional: bool = False,
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_BODY_BYTES,
+        redirects: bool = True,
+    ) -> Response:
+        """Return the answer of ``url``; if ``conditional``, 304 when it is still what was remembered.
+
+        ``headers`` are sent with this request alone, and never to another origin. A body of more than ``max_bytes``,
+        compressed or not, is not read. Without ``redirects`` exactly one request is sent an attempt.
+
+        A 200 is *not* remembered by itself: call :meth:`remember` once its body is safe on disk.
+
+        Raises:
+            SourceError: one of its subclasses, within ``timeouts.total`` seconds.
+        """
+        if problem := address_problem(url):
+            raise UnexpectedAnswer(
+                f"{masked(url)[:200]}: the address {problem} Nothing was sent; check the configured URL"
+            )
+        deadline = time.monotonic() + self._timeouts.total + self._timeouts.patience
+        asked = _Request(url, self._recall(url) if conditional else None, headers or {}, max_bytes, redirects)
+        attempt = 1
+        while True:
+            try:
+                return self._get_once(asked, deadline)
+            except _Retryable as failure:
+                pause = self._timeouts.back_off * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
+                if attempt >= self._attempts or time.monotonic() + pause >= deadline:
+                    raise failure.error from failure.__cause__
+            time.sleep(pause)
+            attempt += 1
+
+    def remember(self, response: Response) -> None:
+        """Let conditional ``get``s of this URL, in this and later runs, ask only for something newer."""
+        served = response.headers.get("last-modified")
+        if self._validators is not None and response.status == 200:
+            if served is not None and response.last_modified is not None:
+                content = json.dumps({"url": response.url, "last_modified": served}).encode()
+                write_atomically(self._validator_path(self._validators, response.url), content)
+            else:
+                self.forget(response.url)
+
+    def forget(self, url: str) -> None:
+        """Let the next conditional ``get`` of ``url`` bring the whole body."""
+        if self._validators is not None:
+            self._validator_path(self._validators, url).unlink(missing_ok=True)
+
+    def _recall(self, url: str) -> str | None:
+        if self._validators is None:
+            return None
+        try:
+            fields = json.loads(self._validator_path(self._validators, url).read_bytes())
+            served = str(fields["last_modified"])
+            return served if fields["url"] == url and http_date(served) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @staticmethod
+    def _validator_path(folder: Path, url: str) -> Path:
+        return folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
+
+    def postpone(self, url: str, seconds: float) -> None:
+        """Let nobody on this machine ask the host of ``url`` for ``seconds``."""
+        self._limit(url).postpone(seconds)
+
+    def _limit(self, url: str) -> RateLimit:
+        return RateLimit(url, self._seconds_per_request, self._rate_folder)
+
+    def _get_once(self, asked: "_Request", deadline: float) -> Response:
+        """One attempt: a request and the few redirects within the same origin that it may lead to."""
+        url = target = asked.url
+        for _ in range(MAX_REDIRECTS + 1):
+            with ExitStack() as exchange:
+                watchdog = None
+                try:
+                    with self._limit(target).turn(deadline) as turn:
+                        seconds = min(self._timeouts.total, deadline - time.monotonic())
+                        watchdog = exchange.enter_context(cut_off_after(seconds))
+                        answer = exchange.enter_context(self._send(target, asked))
+                        turn.sent_at = watchdog.sent_at
+                    if answer.status_code in (429, 503) and (wished := answer.headers.get("Retry-After")):
+                        self.postpone(target, _retry_after_seconds(wished, answer.headers.get("Date")))
+                    if answer.is_redirect and asked.redirects:
+                        target = redirect_target(target, answer.headers.get("Location", ""))
+                        continue
+                    response = self._read(asked, answer, watchdog)
+                except (_Retryable, requests.RequestException, Urllib3Error) as error:
+                    if watchdog is not None and watchdog.expired:
+                        raise self._too_slow(url) from error
+                    if isinstance(error, _Retryable):
+                        raise
+                    raise _translated(url, error) from error
+                # A cut answer may look complete: the end within a header passes for the end of all headers.
+                if watchdog.expired:
+                    raise self._too_slow(url)
+                return response
+        raise UnexpectedAnswer(f"{url}: more than {MAX_REDIRECTS} redirects; check the configured URL")
+
+    def _too_slow(self, url: str) -> SourceUnreachable:
+        return SourceUnreachable(f"{url}: no whole answer in {self._timeouts.total:g} s; try again later")
+
+    def _send(self, url: str, asked: "_Request") -> requests.Response:
+        condition = {"If-Modified-Since": asked.validator} if asked.validator else {}
+        timeouts = (self._timeouts.connect, self._timeouts.read)
+        return self._session.exchange("GET", url, timeouts=timeouts, headers={**asked.headers, **condition})
+
+    def _read(self, asked: "_Request", answer: requests.Response, watchdog: Watchdog) -> Response:
+        url, validator = asked.url, asked.validator
+        headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+        if answer.status_code == 304 and validator is not None:
+            return Response(url, 304, b"", utc_now(), http_date(validator), headers | {"last-modified": validator})
+        if answer.status_code != 200:
+            _refuse(url, answer)
+        last_modified = http_date(headers.get("last-modified", ""))
+        try:
+            body = self._session.body(answer, asked.max_bytes, lambda: watchdog.expired)
+        except BodyTooLarge as error:
+            raise ResponseTooLarge(f"{url}: {error}; check the configured URL") from error
+        except BodyTruncated as error:
+            raise _truncated(url, str(error)) from error
+        except UnaskedEncoding as error:
+            raise UnexpectedAnswer(f"{url}: {error}") from error
+        return Response(url, 200, body, utc_now(), last_modified, headers)
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the naive UTC time of an HTTP date, ``None`` if it is none."""
+    try:
+        return naive_utc(parsedate_to_datetime(text))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _truncated(url: str, how: str) -> _Retryable:
+    return _Retryable(ResponseTruncated(f"{url}: {how}; try again later"))
+
+
+def _refuse(url: str, answer: requests.Response) -> NoReturn:
+    """Raise what an answer without content means; the beginning of its body goes along as evidence."""
+    refusal = _refusal(url, answer)
+    named = refusal.error if isinstance(refusal, _Retryable) else refusal
+    named.evidence = _beginning(answer)
+    raise refusal
+
+
+def _refusal(url: str, answer: requests.Response) -> SourceError | _Retryable:
+    status = answer.status_code
+    html = "html" in answer.headers.get("Content-Type", "").lower()
+    by = " with an HTML page, as Cloudflare's bot check does" if html else ""
+    if status == 304:
+        return UnexpectedAnswer(
+            f"{url}: answered 'not modified' although nothing was asked about; is a cache or proxy in between?"
+        )
+    if status in (404, 410):
+        return SourceNotFound(f"{url}: not there ({status})")
+    if status == 429:
+        message = f"{url}: too many requests (429){by}; does another program ask from this address?"
+        return _Retryable(SourceBlocked(message))
+    if status >= 500:
+        return _Retryable(SourceUnreachable(f"{url}: server error {status}{by}; try again later"))
+    if status in (401, 403, 451):
+        return SourceBlocked(
+            f"{url}: refused ({status}){by}; open it in a browser from this address; set BIZCHARTS_CONTACT"
+        )
+    return UnexpectedAnswer(f"{url}: unexpected status {status}; check the configured URL")
+
+
+def _beginning(answer: requests.Response) -> bytes:
+    """Return up to ``EVIDENCE_BYTES`` of a body that nobody will read as data; empty where it can not be had."""
+    try:
+        received = bytes(answer.raw.read(EVIDENCE_BYTES, decode_content=False))
+        if "gzip" in answer.headers.get("Content-Encoding", "").lower():
+            return zlib.decompressobj(wbits=31).decompress(received, EVIDENCE_BYTES)
+        return received
+    except (Urllib3Error, requests.RequestException, OSError, zlib.error):
+        return b""
+
+
+def _retry_after_seconds(wished: str, served_at: str | None) -> float:
+    """Return the pause that a Retry-After (RFC 9110, 10.2.3) asks for, counted by the server's own clock."""
+    if re.fullmatch(r"\s*\d{1,9}\s*", wished):
+        return float(wished)
+    until = http_date(wished)
+    if until is None:
+        return 0.0
+    now = http_date(served_at or "") or datetime.now(UTC).replace(tzinfo=None)
+    return (until - now).total_seconds()
+
+
+def _translated(url: str, error: Exception) -> SourceError | _Retryable:
+    """Return what a library's exception means to us."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return SourceUnreachable(
+            f"{url}: no trusted certificate ({masked(str(error))}); check this machine's clock and CAs"
+        )
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return _Retryable(SourceUnreachable(f"{url}: no connection in time; is the network up?"))
+    if isinstance(error, requests.Timeout):
+        return _Retryable(SourceUnreachable(f"{url}: no answer in time; the next run tries again"))
+    if isinstance(error, requests.ConnectionError):
+        return _Retryable(SourceUnreachable(f"{url}: no connection ({masked(_cause(error))}); is the network up?"))
+    if isinstance(error, requests.RequestException):
+        return UnexpectedAnswer(f"{url}: {masked(str(error))}; check the configured URL")
+    return _truncated(url, f"the connection broke within the body ({error})")
+
+
+def _cause(error: BaseException) -> str:
+    """Return why there is no connection, as the system puts it."""
+    reason = getattr(error.args[0] if error.args else None, "reason", error)
+    if isinstance(reason, NameResolutionError):
+        return "the host's name cannot be resolved"
+    below = reason.__cause__ or reason.__context__
+    return below.strerror if isinstance(below, OSError) and below.strerror else str(error)

@@ -1,0 +1,153 @@
+"""Imports the database of the first implementation (``posts.db``)."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.core.attempts import Attempts, SetAside
+from bizcharts_pipeline.core.progress import Track, silently
+from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, collect, named_lines, take_in
+from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER, Spellings
+from bizcharts_pipeline.labels.ledger import LEDGER, REJECTED, LabelLedger
+from bizcharts_pipeline.labels.pictures import REMEDY
+from bizcharts_pipeline.labels.scales import Scale
+from bizcharts_pipeline.labels.transfer_rows import RawRow, Rejected
+from bizcharts_pipeline.legacy.posts_db import OriginalDatabase, OriginalThread, read_original
+from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.snapshots import Snapshot, insert_snapshots
+from bizcharts_pipeline.warehouse.threads import Sighting, merge_threads
+
+ORIGIN = "posts.db"
+_NOT_TAKEN = (
+    "Not taken, as it is computed anew from the texts: coin mentions, sentiment scores. "
+    "Not taken, as it is personal data: names, tripcodes."
+)
+_NEXT = (
+    "Scores and index follow with the next run of the job `history`. The data set `sharegpt_dataset` leaves out "
+    f"labelled posts without a stored picture: {REMEDY}."
+)
+
+
+@dataclass(frozen=True)
+class TakeoverReport:
+    """What was imported, and what was not and why. A second run finds nothing new."""
+
+    threads: int
+    new_threads: int
+    snapshots: int
+    new_snapshots: int
+    labels: int
+    new_labels: int
+    skipped: dict[str, int]  # rows by the reason why they could not be taken
+    rejected: tuple[Rejected, ...]  # labels that were put aside
+    aside: Path | None  # where they are kept
+    import_id: int | None  # of the labels, to undo it; None: there was nothing new
+    notes: tuple[str, ...]  # on the labels
+
+    def __str__(self) -> str:
+        lines = [
+            f"threads    {self.threads:>9,} read, {self.new_threads:,} new",
+            f"polls      {self.snapshots:>9,} read, {self.new_snapshots:,} new",
+            f"labels     {self.labels:>9,} read, {self.new_labels:,} new in the label ledger",
+            *(f"skipped    {count:>9,} {reason}" for reason, count in sorted(self.skipped.items())),
+            *self.notes,
+        ]
+        if self.rejected:
+            lines += [f"{len(self.rejected):,} labels put aside in {self.aside}:", *named_lines(self.rejected)]
+        if self.import_id is not None:
+            lines.append(
+                f"labels are import {self.import_id}; `bizcharts labels undo-import {self.import_id}` takes them back"
+            )
+        return "\n".join([*lines, _NOT_TAKEN, _NEXT])
+
+
+def take_over(
+    path: Path,
+    database: Database,
+    home: Path,
+    board: str,
+    now: datetime,
+    track: Track = silently,
+    scale: Scale | None = None,
+) -> TakeoverReport:
+    """Take posts and polls of ``path`` into the warehouse and its labels into the ledger of ``home``; idempotent.
+
+    ``now`` is naive UTC; ``scale`` is that of the labels' ratings, if it was named.
+
+    Raises:
+        OriginalDatabaseError: the file is no such database.
+        LabelFileError: its ratings are on another scale than 1 to 3; nothing was taken.
+        DatabaseError, LedgerError: the warehouse or the ledger cannot be written; a repeated run goes on.
+    """
+    original, ledger = read_original(path, board), LabelLedger(home / LEDGER)
+    # Labels go first: a file whose ratings mean something else is refused before anything of it is written.
+    found = _read_labels(original, ledger, scale)
+    taken = take_in(found, ledger, home / REJECTED, now)
+    threads, new_threads = _take_threads(original, database, Attempts.of_home(home), now, track)
+    snapshots, new_snapshots = _take_snapshots(original, database)
+    return TakeoverReport(
+        threads=threads,
+        new_threads=new_threads,
+        snapshots=snapshots,
+        new_snapshots=new_snapshots,
+        labels=taken.rows - len(taken.rejected),
+        new_labels=taken.new,
+        skipped=dict(original.skipped + _reasons(taken)),
+        rejected=taken.rejected,
+        aside=taken.aside,
+        import_id=taken.import_id,
+        notes=taken.notes,
+    )
+
+
+def _read_labels(original: OriginalDatabase, ledger: LabelLedger, scale: Scale | None) -> LabelFile:
+    spellings = Spellings(label.labeler_id for label in ledger.not_retracted()) if ledger.path.exists() else None
+    rows = _label_rows(original)
+    return collect(rows, original.path, ORIGIN, scale=scale, spellings=spellings, where="training_labels, id")
+
+
+def _label_rows(original: OriginalDatabase) -> Iterator[RawRow]:
+    for number, row in original.labels():
+        values = row | {"labeler_id": row["labeler_id"] or UNNAMED_LABELER}
+        yield RawRow(number, json.dumps(row, default=repr), values)
+
+
+def _reasons(taken: ImportReport) -> Counter[str]:
+    return Counter(f"label: {row.reason}" for row in taken.rejected)
+
+
+def _take_threads(
+    original: OriginalDatabase, database: Database, attempts: Attempts, now: datetime, track: Track
+) -> tuple[int, int]:
+    read = new = 0
+    for batch in track(original.threads(), f"Posts of {original.path.name}", total=original.thread_batches()):
+        read += len(batch)
+        named = f"posts {batch[0].thread.thread_id} to {batch[-1].thread.thread_id} of {original.path.name}"
+        try:
+            with attempts.attempt(named):
+                prepared = [read_thread(entry.thread) for entry in batch]
+                sightings = {entry.thread.thread_id: sighting for entry in batch if (sighting := _sighting(entry))}
+                with database.write() as connection:
+                    new += merge_threads(connection, prepared, ingested_at=now, seen_at=sightings).new
+        except SetAside as error:
+            original.skipped[str(error)] += len(batch)
+    return read, new
+
+
+def _take_snapshots(original: OriginalDatabase, database: Database) -> tuple[int, int]:
+    snapshots = [
+        Snapshot(poll.snapshot_at, poll.total_threads, poll.avg_reply_count, poll.top_coins)
+        for poll in original.snapshots()
+    ]
+    with database.write() as connection:
+        return len(snapshots), insert_snapshots(connection, snapshots)
+
+
+def _sighting(entry: OriginalThread) -> Sighting | None:
+    if entry.first_seen_at is None or entry.last_seen_at is None:
+        return None
+    return Sighting(entry.first_seen_at, entry.last_seen_at)

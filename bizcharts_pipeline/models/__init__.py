@@ -1,0 +1,1 @@
+"""Trained models: registry, evaluation on gold, gate, promotion, leak checks, release."""

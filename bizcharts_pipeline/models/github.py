@@ -1,0 +1,289 @@
+"""The few calls of GitHub's REST API that a release needs: JSON, an upload, a download.
+
+The token comes from ``GITHUB_TOKEN`` at the moment of a request, goes to the API's own hosts alone, and is in no
+message. What can safely be asked twice is; whoever creates something looks first whether it is there already.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+from urllib3.exceptions import HTTPError as Urllib3Error
+
+from bizcharts_pipeline.core.addresses import BadAddress, masked, origin, refuse_unsafe
+from bizcharts_pipeline.core.clock import to_epoch
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.http.deadline import cut_off_after
+from bizcharts_pipeline.http.exchange import BodyRefused, BodyTooLarge, BoundedSession
+from bizcharts_pipeline.http.session import http_date
+from bizcharts_pipeline.settings import is_loopback, key_address_problem
+
+TOKEN = "GITHUB_TOKEN"
+JSON_BYTES = 8 * 2**20
+CALL_SECONDS = 60.0  # for a whole exchange of JSON
+LEAST_BYTES_A_SECOND = 50_000  # below this a transfer is given up
+PATIENCE_SECONDS = 120.0  # the longest pause that is waited for
+ATTEMPTS = 4
+MAX_REDIRECTS = 3
+_TIMEOUTS = (10.0, 30.0)  # until connected; between two reads
+_TOKEN_FORM = re.compile(r"[\x21-\x7e]{1,512}")
+_SAFE_TO_REPEAT = ("GET", "PATCH", "DELETE")
+
+
+class GitHubError(BizchartsError):
+    """GitHub did not do what was asked of it."""
+
+
+class NoToken(GitHubError):
+    """There is no token to write with."""
+
+
+class Refused(GitHubError):
+    """GitHub says no, and would again. ``status`` is HTTP's, ``codes`` are those of GitHub's errors."""
+
+    def __init__(self, message: str, status: int, codes: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.status, self.codes = status, codes
+
+
+class Busy(GitHubError):
+    """GitHub asks for a pause that is longer than anybody waits here."""
+
+
+class Uncertain(GitHubError):
+    """No answer, or one that does not tell whether it was done."""
+
+
+class GitHub:
+    """The API of github.com, or of an Enterprise server.
+
+    Args:
+        api_url: ``https://api.github.com``, or ``https://HOST/api/v3``.
+        sleep: how to wait.
+    """
+
+    def __init__(self, api_url: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._api = api_url.rstrip("/")
+        self._sleep = sleep
+        self._session = BoundedSession()
+        self._session.headers["User-Agent"] = f"bizcharts/{version('bizcharts')}"
+
+    def require_token(self) -> None:
+        """Raise :class:`NoToken` if there is none that may write."""
+        if not _token():
+            raise NoToken(f"{TOKEN} is not set; a release needs a token that may write the repository's contents.")
+
+    def call(self, method: str, path: str, payload: Mapping[str, Any] | None = None) -> Any:
+        """Return the JSON of an answer (``None``: it has none).
+
+        Raises:
+            Refused, Busy
+            Uncertain: no answer through all attempts; a POST is sent once.
+        """
+        body = json.dumps(payload).encode() if payload is not None else None
+        headers = {"Accept": "application/vnd.github+json", "Content-Type": "application/json"}
+        return self._patiently(
+            method, lambda: self._exchange(method, f"{self._api}{path}", headers, body, CALL_SECONDS)
+        )
+
+    def upload(self, url: str, file: Path, content_type: str) -> Any:
+        """Send a file to ``url`` and return the JSON of the answer. It is sent once.
+
+        Raises:
+            Refused, Busy, Uncertain
+        """
+        if not self._trusted(url):
+            raise Refused(f"{_shown(url)} is no address of {self._api} to send a file to", 0)
+        seconds = CALL_SECONDS + file.stat().st_size / LEAST_BYTES_A_SECOND
+        headers = {"Accept": "application/vnd.github+json", "Content-Type": content_type}
+
+        def send() -> Any:
+            with file.open("rb") as content:
+                return self._exchange("POST", url, headers, content, seconds)
+
+        return self._patiently("POST", send)
+
+    def download(self, path: str, into: Path, most: int) -> str:
+        """Write the asset at ``path`` to the file ``into`` and return its SHA-256.
+
+        The API redirects to a storage host, which gets no token.
+
+        Raises:
+            Refused: also for more than ``most`` bytes.
+            Busy, Uncertain
+        """
+
+        def fetch() -> str:
+            url = f"{self._api}{path}"
+            for _ in range(MAX_REDIRECTS + 1):
+                with self._answer("GET", url, {"Accept": "application/octet-stream"}, None, _seconds(most)) as answer:
+                    if answer.is_redirect:
+                        url = _redirected(url, answer.headers.get("Location", ""))
+                        continue
+                    self._check(url, answer)
+                    return _written(_chunks(url, self._session, answer, most), into)
+            raise Refused(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects", 0)
+
+        digest: str = self._patiently("GET", fetch)
+        return digest
+
+    def pause(self, attempt: int) -> None:
+        """Wait before whatever could not be told to be done is tried for another time."""
+        self._sleep(float(2 ** (attempt - 1)))
+
+    def _patiently(self, method: str, once: Callable[[], Any]) -> Any:
+        waited, attempt = 0.0, 1
+        while True:
+            try:
+                return once()
+            except _Pause as pause:  # nothing was done
+                if waited + pause.seconds > PATIENCE_SECONDS:
+                    raise Busy(f"{pause}; run it again in {pause.seconds:.0f} s, it goes on where it stopped") from None
+                seconds = max(1.0, pause.seconds)
+            except Uncertain:
+                if method not in _SAFE_TO_REPEAT or attempt >= ATTEMPTS:
+                    raise
+                seconds = float(2 ** (attempt - 1))
+            self._sleep(seconds)
+            waited, attempt = waited + seconds, attempt + 1
+
+    def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: Any, seconds: float) -> Any:
+        with self._answer(method, url, headers, body, seconds) as answer:
+            if answer.is_redirect:
+                raise Refused(f"{_shown(url)}: the repository has moved; set its new name", answer.status_code)
+            self._check(url, answer)
+            content = b"".join(_chunks(url, self._session, answer, JSON_BYTES))
+        try:
+            return json.loads(content) if content else None
+        except (ValueError, RecursionError):
+            raise Uncertain(f"{_shown(url)}: the answer is no JSON; is a proxy in between?") from None
+
+    @contextmanager
+    def _answer(
+        self, method: str, url: str, headers: Mapping[str, str], body: Any, seconds: float
+    ) -> Iterator[requests.Response]:
+        token = _token() if self._trusted(url) else None
+        if token and (problem := key_address_problem(self._api)):
+            raise NoToken(f"{TOKEN} is not sent: api_url of [ml.release] {problem}")
+        access = {"Authorization": f"Bearer {token}", "X-GitHub-Api-Version": "2022-11-28"} if token else {}
+        with cut_off_after(seconds) as watchdog:
+            try:
+                with self._session.exchange(
+                    method, url, timeouts=_TIMEOUTS, headers={**headers, **access}, data=body
+                ) as answer:
+                    yield answer
+            except (requests.RequestException, Urllib3Error, OSError) as error:
+                if isinstance(error, OSError) and not isinstance(
+                    error, requests.RequestException | ConnectionError | TimeoutError
+                ):
+                    raise  # the disk's, not the network's
+                what = "no whole answer in time" if watchdog.expired else f"no whole answer ({type(error).__name__})"
+                raise Uncertain(f"{_shown(url)}: {what}; run it again, it goes on where it stopped") from None
+
+    def _check(self, url: str, answer: requests.Response) -> None:
+        status = answer.status_code
+        if status < 300:
+            return
+        if (seconds := _pause_seconds(answer)) is not None:
+            raise _Pause(f"{_shown(url)}: GitHub asks for a pause ({status})", seconds)
+        if status >= 500:
+            raise Uncertain(f"{_shown(url)}: server error {status}; run it again, it goes on where it stopped")
+        try:
+            said = json.loads(b"".join(_chunks(url, self._session, answer, JSON_BYTES)))
+            codes = tuple(str(error.get("code")) for error in said.get("errors", []) if isinstance(error, dict))
+            message = f"{said.get('message', '')}"[:200]
+        except (ValueError, RecursionError, AttributeError, GitHubError):
+            codes, message = (), ""
+        hint = {401: f"; is {TOKEN} valid?", 403: f"; what may {TOKEN} do?", 404: "; or the token may not see it"}
+        detail = f" {', '.join(codes)}" if codes else ""
+        raise Refused(f"{_shown(url)}: {status} {message}{detail}{hint.get(status, '')}", status, codes)
+
+    def _trusted(self, url: str) -> bool:
+        """Whether ``url`` is the API's own, so that the token may go there: its host, or its host for uploads."""
+        try:
+            api, other = origin(self._api), origin(url)
+        except BadAddress:
+            return False
+        uploads = f"uploads.{api.host.removeprefix('api.')}"
+        return other in (api, replace(api, host=uploads))
+
+
+class _Pause(Exception):
+    """GitHub did nothing and asks to be left alone for a while."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+def _token() -> str | None:
+    token = os.environ.get(TOKEN, "").strip()
+    if token and not _TOKEN_FORM.fullmatch(token):
+        raise NoToken(f"{TOKEN} has characters that no token has.")  # a library's message would show it
+    return token or None
+
+
+def _pause_seconds(answer: requests.Response) -> float | None:
+    """Return how long GitHub wants to be left alone (its rate limits, primary and secondary); ``None``: that is not
+    what the answer says."""
+    if answer.status_code not in (403, 429):
+        return None
+    if re.fullmatch(r"\d{1,6}", wished := answer.headers.get("Retry-After", "").strip()):
+        return float(wished)
+    reset = answer.headers.get("x-ratelimit-reset", "")
+    if answer.headers.get("x-ratelimit-remaining") == "0" and re.fullmatch(r"\d{1,12}", reset):
+        served = http_date(answer.headers.get("Date", ""))
+        now = to_epoch(served) if served else time.time()
+        return max(0.0, float(reset) - now)
+    return 60.0 if answer.status_code == 429 else None
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        refuse_unsafe(location)  # before they are joined, which drops some
+        target = urljoin(url, location)
+        scheme = origin(target).scheme
+    except BadAddress as problem:
+        raise Refused(f"{_shown(url)} redirects to an address that {problem}", 0) from None
+    except ValueError:
+        raise Refused(f"{_shown(url)} redirects to what is no address", 0) from None
+    if scheme != "https" and not (is_loopback(target) and is_loopback(url)):
+        raise Refused(f"{_shown(url)} redirects to {_shown(target)}, which is not encrypted", 0)
+    return target
+
+
+def _written(chunks: Iterable[bytes], into: Path) -> str:
+    digest = hashlib.sha256()
+    with into.open("wb") as file:
+        for chunk in chunks:
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(url: str, session: BoundedSession, answer: requests.Response, most: int) -> Iterator[bytes]:
+    try:
+        yield from session.pieces(answer, most)
+    except BodyTooLarge as error:
+        raise Refused(f"{_shown(url)}: {error}", 0) from None
+    except BodyRefused as error:
+        raise Uncertain(f"{_shown(url)}: {error}; run it again") from None
+
+
+def _seconds(size: int) -> float:
+    return CALL_SECONDS + size / LEAST_BYTES_A_SECOND
+
+
+def _shown(url: str) -> str:
+    """Return an address without what may be secret in it: storage hosts sign theirs."""
+    return masked(url.partition("?")[0])[:300]

@@ -1,0 +1,92 @@
+"""Looks for gold in what a model learned from, by the list that lies among the model's files.
+
+A gold post that was frozen after the model's data set was made is no leak. It only must not judge that model.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.labels.corpus import load_posts
+from bizcharts_pipeline.labels.gold import gold_content
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.labels.near_duplicates import contaminated
+from bizcharts_pipeline.sentiment.artifact import TRAINED_ON
+from bizcharts_pipeline.training.gold_set import GoldSet
+from bizcharts_pipeline.training.text_set import seen_text_digest, text_digest
+from bizcharts_pipeline.warehouse.database import Database
+
+MOST_NAMED = 5  # threads in a message
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What a model has seen of gold, by thread. ``unchecked`` says why that can not be told, if so."""
+
+    leaked: frozenset[int]  # gold already when the data set was made
+    late: frozenset[int]  # frozen since
+    copies: frozenset[int]  # of both, those that it saw a near-duplicate of and not the post itself
+    unchecked: str | None
+
+    @property
+    def seen(self) -> frozenset[int]:
+        """The gold posts by which the model can not be judged."""
+        return self.leaked | self.late
+
+    @property
+    def problem(self) -> str | None:
+        """Why the model must not be promoted, if so."""
+        if self.leaked:
+            kinds = ((self.leaked - self.copies, "threads"), (self.leaked & self.copies, "near-duplicates of threads"))
+            return "trained on gold: " + "; ".join(f"{name} {_listed(threads)}" for threads, name in kinds if threads)
+        return self.unchecked
+
+
+def exposure(database: Database, home: Path, folder: Path, learned_at: datetime | None, gold: GoldSet) -> Exposure:
+    """Return what the model in ``folder`` has seen of gold: the posts themselves, the same texts, near-duplicates by
+    text or picture.
+
+    ``learned_at`` is when its data set was made (:func:`warehouse.models.learned_at`); ``None``: not known, and all
+    gold counts as older."""
+    try:
+        rows = json.loads((folder / TRAINED_ON).read_bytes())
+        threads = {int(row["thread_id"]) for row in rows}
+        texts = {str(row["text_sha256"]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _unchecked(f"its data set is not known, so gold in it can not be ruled out ({error!r:.120})")
+    if not threads:
+        return _unchecked(f"its data set is not known, so gold in it can not be ruled out ({TRAINED_ON} is empty)")
+    ledger = LabelLedger(home / LEDGER)
+    with database.read() as connection:
+        posts = gold_content(load_posts(connection, threads), threads, ledger)
+    itself = threads & {post.thread_id for post in gold.posts}
+    written = [example for example in gold.examples if example.post.subject or example.post.text]
+    same_text = {
+        example.thread_id
+        for example in written
+        if not texts.isdisjoint((text_digest(example.post), seen_text_digest(example.post)))
+    }
+    copies = (same_text | contaminated(gold.posts, posts)) - itself
+    seen = itself | copies
+    late = {thread for thread in seen if learned_at is not None and gold.frozen_at[thread] > learned_at}
+    unknown = len(threads) - len(posts)
+    return Exposure(
+        frozenset(seen - late),
+        frozenset(late),
+        frozenset(copies),
+        f"{unknown} of the posts that it learned from are unknown here, so copies of gold among them can not be told"
+        if unknown
+        else None,
+    )
+
+
+def _unchecked(why: str) -> Exposure:
+    return Exposure(frozenset(), frozenset(), frozenset(), why)
+
+
+def _listed(threads: Collection[int]) -> str:
+    first: Sequence[int] = sorted(threads)[:MOST_NAMED]
+    more = len(threads) - len(first)
+    return ", ".join(map(str, first)) + (f" and {more} more" if more else "")

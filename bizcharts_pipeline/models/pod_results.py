@@ -1,0 +1,90 @@
+"""How what a pod brought is verified and registered, for each kind of training that runs on one."""
+
+import json
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from bizcharts_pipeline.models.registry import (
+    REPORT,
+    SCORES,
+    Registered,
+    find_registered,
+    register_adapter,
+    register_fetched,
+)
+from bizcharts_pipeline.pods.protocol import Finished
+from bizcharts_pipeline.training.pod_job import PodTraining
+from bizcharts_pipeline.training.qlora_job import QloraTraining
+from bizcharts_pipeline.training.recipe import BrokenResult
+from bizcharts_pipeline.training.text_pod_job import TextTraining
+from bizcharts_pipeline.warehouse.database import Database
+
+QLORA = "qlora"
+
+
+def registered_as_text_model(
+    training: TextTraining, database: Database, home: Path, now: datetime, run_id: str
+) -> PodTraining[Registered]:
+    """Return the training of a text model, with how its result is registered."""
+
+    def register(finished: Finished) -> Registered:
+        return register_fetched(
+            finished,
+            training.recipe,
+            training.text_set,
+            database=database,
+            home=home,
+            seed=training.seed,
+            now=now,
+            run_id=run_id,
+        )
+
+    return PodTraining(training.job, home, register, partial(find_registered, database, home))
+
+
+def registered_as_adapter(
+    training: QloraTraining, database: Database, home: Path, now: datetime, run_id: str
+) -> PodTraining[Registered]:
+    """Return the training of the vision model's adapter, with how its result is verified and registered."""
+
+    def register(finished: Finished) -> Registered:
+        revision, gpu = _require_whole(finished.folder, training.gold.asked)
+        spec = training.spec
+        return register_adapter(
+            finished.folder,
+            training.dataset_folder,
+            kind=QLORA,
+            base_model=spec["base"],
+            base_revision=revision,
+            dataset_version=training.dataset.dataset_version,
+            code_version=training.code_version,
+            seed=spec["seed"],
+            settings={name: value for name, value in spec.items() if name not in ("base", "revision", "resume")},
+            database=database,
+            home=home,
+            now=now,
+            seconds=finished.seconds or None,
+            usd=finished.usd if finished.pods else None,
+            gpu=finished.gpu or gpu,
+            run_id=run_id,
+        )
+
+    return PodTraining(training.job, home, register, partial(find_registered, database, home))
+
+
+def _require_whole(folder: Path, asked: frozenset[int]) -> tuple[str | None, str | None]:
+    """See that the pod answered every gold post that it was asked; return the revision of its base, and its GPU.
+
+    Raises:
+        BrokenResult: the result is not whole, or not all of the questions were answered.
+    """
+    try:
+        report = json.loads((folder / REPORT).read_bytes())
+        revision, gpu = report["revision"], report["gpu"]
+        answered = {row["thread_id"] for row in json.loads((folder / SCORES).read_bytes())["gold"]}
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise BrokenResult(f"{REPORT} or {SCORES} cannot be read ({error!r:.200})") from None
+    if missing := asked - answered:  # a model does not choose the posts that it is judged by
+        raise BrokenResult(f"{len(missing)} of {len(asked)} gold posts were not answered")
+    return revision, gpu

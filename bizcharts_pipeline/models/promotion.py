@@ -1,0 +1,183 @@
+"""Promotes the best of those that passed the gate, or what a person chooses; and writes down why.
+
+A winner of a kind that trains on this machine learns once more, from all labels, gold too, and that refit becomes the
+champion: more posts make a better model, and gold has done its work. The refit's figures are the winner's; a refit that
+does worse than the winner even on gold, which it has seen, is none. Everything up to the promotion can be killed and
+repeated; the promotion is one transaction.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.models.evaluate import EvaluationReport
+from bizcharts_pipeline.models.gate import Judgement
+from bizcharts_pipeline.models.leaks import exposure
+from bizcharts_pipeline.models.metrics import losses
+from bizcharts_pipeline.models.registry import as_row, fit_and_publish, local_scores
+from bizcharts_pipeline.models.retention import remove_superseded
+from bizcharts_pipeline.sentiment.artifact import read_artifact
+from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
+from bizcharts_pipeline.sentiment.scorer import Score
+from bizcharts_pipeline.training.gold_set import load_gold_set
+from bizcharts_pipeline.training.recipe import Recipe
+from bizcharts_pipeline.training.text_set import load_text_set
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.model_evaluations import Decision, append_decisions, gold_scores
+from bizcharts_pipeline.warehouse.models import ModelVersion, champion, learned_at, model, promote
+
+GATE = "gate"
+
+
+class ChampionError(BizchartsError):
+    """The champion stays who it is."""
+
+
+def decide(
+    database: Database,
+    home: Path,
+    report: EvaluationReport,
+    recipes: Mapping[str, Recipe],
+    *,
+    now: datetime,
+    run_id: str | None = None,
+) -> tuple[Decision, ...]:
+    """Promote the best winner of ``report``, if there is one, and return what was decided on each candidate.
+
+    ``recipes`` are those that train here, by kind: a winner of such a kind is refitted on all labels; of another, or
+    trained in another way than the recipe would now, it is promoted as it is. Repeated without new models or labels it
+    adds nothing.
+
+    Raises:
+        ChampionError: another champion was made since the evaluation.
+        TrainingError, CorruptModel: the refit failed; the champion is who it was.
+    """
+    winner = _best(report.judgements)
+    refit = _refit(database, home, winner, recipes, now, run_id) if winner else None
+    if winner and refit and not _holds(database, home, winner, refit):
+        refit = None
+    decisions = tuple(_decision(judgement, report, winner, refit, now) for judgement in report.judgements)
+    with database.write() as connection:
+        present = champion(connection)
+        if (present.model_version if present else None) != report.champion:
+            raise ChampionError("Another champion was made while this was decided; evaluate again")
+        if winner:
+            row = refit or model(connection, winner)
+            assert row
+            promote(connection, row)
+        append_decisions(connection, decisions)
+    remove_superseded(database, home, now)
+    return decisions
+
+
+def override(
+    database: Database, home: Path, model_version: str, *, who: str, reason: str, now: datetime
+) -> ModelVersion:
+    """Make a model the champion because a person says so, recorded with the reason; return it.
+
+    Neither files that are not what was registered nor a model that has learned from gold without having won before are
+    taken, whoever says so. What can not be compared, or is not better, is.
+
+    Raises:
+        ChampionError: no such model, no name or reason, or one that has learned from gold.
+        CorruptModel: its files are not what was registered.
+    """
+    who, reason = who.strip(), reason.strip()
+    if not who or not reason:
+        raise ChampionError("Who chooses the champion gives a name and a reason")
+    with database.read() as connection:
+        row, before, learned = model(connection, model_version), champion(connection), learned_at(connection)
+    if row is None:
+        raise ChampionError(f"There is no model {model_version}; `model_versions` has the names")
+    gold = load_gold_set(database, home)
+    if row.path is None:
+        if row.model_version != LexiconScorer().model_version:
+            raise ChampionError(f"{model_version} is the lexicon of another version of the program")
+    else:
+        read_artifact(home / row.path, row.sha256 or "")
+        leaked = exposure(database, home, home / row.path, learned[model_version], gold).leaked
+        if leaked and row.refit_of is None:
+            raise ChampionError(f"{model_version} was trained on {len(leaked)} gold posts: its figures mean nothing")
+    former = before.model_version if before else None
+    decision = Decision(model_version, former, gold.gold_version, True, who, reason, now)
+    with database.write() as connection:
+        promote(connection, row)
+        append_decisions(connection, [decision])
+        promoted = model(connection, model_version)
+    assert promoted
+    return promoted
+
+
+def _best(judgements: Sequence[Judgement]) -> str | None:
+    """Return the winner that leaves the champion behind farthest."""
+    winners = [judgement for judgement in judgements if judgement.wins]
+    if not winners:
+        return None
+    return max(winners, key=lambda judgement: next(iter(judgement.comparisons.values())).difference).model_version
+
+
+def _refit(
+    database: Database, home: Path, winner: str, recipes: Mapping[str, Recipe], now: datetime, run_id: str | None
+) -> ModelVersion | None:
+    """Return the winner, trained once more on all labels; ``None`` where it is no recipe's."""
+    with database.read() as connection:
+        row = model(connection, winner)
+    assert row
+    recipe = recipes.get(row.kind)
+    if recipe is None or not _trains(recipe, row):
+        return None
+    started = time.monotonic()
+    everything = load_text_set(database, home, now, with_gold=True)
+    artifact = fit_and_publish(recipe, everything.examples, everything.dataset_version, home, row.seed or 0)
+    fitted = as_row(artifact, now, seconds=time.monotonic() - started, run_id=run_id)
+    return replace(fitted, refit_of=winner, accuracy=row.accuracy, macro_f1=row.macro_f1)
+
+
+def _holds(database: Database, home: Path, winner: str, refit: ModelVersion) -> bool:
+    """Whether the refit is whole, and its log loss on gold, which it has seen, at most the winner's."""
+    gold = load_gold_set(database, home)
+    with database.read() as connection:
+        before = gold_scores(connection)[winner]
+    after = local_scores(refit, home, gold)
+    threads = [thread for thread in gold.truth if thread in before and thread in after]
+    truth = [gold.truth[thread] for thread in threads]
+    mine, its = ([Score(*said[thread]) for thread in threads] for said in (after, before))
+    return bool(threads) and float(losses(mine, truth).mean()) <= float(losses(its, truth).mean())
+
+
+def _trains(recipe: Recipe, row: ModelVersion) -> bool:
+    """Whether ``recipe`` is what trained ``row``."""
+    mine = recipe.base_model, recipe.base_revision, recipe.code_version, json.dumps(recipe.settings, sort_keys=True)
+    return mine == (row.base_model, row.base_revision, row.code_version, json.dumps(row.settings, sort_keys=True))
+
+
+def _decision(
+    judgement: Judgement, report: EvaluationReport, winner: str | None, refit: ModelVersion | None, now: datetime
+) -> Decision:
+    promoted = judgement.model_version == winner
+    reason = judgement.reason
+    if promoted and refit:
+        reason += f"; refitted on all labels as {refit.model_version}"
+    elif promoted:
+        reason += "; promoted as it is"
+    elif judgement.wins and not promoted:
+        reason += f"; but {winner} is better still"
+    found = next(iter(judgement.comparisons.values()), None)
+    return Decision(
+        model_version=judgement.model_version,
+        champion=report.champion,
+        gold_version=report.gold_version,
+        promoted=promoted,
+        decided_by=GATE,
+        reason=reason,
+        decided_at=now,
+        mcnemar_p=found.mcnemar_p if found else None,
+        bootstrap_p=found.bootstrap_p if found else None,
+        difference=found.difference if found else None,
+        difference_lo=found.difference_lo if found else None,
+        difference_hi=found.difference_hi if found else None,
+    )

@@ -1,0 +1,1 @@
+"""Prices of coins and the reference index, from four services in rotation."""

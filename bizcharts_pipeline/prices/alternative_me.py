@@ -1,0 +1,100 @@
+"""alternative.me's Crypto Fear & Greed Index (https://alternative.me/crypto/fear-and-greed-index/), day by day.
+
+Its terms ask for the source to be named beside every display of the data; it is stored with each row for that.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from bizcharts_pipeline.core.clock import from_epoch
+from bizcharts_pipeline.http.errors import SourceError
+from bizcharts_pipeline.http.session import PoliteSession
+from bizcharts_pipeline.prices.quote import PriceFormatError, read_json
+
+NAME = "alternative.me"
+EVERYTHING = 0
+_DIGITS = re.compile(r"[0-9]{1,12}")
+
+
+class ReferenceFormatError(SourceError):
+    """An answer that can not be read as the index."""
+
+
+@dataclass(frozen=True)
+class ReferenceReading:
+    """One UTC day of somebody else's index: ``value`` from 0 (fear) to 100 (greed)."""
+
+    day: date
+    value: int
+    label: str | None
+    source: str
+    fetched_at: datetime
+
+
+@dataclass(frozen=True)
+class ReferenceAnswer:
+    """The readings by day, oldest first, and what could not be read."""
+
+    readings: tuple[ReferenceReading, ...]
+    problems: tuple[str, ...] = ()
+
+
+def fetch_reference_index(session: PoliteSession, url: str, days: int, now: datetime) -> ReferenceAnswer:
+    """Ask for the newest ``days`` days, or for ``EVERYTHING``.
+
+    Raises:
+        SourceError: no answer, or none that can be read.
+    """
+    return parse_reference_index(session.get(f"{url}/fng/?limit={days}&format=json").body, now)
+
+
+def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
+    """Read ``{"data": [{"value": "40", "value_classification": "Fear", "timestamp": "1551157200"}, …]}``.
+
+    Raises:
+        ReferenceFormatError: the body as a whole is no such thing.
+    """
+    try:
+        entries = read_json(body, NAME, dict).get("data")
+    except PriceFormatError as error:
+        raise ReferenceFormatError(str(error)) from None
+    if not isinstance(entries, list):
+        raise ReferenceFormatError(f"{NAME}: an answer without a list of data; has the API changed?")
+    readings: dict[date, ReferenceReading] = {}
+    problems: list[str] = []
+    tomorrow = (fetched_at + timedelta(days=1)).date()
+    for entry in entries:
+        reading = _reading(entry, fetched_at)
+        if reading is None:
+            problems.append(f"{NAME}: an entry without a readable value and time: {json.dumps(entry, default=str):.60}")
+        elif reading.day > tomorrow:
+            problems.append(f"{NAME}: its reading of {reading.day} lies in the future; check this machine's clock")
+        else:
+            readings.setdefault(reading.day, reading)
+    if entries and not readings:
+        raise ReferenceFormatError(f"{NAME}: none of {len(entries):,} entries can be read: {problems[0]}")
+    return ReferenceAnswer(tuple(readings[day] for day in sorted(readings)), tuple(problems))
+
+
+def _reading(entry: Any, fetched_at: datetime) -> ReferenceReading | None:
+    if not isinstance(entry, dict):
+        return None
+    value, seconds = _whole(entry.get("value")), _whole(entry.get("timestamp"))
+    if value is None or seconds is None or not 0 <= value <= 100:
+        return None
+    label = entry.get("value_classification")
+    try:
+        day = from_epoch(seconds).date()
+    except (ValueError, OverflowError, OSError):
+        return None
+    return ReferenceReading(day, value, label[:40] if isinstance(label, str) else None, NAME, fetched_at)
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        return None
+    return int(str(value)) if _DIGITS.fullmatch(str(value)) else None

@@ -1,0 +1,281 @@
+"""Prices of coins: which source is asked, what happens when it fails, and whether the sources agree.
+
+A pass asks the sources in their order until every coin has a price; as a rule that is one request. A source that has
+spent its budget, refuses us or fails is passed over; one that refuses (401, 403, 429, 451) is then left alone for a
+while, longer each time. Once in a while a second source is asked too, for comparison.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TypeGuard
+
+from bizcharts_pipeline.http.errors import HostPaused, SourceBlocked, SourceError
+from bizcharts_pipeline.http.request_budget import Allowance, BudgetedSession, RequestLedger
+from bizcharts_pipeline.http.session import PoliteSession, Timeouts
+from bizcharts_pipeline.prices.alternative_me import EVERYTHING, NAME, fetch_reference_index
+from bizcharts_pipeline.prices.binance import Binance
+from bizcharts_pipeline.prices.coingecko import CoinGecko
+from bizcharts_pipeline.prices.coinmarketcap import CoinMarketCap
+from bizcharts_pipeline.prices.quote import Answer, DailySource, PriceSource, Quote
+from bizcharts_pipeline.settings import PriceSettings, Settings, is_loopback
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.prices import (
+    Disagreement,
+    days_without_close,
+    disagreements,
+    merge_prices,
+    merge_reference_index,
+    newest_reference_day,
+)
+
+SECONDS_PER_REQUEST = 1.0
+TIMEOUTS = Timeouts(connect=5, read=10, total=20)
+WHOLE_HISTORY_AFTER_DAYS = 60  # a longer gap in the reference index is filled by asking for all of it
+_CLIENTS: Mapping[str, type[CoinGecko] | type[Binance] | type[CoinMarketCap]] = {
+    "coingecko": CoinGecko,
+    "binance": Binance,
+    "coinmarketcap": CoinMarketCap,
+}
+# An exchange's candles end at midnight; the other's points lie near it, and go back a year only.
+_DAILY_ORDER = ("binance", "coingecko")
+
+
+class PricesUnavailable(SourceError):
+    """No source gave any price; the message has each one's reason."""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """The sources in the order in which they are asked, and the ledger that counts their requests."""
+
+    sources: tuple[PriceSource, ...]
+    ledger: RequestLedger
+    settings: PriceSettings
+
+    def ask(self, source: PriceSource, symbols: Sequence[str], now: datetime) -> Answer:
+        """Return the answer of one source, unless it rests; let it rest if it refuses.
+
+        Raises:
+            SourceError: no answer.
+        """
+        return self._asked(source.name, now, lambda: source.latest(symbols, now))
+
+    def daily(self, source: DailySource, symbol: str, first: date, last: date, now: datetime) -> Answer:
+        """Return a source's closing prices, as :meth:`ask` does current ones; each may be refused without the other."""
+        return self._asked(f"{source.name}, daily", now, lambda: source.daily(symbol, first, last, now))
+
+    def _asked(self, what: str, now: datetime, question: Callable[[], Answer]) -> Answer:
+        self.ledger.check_rest(what, now)
+        try:
+            answer = question()
+        except HostPaused:  # nothing was sent, so nobody refused
+            raise
+        except SourceBlocked as error:
+            self.ledger.refused(what, str(error), now)
+            raise
+        if answer.quotes:  # without any, it may not even have been asked
+            self.ledger.answered(what)
+        return answer
+
+    def budget_left(self, now: datetime) -> dict[str, int]:
+        """Return how many requests of this month's budget each source has left."""
+        return {
+            source.name: self.ledger.left_this_month(source.name, allowance(self.settings, source.name), now)
+            for source in self.sources
+        }
+
+
+@dataclass(frozen=True)
+class PricePass:
+    """What one pass brought: the quotes, whose they are, the coins without one, and what went wrong on the way."""
+
+    quotes: tuple[Quote, ...]
+    used: tuple[str, ...]
+    compared_with: str | None
+    missing: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PriceReport:
+    """A pass, stored. ``disagreements`` are those of the last comparison, also where it was an earlier pass's."""
+
+    taken: PricePass
+    new_rows: int
+    disagreements: tuple[Disagreement, ...]
+    budget_left: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class HistoryReport:
+    """What a look into the past brought; ``days_missing`` by coin is what no source has."""
+
+    new_rows: int
+    days_missing: Mapping[str, int]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReferenceReport:
+    """What a fetch of the reference index brought."""
+
+    new_days: int
+    newest_day: date | None
+    problems: tuple[str, ...]
+
+
+def allowance(settings: PriceSettings, source: str) -> Allowance:
+    """Return a source's budgets."""
+    return Allowance(getattr(settings, f"{source}_per_minute"), getattr(settings, f"{source}_per_month"))
+
+
+def price_rotation(
+    *, home: Path, urls: Mapping[str, str], settings: PriceSettings, contact: str, rate_folder: Path | None = None
+) -> Rotation:
+    """Return the rotation of one installation; ``urls`` are the hosts by source name."""
+    ledger = RequestLedger(home / "ledgers" / "requests.sqlite")
+    sources = []
+    for name in dict.fromkeys(settings.sources):
+        session = polite_session(urls[name], contact, rate_folder)
+        counted = BudgetedSession(session, ledger, name, allowance(settings, name))
+        sources.append(_CLIENTS[name](counted, urls[name]))
+    return Rotation(tuple(sources), ledger, settings)
+
+
+def rotation_from_settings(settings: Settings) -> Rotation:
+    """Return the rotation of an installation's settings."""
+    urls = {name: getattr(settings, f"{name}_url") for name in _CLIENTS}
+    return price_rotation(home=settings.home_path, urls=urls, settings=settings.price_data, contact=settings.contact)
+
+
+def polite_session(url: str, contact: str, rate_folder: Path | None = None) -> PoliteSession:
+    """Return a session for a price host. It tries once: another source, or the next pass, is the second try."""
+    seconds = 0.0 if is_loopback(url) else SECONDS_PER_REQUEST
+    return PoliteSession(seconds, contact=contact, rate_folder=rate_folder, timeouts=TIMEOUTS, attempts=1)
+
+
+def take_prices(rotation: Rotation, symbols: Sequence[str], now: datetime) -> PricePass:
+    """Ask for the prices of ``symbols``, and of a second source when a comparison is due.
+
+    Raises:
+        PricesUnavailable: no source gave any.
+    """
+    quotes: list[Quote] = []
+    used: list[str] = []
+    problems: list[str] = []
+    missing = list(dict.fromkeys(symbols))
+    for source in rotation.sources:
+        if not missing:
+            break
+        answer = _try(rotation, source, missing, now, problems)
+        if answer.quotes:
+            quotes += answer.quotes
+            used.append(source.name)
+            priced = {quote.coin_symbol for quote in answer.quotes}
+            missing = [symbol for symbol in missing if symbol not in priced]
+    if not quotes:
+        raise PricesUnavailable(f"No source gave a price. {'; '.join(problems)}")
+    compared_with = None
+    others = [source for source in rotation.sources if source.name not in used]
+    every = timedelta(minutes=rotation.settings.compare_every_minutes)
+    if others and rotation.ledger.claim("comparison of prices", every, now):
+        priced_symbols = [quote.coin_symbol for quote in quotes]
+        for source in others:
+            answer = _try(rotation, source, priced_symbols, now, problems)
+            if answer.quotes:
+                quotes += answer.quotes
+                compared_with = source.name
+                break
+    return PricePass(tuple(quotes), tuple(used), compared_with, tuple(missing), tuple(problems))
+
+
+def update_prices(database: Database, rotation: Rotation, symbols: Sequence[str], now: datetime) -> PriceReport:
+    """Take the prices of ``symbols`` and store them.
+
+    Raises:
+        PricesUnavailable: no source gave any.
+        DatabaseError: they could not be stored.
+    """
+    taken = take_prices(rotation, symbols, now)
+    settings = rotation.settings
+    since = now - timedelta(minutes=2 * settings.compare_every_minutes)
+    with database.write() as connection:
+        new_rows = merge_prices(connection, taken.quotes)
+        differing = disagreements(connection, settings.warn_above, since)
+    return PriceReport(taken, new_rows, tuple(differing), rotation.budget_left(now))
+
+
+def fill_daily(
+    database: Database, rotation: Rotation, symbols: Sequence[str], first: date, last: date, now: datetime
+) -> HistoryReport:
+    """Store the closing prices of the UTC days ``first`` to ``last`` that are missing, as far as a source has them.
+
+    A close is stored at the midnight that ends its day, when it is known; days that are not over are left out. What is
+    there is not asked for again, so a run that was killed goes on where it was.
+    """
+    last = min(last, now.date() - timedelta(days=1))
+    new_rows = 0
+    problems: list[str] = []
+    days_missing: dict[str, int] = {}
+    by_name = {source.name: source for source in rotation.sources}
+    daily_sources = [source for name in _DAILY_ORDER if (source := by_name.get(name)) and _knows_days(source)]
+    for symbol in dict.fromkeys(symbols):
+        missing = _days_missing(database, symbol, first, last)
+        for source in daily_sources:
+            if not missing:
+                break
+            try:
+                answer = rotation.daily(source, symbol, missing[0], missing[-1], now)
+            except SourceError as error:
+                problems.append(f"{symbol}, {source.name}: {error}")
+                continue
+            problems += answer.problems
+            wanted = set(missing)
+            closes = [quote for quote in answer.quotes if quote.at.date() - timedelta(days=1) in wanted]
+            if closes:
+                with database.write() as connection:
+                    new_rows += merge_prices(connection, closes)
+                missing = _days_missing(database, symbol, first, last)
+        if missing:
+            days_missing[symbol] = len(missing)
+    return HistoryReport(new_rows, days_missing, tuple(problems))
+
+
+def update_reference_index(database: Database, session: PoliteSession, url: str, now: datetime) -> ReferenceReport:
+    """Fetch the days of alternative.me's index that are missing, and the newest one again.
+
+    Raises:
+        SourceError: no answer, or none that can be read.
+        DatabaseError: it could not be stored.
+    """
+    with database.read() as connection:
+        newest = newest_reference_day(connection, NAME)
+    gap = (now.date() - newest).days if newest else WHOLE_HISTORY_AFTER_DAYS
+    days = max(gap, 0) + 1 if gap < WHOLE_HISTORY_AFTER_DAYS else EVERYTHING
+    answer = fetch_reference_index(session, url, days, now)
+    with database.write() as connection:
+        new_days = merge_reference_index(connection, answer.readings)
+        newest = newest_reference_day(connection, NAME)
+    return ReferenceReport(new_days, newest, answer.problems)
+
+
+def _try(rotation: Rotation, source: PriceSource, symbols: Sequence[str], now: datetime, problems: list[str]) -> Answer:
+    """Return a source's answer, without a quote if it failed; why goes to ``problems``."""
+    try:
+        answer = rotation.ask(source, symbols, now)
+    except SourceError as error:
+        problems.append(f"{source.name}: {error}")
+        return Answer(())
+    problems += answer.problems
+    return answer
+
+
+def _knows_days(source: PriceSource) -> TypeGuard[DailySource]:
+    return hasattr(source, "daily")
+
+
+def _days_missing(database: Database, symbol: str, first: date, last: date) -> list[date]:
+    with database.read() as connection:
+        return days_without_close(connection, symbol, first, last, _DAILY_ORDER)

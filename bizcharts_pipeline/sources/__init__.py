@@ -1,1 +1,0 @@
-"""The outside world: one polite HTTP session, and a client and parser for each site."""

@@ -1,1 +1,0 @@
-"""Prices of coins in US dollars: one client and parser a source, and the row that they all return."""

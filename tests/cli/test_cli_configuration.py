@@ -1,0 +1,185 @@
+"""One configuration for every command, and nothing made in a home that was mistyped."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from installation import Installation
+
+from bizcharts_pipeline.archive.calendar_plot import LIVE, PARTLY, colour
+from bizcharts_pipeline.cli.main import main
+from bizcharts_pipeline.demo.board.server import ReplayBoard, SimulatedBoard
+from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage
+
+NOW = datetime(2026, 3, 2, 12, 0)
+
+
+@pytest.fixture
+def board() -> Iterator[SimulatedBoard]:
+    with SimulatedBoard(World(7, NOW - timedelta(days=2), 3), now=NOW) as board:
+        yield board
+
+
+@pytest.fixture
+def installation(board: SimulatedBoard, tmp_path: Path) -> Installation:
+    return Installation(tmp_path, board.url)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["stats"],
+        ["coverage"],
+        ["maintain"],
+        ["block", "61072729"],
+        ["backup", "copy.duckdb"],
+        ["snapshot", "copy.duckdb"],
+        ["label"],
+        ["labels", "stats"],
+        ["labels", "export", "labels.csv"],
+        ["labels", "estimate"],
+        ["labels", "restore"],
+        ["models", "list"],
+        ["models", "promote", "x", "--reason", "y"],
+        ["import", "--backfill"],
+        ["health"],
+    ],
+)
+def test_a_command_on_a_home_that_is_not_there_says_so_and_makes_nothing(
+    installation: Installation, words: list[str]
+) -> None:
+    before = sorted(installation.folder.rglob("*"))
+    finished = installation.run_command(*words)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.count("\n") == 1
+    assert str(installation.home) in finished.stderr
+    assert sorted(installation.folder.rglob("*")) == before
+
+
+def test_commands_and_dagster_read_the_same_dotenv(installation: Installation, tmp_path: Path) -> None:
+    """A home that only .env names is the home of both, also where Dagster is started in the folder of .env."""
+    environment = installation.environment(NOW)
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"BIZCHARTS_HOME={environment.pop('BIZCHARTS_HOME')}\nBIZCHARTS_BOARD=nowhere\n")
+    environment["BIZCHARTS_ENV_FILE"] = str(dotenv)
+    program = "from bizcharts_pipeline.cli.main import main; main()"
+    for words in (["run", "live"], ["stats"]):
+        command = [sys.executable, "-c", program, *words]
+        finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        assert finished.returncode == 0, finished.stderr
+    assert installation.query("SELECT count(*) FROM catalog_snapshots") == [(1,)]
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_misspelt_variable_stops_commands_and_dagster(installation: Installation) -> None:
+    installation.extra["BIZCHARTS_IMAGE__LIVE"] = "false"
+    for words in (["poll", "--once"], ["run", "live"], ["serve"]):
+        finished = installation.run_command(*words)
+        assert finished.returncode == 1
+        assert "did you mean BIZCHARTS_IMAGES__LIVE" in finished.stderr
+    assert "did you mean BIZCHARTS_IMAGES__LIVE" in installation.run_job(fails=True)
+    assert not installation.home.exists()
+
+
+def test_a_job_runs_in_the_instance_of_the_repository_and_says_how_it_went(
+    installation: Installation, board: SimulatedBoard
+) -> None:
+    done = installation.run_command("run", "live", now=NOW)
+    assert done.returncode == 0, done.stderr
+    assert "catalog_snapshot" in done.stdout + done.stderr
+    assert "DEBUG" not in done.stdout + done.stderr
+    assert list((installation.dagster_home / "history" / "runs").glob("*.db"))
+    unknown = installation.run_command("run", "lve", now=NOW)
+    assert unknown.returncode == 2
+    assert "fetch_prices" in unknown.stderr
+    installation.extra["BIZCHARTS_FOURCHAN_API_URL"] = "http://127.0.0.1:9"
+    failed = installation.run_command("run", "live", now=NOW)
+    assert failed.returncode == 1
+    assert "127.0.0.1:9" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_poll_names_the_entries_that_it_could_not_read(installation: Installation) -> None:
+    good = {"no": 61000001, "time": 1795818253, "resto": 0, "com": "buy ETH"}
+    odd = [{"resto": 0}, good | {"no": 61000012, "time": 1795821133000}, good | {"no": 61000015, "resto": 61000001}]
+    body = json.dumps([{"page": 1, "threads": [good, *odd]}]).encode()
+    with ReplayBoard([(body, None)]) as replay:
+        installation.extra["BIZCHARTS_FOURCHAN_API_URL"] = replay.url
+        polled = installation.run_command("poll", "--once", now=NOW)
+    assert polled.returncode == 0, polled.stderr
+    assert polled.stdout.count("not readable") == 3
+    assert "no 61000012" in polled.stdout
+
+
+def test_a_file_of_somebody_else_is_named_and_not_unexpected(capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(standalone_mode: bool) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/file")
+
+    with pytest.raises(SystemExit) as ended:
+        main(refused)
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (1, 1)
+    assert said.startswith("bizcharts: /srv/file: permission denied")
+
+
+def test_a_day_that_is_not_over_is_not_called_polled_in_all_its_hours() -> None:
+    today = DayCoverage(date(2026, 3, 2), 9, 0, 24, "not asked", over=False)
+    assert (today.complete, colour(today)) == (False, PARTLY)
+    assert colour(DayCoverage(date(2026, 3, 1), 9, 0, 24, "not asked")) == LIVE
+
+
+def test_today_is_known_not_to_be_over(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    installation.home.mkdir()
+    with installation.database.write() as connection:
+        for hour in range(24):
+            connection.execute(
+                "INSERT INTO catalog_snapshots (snapshot_at, total_threads, not_modified) VALUES (?, 150, FALSE)",
+                [datetime(2026, 3, 2, hour)],
+            )
+    for now, complete in (("2026-03-02T23:30:00", False), ("2026-03-03T00:00:00", True)):
+        monkeypatch.setenv("BIZCHARTS_NOW", now)
+        with installation.database.read() as connection:
+            assert [day.complete for day in coverage(connection)] == [complete]
+
+
+def test_a_pretended_time_that_is_none_is_refused_by_readers_too(installation: Installation) -> None:
+    installation.extra["BIZCHARTS_NOW"] = "garbage"
+    for command in ("index", "stats", "coverage"):
+        refused = installation.run_command(command)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+        assert "BIZCHARTS_NOW is no ISO 8601 time" in refused.stderr
+
+
+def test_health_of_a_home_without_a_database_says_that_nothing_was_polled(installation: Installation) -> None:
+    installation.home.mkdir()
+    found = installation.run_command("health", "--json")
+    assert found.returncode == 1
+    assert {each["what"]: each["detail"] for each in json.loads(found.stdout)}["last poll"] == "never"
+    assert list(installation.home.iterdir()) == []
+
+
+def test_health_of_an_instance_that_never_ran_creates_nothing_in_it(installation: Installation) -> None:
+    installation.home.mkdir()
+    (installation.dagster_home / "dagster.yaml").unlink()
+    found = installation.run_command("health", "--json")
+    details = {each["what"]: each["detail"] for each in json.loads(found.stdout)}
+    assert details["daemon"] == f"has never run with DAGSTER_HOME={installation.dagster_home}"
+    assert list(installation.dagster_home.iterdir()) == []
+
+
+def test_an_instance_without_a_configuration_gets_the_projects(installation: Installation) -> None:
+    configuration = installation.dagster_home / "dagster.yaml"
+    ours = configuration.read_bytes()
+    configuration.unlink()
+    assert installation.run_command("run", "live", now=NOW).returncode == 0
+    assert configuration.read_bytes() == ours
+    assert not (installation.dagster_home / ".telemetry").exists()
+    installation.extra["DAGSTER_HOME"] = str(installation.folder / "missing")
+    refused = installation.run_command("run", "live")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "DAGSTER_HOME: there is no folder" in refused.stderr
