@@ -5,7 +5,7 @@ export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 .DEFAULT_GOAL := help
 .PHONY: help demo dev serve test acceptance bench lock licences sbom app label install-auto-labels install-ml install-noise install-pods
 
-help: ## this list
+help: ## shows this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -34,22 +34,22 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 	$(LOCKED) -r $<
 	@touch $@
 
-install-auto-labels install-ml install-noise install-pods: install-%: .venv/.installed-% ## adds an extra
+install-auto-labels install-ml install-noise install-pods: install-%: .venv/.installed-% ## installs an optional part
 
-demo: .venv/.installed-auto-labels ## the whole pipeline on a simulated board, in about four minutes
+demo: .venv/.installed-auto-labels ## runs the whole pipeline on a simulated board, in about four minutes
 	$(BIN)/bizcharts demo
 
 # Not `dagster dev`: any web page could drive its web server.
-dev: .venv/.installed ## Dagster UI on 127.0.0.1:3000 with the schedules, on the live board, for development
+dev: .venv/.installed ## as serve, with a long log, for development
 	@exec $(BIN)/bizcharts serve --dev
 
-serve: .venv/.installed ## the unattended service: daemon, code server and UI, supervised
+serve: .venv/.installed ## runs the service on the live board; Dagster UI on 127.0.0.1:3000
 	@exec $(BIN)/bizcharts serve
 
 # Many processes with several threads each would spend their time waiting for one another.
 test acceptance: export OMP_NUM_THREADS ?= 1
 
-test: .venv/.installed-test ## every check and every test
+test: .venv/.installed-test ## runs every check and every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -57,13 +57,13 @@ test: .venv/.installed-test ## every check and every test
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m 'not acceptance' -n auto --maxprocesses 4 --dist loadfile --durations 30
 
-acceptance: .venv/.installed-test ## the long runs
+acceptance: .venv/.installed-test ## runs the long tests
 	$(BIN)/python -m pytest -m acceptance --timeout 3600
 
-bench: .venv/.installed-test ## benchmarks, each beside a peer or a floor
+bench: .venv/.installed-test ## runs the benchmarks, each compared with a peer or a lower bound
 	$(BIN)/python -m benchmarks
 
-lock: ## pin the versions that a fresh resolution gives, with the hashes of all files
+lock: ## resolves the dependencies again and pins versions and hashes
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[test]' uv==0.13.9
 	build/lock/bin/python -m tools.lock build/lock/bin/uv
@@ -74,7 +74,7 @@ licences: .venv/.installed-test ## writes build/licences.md: every package with 
 sbom: .venv/.installed-test ## writes build/sbom.cdx.json: the bill of materials, CycloneDX
 	mkdir -p build && $(BIN)/python -m tools.sbom sbom > build/sbom.cdx.json
 
-label: .venv/.installed ## the labeller on 127.0.0.1:8502; prints its address
+label: .venv/.installed ## opens the labeller on 127.0.0.1:8502; prints its address
 	$(BIN)/bizcharts label
 
 app:

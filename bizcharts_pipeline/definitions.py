@@ -38,9 +38,14 @@ make_private()  # every run, and what the code server starts
 warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
 
 
-def _modules(folder: ModuleType) -> list[ModuleType]:
-    """Return the modules of a folder of the Dagster project, imported."""
-    return [import_module(f"{folder.__name__}.{found.name}") for found in pkgutil.iter_modules(folder.__path__)]
+_AssetJob = type(dg.define_asset_job("any"))  # Dagster exports no name of it
+
+
+def _defined(folder: ModuleType, kind: type[Any]) -> list[Any]:
+    """Return what the modules of a folder define of one kind."""
+    modules = [import_module(f"{folder.__name__}.{found.name}") for found in pkgutil.iter_modules(folder.__path__)]
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, kind)]
+    return list({id(value): value for value in found}.values())  # a module names what it imports from another, too
 
 
 def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
@@ -109,16 +114,16 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
 @dg.definitions
 def definitions() -> dg.Definitions:
     settings = load_settings()
-    found = dg.load_definitions_from_modules([*_modules(assets), *_modules(jobs), *_modules(schedules)])
-    return dg.Definitions.merge(
-        found,
-        dg.Definitions(
-            assets=[warosu_posts(settings.archive_start)],
-            resources=resources(settings),
-            loggers={"console": console_log},
-            # No stage has steps to run side by side; a process a step would double the cost of a tick.
-            executor=dg.in_process_executor,
-        ),
+    return dg.Definitions(
+        assets=[*dg.load_assets_from_package_module(assets), warosu_posts(settings.archive_start)],
+        asset_checks=dg.load_asset_checks_from_package_module(assets),
+        resources=resources(settings),
+        jobs=_defined(jobs, _AssetJob),
+        schedules=_defined(schedules, dg.ScheduleDefinition),
+        sensors=_defined(schedules, dg.SensorDefinition),
+        loggers={"console": console_log},
+        # No stage has steps to run side by side; a process a step would double the cost of a tick.
+        executor=dg.in_process_executor,
     )
 
 

@@ -91,14 +91,14 @@ class FearGreedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    window_hours: int = Field(24, ge=1, le=168, description="posts of so many hours are counted for the market")
-    coin_window_hours: int = Field(48, ge=1, le=168, description="posts of so many hours are counted for a coin")
-    history_days: int = Field(365, ge=60, description="the past that a value is ranked in")
-    minimum_history_days: int = Field(60, ge=2, description="below so many daily points the index is calibrating")
+    window_hours: int = Field(24, ge=1, le=168, description="hours of posts that count for the market")
+    coin_window_hours: int = Field(48, ge=1, le=168, description="hours of posts that count for a coin")
+    history_days: int = Field(365, ge=60, description="days of history in which a value is ranked")
+    minimum_history_days: int = Field(60, ge=2, description="with fewer daily points the index is calibrating")
     no_reading_below: float = Field(15, ge=0, description="effective sample size below which there is no value")
     thin_below: float = Field(30, ge=0, description="effective sample size below which a value is marked thin")
     spam_cut: float = Field(0.8, ge=0, le=1, description="posts with at least this spam score are left out")
-    interval: float = Field(0.90, gt=0, lt=1, description="probability mass of lo to hi")
+    interval: float = Field(0.90, gt=0, lt=1, description="probability of the interval from lo to hi")
 
     @model_validator(mode="after")
     def _ordered(self) -> "FearGreedSettings":
@@ -119,7 +119,7 @@ class ImageSettings(BaseModel):
     full: Literal["none", "labelled"] = Field(
         "none", description="full pictures: `none`, or `labelled`: of posts that a person has labelled"
     )
-    per_run: int = Field(120, ge=1, le=10_000, description="most pictures that one run fetches")
+    per_run: int = Field(120, ge=1, le=10_000, description="maximum number of pictures that one run fetches")
     max_bytes: int = Field(8_388_608, ge=1024, le=33_554_432, description="a larger file is refused unread")
     max_pixels: int = Field(40_000_000, ge=1024, description="a picture of more pixels is refused before decoding")
     blur_from: float = Field(0.2, ge=0, le=1, description="pictures are blurred from this NSFW score on")
@@ -132,7 +132,9 @@ class PriceSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sources: Annotated[tuple[PriceSource, ...], Words] = Field(
-        ("coingecko", "binance", "coinmarketcap"), min_length=1, description="in the order in which they are asked"
+        ("coingecko", "binance", "coinmarketcap"),
+        min_length=1,
+        description="sources of prices, in the order in which they are asked",
     )
     coins: Annotated[tuple[Symbol, ...], Words] = Field(
         ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "LINK", "XMR", "AVAX"),
@@ -140,16 +142,14 @@ class PriceSettings(BaseModel):
         max_length=100,
         description="symbols of the coins to price",
     )
-    coingecko_per_minute: int = Field(10, ge=1, description="most requests a minute")
-    coingecko_per_month: int = Field(10_000, ge=1, description="most requests a calendar month (UTC)")
-    binance_per_minute: int = Field(60, ge=1, description="most requests a minute")
-    binance_per_month: int = Field(1_000_000, ge=1, description="most requests a calendar month (UTC)")
-    coinmarketcap_per_minute: int = Field(30, ge=1, description="most requests a minute")
-    coinmarketcap_per_month: int = Field(10_000, ge=1, description="most requests a calendar month (UTC)")
+    coingecko_per_minute: int = Field(10, ge=1, description="maximum requests a minute")
+    coingecko_per_month: int = Field(10_000, ge=1, description="maximum requests a calendar month (UTC)")
+    binance_per_minute: int = Field(60, ge=1, description="maximum requests a minute")
+    binance_per_month: int = Field(1_000_000, ge=1, description="maximum requests a calendar month (UTC)")
+    coinmarketcap_per_minute: int = Field(30, ge=1, description="maximum requests a minute")
+    coinmarketcap_per_month: int = Field(10_000, ge=1, description="maximum requests a calendar month (UTC)")
     compare_every_minutes: int = Field(60, ge=5, description="how often a second source is asked for comparison")
-    warn_above: float = Field(
-        0.02, gt=0, lt=1, description="a warning where two sources differ by more than this share"
-    )
+    warn_above: float = Field(0.02, gt=0, lt=1, description="warn if two sources differ by more than this share")
 
 
 class RetentionSettings(BaseModel):
@@ -157,15 +157,21 @@ class RetentionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    html_days: int = Field(30, ge=0, description="raw HTML of posts; their plain text stays with the thread")
-    observations_full_days: int = Field(7, ge=0, description="every observation and poll; then one an hour")
-    observations_hourly_days: int = Field(
-        90, ge=0, description="one observation an hour; then one a day. Polls stay one an hour for ever"
+    html_days: int = Field(
+        30, ge=0, description="days to keep raw HTML of posts; their plain text stays with the thread"
     )
-    threads_days: int = Field(365, ge=0, description="threads, counted from when they were posted or imported")
-    popular_replies: int = Field(50, ge=1, description="threads with so many replies stay for ever")
-    image_days: int = Field(30, ge=0, description="pictures; those of labelled posts stay")
-    price_days: int = Field(90, ge=0, description="prices of every five minutes; then one a day")
+    observations_full_days: int = Field(
+        7, ge=0, description="days to keep every observation and poll; then one an hour"
+    )
+    observations_hourly_days: int = Field(
+        90, ge=0, description="days to keep one observation an hour; then one a day. One poll an hour is kept for ever"
+    )
+    threads_days: int = Field(
+        365, ge=0, description="days to keep threads, from when they were posted or imported, whichever is later"
+    )
+    popular_replies: int = Field(50, ge=1, description="threads with at least this number of replies are kept for ever")
+    image_days: int = Field(30, ge=0, description="days to keep pictures; those of labelled posts stay")
+    price_days: int = Field(90, ge=0, description="days to keep prices of every five minutes; then one a day")
 
     @model_validator(mode="after")
     def _ordered(self) -> "RetentionSettings":
@@ -182,18 +188,20 @@ class LabellingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     port: int = Field(8502, ge=1, le=65_535, description="port of the labeller's page, on 127.0.0.1")
-    blur: bool = Field(True, description="pictures are blurred until asked for")
-    mask_text: bool = Field(False, description="text is covered until asked for")
-    suggestions: bool = Field(False, description="show what a model thinks; it pulls people towards it")
-    relabel_share: float = Field(0.05, ge=0, le=0.5, description="of one's own posts, shown again unannounced")
-    relabel_after_days: int = Field(7, ge=0, description="no sooner than this")
-    shared_share: float = Field(0.15, ge=0, le=1, description="of the posts that another labeller has labelled")
+    blur: bool = Field(True, description="pictures are blurred until the labeller uncovers them")
+    mask_text: bool = Field(False, description="text is covered until the labeller uncovers it")
+    suggestions: bool = Field(False, description="show the model's label; it influences the labeller")
+    relabel_share: float = Field(
+        0.05, ge=0, le=0.5, description="share of one's own labelled posts, shown again unannounced"
+    )
+    relabel_after_days: int = Field(7, ge=0, description="minimum days before a post is shown again")
+    shared_share: float = Field(0.15, ge=0, le=1, description="share of posts that another labeller has labelled")
     target: int = Field(1000, ge=1, description="labels that the labeller's progress counts towards")
-    streak_warning: int = Field(12, ge=2, description="a hint after so many equal labels in a row")
+    streak_warning: int = Field(12, ge=2, description="warn after this number of equal labels in a row")
     gold_posts: int = Field(150, ge=10, le=10_000, description="size of the frozen test set")
-    gold_seed: int = Field(20_250, ge=0, description="seed of its draw")
+    gold_seed: int = Field(20_250, ge=0, description="seed of the draw of gold posts")
     text_only: bool = Field(False, description="posts without a picture go into the ShareGPT data set too")
-    validation_share: float = Field(0.1, gt=0, lt=0.5, description="of the data set, for validation")
+    validation_share: float = Field(0.1, gt=0, lt=0.5, description="share of the data set for validation")
 
 
 class AutoLabelSettings(BaseModel):
@@ -202,23 +210,34 @@ class AutoLabelSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     providers: Annotated[tuple[Provider, ...], Words] = Field(
-        ("openai",), description="the first labels everything, a second one gold and what the first is unsure of"
+        ("openai",),
+        description="the first labels everything; a second one labels gold and posts of which the first is unsure",
     )
     prompt: str = Field("stance-v1", pattern=r"^[a-z0-9-]{1,40}$", description="prompt file, without its ending")
     images: bool = Field(True, description="send pictures, where docs/content-safety.md allows it")
-    per_run: int = Field(1000, ge=1, le=100_000, description="most posts that one run labels")
-    usd_per_run: Decimal = Field(Decimal("1.00"), ge=0, decimal_places=6, description="most money one run may spend")
-    usd_per_month: Decimal = Field(
-        Decimal("10.00"), ge=0, decimal_places=6, description="most money a calendar month (UTC) may cost"
+    per_run: int = Field(1000, ge=1, le=100_000, description="maximum number of posts that one run labels")
+    usd_per_run: Decimal = Field(
+        Decimal("1.00"), ge=0, decimal_places=6, description="maximum USD that one run may spend"
     )
-    timeout_seconds: float = Field(30, gt=0, le=600, description="an unanswered request counts as paid after this")
-    most_at_once: int = Field(32, ge=1, le=256, description="most requests under way at once")
+    usd_per_month: Decimal = Field(
+        Decimal("10.00"), ge=0, decimal_places=6, description="maximum USD in a calendar month (UTC)"
+    )
+    timeout_seconds: float = Field(
+        30, gt=0, le=600, description="time-out of a request in seconds; after it the request counts as paid"
+    )
+    most_at_once: int = Field(32, ge=1, le=256, description="maximum number of concurrent requests")
     unsure_below: float = Field(0.4, ge=0, le=1, description="confidence below which the second provider is asked")
-    least_accuracy: float = Field(0.5, ge=0, le=1, description="on gold; below it a version trains nothing")
-    least_macro_f1: float = Field(0.45, ge=0, le=1, description="on gold; below it a version trains nothing")
-    least_recall: float = Field(0.3, ge=0, le=1, description="of each class, on gold")
+    least_accuracy: float = Field(
+        0.5, ge=0, le=1, description="minimum accuracy on gold for a version to be used for training"
+    )
+    least_macro_f1: float = Field(
+        0.45, ge=0, le=1, description="minimum macro-F1 on gold for a version to be used for training"
+    )
+    least_recall: float = Field(
+        0.3, ge=0, le=1, description="minimum recall of each class on gold for a version to be used for training"
+    )
     kappa_below_people: float = Field(
-        0.1, ge=0, le=1, description="how far its kappa with people may lie below that among people"
+        0.1, ge=0, le=1, description="how far a version's kappa with people may be below that among people"
     )
     most_refused: float = Field(0.15, ge=0, le=1, description="share of refused posts that fails the check")
     most_malformed: float = Field(0.02, ge=0, le=1, description="share of unusable answers that fails the check")
@@ -263,12 +282,12 @@ class OpenAISettings(BaseModel):
     )
     model: str = Field("gpt-4o-mini", description="answers until 2027-01-14, then gpt-6-luna")
     prices: Annotated[dict[str, ModelPriceSettings], BeforeValidator(_table)] = Field(
-        {}, description="by model id, USD per million tokens: `input`, `output`; before the table of the package"
+        {}, description="by model id, USD per million tokens: `input`, `output`; overrides the package's table"
     )
-    image_tokens: int = Field(0, ge=0, description="most tokens of a thumbnail, if more than the table of prices says")
-    requests_per_minute: int = Field(500, ge=1, description="the account's limit")
-    requests_per_day: int = Field(10_000, ge=1, description="the account's limit")
-    batch_requests: int = Field(700, ge=1, le=50_000, description="most requests of one batch")
+    image_tokens: int = Field(0, ge=0, description="maximum tokens of a thumbnail, if more than the price table says")
+    requests_per_minute: int = Field(500, ge=1, description="the account's limit of requests a minute")
+    requests_per_day: int = Field(10_000, ge=1, description="the account's limit of requests a day")
+    batch_requests: int = Field(700, ge=1, le=50_000, description="maximum requests of one batch")
 
     _unnamed = model_validator(mode="before")(_unnamed_price)
 
@@ -281,12 +300,12 @@ class GeminiSettings(BaseModel):
     endpoint: Literal["chat", "batch"] = Field("chat", description="`chat`, or `batch` (half the price, within a day)")
     model: str = Field("gemini-2.5-flash-lite", description="see Google's page of deprecations")
     prices: Annotated[dict[str, ModelPriceSettings], BeforeValidator(_table)] = Field(
-        {}, description="by model id, USD per million tokens: `input`, `output`; before the table of the package"
+        {}, description="by model id, USD per million tokens: `input`, `output`; overrides the package's table"
     )
-    image_tokens: int = Field(0, ge=0, description="most tokens of a thumbnail, if more than the table of prices says")
-    requests_per_minute: int = Field(15, ge=1, description="the account's limit")
-    requests_per_day: int = Field(1000, ge=1, description="the account's limit")
-    batch_requests: int = Field(500, ge=1, le=50_000, description="most requests of one batch")
+    image_tokens: int = Field(0, ge=0, description="maximum tokens of a thumbnail, if more than the price table says")
+    requests_per_minute: int = Field(15, ge=1, description="the account's limit of requests a minute")
+    requests_per_day: int = Field(1000, ge=1, description="the account's limit of requests a day")
+    batch_requests: int = Field(500, ge=1, le=50_000, description="maximum requests of one batch")
 
     _unnamed = model_validator(mode="before")(_unnamed_price)
 
@@ -297,11 +316,11 @@ class ActiveLearningSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     size: int = Field(200, ge=10, le=10_000, description="posts in the queue")
-    random_share: float = Field(0.25, ge=0.05, le=1, description="drawn at random: the only unbiased part")
-    recent_share: float = Field(0.15, ge=0, le=1, description="of the last days")
-    relabel_share: float = Field(0.10, ge=0, le=1, description="labelled before, to be labelled once more")
-    recent_days: int = Field(7, ge=1, description="what counts as recent")
-    pool: int = Field(50_000, ge=1000, description="most posts that are looked at for uncertainty")
+    random_share: float = Field(0.25, ge=0.05, le=1, description="share drawn at random: the only unbiased part")
+    recent_share: float = Field(0.15, ge=0, le=1, description="share from the last days")
+    relabel_share: float = Field(0.10, ge=0, le=1, description="share of posts already labelled, to be labelled again")
+    recent_days: int = Field(7, ge=1, description="number of days that count as recent")
+    pool: int = Field(50_000, ge=1000, description="maximum number of posts that are searched for uncertain ones")
     seed: int = Field(0, ge=0, description="seed of every draw")
 
     @model_validator(mode="after")
@@ -316,9 +335,9 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    seed: int = Field(20_250, ge=0, description="of every draw, shuffle and initial weight")
-    text_tokens: int = Field(96, ge=16, le=512, description="of a post that the sentence encoder reads")
-    setfit_pairs: int = Field(1_000, ge=16, le=100_000, description="most sentence pairs that SetFit learns from")
+    seed: int = Field(20_250, ge=0, description="seed of every draw, shuffle and initial weight")
+    text_tokens: int = Field(96, ge=16, le=512, description="maximum tokens of a post that the sentence encoder reads")
+    setfit_pairs: int = Field(1_000, ge=16, le=100_000, description="maximum number of sentence pairs for SetFit")
     text_on_pod: bool = Field(False, description="SetFit and CryptoBERT train on a pod instead of here")
     cryptobert_base: str = Field("ElKulako/cryptobert", description="hub name, or folder, of the crypto encoder")
     cryptobert_revision: str = Field("", description="its commit; empty: the one in this machine's hub cache")
@@ -326,21 +345,23 @@ class TrainingSettings(BaseModel):
     quantise: Literal["nf4", "none"] = Field("nf4", description="4-bit weights (QLoRA), or none (LoRA)")
     rank: int = Field(16, ge=1, le=256, description="r of LoRA")
     alpha: int = Field(32, ge=1, le=512, description="scale of LoRA")
-    dropout: float = Field(0.05, ge=0, lt=1, description="of LoRA")
+    dropout: float = Field(0.05, ge=0, lt=1, description="dropout of LoRA")
     targets: Literal["linear", "qv"] = Field(
         "linear", description="the language model's linear layers, or its q_proj and v_proj alone"
     )
     freeze_vision: bool = Field(True, description="false: the vision tower's linear layers get adapters too")
     epochs: float = Field(2, gt=0, le=10, description="passes over the data set")
-    learning_rate: float = Field(2e-4, gt=0, le=0.1, description="of LoRA")
-    batch: int = Field(2, ge=1, le=64, description="posts of a forward pass")
-    accumulate: int = Field(4, ge=1, le=256, description="passes of a step")
+    learning_rate: float = Field(2e-4, gt=0, le=0.1, description="learning rate of LoRA")
+    batch: int = Field(2, ge=1, le=64, description="posts in a forward pass")
+    accumulate: int = Field(4, ge=1, le=256, description="forward passes in an optimiser step")
     balance: bool = Field(True, description="rarer classes are shown more often")
     min_pixels: int = Field(50_176, ge=784, description="smaller pictures are enlarged to this")
     max_pixels: int = Field(401_408, ge=784, description="larger pictures are reduced to this")
-    patience: int = Field(3, ge=1, description="evaluations without gain after which training stops")
+    patience: int = Field(3, ge=1, description="evaluations without improvement after which training stops")
     checkpoint_minutes: float = Field(10, gt=0, description="how often a checkpoint is fetched from the pod")
-    significance: float = Field(0.05, gt=0, lt=0.5, description="of the test that a new champion has to pass")
+    significance: float = Field(
+        0.05, gt=0, lt=0.5, description="significance level of the test that a new champion must pass"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "TrainingSettings":
@@ -360,51 +381,65 @@ class PodSettings(BaseModel):
         description="how the names of pods begin; an id of this installation follows",
     )
     api: Literal["graphql", "rest"] = Field(
-        "rest", description="`rest`: RunPod's REST v2; `graphql`: through its SDK; the other one where this one is gone"
+        "rest", description="`rest`: RunPod's REST v2; `graphql`: its SDK; if RunPod has ended one, the other is used"
     )
     gpus: Annotated[tuple[str, ...], Items] = Field(
         ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090", "NVIDIA RTX A5000", "NVIDIA L4"),
         min_length=1,
-        description="types of 24 GB, in the order in which they are asked for",
+        description="GPU types with 24 GB, in order of preference",
     )
     clouds: Annotated[tuple[Literal["SECURE", "COMMUNITY"], ...], Items] = Field(
         ("SECURE", "COMMUNITY"),
         min_length=1,
-        description="for each type of GPU, in this order; a COMMUNITY pod may have no public address",
+        description="RunPod clouds for each GPU type, in order; a COMMUNITY pod may have no public address",
     )
-    data_centers: Annotated[tuple[str, ...], Items] = Field((), description="ids, in order; none: anywhere")
+    data_centers: Annotated[tuple[str, ...], Items] = Field(
+        (), description="ids of data centres, in order of preference; none: anywhere"
+    )
     image: str = Field(
         "runpod/pytorch:1.0.3-cu1300-torch291-ubuntu2404", description="container image, with sshd, rsync and Python"
     )
     cuda: Annotated[tuple[str, ...], Items] = Field(
-        ("13.0",), description="CUDA that a host must offer; REST: or newer"
+        ("13.0",), description="CUDA version that a host must offer; with REST also newer ones"
     )
-    container_disk_gb: int = Field(60, ge=10, le=2000, description="of the container; gone with the pod")
-    volume_gb: int = Field(0, ge=0, le=2000, description="of a volume at /workspace; gone with the pod")
+    container_disk_gb: int = Field(60, ge=10, le=2000, description="GB of the container's disk; deleted with the pod")
+    volume_gb: int = Field(0, ge=0, le=2000, description="GB of a volume at /workspace; deleted with the pod")
     network_volume: str = Field(
-        "", pattern=r"^[A-Za-z0-9-]{0,40}$", description="id of one that outlives pods; ties to its data centre"
+        "",
+        pattern=r"^[A-Za-z0-9-]{0,40}$",
+        description="id of a network volume, which outlives pods; ties pods to its data centre",
     )
     usd_per_run: Decimal = Field(
-        Decimal("5.00"), ge=0, decimal_places=6, description="most that one job may cost until it brings its result"
+        Decimal("5.00"), ge=0, decimal_places=6, description="maximum USD for one job until it brings its result"
     )
     usd_per_month: Decimal = Field(
-        Decimal("50.00"), ge=0, decimal_places=6, description="most that a calendar month (UTC) may cost"
+        Decimal("50.00"), ge=0, decimal_places=6, description="maximum USD in a calendar month (UTC)"
     )
-    max_hours: float = Field(6, gt=0, le=72, description="longest run; then the pod ends itself")
-    lag_seconds: float = Field(90, ge=0, le=600, description="a new pod may be missing in RunPod's answers for so long")
-    boot_minutes: float = Field(20, gt=0, description="until a pod can be reached; then another is tried")
-    stall_minutes: float = Field(20, gt=0, description="without a word from the training; then it has hung")
-    lease_minutes: float = Field(12, gt=0, description="a pod that nobody asks after for so long ends itself")
-    poll_seconds: float = Field(5, gt=0, le=60, description="how often a pod is asked")
-    capacity_minutes: float = Field(30, ge=0, description="how long to try where no GPU is free")
-    most_pods: int = Field(3, ge=1, le=10, description="pods that one training may use, one after the other")
-    bootstrap: bool = Field(True, description="install the pinned packages on the pod; false: its Python has them")
-    python: str = Field("python3", pattern=r"^[A-Za-z0-9_./-]+$", description="on the pod")
-    ssh_host: str = Field("", pattern=r"^[A-Za-z0-9_.:-]*$", description="of BIZCHARTS_POD_PROVIDER=ssh")
-    ssh_port: int = Field(22, ge=1, le=65_535, description="of that host")
-    ssh_user: str = Field("root", pattern=r"^[a-z_][a-z0-9_-]*$", description="of that host")
+    max_hours: float = Field(
+        6, gt=0, le=72, description="maximum hours of all pods of a run together; then the pod ends itself"
+    )
+    lag_seconds: float = Field(
+        90, ge=0, le=600, description="seconds for which a new pod may be missing in RunPod's answers"
+    )
+    boot_minutes: float = Field(
+        20, gt=0, description="minutes to wait until a pod can be reached; then another is tried"
+    )
+    stall_minutes: float = Field(20, gt=0, description="minutes without output after which a training counts as hung")
+    lease_minutes: float = Field(
+        12, gt=0, description="minutes without a request from its run after which a pod ends itself"
+    )
+    poll_seconds: float = Field(5, gt=0, le=60, description="seconds between two requests to a pod")
+    capacity_minutes: float = Field(30, ge=0, description="minutes to try again while no GPU is free")
+    most_pods: int = Field(3, ge=1, le=10, description="maximum number of pods for one training, one after the other")
+    bootstrap: bool = Field(
+        True, description="install the pinned packages on the pod; false: its Python already has them"
+    )
+    python: str = Field("python3", pattern=r"^[A-Za-z0-9_./-]+$", description="Python command on the pod")
+    ssh_host: str = Field("", pattern=r"^[A-Za-z0-9_.:-]*$", description="host for BIZCHARTS_POD_PROVIDER=ssh")
+    ssh_port: int = Field(22, ge=1, le=65_535, description="ssh port of that host")
+    ssh_user: str = Field("root", pattern=r"^[a-z_][a-z0-9_-]*$", description="user on that host")
     ssh_key: Path = Field(Path("~/.ssh/id_ed25519"), description="private key for that host")
-    ssh_known_hosts: Path = Field(Path("~/.ssh/known_hosts"), description="where that host's key must stand")
+    ssh_known_hosts: Path = Field(Path("~/.ssh/known_hosts"), description="file that must contain that host's key")
 
 
 class ServeSettings(BaseModel):
@@ -415,7 +450,7 @@ class ServeSettings(BaseModel):
     host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9_.:-]+$", description="address of the Dagster UI")
     port: int = Field(3000, ge=1, le=65_535, description="port of the Dagster UI")
     hosts: Annotated[tuple[HostName, ...], Words] = Field(
-        (), description="further names under which browsers may ask for the UI, as that of a reverse proxy"
+        (), description="further host names under which the UI answers, for example that of a reverse proxy"
     )
 
 
@@ -450,7 +485,7 @@ class Settings(BaseModel):
     )
     database: str = Field("", description="path of the DuckDB file; empty: bizcharts.duckdb in the home")
     database_wait_seconds: float = Field(
-        60, gt=0, description="how long to wait for a database that somebody holds open"
+        60, gt=0, description="how long to wait for a database that another process holds open"
     )
     board: str = Field("biz", pattern=r"^[a-z0-9]{1,10}$", description="the board to read")
     contact: str = Field(
@@ -461,14 +496,14 @@ class Settings(BaseModel):
     fourchan_seconds_per_request: float = Field(
         FOURCHAN_MINIMUM_SECONDS,
         ge=0,
-        description="least time between two requests; below 1 only for loopback",
+        description="minimum seconds between two requests; below 1 only for loopback",
     )
     warosu_url: HttpUrl = Field("https://warosu.org", description="the archive")
     warosu_image_url: HttpUrl = Field("https://i.warosu.org", description="host of the archive's pictures")
     warosu_seconds_per_request: float = Field(
         WAROSU_MINIMUM_SECONDS,
         ge=0,
-        description="least time between two requests to the archive; below 2 only for loopback",
+        description="minimum seconds between two requests to the archive; below 2 only for loopback",
     )
     archive_start: date = Field(date(2014, 2, 1), description="first day of the archive's partitions")
     coingecko_url: HttpUrl = Field("https://api.coingecko.com", description="host of CoinGecko's API")

@@ -15,13 +15,13 @@ PARTS = ("database", "ledgers", "models", "datasets", "images")
 
 @click.command()
 @new_file
-@click.option("--images", is_flag=True, help="The images too, and those of data sets.")
+@click.option("--images", is_flag=True, help="Also the images, and those of data sets.")
 @as_json
 def backup(file: Path, images: bool, json_output: bool) -> None:
     """Back everything up to the new FILE.
 
-    Database, ledgers, models and data sets, each read through first: what is damaged is named, and nothing is backed
-    up. Works while the schedules run.
+    FILE holds the database, the ledgers, models and data sets. All of them are checked first; if one is damaged, it is
+    named and no backup is made. The service may run meanwhile.
     """
     from bizcharts_pipeline.backup.create import create
     from bizcharts_pipeline.warehouse.database import Database
@@ -32,12 +32,13 @@ def backup(file: Path, images: bool, json_output: bool) -> None:
 
 @click.command()
 @existing_file
-@click.option("--only", type=click.Choice(PARTS), multiple=True, help="This part alone; may be repeated.")
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Restore only this part; may be repeated.")
 @as_json
 def restore(file: Path, only: tuple[str, ...], json_output: bool) -> None:
-    """Put the backup FILE in the place of what is there.
+    """Restore the backup FILE, replacing the present data.
 
-    All of FILE is checked first. What it replaces is kept, ledgers with newer labels too: --only says what to restore.
+    Stop the service first. All of FILE is checked before anything is replaced. Replaced files are kept. Without --only,
+    ledgers with newer labels are replaced too.
     """
     from bizcharts_pipeline.backup.restore import restore as restore_backup
     from bizcharts_pipeline.warehouse.database import Database
@@ -48,14 +49,13 @@ def restore(file: Path, only: tuple[str, ...], json_output: bool) -> None:
 
 
 @click.command()
-@click.option("--set-aside", "aside", is_flag=True, help="Move away what is damaged, where there is a way on without.")
-@click.option("--accept", "taken", is_flag=True, help="Take what another program has changed as it is.")
+@click.option("--set-aside", "aside", is_flag=True, help="Move damaged files away, where the rest works without them.")
+@click.option("--accept", "taken", is_flag=True, help="Accept files that another program has changed.")
 @as_json
 def repair(aside: bool, taken: bool, json_output: bool) -> None:
-    """Say what is damaged, and what can be done.
+    """Check all data, and say what is damaged and what can be done.
 
-    Reads everything through. Nothing is changed without an option, and nothing is ever deleted. Exit status 1 where
-    damage is left.
+    Nothing is changed without an option, and nothing is ever deleted. Exit status 1 if damage is left.
     """
     from bizcharts_pipeline.backup import repair as repairs
     from bizcharts_pipeline.warehouse.database import Database
@@ -89,7 +89,7 @@ def repair(aside: bool, taken: bool, json_output: bool) -> None:
 @new_file
 @as_json
 def snapshot(file: Path, json_output: bool) -> None:
-    """Write a copy of the database to FILE, to explore.
+    """Write a copy of the database to FILE, for your own queries.
 
     An earlier copy of that name is replaced.
     """

@@ -33,7 +33,8 @@ as_csv = click.option("--csv", "csv_output", is_flag=True, help="Print CSV, all 
 def index(days: int | None, hours: int | None, csv_output: bool, json_output: bool) -> None:
     """Show the Fear/Greed index, the newest reading first.
 
-    Each row is the state at the end of a UTC day or hour, in its current vintage; the first one is still running.
+    Each row is the state at the end of a UTC day or hour, in its current vintage; the first row is of the running day
+    or hour.
     """
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.published import index_readings
@@ -72,7 +73,7 @@ def index(days: int | None, hours: int | None, csv_output: bool, json_output: bo
 def coins(most: int, csv_output: bool, json_output: bool) -> None:
     """Show today's sentiment of the coins, the most mentioned first.
 
-    A stance from -1 (bearish) to 1 (bullish) with its 90 % interval; few mentions make a wide one.
+    The score is a stance from -1 (bearish) to 1 (bullish) with its 90 % interval; with few mentions it is wide.
     """
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.published import coin_readings

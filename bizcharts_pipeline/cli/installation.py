@@ -11,14 +11,14 @@ from bizcharts_pipeline.settings import load_settings
 
 
 @click.command("init")
-@click.option("--new", "anew", is_flag=True, help="Although this installation has had a database, which is lost.")
+@click.option("--new", "anew", is_flag=True, help="Also if the database of this installation was lost.")
 @as_json
 def init(anew: bool, json_output: bool) -> None:
-    """Make an empty database.
+    """Create an empty database.
 
-    A first start needs no such command: whatever writes first makes the database. Where the installation has had one,
-    none is made without --new. A database that can be opened is never touched; the rest of a lost one is kept beside
-    the new one.
+    A first start does not need this command: the first command that writes creates the database. If the installation
+    had a database before, --new is required. A database that can be opened is never changed; the remains of a lost one
+    are kept beside the new one.
     """
     from bizcharts_pipeline.warehouse.beginning import make_database
 
@@ -29,14 +29,14 @@ def init(anew: bool, json_output: bool) -> None:
 
 
 @click.command("repair-clock")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--trust-clock", is_flag=True, help="Where no source answers: you have seen that the clock is right now.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option("--trust-clock", is_flag=True, help="If no source answers: you have checked that the clock is right.")
 @as_json
 def repair_clock(dry_run: bool, trust_clock: bool, json_output: bool) -> None:
-    """Remove what a wrong clock has dated.
+    """Remove rows that a wrong clock has dated in the future.
 
-    Set the clock and stop the service first. Polls, readings and prices of the future go, with the scheduler's ticks;
-    posts, scores and labels stay. `bizcharts run history` computes the index again.
+    Set the clock and stop the service first. Polls, index readings and prices of the future are deleted, with the
+    scheduler's ticks; posts, scores and labels stay. Then run `bizcharts run history` to compute the index again.
     """
     from bizcharts_pipeline.core.clock import ClockDisagrees, check_against
     from bizcharts_pipeline.service.scheduler_records import forget_future

@@ -41,20 +41,20 @@ def _read_scale(context: click.Context, option: click.Parameter, text: str | Non
 rating_scale = click.option(
     "--scale",
     callback=_read_scale,
-    help="Scale of its ratings, unless 1 is bearish, 2 neutral, 3 bullish: 0-2, -1-1, 1-5, 1-10, or what each means, "
-    "as 0=bearish,1=neutral,2=bullish.",
+    help="Rating scale of the file, if not 1 bearish, 2 neutral, 3 bullish: 0-2, -1-1, 1-5, 1-10, or the meaning of "
+    "each rating, as 0=bearish,1=neutral,2=bullish.",
 )
 
 
 @click.command()
-@click.option("--source", type=click.Choice(["live", "warosu"]), help="Only posts that came this way.")
+@click.option("--source", type=click.Choice(["live", "warosu"]), help="Only posts from this source.")
 @click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="Posts of this day (UTC) and later.")
 @click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Posts of this day (UTC) and earlier.")
-@click.option("--queue", is_flag=True, help="In the order of `label_queue`: the posts that teach most.")
-@click.option("--all", "everything", is_flag=True, help="Labelled posts too.")
-@click.option("--session", help="Name of the sitting; its order of posts is its own.  [default: today]")
+@click.option("--queue", is_flag=True, help="In the order of `label_queue`: half of it posts a model is unsure of.")
+@click.option("--all", "everything", is_flag=True, help="Also labelled posts.")
+@click.option("--session", help="Name of the session; each has its own order of posts.  [default: today]")
 @click.option("--labeller", help="Who labels.  [default: the user's name on this machine]")
-@click.option("--port", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1; the setting's unless given.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1; default: the setting.")
 def label(
     source: str | None,
     first: datetime | None,
@@ -67,8 +67,8 @@ def label(
 ) -> None:
     """Label posts in the browser.
 
-    One key a post: 1 bearish, 2 neutral, 3 bullish, 0 skip, u undo, ? the others. Each is on disk before the next post
-    shows. docs/labelling-guide.md says what the classes mean.
+    One key labels a post: 1 bearish, 2 neutral, 3 bullish, 0 skip, u undo; ? shows all keys. Each label is on disk
+    before the next post shows. docs/labelling-guide.md says what the classes mean.
     """
     from bizcharts_pipeline.labels.labellers import labeller_name
     from bizcharts_pipeline.labels.offers import OfferFilters
@@ -89,7 +89,7 @@ def label(
 
 @click.group()
 def labels() -> None:
-    """Take labels in, give them out, count them."""
+    """Import, export and count labels; estimate the cost of paid ones."""
 
 
 @labels.command("import")
@@ -97,10 +97,10 @@ def labels() -> None:
 @rating_scale
 @as_json
 def import_file(file: Path, scale: "Scale | None", json_output: bool) -> None:
-    """Take the labels of FILE into the ledger.
+    """Import the labels of FILE into the ledger.
 
-    CSV, JSONL, or a SQL dump of the first implementation. It may be repeated; rows that are no labels are named and
-    kept aside. `undo-import` takes the labels back.
+    FILE is CSV, JSONL, or a SQL dump of the first implementation. The import may be repeated. Rows that are not labels
+    are reported and set aside. `undo-import` undoes the import.
     """
     from bizcharts_pipeline.labels.ledger import REJECTED
     from bizcharts_pipeline.labels.transfer import import_labels
@@ -118,7 +118,7 @@ def import_file(file: Path, scale: "Scale | None", json_output: bool) -> None:
 @labels.command("imports")
 @as_json
 def list_imports(json_output: bool) -> None:
-    """List the imported files, with what became of each."""
+    """List the imported files, and whether they were undone."""
     imports = open_ledger().imports()
     if json_output:
         click.echo(to_json(imports))
@@ -132,9 +132,9 @@ def list_imports(json_output: bool) -> None:
 @click.argument("import_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @as_json
 def undo(import_id: int, json_output: bool) -> None:
-    """Take back all labels of the import ID, as `imports` lists it.
+    """Undo the import ID; `imports` lists the ids.
 
-    Nothing is deleted: the ledger notes that they count no more. The same file may be imported again.
+    Nothing is deleted: the ledger notes that the labels no longer count. The same file may be imported again.
     """
     from bizcharts_pipeline.labels.undoing import undo_import
 
@@ -143,13 +143,13 @@ def undo(import_id: int, json_output: bool) -> None:
 
 @labels.command("export")
 @new_file
-@click.option("--history", is_flag=True, help="Earlier labels of the same post and labeller too.")
+@click.option("--history", is_flag=True, help="Also earlier labels of the same post and labeller.")
 @as_json
 def export_file(file: Path, history: bool, json_output: bool) -> None:
     """Write the labels to FILE: .csv, .jsonl or .parquet.
 
-    Each labeller's newest label of each post, with what he saw. The texts are as they were posted: think before you
-    publish them.
+    It writes each labeller's newest label of each post, with the post as the labeller saw it. Texts are as posted:
+    think before you publish them.
     """
     from bizcharts_pipeline.labels.transfer import export_labels
 
@@ -160,7 +160,7 @@ def export_file(file: Path, history: bool, json_output: bool) -> None:
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @as_json
 def stats(file: Path | None, json_output: bool) -> None:
-    """Count the labels of the ledger, or of FILE, and say how far people agree."""
+    """Count the labels of the ledger or of FILE, and how far people agree."""
     from bizcharts_pipeline.labels.pictures import posts_without_picture
     from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
     from bizcharts_pipeline.warehouse.database import Database
@@ -184,9 +184,9 @@ def stats(file: Path | None, json_output: bool) -> None:
 @labels.command()
 @as_json
 def estimate(json_output: bool) -> None:
-    """Say what the next run of `auto_labels` would ask, and cost.
+    """Estimate posts and cost of the next run of `auto_labels`.
 
-    Nothing is sent. The caps and prices are settings, under [auto_labels], [openai] and [gemini].
+    Nothing is sent. Spending limits and prices are settings, under [auto_labels], [openai] and [gemini].
     """
     from bizcharts_pipeline.autolabel.estimate import estimate as estimated
     from bizcharts_pipeline.warehouse.database import Database
@@ -216,9 +216,9 @@ def estimate(json_output: bool) -> None:
 @labels.command()
 @as_json
 def restore(json_output: bool) -> None:
-    """Write a lost label ledger anew from the database.
+    """Rebuild a lost label ledger from the database.
 
-    What is in the ledger stays; what people took back is not in the database, and is gone.
+    Labels in the ledger stay. Labels that were undone are not in the database, and are lost.
     """
     from bizcharts_pipeline.labels.recovery import restore_ledger
     from bizcharts_pipeline.warehouse.database import Database

@@ -53,8 +53,8 @@ SHORTEST_HASH = 16  # digits; a thread's number has fewer
 def bizcharts() -> None:
     """The mood of 4chan's /biz/ board: a Fear/Greed index and coin sentiment, each with an error band.
 
-    `make serve` runs the stages in Dagster; these commands do the rest. Settings come from the environment, .env and
-    settings.toml. A research tool, not financial advice. Source: 4chan /biz/, https://boards.4chan.org/biz/
+    `make serve` runs the pipeline as a service; these commands are for everything else. Settings come from the
+    environment, .env and settings.toml. A research tool, not financial advice. Source: 4chan /biz/, https://boards.4chan.org/biz/
     """
     load_environment()
     os.environ.setdefault("DAGSTER_HOME", str(REPOSITORY_ROOT / "dagster_home"))
@@ -62,14 +62,14 @@ def bizcharts() -> None:
 
 @bizcharts.command()
 @click.option("--days", type=click.IntRange(65, 365), default=90, show_default=True, help="Simulated days of history.")
-@click.option("--full", is_flag=True, help="Train models too, one of them on a simulated rented pod; minutes more.")
-@click.option("--ui", is_flag=True, help="Open the Dagster UI on the demo that was made last; its board goes on.")
-@click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Of the UI.")
+@click.option("--full", is_flag=True, help="Also train models, one of them on a simulated pod; takes minutes longer.")
+@click.option("--ui", is_flag=True, help="Open the Dagster UI on the last demo, whose board continues.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Port of the UI.")
 @as_json
 def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
-    """Run it all on a simulated board with a known mood.
+    """Run the whole pipeline on a simulated board with a known mood.
 
-    No network but loopback. It has a home of its own and is made anew each time; with --ui it is kept and shown.
+    It uses no network but loopback, and a home of its own. Each run replaces the last demo; --ui shows the last one.
     """
     if ui:
         from bizcharts_pipeline.demo.ui import open_ui
@@ -158,7 +158,7 @@ next     the Dagster UI on this data, with runs, partitions and the index's plot
 @click.option("--once", is_flag=True, help="One poll, then stop.")
 @as_json
 def poll(once: bool, json_output: bool) -> None:
-    """Poll, score and index every minute, without Dagster."""
+    """Poll the board, score new posts and update the index every minute, without Dagster."""
     from bizcharts_pipeline.live import LivePipeline, run_tick
 
     pipeline = LivePipeline.from_settings(load_settings())
@@ -214,15 +214,15 @@ def stats(json_output: bool) -> None:
     "first",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="YYYY-MM-DD",
-    help="First day (UTC); the earliest unless given.",
+    help="First day (UTC); default: the earliest.",
 )
-@click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; the newest unless given.")
+@click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; default: the newest.")
 @as_json
 def coverage(first: datetime | None, last: datetime | None, json_output: bool) -> None:
-    """Show which days are there.
+    """Show which days the database covers, and the gaps.
 
-    From live and archive, and where the gaps are: by day for up to two months, else by month; and, without --from and
-    --to, as a calendar in an image.
+    For live polls and the archive, by day for up to two months, else by month. Without --from and --to it also writes
+    a calendar as an image.
     """
     from bizcharts_pipeline.archive.calendar_plot import svg_calendar
     from bizcharts_pipeline.core.files import write_atomically
@@ -271,12 +271,12 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
 
 
 @bizcharts.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @as_json
 def maintain(dry_run: bool, json_output: bool) -> None:
-    """Take away what has outlived its period, and give its space back.
+    """Delete data older than its retention period, and free the space.
 
-    The periods are the settings under [retention]. Labels and the published index always stay.
+    The periods are the settings under [retention]. Labels and the published index are never deleted.
     """
     from bizcharts_pipeline.maintenance import COLUMNS
     from bizcharts_pipeline.maintenance import maintain as run_maintenance
@@ -297,13 +297,13 @@ def maintain(dry_run: bool, json_output: bool) -> None:
 
 @bizcharts.command()
 @click.argument("what")
-@click.option("--reason", default="", help="Why; kept with the hashes.")
+@click.option("--reason", default="", help="Why; stored with the hashes.")
 @as_json
 def block(what: str, reason: str, json_output: bool) -> None:
     """Delete a picture for good.
 
-    The file goes, its hashes stay, and it is never kept again. WHAT is a thread number, or a picture's SHA-256, MD5
-    (base64) or perceptual hash.
+    The file is deleted. Its hashes are kept, so that the picture is never stored again. WHAT is a thread number, or a
+    picture's SHA-256, MD5 (base64) or perceptual hash.
     """
     from bizcharts_pipeline.withdrawals import block as block_picture
 
@@ -319,10 +319,10 @@ def block(what: str, reason: str, json_output: bool) -> None:
 @click.option("--max", "most", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Most posts.")
 @as_json
 def search(query: str, most: int, json_output: bool) -> None:
-    """Take in what the archive finds.
+    """Import the posts that the archive's search finds.
 
-    Opening posts that have QUERY in text or subject, newest first. Words together mean all of them; a|b either, -w
-    without (put -- before such a QUERY), "a b" the phrase.
+    It imports opening posts with QUERY in text or subject, newest first. Several words: all of them; a|b: either; -w:
+    without w (put -- before such a QUERY); "a b": the phrase.
     """
     from bizcharts_pipeline.archive.patience import SHORT_PATIENCE_SECONDS, Archive
     from bizcharts_pipeline.archive.search_import import import_search
@@ -333,15 +333,15 @@ def search(query: str, most: int, json_output: bool) -> None:
 
 @bizcharts.command("import")
 @click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="First day (UTC).")
-@click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; yesterday unless given.")
+@click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; default: yesterday.")
 @click.option("--last", "recent", type=click.IntRange(1, 36_600), metavar="N", help="The last N whole days (UTC).")
 @click.option(
-    "--pages", type=click.IntRange(1, 10_000), metavar="N", help="The newest N index pages, now and without Dagster."
+    "--pages", type=click.IntRange(1, 10_000), metavar="N", help="The newest N index pages, at once, without Dagster."
 )
 @click.option(
     "--continue", "onwards", is_flag=True, help="From after the newest complete day to yesterday; earlier gaps stay."
 )
-@click.option("--backfill", is_flag=True, help="From the archive's first day to before the earliest complete one.")
+@click.option("--backfill", is_flag=True, help="From the archive's first day to before the earliest complete day.")
 @as_json
 def import_archive(
     first: datetime | None,
@@ -352,9 +352,9 @@ def import_archive(
     backfill: bool,
     json_output: bool,
 ) -> None:
-    """Take in the Warosu archive.
+    """Import posts from the Warosu archive.
 
-    Days through a backfill in Dagster, or index pages at once. Days that are complete already are left out.
+    Days are imported by a backfill in Dagster, index pages at once. Complete days are not imported again.
     """
     ways = [first is not None, recent is not None, pages is not None, onwards, backfill]
     if sum(ways) != 1 or (last and not first):
@@ -391,8 +391,8 @@ def import_archive(
 def import_sqlite(file: Path, scale: "Scale | None", json_output: bool) -> None:
     """Import the first implementation's posts.db.
 
-    Posts and polls go into the database, labels into the label ledger. It may be repeated; `labels undo-import` undoes
-    the labels.
+    Posts and polls go into the database, labels into the label ledger. The import may be repeated. `labels undo-import`
+    undoes the labels.
     """
     from bizcharts_pipeline.legacy.takeover import take_over
 

@@ -18,7 +18,7 @@ def models() -> None:
 @models.command("list")
 @as_json
 def list_models(json_output: bool) -> None:
-    """Show the registered models, the oldest first; figures are those on gold posts."""
+    """Show the registered models, oldest first, with figures on gold posts."""
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.models import models as registered
 
@@ -48,7 +48,7 @@ def list_models(json_output: bool) -> None:
 def release(version: str, json_output: bool) -> None:
     """Publish the model VERSION as a GitHub release.
 
-    Into `repository` of [ml.release], with the token in GITHUB_TOKEN. A run that broke off is gone on with by the next.
+    It goes to `repository` of [ml.release], with the token in GITHUB_TOKEN. If it breaks off, run it again to continue.
     """
     from bizcharts_pipeline.models.github import GitHub
     from bizcharts_pipeline.models.release import facts_of, release_model
@@ -67,9 +67,9 @@ def release(version: str, json_output: bool) -> None:
 @click.argument("tag")
 @as_json
 def fetch(repository: str, tag: str, json_output: bool) -> None:
-    """Take the model TAG from a release of OWNER/REPO.
+    """Download the model TAG from a release of OWNER/REPO.
 
-    Every file is verified. It is a candidate then: the next evaluation judges it on your gold posts.
+    Every file is verified. The model becomes a candidate: the next evaluation judges it on your gold posts.
     """
     from bizcharts_pipeline.models.github import GitHub
     from bizcharts_pipeline.models.release import fetch_release, register_fetched
@@ -85,10 +85,10 @@ def fetch(repository: str, tag: str, json_output: bool) -> None:
 @models.command()
 @click.argument("version")
 @click.option("--who", default=getpass.getuser, help="Who decides.  [default: the user's name on this machine]")
-@click.option("--reason", required=True, help="Why; it is kept with the decision.")
+@click.option("--reason", required=True, help="Why; stored with the decision.")
 @as_json
 def promote(version: str, who: str, reason: str, json_output: bool) -> None:
-    """Make the model VERSION the champion, whatever the gate says."""
+    """Make the model VERSION the champion, even if it did not win the comparison on gold."""
     from bizcharts_pipeline.models.promotion import override
     from bizcharts_pipeline.warehouse.database import Database
 

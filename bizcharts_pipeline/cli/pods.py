@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def pods() -> None:
-    """See and end rented pods.
+    """List and end rented pods.
 
     Only pods that this installation rented are listed or touched, at every provider that it rented from. RunPod's key
-    is read from RUNPOD_API_KEY.
+    is read from RUNPOD_API_KEY. docs/runpod.md explains costs and troubleshooting.
     """
 
 
@@ -30,8 +30,9 @@ def pods() -> None:
 def list_pods(json_output: bool) -> None:
     """List the pods of this installation, and what was spent this month.
 
-    Where a provider does not answer, its pods are listed as the ledger knows them, and the exit status is 1. "Ends by"
-    is the end of the time that was ordered; a pod that nobody asks after ends itself after its lease, sooner.
+    If a provider does not answer, its pods are listed as the ledger knows them, and the exit status is 1. "Ordered
+    until" is the end of the ordered time. A pod that gets no requests from a run ends itself sooner, after its lease
+    (lease_minutes).
     """
     from bizcharts_pipeline.pods.every_provider import overview
 
@@ -55,12 +56,12 @@ def list_pods(json_output: bool) -> None:
         )
     else:
         if listed:
-            columns = ["pod", "provider", "GPU", "it says", "ledger", "since (UTC)", "ends by", "USD/h", "note"]
+            columns = ["pod", "provider", "GPU", "status", "ledger", "since (UTC)", "ordered until", "USD/h", "note"]
             print_table(columns, [_row(pod) for pod in listed])
         click.echo(
             f"{len(listed) or 'No'} pod{'' if len(listed) == 1 else 's'}. {month}: {spent.usd:.4f} of "
             f"{settings.pods.usd_per_month} USD for {spent.pods} pods"
-            + (f", {spent.booked_usd:.4f} of it booked for what is not over." if spent.booked_usd else ".")
+            + (f", {spent.booked_usd:.4f} of it booked for pods that have not ended." if spent.booked_usd else ".")
         )
     _fail_with(found.unreachable)
 
@@ -68,10 +69,10 @@ def list_pods(json_output: bool) -> None:
 @pods.command()
 @as_json
 def reap(json_output: bool) -> None:
-    """End the pods of this installation that no run works with.
+    """End the pods of this installation to which no run is attached.
 
-    A pod that a killed run left at work counts as one: start the job again first if it is to be taken up. The exit
-    status is 1 where the end of a pod is not proven; it is tried again the next time.
+    That includes a pod that a killed run left training: to continue that training, start the job again instead. The
+    exit status is 1 if the end of a pod is not proven; then run the command again.
     """
     from bizcharts_pipeline.pods.every_provider import reap_everywhere
     from bizcharts_pipeline.pods.reaper import ReapReport

@@ -12,12 +12,12 @@ from bizcharts_pipeline.settings import load_settings
 
 
 @click.command()
-@click.option("--dev", is_flag=True, help="Log what the programs do; 'Reload' in the UI takes in changed code.")
+@click.option("--dev", is_flag=True, help="Log more. 'Reload' in the UI loads changed code.")
 def serve(dev: bool) -> None:
     """Run the unattended service.
 
-    Schedules, code server and web server as supervised processes, until SIGTERM or Ctrl-C. Host and port are settings,
-    under [serve]; docs/security.md says who may ask the web server.
+    It runs schedules, code server and web server as supervised processes, until SIGTERM or Ctrl-C. Host and port are
+    settings, under [serve]; docs/security.md says who can reach the web server.
     """
     from bizcharts_pipeline.service.serve import LEVEL
     from bizcharts_pipeline.service.serve import serve as run_service
@@ -31,8 +31,8 @@ def serve(dev: bool) -> None:
 def run(job: str) -> None:
     """Run the Dagster job JOB to its end.
 
-    In the repository's Dagster instance, where the UI shows it. Exit status 0 means success. Ctrl-C or SIGTERM stops
-    the run; a rented pod is ended first, which takes seconds to minutes.
+    It runs in the repository's Dagster instance, so the UI shows it. An unknown name lists the jobs. Exit status 0
+    means success. Ctrl-C or SIGTERM stops the run; a rented pod is ended first, which takes seconds to minutes.
     """
     from bizcharts_pipeline.service.jobs import UnknownJob, environment, run_job
 
@@ -50,9 +50,9 @@ def run(job: str) -> None:
 @click.command()
 @as_json
 def health(json_output: bool) -> None:
-    """Say whether the service is well; exit status 1 where it is not.
+    """Check the service; exit status 1 if something is wrong.
 
-    Looks at web server, daemon, the age of the last poll, and the free disk space.
+    It checks the web server, the daemon, the age of the last poll, items set aside, and the free disk space.
     """
     from bizcharts_pipeline.service.health import health as look
 

@@ -1,4 +1,4 @@
-"""A note that a pod is kept until its lease ends, though no run works with it: its finished result is still on it."""
+"""A note that a pod without a run is kept until its lease ends: its finished result is still on it."""
 
 from datetime import datetime, timedelta
 from pathlib import Path

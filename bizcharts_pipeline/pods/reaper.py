@@ -249,7 +249,7 @@ def of_row(row: PodRow, status: str, now: datetime, has_run: bool, kept_until: d
     if now >= row.deadline:
         orphan, kept_until = "its time is over", None
     elif not has_run and kept_until is None:
-        orphan = "no run works with it"
+        orphan = "no run is attached to it"
     return Listed(
         row.name,
         row.pod_id,

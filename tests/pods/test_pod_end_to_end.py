@@ -167,7 +167,7 @@ def test_a_pod_that_nobody_looks_after_is_listed_and_reaped_by_the_command_line_
     stranger = PodWorld(tmp_path / "stranger", control.url, control.key, installation.trainings)
     killed_at_work(installation, stranger)
     (listed,) = json.loads(command(installation, "list", "--json").stdout)["pods"]
-    assert listed["orphan"] == "no run works with it"
+    assert listed["orphan"] == "no run is attached to it"
     assert listed["pod_id"] in command(installation, "list").stdout
     assert json.loads(command(installation, "reap", "--json").stdout)["ended"] == [listed["pod_id"]]
     (left,) = control.cloud.pods()

@@ -91,7 +91,7 @@ def test_a_pod_of_ours_is_known_by_the_ledger_when_the_prefix_was_changed(world:
     _killed_while_running(world)
     renamed = SETTINGS.model_copy(update={"name": "another"})
     (listed,) = listing(Control(world), world.ledger, renamed, world.now(), lambda run_id: False)
-    assert (listed.pod_id, listed.status, listed.orphan) == ("p0", "running", "no run works with it")
+    assert (listed.pod_id, listed.status, listed.orphan) == ("p0", "running", "no run is attached to it")
     _create(world, world.name_of("e" * 12))  # perhaps somebody else's now
     report = reap(Control(world), world.ledger, renamed, world.now, lambda run_id: False, world.sleep)
     assert report == ReapReport(("p0",), (), ())
@@ -179,7 +179,7 @@ def test_the_listing_says_why_a_pod_is_an_orphan(world: World) -> None:
     said = {
         pod.pod_id: pod.orphan for pod in listing(Control(world), world.ledger, SETTINGS, world.now(), lambda r: False)
     }
-    assert said == {"p0": "no run works with it", "p1": "the ledger does not know it"}
+    assert said == {"p0": "no run is attached to it", "p1": "the ledger does not know it"}
 
 
 def test_what_the_reaper_has_no_time_for_waits_for_the_next_tick(world: World) -> None:
@@ -203,7 +203,7 @@ def test_a_pod_that_waits_with_its_result_is_listed_as_kept_and_not_as_an_orphan
 
     assert list_() == (None, until)
     world.clock = until
-    assert list_() == ("no run works with it", None)
+    assert list_() == ("no run is attached to it", None)
 
 
 def test_a_pod_that_has_stopped_is_listed_as_one_that_still_costs(world: World) -> None:
