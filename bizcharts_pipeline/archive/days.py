@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import TypeVar
 
 from bizcharts_pipeline.archive.client import as_source_thread
-from bizcharts_pipeline.archive.pages import DayPages
+from bizcharts_pipeline.archive.page_store import DayPages
 from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.walk import walk_day
 from bizcharts_pipeline.core.attempts import SetAside

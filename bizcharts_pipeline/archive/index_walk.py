@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bizcharts_pipeline.archive.page import ArchivePage
-from bizcharts_pipeline.archive.pages import DayPages, Found
+from bizcharts_pipeline.archive.page_store import DayPages, Found
 
 LONGEST_LIFE = timedelta(days=4)  # from a thread's first post to its last on a board that moves
 MARGIN = timedelta(days=1)

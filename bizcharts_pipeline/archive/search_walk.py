@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from bizcharts_pipeline.archive.client import MAX_MATCHES, RESULTS_A_PAGE, Search
 from bizcharts_pipeline.archive.page import ArchivePage
-from bizcharts_pipeline.archive.pages import DayPages, Found
+from bizcharts_pipeline.archive.page_store import DayPages, Found
 from bizcharts_pipeline.core.clock import DAY, midnight
 
 # Before this day the archive holds New York's wall time as if it were UTC, 4 or 5 hours too small, for some posts;

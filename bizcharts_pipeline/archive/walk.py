@@ -11,7 +11,7 @@ from typing import Literal
 
 from bizcharts_pipeline.archive.index_walk import IndexEnd, walk_index
 from bizcharts_pipeline.archive.page import ArchivedPost, Counts
-from bizcharts_pipeline.archive.pages import DayPages, Found
+from bizcharts_pipeline.archive.page_store import DayPages, Found
 from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.search_walk import walk_search
 from bizcharts_pipeline.archive.times import set_right
