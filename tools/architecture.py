@@ -47,7 +47,9 @@ def reduced(imports: dict[str, set[str]]) -> dict[str, set[str]]:
 
 def diagram() -> str:
     """Return the rooms as a Mermaid graph: an arrow leads to what a room is built on."""
-    lines = [f"    {room} --> {other}" for room, others in reduced(rooms_imported()).items() for other in sorted(others)]
+    lines = [
+        f"    {room} --> {other}" for room, others in reduced(rooms_imported()).items() for other in sorted(others)
+    ]
     return "\n".join(["```mermaid", "graph TD", *lines, "```", ""])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from sources.warosu_samples import HOST, MS, picture, results, sample
+from archive.warosu_samples import HOST, MS, picture, results, sample
 
 from bizcharts_pipeline.archive.client import Search, WarosuClient, as_source_thread
 from bizcharts_pipeline.archive.markup import ArchivedPost, Counts, parse_page

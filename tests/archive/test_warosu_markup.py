@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sources.warosu_samples import (
+from archive.warosu_samples import (
     GENERATIONS,
     HOST,
     MS,
@@ -24,6 +22,8 @@ from sources.warosu_samples import (
     sample,
     thread,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bizcharts_pipeline.archive import markup as warosu_markup
 from bizcharts_pipeline.archive.markup import (

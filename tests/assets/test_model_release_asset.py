@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from github_host import SimulatedGitHub
+from models.github_host import SimulatedGitHub
 
 from assets.model_release import model_release
 from bizcharts_pipeline.models.registry import as_row

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from github_host import SimulatedGitHub
 from installation import Installation
+from models.github_host import SimulatedGitHub
 
 from bizcharts_pipeline.models.registry import as_row
 from bizcharts_pipeline.sentiment.artifact import TRAINED_ON, new_model, publish, read_artifact

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from made_up_posts import made_up
+from training.made_up_posts import made_up
 
 from bizcharts_pipeline.models.estimate import figures, folds, last_month, read_examples
 from bizcharts_pipeline.training.recipes.ensemble import EnsembleRecipe

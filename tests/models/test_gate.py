@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gate_world import LATER, LEXICON, GateWorld, QuickRecipe, of, relabelled, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training.gate_world import LATER, LEXICON, GateWorld, QuickRecipe, of, relabelled, talk
 
 from bizcharts_pipeline.labels.gold import extend_gold
 from bizcharts_pipeline.models import paired

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from github_host import GitHubFault, SimulatedGitHub
+from models.github_host import GitHubFault, SimulatedGitHub
 
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.models.archive import pack, unpack

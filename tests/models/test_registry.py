@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_world import LATER, GateWorld, of, talk
+from training.gate_world import LATER, GateWorld, of, talk
 
 from bizcharts_pipeline.models.promotion import override
 from bizcharts_pipeline.models.registry import Registered, register_adapter

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from gate_world import LATER, GateWorld
 from labelled_world import made_up
-from training_world import TrainingWorld, an_image
+from training.gate_world import LATER, GateWorld
+from training.training_world import TrainingWorld, an_image
 
 from assets.dataset_checks import rows_are_readable
 from assets.sharegpt_dataset import sharegpt_dataset

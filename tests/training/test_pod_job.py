@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from gate_world import GateWorld
 from pod_training_process import STEPS
+from training.gate_world import GateWorld
 
 from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
 from bizcharts_pipeline.sentiment.artifact import read_artifact

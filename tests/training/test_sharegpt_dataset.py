@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 from generals import CHANGES, general
 from labelled_world import NOW, grams, jaccard, made_up, real_labels, whole_text
-from training_world import TrainingWorld, an_image
+from training.training_world import TrainingWorld, an_image
 
 from assets.dataset_checks import classes_are_balanced, gold_is_absent, rows_are_readable
 from assets.sharegpt_dataset import sharegpt_dataset
@@ -190,7 +190,7 @@ BUILD = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {tests!r} + "/training"]
-from training_world import TrainingWorld
+from training.training_world import TrainingWorld
 world = TrainingWorld(Path({home!r}))
 import bizcharts_pipeline.training.dataset
 print("ready", flush=True)

@@ -30,9 +30,9 @@ from bizcharts_pipeline.warehouse.database import Database
 if not os.environ.get("CI"):
     pytest.importorskip("peft")
 
-from gate_world import of
 from labelled_world import NOW
 from tiny_roberta import make_base, toy_examples
+from training.gate_world import of
 
 QUICK = LoraSettings(epochs=12, learning_rate=5e-3, dropout=0.0, batch=16)
 UNSEEN = toy_examples(60, 7)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_posts import labels_of, made_up
+from training.made_up_posts import labels_of, made_up
 
 from bizcharts_pipeline.models.registry import fit_and_publish
 from bizcharts_pipeline.sentiment.artifact import Artifact, CorruptModel, model_path

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gate_world import LATER, GateWorld, talk
 from labelled_world import NOW, made_up
+from training.gate_world import LATER, GateWorld, talk
 
 from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.text_set import TEXT, TEXT_WITH_GOLD, NothingToLearn, load_text_set

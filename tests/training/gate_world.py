@@ -1,14 +1,16 @@
 """Labelled posts in words that only their labels explain, and models that learned from them rightly or wrongly."""
 
 import random
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from labelled_world import NOW, made_up
-from training_world import TrainingWorld
+from training.training_world import TrainingWorld
 
 from bizcharts_pipeline.labels.ledger import Label
 from bizcharts_pipeline.models.evaluate import EvaluationReport, evaluate_all
@@ -127,3 +129,15 @@ def relabelled(text_set: TextSet, labels: Iterable[int]) -> TextSet:
 def of(examples: Iterable[TextExample]) -> TextSet:
     """A data set that nobody recorded."""
     return TextSet("text-unrecorded", tuple(examples), {}, "nowhere")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home that each test gets a copy of."""
+    return GateWorld.prepared(tmp_path_factory.mktemp("gate") / "home").home
+
+
+@pytest.fixture
+def gated(prepared: Path, tmp_path: Path) -> GateWorld:
+    """204 labelled posts, 51 of them gold, and the lexicon as champion."""
+    return GateWorld(Path(shutil.copytree(prepared, tmp_path / "home")))

@@ -1,0 +1,3 @@
+from training.gate_world import gated, prepared
+
+__all__ = ["gated", "prepared"]
