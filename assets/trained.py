@@ -25,15 +25,16 @@ def train_text_model(
     warehouse: Warehouse,
     training: Training,
     kind: str,
-    runpod: RunPodResource | None = None,
+    runpod: RunPodResource,
 ) -> dg.MaterializeResult:
-    """Train a text model on what may be learned from, register it as a candidate and say what it is. With ``runpod``
-    and the setting ``text_on_pod`` it trains on a pod.
+    """Train a text model on what may be learned from, register it as a candidate and say what it is. Where its kind
+    has a script for that and ``text_on_pod`` is set, it trains on a pod.
 
     Where the pretrained model that it starts from is not at hand, say what is missing: who has no network or no extra
     still gets the other models.
     """
     from bizcharts_pipeline.training.recipe import BaseMissing
+    from bizcharts_pipeline.training.text_pod_job import SCRIPTS
     from bizcharts_pipeline.training.text_set import load_text_set
 
     stopwatch = Stopwatch()
@@ -42,7 +43,7 @@ def train_text_model(
         text_set = load_text_set(database, home, now)
     try:
         with stopwatch("train and score gold"):
-            if runpod is not None and training.settings().ml.training.text_on_pod:
+            if kind in SCRIPTS and training.settings().ml.training.text_on_pod:
                 registered, of_pod = _train_on_pod(context, database, training, kind, text_set, runpod, now)
             else:
                 registered, of_pod = _train_here(context, database, training, kind, text_set, now), {}

@@ -3,12 +3,10 @@
 import dagster as dg
 
 from assets.champion_model import champion_model
-from assets.cryptobert_adapter import cryptobert_adapter
 from assets.human_labels import human_labels
 from assets.model_evaluation import model_evaluation
 from assets.qlora_adapter import qlora_adapter
-from assets.setfit_model import setfit_model
-from assets.text_models import minilm_model, text_ensemble, tfidf_model
+from assets.text_models import cryptobert_adapter, minilm_model, setfit_model, text_ensemble, tfidf_model
 from resources.console_log import CONSOLE
 
 TRAINING_MAX_RUNTIME_SECONDS = 2 * 3600

@@ -19,12 +19,10 @@ from labelled_world import NOW, LabelledWorld, made_up
 from pydantic import ValidationError
 
 from assets.champion_model import champion_model
-from assets.cryptobert_adapter import cryptobert_adapter
 from assets.human_labels import human_labels
 from assets.model_evaluation import model_evaluation
 from assets.qlora_adapter import qlora_adapter
-from assets.setfit_model import setfit_model
-from assets.text_models import text_ensemble, tfidf_model
+from assets.text_models import cryptobert_adapter, setfit_model, text_ensemble, tfidf_model
 from bizcharts_pipeline.models.pod_results import registered_as_adapter
 from bizcharts_pipeline.pods.protocol import Finished, Job
 from bizcharts_pipeline.settings import PodSettings, Settings
