@@ -258,9 +258,10 @@ def existing_ledger() -> "LabelLedger":
         LedgerError: there is none; nothing is created.
     """
     from bizcharts_pipeline.labels.ledger import LedgerError
+    from bizcharts_pipeline.sqlite import is_known
 
     ledger = open_ledger()
-    if not ledger.path.exists():
+    if not is_known(ledger.path):
         raise LedgerError(
             f"{ledger.path}: there are no labels yet. Correct BIZCHARTS_HOME, or make some with `bizcharts label` or "
             "`bizcharts labels import FILE`."

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.labels.ledger_schema import NO_IMPORT, bring_up_to_date
-from bizcharts_pipeline.sqlite import BUSY_SECONDS, connect
+from bizcharts_pipeline.sqlite import BUSY_SECONDS, connect, is_known
 
 LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
 REJECTED = Path("ledgers") / "rejected"  # below the home: rows of imported files that are no labels
@@ -314,6 +314,6 @@ def ledger_threads(home: Path, *, skipped: bool) -> list[int]:
         LedgerError: the ledger cannot be read.
     """
     ledger = home / LEDGER
-    if not ledger.exists():
+    if not is_known(ledger):
         return []
     return sorted({label.thread_id for label in LabelLedger(ledger).newest() if skipped or not label.skipped})
