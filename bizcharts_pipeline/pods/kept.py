@@ -1,4 +1,5 @@
-"""A note that a pod is kept until its lease ends, though no run works with it: its finished result is still on it."""
+"""A note that a pod is kept until its lease ends, though no run works with it: this machine could not store what it
+sends, and its training or its finished result is paid for."""
 
 from datetime import datetime, timedelta
 from pathlib import Path

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +17,7 @@ from quick_training import adapter
 from bizcharts_pipeline.demo.pod_control import PodControl
 from bizcharts_pipeline.files import TEMPORARY_PREFIX
 from bizcharts_pipeline.pods import kept, transport
-from bizcharts_pipeline.pods.errors import BadHost, LocalDiskError, TransferError
+from bizcharts_pipeline.pods.errors import BadHost, JobFailed, LedgerNotWritable, LocalDiskError, TransferError
 from bizcharts_pipeline.pods.every_provider import reap_everywhere
 from bizcharts_pipeline.pods.protocol import State
 from bizcharts_pipeline.pods.reaper import ReapReport, reap
@@ -181,6 +183,55 @@ def test_a_finished_result_outlives_a_run_whose_log_cannot_be_written(world: Wor
     world.before = lambda what: None
     finished = world.run()
     assert (finished.pods, finished.reattached, len(world.machines)) == (1, True, 1)
+
+
+def _wrapped() -> NoReturn:
+    try:
+        raise sqlite3.OperationalError("database or disk is full")
+    except sqlite3.OperationalError as error:
+        raise RuntimeError("the event could not be stored") from error
+
+
+def _no_space() -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _ledger() -> NoReturn:
+    raise LedgerNotWritable("the ledger of pods cannot be used")
+
+
+@pytest.mark.parametrize("fail", [_wrapped, _no_space, _ledger])
+def test_a_disk_that_fills_up_while_a_pod_trains_keeps_the_training_and_the_next_run_takes_it_up(
+    world: World, fail: Callable[[], NoReturn]
+) -> None:
+    def fails(what: str) -> None:
+        if what == "log" and len(world.heard_log) > 20:
+            fail()
+
+    world.before = fails
+    with pytest.raises(LocalDiskError, match=r"The training goes on on the pod p0.*start the same job again"):
+        world.run()
+    assert len(world.alive()) == 1
+    world.before = lambda what: None
+    assert _reap(world) == ReapReport((), ("p0",), ())
+    finished = world.run()
+    assert (finished.pods, finished.reattached, len(world.machines)) == (1, True, 1)
+    assert finished.usd >= world.bill()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("a fault of the program"), JobFailed("Its last line: No space left on device", "disk full")],
+)
+def test_what_is_not_this_machine_s_disk_ends_a_pod_that_trains(world: World, error: Exception) -> None:
+    def fails(what: str) -> None:
+        if what == "log":
+            raise error
+
+    world.before = fails
+    with pytest.raises(type(error)):
+        world.run()
+    assert not world.alive()
 
 
 def test_a_job_on_this_machine_tells_a_full_disk_here_from_one_of_the_workspace(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from bizcharts_pipeline.pods.providers.answers import pod_of, pods_of, price_of
 from bizcharts_pipeline.pods.providers.own_host import OwnHost
 from bizcharts_pipeline.pods.providers.runpod_rest import Busy, RunPodRest
 from bizcharts_pipeline.settings import PodSettings, Settings
+from bizcharts_pipeline.sources.deadline import cut_off_after
 
 GPU = "NVIDIA GeForce RTX 4090"
 SECRET = "hf-very-secret-token"
@@ -558,6 +559,25 @@ def test_a_wait_that_is_asked_for_is_cut_short_by_whoever_has_no_time(monkeypatc
         with pytest.raises(OutOfTime, match="no time for 12 s"):
             open_provider(Settings(), "runpod", no_time).find("")
         assert len(seen) == 1
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_request_that_nobody_answers_is_cut_off_when_the_time_of_whoever_asks_is_over(
+    monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.2)
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("RUNPOD_API_KEY", "key")
+        asked = provider_of(dialect)
+        with cut_off_after(0.5):
+            with pytest.raises(Uncertain):
+                asked.find("")
+            silent.accept()[0].close()
+            with pytest.raises(Uncertain):
+                asked.find("")
+            with pytest.raises(TimeoutError):
+                silent.accept()
 
 
 def test_an_order_asks_for_a_lowest_cuda_version_and_takes_newer_ones() -> None:
