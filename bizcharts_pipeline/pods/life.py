@@ -121,6 +121,7 @@ def _one_pod(work: Work) -> Path:
         _boot(work)
         if not work.launched:
             _stage(work, _preflight(work))
+        kept.reserve(work.folder)
         watch(work)
         return _collect(work)
     except PodLost as lost:

@@ -63,9 +63,10 @@ def _reap(world: World) -> ReapReport:
     return reap(Control(world), world.ledger, SETTINGS, world.now, lambda run_id: False, world.sleep)
 
 
-def test_where_the_result_has_filled_the_disk_of_everything_the_note_that_keeps_the_pod_takes_its_room(
-    world: World,
+def test_where_the_result_has_filled_a_disk_on_which_no_room_was_taken_the_note_takes_that_of_the_result(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kept, "reserve", lambda folder: None)
     part = world.home / f"{TEMPORARY_PREFIX}result" / "weights.bin"
     with small_disk(world.home, 2_000):
         world.before = lambda what: fill(part) if what == "collect" else None
@@ -80,7 +81,7 @@ def test_where_the_result_has_filled_the_disk_of_everything_the_note_that_keeps_
     assert len(world.machines) == 1
 
 
-def test_a_disk_that_was_full_before_a_result_is_fetched_keeps_the_pod_though_nothing_can_be_noted(
+def test_a_disk_that_was_full_before_a_result_is_fetched_keeps_the_pod_and_the_note_has_its_room(
     world: World,
 ) -> None:
     ballast = world.home / "ballast"
@@ -91,6 +92,7 @@ def test_a_disk_that_was_full_before_a_result_is_fetched_keeps_the_pod_though_no
         assert len(world.alive()) == 1
         world.before = lambda what: None
         ballast.unlink()
+        assert _reap(world) == ReapReport((), ("p0",), ())
         finished = world.run()
         assert (finished.pods, finished.reattached) == (1, True)
     assert len(world.machines) == 1
