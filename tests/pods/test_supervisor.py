@@ -345,19 +345,20 @@ def test_polls_keep_a_job_alive_and_the_pod_goes_when_its_result_is_safe(pod: Po
     pod.until(lambda heard: not heard.alive)
 
 
+@pytest.mark.parametrize(("lease", "moment"), [(60, 5), (720, 60), (7_200, 60)])
 def test_a_supervisor_leaves_the_run_a_moment_to_end_the_pod_whose_result_is_safe(
-    pod: Pod, control: Control, monkeypatch: pytest.MonkeyPatch
+    pod: Pod, control: Control, monkeypatch: pytest.MonkeyPatch, lease: float, moment: float
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr(supervisor.time, "sleep", slept.append)
     pod.root.mkdir(parents=True)
     (pod.root / "collected").touch()
-    watch = supervisor.Watch(pod.root, {"lease_seconds": 720, "max_runtime_seconds": 9}, supervisor.time_of_boot())
+    watch = supervisor.Watch(pod.root, {"lease_seconds": lease, "max_runtime_seconds": 9}, supervisor.time_of_boot())
     supervisor.wait_for_collection(pod.root, watch)
     assert sum(slept) == 0  # a machine that is not rented has nothing to wait for
     rented(pod.workspace, control)
     supervisor.wait_for_collection(pod.root, watch)
-    assert sum(slept) == 60
+    assert sum(slept) == moment
     assert not control.asked
 
 

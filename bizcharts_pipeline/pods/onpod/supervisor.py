@@ -45,7 +45,8 @@ REQUEST_SECONDS = 20
 ANSWER_BYTES = 65_536
 DELETE_PAUSES = (2, 5, 10, 30, 60)  # seconds between the first attempts to delete the pod
 DELETE_PAUSE = 300  # seconds between all further ones
-COLLECTED_SHARE = 1 / 12  # of the lease: how long the run may take to end the pod whose result it has collected
+# How long the run may take to end the pod whose result it has collected: so many seconds, and this share of the lease.
+COLLECTED_SECONDS, COLLECTED_SHARE = 60, 1 / 12
 PUBLIC_CONTROL = "https://api.runpod.io"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
@@ -370,7 +371,7 @@ def wait_for_collection(folder: Path, watch: Watch) -> None:
             return
         time.sleep(TICK_SECONDS)
     if identity(folder) is not None:
-        time.sleep(watch.lease_seconds * COLLECTED_SHARE)
+        time.sleep(min(COLLECTED_SECONDS, watch.lease_seconds * COLLECTED_SHARE))
 
 
 def run_job(folder: Path, job: dict[str, Any], started: list[Any], log: Log, watch: Watch) -> tuple[int, str]:
