@@ -97,7 +97,9 @@ def _fail_with(troubles: Sequence[str]) -> None:
 def _row(pod: "Listed") -> list[str]:
     price = "" if pod.usd_per_hour is None else f"{Decimal(pod.usd_per_hour):.3f}"
     note = pod.orphan or (
-        f"its result waits here until {pod.kept_until:%H:%M} UTC: start the job again" if pod.kept_until else ""
+        f"this machine's disk failed; kept until {pod.kept_until:%H:%M} UTC: make room, start the job again"
+        if pod.kept_until
+        else ""
     )
     return [
         *(pod.pod_id or pod.name, pod.provider, pod.gpu or "", str(pod.status), str(pod.state or "unknown")),
