@@ -50,9 +50,9 @@ def run(job: str) -> None:
 @click.command()
 @as_json
 def health(json_output: bool) -> None:
-    """Say whether the service is well; exit status 1 where it is not.
+    """Say whether the service is well.
 
-    Looks at web server, daemon, the age of the last poll, and the free disk space.
+    Exit status 1 where it is not. Looks at web server, daemon, the age of the last poll, and the free disk space.
     """
     from bizcharts_pipeline.service.health import health as look
 

@@ -40,6 +40,7 @@ def seal(path: Path) -> None:
     draft = Path(f"{seal_path(path)}.{os.getpid()}")
     with suppress(OSError), _opened(path) as descriptor:
         draft.write_text(f"{fingerprint(descriptor)} {os.fstat(descriptor).st_size}")
+        sync(draft)  # or a power cut might leave an empty seal, which is named as damaged
         os.replace(draft, seal_path(path))
 
 
@@ -60,9 +61,12 @@ def has_foreign_log(path: Path) -> bool:
 
 
 def is_changed(path: Path, descriptor: int) -> bool:
-    """Whether the DuckDB file ``path``, opened as ``descriptor``, is sealed but not as it is now."""
+    """Whether the DuckDB file ``path``, opened as ``descriptor``, is sealed but not as it is now, or its seal is
+    damaged."""
     sealed_as = _read_seal(path)
-    return sealed_as is not None and sealed_as.fingerprint != fingerprint(descriptor)
+    if sealed_as is None:
+        return seal_path(path).exists()
+    return sealed_as != _Seal(fingerprint(descriptor), os.fstat(descriptor).st_size)
 
 
 def is_cut_short(path: Path) -> bool:
@@ -77,6 +81,8 @@ def is_cut_short(path: Path) -> bool:
 
 def changed(path: Path) -> str:
     """Say of a database that it does not fit its seal."""
+    if _read_seal(path) is None:
+        return f"{seal_path(path)} is damaged, so nothing tells whether {path.name} is as BizCharts closed it."
     return f"{path} was changed or replaced by another program since BizCharts closed it."
 
 
@@ -95,4 +101,4 @@ def _read_seal(path: Path) -> _Seal | None:
         digest, size = seal_path(path).read_text(encoding="ascii").split(" ")
         return _Seal(digest, int(size)) if len(digest) == _HEX_DIGITS else None
     except (FileNotFoundError, ValueError):
-        return None  # a power cut may leave an empty one
+        return None  # none, or one that is damaged
