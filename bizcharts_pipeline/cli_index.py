@@ -66,10 +66,12 @@ def index(days: int | None, hours: int | None, months: int | None, csv_output: b
     else:
         if newest:
             click.echo(fill(_sentence(newest[0], parameters), WIDTH) + "\n")
-        from bizcharts_pipeline.index.words import notes
+        from bizcharts_pipeline.index.words import marks_borderline, notes
+
+        mark = marks_borderline(readings)
 
         columns = [f"{'hour' if hours else 'day'} (UTC)", "index", "90 %", "stance", "90 %", "posts", "class"]
-        print_table(columns, [_row(reading, by_hour=bool(hours)) for reading in readings])
+        print_table(columns, [_row(reading, by_hour=bool(hours), mark=mark) for reading in readings])
         click.echo("\n" + "\n".join(notes(readings, parameters)))
 
 
@@ -125,9 +127,10 @@ def _about_people(month: "Month") -> str:
 @as_csv
 @as_json
 def coins(most: int, csv_output: bool, json_output: bool) -> None:
-    """Show today's sentiment of the coins, the most mentioned first.
+    """Show today's sentiment of the coins.
 
-    The score is a stance from -1 (bearish) to 1 (bullish) with its 90 % interval; with few mentions it is wide.
+    The most mentioned first. The score is a stance from -1 (bearish) to 1 (bullish) with its 90 % interval; with few
+    mentions it is wide.
     """
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.published import coin_readings
@@ -182,7 +185,7 @@ def _with_words(reading: "Reading", parameters: "FearGreedSettings") -> dict[str
     return {**asdict(reading), "borderline": is_borderline(reading), "words": in_words(reading, parameters)}
 
 
-def _row(reading: "Reading", *, by_hour: bool) -> list[str]:
+def _row(reading: "Reading", *, by_hour: bool, mark: bool) -> list[str]:
     from bizcharts_pipeline.index.words import in_short
 
     start = f"{reading.bucket_start:%m-%d %H:%M}" if by_hour else f"{reading.bucket_start:%Y-%m-%d}"
@@ -193,7 +196,7 @@ def _row(reading: "Reading", *, by_hour: bool) -> list[str]:
         _signed(reading.stance),
         _interval(_signed(reading.stance_lo), _signed(reading.stance_hi)),
         f"{reading.n:,}",
-        in_short(reading),
+        in_short(reading, mark=mark),
     ]
 
 

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from bizcharts_pipeline.console import as_json, moment, print_table, to_json
+from bizcharts_pipeline.errors import BizchartsError
 from bizcharts_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.pods.ledger import PodLedger
     from bizcharts_pipeline.pods.reaper import Listed
+
+
+class NoHome(BizchartsError):
+    """There is no home: an empty one would claim that no pod is rented."""
 
 
 @click.group()
@@ -115,6 +120,11 @@ def _open() -> "tuple[Settings, PodLedger, Callable[[], datetime]]":
 
     settings = load_settings()
     check_home(settings.home_path)
+    if not settings.home_path.is_dir():
+        raise NoHome(
+            f"{settings.home_path}: there is no such folder, so nothing tells which pods are rented. Correct "
+            "BIZCHARTS_HOME."
+        )
     path = settings.home_path / LEDGER
     return settings, PodLedger(path), open_clock(path.parent)
 

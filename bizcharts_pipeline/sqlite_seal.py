@@ -113,6 +113,7 @@ def write_seal(path: Path) -> None:
     draft = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
     try:
         draft.write_bytes(_digest(path) + b"\n")
+        sync(draft)  # or a power cut might leave an empty seal, which is named as damaged
         draft.replace(seal_path(path))
     finally:
         draft.unlink(missing_ok=True)
@@ -142,12 +143,13 @@ def forget(path: Path) -> None:
 
 
 def is_broken(path: Path) -> bool:
-    """Whether the ledger ``path``, which nobody has open, is not what it was sealed as."""
+    """Whether the ledger ``path``, which nobody has open, is not what it was sealed as, or its seal is damaged."""
     try:
-        found = _SHA256.fullmatch(seal_path(path).read_bytes())
+        seal = seal_path(path).read_bytes()
     except FileNotFoundError:
         return False
-    return found is not None and path.exists() and found[1] != _digest(path)
+    found = _SHA256.fullmatch(seal)
+    return path.exists() and (found is None or found[1] != _digest(path))
 
 
 def is_foreign_log(path: Path) -> bool:
@@ -229,6 +231,12 @@ def _look_at(path: Path) -> None:
 
 def broken(path: Path) -> str:
     """Say of a ledger that its seal does not fit."""
+    with suppress(FileNotFoundError):
+        if not _SHA256.fullmatch(seal_path(path).read_bytes()):
+            return (
+                f"{seal_path(path)} is damaged, so nothing tells whether {path.name} is as BizCharts left it; "
+                "`bizcharts repair` says what to do."
+            )
     return (
         f"{path} is not as BizCharts left it: it is damaged, or another program has changed it; `bizcharts repair` "
         "says what to do."

@@ -44,6 +44,7 @@ def seal(path: Path) -> None:
     draft = Path(f"{seal_path(path)}.{os.getpid()}")
     with suppress(OSError), _opened(path) as descriptor:
         draft.write_text(f"{fingerprint(descriptor)} {os.fstat(descriptor).st_size} {_headers(descriptor)}")
+        sync(draft)  # or a power cut might leave an empty seal, which is named as damaged
         os.replace(draft, seal_path(path))
 
 
@@ -65,26 +66,34 @@ def has_foreign_log(path: Path) -> bool:
 
 def is_changed(path: Path, descriptor: int) -> bool:
     """Whether another program has changed the DuckDB file ``path``, opened as ``descriptor``: it is sealed but not as
-    it is now, or a writer has found it so, and nobody has accepted it since."""
+    it is now, its seal is damaged, or a writer has found it so, and nobody has accepted it since."""
+    if note_path(path).exists():
+        return True
     sealed_as = _read_seal(path)
-    return note_path(path).exists() or (sealed_as is not None and sealed_as.fingerprint != fingerprint(descriptor))
+    if sealed_as is None:
+        return seal_path(path).exists()
+    now = (fingerprint(descriptor), os.fstat(descriptor).st_size)
+    return (sealed_as.fingerprint, sealed_as.size) != now
 
 
 def note_change(path: Path) -> bool:
-    """Note it if another program has changed ``path`` since it was sealed; return whether it has. It costs the same for
-    any size: only headers and size are compared. The caller has the turn alone, and no connection.
+    """Note it if another program has changed ``path`` since it was sealed, or the seal is damaged; return whether that
+    is so. It costs the same for any size: only headers and size are compared. The caller has the turn alone, and no
+    connection.
 
     Raises:
         OSError: it cannot be read, or the note not be written.
     """
     sealed_as = _read_seal(path)
-    if sealed_as is None:
+    if sealed_as is None and not seal_path(path).exists():
         return False
-    with _opened(path) as descriptor:
-        is_same = os.fstat(descriptor).st_size == sealed_as.size and sealed_as.headers in (None, _headers(descriptor))
-    if not is_same:
-        write_atomically(note_path(path), f"{changed(path)}\n".encode())
-    return not is_same
+    if sealed_as is not None:
+        with _opened(path) as descriptor:
+            size, headers = os.fstat(descriptor).st_size, _headers(descriptor)
+        if size == sealed_as.size and sealed_as.headers in (None, headers):
+            return False
+    write_atomically(note_path(path), f"{changed(path)}\n".encode())
+    return True
 
 
 def note_path(path: Path) -> Path:
@@ -115,6 +124,10 @@ def is_cut_short(path: Path) -> bool:
 
 def changed(path: Path) -> str:
     """Say of a database that it does not fit its seal."""
+    with suppress(OSError):
+        return note_path(path).read_text(encoding="utf-8").strip()
+    if _read_seal(path) is None:
+        return f"{seal_path(path)} is damaged, so nothing tells whether {path.name} is as BizCharts closed it."
     return f"{path} was changed or replaced by another program since BizCharts closed it."
 
 
@@ -135,6 +148,8 @@ def _headers(descriptor: int) -> str:
 def _read_seal(path: Path) -> _Seal | None:
     try:
         digest, size, *headers = seal_path(path).read_text(encoding="ascii").split(" ")
-        return _Seal(digest, int(size), headers[0] if headers else None) if len(digest) == _HEX_DIGITS else None
+        if any(len(each) != _HEX_DIGITS for each in (digest, *headers)):
+            return None
+        return _Seal(digest, int(size), headers[0] if headers else None)
     except (FileNotFoundError, ValueError):
-        return None  # a power cut may leave an empty one
+        return None  # none, or one that is damaged

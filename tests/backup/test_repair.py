@@ -1,5 +1,6 @@
 """What is damaged is named, with what is lost by it; it is moved away on request, and never deleted."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -213,4 +214,20 @@ def test_looking_changes_nothing_and_a_damaged_model_is_moved_away(world: World,
     (done,) = repair.set_aside(world.database, world.home, NOW)
     assert done.kept is not None
     assert done.kept.is_dir()
+    assert is_sound(world, tmp_path / "file")
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 72, b"0123456789abcdef"])
+@pytest.mark.parametrize("name", ["bizcharts.duckdb.closed", "ledgers/labels.sqlite.seal"])
+def test_a_damaged_seal_is_named_and_can_be_accepted(world: World, tmp_path: Path, name: str, content: bytes) -> None:
+    seal = world.home / name
+    assert seal.exists()
+    seal.write_bytes(content)
+    (damage,) = repair.look(world.database, world.home)
+    assert damage.problem.startswith(f"{seal} is damaged, so nothing tells whether {seal.stem} is as BizCharts")
+    assert damage.accept
+    with pytest.raises(BizchartsError, match=re.escape(f"{seal} is damaged")):
+        create(world.database, world.home, tmp_path / "none", NOW)
+    assert not (tmp_path / "none").exists()
+    repair.accept(world.database, world.home)
     assert is_sound(world, tmp_path / "file")
