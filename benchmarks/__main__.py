@@ -19,6 +19,7 @@ ROOMS = (
     "index",
     "recovery",
     "estimator",
+    "people",
     "tick",
     "labeller",
     "autolabel",

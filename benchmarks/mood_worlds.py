@@ -128,15 +128,20 @@ KINDS = {
 }
 
 
+def classifier_of(number: int) -> Classifier:
+    """The classifier of world ``number`` of any kind."""
+    return (CLEAR, NOISY)[number % 2]
+
+
 def make_world(kind: str, number: int, days: int = DAYS) -> tuple[MadeWorld, str]:
     """World ``number`` of a kind, and its variant: the classifier and whether posts carry replies."""
     rng = np.random.default_rng([sorted(KINDS).index(kind), number])
-    shape, classifier, replies = KINDS[kind], (CLEAR, NOISY)[number % 2], number // 2 % 2 == 1
+    shape, classifier, replies = KINDS[kind], classifier_of(number), number // 2 % 2 == 1
     hours = days * 24
     mood = shape.mood(rng, hours + 1)
     posted, burst = _arrivals(rng, shape, hours)
     at = np.interp((posted - BEGIN) / HOUR, np.arange(hours + 1), mood)
-    shares = _shares(at)
+    shares = shares_of(at)
     classes = (rng.random(len(at))[:, None] > np.cumsum(shares, axis=1)[:, :2]).sum(axis=1)
     stance, confidence = classifier.read(classes, rng)
     number_of = np.arange(1, len(at) + 1, dtype=np.int64)
@@ -158,13 +163,13 @@ def make_world(kind: str, number: int, days: int = DAYS) -> tuple[MadeWorld, str
         live=np.ones(len(at), bool),
     )
     weighted, weight = classifier.means()
-    shares = _shares(mood[1:])
+    shares = shares_of(mood[1:])
     ends = BEGIN + HOUR * np.arange(1, hours + 1, dtype=np.int64)
     world = MadeWorld(posts, ends, (shares @ weighted) / (shares @ weight), mood[1:])
     return world, f"{classifier.name}{', replies' if replies else ''}"
 
 
-def _shares(mood: Floats) -> Floats:
+def shares_of(mood: Floats) -> Floats:
     """Shares of the three classes (len(mood), 3) among the posts made at each mood; neutral at 0.3 of it."""
     odds = np.exp(1.5 * np.multiply.outer(mood - 0.2, _CLASSES)) * np.array([1.0, 1.5, 1.0])
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))

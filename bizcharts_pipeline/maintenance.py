@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bizcharts_pipeline.backup.drafts import remove_abandoned
+from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.images.withdrawal import expire_pictures, tidy_store
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger, ledger_threads
 from bizcharts_pipeline.settings import RetentionSettings
@@ -54,7 +55,7 @@ def maintain(
         LedgerError: the label ledger cannot be read; nothing was done, as labelled and gold threads are to stay.
     """
     labelled = ledger_threads(home, skipped=True)
-    if (home / LEDGER).exists():  # a gold post whose label was taken back is still gold
+    if is_known(home / LEDGER):  # a gold post whose label was taken back is still gold
         labelled += [post.thread_id for post in LabelLedger(home / LEDGER).gold()]
     rules = []
     if not dry_run:

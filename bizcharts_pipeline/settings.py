@@ -631,6 +631,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} cannot be read: it is not UTF-8") from None
     except (ValueError, OSError) as error:
         raise SettingsError(f"{path} cannot be read as TOML: {error}") from None
 

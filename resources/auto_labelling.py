@@ -40,9 +40,10 @@ class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
         from bizcharts_pipeline.autolabel.estimate import configured_models
         from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
         from bizcharts_pipeline.autolabel.ledger_batches import any_under_way
+        from bizcharts_pipeline.core.sqlite import is_known
 
         path = self.home_path() / LEDGER
-        if not path.exists():
+        if not is_known(path):
             return False
         with AutoLabelLedger(path) as ledger:
             return any_under_way(ledger, configured_models(self.settings()))

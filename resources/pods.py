@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.settings import PodSettings, Settings
 from bizcharts_pipeline.warehouse.installation import check_home
 
@@ -119,7 +120,7 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
             DatabaseLost: the home has been used, and everything in it is gone, the ledger too.
         """
         check_home(Path(self.home))
-        if not self.ledger_path().exists() and not (self.provider == "runpod" and os.environ.get(KEY)):
+        if not is_known(self.ledger_path()) and not (self.provider == "runpod" and os.environ.get(KEY)):
             return None
         from bizcharts_pipeline.pods.every_provider import reap_everywhere
         from bizcharts_pipeline.pods.ledger import PodLedger

@@ -90,3 +90,17 @@ def test_nothing_is_installed_but_from_a_lock_file_or_as_the_pinned_torch() -> N
             if "pip install" in line or "$(PIP) install" in line:
                 allowed = ("--require-hashes", "--no-deps --no-build-isolation", "$(TORCH)", "build/lock/")
                 assert any(words in line for words in allowed), line
+
+
+def test_a_hint_how_to_install_something_names_a_target_of_the_makefile() -> None:
+    """`pip install 'bizcharts[ml]'` finds nothing, as the package is in no index."""
+    targets = set(re.findall(r"^([a-z-]+(?: [a-z-]+)*): ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    known = {word for line in targets for word in line.split()}
+    hints = set()
+    for folder in ("bizcharts_pipeline", "assets", "resources", "jobs", "schedules", "docs"):
+        for path in [*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.md")]:
+            text = path.read_text()
+            assert "pip install" not in text, path
+            hints |= set(re.findall(r"make (install-[a-z-]+)", text))
+    assert {"install-auto-labels", "install-ml", "install-noise", "install-pods"} == hints
+    assert hints <= known

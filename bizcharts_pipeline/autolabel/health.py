@@ -7,6 +7,7 @@ from pathlib import Path
 from bizcharts_pipeline.autolabel.estimate import configured_models
 from bizcharts_pipeline.autolabel.keys import Run
 from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
+from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.auto_labels import LabelVersion, models_that_answered, share_of_final
 from bizcharts_pipeline.warehouse.database import Database
@@ -39,7 +40,7 @@ def mixed_models(database: Database, settings: Settings) -> list[str]:
 def budget_nearly_spent(home: Path, settings: Settings, now: datetime) -> list[str]:
     """Return the month's budget with what of it is spent or reserved, if that is nearly all."""
     cap = settings.auto_labels.usd_per_month
-    if not (home / LEDGER).exists():
+    if not is_known(home / LEDGER):
         return []
     with AutoLabelLedger(home / LEDGER) as ledger:
         spent = ledger.spent(month=Run("", now).month).usd

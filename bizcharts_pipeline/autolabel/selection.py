@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.autolabel.keys import Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
+from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.auto_labels import Doubt, LabelVersion, candidates
@@ -22,7 +23,7 @@ class FlaggedPosts:
         self._flagged: set[int] = set()
 
     def __call__(self) -> set[int]:
-        if self._people.path.exists() and (count := self._people.count()) != self._count:
+        if is_known(self._people.path) and (count := self._people.count()) != self._count:
             flagged = {label.thread_id for label in self._people.standing() if label.flag == "illegal"}
             self._flagged, self._count = flagged, count
         return self._flagged
@@ -37,7 +38,7 @@ def waiting_posts(
     as illegal are never among them, nor those that are being asked now. The table ``auto_labels`` is to be up to date.
     """
     people = LabelLedger(home / LEDGER)
-    known = people.path.exists()
+    known = is_known(people.path)
     labels = people.newest() if known else []
     wanted = settings.auto_labels
     with database.read() as connection:

@@ -11,7 +11,7 @@ from bizcharts_pipeline.backup.errors import BackupFailed
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.sqlite import BUSY_SECONDS
 from bizcharts_pipeline.core.sqlite_log import find_fault
-from bizcharts_pipeline.core.sqlite_seal import broken, is_broken, open_lock, release
+from bizcharts_pipeline.core.sqlite_seal import broken, is_broken, is_lost, lost, open_lock, release
 
 FOLDER = "ledgers"  # below the home
 MAX_PROBLEMS = 3
@@ -19,8 +19,12 @@ UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # a name in a damaged schema i
 
 
 def ledger_paths(home: Path) -> list[Path]:
-    """Return the ledgers of a home, by name."""
-    return sorted((home / FOLDER).glob("*.sqlite"))
+    """Return the ledgers of a home by name, with those that are lost."""
+    folder = home / FOLDER
+    paths = set(folder.glob("*.sqlite"))
+    for suffix in (".lock", ".seal"):
+        paths |= {path for mark in folder.glob(f"*.sqlite{suffix}") if is_lost(path := mark.with_suffix(""))}
+    return sorted(paths)
 
 
 @contextmanager
@@ -41,6 +45,8 @@ def find_problem(path: Path) -> str | None:
     try:
         with alone_with(path) as alone:
             if alone:
+                if is_lost(path):
+                    return lost(path)
                 if fault := find_fault(path):
                     return f"{fault.text}."
                 if is_broken(path):

@@ -16,7 +16,16 @@ from bizcharts_pipeline.backup.files import dataset_problems, model_problems
 from bizcharts_pipeline.backup.ledgers import alone_with, find_problem, ledger_paths, readable_rows
 from bizcharts_pipeline.core.files import link, write_atomically
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
-from bizcharts_pipeline.core.sqlite_seal import foreign, is_broken, is_foreign_log, seal_path, write_seal
+from bizcharts_pipeline.core.sqlite_seal import (
+    foreign,
+    forget,
+    is_broken,
+    is_foreign_log,
+    is_lost,
+    lost,
+    seal_path,
+    write_seal,
+)
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
 from bizcharts_pipeline.warehouse.copies import all_readable, check_database, keep_log
@@ -175,8 +184,7 @@ def _rewrite(database: Database, ending: str) -> Repaired:
 
 def _reseal(database: Database) -> None:
     with database.alone():
-        closed.unseal(database.path)
-        closed.seal(database.path)
+        closed.accept(database.path)
 
 
 def _unseal(database: Database) -> None:
@@ -186,6 +194,9 @@ def _unseal(database: Database) -> None:
 
 def _find_in_ledger(path: Path) -> list[_Found]:
     with alone_with(path) as alone:
+        if alone and is_lost(path):
+            damage = Damage(path, lost(path), accept="A new one is begun, which is empty.")
+            return [_Found(damage, accept=lambda: _begin_ledger_anew(path))]
         if alone and is_foreign_log(path):
             what = "It is moved away."
             return [
@@ -221,6 +232,11 @@ def _set_ledger_log_aside(path: Path, fault: Fault | None, ending: str) -> Repai
             return Repaired(log, "the commits before the damage kept, the others lost", kept)
         log.unlink()
     return Repaired(log, "moved away", kept)
+
+
+def _begin_ledger_anew(path: Path) -> None:
+    with _alone(path):
+        forget(path)
 
 
 def _accept_ledger(path: Path) -> None:

@@ -130,6 +130,7 @@ def _moves(
             kept = database.absolute().with_name(f"{database.name}.before-restore-{now}")
             yield Move(None, wal(database.absolute()), wal(kept))
             yield Move(None, closed.seal_path(database.absolute()), closed.seal_path(kept))
+            yield Move(None, closed.note_path(database.absolute()), closed.note_path(kept))
             yield Move(new_database, database.absolute(), kept)
         else:
             yield Move(draft.folder.absolute() / part, home.absolute() / part, aside / part)

@@ -7,13 +7,13 @@ from pathlib import Path
 from bizcharts_pipeline.board.client import FourchanClient, parse_catalog
 from bizcharts_pipeline.board.spool import Poll, Spool
 from bizcharts_pipeline.core.attempts import SetAside
-from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, check_against
+from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, MAX_SKEW, ClockDisagrees, check_against
 from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.http.errors import CatalogFormatError, CorruptPollError, SourceError
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseError, StatementRefused, UnknownCatalog
-from bizcharts_pipeline.warehouse.snapshots import PollResult, record_poll
+from bizcharts_pipeline.warehouse.snapshots import PollResult, last_poll, record_poll
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,14 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
 
     Raises:
         SourceError: the source did not answer usably; earlier polls in the spool were taken in all the same.
-        ClockDisagrees: the source's time is another than ``now``; nothing was stored.
+        ClockDisagrees: the source's time is another than ``now``, or it tells none and the last poll is more than a day
+            away; nothing was stored.
         CatalogFormatError: the answer is no catalogue; its body is kept in the spool's ``rejected`` folder.
         DatabaseBusy: somebody holds the database; the poll waits in the spool for the next run.
     """
     # Fetched first, so that even a database that stays closed for hours costs no minute of the board.
     try:
-        path, poll = _fetch(client, spool, now)
+        path, poll = _fetch(client, spool, database, now)
     except SourceError:
         drain_spool(client, spool, database)
         raise
@@ -63,17 +64,37 @@ def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: 
         # "Not modified" since a catalogue that this database has never seen: it is new, or an older one was restored.
         client.forget()
         spool.remove(path)
-        path, poll = _fetch(client, spool, now)
+        path, poll = _fetch(client, spool, database, now)
         return _attempt(client, spool, database, path, poll, drained)
 
 
-def _fetch(client: FourchanClient, spool: Spool, now: datetime) -> tuple[Path, Poll]:
+def _fetch(client: FourchanClient, spool: Spool, database: Database, now: datetime) -> tuple[Path, Poll]:
     poll = client.poll_catalog(now)
     if poll.served_at is not None:
         check_against(poll.fetched_at, poll.served_at, client.catalog_url)
+    else:
+        _check_undated(database, poll)
     path = spool.put(poll)
     client.remember(poll)
     return path, poll
+
+
+def _check_undated(database: Database, poll: Poll) -> None:
+    """Compare the clock with what else is known; a poll without a Date must not make a wrong clock look confirmed.
+
+    Raises:
+        ClockDisagrees: neither the catalogue's Last-Modified nor the last poll is within a day.
+    """
+    now = poll.fetched_at
+    if poll.last_modified is not None and abs(now - poll.last_modified) <= MAX_DISAGREEMENT:
+        return
+    with database.read() as connection:
+        last = last_poll(connection)
+    if last is not None and abs(now - last) > MAX_DISAGREEMENT:
+        raise ClockDisagrees(
+            f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC, but the last poll was on {last:%Y-%m-%d %H:%M}, and "
+            "the board's answer has no Date that could confirm it. Nothing was written."
+        )
 
 
 def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, before: Path | None = None) -> Drained:
@@ -113,7 +134,7 @@ def _attempt(
     with spool.attempts.attempt(f"poll {path.name}"):
         if poll is None:
             poll = spool.read(path)
-            if poll.last_modified and poll.last_modified - poll.fetched_at > MAX_DISAGREEMENT:
+            if poll.last_modified and poll.last_modified - poll.fetched_at > MAX_SKEW:
                 reason = "fetched under a clock that was behind its source's"
                 raise CorruptPollError(f"{spool.quarantine(path, reason)}: {reason}")
         return _take(client, spool, database, path, poll, drained)
@@ -121,7 +142,7 @@ def _attempt(
 
 def _set_future_aside(spool: Spool, now: datetime) -> None:
     """Set polls aside that were fetched under a clock ahead of ``now``, which the source has just confirmed."""
-    begin = f"{now + MAX_DISAGREEMENT:%Y%m%dT%H%M%S}"  # a poll's name begins with its time
+    begin = f"{now + MAX_SKEW:%Y%m%dT%H%M%S}"  # a poll's name begins with its time
     for path in spool.pending():
         if path.name > begin:
             spool.quarantine(path, "fetched under a clock that was ahead")

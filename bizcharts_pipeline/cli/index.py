@@ -13,11 +13,12 @@ from bizcharts_pipeline.cli.output import as_json, moment, number, print_table, 
 from bizcharts_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from bizcharts_pipeline.settings import FearGreedSettings
+    from bizcharts_pipeline.index.monthly import Month
+    from bizcharts_pipeline.settings import FearGreedSettings, Settings
     from bizcharts_pipeline.warehouse.published import Reading
 
 WIDTH = 79  # of a sentence, in characters
-MOST_DAYS, MOST_HOURS = 36_600, 878_400  # a century
+MOST_DAYS, MOST_HOURS, MOST_MONTHS = 36_600, 878_400, 1_200  # a century
 NOTHING_YET = (
     "There is no reading yet. `make serve` polls the board every minute; `bizcharts import --last 60` fetches the past."
 )
@@ -28,21 +29,27 @@ as_csv = click.option("--csv", "csv_output", is_flag=True, help="Print CSV, all 
 @click.command("index")
 @click.option("--days", type=click.IntRange(1, MOST_DAYS), help="How many days, the newest first.  [default: 10]")
 @click.option("--hours", type=click.IntRange(1, MOST_HOURS), help="How many hours, instead of days.")
+@click.option(
+    "--months", type=click.IntRange(1, MOST_MONTHS), help="How many months: stances, and people's as estimated from it."
+)
 @as_csv
 @as_json
-def index(days: int | None, hours: int | None, csv_output: bool, json_output: bool) -> None:
+def index(days: int | None, hours: int | None, months: int | None, csv_output: bool, json_output: bool) -> None:
     """Show the Fear/Greed index, the newest reading first.
 
     Each row is the state at the end of a UTC day or hour, in its current vintage; the first row is of the running day
-    or hour.
+    or hour. With --months: the mean stance of each calendar month, computed from the posts that are stored now.
     """
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.published import index_readings
 
-    if days and hours:
-        raise click.UsageError("give one of --days, --hours")
+    if sum(map(bool, (days, hours, months))) > 1:
+        raise click.UsageError("give one of --days, --hours, --months")
     _one_format(csv_output, json_output)
     settings = load_settings()
+    if months:
+        _show_months(settings, months, csv_output, json_output)
+        return
     parameters = settings.fear_greed
     with Database.existing(settings).read() as connection:
         readings = index_readings(connection, "hour" if hours else "day", hours or days or 10)
@@ -59,11 +66,60 @@ def index(days: int | None, hours: int | None, csv_output: bool, json_output: bo
     else:
         if newest:
             click.echo(fill(_sentence(newest[0], parameters), WIDTH) + "\n")
-        from bizcharts_pipeline.index.words import notes
+        from bizcharts_pipeline.index.words import marks_borderline, notes
+
+        mark = marks_borderline(readings)
 
         columns = [f"{'hour' if hours else 'day'} (UTC)", "index", "90 %", "stance", "90 %", "posts", "class"]
-        print_table(columns, [_row(reading, by_hour=bool(hours)) for reading in readings])
+        print_table(columns, [_row(reading, by_hour=bool(hours), mark=mark) for reading in readings])
         click.echo("\n" + "\n".join(notes(readings, parameters)))
+
+
+def _show_months(settings: "Settings", most: int, csv_output: bool, json_output: bool) -> None:
+    from bizcharts_pipeline.core.clock import utc_now
+    from bizcharts_pipeline.index.monthly import Month, monthly_stances
+    from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.published import index_readings
+
+    months: list[Month] = []
+    with Database.existing(settings).read() as connection:
+        if newest := index_readings(connection, "hour", 1):
+            generals = sorted(NON_CRYPTO_GENERALS)
+            model = newest[0].model_version
+            months = monthly_stances(connection, model, most, utc_now(), settings.fear_greed, generals)
+    if json_output:
+        click.echo(to_json(months))
+    elif csv_output:
+        _print_csv([field.name for field in fields(Month)], [asdict(month) for month in months])
+    elif not months:
+        click.echo(NOTHING_YET)
+    else:
+        print_table(["month (UTC)", "stance", "90 %", "people", "90 %", "posts"], [_month_row(one) for one in months])
+        click.echo("\n" + fill(_about_people(months[0]), WIDTH))
+
+
+def _month_row(month: "Month") -> list[str]:
+    return [
+        f"{month.month:%Y-%m}" + ("" if month.complete else " *"),
+        _signed(month.stance),
+        _interval(_signed(month.stance_lo), _signed(month.stance_hi)),
+        _signed(month.people),
+        _interval(_signed(month.people_lo), _signed(month.people_hi)),
+        f"{month.n:,}",
+    ]
+
+
+def _about_people(month: "Month") -> str:
+    if month.people is None:
+        return (
+            f"The model {month.model_version} has no usable measurement on gold posts, so what people would say of "
+            "these posts is not estimated: label posts, train, and materialise model_evaluation."
+        )
+    return (
+        "people: the share of bullish posts less that of bearish ones that people would give, estimated from the "
+        "stance and from the model's answers on gold posts. *: so far."
+    )
 
 
 @click.command("coins")
@@ -71,9 +127,10 @@ def index(days: int | None, hours: int | None, csv_output: bool, json_output: bo
 @as_csv
 @as_json
 def coins(most: int, csv_output: bool, json_output: bool) -> None:
-    """Show today's sentiment of the coins, the most mentioned first.
+    """Show today's sentiment of the coins.
 
-    The score is a stance from -1 (bearish) to 1 (bullish) with its 90 % interval; with few mentions it is wide.
+    The most mentioned first. The score is a stance from -1 (bearish) to 1 (bullish) with its 90 % interval; with few
+    mentions it is wide.
     """
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.published import coin_readings
@@ -128,7 +185,7 @@ def _with_words(reading: "Reading", parameters: "FearGreedSettings") -> dict[str
     return {**asdict(reading), "borderline": is_borderline(reading), "words": in_words(reading, parameters)}
 
 
-def _row(reading: "Reading", *, by_hour: bool) -> list[str]:
+def _row(reading: "Reading", *, by_hour: bool, mark: bool) -> list[str]:
     from bizcharts_pipeline.index.words import in_short
 
     start = f"{reading.bucket_start:%m-%d %H:%M}" if by_hour else f"{reading.bucket_start:%Y-%m-%d}"
@@ -139,7 +196,7 @@ def _row(reading: "Reading", *, by_hour: bool) -> list[str]:
         _signed(reading.stance),
         _interval(_signed(reading.stance_lo), _signed(reading.stance_hi)),
         f"{reading.n:,}",
-        in_short(reading),
+        in_short(reading, mark=mark),
     ]
 
 

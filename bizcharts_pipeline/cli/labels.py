@@ -119,7 +119,7 @@ def import_file(file: Path, scale: "Scale | None", json_output: bool) -> None:
 @as_json
 def list_imports(json_output: bool) -> None:
     """List the imported files, and whether they were undone."""
-    imports = open_ledger().imports()
+    imports = existing_ledger().imports()
     if json_output:
         click.echo(to_json(imports))
     elif imports:
@@ -138,7 +138,7 @@ def undo(import_id: int, json_output: bool) -> None:
     """
     from bizcharts_pipeline.labels.undoing import undo_import
 
-    show(undo_import(open_ledger(), import_id, utc_now()), json_output)
+    show(undo_import(existing_ledger(), import_id, utc_now()), json_output)
 
 
 @labels.command("export")
@@ -160,7 +160,10 @@ def export_file(file: Path, history: bool, json_output: bool) -> None:
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @as_json
 def stats(file: Path | None, json_output: bool) -> None:
-    """Count the labels of the ledger or of FILE, and how far people agree."""
+    """Count labels, and show how far people agree.
+
+    Of the ledger, or of FILE.
+    """
     from bizcharts_pipeline.labels.pictures import posts_without_picture
     from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
     from bizcharts_pipeline.warehouse.database import Database
@@ -257,10 +260,11 @@ def existing_ledger() -> "LabelLedger":
     Raises:
         LedgerError: there is none; nothing is created.
     """
+    from bizcharts_pipeline.core.sqlite import is_known
     from bizcharts_pipeline.labels.ledger import LedgerError
 
     ledger = open_ledger()
-    if not ledger.path.exists():
+    if not is_known(ledger.path):
         raise LedgerError(
             f"{ledger.path}: there are no labels yet. Correct BIZCHARTS_HOME, or make some with `bizcharts label` or "
             "`bizcharts labels import FILE`."

@@ -274,7 +274,7 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @as_json
 def maintain(dry_run: bool, json_output: bool) -> None:
-    """Delete data older than its retention period, and free the space.
+    """Delete data older than its retention period.
 
     The periods are the settings under [retention]. Labels and the published index are never deleted.
     """
@@ -327,6 +327,8 @@ def search(query: str, most: int, json_output: bool) -> None:
     from bizcharts_pipeline.archive.patience import SHORT_PATIENCE_SECONDS, Archive
     from bizcharts_pipeline.archive.search_import import import_search
 
+    if not query.strip():
+        raise click.UsageError("QUERY is empty; give a word")
     archive = Archive.from_settings(load_settings(), patience=SHORT_PATIENCE_SECONDS)
     show(import_search(archive, database_at(utc_now()), query, most, utc_now(), on_terminal), json_output)
 
@@ -459,9 +461,16 @@ def main(command: Callable[..., Any] = bizcharts) -> None:
         command(standalone_mode=False)
     except click.exceptions.Abort:
         fail("Stopped.")
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(2 if isinstance(error, click.UsageError) else 1)
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "bizcharts"
+        message = error.format_message()
+        end = "" if message.endswith((".", "?")) else "."
+        fail(f"{message}{end} See `{path} --help`.", error.exit_code)
+    except click.ClickException as error:
+        fail(error.format_message())
     except BizchartsError as error:
         fail(str(error))
     except PermissionError as error:
@@ -473,7 +482,7 @@ def main(command: Callable[..., Any] = bizcharts) -> None:
         fail(f"unexpected {type(error).__name__}: {error} (BIZCHARTS_DEBUG=1 shows where)")
 
 
-def fail(message: str) -> None:
-    """Print one line on stderr and exit with status 1."""
+def fail(message: str, status: int = 1) -> None:
+    """Print one line on stderr and exit with ``status``."""
     click.echo("bizcharts: " + " ".join(message.split()), err=True)
-    sys.exit(1)
+    sys.exit(status)

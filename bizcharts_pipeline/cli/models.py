@@ -18,7 +18,10 @@ def models() -> None:
 @models.command("list")
 @as_json
 def list_models(json_output: bool) -> None:
-    """Show the registered models, oldest first, with figures on gold posts."""
+    """Show the registered models, oldest first.
+
+    Figures are those on gold posts.
+    """
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.models import models as registered
 

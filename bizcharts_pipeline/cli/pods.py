@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.pods.ledger import PodLedger
     from bizcharts_pipeline.pods.reaper import Listed
+
+
+class NoHome(BizchartsError):
+    """There is no home: an empty one would claim that no pod is rented."""
 
 
 @click.group()
@@ -97,7 +102,9 @@ def _fail_with(troubles: Sequence[str]) -> None:
 def _row(pod: "Listed") -> list[str]:
     price = "" if pod.usd_per_hour is None else f"{Decimal(pod.usd_per_hour):.3f}"
     note = pod.orphan or (
-        f"its result waits here until {pod.kept_until:%H:%M} UTC: start the job again" if pod.kept_until else ""
+        f"this machine's disk failed; kept until {pod.kept_until:%H:%M} UTC: make room, start the job again"
+        if pod.kept_until
+        else ""
     )
     return [
         *(pod.pod_id or pod.name, pod.provider, pod.gpu or "", str(pod.status), str(pod.state or "unknown")),
@@ -113,6 +120,11 @@ def _open() -> "tuple[Settings, PodLedger, Callable[[], datetime]]":
 
     settings = load_settings()
     check_home(settings.home_path)
+    if not settings.home_path.is_dir():
+        raise NoHome(
+            f"{settings.home_path}: there is no such folder, so nothing tells which pods are rented. Correct "
+            "BIZCHARTS_HOME."
+        )
     path = settings.home_path / LEDGER
     return settings, PodLedger(path), open_clock(path.parent)
 

@@ -50,9 +50,10 @@ def run(job: str) -> None:
 @click.command()
 @as_json
 def health(json_output: bool) -> None:
-    """Check the service; exit status 1 if something is wrong.
+    """Check the service.
 
-    It checks the web server, the daemon, the age of the last poll, items set aside, and the free disk space.
+    Exit status 1 if something is wrong. It checks the web server, the daemon, the age of the last poll, items set
+    aside, and the free disk space.
     """
     from bizcharts_pipeline.service.health import health as look
 

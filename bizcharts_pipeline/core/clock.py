@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from bizcharts_pipeline.core.errors import BizchartsError
 
 DAY = timedelta(days=1)
-MAX_DISAGREEMENT = DAY  # between this machine's clock and another witness of the time
+MAX_DISAGREEMENT = DAY  # between this machine's clock and what is known without asking a source
+MAX_SKEW = timedelta(hours=1)  # between this machine's clock and a source's; a cache may answer with an older time
 
 
 class ClockDisagrees(BizchartsError):
@@ -17,9 +18,9 @@ def check_against(now: datetime, told: datetime, witness: str) -> None:
     """Return if the clock, which says ``now``, agrees with the time that a ``witness`` has told; both naive UTC.
 
     Raises:
-        ClockDisagrees: they are more than :data:`MAX_DISAGREEMENT` apart.
+        ClockDisagrees: they are more than :data:`MAX_SKEW` apart.
     """
-    if abs(now - told) > MAX_DISAGREEMENT:
+    if abs(now - told) > MAX_SKEW:
         raise ClockDisagrees(
             f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC, {witness} says {told:%Y-%m-%d %H:%M}. Nothing was "
             "written or deleted; set the clock (`timedatectl`), then it goes on by itself."

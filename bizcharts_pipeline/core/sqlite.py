@@ -66,6 +66,11 @@ def connect(
     return connection
 
 
+def is_known(path: Path) -> bool:
+    """Whether there is a ledger ``path``, or was one: of one that is lost, :func:`connect` says so."""
+    return path.exists() or sqlite_seal.is_lost(path)
+
+
 def _copy_to_read(path: Path, *, autocommit: bool, one_thread: bool) -> sqlite3.Connection:
     """Return a copy of a ledger in memory, with what its log holds: SQLite itself needs to write beside the file."""
     memory = sqlite3.connect(

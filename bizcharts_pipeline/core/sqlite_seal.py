@@ -3,7 +3,8 @@
 SQLite has no checksums, so a flipped bit in a label's text would never be noticed. Whoever closes a ledger as the last
 one writes its hash beside it; whoever opens it as the first one compares, and takes the seal away, as the file will
 change. After a kill there is no seal, and nothing to compare with. A seal that does not fit stays, and is named each
-time, until `bizcharts repair` has dealt with it.
+time, until `bizcharts repair` has dealt with it. A ledger that is gone or empty although its seal or its lock file
+says that there was one is not begun anew.
 """
 
 import fcntl
@@ -44,6 +45,7 @@ class Use:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not seal_path(self._path).exists() and not has_log(self._path):
                     write_seal(self._path)
+                _mark_made(lock, self._path)
         finally:
             release(lock)
 
@@ -56,7 +58,7 @@ def begin(path: Path, wait_seconds: float) -> Use:
     """Announce a use of the ledger ``path``, whose folder must exist; the first user looks at its seal and its log.
 
     Raises:
-        sqlite3.DatabaseError: its log is damaged: opening it would forget what was committed.
+        sqlite3.DatabaseError: it is lost, or its log is damaged: opening it would forget what was committed.
         sqlite3.OperationalError: somebody has it for himself for longer than ``wait_seconds``, or the lock file cannot
             be opened.
     """
@@ -69,6 +71,7 @@ def begin(path: Path, wait_seconds: float) -> Use:
         try:
             if try_lock(lock, fcntl.LOCK_EX):
                 _look_at(path)
+                _mark_made(lock, path)
                 fcntl.flock(lock, fcntl.LOCK_SH)
             else:
                 while not try_lock(lock, fcntl.LOCK_SH):
@@ -110,18 +113,43 @@ def write_seal(path: Path) -> None:
     draft = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
     try:
         draft.write_bytes(_digest(path) + b"\n")
+        sync(draft)  # or a power cut might leave an empty seal, which is named as damaged
         draft.replace(seal_path(path))
     finally:
         draft.unlink(missing_ok=True)
 
 
+def is_lost(path: Path) -> bool:
+    """Whether there was a ledger ``path``, and it is gone or empty: SQLite would begin a new one without a word."""
+    if path.exists() and (not path.is_file() or path.stat().st_size):
+        return False
+    with suppress(OSError):
+        return seal_path(path).exists() or _lock_path(path).stat().st_size > 0
+    return False
+
+
+def lost(path: Path) -> str:
+    """Say of a ledger that it is lost."""
+    return (
+        f"{path} is gone or empty, though there was one. `bizcharts restore FILE --only ledgers` puts a backup in its "
+        "place, `bizcharts repair --accept` begins a new one."
+    )
+
+
+def forget(path: Path) -> None:
+    """Let a new ledger ``path`` be begun where one was lost; nobody may have it open."""
+    seal_path(path).unlink(missing_ok=True)
+    _lock_path(path).unlink(missing_ok=True)
+
+
 def is_broken(path: Path) -> bool:
-    """Whether the ledger ``path``, which nobody has open, is not what it was sealed as."""
+    """Whether the ledger ``path``, which nobody has open, is not what it was sealed as, or its seal is damaged."""
     try:
-        found = _SHA256.fullmatch(seal_path(path).read_bytes())
+        seal = seal_path(path).read_bytes()
     except FileNotFoundError:
         return False
-    return found is not None and path.exists() and found[1] != _digest(path)
+    found = _SHA256.fullmatch(seal)
+    return path.exists() and (found is None or found[1] != _digest(path))
 
 
 def is_foreign_log(path: Path) -> bool:
@@ -176,8 +204,17 @@ def _is_current(lock: int, path: Path) -> bool:
         return False
 
 
+def _mark_made(lock: int, path: Path) -> None:
+    """Note in the lock file that there is a ledger ``path``, which is known after a kill too, without a seal."""
+    with suppress(OSError):  # a full disk; the next use notes it
+        if path.stat().st_size and not os.fstat(lock).st_size:
+            os.pwrite(lock, b"made\n", 0)
+
+
 def _look_at(path: Path) -> None:
     """Check what the last user left behind, while nobody has the ledger open, and take its seal away."""
+    if is_lost(path):
+        raise sqlite3.DatabaseError(lost(path))
     if is_foreign_log(path):
         raise sqlite3.DatabaseError(f"{foreign(path)} `bizcharts repair --set-aside` puts it aside")
     if fault := find_fault(path):
@@ -194,6 +231,12 @@ def _look_at(path: Path) -> None:
 
 def broken(path: Path) -> str:
     """Say of a ledger that its seal does not fit."""
+    with suppress(FileNotFoundError):
+        if not _SHA256.fullmatch(seal_path(path).read_bytes()):
+            return (
+                f"{seal_path(path)} is damaged, so nothing tells whether {path.name} is as BizCharts left it; "
+                "`bizcharts repair` says what to do."
+            )
     return (
         f"{path} is not as BizCharts left it: it is damaged, or another program has changed it; `bizcharts repair` "
         "says what to do."

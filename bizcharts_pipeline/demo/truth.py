@@ -10,7 +10,7 @@ from bizcharts_pipeline.core.clock import DAY, to_epoch
 from bizcharts_pipeline.demo.mood import class_probabilities
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.votes import certainty_factor
-from bizcharts_pipeline.index.words import in_short, in_words
+from bizcharts_pipeline.index.words import in_short, in_words, marks_borderline
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.published import index_readings
@@ -83,6 +83,7 @@ def days_beside_mood(
     """Return the newest days of the index as they are at ``now`` (naive UTC), newest first, each beside the truth."""
     with database.read() as connection:
         readings = index_readings(connection, "day", days)
+    mark = marks_borderline(readings)
     return [
         DayBesideMood(
             day=reading.bucket_start,
@@ -96,7 +97,7 @@ def days_beside_mood(
             final=reading.final,
             mood=_mean_mood(world, reading.bucket_start),
             running=now < reading.bucket_start + DAY,
-            short=in_short(reading),
+            short=in_short(reading, mark=mark),
             words=in_words(reading, parameters),
         )
         for reading in readings

@@ -23,6 +23,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.expired = False
+        self.ends_at = float("inf")  # monotonic clock
         self.sent_at: float | None = None  # monotonic clock; the last one
         self._socket: socket.socket | None = None
 
@@ -45,9 +46,13 @@ _current = threading.local()
 
 @contextmanager
 def cut_off_after(seconds: float) -> Iterator[Watchdog]:
-    """Cut what this thread requests in the block through a :class:`DeadlineAdapter` after ``seconds``."""
+    """Cut what this thread requests in the block through a :class:`DeadlineAdapter` after ``seconds``, or when a block
+    around this one ends, if that is sooner."""
+    outer: Watchdog | None = getattr(_current, "watchdog", None)
+    seconds = max(0.0, min(seconds, seconds_left()))
     watchdog = Watchdog()
-    timer = threading.Timer(max(0.0, seconds), watchdog.expire)
+    watchdog.ends_at = time.monotonic() + seconds
+    timer = threading.Timer(seconds, watchdog.expire)
     timer.daemon = True
     timer.start()
     _current.watchdog = watchdog
@@ -55,7 +60,14 @@ def cut_off_after(seconds: float) -> Iterator[Watchdog]:
         yield watchdog
     finally:
         timer.cancel()
-        _current.watchdog = None
+        _current.watchdog = outer
+
+
+def seconds_left() -> float:
+    """Return how long this thread's requests may take, by the :func:`cut_off_after` around the caller; without one,
+    infinity."""
+    watchdog: Watchdog | None = getattr(_current, "watchdog", None)
+    return float("inf") if watchdog is None else watchdog.ends_at - time.monotonic()
 
 
 def _watch(connected: socket.socket | None) -> None:

@@ -6,6 +6,7 @@ body is decompressed in one pass while it arrives, with a cap before and after a
 lines are bounded by ``http.client`` and lines between chunks by ``urllib3``.
 """
 
+import logging
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +23,8 @@ MAX_GZIP_MEMBERS = 16  # a server sends one; each costs a decoder
 MAX_RATIO = 100  # JSON and HTML have about 10; zeros have 1,000
 RATIO_FREE_BYTES = 1024 * 1024  # up to here any ratio is fine
 _PIECE = 64 * 1024
+# Of headers that cannot be parsed it would write a traceback; what could be parsed is used, or refused here.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 class BodyRefused(Exception):
@@ -129,7 +132,7 @@ def _received(answer: requests.Response, most: int, expired: Callable[[], bool] 
     if expected is not None and expected > most:
         raise _too_large(most)
     count = 0
-    for piece in answer.raw.stream(_PIECE, decode_content=False):
+    for piece in _unframed(answer):
         count += len(piece)
         if count > most:
             raise _too_large(most)
@@ -138,6 +141,14 @@ def _received(answer: requests.Response, most: int, expired: Callable[[], bool] 
         yield piece
     if expected is not None and count != expected:
         raise BodyTruncated(f"{count:,} of {expected:,} bytes came")
+
+
+def _unframed(answer: requests.Response) -> Iterator[bytes]:
+    """Yield the body without its chunks' framing."""
+    try:
+        yield from answer.raw.stream(_PIECE, decode_content=False)
+    except ValueError as error:  # urllib3 lets a chunk of a negative size through
+        raise BodyTruncated(f"its chunks are damaged ({error})") from error
 
 
 def gunzipped(pieces: Iterable[bytes], most: int, max_ratio: int | None = MAX_RATIO) -> Iterator[bytes]:

@@ -8,12 +8,12 @@ import numpy as np
 
 from bizcharts_pipeline.index.coin_readings import CoinRows, Coins
 from bizcharts_pipeline.index.market import Grid, Market, read_market
+from bizcharts_pipeline.index.people import Response, people_stance
 from bizcharts_pipeline.index.readings import WITH_VALUE, index_values, labels_of, states_of
 from bizcharts_pipeline.index.stretch import (
     CoinReadings,
     Coverage,
     MarketReadings,
-    ModelError,
     State,
     between,
 )
@@ -32,7 +32,7 @@ from bizcharts_pipeline.index.votes import (
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.text.duplicates import MEMORY
 
-METHOD = "filter-1"  # stored with every row; raise it with any change that changes values
+METHOD = "filter-2"  # stored with every row; raise it with any change that changes values
 
 
 def look_back(parameters: FearGreedSettings) -> int:
@@ -82,7 +82,7 @@ def rebuild(
     until: int,
     parameters: FearGreedSettings,
     *,
-    model_errors: Sequence[ModelError] = (),
+    responses: Sequence[Response] = (),
     coins_after: int = 0,
     running: bool = True,
 ) -> Readings:
@@ -94,7 +94,7 @@ def rebuild(
         coverage: of the same time.
         state: what came before.
         until: the present, or a day's end.
-        model_errors: of the scoring model, as measured on gold, ascending by time.
+        responses: of the scoring model to people, as measured on gold, ascending by time.
         coins_after: coins are read at the ends after this, and in the running hour.
         running: whether ``until`` itself is read too, as the running hour's provisional reading.
     """
@@ -111,7 +111,7 @@ def rebuild(
     start = state.deviations.of(np.array([known.get(symbol, -1) for symbol in symbols], np.int64))
     coins = Coins(start, votes, grid, market)
     rows = coins.read(first, parameters.coin_window_hours, until, running=running)
-    readings = _publish(posts, coverage, state, ends, running, market, model_errors, parameters)
+    readings = _publish(posts, coverage, state, ends, running, market, responses, parameters)
     live = _all_live(posts, ends, parameters.coin_window_hours)
     return Readings(
         market=readings,
@@ -132,12 +132,12 @@ def _publish(
     ends: Ints,
     running: bool,
     market: Market,
-    model_errors: Sequence[ModelError],
+    responses: Sequence[Response],
     parameters: FearGreedSettings,
 ) -> MarketReadings:
     stance = np.clip(market.estimate.mean, -1, 1)
     lo, hi = _interval(market.estimate.mean, market.estimate.variance, parameters)
-    wide_lo, wide_hi = _wide_interval(ends, market, lo, hi, model_errors, parameters)
+    wide_lo, wide_hi = _wide_interval(ends, market, lo, hi, responses, parameters)
     daily = (ends % DAY == 0) & (np.arange(len(ends)) < len(ends) - running) & (market.n > 0)
     day_ends = np.concatenate([state.day_ends, ends[daily]])
     day_stances = np.concatenate([state.day_stances, stance[daily]])
@@ -183,23 +183,21 @@ def _wide_interval(
     market: Market,
     lo: Floats,
     hi: Floats,
-    model_errors: Sequence[ModelError],
+    responses: Sequence[Response],
     parameters: FearGreedSettings,
 ) -> tuple[Floats, Floats]:
-    """The interval that counts the model's error too, by the newest measurement at each end; it holds ``lo`` to ``hi``.
+    """The interval of people's net stance by the newest measurement at each end; it holds ``lo`` to ``hi``.
 
     NaN before the first measurement.
     """
-    if not model_errors:
-        return np.full(len(ends), np.nan), np.full(len(ends), np.nan)
-    place = np.searchsorted([error.since for error in model_errors], ends, side="right") - 1
-    offset, variance = (np.array([getattr(error, name) for error in model_errors]) for name in ("offset", "variance"))
-    wide = _interval(market.estimate.mean + offset[place], market.estimate.variance + variance[place], parameters)
-    measured = place >= 0
-    return (
-        np.where(measured, np.minimum(lo, wide[0]), np.nan),
-        np.where(measured, np.maximum(hi, wide[1]), np.nan),
-    )
+    wide_lo, wide_hi = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
+    place = np.searchsorted([response.since for response in responses], ends, side="right") - 1
+    for number, response in enumerate(responses):
+        at = place == number
+        stance = np.clip(market.estimate.mean[at], -1, 1)
+        _, people_lo, people_hi = people_stance(stance, market.estimate.variance[at], response, parameters.interval)
+        wide_lo[at], wide_hi[at] = np.minimum(lo[at], people_lo), np.maximum(hi[at], people_hi)
+    return wide_lo, wide_hi
 
 
 def _coin_readings(rows: CoinRows, live: Bools, parameters: FearGreedSettings) -> CoinReadings:

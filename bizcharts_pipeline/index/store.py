@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bizcharts_pipeline.index.level import Prior
+from bizcharts_pipeline.index.people import Response
 from bizcharts_pipeline.index.series import METHOD, look_back
 from bizcharts_pipeline.index.states import load_filters, newest_state, oldest_state
-from bizcharts_pipeline.index.stretch import Coverage, ModelError, State
+from bizcharts_pipeline.index.stretch import Coverage, State
 from bizcharts_pipeline.index.votes import DAY, HOUR, Floats, Ints, Mentions, Posts, from_us
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.values import literal
@@ -137,12 +138,12 @@ WHERE model_version = getvariable('asked').model_version AND method = '{METHOD}'
 ORDER BY bucket_start
 """
 # A model that was refitted on all labels is represented on gold by the version that had won.
-_MODEL_ERRORS = """
-SELECT epoch_us(e.evaluated_at), e.net_offset, e.net_offset_variance
+_RESPONSES = """
+SELECT epoch_us(e.evaluated_at), e.response, e.response_covariance
 FROM model_evaluations e SEMI JOIN (
     SELECT coalesce(refit_of, model_version) AS judged FROM model_versions
     WHERE model_version = getvariable('asked').model_version) m ON m.judged = e.model_version
-WHERE e.net_offset IS NOT NULL ORDER BY e.evaluated_at
+WHERE e.response IS NOT NULL ORDER BY e.evaluated_at
 """
 
 
@@ -297,10 +298,13 @@ def load_state(
     )
 
 
-def load_model_errors(connection: duckdb.DuckDBPyConnection, model_version: str) -> list[ModelError]:
-    """What was measured of a trained model on gold, by time; nothing of the shipped lexicon."""
+def load_responses(connection: duckdb.DuckDBPyConnection, model_version: str) -> list[Response]:
+    """How a trained model answers people, as measured on gold, by time; nothing of the shipped lexicon."""
     _ask(connection, model_version=model_version)
-    return [ModelError(*row) for row in connection.execute(_MODEL_ERRORS).fetchall()]
+    return [
+        Response(since, np.array(figures), np.array(covariance).reshape(len(figures), -1))
+        for since, figures, covariance in connection.execute(_RESPONSES).fetchall()
+    ]
 
 
 def _exclude(connection: duckdb.DuckDBPyConnection, generals: Sequence[str]) -> None:

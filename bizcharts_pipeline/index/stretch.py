@@ -41,15 +41,6 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class ModelError:
-    """How far the scoring model's net stance is from people's on the gold posts, as measured at ``since``."""
-
-    since: int
-    offset: float  # people's less the model's, certainty-weighted
-    variance: float  # of the offset, over resampled gold posts
-
-
-@dataclass(frozen=True)
 class State:
     """What a stretch needs to know of the time up to ``at`` (a day's end)."""
 

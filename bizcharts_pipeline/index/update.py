@@ -67,7 +67,7 @@ def update_index(
             mentions = store.load_mentions(connection)
             coverage = store.load_coverage(connection, begin, until)
             trained_at = store.load_trained_at(connection, model_version)
-            model_errors = store.load_model_errors(connection, model_version)
+            responses = store.load_responses(connection, model_version)
         result = rebuild(
             posts,
             mentions,
@@ -75,7 +75,7 @@ def update_index(
             state,
             until,
             parameters,
-            model_errors=model_errors,
+            responses=responses,
             coins_after=after,
             running=until == present,
         )

@@ -27,14 +27,20 @@ def class_in_words(reading: Reading) -> str:
     )
 
 
-def in_short(reading: Reading) -> str:
-    """The class for a narrow column, "~" where it is borderline, and the state where it is not normal."""
+def in_short(reading: Reading, *, mark: bool) -> str:
+    """The class for a narrow column, "~" where it is borderline and ``mark`` is set, and the state where it is not
+    normal."""
     said = [_label(reading) or ""]
-    if is_borderline(reading):
+    if mark and is_borderline(reading):
         said[0] += " ~"
     if reading.state != NORMAL:
         said.append(reading.state)
     return ", ".join(filter(None, said))
+
+
+def marks_borderline(readings: Sequence[Reading]) -> bool:
+    """Whether a table of ``readings`` marks those that are borderline: not where most are, which one note says."""
+    return 2 * sum(map(is_borderline, readings)) <= sum(reading.value is not None for reading in readings)
 
 
 def notes(readings: Sequence[Reading], parameters: FearGreedSettings) -> list[str]:
@@ -45,7 +51,10 @@ def notes(readings: Sequence[Reading], parameters: FearGreedSettings) -> list[st
         lines.append(f"index {valued[0].value:.0f}: the mood is {place_in_words(valued[0])}")
     if not all(reading.final for reading in readings):
         lines.append("*: not final, it still changes")
-    if any(map(is_borderline, readings)):
+    if not marks_borderline(readings):
+        share = f"{sum(map(is_borderline, valued))} of {len(valued)}"
+        lines.append(f"{share} classes are borderline: the 90 % interval reaches another class")
+    elif any(map(is_borderline, readings)):
         lines.append("~: borderline, the interval reaches another class")
     for reading in readings:
         if reason := state_in_words(reading, parameters):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.sqlite import BUSY_SECONDS, connect
+from bizcharts_pipeline.core.sqlite import BUSY_SECONDS, connect, is_known
 from bizcharts_pipeline.labels.ledger_schema import NO_IMPORT, bring_up_to_date
 
 LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
@@ -314,6 +314,6 @@ def ledger_threads(home: Path, *, skipped: bool) -> list[int]:
         LedgerError: the ledger cannot be read.
     """
     ledger = home / LEDGER
-    if not ledger.exists():
+    if not is_known(ledger):
         return []
     return sorted({label.thread_id for label in LabelLedger(ledger).newest() if skipped or not label.skipped})

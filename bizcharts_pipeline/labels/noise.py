@@ -25,7 +25,7 @@ def doubtful_labels(terms: Matrix, ratings: Sequence[int], groups: Sequence[int]
     try:
         from cleanlab.filter import find_label_issues  # type: ignore[import-untyped]
     except ImportError:
-        raise NoiseSearchMissing("The search for wrong labels needs cleanlab: pip install 'bizcharts[noise]'") from None
+        raise NoiseSearchMissing("The search for wrong labels needs cleanlab: run `make install-noise`.") from None
     places = find_label_issues(
         labels=np.asarray(ratings) - 1,
         pred_probs=out_of_fold(terms, ratings, groups, seed),

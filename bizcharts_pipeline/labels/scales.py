@@ -125,7 +125,7 @@ def check_ratings(ratings: Iterable[tuple[int, str]], scale: Scale | None, where
         f"{rating:.40} ({counts[rating]} of {len(every)}, first in {where} {first[rating]})"
         for rating in sorted(first, key=lambda rating: (first[rating], rating))
     ]
-    shown = ", ".join(seen[:_SHOWN]) + (f" and {len(seen) - _SHOWN} other values" if len(seen) > _SHOWN else "")
+    shown = ", ".join(seen[:_SHOWN]) + (f" and {len(seen) - _SHOWN} more" if len(seen) > _SHOWN else "")
     if scale:
         raise ScaleError(f"its ratings are not on the scale {scale.name}: it has {shown}; nothing was taken.")
     raise ScaleError(
@@ -156,14 +156,15 @@ def _how_to_map(seen: set[str]) -> str:
     low, high = (min(numbers), max(numbers)) if numbers else (math.nan, math.nan)
     if len(numbers) == len(seen) and (low, high) == (1, 4):
         return f"Name its scale with `--scale`. {NO_MIDDLE}."
+    each = sorted(seen, key=lambda rating: (_number(rating) or 0.0, rating))
+    meanings = ",".join(f"{rating}=…" for rating in each[:3])
     fits = [
         f"`--scale {name}`"
         for name, scale in SCALES.items()
         if scale is not OURS and seen <= scale.classes.keys() and len(numbers) == len(seen)
     ]
     if fits:
-        return f"Name its scale, {' or '.join(fits)}, or what each rating means: `--scale 0=bearish,1=neutral,…`."
-    meanings = ",".join(f"{rating}=…" for rating in sorted(seen)[:3])
+        return f"Name its scale, {' or '.join(fits)}, or what each rating means: `--scale {meanings:.80}`."
     return f"Say with `--scale` what each rating means (bearish, neutral or bullish): `--scale {meanings:.80}`."
 
 

@@ -288,6 +288,8 @@ def _row(name: str, figures: Figures, scale: Scale, gold_version: str, now: date
         slope=scale.slope,
         slope_lo=scale.slope_lo,
         slope_hi=scale.slope_hi,
+        response=scale.response,
+        response_covariance=scale.response_covariance,
     )
 
 

@@ -20,6 +20,8 @@ class Scale:
     slope: float | None  # stance a unit of people's net stance; None: gold lacks a class
     slope_lo: float | None  # 95 % interval
     slope_hi: float | None
+    response: tuple[float, ...] | None = None  # see _figures; None where the slope is
+    response_covariance: tuple[float, ...] | None = None  # over resampled groups, row by row
 
 
 def measure_scale(scores: Sequence[Score], truth: Sequence[int], groups: Sequence[int], seed: int) -> Scale:
@@ -36,21 +38,53 @@ def measure_scale(scores: Sequence[Score], truth: Sequence[int], groups: Sequenc
     weighted = weight * np.array([score.score for score in scores])
     classes = np.asarray(truth)[:, None] == np.arange(CLASSES)
     columns = np.column_stack([classes, classes * weight[:, None], classes * weighted[:, None]]).astype(float)
-    (offset,), (slope,) = _figures(columns.sum(axis=0, keepdims=True))
-    offsets, slopes = _figures(resampled_sums(columns, groups, REPLICATES, seed))
+    measured = _figures(columns.sum(axis=0, keepdims=True))
+    drawn = _figures(resampled_sums(columns, groups, REPLICATES, seed))
+    (offset,), offset_variance = _offsets(measured), float(_offsets(drawn).var())
+    (slope,) = _slopes(measured)
     if np.isnan(slope):
-        return Scale(float(offset), float(offsets.var()), None, None, None)
-    return Scale(float(offset), float(offsets.var()), float(slope), *percentiles(slopes[~np.isnan(slopes)]))
+        return Scale(float(offset), offset_variance, None, None, None)
+    drawn = drawn[~np.isnan(drawn).any(axis=1)]
+    return Scale(
+        float(offset),
+        offset_variance,
+        float(slope),
+        *percentiles(_slopes(drawn)),
+        response=tuple(measured[0].tolist()),
+        response_covariance=tuple(np.cov(drawn, rowvar=False).ravel().tolist()),
+    )
 
 
-def _figures(sums: "Array") -> "tuple[Array, Array]":
-    """Offset and slope from each row's posts, weight and weighted stance by class."""
+def _figures(sums: "Array") -> "Array":
+    """From each row's posts, weight and weighted stance by class, five means over the posts.
+
+    People's net stance; the model's weight; its weighted stance; and by how much weight and weighted stance differ
+    between a bullish and a bearish post (NaN where there is none).
+    """
     import numpy as np
 
-    posts, weight, stance = sums[:, :CLASSES], sums[:, CLASSES : 2 * CLASSES], sums[:, 2 * CLASSES :]
-    total = weight.sum(axis=1)
-    net = stance.sum(axis=1) / total
+    by_class = sums.reshape(len(sums), 3, CLASSES)
+    posts, weight, stance = by_class[:, 0], by_class[:, 1], by_class[:, 2]
+    total = posts.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean_weight, mean_stance = weight / posts, stance / posts
-    turned = mean_stance[:, 2] - mean_stance[:, 0] - net * (mean_weight[:, 2] - mean_weight[:, 0])
-    return (posts[:, 2] - posts[:, 0]) / posts.sum(axis=1) - net, turned / (2 * total / posts.sum(axis=1))
+        weights, stances = weight / posts, stance / posts
+    return np.column_stack(
+        [
+            (posts[:, 2] - posts[:, 0]) / total,
+            weight.sum(axis=1) / total,
+            stance.sum(axis=1) / total,
+            weights[:, 2] - weights[:, 0],
+            stances[:, 2] - stances[:, 0],
+        ]
+    )
+
+
+def _offsets(figures: "Array") -> "Array":
+    return figures[:, 0] - figures[:, 2] / figures[:, 1]
+
+
+def _slopes(figures: "Array") -> "Array":
+    import numpy as np
+
+    _, weight, stance, more_weight, more_stance = figures.T
+    return np.asarray((more_stance - stance / weight * more_weight) / (2 * weight))

@@ -107,6 +107,10 @@ class BadHost(PodError):
     retry = True
 
 
+class WrongSetting(PodError):
+    """A setting that every pod would refuse in the same way, so that another pod costs the same for nothing."""
+
+
 class PodLost(PodError):
     """The pod is gone, was reset, or cannot be reached for longer than its lease."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bizcharts_pipeline.http.deadline import cut_off_after
 from bizcharts_pipeline.pods import kept
 from bizcharts_pipeline.pods.errors import AccessDenied, OutOfTime, PodError, PodLedgerError
 from bizcharts_pipeline.pods.ledger import PodLedger
@@ -70,14 +71,26 @@ def reap_everywhere(
     """End every orphan at every provider; ``None``: nobody can be asked, and the ledger knows of no pod.
 
     Args:
-        seconds: no wait begins that would end later than this from now, and no job is begun after it; ``None``: it
-            takes as long as it takes.
+        seconds: no wait begins that would end later than this from now, no job is begun after it, and a request that
+            is under way then is cut off; ``None``: it takes as long as it takes.
 
     Raises:
         PodLedgerError: the ledger cannot be read.
     """
+    if seconds is None:
+        return _reap_each(settings, ledger, now, is_running, time.sleep)
+    with cut_off_after(seconds):
+        return _reap_each(settings, ledger, now, is_running, _sleep_until(time.monotonic() + seconds))
+
+
+def _reap_each(
+    settings: Settings,
+    ledger: PodLedger,
+    now: Callable[[], datetime],
+    is_running: Callable[[str], bool],
+    sleep: Callable[[float], None],
+) -> ReapReport | None:
     report, asked = ReapReport((), (), ()), False
-    sleep = time.sleep if seconds is None else _sleep_until(time.monotonic() + seconds)
     for name in _names(settings, ledger, now()):
         try:
             provider: Provider = open_provider(settings, name, sleep)

@@ -24,6 +24,7 @@ from bizcharts_pipeline.pods.errors import (
     DearerThanListed,
     HostChanged,
     JobFailed,
+    LedgerNotWritable,
     LinkError,
     LocalDiskError,
     PodError,
@@ -33,7 +34,7 @@ from bizcharts_pipeline.pods.errors import (
 )
 from bizcharts_pipeline.pods.latecomers import look_around
 from bizcharts_pipeline.pods.ledger import PodLedger
-from bizcharts_pipeline.pods.local_disk import storing
+from bizcharts_pipeline.pods.local_disk import is_of_disk, storing
 from bizcharts_pipeline.pods.lock import hold
 from bizcharts_pipeline.pods.plan import end_of_training
 from bizcharts_pipeline.pods.planned import has_files, plan
@@ -120,6 +121,7 @@ def _one_pod(work: Work) -> Path:
         _boot(work)
         if not work.launched:
             _stage(work, _preflight(work))
+        kept.reserve(work.folder)
         watch(work)
         return _collect(work)
     except PodLost as lost:
@@ -135,10 +137,8 @@ def _one_pod(work: Work) -> Path:
         raise
     except LocalDiskError as error:
         raise _keep_pod(work, error) from error
-    except PodError:
-        raise
-    except Exception as error:  # such as a run's log that cannot be written
-        if work.state is not State.COLLECTING:
+    except Exception as error:
+        if not _pod_is_worth_keeping(work, error):
             raise
         here = LocalDiskError(f"This machine fails ({type(error).__name__}: {str(error)[:200]})")
         raise _keep_pod(work, here) from error
@@ -148,10 +148,11 @@ def _one_pod(work: Work) -> Path:
 
 
 def _keep_pod(work: Work, error: LocalDiskError) -> LocalDiskError:
-    """Leave the pod as it is, with its finished result, until its lease ends; return what to tell the user."""
+    """Leave the pod as it is, at work or with its finished result, until its lease ends; return what to tell users."""
     lease = timedelta(minutes=work.settings.lease_minutes)
+    paid = "The training goes on" if work.state is State.RUNNING else "The finished result is still"
     message = (
-        f"{error}. The finished result is still on the pod {work.pod_id}, which is kept (and costs money) for "
+        f"{error}. {paid} on the pod {work.pod_id}, which is kept (and costs money) for "
         f"{work.settings.lease_minutes:g} min: make room on this machine and start the same job again"
     )
     with suppress(Exception):  # what tells the user may be what fails
@@ -165,6 +166,14 @@ def _keep_pod(work: Work, error: LocalDiskError) -> LocalDiskError:
             kept.keep(work.folder, until)
     work.forget_pod()
     return LocalDiskError(message)
+
+
+def _pod_is_worth_keeping(work: Work, error: Exception) -> bool:
+    """Whether this machine is at fault and the pod holds what was paid for: a training at work, if the disk cannot be
+    written; a finished result also if, say, the run's log fails for whatever reason."""
+    if isinstance(error, PodError):
+        return work.state is State.RUNNING and isinstance(error, LedgerNotWritable)
+    return work.state is State.COLLECTING or (work.state is State.RUNNING and is_of_disk(error))
 
 
 def _another_may_help(work: Work, failure: PodError) -> bool:

@@ -45,7 +45,7 @@ class Listed:
     run_id: str | None
     orphan: str | None  # why it is one; None: a live run works with it, or it is kept
     provider: str
-    kept_until: datetime | None = None  # its finished result waits until then for the job to be started again
+    kept_until: datetime | None = None  # what it was paid for waits until then for the job to be started again
 
 
 @dataclass(frozen=True)

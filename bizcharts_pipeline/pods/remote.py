@@ -25,6 +25,7 @@ from bizcharts_pipeline.pods.errors import (
     PodError,
     PodLost,
     TransferError,
+    WrongSetting,
 )
 from bizcharts_pipeline.pods.local_disk import storing
 from bizcharts_pipeline.pods.protocol import Job, Transport
@@ -134,7 +135,7 @@ def launch(
     ``environment-python``. Secrets travel on stdin into a file that the supervisor removes when it has read it.
 
     Raises:
-        BadHost: there is no such Python.
+        WrongSetting: the pod has no such Python.
     """
     order = {
         "setup": job.setup,
@@ -154,7 +155,10 @@ def launch(
         _supervisor(transport, root, "launch")
     except CommandFailed as error:
         if error.status in (126, 127):
-            raise BadHost(f"There is no {python} on the host: {error.stderr[-300:]}") from None
+            raise WrongSetting(
+                f"The pod cannot run {python!r}, the `python` of [pods]; name a Python that its image has: "
+                f"{error.stderr[-300:]}"
+            ) from None
         raise
 
 

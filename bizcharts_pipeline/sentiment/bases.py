@@ -65,7 +65,7 @@ def _from_hub(name: str, revision: str) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
-        raise NoBase("Pretrained models need the extra `ml`: pip install 'bizcharts[ml]'.") from None
+        raise NoBase("Pretrained models need packages that are not installed: run `make install-ml`.") from None
     download = os.environ.get(DOWNLOADS, "").lower() in ("1", "true", "yes")
     if download and not _COMMIT.fullmatch(revision):
         raise NoBase(

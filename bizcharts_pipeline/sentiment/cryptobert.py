@@ -161,7 +161,7 @@ def load_classifier(base: Base) -> Any:
         from transformers import AutoModelForSequenceClassification
         from transformers.utils.logging import disable_progress_bar
     except ImportError:
-        raise NoBase("CryptoBERT needs the extra `ml`: pip install 'bizcharts[ml]'.") from None
+        raise NoBase("CryptoBERT needs packages that are not installed: run `make install-ml`.") from None
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return AutoModelForSequenceClassification.from_pretrained(

@@ -25,8 +25,7 @@ def load_scorer(folder: Path, sha256: str) -> Scorer:
         return _scorer(folder, artifact)
     except ModuleNotFoundError as error:
         raise UnknownKind(
-            f"{folder}: a model of kind {artifact.kind!r} needs {error.name}; install the extra ml: "
-            "pip install -e '.[ml]'"
+            f"{folder}: a model of kind {artifact.kind!r} needs {error.name}: run `make install-ml`."
         ) from None
 
 

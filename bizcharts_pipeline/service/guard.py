@@ -66,6 +66,8 @@ def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
     if (origin := headers.get("origin")) is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
         return Refusal(403, "Requests from pages of another origin are refused.")
     if request.method == "WEBSOCKET":
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return Refusal(403, "Requests from pages of another origin are refused.")
         return None  # a browser always sends its origin with a handshake
     if request.method not in (*_READING, "POST"):
         return Refusal(405, "Only GET, HEAD and POST are answered.")

@@ -33,6 +33,9 @@ NO_HISTORY = (
 INDEX_EVERY_SECONDS = 3600.0
 FIRST_INDEX_SECONDS = 120.0  # after the first ticks
 READ_WAIT_SECONDS = 2.0
+# While the code server starts again, Dagster warns with two stack traces that it cannot be reached. The supervisor has
+# said so in one line, and the UI's Deployment page has the details.
+QUIET = "ignore:Error loading repository location:UserWarning:dagster._core.workspace.context"
 
 
 class ServiceError(BizchartsError):
@@ -57,7 +60,7 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
     with instance_lock(home):
         check_port(settings.serve.host, settings.serve.port)
         installation.begin()
-        surroundings = environment()
+        surroundings = environment() if level != LEVEL else without_stack_traces(environment())
         folder = instance_folder(surroundings)
         prepare_instance(surroundings, folder)
         children = programs(settings, home, level)
@@ -70,6 +73,12 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
             say(f"Whoever reaches {settings.serve.host} can start jobs: set {VARIABLE} (docs/security.md)")
         Supervisor(children, surroundings, folder, say, clock.tick).run()
         say("BizCharts has stopped.")
+
+
+def without_stack_traces(surroundings: Mapping[str, str]) -> dict[str, str]:
+    """Return ``surroundings`` for programs that do not warn while the code server starts again."""
+    filters = [surroundings.get("PYTHONWARNINGS"), QUIET]
+    return {**surroundings, "PYTHONWARNINGS": ",".join(filter(None, filters))}
 
 
 def prepare_instance(surroundings: Mapping[str, str], folder: Path) -> None:

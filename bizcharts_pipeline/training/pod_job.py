@@ -170,8 +170,18 @@ def script_job(
 
     ``folders`` of ``staged`` go along. ``requirements`` of the script, if they are not those of the vision model, are
     installed where the settings say so. This machine needs no GPU, and less of its disk.
+
+    Raises:
+        TrainingError: every pod that the settings order has too small a disk.
     """
     here = settings.pod_provider == "local"
+    ordered = "volume_gb" if settings.pods.volume_gb else "container_disk_gb"
+    rented = settings.pod_provider == "runpod" and not settings.pods.network_volume
+    if rented and getattr(settings.pods, ordered) < least_disk_gb:
+        raise TrainingError(
+            f"`{ordered}` of [pods] is {getattr(settings.pods, ordered)}, and this training needs {least_disk_gb} GB "
+            "free: raise it. Nothing was rented."
+        )
     return Job(
         key=key,
         folders={name: staged / name for name in folders},

@@ -7,7 +7,7 @@ from pathlib import Path
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.checkpoints import saved_blocks
-from bizcharts_pipeline.warehouse.closed import seal_path
+from bizcharts_pipeline.warehouse.closed import note_path, seal_path
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseCorrupt, DatabaseUnavailable
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
@@ -38,7 +38,7 @@ def make_database(settings: Settings, *, anew: bool) -> tuple[Path, ...]:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = []
     with Database(path, settings.database_wait_seconds).alone():
-        for old in (path, wal(path), saved_blocks(path), seal_path(path)):
+        for old in (path, wal(path), saved_blocks(path), seal_path(path), note_path(path)):
             with suppress(FileNotFoundError):
                 aside = Path(f"{path}.before-init-{utc_now():%Y%m%dT%H%M%S%f}{old.name.removeprefix(path.name)}")
                 os.replace(old, aside)

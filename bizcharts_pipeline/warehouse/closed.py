@@ -2,18 +2,21 @@
 
 A writer takes the seal away before it writes, and puts a new one there once no log is left. So a log beside a database
 that has one is not its own: DuckDB would replay it all the same, as neither file says which database it belongs to. A
-database that does not fit its seal was changed or replaced by another program. Without a seal, after a kill or beside
-a copy of the file alone, nothing can be told.
+database that does not fit its seal was changed or replaced by another program. A writer that finds that notes it in a
+file beside the database, as its own seal would hide it. Without a seal, after a kill or beside a copy of the file
+alone, nothing can be told.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.core.files import sync
+from bizcharts_pipeline.core.files import sync, write_atomically
 from bizcharts_pipeline.warehouse.blocks import fingerprint
+from bizcharts_pipeline.warehouse.checkpoints import HEADERS_BYTES
 from bizcharts_pipeline.warehouse.log import has_log
 
 _HEX_DIGITS = 64
@@ -25,6 +28,7 @@ class _Seal:
 
     fingerprint: str
     size: int
+    headers: str | None  # hash of the headers, which any checkpoint changes; None: of an older version
 
 
 def seal_path(path: Path) -> Path:
@@ -39,7 +43,8 @@ def seal(path: Path) -> None:
         return
     draft = Path(f"{seal_path(path)}.{os.getpid()}")
     with suppress(OSError), _opened(path) as descriptor:
-        draft.write_text(f"{fingerprint(descriptor)} {os.fstat(descriptor).st_size}")
+        draft.write_text(f"{fingerprint(descriptor)} {os.fstat(descriptor).st_size} {_headers(descriptor)}")
+        sync(draft)  # or a power cut might leave an empty seal, which is named as damaged
         os.replace(draft, seal_path(path))
 
 
@@ -60,9 +65,51 @@ def has_foreign_log(path: Path) -> bool:
 
 
 def is_changed(path: Path, descriptor: int) -> bool:
-    """Whether the DuckDB file ``path``, opened as ``descriptor``, is sealed but not as it is now."""
+    """Whether another program has changed the DuckDB file ``path``, opened as ``descriptor``: it is sealed but not as
+    it is now, its seal is damaged, or a writer has found it so, and nobody has accepted it since."""
+    if note_path(path).exists():
+        return True
     sealed_as = _read_seal(path)
-    return sealed_as is not None and sealed_as.fingerprint != fingerprint(descriptor)
+    if sealed_as is None:
+        return seal_path(path).exists()
+    now = (fingerprint(descriptor), os.fstat(descriptor).st_size)
+    return (sealed_as.fingerprint, sealed_as.size) != now
+
+
+def note_change(path: Path) -> bool:
+    """Note it if another program has changed ``path`` since it was sealed, or the seal is damaged; return whether that
+    is so. It costs the same for any size: only headers and size are compared. The caller has the turn alone, and no
+    connection.
+
+    Raises:
+        OSError: it cannot be read, or the note not be written.
+    """
+    sealed_as = _read_seal(path)
+    if sealed_as is None and not seal_path(path).exists():
+        return False
+    if sealed_as is not None:
+        with _opened(path) as descriptor:
+            size, headers = os.fstat(descriptor).st_size, _headers(descriptor)
+        if size == sealed_as.size and sealed_as.headers in (None, headers):
+            return False
+    write_atomically(note_path(path), f"{changed(path)}\n".encode())
+    return True
+
+
+def note_path(path: Path) -> Path:
+    """The file that says that another program has changed the DuckDB file ``path``."""
+    return Path(f"{path}.changed")
+
+
+def accept(path: Path) -> None:
+    """Take ``path`` as it is; the caller has the turn alone, and no connection.
+
+    Raises:
+        OSError: the old seal cannot be removed.
+    """
+    note_path(path).unlink(missing_ok=True)
+    unseal(path)
+    seal(path)
 
 
 def is_cut_short(path: Path) -> bool:
@@ -77,6 +124,10 @@ def is_cut_short(path: Path) -> bool:
 
 def changed(path: Path) -> str:
     """Say of a database that it does not fit its seal."""
+    with suppress(OSError):
+        return note_path(path).read_text(encoding="utf-8").strip()
+    if _read_seal(path) is None:
+        return f"{seal_path(path)} is damaged, so nothing tells whether {path.name} is as BizCharts closed it."
     return f"{path} was changed or replaced by another program since BizCharts closed it."
 
 
@@ -90,9 +141,15 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _headers(descriptor: int) -> str:
+    return hashlib.sha256(os.pread(descriptor, HEADERS_BYTES, 0)).hexdigest()
+
+
 def _read_seal(path: Path) -> _Seal | None:
     try:
-        digest, size = seal_path(path).read_text(encoding="ascii").split(" ")
-        return _Seal(digest, int(size)) if len(digest) == _HEX_DIGITS else None
+        digest, size, *headers = seal_path(path).read_text(encoding="ascii").split(" ")
+        if any(len(each) != _HEX_DIGITS for each in (digest, *headers)):
+            return None
+        return _Seal(digest, int(size), headers[0] if headers else None)
     except (FileNotFoundError, ValueError):
-        return None  # a power cut may leave an empty one
+        return None  # none, or one that is damaged

@@ -267,6 +267,7 @@ class Database:
                 closed.unseal(self.path)  # of a file that is gone
                 create(self.path)
         self._check_length()
+        self._note_change()
         log = self._log()
         # DuckDB drops what follows the last whole transaction; it is kept beside the log.
         dropped = wal(self.path).read_bytes() if log and not log.whole else None
@@ -293,6 +294,13 @@ class Database:
                 f"{self.path} is shorter than when BizCharts closed it: it was cut, or another program changed it; "
                 f"{WHERE_TO_GO}"
             )
+
+    def _note_change(self) -> None:
+        try:
+            if closed.note_change(self.path):
+                _logger.warning("%s `bizcharts repair` says what can be done.", closed.changed(self.path))
+        except OSError as error:
+            raise DatabaseUnavailable(f"{self.path} cannot be looked at: {error}") from None
 
     def _log(self) -> Log | None:
         """Return the write-ahead log, if there is one; DuckDB would take one without its head for an empty one, and

@@ -90,9 +90,8 @@ class Installation:
         if self not in _TIGHTENED:
             _TIGHTENED.add(self)
             own = self.home if self.home not in (Path.home(), REPOSITORY_ROOT) else self.home / "ledgers"
-            logs = [
-                Path(f"{self.database}{suffix}") for suffix in ("", ".wal", ".lock", ".turn", ".checkpoint", ".closed")
-            ]
+            suffixes = ("", ".wal", ".lock", ".turn", ".checkpoint", ".closed", ".changed")
+            logs = [Path(f"{self.database}{suffix}") for suffix in suffixes]
             tighten([own, *(self.home / name for name in FOLDERS)], logs)
 
     def confirm(self) -> None:

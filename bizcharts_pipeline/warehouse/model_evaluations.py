@@ -34,6 +34,8 @@ _EVALUATIONS = {
     "slope": "DOUBLE",
     "slope_lo": "DOUBLE",
     "slope_hi": "DOUBLE",
+    "response": "DOUBLE[]",
+    "response_covariance": "DOUBLE[]",
 }
 _DECISIONS = {
     "model_version": "VARCHAR",
@@ -81,6 +83,8 @@ class EvaluationRow:
     slope: float | None = None  # stance a unit of people's net stance, with its 95 % interval
     slope_lo: float | None = None
     slope_hi: float | None = None
+    response: tuple[float, ...] | None = None  # five means over gold, as migration 0007 lists them
+    response_covariance: tuple[float, ...] | None = None  # their covariance, row by row
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
 """Whether this machine's clock may be believed before rows are deleted or become final.
 
-Rows that came from a source within the last day show that the clock has not jumped since: each of them was written
+Rows that came from a source within the last hour show that the clock has not jumped since: each of them was written
 under this same check. After a longer gap (a machine that was off, a clock that was set) a source is asked for its time.
+Where none answers, a gap of up to a day is accepted, so that a machine without a network goes on.
 """
 
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, ClockDisagrees, check_against, from_epoch, utc_now
+from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, MAX_SKEW, ClockDisagrees, check_against, from_epoch, utc_now
 from bizcharts_pipeline.http.errors import SourceError
 from bizcharts_pipeline.http.session import PoliteSession, Timeouts, http_date
 from bizcharts_pipeline.settings import Settings
@@ -70,9 +71,8 @@ def check_clock(database: Database, home: Path, witnesses: Witnesses, now: datet
     heard, latest = _signs(database)
     if heard is None and latest is None:
         return  # nothing is there that could be lost
-    problem = _problem(home, heard, latest, now)
-    if problem:
-        _confirm(witnesses.ask(), problem, now)
+    if _problem(home, heard, latest, now, MAX_SKEW):
+        _confirm(witnesses.ask(), _problem(home, heard, latest, now, MAX_DISAGREEMENT), now)
 
 
 def check_clock_to_delete(database: Database, home: Path, witnesses: Witnesses, now: datetime) -> None:
@@ -83,11 +83,9 @@ def check_clock_to_delete(database: Database, home: Path, witnesses: Witnesses, 
         ClockDisagrees: as :func:`check_clock`, or rows are dated after ``now``.
     """
     heard, latest = _signs(database)
-    problem = _problem(home, heard, latest, now)
     told = witnesses.ask()
-    if told or problem:
-        _confirm(told, problem or "", now)
-    if latest is not None and latest > now + MAX_DISAGREEMENT:
+    _confirm(told, _problem(home, heard, latest, now, MAX_DISAGREEMENT), now)
+    if latest is not None and latest > now + (MAX_SKEW if told else MAX_DISAGREEMENT):
         raise ClockDisagrees(
             f"{database.path} has rows of the future, up to {latest:%Y-%m-%d %H:%M}: a clock was ahead once. Nothing "
             "was deleted; `bizcharts repair-clock` removes them."
@@ -101,14 +99,14 @@ def _signs(database: Database) -> tuple[datetime | None, datetime | None]:
     return row[0], row[1]
 
 
-def _problem(home: Path, heard: datetime | None, latest: datetime | None, now: datetime) -> str | None:
-    """Return why ``now`` needs a confirmation; ``None``: it needs none."""
-    if latest is not None and latest > now + MAX_DISAGREEMENT:
+def _problem(home: Path, heard: datetime | None, latest: datetime | None, now: datetime, most: timedelta) -> str | None:
+    """Return why ``now`` needs a confirmation; ``None``: nothing that is known is more than ``most`` away from it."""
+    if latest is not None and latest > now + most:
         return f"the database has rows of {latest:%Y-%m-%d %H:%M}"
-    if heard is not None and abs(now - heard) > MAX_DISAGREEMENT:
+    if heard is not None and abs(now - heard) > most:
         return f"the last poll was on {heard:%Y-%m-%d %H:%M}"
     newest = _newest_file(home)
-    if newest is not None and newest > utc_now() + MAX_DISAGREEMENT:
+    if newest is not None and newest > utc_now() + most:
         return f"files in {home} are of {newest:%Y-%m-%d %H:%M}"
     return None
 
@@ -124,10 +122,12 @@ def _newest_file(home: Path) -> datetime | None:
         return None
 
 
-def _confirm(told: tuple[datetime, str] | None, problem: str, now: datetime) -> None:
-    if told is None:
+def _confirm(told: tuple[datetime, str] | None, problem: str | None, now: datetime) -> None:
+    """Return if the source that ``told`` the time agrees, or if there is none and no ``problem`` that needs one."""
+    if told is not None:
+        check_against(now, *told)
+    elif problem:
         raise ClockDisagrees(
             f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC, but {problem}, and no source answers that could "
             "confirm it. Nothing was written or deleted; it goes on by itself once a source answers."
         )
-    check_against(now, *told)

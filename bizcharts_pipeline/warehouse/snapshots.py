@@ -124,6 +124,12 @@ def _insert_poll(
     connection.execute(f"INSERT INTO catalog_snapshots BY NAME SELECT * FROM {table([row], _SNAPSHOT)}")
 
 
+def last_poll(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """Return when the newest poll was made (naive UTC); ``None``: there was none."""
+    row = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone()
+    return row[0] if row else None
+
+
 def top_coins(threads: Sequence[PreparedThread]) -> list[dict[str, str | int]]:
     """Return the coins that most threads name, most first, then by symbol; a thread counts a coin once."""
     counted = Counter(symbol for prepared in threads for symbol in {m.coin_symbol for m in prepared.mentions})

@@ -109,9 +109,13 @@ class Doorkeeper:
             await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
-            return  # no web sockets
+            await send({"type": "websocket.close", "code": 1008})  # none here; the handshake gets a 403
+            return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refused = self.door.refusal(scope["method"], scope["path"], headers)
+        if sum(name.lower() == b"host" for name, _ in scope["headers"]) > 1:
+            refused: tuple[int, str] | None = (400, "The host was named twice.")
+        else:
+            refused = self.door.refusal(scope["method"], scope["path"], headers)
         if refused:
             await PlainTextResponse(refused[1], refused[0])(scope, receive, send_guarded)
         else:

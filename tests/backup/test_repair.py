@@ -1,5 +1,6 @@
 """What is damaged is named, with what is lost by it; it is moved away on request, and never deleted."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,12 @@ from installation import Installation
 
 from bizcharts_pipeline.backup import repair
 from bizcharts_pipeline.backup.create import create
+from bizcharts_pipeline.backup.errors import BackupFailed
+from bizcharts_pipeline.backup.restore import restore
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.maintenance import maintain
+from bizcharts_pipeline.pods.ledger import PodLedger
+from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse.log import read_log, wal
 
 SHELL = "INSERT INTO warosu_days (day, rows, requests, complete) VALUES ('2020-01-01', 1, 1, TRUE)"
@@ -112,6 +119,62 @@ def test_what_another_program_has_changed_is_named_until_it_is_accepted(world: W
     assert is_sound(world, tmp_path / "file")
 
 
+@pytest.mark.parametrize("appended", [b"", bytes(300_000)], ids=["a table", "bytes at the end"])
+def test_what_another_program_has_changed_is_named_after_later_writes_too(
+    world: World, tmp_path: Path, appended: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    if appended:
+        with world.database.path.open("ab") as file:
+            file.write(appended)
+    else:
+        with duckdb.connect(str(world.database.path)) as shell:
+            shell.execute(SHELL)
+    for number in range(2):
+        world.add_posts(200_000 + number, 1, seed=9)
+    assert caplog.text.count("changed or replaced by another program") == 1
+    (found,) = repair.look(world.database, world.home)
+    assert found.path == world.database.path
+    with pytest.raises(BackupFailed, match=r"another program|damaged"):
+        create(world.database, world.home, tmp_path / "refused", NOW)
+    repair.set_aside(world.database, world.home, NOW)
+    repair.accept(world.database, world.home)
+    assert is_sound(world, tmp_path / "file")
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["gone", "emptied"])
+@pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+def test_a_ledger_that_is_lost_is_named_and_not_begun_anew(
+    world: World, tmp_path: Path, emptied: bool, killed: bool
+) -> None:
+    create(world.database, world.home, tmp_path / "backup", NOW)
+    path = world.home / "ledgers" / "labels.sqlite"
+    if killed:
+        leave_ledger_log(path)
+        Path(f"{path}-wal").unlink()
+    path.unlink()
+    if emptied:
+        path.touch()
+    with pytest.raises(BizchartsError, match="gone or empty"):
+        world.add_label(7)
+    assert [damage.path for damage in repair.look(world.database, world.home)] == [path]
+    with pytest.raises(BackupFailed, match="gone or empty"):
+        create(world.database, world.home, tmp_path / "refused", NOW)
+    with pytest.raises(BizchartsError, match="gone or empty"):
+        maintain(world.database, world.home, RetentionSettings(), NOW)  # it would delete threads that are labelled
+    assert path.exists() is emptied
+    restore(world.database, world.home, tmp_path / "backup", NOW, only=["ledgers"])
+    assert len(world.labels.standing()) == 40
+    assert repair.look(world.database, world.home) == []
+
+
+def test_a_new_ledger_is_begun_where_that_is_meant(world: World) -> None:
+    (world.home / "ledgers" / "pods.sqlite").unlink()
+    (begun,) = repair.accept(world.database, world.home)
+    assert begun.path.name == "pods.sqlite"
+    assert repair.look(world.database, world.home) == []
+    assert PodLedger(world.home / "ledgers" / "pods.sqlite").spent().pods == 0
+
+
 def test_a_damaged_ledger_log_is_not_opened_and_its_sound_commits_are_kept(world: World, tmp_path: Path) -> None:
     path = world.home / "ledgers" / "labels.sqlite"
     leave_ledger_log(path)
@@ -151,4 +214,20 @@ def test_looking_changes_nothing_and_a_damaged_model_is_moved_away(world: World,
     (done,) = repair.set_aside(world.database, world.home, NOW)
     assert done.kept is not None
     assert done.kept.is_dir()
+    assert is_sound(world, tmp_path / "file")
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 72, b"0123456789abcdef"])
+@pytest.mark.parametrize("name", ["bizcharts.duckdb.closed", "ledgers/labels.sqlite.seal"])
+def test_a_damaged_seal_is_named_and_can_be_accepted(world: World, tmp_path: Path, name: str, content: bytes) -> None:
+    seal = world.home / name
+    assert seal.exists()
+    seal.write_bytes(content)
+    (damage,) = repair.look(world.database, world.home)
+    assert damage.problem.startswith(f"{seal} is damaged, so nothing tells whether {seal.stem} is as BizCharts")
+    assert damage.accept
+    with pytest.raises(BizchartsError, match=re.escape(f"{seal} is damaged")):
+        create(world.database, world.home, tmp_path / "none", NOW)
+    assert not (tmp_path / "none").exists()
+    repair.accept(world.database, world.home)
     assert is_sound(world, tmp_path / "file")

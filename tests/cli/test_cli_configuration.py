@@ -41,6 +41,10 @@ def installation(board: SimulatedBoard, tmp_path: Path) -> Installation:
         ["snapshot", "copy.duckdb"],
         ["label"],
         ["labels", "stats"],
+        ["labels", "imports"],
+        ["labels", "undo-import", "1"],
+        ["pods", "list"],
+        ["pods", "reap"],
         ["labels", "export", "labels.csv"],
         ["labels", "estimate"],
         ["labels", "restore"],
@@ -114,6 +118,15 @@ def test_a_poll_names_the_entries_that_it_could_not_read(installation: Installat
     assert polled.returncode == 0, polled.stderr
     assert polled.stdout.count("not readable") == 3
     assert "no 61000012" in polled.stdout
+
+
+@pytest.mark.parametrize("name", ["BIZCHARTS_SETTINGS_FILE", "BIZCHARTS_ENV_FILE"])
+def test_a_settings_file_that_is_not_utf_8_is_said_in_plain_words(installation: Installation, name: str) -> None:
+    file = installation.folder / "file"
+    file.write_bytes('contact = "caf\xe9"\n'.encode("latin-1"))
+    installation.extra[name] = str(file)
+    refused = installation.run_command("stats")
+    assert (refused.returncode, refused.stderr) == (1, f"bizcharts: {file} cannot be read: it is not UTF-8\n")
 
 
 def test_a_file_of_somebody_else_is_named_and_not_unexpected(capsys: pytest.CaptureFixture[str]) -> None:

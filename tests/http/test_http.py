@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -239,6 +239,31 @@ def test_not_modified_stands_for_what_was_remembered_and_is_an_error_where_nothi
         assert (response.status, response.last_modified, response.headers["last-modified"]) == (304, changed_at, DATE_1)
         with pytest.raises(UnexpectedAnswer, match="'not modified' although nothing was asked about"):
             session.get(url)
+
+
+class _Damaged(BaseHTTPRequestHandler):
+    """/chunk has a chunk of a negative size, /headers has headers that cannot be parsed."""
+
+    def do_GET(self) -> None:
+        rest = {
+            "/chunk": b"Transfer-Encoding: chunked\r\n\r\n-5\r\n[]\r\n0\r\n\r\n",
+            "/headers": b"X-\xff: \xff\r\nContent-Length: 2\r\n\r\n[]",
+        }
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n" + rest[self.path])
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_damaged_framing_is_an_error_of_the_source_and_writes_no_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served_by(_Damaged) as url, session_in(tmp_path) as session:
+        with pytest.raises(ResponseTruncated, match="chunks are damaged"):
+            session.get(f"{url}/chunk")
+        with suppress(SourceError):
+            session.get(f"{url}/headers")
+    assert not caplog.records
 
 
 class _Redirects(BaseHTTPRequestHandler):

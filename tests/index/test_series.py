@@ -6,8 +6,9 @@ import pytest
 from index_world import QUICK, START, MadePost, no_mentions, posts_of, random_posts
 
 from bizcharts_pipeline.index.level import Prior
+from bizcharts_pipeline.index.people import Response
 from bizcharts_pipeline.index.series import rebuild
-from bizcharts_pipeline.index.stretch import Coverage, MarketReadings, ModelError, State
+from bizcharts_pipeline.index.stretch import Coverage, MarketReadings, State
 from bizcharts_pipeline.index.votes import DAY, HOUR, to_us
 
 BEGIN = to_us(START)
@@ -145,13 +146,19 @@ def test_the_running_reading_leaves_the_complete_ones_alone():
 def test_the_wide_interval_holds_the_narrow_one_from_the_models_measurement_on():
     made = random_posts(seed=2, days=4, per_day=60)
     measured = BEGIN + 2 * DAY + HOUR // 2
-    market = read(made, START + timedelta(days=4), model_errors=[ModelError(measured, 0.1, 0.01)]).market
+    # On gold people's net stance was -0.1, and the model moves by a tenth of what they do.
+    figures, covariance = np.array([-0.1, 0.5, -0.02, 0.0, 0.1]), np.diag([0.01, 0.0, 0.0, 0.0, 0.0])
+    market = read(made, START + timedelta(days=4), responses=[Response(measured, figures, covariance)]).market
     before, after = market.ends < measured, market.ends >= measured
     assert np.isnan(market.stance_wide_lo[before]).all()
-    assert (market.stance_wide_lo <= market.stance_lo)[after].all()
-    assert (market.stance_wide_hi > market.stance_hi + 0.1)[after].all()
-    half = np.sqrt(((market.stance_hi - market.stance_lo) / 2) ** 2 + 1.644854**2 * 0.01)
-    assert market.stance_wide_hi[after] == pytest.approx((market.stance + 0.1 + half)[after], abs=1e-6)
+    people = -0.1 + 2 * (0.5 * market.stance + 0.02) / 0.1
+    variance = ((market.stance_hi - market.stance_lo) / 2 / 1.644854) ** 2
+    reach = 1.644854 * np.sqrt(0.01 + (2 * 0.5 / 0.1) ** 2 * variance)
+    lo = np.minimum(market.stance_lo, np.clip(people - reach, -1, 1))
+    hi = np.maximum(market.stance_hi, np.clip(people + reach, -1, 1))
+    assert market.stance_wide_lo[after] == pytest.approx(lo[after], abs=1e-6)
+    assert market.stance_wide_hi[after] == pytest.approx(hi[after], abs=1e-6)
+    assert (hi - lo > 3 * (market.stance_hi - market.stance_lo))[after].any()
 
 
 def test_coverage_counts_hours_and_is_unknown_where_nobody_could_have_looked():

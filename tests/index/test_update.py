@@ -485,7 +485,7 @@ def test_rows_of_the_earlier_method_stay_and_are_computed_again(tmp_path):
     assert upgraded.new_readings == len(old)
     assert set(old) < set(rows_of(database, "fear_greed_index", where="final"))
     current = CURRENT.format(table="fear_greed_index", key="bucket, bucket_start")
-    assert rows_of(database, current, "DISTINCT method") == [("filter-1",)]
+    assert rows_of(database, current, "DISTINCT method") == [("filter-2",)]
     assert update(database, now + timedelta(minutes=6), full=True).new_readings == 0
 
 

@@ -1,6 +1,6 @@
 from made_readings import reading
 
-from bizcharts_pipeline.index.words import in_words, is_borderline
+from bizcharts_pipeline.index.words import in_short, in_words, is_borderline, marks_borderline, notes
 from bizcharts_pipeline.settings import FearGreedSettings
 
 SETTINGS = FearGreedSettings()
@@ -39,3 +39,15 @@ def test_a_state_says_its_reason():
     assert words(state="thin", coverage=0.25).endswith("only 25% of the hours were collected")
     few = words(**NO_VALUE, state="no reading", n=9, n_eff=8.6)
     assert few == "no reading: 9 posts in 24 hours, which count as 9; at least 15 are needed"
+
+
+def test_what_holds_for_most_rows_is_said_once_and_not_in_each():
+    crossing, clear = reading(value=24.0, lo=11.0, hi=46.0), reading(value=20.0, lo=1.0, hi=24.4)
+    few, most = [crossing, clear, clear], [crossing, crossing, clear]
+    assert marks_borderline(few)
+    assert not marks_borderline(most)
+    assert in_short(crossing, mark=True) == "Extreme Fear ~"
+    assert in_short(crossing, mark=False) == in_short(clear, mark=True) == "Extreme Fear"
+    assert "~: borderline, the interval reaches another class" in notes(few, SETTINGS)
+    assert "2 of 3 classes are borderline: the 90 % interval reaches another class" in notes(most, SETTINGS)
+    assert not any("borderline" in line for line in notes([clear], SETTINGS))

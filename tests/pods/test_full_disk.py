@@ -2,6 +2,8 @@
 
 import errno
 import os
+import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +17,7 @@ from quick_training import adapter
 from bizcharts_pipeline.core.files import TEMPORARY_PREFIX
 from bizcharts_pipeline.demo.pods.control import PodControl
 from bizcharts_pipeline.pods import kept, transport
-from bizcharts_pipeline.pods.errors import BadHost, LocalDiskError, TransferError
+from bizcharts_pipeline.pods.errors import BadHost, JobFailed, LedgerNotWritable, LocalDiskError, TransferError
 from bizcharts_pipeline.pods.every_provider import reap_everywhere
 from bizcharts_pipeline.pods.protocol import State
 from bizcharts_pipeline.pods.reaper import ReapReport, reap
@@ -61,9 +63,10 @@ def _reap(world: World) -> ReapReport:
     return reap(Control(world), world.ledger, SETTINGS, world.now, lambda run_id: False, world.sleep)
 
 
-def test_where_the_result_has_filled_the_disk_of_everything_the_note_that_keeps_the_pod_takes_its_room(
-    world: World,
+def test_where_the_result_has_filled_a_disk_on_which_no_room_was_taken_the_note_takes_that_of_the_result(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kept, "reserve", lambda folder: None)
     part = world.home / f"{TEMPORARY_PREFIX}result" / "weights.bin"
     with small_disk(world.home, 2_000):
         world.before = lambda what: fill(part) if what == "collect" else None
@@ -78,7 +81,7 @@ def test_where_the_result_has_filled_the_disk_of_everything_the_note_that_keeps_
     assert len(world.machines) == 1
 
 
-def test_a_disk_that_was_full_before_a_result_is_fetched_keeps_the_pod_though_nothing_can_be_noted(
+def test_a_disk_that_was_full_before_a_result_is_fetched_keeps_the_pod_and_the_note_has_its_room(
     world: World,
 ) -> None:
     ballast = world.home / "ballast"
@@ -89,6 +92,7 @@ def test_a_disk_that_was_full_before_a_result_is_fetched_keeps_the_pod_though_no
         assert len(world.alive()) == 1
         world.before = lambda what: None
         ballast.unlink()
+        assert _reap(world) == ReapReport((), ("p0",), ())
         finished = world.run()
         assert (finished.pods, finished.reattached) == (1, True)
     assert len(world.machines) == 1
@@ -181,6 +185,55 @@ def test_a_finished_result_outlives_a_run_whose_log_cannot_be_written(world: Wor
     world.before = lambda what: None
     finished = world.run()
     assert (finished.pods, finished.reattached, len(world.machines)) == (1, True, 1)
+
+
+def _wrapped() -> NoReturn:
+    try:
+        raise sqlite3.OperationalError("database or disk is full")
+    except sqlite3.OperationalError as error:
+        raise RuntimeError("the event could not be stored") from error
+
+
+def _no_space() -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _ledger() -> NoReturn:
+    raise LedgerNotWritable("the ledger of pods cannot be used")
+
+
+@pytest.mark.parametrize("fail", [_wrapped, _no_space, _ledger])
+def test_a_disk_that_fills_up_while_a_pod_trains_keeps_the_training_and_the_next_run_takes_it_up(
+    world: World, fail: Callable[[], NoReturn]
+) -> None:
+    def fails(what: str) -> None:
+        if what == "log" and len(world.heard_log) > 20:
+            fail()
+
+    world.before = fails
+    with pytest.raises(LocalDiskError, match=r"The training goes on on the pod p0.*start the same job again"):
+        world.run()
+    assert len(world.alive()) == 1
+    world.before = lambda what: None
+    assert _reap(world) == ReapReport((), ("p0",), ())
+    finished = world.run()
+    assert (finished.pods, finished.reattached, len(world.machines)) == (1, True, 1)
+    assert finished.usd >= world.bill()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("a fault of the program"), JobFailed("Its last line: No space left on device", "disk full")],
+)
+def test_what_is_not_this_machine_s_disk_ends_a_pod_that_trains(world: World, error: Exception) -> None:
+    def fails(what: str) -> None:
+        if what == "log":
+            raise error
+
+    world.before = fails
+    with pytest.raises(type(error)):
+        world.run()
+    assert not world.alive()
 
 
 def test_a_job_on_this_machine_tells_a_full_disk_here_from_one_of_the_workspace(tmp_path: Path) -> None:

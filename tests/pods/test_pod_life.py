@@ -24,6 +24,7 @@ from bizcharts_pipeline.pods.errors import (
     OverBudget,
     PodError,
     Uncertain,
+    WrongSetting,
 )
 from bizcharts_pipeline.pods.lock import JobBusy, hold
 from bizcharts_pipeline.pods.protocol import Order, Pod, PodStatus, State
@@ -384,6 +385,20 @@ def test_a_bad_machine_is_not_taken_twice(world: World) -> None:
     finished = world.run()
     assert finished.pods == 3
     assert world.calls.count("preflight") == 2  # the second was known before it had booted
+
+
+def test_a_setting_that_every_pod_refuses_is_paid_for_once(world: World) -> None:
+    def refused(what: str) -> None:
+        if what == "launch":
+            raise WrongSetting("The pod cannot run 'pyhton', the `python` of [pods]")
+
+    world.before = refused
+    with pytest.raises(WrongSetting, match="the `python` of") as failed:
+        world.run()
+    assert not failed.value.retry
+    assert len(world.machines) == 1
+    assert not world.alive()
+    assert world.ledger.spent().ended_usd >= world.bill()
 
 
 def test_only_so_many_pods_are_used(world: World) -> None:

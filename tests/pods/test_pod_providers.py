@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from bizcharts_pipeline.demo.pods.control import PodControl
 from bizcharts_pipeline.demo.pods.faults import PodFault, PodFaults
 from bizcharts_pipeline.demo.pods.sshd import start_sshd
+from bizcharts_pipeline.http.deadline import cut_off_after
 from bizcharts_pipeline.pods import keys, remote
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,
@@ -34,6 +36,8 @@ from bizcharts_pipeline.pods.errors import (
     PodError,
     Uncertain,
 )
+from bizcharts_pipeline.pods.every_provider import reap_everywhere
+from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.protocol import PUBLIC_KEY, Candidate, Job, Order, Pod, PodStatus, Provider
 from bizcharts_pipeline.pods.providers import open_provider, runpod_rest
 from bizcharts_pipeline.pods.providers.answers import pod_of, pods_of, price_of
@@ -558,6 +562,39 @@ def test_a_wait_that_is_asked_for_is_cut_short_by_whoever_has_no_time(monkeypatc
         with pytest.raises(OutOfTime, match="no time for 12 s"):
             open_provider(Settings(), "runpod", no_time).find("")
         assert len(seen) == 1
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_request_that_nobody_answers_is_cut_off_when_the_time_of_whoever_asks_is_over(
+    monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.2)
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("RUNPOD_API_KEY", "key")
+        asked = provider_of(dialect)
+        with cut_off_after(0.5):
+            with pytest.raises(Uncertain):
+                asked.find("")
+            silent.accept()[0].close()
+            with pytest.raises(Uncertain):
+                asked.find("")
+            with pytest.raises(TimeoutError):
+                silent.accept()
+
+
+@pytest.mark.timeout(30)
+def test_the_reaper_s_time_bounds_a_request_that_nobody_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("RUNPOD_API_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("RUNPOD_API_KEY", "key")
+        ledger = PodLedger(tmp_path / "pods.sqlite")
+        report = reap_everywhere(Settings(), ledger, lambda: datetime(2026, 11, 3), lambda run_id: False, 0.5)
+    assert report is not None
+    (trouble,) = report.failed
+    assert "no whole answer" in trouble
 
 
 def test_an_order_asks_for_a_lowest_cuda_version_and_takes_newer_ones() -> None:

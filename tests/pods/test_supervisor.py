@@ -21,7 +21,7 @@ from pods.line import Line
 
 from bizcharts_pipeline.demo.pods.sshd import start_sshd
 from bizcharts_pipeline.pods import remote
-from bizcharts_pipeline.pods.errors import BadHost, JobFailed, LinkError, PodLost, TransferError
+from bizcharts_pipeline.pods.errors import BadHost, JobFailed, LinkError, PodLost, TransferError, WrongSetting
 from bizcharts_pipeline.pods.keys import make_keys
 from bizcharts_pipeline.pods.onpod import supervisor
 from bizcharts_pipeline.pods.protocol import Address, Job, Transport
@@ -276,9 +276,9 @@ def test_an_environment_that_cannot_be_made_is_the_end(pod: Pod) -> None:
     assert pod.log == b"no such package\n"
 
 
-def test_a_python_that_is_not_there_is_a_bad_host(pod: Pod) -> None:
+def test_a_python_that_is_not_there_is_a_wrong_setting_and_not_a_bad_host(pod: Pod) -> None:
     pod.stage(WELL)
-    with pytest.raises(BadHost, match="no /no/python"):
+    with pytest.raises(WrongSetting, match=r"'/no/python', the `python` of \[pods\]"):
         remote.launch(
             pod.transport, str(pod.root), pod.jobs[0], python="/no/python", max_runtime_seconds=9, lease_seconds=9
         )
@@ -343,6 +343,23 @@ def test_polls_keep_a_job_alive_and_the_pod_goes_when_its_result_is_safe(pod: Po
     assert (method, path, key) == ("POST", "/graphql", f"Bearer {KEY}")
     assert json.loads(body)["query"] == f'mutation {{ podTerminate(input: {{podId: "{POD}"}}) }}'
     pod.until(lambda heard: not heard.alive)
+
+
+@pytest.mark.parametrize(("lease", "moment"), [(60, 5), (720, 60), (7_200, 60)])
+def test_a_supervisor_leaves_the_run_a_moment_to_end_the_pod_whose_result_is_safe(
+    pod: Pod, control: Control, monkeypatch: pytest.MonkeyPatch, lease: float, moment: float
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(supervisor.time, "sleep", slept.append)
+    pod.root.mkdir(parents=True)
+    (pod.root / "collected").touch()
+    watch = supervisor.Watch(pod.root, {"lease_seconds": lease, "max_runtime_seconds": 9}, supervisor.time_of_boot())
+    supervisor.wait_for_collection(pod.root, watch)
+    assert sum(slept) == 0  # a machine that is not rented has nothing to wait for
+    rented(pod.workspace, control)
+    supervisor.wait_for_collection(pod.root, watch)
+    assert sum(slept) == moment
+    assert not control.asked
 
 
 def test_a_supervisor_asks_for_its_pod_s_end_for_as_long_as_the_pod_lives(

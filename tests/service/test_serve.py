@@ -15,7 +15,7 @@ from quick_jobs import quick_live
 from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.service.serve import current_index, instance_lock
+from bizcharts_pipeline.service.serve import current_index, instance_lock, without_stack_traces
 from bizcharts_pipeline.service.webserver import NOWHERE
 from bizcharts_pipeline.settings import load_settings
 from schedules.schedules import MAX_PAUSE_MINUTES, unreachable_pause
@@ -114,3 +114,25 @@ def test_pauses_grow_while_the_board_cannot_be_reached(tmp_path: Path) -> None:
             assert unreachable_pause(instance, now + timedelta(minutes=minutes)) is None
         instance.create_run_for_job(quick_live)
         assert unreachable_pause(instance, datetime.now(UTC)) is None
+
+
+def test_a_code_server_that_starts_again_leaves_no_stack_trace_in_the_log(installation: Installation) -> None:
+    workspace = installation.folder / "workspace.yaml"
+    workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {installation.folder}/none.sock\n")
+    program = (
+        "import sys\n"
+        "from dagster import DagsterInstance\n"
+        "from dagster._core.workspace.context import WorkspaceProcessContext\n"
+        "from dagster._core.workspace.load_target import WorkspaceFileTarget\n"
+        "with DagsterInstance.get() as instance:\n"
+        "    with WorkspaceProcessContext(instance, WorkspaceFileTarget(paths=[sys.argv[1]])):\n"
+        "        pass\n"
+    )
+    loud = installation.environment(None)
+    said = []
+    for environment in (loud, without_stack_traces(loud)):
+        command = [sys.executable, "-c", program, str(workspace)]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert ended.returncode == 0, ended.stderr
+        said.append("Stack Trace" in ended.stderr)
+    assert said == [True, False]

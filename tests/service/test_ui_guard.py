@@ -219,7 +219,8 @@ def test_a_web_socket_of_another_origin_or_host_is_refused(server: Server) -> No
     assert handshake(server, Origin="http://evil.example") == 403
     assert handshake(server, Origin="null") == 403
     assert handshake(server, Host="evil.example", Origin="http://evil.example") == 403
-    assert handshake(server, Origin=server.own()) == 101
+    assert handshake(server, Sec_Fetch_Site="cross-site") == 403
+    assert handshake(server, Origin=server.own(), Sec_Fetch_Site="same-origin") == 101
 
 
 def test_no_other_page_may_frame_or_embed_what_is_answered(server: Server) -> None:

@@ -29,6 +29,8 @@ def found(text: str, subject: str = "") -> dict[str, str]:
         ("my XMR, my rules", {"XMR": "symbol"}),
         ("never selling my LINK bags", {"LINK": "symbol_with_cue"}),
         ("BTC and LINK today", {"BTC": "symbol", "LINK": "symbol_with_cue"}),
+        ("thanks for bitcoin MOTHER FUCKING forks", {"BTC": "name"}),  # a word at every distance from a cue
+        ("DEGEN on $SOL", {"SOL": "cashtag"}),
         ("(BTC/ETH) at 0.03", {"BTC": "symbol", "ETH": "symbol"}),
         ("eth is dead, btc next", {"ETH": "alias", "BTC": "alias"}),
         ("Avalanche is the only chain I would buy", {"AVAX": "name_with_cue"}),

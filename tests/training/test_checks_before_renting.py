@@ -14,9 +14,10 @@ from training.training_world import TrainingWorld, an_image
 from assets.dataset_checks import rows_are_readable
 from assets.sharegpt_dataset import sharegpt_dataset
 from bizcharts_pipeline.models.registry import register_adapter
-from bizcharts_pipeline.settings import LabellingSettings, Settings
+from bizcharts_pipeline.settings import LabellingSettings, PodSettings, Settings
 from bizcharts_pipeline.training import examples
 from bizcharts_pipeline.training.onpod_checks import CRASHED, image_problems
+from bizcharts_pipeline.training.pod_job import script_job
 from bizcharts_pipeline.training.qlora_job import gold_questions, qlora_training
 from bizcharts_pipeline.training.recipe import TrainingError
 from bizcharts_pipeline.training.sharegpt import format_problems
@@ -167,3 +168,16 @@ def test_an_image_that_kills_its_decoder_is_the_one_that_is_left_out(
     )
     monkeypatch.setattr("bizcharts_pipeline.training.onpod_checks.CHECK", deadly)
     assert image_problems(paths) == {paths[1]: CRASHED, paths[3]: "image too small"}
+
+
+@pytest.mark.parametrize("setting", ["container_disk_gb", "volume_gb"])
+def test_a_disk_that_is_too_small_for_a_training_is_refused_by_its_setting(tmp_path: Path, setting: str) -> None:
+    def prepare(provider: str, **pods: object) -> object:
+        settings = Settings(pod_provider=provider, pods=PodSettings.model_validate({setting: 20, **pods}))
+        return script_job(settings, "abc", tmp_path, [], "train.py", least_disk_gb=40, least_disk_gb_here=5)
+
+    with pytest.raises(TrainingError, match=rf"`{setting}` of \[pods\] is 20.*needs 40 GB.*Nothing was rented"):
+        prepare("runpod")
+    assert prepare("runpod", network_volume="abc")  # its size is not known here
+    assert prepare("ssh", ssh_host="gpu.example.com")
+    assert prepare("local")

@@ -3,7 +3,7 @@
 import hashlib
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,9 @@ from installation import Installation
 from quick_jobs import quick_live
 
 from assets.catalog_snapshot import UNREACHABLE
+from bizcharts_pipeline.board.client import FourchanClient
 from bizcharts_pipeline.board.ingest import drain_spool, poll_catalog
+from bizcharts_pipeline.board.spool import Poll
 from bizcharts_pipeline.core.clock import ClockDisagrees
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
@@ -73,6 +75,13 @@ def everything(installation: Installation) -> tuple[str, list[str]]:
     return hashlib.sha256(repr(rows).encode()).hexdigest(), spool
 
 
+def without_date(
+    poll_catalog: Callable[[FourchanClient, datetime], Poll],
+) -> Callable[[FourchanClient, datetime], Poll]:
+    """The same request, answered without a Date."""
+    return lambda client, now: replace(poll_catalog(client, now), served_at=None)
+
+
 @pytest.mark.parametrize("online", [True, False], ids=["online", "offline"])
 def test_a_wrong_clock_writes_and_deletes_nothing(installation: Installation, online: bool) -> None:
     before = everything(installation)
@@ -101,6 +110,30 @@ def test_a_machine_that_was_off_for_weeks_goes_on(installation: Installation, bo
     assert installation.run_here("maintain", now=board.now).returncode == 0
     polled = installation.run_here("poll", "--once", now=board.now)
     assert polled.returncode == 0, polled.stderr
+
+
+@pytest.mark.parametrize("hours", [-14, -2, 2, 14])
+def test_a_clock_in_another_time_zone_is_refused_where_a_source_answers(
+    installation: Installation, board: SimulatedBoard, hours: int
+) -> None:
+    before = everything(installation)
+    for words in (["poll", "--once"], ["maintain"]):
+        refused = installation.run_here(*words, now=NOW + timedelta(hours=hours))
+        assert (refused.returncode, refused.stderr.count("clock says")) == (1, 1), refused
+    assert "clock says" in installation.run_job("history", NOW + timedelta(hours=hours), fails=True)
+    assert everything(installation) == before
+
+
+def test_a_board_that_tells_no_time_does_not_confirm_a_wrong_clock(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(installation)
+    monkeypatch.setattr(FourchanClient, "poll_catalog", without_date(FourchanClient.poll_catalog))
+    for off in (timedelta(days=400), timedelta(days=-YEARS)):
+        refused = installation.run_here("poll", "--once", now=NOW + off)
+        assert (refused.returncode, refused.stderr.count("clock says")) == (1, 1), refused
+    assert everything(installation) == before
+    assert installation.run_here("poll", "--once", now=NOW + timedelta(hours=1)).returncode == 0
 
 
 def test_less_than_a_day_needs_no_source(installation: Installation) -> None:

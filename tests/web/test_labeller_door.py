@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date, timedelta
+from socket import create_connection
 from typing import Any, NamedTuple
 
 import pytest
@@ -138,6 +139,14 @@ def test_strangers_are_refused(stranger: tuple[Caller, Home], what: str, headers
     assert answer.status in (403, 421)
     assert "set-cookie" not in answer.headers
     assert len(home.ledger.standing()) == 1
+
+
+def test_a_request_that_names_two_hosts_is_refused(stranger: tuple[Caller, Home]) -> None:
+    caller, _ = stranger
+    with create_connection(("127.0.0.1", caller.port), timeout=10) as connection:
+        hosts = f"Host: evil.example\r\nHost: 127.0.0.1:{caller.port}\r\n"
+        connection.sendall(f"GET / HTTP/1.1\r\n{hosts}Cookie: {caller.cookie}\r\nConnection: close\r\n\r\n".encode())
+        assert connection.makefile("rb").readline().split()[1] == b"400"
 
 
 @pytest.mark.parametrize(

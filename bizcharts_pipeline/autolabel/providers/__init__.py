@@ -42,7 +42,7 @@ def require_sdks(names: Iterable[Name]) -> None:
     if missing := [sdk for name in names if not _is_installed(sdk := _SDKS[name])]:
         raise SdkMissing(
             f"The SDK {' and '.join(missing)} is not installed, which labelling by a model needs: run "
-            "`make install-auto-labels`, or pip install 'bizcharts[auto-labels]'."
+            "`make install-auto-labels`."
         )
 
 

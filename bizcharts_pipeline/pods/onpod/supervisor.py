@@ -8,9 +8,9 @@
 FOLDER is the job's own. `job.json` there says what to do, `secrets.json` is read and removed; `train.log`,
 `state.json`, `exit.json`, `manifest.json` are written, `lease` is touched by every poll. A job ends when its time is
 up, when it is cancelled, or when nobody polled for the length of the lease. Then the file `collected` is waited for, or
-the end of the lease, and the pod is deleted with the key that it was given. That is tried until it succeeds: the guard
-of the start command may have been killed, and then nothing else on the pod ends its bill. A machine that is not rented
-is left alone.
+the end of the lease, and the pod is deleted with the key that it was given, unless the run does so before. That is
+tried until it succeeds: the guard of the start command may have been killed, and then nothing else on the pod ends its
+bill. A machine that is not rented is left alone.
 
 It must run on any pod: Python 3.10 and its standard library, no other file. It does not survive its own SIGKILL: the
 job dies with it (Linux), and the next launch ends what may be left before it starts the job once more.
@@ -45,6 +45,8 @@ REQUEST_SECONDS = 20
 ANSWER_BYTES = 65_536
 DELETE_PAUSES = (2, 5, 10, 30, 60)  # seconds between the first attempts to delete the pod
 DELETE_PAUSE = 300  # seconds between all further ones
+# How long the run may take to end the pod whose result it has collected: so many seconds, and this share of the lease.
+COLLECTED_SECONDS, COLLECTED_SHARE = 60, 1 / 12
 PUBLIC_CONTROL = "https://api.runpod.io"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
@@ -357,8 +359,19 @@ def see_through(folder: Path) -> None:
     (folder / "reserve").unlink(missing_ok=True)
     log.write_rest()
     write_json(folder / "exit.json", {"code": code, "reason": reason, "ended_at": time.time()})
-    while watch and not (folder / "collected").exists() and not watch.lease_is_over():
+    if watch:
+        wait_for_collection(folder, watch)
+
+
+def wait_for_collection(folder: Path, watch: Watch) -> None:
+    """Wait until the result was collected, or for the length of the lease. Then leave the run that has collected it the
+    time to end the pod itself: only the run can tell at once that a pod is gone that it has ended."""
+    while not (folder / "collected").exists():
+        if watch.lease_is_over():
+            return
         time.sleep(TICK_SECONDS)
+    if identity(folder) is not None:
+        time.sleep(min(COLLECTED_SECONDS, watch.lease_seconds * COLLECTED_SHARE))
 
 
 def run_job(folder: Path, job: dict[str, Any], started: list[Any], log: Log, watch: Watch) -> tuple[int, str]:

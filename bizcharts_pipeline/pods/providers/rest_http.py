@@ -9,9 +9,9 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from bizcharts_pipeline.http.deadline import cut_off_after
+from bizcharts_pipeline.http.deadline import cut_off_after, seconds_left
 from bizcharts_pipeline.http.exchange import BodyRefused, BoundedSession
-from bizcharts_pipeline.pods.errors import Uncertain
+from bizcharts_pipeline.pods.errors import OutOfTime, Uncertain
 from bizcharts_pipeline.pods.providers.access import access
 
 SECONDS = 60.0  # for an answer as a whole; placing a pod takes a while
@@ -55,16 +55,20 @@ def ask(method: str, path: str, *, query: Mapping[str, str] | None = None, body:
 
     Raises:
         AccessDenied: there is no key.
+        OutOfTime: the caller's time is over, and nothing was sent (see `sources.deadline`).
         Uncertain: no whole answer came.
     """
     opens = access()
+    left = seconds_left()
+    if left <= 0:
+        raise OutOfTime(f"RunPod, {method} {path}: there was no time left to ask; the next time does")
     lost = ""
     with BoundedSession() as session, cut_off_after(SECONDS) as watchdog:
         try:
             with session.exchange(
                 method,
                 f"{opens.url}{path}",
-                timeouts=(_CONNECT_SECONDS, _READ_SECONDS),
+                timeouts=(min(_CONNECT_SECONDS, left), _READ_SECONDS),
                 headers={"Accept": "application/json"},
                 params=query,
                 json=body,
@@ -87,12 +91,15 @@ def post(url: str, *, headers: Mapping[str, str], data: str, timeout: float) -> 
     """Stand in for ``requests.post`` in RunPod's SDK: the same answer within the bounds of this module.
 
     Raises:
-        requests.RequestException: no whole answer came.
+        requests.RequestException: no whole answer came, or there was no time left to ask.
     """
+    left = seconds_left()
+    if left <= 0:
+        raise requests.Timeout("there was no time left to ask")
     with BoundedSession() as session, cut_off_after(SECONDS) as watchdog:
         try:
             with session.exchange(
-                "POST", url, timeouts=(_CONNECT_SECONDS, timeout), headers=headers, data=data
+                "POST", url, timeouts=(min(_CONNECT_SECONDS, left), timeout), headers=headers, data=data
             ) as answer:
                 answer._content = session.body(answer, MAX_BYTES, lambda: watchdog.expired)
         except (Urllib3Error, BodyRefused) as error:

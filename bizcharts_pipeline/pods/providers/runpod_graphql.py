@@ -151,8 +151,7 @@ def _sdk() -> Any:
         from runpod.api import graphql  # type: ignore[import-untyped]
     except ImportError:
         raise AccessDenied(
-            "The runpod SDK is not installed: pip install 'bizcharts[pods]', or set pods.api to 'rest', "
-            "which needs none."
+            "The runpod SDK is not installed: run `make install-pods`, or set pods.api to 'rest', which needs none."
         ) from None
     # The SDK's own request has no bound of size, follows redirects and reads ~/.netrc.
     graphql.requests = SimpleNamespace(post=post)

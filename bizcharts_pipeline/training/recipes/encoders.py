@@ -28,7 +28,7 @@ def find_encoder(base: str) -> Base:
             return find_base(name, revision)
         found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
         if found is None or found.origin is None:
-            raise BaseMissing(f"The package {PACKAGE} is not installed; install the extra ml: pip install -e '.[ml]'")
+            raise BaseMissing(f"The package {PACKAGE} is not installed: run `make install-ml`.")
         folder = find_base(str(Path(found.origin).parent / "model"))
         return Base(folder.folder, PACKAGE, importlib.metadata.version(PACKAGE), folder.sha256)
     except NoBase as error:

@@ -61,5 +61,5 @@ def tuned(untuned: BertEncoder, base: Base, examples: Sequence[TextExample], pai
     try:
         body = setfit_fit.tune(base.folder, texts, labels, tokens=untuned.shape.tokens, pairs=pairs, seed=seed)
     except ModuleNotFoundError as error:
-        raise BaseMissing(f"SetFit needs {error.name}; install the extra ml: pip install -e '.[ml]'") from None
+        raise BaseMissing(f"SetFit needs {error.name}: run `make install-ml`.") from None
     return untuned.with_weights(setfit_fit.weights_of(body))
