@@ -1,8 +1,8 @@
 """Which models' files stay: a year of trainings would be tens of gigabytes of models that were not good enough.
 
-Candidates stay, every champion that there was, so that a person can go back to it (:func:`bizcharts_pipeline.models.promotion.override`),
-what those were refitted from, and whatever a rented pod was paid for. Of the others, and of what killed trainings have
-left, the files go after a week; the rows, figures and decisions stay. A model that was trained here can be trained
+Candidates stay, every champion that there was, so that a person can go back to it (`bizcharts models promote`), what
+those were refitted from, and whatever a rented pod was paid for. Of the others, and of what killed trainings have left,
+the files are deleted after a week; the rows, figures and decisions stay. A model that was trained here can be trained
 again from its data set's posts.
 """
 

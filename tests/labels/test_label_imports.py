@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from labelled_world import NOW, LabelledWorld, real_labels
 
+from bizcharts_pipeline.core.sqlite_seal import forget
 from bizcharts_pipeline.labels.gold import extend_gold
 from bizcharts_pipeline.labels.importing import ImportReport
 from bizcharts_pipeline.labels.ledger import LEDGER, GoldPost, Label, LabelLedger, LedgerError
@@ -278,6 +279,7 @@ def test_gold_without_a_label_is_named_neither_tests_nor_trains_and_is_drawn_ane
     other.ledger.path.unlink()
     for suffix in ("-wal", "-shm"):
         other.ledger.path.with_name(other.ledger.path.name + suffix).unlink(missing_ok=True)
+    forget(other.ledger.path)
     report = import_labels(tmp_path / "a.csv", other.ledger, tmp_path, now=IMPORTED)
     other.draw()
     gold = other.ledger.gold()
