@@ -220,7 +220,7 @@ def test_a_kill_before_the_promotion_leaves_the_old_champion_and_the_next_run_go
     winner = gated.train().model.model_version
     script = (
         "import os, signal, sys; from pathlib import Path; sys.path[:0] = sys.argv[2:]\n"
-        "from gate_world import GateWorld\n"
+        "from training.gate_world import GateWorld\n"
         "import bizcharts_pipeline.models.promotion as champion\n"
         "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
         "champion.append_decisions = die  # within the transaction that promotes\n"

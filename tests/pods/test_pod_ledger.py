@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bizcharts_pipeline.core.sqlite_seal import forget
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps
 from bizcharts_pipeline.pods.errors import OverBudget, PodError, PodLedgerError
@@ -173,6 +174,7 @@ def test_a_ledger_that_cannot_be_used_says_so_before_anything_is_rented(tmp_path
     with pytest.raises(PodLedgerError, match=r"pods\.sqlite"):
         PodLedger(path).live("world")
     path.unlink()
+    forget(path)
     PodLedger(path).live("world")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
