@@ -1,7 +1,6 @@
 """The code location: puts assets, resources, jobs and schedules together. It alone here imports Dagster."""
 
 import gc
-import pkgutil
 import warnings
 from importlib import import_module
 from types import ModuleType
@@ -9,12 +8,9 @@ from typing import Any
 
 import dagster as dg
 
-import assets
-import jobs
-import schedules
 from assets.warosu_posts import warosu_posts
 from bizcharts_pipeline.core.private import make_private
-from bizcharts_pipeline.settings import Settings, load_settings
+from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
 from bizcharts_pipeline.warehouse.present import Witnesses
 from resources.active_learning import ActiveLearning
 from resources.auto_labelling import SECTIONS, AutoLabelling
@@ -41,10 +37,18 @@ warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.Bet
 _AssetJob = type(dg.define_asset_job("any"))  # Dagster exports no name of it
 
 
-def _defined(folder: ModuleType, kind: type[Any]) -> list[Any]:
+def _modules(folder: str) -> list[ModuleType]:
+    """Import the modules of a folder of the Dagster project.
+
+    They are listed by the folder's path: Dagster's home, in which its programs run, has a folder ``schedules`` too, and
+    Python takes that for the package.
+    """
+    return [import_module(f"{folder}.{path.stem}") for path in sorted((REPOSITORY_ROOT / folder).glob("[!_]*.py"))]
+
+
+def _defined(folder: str, kind: type[Any]) -> list[Any]:
     """Return what the modules of a folder define of one kind."""
-    modules = [import_module(f"{folder.__name__}.{found.name}") for found in pkgutil.iter_modules(folder.__path__)]
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, kind)]
+    found = [value for module in _modules(folder) for value in vars(module).values() if isinstance(value, kind)]
     return list({id(value): value for value in found}.values())  # a module names what it imports from another, too
 
 
@@ -115,12 +119,12 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
 def definitions() -> dg.Definitions:
     settings = load_settings()
     return dg.Definitions(
-        assets=[*dg.load_assets_from_package_module(assets), warosu_posts(settings.archive_start)],
-        asset_checks=dg.load_asset_checks_from_package_module(assets),
+        assets=[*dg.load_assets_from_modules(_modules("assets")), warosu_posts(settings.archive_start)],
+        asset_checks=dg.load_asset_checks_from_modules(_modules("assets")),
         resources=resources(settings),
-        jobs=_defined(jobs, _AssetJob),
-        schedules=_defined(schedules, dg.ScheduleDefinition),
-        sensors=_defined(schedules, dg.SensorDefinition),
+        jobs=_defined("jobs", _AssetJob),
+        schedules=_defined("schedules", dg.ScheduleDefinition),
+        sensors=_defined("schedules", dg.SensorDefinition),
         loggers={"console": console_log},
         # No stage has steps to run side by side; a process a step would double the cost of a tick.
         executor=dg.in_process_executor,

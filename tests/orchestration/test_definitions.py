@@ -154,3 +154,18 @@ def test_the_instance_of_the_repository_loads_with_its_queue_and_its_pools(tmp_p
     assert queue.run_queue_config
     assert queue.run_queue_config.max_concurrent_runs == 6
     assert queue.pool_config.default_pool_limit == 1
+
+
+def test_folders_of_dagsters_home_are_not_taken_for_the_projects(tmp_path: Path) -> None:
+    """Dagster's programs run in its home, where it makes a folder `schedules`."""
+    for folder in ("assets", "jobs", "resources", "schedules"):
+        (tmp_path / folder).mkdir()
+    script = (
+        "from bizcharts_pipeline.definitions import definitions\n"
+        "found = definitions()\n"
+        "print(*(bool(each) for each in (found.assets, found.asset_checks, found.jobs, found.schedules, found.sensors)))"
+    )
+    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert said.stdout.split() == ["True"] * 5, said.stderr
