@@ -53,7 +53,7 @@ def restore(file: Path, only: tuple[str, ...], json_output: bool) -> None:
 @click.option("--accept", "taken", is_flag=True, help="Accept files that another program has changed.")
 @as_json
 def repair(aside: bool, taken: bool, json_output: bool) -> None:
-    """Check all data, and say what is damaged and what can be done.
+    """Check all data, and name what is damaged.
 
     Nothing is changed without an option, and nothing is ever deleted. Exit status 1 if damage is left.
     """

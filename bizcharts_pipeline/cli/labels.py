@@ -89,7 +89,7 @@ def label(
 
 @click.group()
 def labels() -> None:
-    """Import, export and count labels; estimate the cost of paid ones."""
+    """Import, export and count labels; estimate costs."""
 
 
 @labels.command("import")

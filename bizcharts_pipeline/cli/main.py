@@ -67,9 +67,10 @@ def bizcharts() -> None:
 @click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Port of the UI.")
 @as_json
 def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
-    """Run the whole pipeline on a simulated board with a known mood.
+    """Run the whole pipeline on a simulated board.
 
-    It uses no network but loopback, and a home of its own. Each run replaces the last demo; --ui shows the last one.
+    Its mood is known. The demo uses no network but loopback, and a home of its own. Each run replaces the last demo;
+    --ui shows the last one.
     """
     if ui:
         from bizcharts_pipeline.demo.ui import open_ui
@@ -158,7 +159,7 @@ next     the Dagster UI on this data, with runs, partitions and the index's plot
 @click.option("--once", is_flag=True, help="One poll, then stop.")
 @as_json
 def poll(once: bool, json_output: bool) -> None:
-    """Poll the board, score new posts and update the index every minute, without Dagster."""
+    """Poll, score and index every minute, without Dagster."""
     from bizcharts_pipeline.live import LivePipeline, run_tick
 
     pipeline = LivePipeline.from_settings(load_settings())
@@ -391,7 +392,7 @@ def import_archive(
 @rating_scale
 @as_json
 def import_sqlite(file: Path, scale: "Scale | None", json_output: bool) -> None:
-    """Import the first implementation's posts.db.
+    """Import a database of the first implementation.
 
     Posts and polls go into the database, labels into the label ledger. The import may be repeated. `labels undo-import`
     undoes the labels.

@@ -91,7 +91,10 @@ def fetch(repository: str, tag: str, json_output: bool) -> None:
 @click.option("--reason", required=True, help="Why; stored with the decision.")
 @as_json
 def promote(version: str, who: str, reason: str, json_output: bool) -> None:
-    """Make the model VERSION the champion, even if it did not win the comparison on gold."""
+    """Make the model VERSION the champion.
+
+    Even if it did not win the comparison on gold.
+    """
     from bizcharts_pipeline.models.promotion import override
     from bizcharts_pipeline.warehouse.database import Database
 

@@ -91,7 +91,7 @@ def test_a_poll_that_breaks_the_program_is_kept_aside_and_stops_no_other(
 
 _KILLED_READER = (
     "import os, sys; from datetime import datetime; from pathlib import Path\n"
-    "from bizcharts_pipeline import ingest\n"
+    "from bizcharts_pipeline.board import ingest\n"
     "from bizcharts_pipeline.live import catalog_spool, fourchan_client\n"
     "from bizcharts_pipeline.warehouse.database import Database\n"
     "home, url, now = Path(sys.argv[1]), sys.argv[2], datetime.fromisoformat(sys.argv[3])\n"
