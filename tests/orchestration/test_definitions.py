@@ -162,8 +162,8 @@ def test_folders_of_dagsters_home_are_not_taken_for_the_projects(tmp_path: Path)
         (tmp_path / folder).mkdir()
     script = (
         "from bizcharts_pipeline.definitions import definitions\n"
-        "found = definitions()\n"
-        "print(*(bool(each) for each in (found.assets, found.asset_checks, found.jobs, found.schedules, found.sensors)))"
+        "all = definitions()\n"
+        "print(*(bool(each) for each in (all.assets, all.asset_checks, all.jobs, all.schedules, all.sensors)))"
     )
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
     command = [sys.executable, "-c", script]
