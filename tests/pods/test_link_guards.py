@@ -106,8 +106,8 @@ def test_the_guard_believes_nothing_but_the_api_that_the_pod_is_gone(plane, tmp_
     assert "/signed-in" not in plane.asked
 
 
-# The first process of a container with work to do, which begins before the guard, as that is quick here. It outlives its
-# work, as a container that starts again.
+# The first process of a container with work to do, which begins before the guard, as that is quick here. It outlives
+# its work, as a container that starts again.
 FIRST = """
 trap 'echo told > {said}/told' TERM
 sleep 1000 &
