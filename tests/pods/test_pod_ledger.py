@@ -4,6 +4,7 @@ import multiprocessing
 import sqlite3
 import stat
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -72,7 +73,7 @@ def _id_of(folder: Path) -> str:
 
 
 def test_processes_that_ask_at_once_get_one_installation_id_and_another_home_another(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
+    with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
         (found,) = set(pool.map(_id_of, [tmp_path / "home"] * 8))
     assert installation_id(tmp_path / "home") == found != installation_id(tmp_path / "other")
     file = tmp_path / "home" / "installation"
@@ -102,7 +103,7 @@ def test_a_ledger_of_the_first_version_is_read_on_by_many_processes_at_once(tmp_
             "(1, 'p', 'running', '0.5', 2000000000, '2026-11-01T00:00:00.000000', '2026-11-01T04:00:00.000000', 1)"
         )
         connection.commit()
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
+    with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
         assert set(pool.map(_spent_of, [path] * 8)) == {Decimal(2)}
     ledger = PodLedger(path)
     (row,) = ledger.live("runpod")
@@ -161,8 +162,8 @@ def _try_to_book(path: Path, number: int) -> bool:
 
 def test_jobs_that_begin_at_once_do_not_overrun_the_month(tmp_path: Path) -> None:
     path = tmp_path / LEDGER
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        booked = pool.starmap(_try_to_book, [(path, number) for number in range(8)])
+    with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+        booked = list(pool.map(_try_to_book, [path] * 8, range(8)))
     assert sum(booked) == 3
     assert PodLedger(path).spent().booked_usd == 3
 
