@@ -71,8 +71,7 @@ def monthly_coverage(world: MadeWorld, response: Response) -> tuple[float, float
     sums = cell_sums(votes, np.where((day >= 0) & (day < months * MONTH_DAYS), day // MONTH_DAYS, -1), months)[SETTLED]
     hours = world.mood[BURN_IN_DAYS * 24 :][: months * MONTH_DAYS * 24]
     people = _net(hours).reshape(months, -1).mean(axis=1)
-    variance = sums.deviation(sums.mean) / sums.weight**2
-    figure, lo, hi = people_stance(sums.mean, variance, response, FearGreedSettings().interval)
+    figure, lo, hi = people_stance(sums.mean, sums.variance, response, FearGreedSettings().interval)
     held = (lo <= people) & (people <= hi)
     return float(held.mean()), float((hi - lo).mean() / 2), float(np.abs(figure - people).mean())
 

@@ -12,14 +12,13 @@ import hashlib
 import logging
 import os
 import re
-import secrets
 import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from bizcharts_pipeline.core.file_lock import try_lock
-from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, replacing_marker, sync
+from bizcharts_pipeline.core.files import replacing_marker, sync, write_atomically
 from bizcharts_pipeline.core.sqlite_log import find_fault, has_log, log_path
 
 PAUSE_SECONDS = 0.01
@@ -110,13 +109,7 @@ def write_seal(path: Path) -> None:
     Raises:
         OSError: it cannot be read, or the seal not be written.
     """
-    draft = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
-    try:
-        draft.write_bytes(_digest(path) + b"\n")
-        sync(draft)  # or a power cut might leave an empty seal, which is named as damaged
-        draft.replace(seal_path(path))
-    finally:
-        draft.unlink(missing_ok=True)
+    write_atomically(seal_path(path), _digest(path) + b"\n")
 
 
 def is_lost(path: Path) -> bool:

@@ -56,8 +56,8 @@ def monthly_stances(
     votes = market_votes(posts)
     sums = cell_sums(votes, np.searchsorted(edges, votes.posted_at, side="right") - 1, len(starts))[SETTLED]
     there = np.flatnonzero(sums.weight > 0)
-    sums, stance = sums.part(there), sums.mean[there]
-    variance = sums.deviation(stance) / sums.weight**2 / np.maximum(1 - 1 / sums.n_eff, 0.5)
+    sums = sums.part(there)
+    stance, variance = sums.mean, sums.variance
     reach = NormalDist().inv_cdf((1 + parameters.interval) / 2) * np.sqrt(variance)
     responses = load_responses(connection, model_version)
     people: list[tuple[float | None, ...]] = [(None, None, None)] * len(there)

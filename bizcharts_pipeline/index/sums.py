@@ -48,6 +48,11 @@ class Sums:
         """Effective number of independent votes (Kish 1965), counting near-duplicates once; 0 where there is none."""
         return np.divide(self.weight**2, self.square, out=np.zeros_like(self.weight), where=self.square > 0)
 
+    @property
+    def variance(self) -> Floats:
+        """Sampling variance of :attr:`mean` (K,), for cells with weight; of few votes at most doubled."""
+        return self.deviation(self.mean) / self.weight**2 / np.maximum(1 - 1 / self.n_eff, 0.5)
+
     def deviation(self, centre: Floats | float) -> Floats:
         """Sum v (s - centre)^2 (K,), not below 0."""
         return np.maximum(self.square_stance2 - 2 * centre * self.square_stance + centre**2 * self.square, 0.0)

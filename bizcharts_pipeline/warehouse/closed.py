@@ -41,11 +41,9 @@ def seal(path: Path) -> None:
     without a seal."""
     if has_log(path):
         return
-    draft = Path(f"{seal_path(path)}.{os.getpid()}")
     with suppress(OSError), _opened(path) as descriptor:
-        draft.write_text(f"{fingerprint(descriptor)} {os.fstat(descriptor).st_size} {_headers(descriptor)}")
-        sync(draft)  # or a power cut might leave an empty seal, which is named as damaged
-        os.replace(draft, seal_path(path))
+        figures = f"{fingerprint(descriptor)} {os.fstat(descriptor).st_size} {_headers(descriptor)}"
+        write_atomically(seal_path(path), figures.encode())
 
 
 def unseal(path: Path) -> None:

@@ -55,7 +55,7 @@ def ask(method: str, path: str, *, query: Mapping[str, str] | None = None, body:
 
     Raises:
         AccessDenied: there is no key.
-        OutOfTime: the caller's time is over, and nothing was sent (see `sources.deadline`).
+        OutOfTime: the caller's time is over, and nothing was sent (see `http.deadline`).
         Uncertain: no whole answer came.
     """
     opens = access()
