@@ -2,6 +2,7 @@
 
 import gc
 import warnings
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -116,8 +117,13 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
 
 
 @dg.definitions
+@cache  # a run asks for them five times
 def definitions() -> dg.Definitions:
-    settings = load_settings()
+    return code_location(load_settings())
+
+
+def code_location(settings: Settings) -> dg.Definitions:
+    """Return everything that Dagster shows and runs, for one installation."""
     return dg.Definitions(
         assets=[*dg.load_assets_from_modules(_modules("assets")), warosu_posts(settings.archive_start)],
         asset_checks=dg.load_asset_checks_from_modules(_modules("assets")),

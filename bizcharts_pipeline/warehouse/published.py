@@ -6,6 +6,8 @@ from typing import Literal
 
 import duckdb
 
+from bizcharts_pipeline.warehouse.values import literal
+
 Bucket = Literal["hour", "day"]
 
 
@@ -64,10 +66,9 @@ def index_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: 
     """Return the newest ``most`` readings of the index, the newest first; the running bucket is the first one."""
     columns = ", ".join(_WITH_VALUE.get(field.name, field.name) for field in fields(Reading))
     rows = connection.execute(
-        f"SELECT {columns} FROM fear_greed_index WHERE bucket = ? "
+        f"SELECT {columns} FROM fear_greed_index WHERE bucket = {literal(bucket)} "
         "QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1 "
-        "ORDER BY bucket_start DESC LIMIT ?",
-        [bucket, most],
+        f"ORDER BY bucket_start DESC LIMIT {int(most)}"
     ).fetchall()
     return [Reading(*row) for row in rows]
 
@@ -76,10 +77,9 @@ def coin_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: i
     """Return the newest bucket's coins, the most mentioned first."""
     columns = ", ".join(field.name for field in fields(CoinReading))
     rows = connection.execute(
-        f"SELECT {columns} FROM coin_sentiment WHERE bucket = ?1 "
-        "AND bucket_start = (SELECT max(bucket_start) FROM coin_sentiment WHERE bucket = ?1) "
+        f"SELECT {columns} FROM coin_sentiment WHERE bucket = {literal(bucket)} "
+        f"AND bucket_start = (SELECT max(bucket_start) FROM coin_sentiment WHERE bucket = {literal(bucket)}) "
         "QUALIFY row_number() OVER (PARTITION BY coin_symbol ORDER BY computed_at DESC) = 1 "
-        "ORDER BY mentions DESC, coin_symbol LIMIT ?2",
-        [bucket, most],
+        f"ORDER BY mentions DESC, coin_symbol LIMIT {int(most)}"
     ).fetchall()
     return [CoinReading(*row) for row in rows]

@@ -38,7 +38,7 @@ from bizcharts_pipeline.pods.errors import PodError
 from bizcharts_pipeline.pods.providers import open_provider
 from bizcharts_pipeline.pods.reaper import reap
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(9000)]
 
 # Read here: within a test the environment holds no BIZCHARTS_… any more.
 EXTERNAL = os.environ.get("BIZCHARTS_ACCEPTANCE_PODS") == "external"

@@ -8,10 +8,11 @@ import dagster as dg
 import pytest
 from installation import Installation
 
-from bizcharts_pipeline.definitions import definitions
+from bizcharts_pipeline.definitions import code_location
 from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.settings import load_settings
 
 START = datetime(2025, 10, 28)
 NOW = START + timedelta(days=8, hours=5)
@@ -49,7 +50,7 @@ def run(instance: dg.DagsterInstance, first: datetime, last: datetime) -> dg.Exe
         "dagster/asset_partition_range_start": f"{first:%Y-%m-%d}",
         "dagster/asset_partition_range_end": f"{last:%Y-%m-%d}",
     }
-    defs = definitions()
+    defs = code_location(load_settings())
     job = dg.define_asset_job("days", selection=dg.AssetSelection.assets("warosu_posts"))
     merged = dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
     return merged.resolve_job_def("days").execute_in_process(instance=instance, tags=tags, raise_on_error=False)
