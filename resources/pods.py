@@ -6,13 +6,13 @@ from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from bizcharts_pipeline.core.sqlite import is_known
-from bizcharts_pipeline.settings import PodSettings, Settings
+from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.installation import check_home
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.pods.reaper import ReapReport
 
 KEY = "RUNPOD_API_KEY"
-_ABOUT = {name: field.description for name, field in PodSettings.model_fields.items()}
 
 
 class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
@@ -29,45 +28,18 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
 
     home: str = Field(description="The installation's home; the ledger of pods and their keys are kept in it.")
     provider: str = Field(description=Settings.model_fields["pod_provider"].description)
-    name: str = Field(description=_ABOUT["name"])
-    api: str = Field(description=_ABOUT["api"])
-    gpus: list[str] = Field(description=_ABOUT["gpus"])
-    clouds: list[str] = Field(description=_ABOUT["clouds"])
-    data_centers: list[str] = Field(description=_ABOUT["data_centers"])
-    image: str = Field(description=_ABOUT["image"])
-    cuda: list[str] = Field(description=_ABOUT["cuda"])
-    container_disk_gb: int = Field(description=_ABOUT["container_disk_gb"])
-    volume_gb: int = Field(description=_ABOUT["volume_gb"])
-    network_volume: str = Field(description=_ABOUT["network_volume"])
-    usd_per_run: float = Field(description=_ABOUT["usd_per_run"])
-    usd_per_month: float = Field(description=_ABOUT["usd_per_month"])
-    max_hours: float = Field(description=_ABOUT["max_hours"])
-    lag_seconds: float = Field(description=_ABOUT["lag_seconds"])
-    boot_minutes: float = Field(description=_ABOUT["boot_minutes"])
-    stall_minutes: float = Field(description=_ABOUT["stall_minutes"])
-    lease_minutes: float = Field(description=_ABOUT["lease_minutes"])
-    poll_seconds: float = Field(description=_ABOUT["poll_seconds"])
-    capacity_minutes: float = Field(description=_ABOUT["capacity_minutes"])
-    most_pods: int = Field(description=_ABOUT["most_pods"])
-    bootstrap: bool = Field(description=_ABOUT["bootstrap"])
-    python: str = Field(description=_ABOUT["python"])
-    ssh_host: str = Field(description=_ABOUT["ssh_host"])
-    ssh_port: int = Field(description=_ABOUT["ssh_port"])
-    ssh_user: str = Field(description=_ABOUT["ssh_user"])
-    ssh_key: str = Field(description=_ABOUT["ssh_key"])
-    ssh_known_hosts: str = Field(description=_ABOUT["ssh_known_hosts"])
+    values: dict[str, Any] = Field(description="The values of `[pods]`.")
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "RunPodResource":
         """Return the resource with the values of ``[pods]``."""
         return cls(
-            home=str(settings.home_path), provider=settings.pod_provider, **settings.pods.model_dump(mode="json")
+            home=str(settings.home_path), provider=settings.pod_provider, values=settings.pods.model_dump(mode="json")
         )
 
     def settings(self) -> Settings:
         """Return the settings that a pod's life reads, validated; the others are at their defaults."""
-        pods = {name: getattr(self, name) for name in PodSettings.model_fields}
-        return Settings.model_validate({"home": self.home, "pod_provider": self.provider, "pods": pods})
+        return Settings.model_validate({"home": self.home, "pod_provider": self.provider, "pods": self.values})
 
     def run(
         self, job: "Job", listener: "Listener", into: Path, *, run_id: str, checkpoint_minutes: float

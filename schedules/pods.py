@@ -29,7 +29,7 @@ def pods_reaped(context: dg.SensorEvaluationContext, runpod: RunPodResource) -> 
         # Dagster notes the end by the wall clock. If that was set since, the earlier of both clocks leaves the pod
         # alone for longer; the pod ends itself after its lease anyway.
         now = min(time.time(), to_epoch(runpod.clock()()))
-        recently = (record.end_time or 0) > now - runpod.lease_minutes * 60
+        recently = (record.end_time or 0) > now - runpod.settings().pods.lease_minutes * 60
         return not record.dagster_run.is_finished or (crashed and recently)
 
     report = runpod.reap(is_running, TICK_SECONDS)

@@ -35,8 +35,8 @@ def test_no_run_config_changes_a_resource(loaded: dg.Definitions) -> None:
         ("model_releases", "api_url"): "http://evil.example",
         ("warehouse", "database"): "/tmp/evil.duckdb",
         ("auto_labelling", "values"): {"auto_labels": {"usd_per_run": "1000000"}},
-        ("runpod", "usd_per_run"): 1_000_000.0,
-        ("runpod", "ssh_host"): "evil.example",
+        ("runpod", "values"): {"usd_per_run": "1000000", "ssh_host": "evil.example"},
+        ("runpod", "provider"): "ssh",
         ("training", "values"): {"ml": {"release": {"api_url": "http://evil.example"}}},
     }
     everything = loaded.resolve_implicit_global_asset_job_def()
