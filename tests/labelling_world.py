@@ -15,9 +15,9 @@ from typing import Any
 
 from installation import REPOSITORY, Installation
 
-from bizcharts_pipeline.autolabel.budget import NANO
 from bizcharts_pipeline.autolabel.ledger import LEDGER
 from bizcharts_pipeline.autolabel.questions import question_text
+from bizcharts_pipeline.core.money import NANO
 from bizcharts_pipeline.demo.board.threads import WorldThread
 from bizcharts_pipeline.demo.label_apis.oracle import marked_post, world_truth
 from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis

@@ -8,14 +8,14 @@ may have answered it.
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import Literal
 
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.keys import Run, Version
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Usage
+from bizcharts_pipeline.core.money import in_usd, nano_usd
 
-NANO = 1_000_000_000
 MINUTE = 60.0
 DAY = 86_400.0
 
@@ -86,16 +86,6 @@ class Spent:
     def usd(self) -> Decimal:
         """All of it: what the caps count."""
         return self.known_usd + self.assumed_usd + self.reserved_usd
-
-
-def nano_usd(usd: Decimal) -> int:
-    """Return ``usd`` in nano-USD, rounded up."""
-    return int((usd * NANO).to_integral_value(ROUND_CEILING))
-
-
-def in_usd(nano: int) -> Decimal:
-    """Return nano-USD in USD, exactly."""
-    return Decimal(nano) / NANO
 
 
 def charge(answer: Answer, price: Price, reserved: int) -> Charge:

@@ -6,11 +6,12 @@ from datetime import date
 from decimal import Decimal
 from math import ceil
 
-from bizcharts_pipeline.autolabel.budget import Caps, Charge, Limits, charge, nano_usd
+from bizcharts_pipeline.autolabel.budget import Caps, Charge, Limits, charge
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.prices import PriceBook
 from bizcharts_pipeline.autolabel.protocol import Answer, Endpoint, Price, Prompt, Question, Usage
 from bizcharts_pipeline.autolabel.providers.access import address
+from bizcharts_pipeline.core.money import nano_usd
 from bizcharts_pipeline.settings import (
     AutoLabelSettings,
     GeminiSettings,

@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from bizcharts_pipeline.autolabel import cost
-from bizcharts_pipeline.autolabel.budget import in_usd
 from bizcharts_pipeline.autolabel.keys import Run, Version
 from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
 from bizcharts_pipeline.autolabel.materialise import materialise
@@ -16,6 +15,7 @@ from bizcharts_pipeline.autolabel.protocol import Endpoint, Prompt
 from bizcharts_pipeline.autolabel.questions import may_send, question_text
 from bizcharts_pipeline.autolabel.report import Estimate, ProviderEstimate
 from bizcharts_pipeline.autolabel.selection import stored_version, waiting_posts
+from bizcharts_pipeline.core.money import in_usd
 from bizcharts_pipeline.labels.corpus import load_posts
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.auto_labels import FINAL, status_counts

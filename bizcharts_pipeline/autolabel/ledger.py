@@ -21,7 +21,7 @@ from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.liveness import alive, is_alive, remove_dead
 from bizcharts_pipeline.autolabel.protocol import Answer, Prompt, Question
-from bizcharts_pipeline.core.sqlite import bring_up_to_date, connect
+from bizcharts_pipeline.core.sqlite import connect, transaction, upgrade
 
 LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
@@ -74,7 +74,7 @@ class AutoLabelLedger:
 
     def __enter__(self) -> Self:
         with self._named_errors():
-            self._connection = connect(self.path, BUSY_SECONDS, autocommit=True, one_thread=False)
+            self._connection = connect(self.path, BUSY_SECONDS, one_thread=False)
             self._bring_up_to_date(self._connection)
         return self
 
@@ -97,15 +97,8 @@ class AutoLabelLedger:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection inside a transaction that no other thread or process writes beside."""
-        with self.reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        with self.reading() as connection, transaction(connection):
+            yield connection
 
     @contextmanager
     def working(self, run: Run) -> Iterator[None]:
@@ -286,7 +279,7 @@ class AutoLabelLedger:
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         schema = (files("bizcharts_pipeline.autolabel") / "schema.sql").read_text(encoding="utf-8")
-        if not bring_up_to_date(connection, schema, SCHEMA_VERSION):
+        if not upgrade(connection, [schema] * SCHEMA_VERSION):  # it makes what is missing
             raise AutoLabelLedgerError(f"{self.path} was written by a newer BizCharts; use that")
 
     @contextmanager

@@ -5,9 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from bizcharts_pipeline.autolabel.budget import in_usd
 from bizcharts_pipeline.autolabel.keys import Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger, State
+from bizcharts_pipeline.core.money import in_usd
 
 # The answer that a post's label is: without the picture where that was in the way.
 _ANSWERING = """CASE WHEN q.text_only_key IS NOT NULL AND q.state IN ('refused', 'bad_image')

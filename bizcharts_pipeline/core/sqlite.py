@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bizcharts_pipeline.core import sqlite_seal
@@ -29,30 +29,28 @@ class _Connection(sqlite3.Connection):
             self.use.end()
 
 
-def connect(
-    path: Path, busy_seconds: float = BUSY_SECONDS, *, autocommit: bool = False, one_thread: bool = True
-) -> sqlite3.Connection:
+def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool = True) -> sqlite3.Connection:
     """Open the ledger ``path`` in WAL mode, each commit flushed to the disk; its folder is made if it is missing.
 
-    Where the folder cannot be written to, the connection is to a copy in memory that refuses every write.
+    A statement outside a :func:`transaction` is one by itself. Where the folder cannot be written to, the connection
+    is to a copy in memory that refuses every write.
 
     Args:
         busy_seconds: how long a statement waits for other processes.
-        autocommit: the caller begins and ends his transactions himself.
         one_thread: only the thread that opened it may use it.
 
     Raises:
         sqlite3.Error: the file cannot be used, or its log is damaged.
     """
     if path.exists() and not os.access(path.parent, os.W_OK):
-        return _copy_to_read(path, autocommit=autocommit, one_thread=one_thread)
+        return _copy_to_read(path, one_thread=one_thread)
     sqlite_seal.wait_for_restore(path, busy_seconds)
     path.parent.mkdir(parents=True, exist_ok=True)
     use = sqlite_seal.begin(path, busy_seconds)
     connection = sqlite3.connect(
         path,
         timeout=busy_seconds,
-        isolation_level=None if autocommit else "DEFERRED",
+        isolation_level=None,
         check_same_thread=one_thread,
         factory=_Connection,
     )
@@ -66,16 +64,31 @@ def connect(
     return connection
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Hold a transaction that no other process writes beside: committed at the end, rolled back on any exception.
+
+    Inside it the caller may roll it back himself.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 def is_known(path: Path) -> bool:
     """Whether there is a ledger ``path``, or was one: of one that is lost, :func:`connect` says so."""
     return path.exists() or sqlite_seal.is_lost(path)
 
 
-def _copy_to_read(path: Path, *, autocommit: bool, one_thread: bool) -> sqlite3.Connection:
+def _copy_to_read(path: Path, *, one_thread: bool) -> sqlite3.Connection:
     """Return a copy of a ledger in memory, with what its log holds: SQLite itself needs to write beside the file."""
-    memory = sqlite3.connect(
-        ":memory:", isolation_level=None if autocommit else "DEFERRED", check_same_thread=one_thread
-    )
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=one_thread)
     try:
         with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder:
             for suffix in ("", "-wal"):
@@ -96,28 +109,15 @@ def is_full(error: sqlite3.Error) -> bool:
     return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY) or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
-def bring_up_to_date(connection: sqlite3.Connection, schema: str, version: int) -> bool:
-    """Make the tables of ``schema`` in a ledger that is older than ``version``; return whether this program may use
-    it, which it may not if a newer one has written it."""
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if found < version:
-        connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {version};\nCOMMIT;")
-    return found <= version
-
-
 def upgrade(connection: sqlite3.Connection, steps: Sequence[str]) -> bool:
     """Run the steps that a ledger lacks, in one transaction; step ``n`` (from 1) makes version ``n`` out of the one
-    before it. Return whether this program may use the ledger, which it may not if a newer one has written it.
-
-    The connection must be in autocommit mode.
-    """
+    before it. Return whether this program may use the ledger, which it may not if a newer one has written it."""
     if _version(connection) < len(steps):
-        connection.execute("BEGIN IMMEDIATE")
-        for step in steps[_version(connection) :]:  # another process may have done it meanwhile
-            for statement in _statements(step):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {max(_version(connection), len(steps))}")
-        connection.execute("COMMIT")
+        with transaction(connection):
+            for step in steps[_version(connection) :]:  # another process may have done it meanwhile
+                for statement in _statements(step):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {max(_version(connection), len(steps))}")
     return _version(connection) <= len(steps)
 
 

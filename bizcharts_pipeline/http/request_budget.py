@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.sqlite import connect
+from bizcharts_pipeline.core.sqlite import connect, transaction
 from bizcharts_pipeline.http.errors import SourceError
 from bizcharts_pipeline.http.session import PoliteSession, Response
 
@@ -127,19 +127,13 @@ class RequestLedger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._opened() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+        with self._opened() as connection, transaction(connection):
+            yield connection
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(connect(self.path, autocommit=True)) as connection:
+            with closing(connect(self.path)) as connection:
                 connection.executescript(_SCHEMA)
                 yield connection
         except sqlite3.Error as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.sqlite import BUSY_SECONDS, connect, is_known
+from bizcharts_pipeline.core.sqlite import BUSY_SECONDS, connect, is_known, transaction
 from bizcharts_pipeline.labels.ledger_schema import NO_IMPORT, bring_up_to_date
 
 LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
@@ -124,7 +124,7 @@ class LabelLedger:
             LedgerError: a rating is not 1, 2 or 3, or a skipped post has one; or the file cannot be used.
         """
         rows = _rows(labels, NO_IMPORT)
-        with self._opened() as connection, connection:
+        with self._opened() as connection, transaction(connection):
             before = connection.total_changes
             connection.executemany(_INSERT.format(unless=""), rows)
             return connection.total_changes - before
@@ -142,8 +142,7 @@ class LabelLedger:
         Raises:
             LedgerError: as :meth:`append`.
         """
-        with self._opened() as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._opened() as connection, transaction(connection):
             values = (storable_text(file), _storable(now), scale, known, rejected)
             insert = "INSERT INTO imports (file, imported_at, scale, known, rejected) VALUES (?, ?, ?, ?, ?)"
             import_id = connection.execute(insert, values).lastrowid
@@ -174,8 +173,7 @@ class LabelLedger:
         Raises:
             LedgerError: there is no such import, or the file cannot be used.
         """
-        with self._opened() as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._opened() as connection, transaction(connection):
             if not connection.execute("SELECT 1 FROM imports WHERE id = ?", (import_id,)).fetchone():
                 raise LedgerError(
                     f"There is no import {import_id}; `bizcharts labels imports` lists those that there are."
@@ -196,8 +194,7 @@ class LabelLedger:
 
     def undo(self, labeler_id: str, now: datetime, origin: str = "labeller") -> Label | None:
         """Take back the labeller's last label that stands, and return it; ``None`` when there is none left."""
-        with self._opened() as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._opened() as connection, transaction(connection):
             row = connection.execute(_LAST, (storable_text(labeler_id), origin)).fetchone()
             if row is None:
                 return None
@@ -222,7 +219,7 @@ class LabelLedger:
 
     def freeze_gold(self, posts: Sequence[GoldPost]) -> int:
         """Add ``posts`` to the gold split, for good; return how many were not in it yet."""
-        with self._opened() as connection, connection:
+        with self._opened() as connection, transaction(connection):
             before = connection.total_changes
             connection.executemany(
                 "INSERT INTO gold VALUES (?, ?, ?) ON CONFLICT (thread_id) DO NOTHING",

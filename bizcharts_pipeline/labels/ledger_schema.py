@@ -6,6 +6,8 @@ Versions: 1 had the first eleven columns of ``labels``; 2 added what the labelle
 
 import sqlite3
 
+from bizcharts_pipeline.core.sqlite import transaction
+
 VERSION = 3  # kept in the file as its user_version
 NO_IMPORT = 0  # `import_id` of a label that the labeller's page wrote
 
@@ -90,8 +92,7 @@ def bring_up_to_date(connection: sqlite3.Connection) -> bool:
         Whether this program may use the ledger, which it may not if a newer one has written it.
     """
     if _version(connection) < VERSION:
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with transaction(connection):
             if _version(connection) < VERSION:  # another process may have been faster
                 _upgrade(connection)
     return _version(connection) <= VERSION

@@ -7,11 +7,11 @@ booking are one step. A pod that has ended is booked with what it cost: the pric
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 
+from bizcharts_pipeline.core.money import in_usd, nano_usd
 from bizcharts_pipeline.pods.errors import OverBudget
 
-NANO = 1_000_000_000
 HOUR = 3600
 
 
@@ -43,13 +43,7 @@ class Spent:
 
 def cost(usd_per_hour: Decimal, seconds: float) -> int:
     """Return what so many seconds cost, in nano-USD, rounded up."""
-    exact = usd_per_hour * Decimal(repr(max(seconds, 0.0))) * NANO / HOUR
-    return int(exact.to_integral_value(ROUND_CEILING))
-
-
-def in_usd(nano: int) -> Decimal:
-    """Return nano-USD in USD, exactly."""
-    return Decimal(nano) / NANO
+    return nano_usd(usd_per_hour * Decimal(repr(max(seconds, 0.0))) / HOUR)
 
 
 def check(connection: sqlite3.Connection, job: int, pod: int | None, nano: int, caps: Caps, now: datetime) -> None:

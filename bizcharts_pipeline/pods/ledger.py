@@ -12,7 +12,7 @@ from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 
-from bizcharts_pipeline.core.sqlite import connect, is_full, upgrade
+from bizcharts_pipeline.core.sqlite import connect, is_full, transaction, upgrade
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps, Spent
 from bizcharts_pipeline.pods.errors import LedgerNotWritable, PodLedgerError
@@ -368,7 +368,7 @@ class PodLedger:
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(connect(self.path, autocommit=True)) as connection:
+            with closing(connect(self.path)) as connection:
                 self._bring_up_to_date(connection)
                 yield connection
         except sqlite3.Error as error:
@@ -377,10 +377,8 @@ class PodLedger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._reading() as connection, transaction(connection):
             yield connection
-            connection.execute("COMMIT")  # closing without it rolls back
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         folder = files("bizcharts_pipeline.pods")

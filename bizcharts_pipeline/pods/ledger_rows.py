@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.pods import budget
+from bizcharts_pipeline.core.money import in_usd
 from bizcharts_pipeline.pods.protocol import State
 
 JOB_QUERY = "SELECT id, key, name, provider, run_id, started_at, ended_at, outcome, result FROM jobs"
@@ -101,7 +101,7 @@ def pod_row(row: tuple[Any, ...]) -> PodRow:
         | {
             "state": State(values["state"]),
             "usd_per_hour": Decimal(values["usd_per_hour"]),
-            "usd": budget.in_usd(values["usd"]),
+            "usd": in_usd(values["usd"]),
             "created_at": datetime.fromisoformat(values["created_at"]),
             "deadline": datetime.fromisoformat(values["deadline"]),
             "launched": bool(values["launched"]),

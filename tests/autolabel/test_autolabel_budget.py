@@ -14,6 +14,7 @@ from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge, Limit
 from bizcharts_pipeline.autolabel.keys import Run, Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Usage
+from bizcharts_pipeline.core.money import NANO
 
 VERSION = Version("openai", "m", "chat", "v", "0" * 64)
 MONTHS = (datetime(2026, 3, 1), datetime(2026, 4, 1))
@@ -60,14 +61,14 @@ def test_no_order_of_events_passes_a_cap_or_loses_a_bill(
             totals = {run: ledger.spent(run_id=run.run_id) for run in runs}
             for run, spent in totals.items():
                 dying = sum(size for _, owner, size in open_bookings if owner == run)  # may have been billed in full
-                assert billed[run] <= spent.usd * budget.NANO
-                assert billed[run] + dying <= spent.usd * budget.NANO
-                assert spent.usd * budget.NANO <= per_run
-                assert spent.reserved_usd * budget.NANO == dying
+                assert billed[run] <= spent.usd * NANO
+                assert billed[run] + dying <= spent.usd * NANO
+                assert spent.usd * NANO <= per_run
+                assert spent.reserved_usd * NANO == dying
             for month in MONTHS:
                 of_month = ledger.spent(month=Run("", month).month).usd
                 assert of_month == sum(spent.usd for run, spent in totals.items() if run.now == month)
-                assert of_month * budget.NANO <= per_month
+                assert of_month * NANO <= per_month
 
 
 def test_what_was_spent_can_not_be_rewritten(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_what_was_spent_can_not_be_rewritten(tmp_path: Path) -> None:
         for change in ("UPDATE reservations SET nano_usd = 0", "DELETE FROM settlements", "DELETE FROM reservations"):
             with pytest.raises(Exception, match="append-only"), ledger.transaction() as connection:
                 connection.execute(change)
-        assert ledger.spent().usd == Decimal(3) / budget.NANO
+        assert ledger.spent().usd == Decimal(3) / NANO
 
 
 @given(gaps=st.lists(st.floats(0, 40), min_size=1, max_size=60), most=st.integers(1, 6))

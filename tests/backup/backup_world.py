@@ -107,7 +107,7 @@ def leave_log(world: World, transactions: int = 4, seed: int = 1) -> None:
 def leave_ledger_log(path: Path, commits: int = 6) -> None:
     """Write ``commits`` into a ledger's log, as a process leaves it that is killed."""
     state = path.parent.parent / "killed"
-    with closing(connect(path, autocommit=True)) as connection:
+    with closing(connect(path)) as connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("CREATE TABLE IF NOT EXISTS more (text TEXT)")
         for number in range(commits):

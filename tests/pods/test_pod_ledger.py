@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bizcharts_pipeline.core.money import in_usd
 from bizcharts_pipeline.core.sqlite_seal import forget
 from bizcharts_pipeline.pods import budget
 from bizcharts_pipeline.pods.budget import Caps
@@ -124,7 +125,7 @@ def test_a_cost_is_never_less_than_its_parts_and_off_by_less_than_a_nano_each(
     price: Decimal, seconds: Sequence[float]
 ) -> None:
     exact = [price * Decimal(repr(part)) / 3600 for part in seconds]
-    booked = [budget.in_usd(budget.cost(price, part)) for part in seconds]
+    booked = [in_usd(budget.cost(price, part)) for part in seconds]
     assert all(0 <= cost - true <= Decimal("1.0001e-9") for cost, true in zip(booked, exact, strict=True))
 
 
