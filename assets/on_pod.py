@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.training.pod_job import PodTraining
     from resources.pod_watch import PodWatch
 
-MOST_TAIL = 4_000  # characters of a failed job's log
+MAX_TAIL = 4_000  # characters of a failed job's log
 RETRY_SECONDS = (120, 240)  # before each further attempt
 Made = TypeVar("Made")
 
@@ -59,7 +59,7 @@ def run_on_pod(
     except PodError as error:
         metadata: dict[str, Any] = {"error": type(error).__name__, **watch.metadata()}
         if tail := getattr(error, "log_tail", ""):
-            metadata["end of the log"] = dg.MetadataValue.text(tail[-MOST_TAIL:])
+            metadata["end of the log"] = dg.MetadataValue.text(tail[-MAX_TAIL:])
         raise dg.Failure(str(error), metadata=metadata, allow_retries=error.retry) from None
 
 

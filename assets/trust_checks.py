@@ -33,7 +33,7 @@ _FIGURES = (
 )
 def trusted_on_gold(warehouse: Warehouse, labelling: Labelling, auto_labelling: AutoLabelling) -> dg.AssetCheckResult:
     from bizcharts_pipeline.autolabel.estimate import configured_models
-    from bizcharts_pipeline.labels.trust import LEAST_GOLD, measure_trust
+    from bizcharts_pipeline.labels.trust import MIN_GOLD_POSTS, measure_trust
     from bizcharts_pipeline.warehouse.trust import Version, refusals
 
     database, after = warehouse.open(), timedelta(days=labelling.settings().relabel_after_days)
@@ -44,7 +44,7 @@ def trusted_on_gold(warehouse: Warehouse, labelling: Labelling, auto_labelling: 
     with database.read() as connection:
         declined = refusals(connection)
     present = [trust.row for trust in found if trust.row.version in asked]
-    measured = [row for row in present if row.n >= LEAST_GOLD]
+    measured = [row for row in present if row.n >= MIN_GOLD_POSTS]
     trusted = [row for row in measured if row.trusted]
     return dg.AssetCheckResult(
         passed=len(trusted) == len(measured) and (bool(measured) or not present),

@@ -150,15 +150,15 @@ def _serve(home: Path) -> None:
     from starlette.responses import Response
 
     from bizcharts_pipeline.web.app import labeller_app
-    from bizcharts_pipeline.web.auth import Door
+    from bizcharts_pipeline.web.auth import Access
     from bizcharts_pipeline.web.reader import Reader
-    from bizcharts_pipeline.web.session import Desk
+    from bizcharts_pipeline.web.session import LabelSession
 
     settings = load_settings(home=home)
     ledger = LabelLedger(home / LEDGER)
-    desk = Desk(settings, OfferFilters("ann", "bench"), ledger)
+    desk = LabelSession(settings, OfferFilters("ann", "bench"), ledger)
     listener = socket.create_server(("127.0.0.1", 0))
-    door = Door(listener.getsockname()[1])
+    door = Access(listener.getsockname()[1])
     app = labeller_app(desk, door)
     answer = ('{"upcoming": "' + "x" * 5000 + '"}').encode()
 

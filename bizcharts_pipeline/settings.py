@@ -24,7 +24,7 @@ from bizcharts_pipeline.core.errors import BizchartsError
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
 WAROSU_MINIMUM_SECONDS = 2.0
-LEAST_THREADS_DAYS = 30
+MIN_THREADS_DAYS = 30
 PREFIX = "BIZCHARTS_"
 SETTINGS_FILE = "BIZCHARTS_SETTINGS_FILE"
 ENV_FILE = "BIZCHARTS_ENV_FILE"
@@ -177,8 +177,8 @@ class RetentionSettings(BaseModel):
     def _ordered(self) -> "RetentionSettings":
         if 0 < self.observations_hourly_days < self.observations_full_days:
             raise ValueError("observations_hourly_days must not be less than observations_full_days")
-        if 0 < self.threads_days < LEAST_THREADS_DAYS:
-            raise ValueError(f"threads_days must be 0 or at least {LEAST_THREADS_DAYS}: the index still reads them")
+        if 0 < self.threads_days < MIN_THREADS_DAYS:
+            raise ValueError(f"threads_days must be 0 or at least {MIN_THREADS_DAYS}: the index still reads them")
         return self
 
 

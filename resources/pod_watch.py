@@ -18,9 +18,9 @@ import dagster as dg
 from bizcharts_pipeline.pods.protocol import State
 
 MESSAGES = "messages.jsonl"  # in the folder in which the job runs
-MOST_LINE_BYTES = 1_000_000
-MOST_OBSERVATIONS = 500
-MOST_SAID = 500  # characters
+MAX_LINE_BYTES = 1_000_000
+MAX_OBSERVATIONS = 500
+MAX_SAID = 500  # characters
 _STOPPED = {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
 
 
@@ -71,7 +71,7 @@ class PodWatch:
             if line and not self._too_long:
                 self._take(line)
             self._too_long = False
-        if len(self._unfinished) > MOST_LINE_BYTES:
+        if len(self._unfinished) > MAX_LINE_BYTES:
             self._unfinished, self._too_long = b"", True
 
     def cancelled(self) -> bool:
@@ -87,7 +87,7 @@ class PodWatch:
         return {f"last {name}": dg.MetadataValue.float(value) for name, value in last.items()}
 
     def _take(self, line: bytes) -> None:
-        # The pod is not trusted to write what it should; a line that is none is not worth a training.
+        # The pod is not trusted; a malformed line must not abort the training.
         try:
             message = json.loads(line)
             if message["method"] == "report_custom_message":
@@ -103,13 +103,13 @@ class PodWatch:
             self._measure(int(about.pop("step")), about.pop("steps", None), _numbers(about))
         else:
             said = ", ".join(f"{name} {value}" for name, value in about.items())
-            self._context.log.info(f"{payload['kind']}: {said}"[:MOST_SAID])
+            self._context.log.info(f"{payload['kind']}: {said}"[:MAX_SAID])
 
     def _measure(self, step: int, steps: object, figures: dict[str, float]) -> None:
         self.metrics[step] = self.metrics.get(step, {}) | figures
         said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self._context.log.info(f"step {step}{f' of {steps}' if steps else ''}: {said}")
-        if len(self.metrics) <= MOST_OBSERVATIONS:  # the UI draws them while they come
+        if len(self.metrics) <= MAX_OBSERVATIONS:  # the UI draws them while they come
             self._context.log_event(dg.AssetObservation(self._context.asset_key, metadata={"step": step, **figures}))
 
 

@@ -36,7 +36,7 @@ WORLD = World(11, START, 9)
 PICTURE_EVERY = 20
 RUN_SECONDS = 300
 WORKER = REPOSITORY / "tests" / "autolabel" / "label_worker.py"
-MOST_RUNS = 40  # of batches, whose every call may meet a fault
+MAX_RUNS = 40  # of batches, whose every call may meet a fault
 
 
 def some_threads(posts: int) -> list[WorldThread]:
@@ -193,7 +193,7 @@ class Labelling:
 
     def kill(self, when: Callable[[list[RequestRecord]], bool]) -> None:
         """Run, and kill -9 as soon as ``when`` holds for what the run has sent; a run that ends before is repeated."""
-        for _ in range(MOST_RUNS):
+        for _ in range(MAX_RUNS):
             before, process = len(self.sent), self.start()
             while process.poll() is None:
                 if when(self.sent[before:]):
@@ -206,7 +206,7 @@ class Labelling:
 
     def run_until_done(self, *, may_fail: bool = False) -> int:
         """Run again and again until a run sends nothing and nothing is pending; return how many runs that took."""
-        for runs in range(1, MOST_RUNS + 1):
+        for runs in range(1, MAX_RUNS + 1):
             before = len(self.sent)
             self.run(may_fail=may_fail)
             if (

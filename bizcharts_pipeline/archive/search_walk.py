@@ -13,7 +13,7 @@ from bizcharts_pipeline.core.clock import DAY, midnight
 # Before this day the archive holds New York's wall time as if it were UTC, 4 or 5 hours too small, for some posts;
 # since then it was right in 1,322 of 1,322. The archive sorts by what it holds.
 TRUE_TIMES_SINCE = date(2025, 10, 1)
-MOST_WRONG = timedelta(hours=6)
+MAX_WRONG = timedelta(hours=6)
 USUAL_SLACK = timedelta(hours=1)
 _OUT_OF_ORDER = timedelta(minutes=2)
 
@@ -25,14 +25,14 @@ def walk_search(pages: DayPages, day: date, found: Found) -> str | None:
     come, at the archive's first days or at its most matches, the rest is looked for from the other side: it is
     complete if nothing is there either, or the two ways meet. Returns why something is missing, if anything is.
     """
-    slack = MOST_WRONG if day < TRUE_TIMES_SINCE else USUAL_SLACK
+    slack = MAX_WRONG if day < TRUE_TIMES_SINCE else USUAL_SLACK
     begin, end = midnight(day), midnight(day + DAY)
 
     def is_beyond(stored: datetime, falls: bool) -> bool:
         if not falls:
             return stored >= end
         wrong = any(post.corrected_by_seconds for post in found.posts.values())
-        return stored < begin - (MOST_WRONG if wrong else slack)
+        return stored < begin - (MAX_WRONG if wrong else slack)
 
     newest_first = Search(date_from=day - DAY, date_to=day + DAY, order="new")
     first = _walk(pages, newest_first, found, is_beyond, set())

@@ -14,7 +14,7 @@ from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
 from bizcharts_pipeline.autolabel.ledger_batches import Batch
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchProvider, BatchState, Prompt, Question
-from bizcharts_pipeline.autolabel.treatment import MOST_SUSPECTS
+from bizcharts_pipeline.autolabel.treatment import MAX_SUSPECTS
 from bizcharts_pipeline.core.attempts import Attempts, SetAside
 
 # The lists of the services lag behind: a batch that is not found for so long was never made, or nobody will find it.
@@ -41,7 +41,7 @@ class BatchReport:
 
 
 @dataclass(frozen=True)
-class BatchDesk:
+class BatchDispatcher:
     """One provider's batches, in one run; ``clock`` gives the naive UTC time that is written down."""
 
     provider: BatchProvider
@@ -78,7 +78,7 @@ class BatchDesk:
         reason = ledger_batches.failing_alike(self.ledger, self.version, self.run.now)
         if reason and not again:
             why = (
-                f"the last {ledger_batches.MOST_ALIKE} batches failed alike, and none is handed in for a day, or until "
+                f"the last {ledger_batches.MAX_ALIKE} batches failed alike, and none is handed in for a day, or until "
                 f"the model, the prompt or `retry_batches` of the run's configuration is changed: {reason}"
             )
             report.closing = Closing("stop", why)
@@ -203,7 +203,7 @@ class BatchDesk:
             self.ledger.fail(taken.wrong)
             return
         report.closing = Closing("bug", why)
-        if len(taken.wrong) <= MOST_SUSPECTS:
+        if len(taken.wrong) <= MAX_SUSPECTS:
             self.ledger.count_rounds(taken.wrong)
 
     def _lose(self, batch: Batch, why: str, report: BatchReport) -> None:

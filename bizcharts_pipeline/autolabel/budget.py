@@ -20,7 +20,7 @@ MINUTE = 60.0
 DAY = 86_400.0
 
 # A request can cost more than was booked for it, but not so many times more: such a report is none.
-MOST_OVERRUN = 20
+MAX_OVERRUN = 20
 REMEMBERED = timedelta(days=7)  # overruns, and which models answered
 
 Basis = Literal["free", "known", "assumed"]
@@ -92,11 +92,11 @@ def charge(answer: Answer, price: Price, reserved: int) -> Charge:
     """Return what an answer cost whose request had ``reserved`` nano-USD booked."""
     if answer.usage is not None:
         known = nano_usd(price.cost(answer.usage))
-        if known <= MOST_OVERRUN * reserved or not reserved:
+        if known <= MAX_OVERRUN * reserved or not reserved:
             return Charge("known", known, answer.usage)
         doubt = (
             f"it reports {answer.usage.input_tokens:,} tokens in and {answer.usage.output_tokens:,} out for one "
-            f"request, over {MOST_OVERRUN} times the most expected; see `image_tokens` and the prices"
+            f"request, over {MAX_OVERRUN} times the most expected; see `image_tokens` and the prices"
         )
         return Charge("assumed", reserved, doubt=doubt)
     return Charge("assumed", reserved) if answer.served or answer.outcome in _MAYBE_BILLED else Charge("free", 0)

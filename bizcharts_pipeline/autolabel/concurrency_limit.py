@@ -12,7 +12,7 @@ from typing import Literal
 
 START = 8
 FIRST_HOLD_SECONDS = 1.0  # where the service does not say how long; doubled while it goes on
-LEAST_HOLD_SECONDS = 0.05  # where it asks for no pause at all; doubled likewise
+MIN_HOLD_SECONDS = 0.05  # where it asks for no pause at all; doubled likewise
 LONGEST_HOLD_SECONDS = 60.0
 
 Kind = Literal["stop", "budget", "limit", "bug", "silence", "ended"]
@@ -56,7 +56,7 @@ class Gate:
             return None
 
     def leave(self) -> None:
-        """Go out again."""
+        """Release the slot."""
         with self._changed:
             self._inside -= 1
             self._changed.notify_all()
@@ -86,7 +86,7 @@ class Gate:
                 self._limit = max(1.0, self._limit / 2)
                 self._generation += 1
                 self._objections += 1
-            first = FIRST_HOLD_SECONDS if retry_after is None else LEAST_HOLD_SECONDS
+            first = FIRST_HOLD_SECONDS if retry_after is None else MIN_HOLD_SECONDS
             grown = min(LONGEST_HOLD_SECONDS, first * 2 ** max(0, min(self._objections, 10) - 1))
             self._hold(max(retry_after or 0.0, grown))
             return self._objections

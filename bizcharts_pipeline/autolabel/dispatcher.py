@@ -16,10 +16,10 @@ from bizcharts_pipeline.autolabel.cost import Terms
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import PICTURE_IN_THE_WAY, AutoLabelLedger, State
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Prompt, Provider, Question
-from bizcharts_pipeline.autolabel.treatment import LONGEST_RETRY_AFTER, MOST_SUSPECTS, Treatment, treat
+from bizcharts_pipeline.autolabel.treatment import LONGEST_RETRY_AFTER, MAX_SUSPECTS, Treatment, treat
 
 SILENT_POSTS = 12  # put off one after the other: the service is down, and no post is to blame
-MOST_OBJECTIONS = 10  # 429 in a row, with ever longer pauses between
+MAX_OBJECTIONS = 10  # 429 in a row, with ever longer pauses between
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 8.0
 READY_AHEAD = 128  # posts whose pictures are held in memory while others are asked
@@ -110,7 +110,7 @@ class Asker:
             self._ledger.count_rounds(self._put_off_keys)
         if self._answered > len(self._offending):
             self._ledger.fail(self._offending)
-        elif len(self._offending) <= MOST_SUSPECTS:
+        elif len(self._offending) <= MAX_SUSPECTS:
             self._ledger.count_rounds(self._offending)
 
     def _see_to(self, thread_id: int, questions: Sequence[Question]) -> int:
@@ -218,8 +218,8 @@ class Asker:
             pause = f" (asks for a pause of {answer.retry_after:.0f} s)" if answer.retry_after else ""
             self.gate.close(Closing(kind, f"{answer.outcome}: {answer.detail}{pause}"))
         elif answer.outcome is Outcome.RATE:
-            if self.gate.objected(ticket, answer.retry_after) >= MOST_OBJECTIONS:
-                self.gate.close(Closing("silence", f"{MOST_OBJECTIONS} requests in a row came too soon for it"))
+            if self.gate.objected(ticket, answer.retry_after) >= MAX_OBJECTIONS:
+                self.gate.close(Closing("silence", f"{MAX_OBJECTIONS} requests in a row came too soon for it"))
         elif answer.outcome in _ANSWERED:
             self.gate.succeeded()
 

@@ -25,7 +25,7 @@ from bizcharts_pipeline.core.sqlite import connect, transaction, upgrade
 
 LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
-MOST_ROUNDS = 3  # a question that was put off in so many runs has failed
+MAX_ROUNDS = 3  # a question that was put off in so many runs has failed
 MAX_RAW_CHARACTERS = 65_536
 SCHEMA_VERSION = 2  # 1: bookings without their sizes, and no memory of which models answered
 
@@ -104,7 +104,7 @@ class AutoLabelLedger:
     def working(self, run: Run) -> Iterator[None]:
         """Show that the run is at work; before that, take back what dead runs had claimed."""
         with alive(self._runs, run.run_id):
-            self._bury_the_dead(run)
+            self._release_stale_claims(run)
             yield
 
     def is_alive(self, run_id: str) -> bool:
@@ -202,7 +202,7 @@ class AutoLabelLedger:
                 "UPDATE requests SET rounds = rounds + 1, "
                 "state = CASE WHEN rounds + 1 >= ? THEN 'failed' ELSE state END "
                 "WHERE key = ? AND state IN ('pending', 'retry_later')",
-                [(MOST_ROUNDS, key) for key in keys],
+                [(MAX_ROUNDS, key) for key in keys],
             )
 
     def fail(self, keys: Collection[str]) -> None:
@@ -255,7 +255,7 @@ class AutoLabelLedger:
     def _runs(self) -> Path:
         return self.path.with_suffix(".runs")
 
-    def _bury_the_dead(self, run: Run) -> None:
+    def _release_stale_claims(self, run: Run) -> None:
         """Free what runs had claimed whose process is gone; what they had booked counts as spent."""
         with self.transaction() as connection:
             owners = connection.execute("SELECT DISTINCT owner FROM requests WHERE state = 'reserved'")

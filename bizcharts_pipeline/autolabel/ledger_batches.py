@@ -12,12 +12,12 @@ from bizcharts_pipeline.autolabel import budget, repricing
 from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps, Charge
 from bizcharts_pipeline.autolabel.cost import Size, Terms
 from bizcharts_pipeline.autolabel.keys import Model, Run, Version
-from bizcharts_pipeline.autolabel.ledger import MOST_ROUNDS, OPEN, AutoLabelLedger, record_answer
+from bizcharts_pipeline.autolabel.ledger import MAX_ROUNDS, OPEN, AutoLabelLedger, record_answer
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Question
 from bizcharts_pipeline.autolabel.treatment import treat_in_batch
 
 REMEMBERED = timedelta(days=1)  # how long refused and failed batches are kept in mind
-MOST_ALIKE = 2  # batches that failed for one reason; a third would fail, too
+MAX_ALIKE = 2  # batches that failed for one reason; a third would fail, too
 _IDENTIFIERS = re.compile(r"\b(?:batch|file|req|org)[-_/]\w+|\d[\d,.]*")
 
 BatchLedgerState = Literal["intent", "running", "collected", "oversized", "failed", "abandoned"]
@@ -225,7 +225,7 @@ def other_running(ledger: AutoLabelLedger, version: Version, run_key: str) -> bo
 
 def failing_alike(ledger: AutoLabelLedger, version: Version, now: datetime) -> str | None:
     """Return the reason of the last batches if the service took them in and then failed them all for the same reason,
-    :data:`MOST_ALIKE` times in the last day; identifiers and numbers in it aside."""
+    :data:`MAX_ALIKE` times in the last day; identifiers and numbers in it aside."""
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT state, error FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
@@ -233,10 +233,10 @@ def failing_alike(ledger: AutoLabelLedger, version: Version, now: datetime) -> s
             "ORDER BY updated_at DESC, rowid DESC LIMIT ?",
             (
                 *(version.provider, version.model, version.endpoint, version.prompt_version),
-                *((now - REMEMBERED).isoformat(), MOST_ALIKE),
+                *((now - REMEMBERED).isoformat(), MAX_ALIKE),
             ),
         ).fetchall()
-    if len(rows) < MOST_ALIKE or any(state != "failed" for state, _ in rows):
+    if len(rows) < MAX_ALIKE or any(state != "failed" for state, _ in rows):
         return None
     alike = {_IDENTIFIERS.sub("#", error or "") for _, error in rows}
     return rows[0][1] if len(alike) == 1 else None
@@ -270,7 +270,7 @@ def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed
         connection.execute(
             "UPDATE requests SET rounds = rounds + ?1, owner = NULL, "
             "state = CASE WHEN ?1 AND rounds + 1 >= ?2 THEN 'failed' ELSE 'pending' END WHERE key = ?3 AND owner = ?4",
-            (paid, MOST_ROUNDS, key, run_key),
+            (paid, MAX_ROUNDS, key, run_key),
         )
     return len(unanswered)
 

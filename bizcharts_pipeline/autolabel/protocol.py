@@ -25,7 +25,7 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"  # no answer in time; may have been billed
     STOP = "stop"  # quota, key or model: this provider cannot go on
     REFUSED = "refused"  # the model or a filter declined; not neutral
-    MALFORMED = "malformed"  # an answer that is none of the classes
+    MALFORMED = "malformed"  # an answer that names no class
     BAD_IMAGE = "bad_image"  # the picture was refused as unreadable
     BUG = "bug"  # any other refusal of the request itself: it would repeat for every post
 

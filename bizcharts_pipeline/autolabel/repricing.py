@@ -18,7 +18,7 @@ from bizcharts_pipeline.autolabel.keys import Run, Version
 from bizcharts_pipeline.autolabel.protocol import Answer, Usage
 
 # Of a whole request. English has four to five bytes a token; long runs of one character have more.
-MOST_BYTES_PER_TOKEN = 32
+MAX_BYTES_PER_TOKEN = 32
 
 # Open bookings, and those of requests that nobody saw the end of, with what is booked for each, raises included.
 _RAISABLE = """
@@ -106,7 +106,7 @@ def _too_little(connection: sqlite3.Connection, reservation: int, usage: Usage) 
     where they do not know. Bookings of older ledgers have no size."""
     row = connection.execute("SELECT text_tokens FROM sizes WHERE reservation = ?", (reservation,)).fetchone()
     reported = max(usage.input_tokens, usage.cached_tokens + usage.cache_write_tokens)
-    return row is not None and reported * MOST_BYTES_PER_TOKEN < row[0]
+    return row is not None and reported * MAX_BYTES_PER_TOKEN < row[0]
 
 
 def _raise_bookings(connection: sqlite3.Connection, version: Version, terms: Terms, now: datetime) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from bizcharts_pipeline.autolabel import cost
-from bizcharts_pipeline.autolabel.batches import BatchDesk, BatchReport
+from bizcharts_pipeline.autolabel.batches import BatchDispatcher, BatchReport
 from bizcharts_pipeline.autolabel.concurrency_limit import Closing
 from bizcharts_pipeline.autolabel.cost import Terms
 from bizcharts_pipeline.autolabel.dispatcher import Asker
@@ -136,7 +136,7 @@ class Labelling:
         *,
         ordering: bool,
     ) -> tuple[ProviderReport, list[int]]:
-        desk = BatchDesk(
+        dispatcher = BatchDispatcher(
             provider,
             prompt,
             ledger,
@@ -149,16 +149,16 @@ class Labelling:
         )
         report, threads = BatchReport(), list[int]()
         try:
-            desk.collect_batches(report)
+            dispatcher.collect_batches(report)
             if ordering:
                 materialise(ledger, self.database)
-                threads = self._threads(desk.version, prompt, ledger)
-                chunks = inquiries(self.database, self.home, desk.version, threads, self._images, flagged)
+                threads = self._threads(dispatcher.version, prompt, ledger)
+                chunks = inquiries(self.database, self.home, dispatcher.version, threads, self._images, flagged)
                 tracked = track(chunks, f"Batches for {provider.name} {provider.model}")
-                desk.submit_batches(tracked, report, again=self.retry_batches)
+                dispatcher.submit_batches(tracked, report, again=self.retry_batches)
         except BatchError as error:
             report.closing = Closing("stop", str(error))
-        return ProviderReport(desk.version, len(threads), {}, report.closing, report), threads
+        return ProviderReport(dispatcher.version, len(threads), {}, report.closing, report), threads
 
     def _threads(self, version: Version, prompt: Prompt, ledger: AutoLabelLedger) -> list[int]:
         return waiting_posts(self.database, self.home, self.settings, ledger, version, self._first(prompt))

@@ -7,7 +7,7 @@ from bizcharts_pipeline.autolabel.ledger import State
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome
 
 LONGEST_RETRY_AFTER = 120.0  # seconds; who wants a longer pause is asked nothing more in this run
-MOST_SUSPECTS = 3  # more requests that are refused as wrong at once point to the settings, not to the posts
+MAX_SUSPECTS = 3  # more requests that are refused as wrong at once point to the settings, not to the posts
 
 # How often a question may meet with an outcome, and its state when it has.
 _ENDS: dict[Outcome, tuple[int, State]] = {

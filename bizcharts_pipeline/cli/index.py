@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.warehouse.published import Reading
 
 WIDTH = 79  # of a sentence, in characters
-MOST_DAYS, MOST_HOURS, MOST_MONTHS = 36_600, 878_400, 1_200  # a century
+MAX_DAYS, MAX_HOURS, MAX_MONTHS = 36_600, 878_400, 1_200  # a century
 NOTHING_YET = (
     "There is no reading yet. `make serve` polls the board every minute; `bizcharts import --last 60` fetches the past."
 )
@@ -27,10 +27,10 @@ as_csv = click.option("--csv", "csv_output", is_flag=True, help="Print CSV, all 
 
 
 @click.command("index")
-@click.option("--days", type=click.IntRange(1, MOST_DAYS), help="How many days, the newest first.  [default: 10]")
-@click.option("--hours", type=click.IntRange(1, MOST_HOURS), help="How many hours, instead of days.")
+@click.option("--days", type=click.IntRange(1, MAX_DAYS), help="How many days, the newest first.  [default: 10]")
+@click.option("--hours", type=click.IntRange(1, MAX_HOURS), help="How many hours, instead of days.")
 @click.option(
-    "--months", type=click.IntRange(1, MOST_MONTHS), help="How many months: stances, and people's as estimated from it."
+    "--months", type=click.IntRange(1, MAX_MONTHS), help="How many months: stances, and people's as estimated from it."
 )
 @as_csv
 @as_json

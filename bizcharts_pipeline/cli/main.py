@@ -397,10 +397,10 @@ def import_sqlite(file: Path, scale: "Scale | None", json_output: bool) -> None:
     Posts and polls go into the database, labels into the label ledger. The import may be repeated. `labels undo-import`
     undoes the labels.
     """
-    from bizcharts_pipeline.legacy.takeover import take_over
+    from bizcharts_pipeline.legacy.legacy_import import import_posts_db
 
     settings = load_settings()
-    report = take_over(file, open_database(), settings.home_path, settings.board, utc_now(), on_terminal, scale)
+    report = import_posts_db(file, open_database(), settings.home_path, settings.board, utc_now(), on_terminal, scale)
     show(report, json_output)
 
 

@@ -43,7 +43,7 @@ def origin(url: str) -> Origin:
     """Return the origin of an http(s) address.
 
     Raises:
-        BadAddress: it is none, or two parsers could read it differently.
+        BadAddress: it is not a URL, or two parsers could read it differently.
     """
     refuse_unsafe(url)
     parts = _ADDRESS.fullmatch(url)
@@ -53,7 +53,7 @@ def origin(url: str) -> Origin:
         raise BadAddress("holds a user name or password; leave it out.")
     authority = _AUTHORITY.fullmatch(parts[2])
     if authority is None:
-        raise BadAddress("has a host or port that is none; a host is written in ASCII (xn--...).")
+        raise BadAddress("has a malformed host or port; a host is written in ASCII (xn--...).")
     try:
         read = urlsplit(url)
         port = read.port

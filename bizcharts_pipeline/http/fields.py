@@ -70,7 +70,7 @@ def whole_number(value: object) -> int:
     """Return the whole number that a field holds exactly: 7, '7', 7.0 or '7.0', as data frames write it.
 
     Raises:
-        ValueError: it is none, or is written with an exponent (6.1E+07), as spreadsheets round long numbers.
+        ValueError: it is not a number, or is written with an exponent (6.1E+07), as spreadsheets round long numbers.
     """
     if type(value) is int:
         return value

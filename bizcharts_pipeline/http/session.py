@@ -94,7 +94,7 @@ class _Request:
 class PoliteSession:
     """GETs with one rate limit a host, bounded retries, bounded time and bounded memory.
 
-    A thread's own: like the session of ``requests`` within it, share none between threads.
+    Not thread-safe, like the ``requests`` session in it: use one for each thread.
 
     Args:
         seconds_per_request: least time between two requests to one host, over all processes of the machine.

@@ -10,7 +10,7 @@ from bizcharts_pipeline.http.session import PoliteSession, Response
 from bizcharts_pipeline.settings import FOURCHAN_MINIMUM_SECONDS, WAROSU_MINIMUM_SECONDS, is_loopback
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)+")
-_MOST_PATH_CHARACTERS = 200
+_MAX_PATH_CHARACTERS = 200
 _BIGINT_MAX = 2**63 - 1
 _MAX_LIST_BYTES = 1024 * 1024  # a board's list of archived threads has 30 kB
 
@@ -44,7 +44,7 @@ class ImageClient:
         """Return which of the two hosts ``url`` belongs to; ``None`` for any other, or a path that is no file's."""
         for source, base in self.image_urls.items():
             path = url.removeprefix(base)
-            if path != url and len(path) <= _MOST_PATH_CHARACTERS and _PATH.fullmatch(path):
+            if path != url and len(path) <= _MAX_PATH_CHARACTERS and _PATH.fullmatch(path):
                 return source
         return None
 

@@ -18,8 +18,8 @@ from bizcharts_pipeline.images.structure import Outline, PictureRejected
 
 START_SECONDS = 60.0
 _WORKER = Path(__file__).with_name("worker.py")
-_MOST_ANSWER_BYTES = 64 * 1024
-_MOST_REASON_CHARACTERS = 300
+_MAX_ANSWER_BYTES = 64 * 1024
+_MAX_REASON_CHARACTERS = 300
 _HASH = re.compile(r"[0-9a-f]{16}")
 _FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
@@ -87,9 +87,9 @@ class Decoder:
                 raise
             answer = self._answer(content)
         if "error" in answer:
-            raise PictureRejected(str(answer["error"])[:_MOST_REASON_CHARACTERS])
+            raise PictureRejected(str(answer["error"])[:_MAX_REASON_CHARACTERS])
         if problem := answer.get("nsfw_problem"):
-            self.nsfw_problem = str(problem)[:_MOST_REASON_CHARACTERS]
+            self.nsfw_problem = str(problem)[:_MAX_REASON_CHARACTERS]
         return _decoded(answer, outline)
 
     def _answer(self, content: bytes) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _receive(process: subprocess.Popen[bytes], deadline: float) -> dict[str, Any
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     length = int.from_bytes(_read(descriptor, 4, deadline), "big")
-    if length > _MOST_ANSWER_BYTES:
+    if length > _MAX_ANSWER_BYTES:
         raise ValueError(f"an answer of {length} bytes")
     answer = json.loads(_read(descriptor, length, deadline))
     if not isinstance(answer, dict):

@@ -15,7 +15,7 @@ import numpy as np
 from bizcharts_pipeline.index.level import (
     FADE,
     FORGET,
-    LEAST_VARIANCE,
+    MIN_VARIANCE,
     TEMPER,
     Estimate,
     Noise,
@@ -113,7 +113,7 @@ def follow_coins(start: Deviations, cells: Cells, market: Floats, begin: int) ->
     noise = [start.noise]
     for amounts in zip(deviation, square, weight, strict=True):
         noise.append(Noise(*(FADE * old + new for old, new in zip(_sums(noise[-1]), amounts, strict=True))))
-    post = np.array([max(one.deviation / one.square, LEAST_VARIANCE) for one in noise])
+    post = np.array([max(one.deviation / one.square, MIN_VARIANCE) for one in noise])
     error = post * np.array([one.square / one.weight for one in noise])
     shift = cells.sums.mean - market[cells.hour + 1]
     means, variances = np.empty((len(cells.hour), bank)), np.empty((len(cells.hour), bank))

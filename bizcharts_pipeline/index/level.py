@@ -19,7 +19,7 @@ EVIDENCE_HALF_LIFE_HOURS = 90 * 24
 NOISE_HALF_LIFE_HOURS = 5 * 24
 PRIOR_POSTS = 5.0  # how many posts of weight 1 the noise's prior counts as
 PRIOR_LEVEL = 0.1  # variance of the level at the start, in variances of one post
-LEAST_VARIANCE = 1e-6  # of one post: where all say the same there is still something not known
+MIN_VARIANCE = 1e-6  # of one post: where all say the same there is still something not known
 
 FORGET = 2 ** (-1 / EVIDENCE_HALF_LIFE_HOURS)  # what an hour leaves of the evidence
 FADE = 2 ** (-1 / NOISE_HALF_LIFE_HOURS)  # and of the noise's sums
@@ -77,7 +77,7 @@ class Path:
     @property
     def post_variance(self) -> Floats:
         """Variance of one post (H + 1,)."""
-        return np.maximum(self.deviation / self.square, LEAST_VARIANCE)
+        return np.maximum(self.deviation / self.square, MIN_VARIANCE)
 
     @property
     def error(self) -> Floats:

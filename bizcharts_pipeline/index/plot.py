@@ -11,14 +11,14 @@ from bizcharts_pipeline.warehouse.published import Reading
 WIDTH, HEIGHT = 760, 276
 LEFT, RIGHT, TOP, BOTTOM = 40, 96, 44, 24
 COLOURS = ("#c0392b", "#e59866", "#bfc5c9", "#7dcea0", "#1e8449")
-MOST_POINTS = 200
-LEAST_STANCE = 0.1  # the stance's axis reaches at least so far from 0
+MAX_POINTS = 200
+MIN_STANCE = 0.1  # the stance's axis reaches at least so far from 0
 
 Point = tuple[datetime, float | None, float | None, float | None]  # moment, figure, lo, hi
 
 
 def svg_plot(
-    readings: Sequence[Reading], title: str = "Fear/Greed on /biz/", caption: str = "", most: int = MOST_POINTS
+    readings: Sequence[Reading], title: str = "Fear/Greed on /biz/", caption: str = "", most: int = MAX_POINTS
 ) -> str:
     """Draw the index with its interval over time at about ``most`` points, the last one included.
 
@@ -34,7 +34,7 @@ def svg_plot(
     ]
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     begin, length = (points[0][0], (points[-1][0] - points[0][0]).total_seconds()) if points else (datetime.min, 0.0)
-    reach = max([LEAST_STANCE, *(abs(edge) for point in points for edge in point[2:] if edge is not None)])
+    reach = max([MIN_STANCE, *(abs(edge) for point in points for edge in point[2:] if edge is not None)])
     low, high = (0.0, 100.0) if ranked else (-reach, reach)
 
     def x(moment: datetime) -> float:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Tables = np.ndarray[Any, np.dtype[np.float64]]
 
-LEAST_ITEMS = 10
-LEAST_DIFFERENT = 2
+MIN_ITEMS = 10
+MIN_DIFFERENT = 2
 REPLICATES = 2000
 SEED = 0
 MASS = 0.95
@@ -127,8 +127,8 @@ def measured(first: str, second: str, pairs: Sequence[tuple[int, int]], seed: in
     for one, other in pairs:
         counts[one - 1, other - 1] += 1
     table = tuple(tuple(int(count) for count in row) for row in counts)
-    if len(pairs) < LEAST_ITEMS:
-        none = Measure(None, None, None, f"fewer than {LEAST_ITEMS} posts")
+    if len(pairs) < MIN_ITEMS:
+        none = Measure(None, None, None, f"fewer than {MIN_ITEMS} posts")
         return Agreement(first, second, len(pairs), table, none, none, none, none)
     drawn = np.random.default_rng(seed).multinomial(len(pairs), counts.ravel() / len(pairs), size=REPLICATES)
     samples = drawn.reshape(-1, CLASSES, CLASSES).astype(np.float64)
@@ -196,8 +196,8 @@ def _kappa(tables: "Tables", weights: "Tables") -> "Tables":
 
 def _no_interval(counts: "Tables") -> str | None:
     """Return why resampling tells nothing about a kappa, if so."""
-    if counts.sum() - counts.trace() < LEAST_DIFFERENT:
-        return f"fewer than {LEAST_DIFFERENT} posts rated differently"
+    if counts.sum() - counts.trace() < MIN_DIFFERENT:
+        return f"fewer than {MIN_DIFFERENT} posts rated differently"
     constant = 1 in ((counts.sum(axis=0) > 0).sum(), (counts.sum(axis=1) > 0).sum())
     return "one of the two used one class only" if constant else None
 

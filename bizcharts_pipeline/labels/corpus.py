@@ -8,7 +8,7 @@ import duckdb
 
 from bizcharts_pipeline.warehouse.labelled import as_table
 
-LEAST_BODY = 40  # characters; a shorter text says too little to be told by without its subject
+MIN_BODY = 40  # characters; a shorter text says too little to be told by without its subject
 
 # The big tables are cut to the wanted posts first: a left join alone reads them whole (418 MB at a million posts).
 # A post that only its labels know (an imported file) is what the labeller saw.
@@ -65,7 +65,7 @@ class Post:
     @property
     def texts(self) -> tuple[str, ...]:
         """What a copy of the post may have: the whole text, and without its subject where that is enough to tell."""
-        if self.subject and self.text and len(self.text) > LEAST_BODY:
+        if self.subject and self.text and len(self.text) > MIN_BODY:
             return self.whole_text, self.text
         return (self.whole_text,)
 

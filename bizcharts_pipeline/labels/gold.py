@@ -30,7 +30,7 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.labelled import stored_gold
 
 LABELLED_PER_GOLD = 4
-LEAST_GOLD = 10
+MIN_GOLD_POSTS = 10
 # One text that is posted again and again must not be the test; its copies train.
 LARGEST_GROUP = 0.1  # of the split
 CHOSEN_STRATA = {"uncertain", "disputed"}  # of `label_queue`: chosen by a model, not drawn
@@ -133,7 +133,7 @@ def _shares(labelled: Mapping[str, int], gold_posts: int) -> dict[str, int]:
     it has a gold post's worth of labels, none more than that allows."""
     total = sum(labelled.values())
     size = min(gold_posts, total // LABELLED_PER_GOLD)
-    if size < LEAST_GOLD:
+    if size < MIN_GOLD_POSTS:
         return dict.fromkeys(labelled, 0)
     shares = {name: size * count // total for name, count in labelled.items()}
     by_remainder = sorted(labelled, key=lambda name: (-(size * labelled[name] % total), name))

@@ -88,7 +88,7 @@ class ImportReport:
     def __str__(self) -> str:
         lines = [f"{self.file.name}: {self.rows:,} rows: {self.new:,} new labels, {self.known:,} known already"]
         if self.unknown_columns:
-            lines.append(f"columns that are none of a label and were not taken: {', '.join(self.unknown_columns)}")
+            lines.append(f"columns that no label has, not imported: {', '.join(self.unknown_columns)}")
         lines += self.notes
         if self.rejected:
             lines += [f"{len(self.rejected):,} put aside in {self.aside}:", *named_lines(self.rejected)]
@@ -155,7 +155,7 @@ def collect(
 
 
 def take_in(file: LabelFile, ledger: LabelLedger, aside: Path, now: datetime) -> ImportReport:
-    """Write the labels of ``file`` into the ledger, in one transaction; rows that are none go to a file in ``aside``.
+    """Write the labels of ``file`` into the ledger, in one transaction; other rows go to a file in ``aside``.
 
     A row without the column ``origin`` gets the file's, and is known already if the ledger has a label that says the
     same, wherever that came from. A label that was taken back stays so; one of an import that was undone may come

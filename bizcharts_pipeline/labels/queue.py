@@ -36,7 +36,7 @@ from bizcharts_pipeline.warehouse.label_queue import (
 from bizcharts_pipeline.warehouse.models import champion
 from bizcharts_pipeline.warehouse.trust import trusted_labels
 
-LEAST_LABELS = 60  # of all three classes, before they can teach a model
+MIN_LABELS = 60  # of all three classes, before they can teach a model
 DISPUTED_SHARE = 0.5  # of the relabels at most; the others are drawn, or self-agreement would look worse than it is
 RELABEL_AFTER = timedelta(days=7)
 SPARES = 0.5  # so many more are drawn at random, as some are copies of what is labelled
@@ -202,7 +202,7 @@ def _read(material: _Material, known: _Known, seed: int) -> _Reading:
     kept_out = contaminated(labelled, gold) if gold else set()
     teaching = [post for post in labelled if post.thread_id not in kept_out]
     ratings = [RATINGS[known.truth[post.thread_id]] for post in teaching]
-    if len(ratings) < LEAST_LABELS or len(set(ratings)) < 3:
+    if len(ratings) < MIN_LABELS or len(set(ratings)) < 3:
         margin = np.full(len(posts), np.nan)
         if material.scores:
             margin[[place[thread] for thread in material.scores]] = margins(np.array([*material.scores.values()]))

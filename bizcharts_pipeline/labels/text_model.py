@@ -15,8 +15,8 @@ from bizcharts_pipeline.text.duplicates import normalise
 Floats = NDArray[np.float64]
 Matrix = Any  # a scipy.sparse matrix (posts, terms)
 
-MOST_TERMS = 50_000
-MOST_CHARACTERS = 2_500  # of a post are read; the board allows about 2,100
+MAX_TERMS = 50_000
+MAX_CHARACTERS = 2_500  # of a post are read; the board allows about 2,100
 DIMENSIONS = 64  # of an embedding
 FOLDS = 5
 GROUP_CHARACTERS = 60
@@ -36,10 +36,10 @@ def term_matrix(texts: Sequence[str]) -> Matrix:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectoriser = TfidfVectorizer(
-        ngram_range=(1, 2), min_df=2, max_features=MOST_TERMS, sublinear_tf=True, dtype=np.float32
+        ngram_range=(1, 2), min_df=2, max_features=MAX_TERMS, sublinear_tf=True, dtype=np.float32
     )
     try:
-        return vectoriser.fit_transform([normalise(text)[:MOST_CHARACTERS] for text in texts])
+        return vectoriser.fit_transform([normalise(text)[:MAX_CHARACTERS] for text in texts])
     except ValueError:  # no two texts have a word in common
         return csr_matrix((len(texts), 1), dtype=np.float32)
 

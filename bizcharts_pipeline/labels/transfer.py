@@ -46,7 +46,7 @@ def export_labels(ledger: LabelLedger, path: Path, *, history: bool = False) -> 
     file's ending.
 
     Raises:
-        LabelFileError: the ending is none of .csv, .jsonl, .parquet, or the file cannot be written.
+        LabelFileError: the extension is not .csv, .jsonl or .parquet, or the file cannot be written.
         LedgerError: the ledger cannot be read.
     """
     if path.suffix.lower() not in _WRITTEN:
@@ -70,7 +70,7 @@ def export_labels(ledger: LabelLedger, path: Path, *, history: bool = False) -> 
 def import_labels(
     path: Path, ledger: LabelLedger, aside: Path, *, scale: Scale | None = None, now: datetime | None = None
 ) -> ImportReport:
-    """Take the labels of ``path`` into the ledger; rows that are none go to a file in ``aside``.
+    """Take the labels of ``path`` into the ledger; rows that are not labels go to a file in ``aside``.
 
     ``scale`` is that of the file's ratings, if it was named; ``now`` (naive UTC) the present unless it is given.
 
@@ -90,7 +90,9 @@ def read_labels(path: Path, scale: Scale | None = None, spellings: Spellings | N
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise LabelFileError(f"{path}: labels are read from {', '.join(_READERS)}; its ending is none of these.")
+        raise LabelFileError(
+            f"{path}: labels are read from {', '.join(_READERS)}; `bizcharts import-sqlite` imports a SQLite database."
+        )
     try:
         text = _text(path)
         if not text.strip():

@@ -24,7 +24,7 @@ ALIASES = {"subject_snapshot": "subject"}  # as the column is called in `trainin
 _FIELDS = {"subject": "subject_snapshot"}  # columns whose field of Label has another name
 
 _BIGINT = 2**63 - 1
-_NO_CLOCK_IS_THERE_YET = datetime(2100, 1, 1)
+_MAX_TIME = datetime(2100, 1, 1)
 _YES_AND_NO = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 Value = str | int | float | None
@@ -173,7 +173,7 @@ def _time(value: object, name: str) -> datetime | None:
         moment = naive_utc(datetime.fromisoformat(cast(str, value)))
     except (TypeError, ValueError, OverflowError):
         raise BadRow(f"{name} {value!r:.40} is no ISO 8601 time") from None
-    if not SITE_OPENED <= moment < _NO_CLOCK_IS_THERE_YET:
+    if not SITE_OPENED <= moment < _MAX_TIME:
         raise BadRow(f"{name} {moment} is no time since the board's site opened")
     return moment
 

@@ -24,7 +24,7 @@ _CREATE = re.compile(rf"{_PADDING}CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_OU
 _INSERT = re.compile(
     rf"{_PADDING}INSERT\s+(?:OR\s+\w+\s+)?INTO\s+{_OUR_TABLE}\s*(?:\([^()]*+\)\s*)?VALUES\b", re.IGNORECASE
 )
-# What else a dump has. Anything that is none of these was meant to be something, so it is named.
+# Statements of a dump that are skipped. Any other is reported.
 _PASSED_OVER = re.compile(
     rf"{_PADDING}(?:\Z|;|(?:PRAGMA|BEGIN|COMMIT|END|SAVEPOINT|RELEASE|ANALYZE|CREATE|DROP|DELETE|COMMENT|SET)\b|"
     rf"INSERT\s+(?:OR\s+\w+\s+)?INTO\s++(?!{_OUR_TABLE}\s*[(\s]))",
@@ -33,10 +33,10 @@ _PASSED_OVER = re.compile(
 _TOKEN = re.compile(r"'[^']*+(?:''[^']*+)*+'|\"[^\"]*+\"|--[^\n]*+|/\*[\s\S]*?\*/|;")
 _EXPONENT = re.compile(r"\d+(?:\.\d*)?[eE][+-]?\d+")
 _FUNCTIONS = {"replace", "char", "unistr"}  # with which SQLite's shell writes line ends and control characters
-_MOST_BYTES = 1_000_000  # of a row
-_MOST_COLUMNS = 50
-_MOST_PAGES = 125_000  # of 4 kB
-_MOST_STEPS = 10_000_000  # of SQLite's machine for one statement
+_MAX_BYTES = 1_000_000  # of a row
+_MAX_COLUMNS = 50
+_MAX_PAGES = 125_000  # of 4 kB
+_MAX_STEPS = 10_000_000  # of SQLite's machine for one statement
 
 
 def read_dump(text: str) -> Iterator[RawRow]:
@@ -122,11 +122,11 @@ def _guard(database: sqlite3.Connection, columns: tuple[str, ...]) -> None:
 
 
 def _limit(database: sqlite3.Connection) -> None:
-    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
-    database.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, _MOST_COLUMNS)
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_BYTES)
+    database.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, _MAX_COLUMNS)
     database.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 100)
-    database.execute(f"PRAGMA max_page_count = {_MOST_PAGES}")
-    database.set_progress_handler(lambda: 1, _MOST_STEPS)
+    database.execute(f"PRAGMA max_page_count = {_MAX_PAGES}")
+    database.set_progress_handler(lambda: 1, _MAX_STEPS)
 
 
 _CREATING = {

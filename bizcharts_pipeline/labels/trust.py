@@ -18,8 +18,8 @@ from bizcharts_pipeline.settings import AutoLabelSettings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.trust import ModelAnswer, TrustRow, Version, answers, append_trust, costs
 
-LEAST_GOLD = 50  # answers on gold posts; with fewer, accuracy is known to no better than +-14 points
-LEAST_PAIRS = 30  # labels of the same posts before people's own kappa counts as known
+MIN_GOLD_POSTS = 50  # answers on gold posts; with fewer, accuracy is known to no better than +-14 points
+MIN_PAIRS = 30  # labels of the same posts before people's own kappa counts as known
 Z = 1.959964  # 95 %, two-sided
 
 _CLASS: dict[str, int] = {name: place for place, name in enumerate(STANCES)}  # as sentiment/evaluation.py has them
@@ -125,10 +125,10 @@ def measure(
 def kappa_of_people(standing: Sequence[Label], relabelled_after: timedelta) -> float | None:
     """Return Cohen's kappa among labellers, else that of labellers with themselves, else ``None``: not known.
 
-    Of several pairs the mean by their posts; a pair that shares fewer than ``LEAST_PAIRS`` says too little.
+    Of several pairs the mean by their posts; a pair that shares fewer than ``MIN_PAIRS`` says too little.
     """
     for found in (between_labellers(standing), with_oneself(standing, relabelled_after)):
-        known = [(pair.kappa.value, pair.items) for pair in found if pair.items >= LEAST_PAIRS]
+        known = [(pair.kappa.value, pair.items) for pair in found if pair.items >= MIN_PAIRS]
         defined = [(kappa, items) for kappa, items in known if kappa is not None]
         if defined:
             return sum(kappa * items for kappa, items in defined) / sum(items for _, items in defined)
@@ -151,9 +151,9 @@ def _reasons(
     people_kappa: float | None,
 ) -> list[str]:
     """Why a version may not train."""
-    if figures is None or figures.n < LEAST_GOLD:
+    if figures is None or figures.n < MIN_GOLD_POSTS:
         n = figures.n if figures else 0
-        return [f"{n} gold posts have both its label and one of people; {LEAST_GOLD} are needed"]
+        return [f"{n} gold posts have both its label and one of people; {MIN_GOLD_POSTS} are needed"]
     reasons = []
     if figures.accuracy < gate.least_accuracy:
         reasons.append(f"accuracy {figures.accuracy:.2f}, at least {gate.least_accuracy:g} wanted")

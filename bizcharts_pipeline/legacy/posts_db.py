@@ -28,7 +28,7 @@ BATCH = 5_000
 _SOURCES: dict[str, Source] = {"live": "live", "warosu": "warosu", "archived.moe": "warosu"}
 _BIGINT = 2**63 - 1
 _INTEGER = 2**31 - 1
-_NO_CLOCK_IS_THERE_YET = datetime(2100, 1, 1)
+_MAX_TIME = datetime(2100, 1, 1)
 
 _THREAD_COLUMNS = """
     thread_id board source created_at subject op_text op_text_clean image_url thumbnail_url image_md5
@@ -114,7 +114,7 @@ class OriginalDatabase:
         """Yield a number and the columns of each label as they stand, whether or not their thread has a row here.
 
         The number is the row's id, or where it has none its place. Ratings may be on any scale, and any value of any
-        type; a time in Unix seconds is given as ISO 8601, UTC, and a text that is none is left out.
+        type; a time in Unix seconds is given as ISO 8601, UTC, and a text that is no time is left out.
         """
         for place, row in enumerate(self._rows("training_labels", _LABEL_COLUMNS, "id"), start=1):
             row |= {name: _text(row[name]) for name in ("notes", "text_snapshot", "image_url_snapshot")}
@@ -289,4 +289,4 @@ def _time(value: Any) -> datetime | None:
         moment = from_epoch(seconds) if seconds is not None else naive_utc(datetime.fromisoformat(value))
     except (TypeError, ValueError, OverflowError, OSError):
         return None
-    return moment if SITE_OPENED <= moment < _NO_CLOCK_IS_THERE_YET else None
+    return moment if SITE_OPENED <= moment < _MAX_TIME else None

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from bizcharts_pipeline.sentiment.artifact import MANIFEST as MODEL_JSON
 from bizcharts_pipeline.sentiment.artifact import SAFE_ENDINGS, Artifact, CorruptModel
 
-MOST_FILES = 500
-MOST_BYTES = 2 * 2**30 - 1  # of the tar; GitHub takes no larger file
+MAX_FILES = 500
+MAX_BYTES = 2 * 2**30 - 1  # of the tar; GitHub takes no larger file
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -39,8 +39,8 @@ def unpack(archive: Path, model_version: str, into: Path) -> None:
     try:
         with tarfile.open(archive, "r:") as tar:
             for number, entry in enumerate(tar):
-                if number >= MOST_FILES:
-                    raise CorruptModel(f"{archive.name} holds more than {MOST_FILES} files")
+                if number >= MAX_FILES:
+                    raise CorruptModel(f"{archive.name} holds more than {MAX_FILES} files")
                 name = _safe_name(archive, entry, model_version)
                 target = into / name
                 if entry.size > whole or target.exists():

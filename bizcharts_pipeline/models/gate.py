@@ -22,7 +22,7 @@ reason a winner's figures flatter it a little; figures on gold that was frozen s
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bizcharts_pipeline.labels.trust import LEAST_GOLD
+from bizcharts_pipeline.labels.trust import MIN_GOLD_POSTS
 from bizcharts_pipeline.models.paired import Comparison, compare, holm
 from bizcharts_pipeline.sentiment.scorer import Score
 from bizcharts_pipeline.training.gold_set import GoldSet
@@ -94,8 +94,8 @@ def _compared(candidate: Contender, opponents: Sequence[Contender], gold: GoldSe
     comparisons = {}
     for opponent in opponents:
         threads = common_threads([candidate, opponent], gold)
-        if len(threads) < LEAST_GOLD:
-            why = f"{len(threads)} gold posts can judge it and {opponent.name}; {LEAST_GOLD} are needed"
+        if len(threads) < MIN_GOLD_POSTS:
+            why = f"{len(threads)} gold posts can judge it and {opponent.name}; {MIN_GOLD_POSTS} are needed"
             return replace(unjudged, reason=f"not comparable: {why}")
         truth, groups = ([of[thread] for thread in threads] for of in (gold.truth, gold.groups))
         both = scores_on(candidate, threads), scores_on(opponent, threads)

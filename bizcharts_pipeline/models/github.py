@@ -31,7 +31,7 @@ from bizcharts_pipeline.settings import is_loopback, key_address_problem
 TOKEN = "GITHUB_TOKEN"
 JSON_BYTES = 8 * 2**20
 CALL_SECONDS = 60.0  # for a whole exchange of JSON
-LEAST_BYTES_A_SECOND = 50_000  # below this a transfer is given up
+MIN_BYTES_A_SECOND = 50_000  # below this a transfer is given up
 PATIENCE_SECONDS = 120.0  # the longest pause that is waited for
 ATTEMPTS = 4
 MAX_REDIRECTS = 3
@@ -104,7 +104,7 @@ class GitHub:
         """
         if not self._trusted(url):
             raise Refused(f"{_shown(url)} is no address of {self._api} to send a file to", 0)
-        seconds = CALL_SECONDS + file.stat().st_size / LEAST_BYTES_A_SECOND
+        seconds = CALL_SECONDS + file.stat().st_size / MIN_BYTES_A_SECOND
         headers = {"Accept": "application/vnd.github+json", "Content-Type": content_type}
 
         def send() -> Any:
@@ -138,7 +138,7 @@ class GitHub:
         return digest
 
     def pause(self, attempt: int) -> None:
-        """Wait before whatever could not be told to be done is tried for another time."""
+        """Back off before retrying a request whose outcome is unknown."""
         self._sleep(float(2 ** (attempt - 1)))
 
     def _patiently(self, method: str, once: Callable[[], Any]) -> Any:
@@ -281,7 +281,7 @@ def _chunks(url: str, session: BoundedSession, answer: requests.Response, most: 
 
 
 def _seconds(size: int) -> float:
-    return CALL_SECONDS + size / LEAST_BYTES_A_SECOND
+    return CALL_SECONDS + size / MIN_BYTES_A_SECOND
 
 
 def _shown(url: str) -> str:

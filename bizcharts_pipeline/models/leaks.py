@@ -18,7 +18,7 @@ from bizcharts_pipeline.training.gold_set import GoldSet
 from bizcharts_pipeline.training.text_set import seen_text_digest, text_digest
 from bizcharts_pipeline.warehouse.database import Database
 
-MOST_NAMED = 5  # threads in a message
+MAX_NAMED = 5  # threads in a message
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,6 @@ def _unchecked(why: str) -> Exposure:
 
 
 def _listed(threads: Collection[int]) -> str:
-    first: Sequence[int] = sorted(threads)[:MOST_NAMED]
+    first: Sequence[int] = sorted(threads)[:MAX_NAMED]
     more = len(threads) - len(first)
     return ", ".join(map(str, first)) + (f" and {more} more" if more else "")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 REPLICATES = 4000
 MASS = 0.95
 # No model is believed to be surer than this: one post must not decide over a log loss.
-LEAST_PROBABILITY = 0.001
+MIN_PROBABILITY = 0.001
 CLASSES = 3
 _CHUNK = 250  # replicates at a time: 10,000 groups stay below 20 MB
 
@@ -78,7 +78,7 @@ def losses(scores: Sequence[Score], truth: Sequence[int]) -> "Array":
     import numpy as np
 
     table = np.array([(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores], np.float64)
-    return -np.log(np.maximum(table[np.arange(len(truth)), list(truth)], LEAST_PROBABILITY))
+    return -np.log(np.maximum(table[np.arange(len(truth)), list(truth)], MIN_PROBABILITY))
 
 
 def resampled_sums(values: "Array", groups: Sequence[int], replicates: int, seed: int) -> "Array":

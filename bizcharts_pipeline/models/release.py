@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.files import sync
-from bizcharts_pipeline.models.archive import MOST_BYTES, pack, unpack
+from bizcharts_pipeline.models.archive import MAX_BYTES, pack, unpack
 from bizcharts_pipeline.models.card import ModelFacts, labels_learned_from, metrics, model_card
 from bizcharts_pipeline.models.github import ATTEMPTS, GitHub, Refused, Uncertain
 from bizcharts_pipeline.models.registry import as_row
@@ -39,8 +39,8 @@ from bizcharts_pipeline.warehouse.models import ModelVersion, model, register_ca
 
 RELEASES = "releases"  # below the home: what is being sent
 CARD, METRICS, SUMS = "model-card.md", "metrics.json", "SHA256SUMS"
-MOST_SUMS_BYTES = 64 * 1024
-MOST_PAGES = 20
+MAX_SUMS_BYTES = 64 * 1024
+MAX_PAGES = 20
 _REPOSITORY = re.compile(r"[A-Za-z0-9-]{1,39}/[A-Za-z0-9_.-]{1,100}")
 _TAG = re.compile(r"[a-z0-9_]{1,30}-[0-9a-f]{12}")
 _SUM = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9_.-]{1,200})")
@@ -48,7 +48,7 @@ _TYPES = {".tar": "application/x-tar", ".json": "application/json", ".md": "text
 
 
 class ReleaseError(BizchartsError):
-    """A model was not released, or a release is none of a model."""
+    """A model was not released, or a release holds no model."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetc
     A token is used if there is one: a private repository needs it.
 
     Raises:
-        ReleaseError: there is no such release, or it is none of a model.
+        ReleaseError: there is no such release, or it holds no model.
         CorruptModel: its files are not those of the model that the tag names.
         GitHubError: GitHub refuses, or cannot be reached.
     """
@@ -153,7 +153,7 @@ def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetc
         try:
             sums = _sums(github, at, assets, _tar(tag), archive)
             tar = _asset(assets, _tar(tag))
-            most = min(int(tar["size"]), MOST_BYTES)
+            most = min(int(tar["size"]), MAX_BYTES)
             if github.download(f"{at}/releases/assets/{tar['id']}", archive, most) != sums[_tar(tag)]:
                 raise CorruptModel(
                     f"{repository} {tag}: {_tar(tag)} is not what {SUMS} says; it was exchanged or broken"
@@ -203,7 +203,7 @@ def _write_files(folder: Path, source: Path, facts: ModelFacts, repository: str)
     (folder / CARD).write_text(model_card(facts, repository), encoding="utf-8")
     (folder / METRICS).write_bytes(metrics(facts))
     files = {name: _file(folder / name) for name in (_tar(artifact.model_version), MANIFEST, CARD, METRICS)}
-    if files[_tar(artifact.model_version)].size > MOST_BYTES:
+    if files[_tar(artifact.model_version)].size > MAX_BYTES:
         raise ReleaseError(f"{artifact.model_version} is larger than the 2 GiB that GitHub takes as a file.")
     (folder / SUMS).write_text("".join(f"{file.sha256}  {name}\n" for name, file in files.items()))
     return {**files, SUMS: _file(folder / SUMS)}
@@ -234,7 +234,7 @@ def _draft(github: GitHub, at: str, facts: ModelFacts, repository: str) -> Mappi
 def _find(github: GitHub, at: str, tag: str) -> Mapping[str, Any] | None:
     """Return the release of a tag; drafts have no address by their tag, and one tag may have several."""
     found = []
-    for page in range(1, MOST_PAGES + 1):
+    for page in range(1, MAX_PAGES + 1):
         releases = github.call("GET", f"{at}/releases?per_page=100&page={page}")
         found += [release for release in releases if release["tag_name"] == tag]
         if len(releases) < 100:
@@ -287,7 +287,7 @@ def _same(asset: Mapping[str, Any], file: _File) -> bool:
 def _assets(github: GitHub, at: str, release: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return a release's files by name, stumps too: the release itself does not list those."""
     found: dict[str, Mapping[str, Any]] = {}
-    for page in range(1, MOST_PAGES + 1):
+    for page in range(1, MAX_PAGES + 1):
         assets = github.call("GET", f"{at}/releases/{release['id']}/assets?per_page=100&page={page}")
         found |= {str(asset["name"]): asset for asset in assets}
         if len(assets) < 100:
@@ -298,17 +298,17 @@ def _assets(github: GitHub, at: str, release: Mapping[str, Any]) -> dict[str, Ma
 def _asset(assets: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
     asset = assets.get(name)
     if asset is None or asset.get("state") != "uploaded":
-        raise ReleaseError(f"The release has no {name}: it is none of a model, or not whole.")
+        raise ReleaseError(f"The release has no {name}: it holds no model, or is incomplete.")
     return asset
 
 
 def _sums(github: GitHub, at: str, assets: Mapping[str, Mapping[str, Any]], tar: str, scratch: Path) -> dict[str, str]:
-    github.download(f"{at}/releases/assets/{_asset(assets, SUMS)['id']}", scratch, MOST_SUMS_BYTES)
+    github.download(f"{at}/releases/assets/{_asset(assets, SUMS)['id']}", scratch, MAX_SUMS_BYTES)
     lines = scratch.read_bytes().decode(errors="replace").splitlines()
     found = [_SUM.fullmatch(line) for line in lines]
     sums = {match[2]: match[1] for match in found if match}
     if None in found or not {MANIFEST, tar} <= sums.keys():
-        raise ReleaseError(f"{SUMS} of the release is none of a model.")
+        raise ReleaseError(f"{SUMS} of the release does not describe a model.")
     return sums
 
 

@@ -35,7 +35,7 @@ class NotOffered(OrderRefused):
 
 
 class Uncertain(PodError):
-    """Nobody knows what became of a request: a time-out, a 5xx, an answer that is none. A pod may exist."""
+    """Nobody knows what became of a request: a time-out, a 5xx, a malformed answer. A pod may exist."""
 
     retry = True
 

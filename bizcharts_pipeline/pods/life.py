@@ -1,8 +1,8 @@
 """A pod's life, from the plan to its end; read it from the top to the bottom.
 
-PLANNED -> CREATING -> BOOTING -> PREFLIGHT -> STAGING -> RUNNING -> COLLECTING -> RELEASING -> RELEASED, with LOST and
-ORPHAN beside the way (`states.py` has the table). Whatever happens, a pod that was created is ended and seen to be
-gone; if that cannot be done, it is an ORPHAN in the ledger, which the reaper ends.
+PLANNED -> CREATING -> BOOTING -> PREFLIGHT -> STAGING -> RUNNING -> COLLECTING -> RELEASING -> RELEASED; LOST and
+ORPHAN are the failure states (`states.py` has the table). Whatever happens, a pod that was created is ended and seen to
+be gone; if that cannot be done, it is an ORPHAN in the ledger, which the reaper ends.
 
 What a killed run leaves behind, the next run of the same job finds: a pod at work is taken over, its log and messages
 read from their start; a result that was fetched and verified is used, and its pod ended; anything else is ended.

@@ -11,8 +11,8 @@ from bizcharts_pipeline.pods.errors import TransferError
 
 Manifest = Mapping[str, "Entry"]  # by path below the folder, with '/' between its parts
 LEFT_OUT = "__pycache__"
-MOST_FILES = 100_000
-MOST_BYTES = 20 * 10**9
+MAX_FILES = 100_000
+MAX_BYTES = 20 * 10**9
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,10 +54,10 @@ def parse(answer: object) -> dict[str, Entry]:
     """Return the manifest that a pod sent as ``{"files": {path: {"size", "sha256"}}}``.
 
     Raises:
-        TransferError: it is none, or names something outside its folder: a pod is somebody else's machine.
+        TransferError: it is malformed, or names something outside its folder: a pod is somebody else's machine.
     """
     files = answer.get("files") if isinstance(answer, dict) else None
-    if not isinstance(files, dict) or len(files) > MOST_FILES:
+    if not isinstance(files, dict) or len(files) > MAX_FILES:
         raise TransferError("The pod's list of files is none")
     found = {}
     for path, one in files.items():
@@ -68,8 +68,8 @@ def parse(answer: object) -> dict[str, Entry]:
                 raise TransferError(f"The pod's list of files is broken at {path!r:.80}")
         if not is_plain(path):
             raise TransferError(f"The pod's list of files has a path that is no plain one: {path!r:.80}")
-    if sum(one.size for one in found.values()) > MOST_BYTES:
-        raise TransferError(f"The pod offers more than {MOST_BYTES:,} bytes")
+    if sum(one.size for one in found.values()) > MAX_BYTES:
+        raise TransferError(f"The pod offers more than {MAX_BYTES:,} bytes")
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from bizcharts_pipeline.pods.errors import TransferError
-from bizcharts_pipeline.pods.manifest import MOST_BYTES, MOST_FILES, Entry, Manifest, entry, is_plain
+from bizcharts_pipeline.pods.manifest import MAX_BYTES, MAX_FILES, Entry, Manifest, entry, is_plain
 
 CHUNK_BYTES = 8_000_000  # of one command
 PART = ".part"
@@ -55,11 +55,11 @@ def pull(run: Run, source: str, target: Path) -> None:
     """Make the folder ``target`` hold the regular files of ``source`` on the machine.
 
     Raises:
-        TransferError: a file did not arrive as it was sent, or more than ``MOST_BYTES`` are offered.
+        TransferError: a file did not arrive as it was sent, or more than ``MAX_BYTES`` are offered.
     """
     sizes = _files(run, source)
-    if sum(sizes.values()) > MOST_BYTES or len(sizes) > MOST_FILES:
-        raise TransferError(f"{source:.100} is more than {MOST_BYTES:,} bytes or {MOST_FILES:,} files")
+    if sum(sizes.values()) > MAX_BYTES or len(sizes) > MAX_FILES:
+        raise TransferError(f"{source:.100} is more than {MAX_BYTES:,} bytes or {MAX_FILES:,} files")
     listed = _below(run, source, "find . -type f -print0 | xargs -0 -r sha256sum --zero").decode(errors="replace")
     digests = {line[66:].removeprefix("./"): line[:64] for line in listed.split("\0")}
     for path, size in sizes.items():

@@ -145,11 +145,11 @@ class SshTransport:
             raise TransferError(f"{len(wrong)} files arrived broken at {self._where}, such as {wrong[0]:.80}")
 
     def pull(self, source: str, target: Path, progress: Callable[[], None] = lambda: None) -> None:
-        """See `protocol.Transport`; links are left out, and more than ``manifest.MOST_BYTES`` is an error."""
+        """See `protocol.Transport`; links are left out, and more than ``manifest.MAX_BYTES`` is an error."""
         if not self._is_pinned():
             self.run("true")
         target.mkdir(parents=True, exist_ok=True)
-        arguments = ["--delete", "--no-links", f"--max-size={manifest.MOST_BYTES}", f"{_ALIAS}:{source}/", f"{target}/"]
+        arguments = ["--delete", "--no-links", f"--max-size={manifest.MAX_BYTES}", f"{_ALIAS}:{source}/", f"{target}/"]
         if not self._rsync(arguments, progress, into=target):
             transfer.pull(_reporting(self.run, progress), source, target)
 
@@ -280,7 +280,7 @@ def _too_big(folder: Path | None) -> str | None:
                 size += os.lstat(os.path.join(parent, name)).st_size
             except FileNotFoundError:
                 continue
-    return f"more than {manifest.MOST_BYTES:,} bytes came" if size > manifest.MOST_BYTES else None
+    return f"more than {manifest.MAX_BYTES:,} bytes came" if size > manifest.MAX_BYTES else None
 
 
 def _known_name(address: Address) -> str:

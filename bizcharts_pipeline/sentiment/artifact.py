@@ -23,7 +23,7 @@ MODELS = "models"  # below the home
 MANIFEST = "model.json"
 TRAINED_ON = "trained_on.json"  # what it learned from: a list of {"thread_id", "label", "text_sha256"}
 SAFE_ENDINGS = {".safetensors", ".json", ".txt", ".jinja", ".model", ".md", ".onnx"}
-MOST_MANIFEST_BYTES = 4_000_000
+MAX_MANIFEST_BYTES = 4_000_000
 
 
 class CorruptModel(BizchartsError):
@@ -126,7 +126,7 @@ def read_artifact(folder: Path, sha256: str) -> Artifact:
     """
     try:
         with (folder / MANIFEST).open("rb") as file:
-            content = file.read(MOST_MANIFEST_BYTES)
+            content = file.read(MAX_MANIFEST_BYTES)
     except OSError as error:
         raise CorruptModel(f"{folder}: {MANIFEST} cannot be read ({error.strerror}); train the model again") from None
     if hashlib.sha256(content).hexdigest() != sha256:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from bizcharts_pipeline.sentiment.terms import Term, make_reader
 from bizcharts_pipeline.sentiment.vader import Token
 
-MOST_HITS = 3  # terms that count: a wall of "moon" is one "moon"
+MAX_HITS = 3  # terms that count: a wall of "moon" is one "moon"
 SHILL_CEILING = 1.5  # an advertiser's promises are worth no more in all
 QUESTION_FACTOR = 0.3
 GREENTEXT_FACTOR = 0.5
@@ -101,8 +101,8 @@ def _sections(text: str) -> Iterator[tuple[str, bool, float]]:
 
 def _strongest(hits: list[tuple[float, Term]]) -> tuple[float, float]:
     """Return the bullish and the bearish sum of the strongest hits."""
-    if len(hits) > MOST_HITS:
-        hits = sorted(hits, key=lambda hit: -abs(hit[0]))[:MOST_HITS]
+    if len(hits) > MAX_HITS:
+        hits = sorted(hits, key=lambda hit: -abs(hit[0]))[:MAX_HITS]
     bull = bear = shill = 0.0
     for valence, term in hits:
         if valence < 0:

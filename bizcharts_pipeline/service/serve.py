@@ -144,7 +144,7 @@ def check_port(host: str, port: int, remedy: str = "set BIZCHARTS_SERVE__PORT or
     """Refuse an address that cannot be listened at; ``remedy`` is what the error advises.
 
     Raises:
-        ServiceError: it is taken, or is none of this machine.
+        ServiceError: the port is taken, or the address is not one of this machine.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

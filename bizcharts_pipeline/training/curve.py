@@ -6,7 +6,7 @@ from html import escape
 WIDTH, HEIGHT = 760, 220
 LEFT, RIGHT, TOP, BOTTOM = 48, 110, 28, 24
 COLOURS = ("#1b2631", "#c0392b", "#1e8449", "#2e86c1")
-MOST_POINTS = 400
+MAX_POINTS = 400
 
 Points = Sequence[tuple[float, float]]  # step, value; by step
 
@@ -51,5 +51,5 @@ def svg_curve(lines: Mapping[str, Points], title: str) -> str:
 
 
 def _thin(points: Points) -> Points:
-    step = -(-len(points) // MOST_POINTS) or 1
+    step = -(-len(points) // MAX_POINTS) or 1
     return points[::-1][::step][::-1]

@@ -86,7 +86,7 @@ _DOUBTFUL = (
 
 @dataclass(frozen=True)
 class LabelVersion:
-    """What labels are of; the ledger tells prompts of one name and other text apart, so that there are none."""
+    """A model, prompt and endpoint that labels come from. The ledger refuses two texts under one prompt name."""
 
     provider: str
     model: str

@@ -13,7 +13,7 @@ from bizcharts_pipeline.warehouse.values import literal, table
 
 SHAREGPT = "sharegpt"
 NONE = "none"  # in place of a version: there was nothing to learn from
-LEAST_SHARE = 0.1
+MIN_SHARE = 0.1
 
 _MODEL_LABELS = """
 SELECT DISTINCT thread_id, provider, model, coalesce(endpoint, ''), prompt_version, label FROM auto_labels
@@ -112,12 +112,12 @@ def current_dataset(connection: duckdb.DuckDBPyConnection, kind: str = SHAREGPT)
 
 
 def rare_classes(version: DatasetVersion) -> list[str]:
-    """Return the classes that have less than :data:`LEAST_SHARE` of the rows, with their share."""
+    """Return the classes that have less than :data:`MIN_SHARE` of the rows, with their share."""
     rows = version.train_rows + version.validation_rows
     counts = Counter[str]()
     for classes in version.classes.values():
         counts.update(classes)
-    return [f"{name}: {count / rows:.1%}" for name, count in counts.items() if count < LEAST_SHARE * rows]
+    return [f"{name}: {count / rows:.1%}" for name, count in counts.items() if count < MIN_SHARE * rows]
 
 
 def withdrawn_pictures(connection: duckdb.DuckDBPyConnection) -> set[str]:

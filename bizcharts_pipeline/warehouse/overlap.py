@@ -14,7 +14,7 @@ from bizcharts_pipeline.warehouse.values import literal, table
 
 LOWEST_RECALL = 0.95  # of what live saw
 ENOUGH_HOURS = 23  # polled, for a day's recall to say something
-MOST_TEXT_DIFFERENCES = 0.02  # of the threads that both have
+MAX_TEXT_DIFFERENCES = 0.02  # of the threads that both have
 HOUR_SECONDS = 3600.0
 
 _ARCHIVE_THREAD = {"thread_id": "BIGINT", "posted_at": "TIMESTAMP", "text": "VARCHAR"}
@@ -86,7 +86,7 @@ class Overlap:
         hours = round((self.largest_difference or 0.0) / HOUR_SECONDS)
         if hours and abs((self.largest_difference or 0.0) - hours * HOUR_SECONDS) <= 1:
             found.append(f"{self.day}: a time is off by {hours:+d} h, as by a wrong time zone")
-        if self.text_differences > MOST_TEXT_DIFFERENCES * self.both_threads:
+        if self.text_differences > MAX_TEXT_DIFFERENCES * self.both_threads:
             found.append(f"{self.day}: {self.text_differences} of {self.both_threads} texts differ")
         return found
 

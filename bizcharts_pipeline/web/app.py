@@ -1,4 +1,4 @@
-"""The labeller over HTTP: one page and the few requests it makes. What they mean is in :mod:`.desk`."""
+"""The labeller over HTTP: one page and the few requests it makes. What they mean is in :mod:`.session`."""
 
 import json
 from datetime import datetime
@@ -13,8 +13,8 @@ from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.images.first_frame import first_frame
 from bizcharts_pipeline.images.structure import PictureRejected
 from bizcharts_pipeline.labels.ledger import storable_text
-from bizcharts_pipeline.web.auth import Door, Doorkeeper
-from bizcharts_pipeline.web.session import Decision, Desk, NotOffered
+from bizcharts_pipeline.web.auth import Access, AccessMiddleware
+from bizcharts_pipeline.web.session import Decision, LabelSession, NotOffered
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI, Response
@@ -63,15 +63,15 @@ class UndoRequest(BaseModel):
     keys: Annotated[StrictInt, Field(ge=0)]
 
 
-def labeller_app(desk: Desk, door: Door) -> "FastAPI":
-    """Return the labeller's server for one desk, behind one door."""
+def labeller_app(session: LabelSession, access: Access) -> "FastAPI":
+    """Return the labeller's server for one session, for those who have access."""
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
     from starlette.requests import Request
 
     def refused(request: Request, error: Exception) -> "Response":
         if isinstance(error, NotOffered):
-            return _json({"error": str(error), "view": desk.view()}, 409)
+            return _json({"error": str(error), "view": session.view()}, 409)
         return _json({"error": str(error)}, 503)
 
     def malformed(request: Request, error: Exception) -> "Response":
@@ -82,13 +82,13 @@ def labeller_app(desk: Desk, door: Door) -> "FastAPI":
     app = FastAPI(title="BizCharts labeller", openapi_url=None, docs_url=None, redoc_url=None)
     app.add_exception_handler(BizchartsError, refused)
     app.add_exception_handler(RequestValidationError, malformed)
-    app.include_router(_page(door))
-    app.include_router(_requests(desk, door), prefix="/api/labeller")
-    app.add_middleware(Doorkeeper, door=door)
+    app.include_router(_page(access))
+    app.include_router(_requests(session, access), prefix="/api/labeller")
+    app.add_middleware(AccessMiddleware, access=access)
     return app
 
 
-def _page(door: Door) -> "APIRouter":
+def _page(access: Access) -> "APIRouter":
     """The page itself; the token in its address becomes a cookie and leaves the address."""
     from fastapi import APIRouter
     from starlette.requests import Request
@@ -98,9 +98,9 @@ def _page(door: Door) -> "APIRouter":
 
     @router.get("/", response_class=Response)
     def page(request: Request, token: str = "") -> Response:
-        if token and door.admits(token):
-            return RedirectResponse("/", 303, headers={"Set-Cookie": door.cookie})
-        if not door.knows(dict(request.headers)):
+        if token and access.admits(token):
+            return RedirectResponse("/", 303, headers={"Set-Cookie": access.cookie})
+        if not access.knows(dict(request.headers)):
             return HTMLResponse(_STRANGER, 403)
         return FileResponse(STATIC / "labeller.html", media_type="text/html")
 
@@ -113,18 +113,18 @@ def _page(door: Door) -> "APIRouter":
     return router
 
 
-def _requests(desk: Desk, door: Door) -> "APIRouter":
+def _requests(session: LabelSession, access: Access) -> "APIRouter":
     from fastapi import APIRouter
     from starlette.responses import PlainTextResponse, Response
 
     router = APIRouter(default_response_class=Response)
-    labelling, filters = desk.settings.labelling, desk.filters
+    labelling, filters = session.settings.labelling, session.filters
 
     @router.get("/sitting")
     def sitting() -> Response:
         return _json(
             {
-                "csrf": door.csrf,
+                "csrf": access.csrf,
                 "labeller": filters.labeller,
                 "session": filters.session,
                 "blur": labelling.blur,
@@ -136,7 +136,7 @@ def _requests(desk: Desk, door: Door) -> "APIRouter":
 
     @router.get("/view")
     def view() -> Response:
-        return _json(desk.view())
+        return _json(session.view())
 
     @router.post("/labels")
     def label(body: LabelRequest) -> Response:
@@ -151,23 +151,23 @@ def _requests(desk: Desk, door: Door) -> "APIRouter":
             image_visible=body.image_visible,
             keys=body.keys,
         )
-        return _json(desk.decide(decision))
+        return _json(session.decide(decision))
 
     @router.post("/undo")
     def undo(body: UndoRequest) -> Response:
-        return _json(desk.undo(body.keys))
+        return _json(session.undo(body.keys))
 
     @router.get("/history")
     def history(before: Annotated[int, Field(ge=0, le=_MOST)] = 0) -> Response:
-        return _json(desk.history(before, HISTORY_PAGE))
+        return _json(session.history(before, HISTORY_PAGE))
 
     @router.get("/strata")
     def strata() -> Response:
-        return _json({"strata": desk.strata()})
+        return _json({"strata": session.strata()})
 
     @router.get("/pictures/{thread_id}")
     def picture(thread_id: int) -> Response:
-        found = desk.picture(thread_id)
+        found = session.picture(thread_id)
         try:
             content = first_frame(found[0].read_bytes(), found[1]) if found else None
         except (OSError, PictureRejected, IndexError):

@@ -36,7 +36,7 @@ def _secret() -> str:
 
 
 @dataclass(frozen=True)
-class Door:
+class Access:
     """The secrets of one run of a server on ``port`` of the loopback address."""
 
     port: int
@@ -89,11 +89,11 @@ class Door:
         return any(secrets.compare_digest(value.encode(), self.session.encode()) for value in sent)
 
 
-class Doorkeeper:
-    """ASGI middleware: refuses what the door refuses, and adds the headers that keep the page to itself."""
+class AccessMiddleware:
+    """ASGI middleware: refuses requests without access, and adds the headers that keep the page to itself."""
 
-    def __init__(self, app: "ASGIApp", door: Door) -> None:
-        self.app, self.door = app, door
+    def __init__(self, app: "ASGIApp", access: Access) -> None:
+        self.app, self.access = app, access
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Pass a request on, or refuse it."""
@@ -115,7 +115,7 @@ class Doorkeeper:
         if sum(name.lower() == b"host" for name, _ in scope["headers"]) > 1:
             refused: tuple[int, str] | None = (400, "The host was named twice.")
         else:
-            refused = self.door.refusal(scope["method"], scope["path"], headers)
+            refused = self.access.refusal(scope["method"], scope["path"], headers)
         if refused:
             await PlainTextResponse(refused[1], refused[0])(scope, receive, send_guarded)
         else:

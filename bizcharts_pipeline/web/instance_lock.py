@@ -15,7 +15,7 @@ class AlreadyLabelling(BizchartsError):
 
 
 @contextmanager
-def seat(folder: Path, labeller: str) -> Iterator[Callable[[int], None]]:
+def labeller_lock(folder: Path, labeller: str) -> Iterator[Callable[[int], None]]:
     """Take the labeller's place meanwhile; the kernel gives it back when the process dies.
 
     It yields what takes the server's port, for whoever comes second.

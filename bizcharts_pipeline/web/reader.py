@@ -12,7 +12,7 @@ from bizcharts_pipeline.labels.offers import load_candidates
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseBusy
 from bizcharts_pipeline.web.notices import BUSY
-from bizcharts_pipeline.web.session import Desk
+from bizcharts_pipeline.web.session import LabelSession
 from bizcharts_pipeline.withdrawals import FLAGGED, block
 
 TURN_SECONDS = 2  # waiting for the database is cut short to look whether there is something else to do
@@ -23,13 +23,13 @@ OTHERS_SECONDS = 5
 
 
 class Reader:
-    """Keeps a desk supplied from :meth:`start` until :meth:`stop`; a database that is busy only makes it late."""
+    """Keeps a session supplied from :meth:`start` until :meth:`stop`; a database that is busy only makes it late."""
 
-    def __init__(self, desk: Desk, database: Database) -> None:
+    def __init__(self, session: LabelSession, database: Database) -> None:
         self._thread = threading.Thread(target=self._run, name="labeller-reader", daemon=True)
-        self._desk = desk
+        self._session = session
         self._database = replace(database, wait_seconds=TURN_SECONDS)
-        self._home = desk.settings.home_path
+        self._home = session.settings.home_path
         self._ended = threading.Event()
         self._dealt = self._asked_others = float("-inf")
 
@@ -40,43 +40,43 @@ class Reader:
     def stop(self) -> None:
         """End that; a turn with the database may be finished first."""
         self._ended.set()
-        self._desk.wake.set()
+        self._session.wake.set()
         self._thread.join(2 * TURN_SECONDS)
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            self._desk.wake.clear()
+            self._session.wake.clear()
             try:
                 self._turn()
-                self._desk.problem = None
+                self._session.problem = None
             except DatabaseBusy:
-                self._desk.problem = BUSY
+                self._session.problem = BUSY
             except Exception as error:
                 # Whatever it is: what is ready can be labelled, and the next turn may do better.
-                self._desk.problem = str(error)[:300]
-            self._desk.wake.wait(PAUSE_SECONDS)
+                self._session.problem = str(error)[:300]
+            self._session.wake.wait(PAUSE_SECONDS)
 
     def _turn(self) -> None:
-        desk = self._desk
+        session = self._session
         now = time.monotonic()
-        if desk.is_exhausted() and now >= self._dealt + LOOK_AGAIN_SECONDS:
+        if session.is_exhausted() and now >= self._dealt + LOOK_AGAIN_SECONDS:
             with self._database.read() as connection:
-                candidates = load_candidates(connection, desk.filters)
-            desk.deal(candidates)
+                candidates = load_candidates(connection, session.filters)
+            session.deal(candidates)
             self._dealt = time.monotonic()
         if now >= self._asked_others + OTHERS_SECONDS:
-            desk.learn_of_others()
+            session.learn_of_others()
             self._asked_others = now
         size = FIRST_PAGE
-        while not self._ended.is_set() and (wanted := desk.wanted()[:size]):
+        while not self._ended.is_set() and (wanted := session.wanted()[:size]):
             with self._database.read() as connection:
                 posts = load_offered(connection, wanted)
-            desk.accept(wanted, posts)
+            session.accept(wanted, posts)
             size = PAGE
-        for thread in desk.to_delete():
+        for thread in session.to_delete():
             self._delete(thread)
 
     def _delete(self, thread: int) -> None:
         with suppress(NothingToBlock):  # nothing is known of it, so there is nothing to delete
             block(self._database, self._home, thread, FLAGGED, utc_now())
-        self._desk.deleted(thread)
+        self._session.deleted(thread)

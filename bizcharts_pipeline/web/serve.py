@@ -10,10 +10,10 @@ from bizcharts_pipeline.labels.offers import OfferFilters
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.web.app import labeller_app
-from bizcharts_pipeline.web.auth import Door
-from bizcharts_pipeline.web.instance_lock import seat
+from bizcharts_pipeline.web.auth import Access
+from bizcharts_pipeline.web.instance_lock import labeller_lock
 from bizcharts_pipeline.web.reader import Reader
-from bizcharts_pipeline.web.session import Desk
+from bizcharts_pipeline.web.session import LabelSession
 
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 2
@@ -41,15 +41,15 @@ def serve_labeller(
     database = Database.existing(settings)
     ledger = LabelLedger(settings.home_path / LEDGER, LEDGER_SECONDS)
     with (
-        seat(ledger.path.parent, filters.labeller) as tell_port,
+        labeller_lock(ledger.path.parent, filters.labeller) as tell_port,
         closing(_listener(settings.labelling.port if port is None else port)) as listener,
     ):
-        door = Door(listener.getsockname()[1])
-        tell_port(door.port)
-        desk = Desk(settings, filters, ledger)
-        reader = Reader(desk, database)
+        access = Access(listener.getsockname()[1])
+        tell_port(access.port)
+        session = LabelSession(settings, filters, ledger)
+        reader = Reader(session, database)
         config = uvicorn.Config(
-            labeller_app(desk, door),
+            labeller_app(session, access),
             log_level="warning",
             access_log=False,  # the token is in an address
             server_header=False,
@@ -59,14 +59,14 @@ def serve_labeller(
         reader.start()
         try:
             say(
-                f"{door.address}\n\nOpen this address, token and all, in a browser on this machine.\n"
+                f"{access.address}\n\nOpen this address, token and all, in a browser on this machine.\n"
                 f"Labelling as {filters.labeller}, session {filters.session}. Ctrl-C ends it."
             )
             with ledger.kept_open(), suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
             reader.stop()
-    if waiting := desk.to_delete():
+    if waiting := session.to_delete():
         threads = ", ".join(map(str, waiting))
         say(f"Flagged as illegal and not deleted yet, as the database was busy: {threads}. `bizcharts block` does it.")
 

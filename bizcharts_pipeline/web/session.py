@@ -55,8 +55,8 @@ class Decision:
     keys: int  # how many labels the page knows to stand
 
 
-class Desk:
-    """One labeller's sitting; its methods may be called by several threads."""
+class LabelSession:
+    """One labeller's session: posts to label, labels made, undo. Several threads may call its methods."""
 
     def __init__(
         self, settings: Settings, filters: OfferFilters, ledger: LabelLedger, clock: Callable[[], datetime] = utc_now

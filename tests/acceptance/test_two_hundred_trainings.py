@@ -88,8 +88,8 @@ ENDINGS = {
 }
 FAILS = 0.1  # of the trainings themselves
 KILLED = 0.5  # of the orchestrators, each time that they are started
-MOST_KILLS = 3  # of one training
-MOST_TRIES = 4  # as the asset's retry policy has them, and one more
+MAX_KILLS = 3  # of one training
+MAX_TRIES = 4  # as the asset's retry policy has them, and one more
 USD_PER_RUN, USD_PER_MONTH = Decimal("0.10"), Decimal("5.00")
 SECONDS = 300  # of one orchestrator
 
@@ -145,7 +145,7 @@ def see_through(world: PodWorld, number: int, tally: Tally) -> dict[str, Any]:
     while True:
         process = world.start(number)
         deadline = time.monotonic() + SECONDS
-        if kills < MOST_KILLS and draw.random() < KILLED:
+        if kills < MAX_KILLS and draw.random() < KILLED:
             time.sleep(draw.uniform(0.5, 12))
             if process.poll() is None:
                 process.kill()
@@ -156,7 +156,7 @@ def see_through(world: PodWorld, number: int, tally: Tally) -> dict[str, Any]:
         process.wait(timeout=max(1.0, deadline - time.monotonic()))
         outcome = world.outcome(number)
         tries += 1
-        if "error" in outcome and outcome["retry"] and tries < MOST_TRIES:
+        if "error" in outcome and outcome["retry"] and tries < MAX_TRIES:
             continue
         with tally.lock:
             tally.kills += kills

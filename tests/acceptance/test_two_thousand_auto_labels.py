@@ -27,7 +27,7 @@ from bizcharts_pipeline.demo.label_apis.wire import BatchFault, LabelFault
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1200)]
 
 POSTS = int(os.environ.get("BIZCHARTS_TEST_LABEL_POSTS", "2000"))
-MOST_AT_ONCE = 32
+MAX_AT_ONCE = 32
 SHARE = Decimal(POSTS) / 2000  # of the caps that end a run early
 WAYS = [("openai", "chat"), ("openai", "decisions"), ("gemini", "chat")]
 BATCH_WAYS = [("openai", "batch"), ("gemini", "batch")]
@@ -77,7 +77,7 @@ def test_two_thousand_posts_one_by_one(tmp_path: Path, apis: SimulatedLabelApis,
     said = posts.run(Decimal("0.03") * SHARE)
     assert "pending" in posts.statuses, said
     posts.run_until_done()
-    check(posts, orphans=2 * MOST_AT_ONCE)
+    check(posts, orphans=2 * MAX_AT_ONCE)
     hung = apis.bill().hung
     assert 0.03 * POSTS < hung < 0.11 * POSTS + 10  # few posts scatter more
 

@@ -81,7 +81,7 @@ def test_what_one_post_meets_with_among_others_that_are_answered(
 ) -> None:
     monkeypatch.setattr("bizcharts_pipeline.autolabel.dispatcher.FIRST_BACK_OFF_SECONDS", 0.001)
     world.put(*(thread(number) for number in range(1, 31)))
-    monkeypatch.setattr("bizcharts_pipeline.autolabel.concurrency_limit.LEAST_HOLD_SECONDS", 0.001)
+    monkeypatch.setattr("bizcharts_pipeline.autolabel.concurrency_limit.MIN_HOLD_SECONDS", 0.001)
     provider = FakeProvider(lambda question, times: answer if "post 7 " in question.text else OK)
     report = world.label(provider)
     if status == "failed" and sent > 1:  # put off twice a run, in three runs

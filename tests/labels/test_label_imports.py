@@ -20,7 +20,7 @@ from bizcharts_pipeline.labels.statistics import ledger_statistics
 from bizcharts_pipeline.labels.transfer import export_labels, import_labels
 from bizcharts_pipeline.labels.transfer_rows import LabelFileError
 from bizcharts_pipeline.labels.undoing import undo_import
-from bizcharts_pipeline.legacy.takeover import TakeoverReport, take_over
+from bizcharts_pipeline.legacy.legacy_import import LegacyImportReport, import_posts_db
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.warehouse.database import Database
 
@@ -40,7 +40,7 @@ def rows_of(ratings: Sequence[Any], labeller: str = "ann") -> list[Row]:
 
 def bring(
     home: Path, door: str, rows: Sequence[Row], scale: str | None = None, name: str = "a"
-) -> ImportReport | TakeoverReport:
+) -> ImportReport | LegacyImportReport:
     """Import ``rows`` as a file of this kind."""
     file, named = home / f"{name}.{door}", parse_scale(scale) if scale else None
     file.unlink(missing_ok=True)
@@ -52,7 +52,7 @@ def bring(
         dump = "\n".join(original.iterdump())
     original.close()
     if door == "db":
-        return take_over(file, Database(home / "a.duckdb"), home, "biz", IMPORTED, scale=named)
+        return import_posts_db(file, Database(home / "a.duckdb"), home, "biz", IMPORTED, scale=named)
     names = HEADER.strip().split(",")
     content = {
         "csv": HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows),

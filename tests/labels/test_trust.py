@@ -10,7 +10,7 @@ from labels.queue_world import LONG_AGO, NOW, Opening, answered, board, openings
 
 from bizcharts_pipeline.labels.ledger import GoldPost, LabelLedger
 from bizcharts_pipeline.labels.stances import STANCES
-from bizcharts_pipeline.labels.trust import LEAST_GOLD, Trust, majority, measure_trust, wilson
+from bizcharts_pipeline.labels.trust import MIN_GOLD_POSTS, Trust, majority, measure_trust, wilson
 from bizcharts_pipeline.settings import AutoLabelSettings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.trust import refusals, trusted_labels, trusted_versions
@@ -84,10 +84,10 @@ def test_a_refusal_is_missing_and_never_neutral(tmp_path: Path) -> None:
 
 def test_too_little_gold_is_no_ground_for_trust(tmp_path: Path) -> None:
     database, ledger, made = gold_board(tmp_path)
-    answered(database, says(made[: LEAST_GOLD - 1], 1))
+    answered(database, says(made[: MIN_GOLD_POSTS - 1], 1))
     row = measured(database, ledger)["openai"].row
     assert not row.trusted
-    assert f"{LEAST_GOLD} are needed" in (row.reason or "")
+    assert f"{MIN_GOLD_POSTS} are needed" in (row.reason or "")
 
 
 def test_one_class_that_is_never_found_is_enough_for_distrust(tmp_path: Path) -> None:

@@ -284,8 +284,8 @@ def test_a_host_that_sends_without_end_does_not_fill_the_disk(
 ) -> None:
     a_folder(Path(far), 1_000_000)
     pod = way(sshd.port, keys)
-    monkeypatch.setattr(manifest, "MOST_BYTES", 100_000)
-    monkeypatch.setattr(transfer, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(manifest, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(transfer, "MAX_BYTES", 100_000)
     pod.pull(far, tmp_path / "back")  # rsync leaves out what is too large
     assert not (tmp_path / "back" / "large.bin").exists()
     monkeypatch.setattr(transport.shutil, "which", lambda _: None)

@@ -54,7 +54,7 @@ def _is_installed(module: str) -> bool:
 
 
 def missing_keys(settings: Settings) -> list[str]:
-    """Return of each provider that is to label and has no key what to do about it."""
+    """Return, for each configured provider without an API key, a hint how to set it."""
     return list(_missing(settings).values())
 
 

@@ -10,7 +10,7 @@ from bizcharts_pipeline.autolabel.protocol import BatchState
 
 SECONDS = 600.0  # for an upload or a download as a whole
 PAUSES = (1.0, 4.0)  # seconds, before a question to the service is put again
-MOST_BATCHES = 10_000  # that are looked through for one
+MAX_BATCHES = 10_000  # that are looked through for one
 
 Result = TypeVar("Result")
 Batch = TypeVar("Batch")
@@ -42,12 +42,12 @@ def first_that(batches: Iterable[Batch], carries: Callable[[Batch], bool], servi
         BatchError: there are too many to tell.
     """
     seen = 0
-    for batch in islice(batches, MOST_BATCHES):
+    for batch in islice(batches, MAX_BATCHES):
         seen += 1
         if carries(batch):
             return batch
-    if seen == MOST_BATCHES:
-        raise unknown(f"{service} lists over {MOST_BATCHES:,} batches; cannot tell whether ours is there.")
+    if seen == MAX_BATCHES:
+        raise unknown(f"{service} lists over {MAX_BATCHES:,} batches; cannot tell whether ours is there.")
     return None
 
 

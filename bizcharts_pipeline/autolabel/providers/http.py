@@ -41,7 +41,7 @@ def http_client(url: str, *, seconds: float, wait: float, max_bytes: int, connec
 
     Raises:
         BadAddress: ``url`` is refused.
-        AutoLabelError: the environment names a proxy that is none of HTTP.
+        AutoLabelError: the environment names a proxy that does not speak HTTP.
     """
     return httpx2.Client(
         transport=_Transport(url, seconds, wait, max_bytes, connections),

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 
-LEAST_COVERED = 0.5  # of the probability must lie on the classes, or the numbers say something else
-MOST_AMBIGUOUS = 0.01  # of it may lie on alternatives that could become two classes
+MIN_COVERED = 0.5  # of the probability must lie on the classes, or the numbers say something else
+MAX_AMBIGUOUS = 0.01  # of it may lie on alternatives that could become two classes
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _share(logprob: float) -> float:
 
 def _normalised(mass: dict[Stance, float], ambiguous: float) -> tuple[float, float, float] | None:
     total = sum(mass.values())
-    if not (math.isfinite(total) and total >= LEAST_COVERED and ambiguous <= MOST_AMBIGUOUS * total):
+    if not (math.isfinite(total) and total >= MIN_COVERED and ambiguous <= MAX_AMBIGUOUS * total):
         return None
     bearish, neutral, bullish = (mass[stance] / total for stance in STANCES)
     return bearish, neutral, bullish

@@ -18,7 +18,7 @@ from bizcharts_pipeline.settings import Provider
 RAW_CHARACTERS = 20_000
 _DETAIL_CHARACTERS = 300
 _KEYS = re.compile(r"\bsk-[\w*.-]{6,}|\bAIza[\w*-]{6,}|\b[Bb]earer\s+[\w*.~+/=-]{6,}")
-_LEAST_KEY = 8  # a shorter one, as a stand-in may use, occurs in ordinary text
+_MIN_KEY = 8  # a shorter one, as a stand-in may use, occurs in ordinary text
 
 Tokens = Annotated[int, Field(ge=0, le=10**9)]
 Model = TypeVar("Model", bound=BaseModel)
@@ -139,7 +139,7 @@ class _Generated(_Gemini):
 
 def scrubbed(text: str, key: str) -> str:
     """Return ``text`` without ``key`` and whatever else looks like one: services echo keys in their messages."""
-    if len(key) >= _LEAST_KEY:
+    if len(key) >= _MIN_KEY:
         text = text.replace(key, "[key]")
     return _KEYS.sub("[key]", text)
 
@@ -248,7 +248,7 @@ def _read(model: type[Model], body: str) -> Model | str:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        return f"the answer is none of this service: {where}: {first['msg']}"
+        return f"the answer is not in the format of this service: {where}: {first['msg']}"
 
 
 def _fields(body: str) -> dict[str, object]:

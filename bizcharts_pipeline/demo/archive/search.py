@@ -15,8 +15,8 @@ import numpy as np
 from bizcharts_pipeline.demo.archive.posts import ArchivePost, Holdings, Integers
 
 PAGE_SIZE = 24
-MOST_MATCHES = 5000
-_MOST_DIGITS = 18
+MAX_MATCHES = 5000
+_MAX_DIGITS = 18
 TEXT_FIELDS = (
     "search_text",
     "search_subject",
@@ -83,15 +83,15 @@ def read_query(query: str) -> Query:
 
 
 def natural(text: str) -> int | None:
-    """Return the number that ``text`` is; ``None`` if it is none, or none that a post could have."""
-    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
+    """Return the number that ``text`` is; ``None`` if it is no number, or no possible post number."""
+    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
 
 def find(holdings: Holdings, query: Query, now: int, clock: ZoneInfo) -> Integers:
     """Return the positions of the posts that ``query`` finds at Unix second ``now``, at most 5,000, in its order.
 
     Dates are strict bounds at midnight by ``clock``, compared with the times that the archive stored: neither the
-    end's day nor a post of the very second at which the first day begins is found. A date that is none is ignored.
+    end's day nor a post of the very second at which the first day begins is found. A malformed date is ignored.
     """
     fields = query.fields
     found = holdings.openings_by_stored if fields.get("search_op") == "op" else holdings.by_stored
@@ -111,7 +111,7 @@ def find(holdings: Holdings, query: Query, now: int, clock: ZoneInfo) -> Integer
         matches = (position for position in matches if all(test(position) for test in tests))
     if fields.get("search_res") == "op":
         matches = _openings(holdings, matches)
-    return np.fromiter(islice(matches, MOST_MATCHES), dtype=np.int64)
+    return np.fromiter(islice(matches, MAX_MATCHES), dtype=np.int64)
 
 
 def _openings(holdings: Holdings, matches: Iterator[int]) -> Iterator[int]:

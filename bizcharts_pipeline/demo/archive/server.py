@@ -15,7 +15,7 @@ import numpy as np
 from bizcharts_pipeline.core.clock import from_epoch, naive_utc, to_epoch
 from bizcharts_pipeline.demo.archive.markup import Generation, Html5, IndexEntry, Markup, image_path
 from bizcharts_pipeline.demo.archive.posts import ArchivePost, Holdings, Integers, Quirks
-from bizcharts_pipeline.demo.archive.search import MOST_MATCHES, PAGE_SIZE, Query, find, natural, read_query
+from bizcharts_pipeline.demo.archive.search import MAX_MATCHES, PAGE_SIZE, Query, find, natural, read_query
 from bizcharts_pipeline.demo.archive.xhtml import Xhtml
 from bizcharts_pipeline.demo.pictures import picture
 from bizcharts_pipeline.demo.server import HTML, BoardServer, Fault, Page, http_date
@@ -35,7 +35,7 @@ index's page from 1, or the results' page from 0."""
 class SimulatedArchive(BoardServer):
     """Serves what an archive would hold of ``world`` at :attr:`now`, a simulated time that its user may move on.
 
-    The page past the index's end is one without threads; a page number that is none, or below one, means the first.
+    The page past the index's end is one without threads; a malformed page number, or one below 1, means the first.
     A redirect is a 302. Building takes about three seconds for 36,000 threads and their replies.
 
     Args:
@@ -152,13 +152,13 @@ class SimulatedArchive(BoardServer):
         return _html(self._markup(None, 0).error(cause), status=404)
 
     def _search_page(self, query: Query) -> Page:
-        if query.offset >= MOST_MATCHES:
-            return self._error(f"offset out of bounds (offset={query.offset}, max_matches={MOST_MATCHES})")
+        if query.offset >= MAX_MATCHES:
+            return self._error(f"offset out of bounds (offset={query.offset}, max_matches={MAX_MATCHES})")
         holdings, number = self.holdings, query.offset // PAGE_SIZE
         found = self._find(holdings, query)
         arrived = number // self.duplicate_every if self.duplicate_every else 0
         first = query.offset - (arrived if query.fields.get("search_ord") != "old" else 0)
-        shown = found[first : first + min(PAGE_SIZE, MOST_MATCHES - query.offset)].tolist()
+        shown = found[first : first + min(PAGE_SIZE, MAX_MATCHES - query.offset)].tolist()
         posts = [holdings.post(position) for position in shown]
         ghost = query.fields.get("ghost", "") not in ("", "false")
         writer = self._markup(posts[0] if posts else None, number, ghost=ghost)

@@ -20,7 +20,7 @@ _SWING = 0.55  # of the hourly rate between the quietest and the busiest hour
 _RAIDS_A_DAY = 0.3
 _GENERAL_HOURS = (2, 7, 12, 16, 20)
 _MEDIAN_REPLIES = 6
-_MOST_REPLIES = 380
+_MAX_REPLIES = 380
 _SIZES = ((640, 480), (800, 600), (512, 512), (720, 900), (1024, 576))
 
 
@@ -156,7 +156,7 @@ def _thread(number: int, post: _Planned, mood: float, pace_scale: float, rng: ra
         general=post.general,
         ironic=post.draft.ironic,
         raid=post.raid,
-        final_replies=min(final, _MOST_REPLIES),
+        final_replies=min(final, _MAX_REPLIES),
         pace_hours=rng.uniform(0.4, 1.6) * pace_scale,
         image_share=rng.uniform(0.05, 0.5),
         tim=post.second * 1_000_000 + rng.randint(0, 999_999),

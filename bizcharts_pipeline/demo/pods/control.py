@@ -35,7 +35,7 @@ from bizcharts_pipeline.demo.pods.billing import PodBill
 from bizcharts_pipeline.demo.pods.cloud import Cloud
 from bizcharts_pipeline.demo.pods.faults import OF_API, Chance, PodFault, PodFaults
 
-_MOST_BYTES = 1_000_000
+_MAX_BYTES = 1_000_000
 _ORDER = re.compile(rb'name"?\s*:\s*\\?"([^"\\]+)')
 _SORRY = "Something went wrong. Please try again later or contact support."
 _HTML = b"<!DOCTYPE html><html><head><title>502</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         control = self.server.control
         length = int(self.headers.get("Content-Length") or 0)
-        if length > _MOST_BYTES:
+        if length > _MAX_BYTES:
             self._send(413, b"", "text/plain")
             return
         body = self.rfile.read(length)

@@ -231,7 +231,7 @@ def _pod(pod: RentedPod) -> dict[str, Any]:
 
 
 def _ports(public: int) -> list[dict[str, Any]]:
-    """Return the ports, with one of the proxy's that is none of ours."""
+    """Return the ports, with one of RunPod's proxy that does not lead to the pod's sshd."""
     proxied = {"ip": "100.65.0.1", "isIpPublic": False, "privatePort": 19123, "publicPort": 60123, "type": "http"}
     return [proxied, {"ip": HOST, "isIpPublic": True, "privatePort": 22, "publicPort": public, "type": "tcp"}]
 

@@ -8,11 +8,11 @@ from bizcharts_pipeline.pods.protocol import NAME_LENGTH, Order
 SSH_PORT = 22
 SSH_PORTS = f"{SSH_PORT}/tcp"
 WORKSPACE = "/workspace"  # where official images expect a volume
-MOST_VARIABLES = 50
+MAX_VARIABLES = 50
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _POD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_LEAST_SECRET = 6  # characters; a shorter value is no secret, and may be part of any word
+_MIN_SECRET = 6  # characters; a shorter value is no secret, and may be part of any word
 _SPLICED = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
@@ -42,8 +42,8 @@ def check_order(order: Order) -> None:
     for name in order.environment:
         if not _VARIABLE.fullmatch(name):
             raise OrderRefused(f"{name[:40]!r} is no name of an environment variable.")
-    if len(order.environment) > MOST_VARIABLES:
-        raise OrderRefused(f"The order has {len(order.environment)} variables; RunPod takes {MOST_VARIABLES}.")
+    if len(order.environment) > MAX_VARIABLES:
+        raise OrderRefused(f"The order has {len(order.environment)} variables; RunPod takes {MAX_VARIABLES}.")
     if candidate.cloud not in ("SECURE", "COMMUNITY"):
         raise OrderRefused(f"{candidate.cloud[:40]!r} is no cloud; SECURE and COMMUNITY are.")
 
@@ -63,6 +63,6 @@ def without_values(text: str, order: Order) -> str:
     """Return what a control plane said of an order, with the values of the order's variables replaced by their
     names."""
     for name, value in sorted(order.environment.items(), key=lambda entry: -len(entry[1])):
-        if len(value) >= _LEAST_SECRET:
+        if len(value) >= _MIN_SECRET:
             text = text.replace(value, f"<{name}>")
     return text

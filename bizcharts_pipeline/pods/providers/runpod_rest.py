@@ -35,7 +35,7 @@ from bizcharts_pipeline.pods.providers.rest_http import Reply, ask
 
 _PODS = "/v2/pods"
 _GPUS = "/v2/catalog/gpus"
-_LEAST_VOLUME_GB = 10  # a smaller one is refused
+_MIN_VOLUME_GB = 10  # a smaller one is refused
 MAX_PAGES = 100
 _WAITS = 3  # after "too many requests", for as long as the answer says
 _LONGEST_WAIT = 30.0  # seconds; one that is told to wait longer fails
@@ -159,7 +159,7 @@ def _body(order: Order) -> dict[str, Any]:
     if order.network_volume:
         body["mounts"] = {"network": [{"volumeId": order.network_volume, "path": WORKSPACE}]}
     elif order.volume_gb:
-        body["mounts"] = {"persistent": {"size": max(order.volume_gb, _LEAST_VOLUME_GB), "path": WORKSPACE}}
+        body["mounts"] = {"persistent": {"size": max(order.volume_gb, _MIN_VOLUME_GB), "path": WORKSPACE}}
     return body
 
 

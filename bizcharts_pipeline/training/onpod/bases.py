@@ -62,7 +62,7 @@ def base_of(architecture: str) -> Base:
     """Return what is known of an architecture.
 
     Raises:
-        BadInput: it is none of the known ones.
+        BadInput: it is not a known base model.
     """
     try:
         return BASES[architecture]

@@ -14,9 +14,9 @@ from typing import Any
 from checks import LABELS, gold_row_problem, image_problem, labelled_row_problem, without_placeholder
 from outcome import BadInput
 
-MOST_REPEATS = 4  # of a rare class's rows: more and they are learned by heart
+MAX_REPEATS = 4  # of a rare class's rows: more and they are learned by heart
 THREADS = "rows.json"  # beside the splits: which thread each row is, train before validation
-_MOST_NAMED = 50
+_MAX_NAMED = 50
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def read_data(folder: Path, special_tokens: Collection[str] = ()) -> Data:
     """
     data, problems = examine(folder / "dataset", folder / "gold", special_tokens)
     if problems:
-        more = f"\n… and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
-        raise BadInput(f"{len(problems)} problems of the data:\n" + "\n".join(problems[:_MOST_NAMED]) + more)
+        more = f"\n… and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
+        raise BadInput(f"{len(problems)} problems of the data:\n" + "\n".join(problems[:_MAX_NAMED]) + more)
     return data
 
 
@@ -130,13 +130,13 @@ def _records(path: Path, problems: list[str]) -> list[Any]:
 
 def balanced(rows: Sequence[Row], seed: int) -> list[Row]:
     """Return ``rows`` with those of rarer classes repeated, up to the commonest class's number or
-    :data:`MOST_REPEATS` times."""
+    :data:`MAX_REPEATS` times."""
     counts = Counter(row.label for row in rows)
     draw = random.Random(seed)
     shown = list(rows)
     for label, count in sorted(counts.items(), key=str):
         mine = [row for row in rows if row.label == label]
-        missing = min(max(counts.values()), MOST_REPEATS * count) - count
+        missing = min(max(counts.values()), MAX_REPEATS * count) - count
         shown += mine * (missing // count) + draw.sample(mine, missing % count)
     return shown
 

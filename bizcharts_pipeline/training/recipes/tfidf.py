@@ -12,7 +12,7 @@ from bizcharts_pipeline.training.recipe import TextExample, TrainingError
 from bizcharts_pipeline.training.recipes.fitting import RARITY, fit_calibrated, head, posts_of
 
 C = 5.0
-LEAST_POSTS = 2  # that have a term
+MIN_POSTS = 2  # that have a term
 
 
 def train(examples: Sequence[TextExample]) -> TfidfModel:
@@ -26,8 +26,8 @@ def train(examples: Sequence[TextExample]) -> TfidfModel:
 
     posts, labels = posts_of(examples)
     texts = [whole_text(post) for post in posts]
-    words = TfidfVectorizer(ngram_range=WORD_GRAMS, min_df=LEAST_POSTS, sublinear_tf=True)
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=CHARACTER_GRAMS, min_df=LEAST_POSTS, sublinear_tf=True)
+    words = TfidfVectorizer(ngram_range=WORD_GRAMS, min_df=MIN_POSTS, sublinear_tf=True)
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=CHARACTER_GRAMS, min_df=MIN_POSTS, sublinear_tf=True)
     try:
         terms = hstack([words.fit_transform(texts), characters.fit_transform(texts)]).tocsr()
     except ValueError:
@@ -50,7 +50,7 @@ class TfidfRecipe:
         self.base_revision: str | None = None
         self.code_version = "1"
         self.settings: Mapping[str, Any] = {
-            "words": WORD_GRAMS, "characters": CHARACTER_GRAMS, "least_posts": LEAST_POSTS, "c": C, "rarity": RARITY
+            "words": WORD_GRAMS, "characters": CHARACTER_GRAMS, "least_posts": MIN_POSTS, "c": C, "rarity": RARITY
         }  # fmt: skip
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:

@@ -33,7 +33,7 @@ _NEXT = (
 
 
 @dataclass(frozen=True)
-class TakeoverReport:
+class LegacyImportReport:
     """What was imported, and what was not and why. A second run finds nothing new."""
 
     threads: int
@@ -65,7 +65,7 @@ class TakeoverReport:
         return "\n".join([*lines, _NOT_TAKEN, _NEXT])
 
 
-def take_over(
+def import_posts_db(
     path: Path,
     database: Database,
     home: Path,
@@ -73,7 +73,7 @@ def take_over(
     now: datetime,
     track: Track = silently,
     scale: Scale | None = None,
-) -> TakeoverReport:
+) -> LegacyImportReport:
     """Take posts and polls of ``path`` into the warehouse and its labels into the ledger of ``home``; idempotent.
 
     ``now`` is naive UTC; ``scale`` is that of the labels' ratings, if it was named.
@@ -89,7 +89,7 @@ def take_over(
     taken = take_in(found, ledger, home / REJECTED, now)
     threads, new_threads = _take_threads(original, database, Attempts.of_home(home), now, track)
     snapshots, new_snapshots = _take_snapshots(original, database)
-    return TakeoverReport(
+    return LegacyImportReport(
         threads=threads,
         new_threads=new_threads,
         snapshots=snapshots,
