@@ -106,13 +106,13 @@ def test_two_processes_at_once_share_the_work_and_the_budget(world: LabelWorld, 
     world.put(*(thread(number) for number in range(1, posts + 1)))
     apis.latency_seconds = 0.02
     cap = "0.008"
-    workers = [start(world, apis, usd_per_month=cap) for _ in range(2)]
+    workers = [start(world, apis, usd_per_month=cap, timeout_seconds=30) for _ in range(2)]
     for worker in workers:
         assert finish(worker)["faults"] == []
     bill = apis.bill()
     assert bill.paid_twice == 0
     assert Decimal("0.004") < bill.usd <= Decimal(cap)
-    for worker in [start(world, apis) for _ in range(2)]:
+    for worker in [start(world, apis, timeout_seconds=30) for _ in range(2)]:
         finish(worker)
     assert apis.bill().paid_twice == 0
     assert Counter(status for (status,) in world.rows("status")) == {"labelled": posts}
