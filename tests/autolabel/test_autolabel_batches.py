@@ -298,6 +298,60 @@ def test_a_batch_that_cannot_be_looked_up_keeps_nobody_from_the_others(
         assert ledger.spent().assumed_requests == 15
 
 
+def test_a_batch_that_nobody_looked_at_for_days_is_not_lost_by_one_failed_look(posts: LabelWorld) -> None:
+    away: list[bool] = []
+
+    @dataclass
+    class Away(FakeBatches):
+        def state(self, batch_id: str) -> BatchState:
+            if away:
+                raise BatchError("503: away", BatchState.RUNNING)
+            return super().state(batch_id)
+
+    provider = Away(state_of_all=BatchState.RUNNING)
+    posts.label(provider)
+    posts.now += timedelta(days=5)
+    away.append(True)
+    assert "503: away" in posts.label(provider).faults[0]
+    away.clear()
+    posts.now += timedelta(days=5)
+    posts.label(provider)  # the service tells about it: the three days begin anew
+    away.append(True)
+    posts.label(provider)
+    away.clear()
+    provider.state_of_all = BatchState.ENDED
+    posts.label(provider)
+    assert statuses(posts) == {"labelled": 30}
+    assert provider.billed.total() == 30
+    with posts.ledger() as ledger:
+        assert (ledger.spent().known_usd, ledger.spent().assumed_requests) == (30 * HALF, 0)
+
+
+def test_batches_of_a_model_that_is_no_longer_configured_stay_booked_until_it_is_again(posts: LabelWorld) -> None:
+    provider, other = FakeBatches(), FakeBatches(model="m2")
+    posts.label(provider)
+    for _ in range(2):
+        posts.label(other)
+    with posts.ledger() as ledger:
+        assert (ledger.spent().reserved_requests, ledger.spent().known_requests) == (30, 30)
+    assert statuses(posts) == {"pending": 30, "labelled": 30}
+    posts.label(provider)
+    assert statuses(posts) == {"labelled": 60}
+    with posts.ledger() as ledger:
+        assert (ledger.spent().reserved_requests, ledger.spent().assumed_requests) == (0, 0)
+
+
+def test_a_post_that_was_paid_for_in_three_batches_without_an_answer_has_failed(posts: LabelWorld) -> None:
+    late = Answer(Outcome.TIMEOUT, detail="504")
+    provider = FakeBatches(lambda question, times: late if "post 7 " in question.text else OK)
+    for _ in range(6):
+        posts.label(provider)
+    assert dict(posts.rows()) == {**dict.fromkeys(range(1, 31), "labelled"), 7: "failed"}
+    assert [len(questions) for questions in provider.batches.values()] == [30, 1, 1]
+    with posts.ledger() as ledger:
+        assert ledger.spent().assumed_requests == 3
+
+
 def test_an_expired_batch_is_no_answer_and_a_batch_is_no_larger_than_the_service_takes(posts: LabelWorld) -> None:
     provider = FakeBatches(expire=lambda question: True, max_batch_bytes=30_000)
     posts.label(provider)
