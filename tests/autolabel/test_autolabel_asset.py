@@ -78,6 +78,27 @@ def test_a_paid_job_needs_a_key_and_a_cap_of_the_operator(
     assert apis.asked == []
 
 
+def test_without_a_provider_nothing_is_asked_and_nothing_is_wrong(world: LabelWorld, apis: SimulatedLabelApis) -> None:
+    world.put(thread(1))
+    for dry_run in (True, False):
+        result, _ = materialised(world, dry_run, labels={"providers": []})
+        assert result.success
+        assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+    assert apis.asked == []
+
+
+def test_an_address_that_cannot_be_used_is_named_and_no_provider_is_asked(
+    world: LabelWorld, apis: SimulatedLabelApis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(thread(1))
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://example.org")
+    result, metadata = materialised(world, labels={"providers": ["openai", "gemini"]})
+    assert result.success
+    assert outcome(result, "models_could_be_asked") == (False, dg.AssetCheckSeverity.ERROR)
+    assert metadata["faults"].startswith("GOOGLE_GEMINI_BASE_URL")
+    assert apis.asked == []
+
+
 def test_what_ends_a_provider_fails_its_check_after_all_is_written_and_not_the_run(
     world: LabelWorld, apis: SimulatedLabelApis
 ) -> None:

@@ -15,6 +15,7 @@ from bizcharts_pipeline.autolabel.estimate import estimate
 from bizcharts_pipeline.autolabel.ledger import PromptChanged
 from bizcharts_pipeline.autolabel.prompt import load_prompt
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Question, Usage
+from bizcharts_pipeline.autolabel.questions import POSTS_AT_ONCE
 from bizcharts_pipeline.labels.ledger import LEDGER as HUMAN_LEDGER
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
 from bizcharts_pipeline.warehouse.values import literal
@@ -241,7 +242,7 @@ def test_an_illegal_post_is_never_asked_once_flagged_whoever_labels_it_later(wor
     provider = FakeProvider(say, seconds=0.005)
     world.label(provider, labels={"most_at_once": 1})
     assert not any("post 400 " in question.text for question in provider.asked)
-    assert len(provider.asked) <= READY_AHEAD + 2 * 64  # what was made ready before the flags
+    assert len(provider.asked) <= READY_AHEAD + POSTS_AT_ONCE == 192  # what was made ready before the flags
 
 
 def test_a_service_that_asks_for_no_pause_is_given_one(world: LabelWorld) -> None:
@@ -462,3 +463,40 @@ def test_a_text_that_changed_is_asked_anew_only_under_a_new_version(world: Label
     world.label(provider)
     assert len(provider.asked) == 2
     assert world.rows("model, status") == [("m", "labelled"), ("m2", "labelled")]
+
+
+def test_without_images_the_text_goes_alone(world: LabelWorld) -> None:
+    world.put(thread(1), thread(2, " "))
+    for number in (1, 2):
+        world.picture(number, jpeg(), str(number) * 64)
+    provider = FakeProvider()
+    world.label(provider, labels={"images": False})
+    assert [(question.text, question.image) for question in provider.asked] == [
+        ("<post>\npost 1 about coins\n</post>", None)
+    ]
+    assert statuses(world) == {1: "labelled", 2: "failed"}  # of the second nothing may be sent
+
+
+def test_the_ledger_holds_no_post_and_the_table_is_made_from_it_again(world: LabelWorld) -> None:
+    world.put(thread(1, "a sentence that only this post has"), thread(2))
+    world.picture(1, jpeg(), "1" * 64)
+    sent: list[Question] = []
+
+    def say(question: Question, times: int) -> Answer:
+        sent.append(question)
+        return OK
+
+    provider = FakeProvider(say)
+    world.label(provider)
+    before = world.rows("*")
+    with world.database.write() as connection:
+        connection.execute("DELETE FROM auto_labels")
+    assert world.label(provider).rows_changed == 2
+    assert (world.rows("*"), len(sent)) == (before, 2)
+    (image,) = [question.image for question in sent if question.image is not None]
+    stored = b"".join(
+        path.read_bytes() for path in (world.home / "ledgers").glob("auto_labels.sqlite*") if path.is_file()
+    )
+    assert sent[0].key.encode() in stored
+    assert b"only this post" not in stored
+    assert image[20:80] not in stored
