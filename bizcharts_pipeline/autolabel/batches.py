@@ -97,16 +97,22 @@ class BatchDispatcher:
         try:
             see_to(batch, report)
         except SetAside as error:  # its answers stay with the service
-            report.problems.append(str(error))
-            if self.clock() - batch.since > UNREADABLE:
-                self._lose(batch, f"could not be read for {UNREADABLE.days} days", report)
+            self._not_read(batch, error, report)
         except BatchError as error:
             report.unseen += 1
-            report.problems.append(str(error))
-            if self.clock() - batch.since > UNREADABLE:
-                self._lose(batch, f"could not be read for {UNREADABLE.days} days", report)
+            self._not_read(batch, error, report)
             return False
+        else:
+            ledger_batches.was_readable(self.ledger, batch.run_key)
         return True
+
+    def _not_read(self, batch: Batch, error: Exception, report: BatchReport) -> None:
+        """Give a batch up that could not be read for :data:`UNREADABLE`; a first failure counts from now, however old
+        the batch is: nobody may have looked for days."""
+        report.problems.append(str(error))
+        now = self.clock()
+        if now - ledger_batches.unreadable_since(self.ledger, batch.run_key, now) > UNREADABLE:
+            self._lose(batch, f"could not be read for {UNREADABLE.days} days", report)
 
     def _resume(self, batch: Batch, report: BatchReport) -> None:
         """Look for a batch whose run does not know whether it was made."""

@@ -27,7 +27,8 @@ LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
 MAX_ROUNDS = 3  # a question that was put off in so many runs has failed
 MAX_RAW_CHARACTERS = 65_536
-SCHEMA_VERSION = 2  # 1: bookings without their sizes, and no memory of which models answered
+# 1: bookings without their sizes, and no memory of which models answered. 2: not since when a batch is unreadable.
+SCHEMA_VERSION = 3
 
 State = Literal[
     "pending", "reserved", "submitted", "retry_later", "done", "refused", "malformed", "bad_image", "failed"

@@ -101,6 +101,23 @@ def mark_running(ledger: AutoLabelLedger, run_key: str, batch_id: str, now: date
         connection.execute("UPDATE batches SET batch_id = ? WHERE run_key = ?", (batch_id, run_key))
 
 
+def unreadable_since(ledger: AutoLabelLedger, run_key: str, now: datetime) -> datetime:
+    """Note that a batch could not be looked up or read at ``now``; return since when that is so."""
+    with ledger.transaction() as connection:
+        connection.execute(
+            "INSERT INTO unreadable_batches VALUES (?, ?) ON CONFLICT (run_key) DO NOTHING",
+            (run_key, now.isoformat(timespec="microseconds")),
+        )
+        row = connection.execute("SELECT since FROM unreadable_batches WHERE run_key = ?", (run_key,)).fetchone()
+        return datetime.fromisoformat(row[0])
+
+
+def was_readable(ledger: AutoLabelLedger, run_key: str) -> None:
+    """Note that the service told about a batch."""
+    with ledger.transaction() as connection:
+        connection.execute("DELETE FROM unreadable_batches WHERE run_key = ?", (run_key,))
+
+
 def give_up(
     ledger: AutoLabelLedger, run_key: str, state: BatchLedgerState, why: str, now: datetime, *, billed: bool = False
 ) -> None:
@@ -136,8 +153,10 @@ def take_in(
         with ledger.transaction() as connection:
             charged = repricing.charge(connection, version, bookings[key], answer, terms, now)
             if budget.settle(connection, bookings[key], answer.outcome, charged, now):
-                times = _times(connection, key, answer.outcome)
-                record_answer(connection, key, answer, treat_in_batch(answer, times), now)
+                state = treat_in_batch(answer, _times(connection, key, answer.outcome))
+                record_answer(connection, key, answer, state, now)
+                if state == "pending" and charged.basis == "assumed":
+                    _count_paid_in_vain(connection, key)
         taken.answers += 1
         taken.doubt = taken.doubt or charged.doubt
         if answer.outcome is Outcome.BUG:
@@ -254,8 +273,7 @@ def _times(connection: sqlite3.Connection, key: str, outcome: Outcome) -> int:
 def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed: int | None) -> int:
     """Free the questions of a batch that have no answer; return how many.
 
-    The dearest ``billed`` of them count as billed, all if ``None``; one that was billed in vain so often that it would
-    have failed one by one has failed.
+    The dearest ``billed`` of them count as billed, all if ``None``.
     """
     unanswered = connection.execute(
         "SELECT b.key, b.reservation FROM batch_requests AS b "
@@ -267,12 +285,22 @@ def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed
         paid = billed is None or position < billed
         charged = Charge("assumed", budget.booked_nano(connection, reservation)) if paid else Charge("free", 0)
         budget.settle(connection, reservation, "abandoned", charged, now)
-        connection.execute(
-            "UPDATE requests SET rounds = rounds + ?1, owner = NULL, "
-            "state = CASE WHEN ?1 AND rounds + 1 >= ?2 THEN 'failed' ELSE 'pending' END WHERE key = ?3 AND owner = ?4",
-            (paid, MAX_ROUNDS, key, run_key),
+        freed = connection.execute(
+            "UPDATE requests SET owner = NULL, state = 'pending' WHERE key = ? AND owner = ?", (key, run_key)
         )
+        if paid and freed.rowcount:
+            _count_paid_in_vain(connection, key)
     return len(unanswered)
+
+
+def _count_paid_in_vain(connection: sqlite3.Connection, key: str) -> None:
+    """Count a batch that was billed for a question, as far as is known, and brought no answer; the third time the
+    question has failed."""
+    connection.execute(
+        "UPDATE requests SET rounds = rounds + 1, state = CASE WHEN rounds + 1 >= ? THEN 'failed' ELSE state END "
+        "WHERE key = ?",
+        (MAX_ROUNDS, key),
+    )
 
 
 def _mark(

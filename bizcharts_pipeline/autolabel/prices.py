@@ -80,15 +80,14 @@ class PriceBook:
         return found
 
     def of(self, model: str) -> ModelPrice | None:
-        """Return the price of a model by its id, or by its id without a date; ``None``: it is not known."""
+        """Return the price of a model by its id, or by its id without a date; ``None``: it is not known. What the
+        settings state under either id overrides the table."""
         model = model.removeprefix("models/")
+        listed = _listed(model, self.today)
         for name in (model, _DATED.sub("", model)):
-            listed = _listed(name, self.today)
             if name and (stated := self.section.prices.get(name)) is not None:
                 return _stated(name, stated, listed)
-            if listed is not None:
-                return listed
-        return None
+        return listed
 
     def same(self, model: str, other: str) -> bool:
         """Whether two ids name one model, dates aside."""

@@ -142,6 +142,11 @@ CREATE TABLE IF NOT EXISTS batches (
     error           TEXT,
     updated_at      TEXT NOT NULL
 );
+-- Batches that could not be looked up or read, and since when; one that was read since has no row.
+CREATE TABLE IF NOT EXISTS unreadable_batches (
+    run_key  TEXT PRIMARY KEY REFERENCES batches,
+    since    TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS batch_requests (
     run_key      TEXT NOT NULL REFERENCES batches,
     key          TEXT NOT NULL,

@@ -156,6 +156,7 @@ def test_a_pod_gets_the_gold_posts_without_their_labels_and_nothing_stays_of_wha
         assert (code / "dagster_pipes" / "__init__.py").is_file()
         assert (code / "train_qwen.py").is_file()
         assert not order.job.needs_gpu
+        assert order.job.secrets == ("HF_TOKEN",)  # the one key that a pod gets
         spec = json.loads((data / "spec.json").read_bytes())
         assert (spec["rank"], spec["base"]) == (16, "Qwen/Qwen2.5-VL-7B-Instruct")
         key = order.job.key

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.autolabel.batches import BatchReport
 from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
 from bizcharts_pipeline.autolabel.protocol import (
@@ -30,6 +32,7 @@ from bizcharts_pipeline.warehouse.pictures import PictureRow, record_picture
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
 NOON = datetime(2026, 3, 1, 12)
+HALF = (Decimal("0.15") * 900 + Decimal("0.60") * 8) / 2_000_000  # USD that `OK` costs in a batch
 OK = Answer(
     Outcome.OK, '{"label":"bullish"}', "bullish", (0.1, 0.1, 0.8), "logprobs", Usage(900, 8), "gpt-4o-mini-2024-07-18"
 )
@@ -194,3 +197,29 @@ class LabelWorld:
 def cost(requests: int) -> Decimal:
     """What so many of ``OK`` cost at the default price of OpenAI."""
     return requests * (Decimal("0.15") * 900 + Decimal("0.60") * 8) / 1_000_000
+
+
+def jpeg(colour: str = "green") -> bytes:
+    """Return a picture that is larger than what is sent."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (700, 350), colour).save(file, "JPEG")
+    return file.getvalue()
+
+
+def statuses(world: LabelWorld) -> dict[int, str]:
+    """Return the status of each post, of one version."""
+    return dict(world.rows())
+
+
+def status_counts(world: LabelWorld) -> Counter[str]:
+    """Return the number of posts by status, over all versions."""
+    return Counter(status for (status,) in world.rows("status"))
+
+
+def batches(report: Report) -> BatchReport:
+    """Return what a run of one provider did about batches."""
+    (provider,) = report.providers
+    assert provider.batches is not None
+    return provider.batches

@@ -39,7 +39,7 @@ def materialised(
     )
     events = result.asset_materializations_for_node("auto_labels")
     failures = [event.event_specific_data.user_failure_data for event in result.get_step_failure_events()]
-    metadata = events[0].metadata if events else failures[0].metadata
+    metadata = events[0].metadata if events else failures[0].metadata if failures[0] else {}
     return result, {name: value.value for name, value in metadata.items()}
 
 
@@ -75,6 +75,37 @@ def test_a_paid_job_needs_a_key_and_a_cap_of_the_operator(
         monkeypatch.delenv(name, raising=False)
     _, metadata = materialised(world)
     assert "set OPENAI_API_KEY in the environment" in metadata["nothing_asked"]
+    assert apis.asked == []
+
+
+def test_without_a_provider_nothing_is_asked_and_nothing_is_wrong(world: LabelWorld, apis: SimulatedLabelApis) -> None:
+    world.put(thread(1))
+    for dry_run in (True, False):
+        result, _ = materialised(world, dry_run, labels={"providers": []})
+        assert result.success
+        assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+    assert apis.asked == []
+
+
+def test_a_database_that_cannot_be_used_fails_the_run_and_nothing_is_asked(
+    world: LabelWorld, apis: SimulatedLabelApis
+) -> None:
+    world.home.mkdir()
+    world.database.path.write_bytes(b"no database" * 1_000)
+    result, _ = materialised(world)
+    assert not result.success
+    assert apis.asked == []
+
+
+def test_an_address_that_cannot_be_used_is_named_and_no_provider_is_asked(
+    world: LabelWorld, apis: SimulatedLabelApis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(thread(1))
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://example.org")
+    result, metadata = materialised(world, labels={"providers": ["openai", "gemini"]})
+    assert result.success
+    assert outcome(result, "models_could_be_asked") == (False, dg.AssetCheckSeverity.ERROR)
+    assert metadata["faults"].startswith("GOOGLE_GEMINI_BASE_URL")
     assert apis.asked == []
 
 

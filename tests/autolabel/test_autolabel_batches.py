@@ -1,49 +1,28 @@
 """Batches: handed in once and paid once, whatever is killed in between."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from autolabel_world import OK, FakeBatches, LabelWorld, thread
+from autolabel_world import HALF, OK, FakeBatches, LabelWorld, batches, status_counts, thread
 
-from bizcharts_pipeline.autolabel.batches import BatchReport
 from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.protocol import Answer, BatchState, Outcome, Prompt, Question
-from bizcharts_pipeline.autolabel.report import Report
 from bizcharts_pipeline.labels.ledger import LEDGER as HUMAN_LEDGER
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
-
-HALF = (Decimal("0.15") * 900 + Decimal("0.60") * 8) / 2_000_000
-
-
-def batches(report: Report) -> BatchReport:
-    (provider,) = report.providers
-    assert provider.batches is not None
-    return provider.batches
-
-
-def statuses(world: LabelWorld) -> Counter[str]:
-    return Counter(status for (status,) in world.rows("status"))
-
-
-@pytest.fixture
-def posts(world: LabelWorld) -> LabelWorld:
-    world.put(*(thread(number) for number in range(1, 31)))
-    return world
 
 
 def test_one_run_hands_in_and_the_next_collects_at_half_the_price(posts: LabelWorld) -> None:
     provider = FakeBatches()
     first = posts.label(provider)
     assert (batches(first).submitted, batches(first).questions) == (1, 30)
-    assert statuses(posts) == {"pending": 30}
+    assert status_counts(posts) == {"pending": 30}
     assert first.run.reserved_requests == 30
     second = posts.label(provider)
     assert (batches(second).collected, batches(second).answers) == (1, 30)
-    assert statuses(posts) == {"labelled": 30}
+    assert status_counts(posts) == {"labelled": 30}
     with posts.ledger() as ledger:
         assert ledger.spent().usd == ledger.spent().known_usd == 30 * HALF
     third = posts.label(provider)
@@ -67,7 +46,7 @@ def test_a_run_that_dies_after_its_batch_was_made_leaves_it_to_be_found(posts: L
     report = posts.label(provider)
     assert (batches(report).adopted, batches(report).answers) == (1, 30)
     assert (len(provider.batches), provider.billed.total()) == (1, 30)
-    assert statuses(posts) == {"labelled": 30}
+    assert status_counts(posts) == {"labelled": 30}
 
 
 def test_a_batch_that_is_not_found_is_waited_for_and_then_counts_as_paid(posts: LabelWorld) -> None:
@@ -107,7 +86,7 @@ def test_when_nobody_knows_whether_a_batch_was_made_the_next_run_looks_for_it(po
     assert posts.label(provider).faults
     report = posts.label(provider)
     assert (batches(report).adopted, report.faults) == (1, [])
-    assert (len(provider.batches), statuses(posts)) == (1, {"labelled": 30})
+    assert (len(provider.batches), status_counts(posts)) == (1, {"labelled": 30})
 
 
 def test_what_expired_is_handed_in_again_under_a_new_key_and_paid_once(posts: LabelWorld) -> None:
@@ -115,9 +94,9 @@ def test_what_expired_is_handed_in_again_under_a_new_key_and_paid_once(posts: La
     posts.label(provider)
     provider.expire = lambda question: False
     assert batches(posts.label(provider)).left_open == 3
-    assert statuses(posts) == {"labelled": 27, "pending": 3}
+    assert status_counts(posts) == {"labelled": 27, "pending": 3}
     posts.label(provider)
-    assert statuses(posts) == {"labelled": 30}
+    assert status_counts(posts) == {"labelled": 30}
     assert provider.billed.total() == 30
     with posts.ledger() as ledger:
         spent = ledger.spent()
@@ -146,12 +125,12 @@ def test_results_that_are_still_being_written_are_waited_for_and_paid_once(posts
     posts.label(provider)
     report = posts.label(provider)
     assert f"counts {30 - expired} answers and shows 24" in batches(report).problems[0]
-    assert statuses(posts) == {"labelled": 24, "pending": 6}
+    assert status_counts(posts) == {"labelled": 24, "pending": 6}
     assert len(provider.batches) == 1
     provider.shown, provider.expire = 30, lambda question: False
     for _ in range(2):
         posts.label(provider)
-    assert statuses(posts) == {"labelled": 30}
+    assert status_counts(posts) == {"labelled": 30}
     assert provider.billed.total() == 30
     with posts.ledger() as ledger:
         spent = ledger.spent()
@@ -174,10 +153,10 @@ def test_a_run_that_dies_while_collecting_loses_and_pays_nothing_twice(posts: La
     posts.label(provider)
     with pytest.raises(KeyboardInterrupt):
         posts.label(provider)
-    assert statuses(posts)["labelled"] == 10
+    assert status_counts(posts)["labelled"] == 10
     provider.left = 10_000
     posts.label(provider)
-    assert statuses(posts) == {"labelled": 30}
+    assert status_counts(posts) == {"labelled": 30}
     with posts.ledger() as ledger:
         assert (ledger.spent().known_usd, ledger.spent().assumed_requests) == (30 * HALF, 0)
 
@@ -191,7 +170,7 @@ def test_what_is_too_big_is_split_and_a_full_queue_is_waited_for(posts: LabelWor
     for expected in (30, 15, 7, 3):
         posts.label(provider)
         assert len(list(provider.batches.values())[-1]) == expected
-    assert statuses(posts)["pending"] == 60
+    assert status_counts(posts)["pending"] == 60
 
 
 def test_no_more_is_handed_in_than_there_is_money_for(posts: LabelWorld) -> None:
@@ -209,7 +188,7 @@ def test_a_refused_batch_is_a_fault_and_its_posts_wait(posts: LabelWorld) -> Non
     posts.label(provider)
     report = posts.label(provider)
     assert "was refused" in report.faults[0]
-    assert statuses(posts) == {"pending": 30}
+    assert status_counts(posts) == {"pending": 30}
     with posts.ledger() as ledger:
         assert ledger.spent().usd == 0
 
@@ -239,63 +218,11 @@ def test_a_wrong_setting_fails_no_post_of_a_batch_and_is_a_fault(posts: LabelWor
     for _ in range(8):
         report = posts.label(provider)
     assert "unsupported_parameter" in report.faults[0]
-    assert statuses(posts) == {"pending": 30}
+    assert status_counts(posts) == {"pending": 30}
     provider.say = lambda question, times: OK
     for _ in range(2):
         posts.label(provider)
-    assert statuses(posts) == {"labelled": 30}
-
-
-def test_results_that_got_lost_are_booked_and_not_bought_without_limit(posts: LabelWorld) -> None:
-    @dataclass
-    class Empty(FakeBatches):
-        def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-            return iter(())
-
-        def answered(self, batch_id: str) -> int:
-            return 0
-
-    provider = Empty()
-    for _ in range(8):
-        posts.label(provider)
-    assert statuses(posts) == {"failed": 30}
-    assert provider.billed.total() == 3 * 30
-    with posts.ledger() as ledger:
-        assert (ledger.spent().assumed_requests, ledger.spent().reserved_requests) == (3 * 30, 0)
-
-
-@pytest.mark.parametrize(("state", "booked"), [(BatchState.GONE, "assumed"), (BatchState.RUNNING, "reserved")])
-def test_a_batch_that_cannot_be_looked_up_keeps_nobody_from_the_others(
-    posts: LabelWorld, state: BatchState, booked: str
-) -> None:
-    lost: list[str] = []
-
-    @dataclass
-    class Loses(FakeBatches):
-        def find(self, run_key: str) -> str | None:
-            return None if run_key in lost else super().find(run_key)
-
-        def state(self, batch_id: str) -> BatchState:
-            if batch_id.removeprefix("batch-") in lost:
-                raise BatchError("404: no such batch", state)
-            return super().state(batch_id)
-
-    provider = Loses(state_of_all=BatchState.RUNNING)
-    for _ in range(2):
-        posts.label(provider, labels={"per_run": 15})
-    lost.append(next(iter(provider.batches)))
-    provider.state_of_all = BatchState.ENDED
-    report = posts.label(provider, labels={"per_run": 1})
-    assert (batches(report).collected, report.faults) == (1, [])
-    assert statuses(posts)["labelled"] == 15
-    assert batches(report).problems
-    with posts.ledger() as ledger:
-        spent = ledger.spent()
-    assert {"assumed": spent.assumed_requests, "reserved": spent.reserved_requests}[booked] >= 15
-    posts.now += timedelta(days=4)
-    posts.label(provider)
-    with posts.ledger() as ledger:
-        assert ledger.spent().assumed_requests == 15
+    assert status_counts(posts) == {"labelled": 30}
 
 
 def test_an_expired_batch_is_no_answer_and_a_batch_is_no_larger_than_the_service_takes(posts: LabelWorld) -> None:
@@ -306,10 +233,10 @@ def test_an_expired_batch_is_no_answer_and_a_batch_is_no_larger_than_the_service
     provider.say = lambda question, times: Answer(Outcome.MALFORMED, "?") if "post 1 " in question.text else OK
     for _ in range(2):
         posts.label(provider)
-    assert statuses(posts) == {"labelled": 29, "pending": 1}  # which is asked once more
+    assert status_counts(posts) == {"labelled": 29, "pending": 1}  # which is asked once more
     for _ in range(2):
         posts.label(provider)
-    assert statuses(posts) == {"labelled": 29, "malformed": 1}
+    assert status_counts(posts) == {"labelled": 29, "malformed": 1}
 
 
 def test_posts_that_are_flagged_before_the_batch_is_handed_in_are_not_in_it(posts: LabelWorld) -> None:

@@ -5,33 +5,18 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from io import BytesIO
 
 import pytest
-from autolabel_world import NOON, OK, FakeProvider, LabelWorld, cost, thread
+from autolabel_world import NOON, OK, FakeProvider, LabelWorld, cost, jpeg, statuses, thread
 
-from bizcharts_pipeline.autolabel.dispatcher import READY_AHEAD
 from bizcharts_pipeline.autolabel.estimate import estimate
 from bizcharts_pipeline.autolabel.ledger import PromptChanged
 from bizcharts_pipeline.autolabel.prompt import load_prompt
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Question, Usage
 from bizcharts_pipeline.labels.ledger import LEDGER as HUMAN_LEDGER
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
-from bizcharts_pipeline.warehouse.values import literal
 
 REFUSED = Answer(Outcome.REFUSED, usage=Usage(900, 2), detail="declined")
-
-
-def jpeg(colour: str = "green") -> bytes:
-    from PIL import Image
-
-    file = BytesIO()
-    Image.new("RGB", (700, 350), colour).save(file, "JPEG")
-    return file.getvalue()
-
-
-def statuses(world: LabelWorld) -> dict[int, str]:
-    return dict(world.rows())
 
 
 def test_every_post_is_labelled_once_and_a_further_run_sends_nothing(world: LabelWorld) -> None:
@@ -228,22 +213,6 @@ def test_what_is_asked_after_midnight_is_of_the_new_month(world: LabelWorld) -> 
         assert [ledger.spent(month=month).known_requests for month in ("2026-10", "2026-11")] == [1, 3]
 
 
-def test_an_illegal_post_is_never_asked_once_flagged_whoever_labels_it_later(world: LabelWorld) -> None:
-    world.put(*(thread(number) for number in range(1, 401)))
-    people = LabelLedger(world.home / HUMAN_LEDGER)
-    people.append([Label(400, None, "ann", NOON, skipped=True, flag="illegal"), Label(400, 3, "ann", NOON, origin="x")])
-
-    def say(question: Question, times: int) -> Answer:
-        if len(provider.asked) == 1:
-            people.append([Label(n, None, "ann", NOON, skipped=True, flag="illegal") for n in range(1, 401)])
-        return OK
-
-    provider = FakeProvider(say, seconds=0.005)
-    world.label(provider, labels={"most_at_once": 1})
-    assert not any("post 400 " in question.text for question in provider.asked)
-    assert len(provider.asked) <= READY_AHEAD + 2 * 64  # what was made ready before the flags
-
-
 def test_a_service_that_asks_for_no_pause_is_given_one(world: LabelWorld) -> None:
     world.put(*(thread(number) for number in range(1, 31)))
     busy_until = time.monotonic() + 1
@@ -333,44 +302,6 @@ def test_a_refused_picture_is_left_out_then_the_other_provider_is_asked_then_peo
     ]
     assert len(provider.asked) == 1 + 2 + 2 + 2
     assert sum(usd for (usd,) in world.rows("usd")) == report.run.usd
-
-
-def test_only_pictures_that_may_be_sent_are_sent_small_and_re_encoded(world: LabelWorld) -> None:
-    world.put(*(thread(number) for number in range(1, 7)))
-    original = jpeg()
-    world.picture(1, original, "1" * 64)
-    world.picture(2, original, "2" * 64, nsfw=0.9)
-    world.picture(3, original, "3" * 64, nsfw=None)
-    world.picture(4, b"no picture", "4" * 64)
-    world.picture(5, original, "5" * 64)
-    with world.database.write() as connection:
-        connection.execute(f"INSERT INTO blocked_images VALUES ('{'5' * 64}', 'sha256', 'x', {literal(NOON)})")
-    provider = FakeProvider()
-    world.label(provider)
-    (image,) = [question.image for question in provider.asked if question.image is not None]
-    assert image != original
-    from PIL import Image
-
-    with Image.open(BytesIO(image)) as sent:
-        assert (sent.format, sent.size) == ("JPEG", (512, 256))
-    assert dict(world.rows("thread_id, image_used")) == {1: True, **dict.fromkeys(range(2, 7), False)}
-
-
-def test_what_people_flagged_pinned_spam_and_empty_posts_are_never_asked(world: LabelWorld) -> None:
-    world.put(
-        thread(1),
-        thread(2, spam=0.9),
-        thread(3, sticky=True),
-        thread(4, capcode="mod"),
-        thread(5, " "),
-        thread(6),
-        thread(7, ">>123456"),
-    )
-    LabelLedger(world.home / HUMAN_LEDGER).append([Label(6, None, "ann", NOON, skipped=True, flag="illegal")])
-    provider = FakeProvider()
-    world.label(provider)
-    assert [question.text for question in provider.asked] == ["<post>\npost 1 about coins\n</post>"]
-    assert statuses(world) == {1: "labelled", 7: "failed"}  # 7 has nothing left to be asked about, and says so
 
 
 def test_gold_comes_first_then_what_people_labelled_then_pictures(world: LabelWorld) -> None:

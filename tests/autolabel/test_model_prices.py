@@ -1,12 +1,14 @@
 """Prices belong to models: whatever is asked and whoever answers, what is booked covers the bill."""
 
 import itertools
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,14 +155,20 @@ def test_a_batch_that_was_lost_is_booked_at_the_price_of_the_dearer_model_that_a
     assert after.assumed_usd > 10 * lost.assumed_usd
 
 
-def test_a_ledger_of_the_older_form_is_brought_up_to_date_and_counts_as_before(world: LabelWorld) -> None:
+@pytest.mark.parametrize(
+    ("version", "later"),
+    [(1, ("sizes", "surcharges", "answering_models", "unreadable_batches")), (2, ("unreadable_batches",))],
+)
+def test_a_ledger_of_an_older_form_is_brought_up_to_date_and_counts_as_before(
+    world: LabelWorld, version: int, later: tuple[str, ...]
+) -> None:
     world.put(*(thread(number) for number in range(1, 6)))
     world.label(FakeProvider())
     with world.ledger() as ledger, ledger.transaction() as connection:
         before = budget.spent(connection)
-        for table in ("sizes", "surcharges", "answering_models"):
+        for table in later:
             connection.execute(f"DROP TABLE {table}")
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {version}")
     with world.ledger() as ledger:
         assert ledger.spent() == before
     world.put(thread(6))
@@ -168,6 +176,11 @@ def test_a_ledger_of_the_older_form_is_brought_up_to_date_and_counts_as_before(w
     assert world.label(FakeProvider(lambda question, times: dearer)).faults == []
     with world.ledger() as ledger:
         assert ledger.spent().known_requests == 6
+    batches = FakeBatches(model="m2", state_of_all=BatchState.GONE)  # a batch that is looked for is noted there
+    for _ in range(2):
+        world.label(batches)
+    with world.ledger() as ledger:
+        assert ledger.spent().assumed_requests == 6
 
 
 def test_an_answer_of_a_model_without_a_price_is_booked_at_the_dearest_and_stops_with_its_name(
@@ -244,3 +257,24 @@ def test_a_rate_of_cached_input_below_that_of_input_was_read_on_the_vendors_page
         cheaper = Decimal(row["cached_input"]) < Decimal(row["input"])
         assert not cheaper or row["checked"] == "vendor", row["model"]
         assert Decimal(row["cache_write"]) >= Decimal(row["input"]), row["model"]
+
+
+def test_a_price_of_the_settings_holds_for_every_dated_id_of_its_model() -> None:
+    stated = {"gpt-4o-mini": {"input": 1, "output": 2}, "gpt-4o": {"input": 30, "output": 40}}
+    asked = terms(model="gpt-4o-mini-2024-07-18", prices=stated)
+    assert asked.price.rates[:2] == (Decimal(1), Decimal(2))
+    answer = replace(OK, usage=Usage(1_000, 10), model_returned="gpt-4o-2024-08-06")
+    assert cost.charged(answer, asked, 10**9).nano_usd == 1_000 * 30_000 + 10 * 40_000
+
+
+def test_the_documents_table_of_costs_follows_from_the_published_prices() -> None:
+    """650 tokens of text and 10 of answer a post, a picture for three of four."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "auto-labels.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (g[a-z0-9.-]+)[^|]*\| \$([0-9.]+)[^|]*\| \$([0-9.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 3
+    for model, *stated in rows:
+        name = "gemini" if model.startswith("gemini") else "openai"
+        for endpoint, usd in zip(("chat", "batch"), stated, strict=True):
+            known = cost.terms(Settings.model_validate({name: {"model": model}}), name, endpoint, TODAY)  # type: ignore[arg-type]
+            tokens = 10_000 * 650 + 7_500 * known.image_tokens
+            assert f"{known.price.cost(Usage(tokens, 10_000 * 10)):.2f}" == usd, (model, endpoint)

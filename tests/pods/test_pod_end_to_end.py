@@ -339,3 +339,20 @@ def test_stopping_the_run_ends_the_pod(tmp_path: Path, control: PodControl) -> N
     assert dagster.status() is not dg.DagsterRunStatus.SUCCESS
     assert control.cloud.pods() == []
     assert dagster.world.ledger.live("runpod") == []
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_the_run_while_its_result_is_fetched_ends_the_pod_and_leaves_no_half_result(
+    tmp_path: Path, stop: signal.Signals
+) -> None:
+    with PodControl(tmp_path / "cloud", PodFaults(link_bytes_per_second=SLOW)) as control:
+        dagster = Dagster(world(tmp_path, control, training(22, adapter_bytes=15 * SLOW), "rest"))
+        process = dagster.start()
+        eventually(lambda: "fetching the result" in dagster.said())
+        process.send_signal(stop)
+        process.wait(timeout=SECONDS)
+        assert dagster.status() is not dg.DagsterRunStatus.SUCCESS
+        assert control.cloud.pods() == []
+        assert dagster.world.ledger.live("runpod") == []
+        assert len(control.bill().charges) == 1  # no other pod was rented
+        assert not (dagster.world.home / "results" / "0").exists()

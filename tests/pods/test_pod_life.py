@@ -534,6 +534,23 @@ def test_an_interrupted_run_ends_its_pod(world: World, moment: str, interruption
         world.run()
     assert not world.alive()
     assert world.ledger.live("world") == []
+    assert len(world.machines) <= 1  # and no other was rented
+    assert (world.home / "result").is_dir() is (moment == "terminate")  # which comes after all was fetched
+
+
+def test_a_training_that_was_cancelled_goes_on_from_its_fetched_checkpoint_when_it_is_started_again(
+    world: World,
+) -> None:
+    def cancel(what: str) -> None:
+        world.stop = world.calls.count("checkpoint") > 1
+
+    world.before = cancel
+    with pytest.raises(Cancelled):
+        world.run()
+    assert not world.alive()
+    world.before, world.stop = lambda what: None, False
+    assert world.run().pods == 1
+    assert [machine.resumed for machine in world.machines] == [False, True]
 
 
 def test_a_pod_that_cannot_be_ended_is_an_orphan_until_the_reaper_ends_it(world: World) -> None:

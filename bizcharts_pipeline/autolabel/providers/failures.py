@@ -3,7 +3,7 @@
 The tables follow the error pages of both services as of November 2026. Two rules stand above them: what may have been
 billed is a TIMEOUT, or ``served``; and what would repeat for every post is a STOP or a BUG. Google charges nothing for
 400 and 500 (its billing page), and OpenAI publishes no rule: what their own hosts answer with such an error counts as
-free. A gateway may fail after the model has answered, and Azure charges for errors.
+free. A gateway may fail after the model has answered, and Azure charges for a post that its content filter declines.
 """
 
 import json
@@ -74,6 +74,7 @@ def failure(provider: Provider, refusal: Refusal) -> Answer:
     elif refusal.status == 404 or error.get("code") == "model_not_found":
         message = f"correct `model` of [{provider}], or {URL_VARIABLES[provider]}: {message}"
     meaning = _openai(refusal, error, message) if provider == "openai" else _gemini(refusal, error, message)
+    worked = refusal.gateway and meaning in (Outcome.TRANSIENT, Outcome.REFUSED)  # whatever pause it asks for
     wait = _retry_after(refusal.headers, error)
     if meaning in (Outcome.RATE, Outcome.TRANSIENT) and wait is not None and wait > LONGEST_WAIT:
         meaning, message = Outcome.STOP, f"asked to wait {wait:.0f} s: {message}"
@@ -84,7 +85,7 @@ def failure(provider: Provider, refusal: Refusal) -> Answer:
         detail=f"{refusal.status}{' ' + code if code and code != str(refusal.status) else ''}: {message}",
         request_id=refusal.headers.get("x-request-id"),
         retry_after=wait,
-        served=refusal.status < 300 or (refusal.gateway and meaning is Outcome.TRANSIENT),
+        served=refusal.status < 300 or worked,
     )
 
 

@@ -181,7 +181,8 @@ class GeminiBatches(_Gemini):
         if not responses and _state(job) is BatchState.ENDED:
             raise unknown("Gemini has worked on the batch, but shows no results.")
         for response in responses:
-            yield (response.metadata or {}).get("key", ""), safe(_inlined(response), self._key)
+            answer = _inlined(response, gateway=self._gateway)
+            yield (response.metadata or {}).get("key", ""), safe(answer, self._key)
 
     def answered(self, batch_id: str) -> int:
         """Return how many requests must have a response, or in a batch that succeeded an error."""
@@ -286,7 +287,7 @@ def _config(model: str, prompt: Prompt) -> "GenerateContentConfig":
     return config
 
 
-def _inlined(response: "InlinedResponse") -> Answer:
+def _inlined(response: "InlinedResponse", *, gateway: bool) -> Answer:
     from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
     from bizcharts_pipeline.autolabel.providers.replies import gemini_answer
 
@@ -295,7 +296,8 @@ def _inlined(response: "InlinedResponse") -> Answer:
     if response.error is not None:
         code = response.error.code or 0
         body = response.error.model_dump_json(exclude_none=True)
-        return failure("gemini", Refusal(_HTTP_STATUS.get(code, code if code >= 400 else 500), {}, body))
+        status = _HTTP_STATUS.get(code, code if code >= 400 else 500)
+        return failure("gemini", Refusal(status, {}, body, gateway))
     return Answer(Outcome.TRANSIENT, detail="not answered")
 
 

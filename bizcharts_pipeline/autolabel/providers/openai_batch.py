@@ -44,7 +44,7 @@ class OpenAIBatches:
 
     def __init__(self, access: Access, model: str, seconds: float) -> None:
         self.model = model
-        self._key = access.key
+        self._key, self._gateway = access.key, access.gateway
         self._client = openai_client(access, max(SECONDS, seconds), seconds, MAX_OUTPUT_BYTES, connections=2)
 
     def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
@@ -177,7 +177,7 @@ class OpenAIBatches:
             raw = line.decode("utf-8", "replace")
             damaged = Answer(Outcome.MALFORMED, raw, detail="a damaged line of the batch's results", served=True)
             return "", safe(damaged, self._key)
-        return key, safe(_answer(entry), self._key)
+        return key, safe(_answer(entry, gateway=self._gateway), self._key)
 
 
 def _parsed(line: bytes) -> object:
@@ -192,7 +192,7 @@ def _of_upload(state: BatchState) -> BatchState:
     return BatchState.FAILED if state is BatchState.RUNNING else state
 
 
-def _answer(entry: dict[str, Any]) -> Answer:
+def _answer(entry: dict[str, Any], *, gateway: bool) -> Answer:
     from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
     from bizcharts_pipeline.autolabel.providers.replies import chat_answer
 
@@ -203,7 +203,7 @@ def _answer(entry: dict[str, Any]) -> Answer:
         headers = {"x-request-id": request_id} if isinstance(request_id, str) else {}
         if status == 200:
             return chat_answer(body, headers.get("x-request-id"))
-        return failure("openai", Refusal(status, headers, body))
+        return failure("openai", Refusal(status, headers, body, gateway))
     code = error.get("code") if isinstance(error, dict) else None
     return Answer(Outcome.TRANSIENT, json.dumps(entry, ensure_ascii=False), detail=f"not answered: {code}")
 

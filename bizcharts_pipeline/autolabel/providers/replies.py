@@ -264,8 +264,7 @@ def _error_within(provider: Provider, body: str, error: object) -> Answer:
     """Return what an error means that came as a success: gateways before a service answer so, some after the work."""
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else 500
-    answer = failure(provider, Refusal(status, {}, body, gateway=True))
-    return replace(answer, served=answer.served or answer.outcome is Outcome.REFUSED)
+    return failure(provider, Refusal(status, {}, body, gateway=True))
 
 
 def _joined(content: object) -> str:

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -248,6 +249,20 @@ def test_a_last_line_that_is_cut_off_is_no_answer_yet(store: OpenAIStore, openai
     assert [key for key, _ in openai.collect(batch_id)] == KEYS[:2]
 
 
+@pytest.mark.parametrize("gateway", [False, True])
+def test_a_request_of_a_batch_that_a_gateway_fails_may_have_been_billed(store: OpenAIStore, gateway: bool) -> None:
+    openai = OpenAIBatches(replace(access("openai"), gateway=gateway), "gpt-4o-mini", 20.0)
+    batch_id = openai.submit("run-1", PROMPT, QUESTIONS)
+    failed = [line(KEYS[0], {}, 500), line(KEYS[1], json.loads(openai_error("content_filter", "declined")), 400)]
+    store.finish("completed", [line(KEYS[2], completion())], [*failed, line(KEYS[3], {}, 429)])
+    answers = dict(openai.collect(batch_id))
+    assert [answers[key].outcome for key in KEYS[:4]] == [
+        *(Outcome.TRANSIENT, Outcome.REFUSED, Outcome.OK, Outcome.RATE),
+    ]
+    assert [answers[key].served for key in KEYS[:4]] == [gateway, gateway, True, False]
+    openai.close()
+
+
 class GeminiStore:
     """Batches as Google keeps them: long-running operations; lists pages of two."""
 
@@ -329,6 +344,26 @@ def test_a_batch_of_gemini_is_found_again_and_collected(google: GeminiStore, gem
     assert (answers[KEYS[0]].label, answers[KEYS[0]].usage) == ("bearish", Usage(600, 6))
     assert answers[KEYS[0]].model_returned == "gemini-2.5-flash-lite"
     assert KEY not in repr(answers)
+
+
+@pytest.mark.parametrize("gateway", [False, True])
+def test_a_request_of_a_batch_of_gemini_that_a_gateway_fails_may_have_been_billed(
+    google: GeminiStore, gateway: bool
+) -> None:
+    gemini = GeminiBatches(replace(access("gemini"), gateway=gateway), "gemini-2.5-flash-lite", 20.0)
+    name = gemini.submit("run-1", PROMPT, QUESTIONS)
+    google.finish(
+        "SUCCEEDED",
+        [
+            {"metadata": {"key": KEYS[0]}, "error": {"code": 13, "message": "internal"}},
+            {"metadata": {"key": KEYS[1]}, "error": {"code": 8, "message": "too many"}},
+        ],
+    )
+    answers = dict(gemini.collect(name))
+    assert [(answers[key].outcome, answers[key].served) for key in KEYS[:2]] == [
+        *((Outcome.TRANSIENT, gateway), (Outcome.RATE, False)),
+    ]
+    gemini.close()
 
 
 @pytest.mark.parametrize(("state", "answered"), [("SUCCEEDED", 6), ("EXPIRED", 5), ("CANCELLED", 5)])

@@ -117,7 +117,8 @@ def test_each_refusal_of_openai_has_its_meaning(
     for provider in (chat(service), decisions(service)):
         answer = ask(provider)
         assert (answer.outcome, answer.retry_after, answer.label, answer.usage) == (outcome, wait, None, None)
-        assert answer.served == (outcome is O.TRANSIENT)  # here it comes from a gateway
+        maybe_billed = outcome in (O.TRANSIENT, O.REFUSED) or (outcome is O.STOP and reply.status == 503)
+        assert answer.served == maybe_billed  # here it comes from a gateway
         assert answer.detail
         assert "\n" not in answer.detail
     assert len(service.asked) == 2  # one request each, never a retry
@@ -171,6 +172,17 @@ def test_what_a_service_itself_fails_is_free_and_what_a_gateway_fails_may_have_b
         assert access(provider).gateway is gateway
         answer = failure(provider, Refusal(status, {}, "", gateway))
         assert (answer.outcome, answer.served) == (O.TRANSIENT, gateway)
+        answer = failure(provider, Refusal(status, {"retry-after": "600"}, "", gateway))
+        assert (answer.outcome, answer.served) == (O.STOP, gateway)
+
+
+@pytest.mark.parametrize("gateway", [False, True])
+def test_a_post_that_the_filter_of_a_gateway_declines_may_have_been_billed(gateway: bool) -> None:
+    """Azure charges for those; it does not for a wrong key or too many requests."""
+    declined = failure("openai", Refusal(400, {}, openai_error("content_filter", "declined"), gateway))
+    assert (declined.outcome, declined.served) == (O.REFUSED, gateway)
+    for status in (401, 429):
+        assert not failure("openai", Refusal(status, {}, "", gateway)).served
 
 
 @pytest.mark.parametrize("make", [chat, decisions, gemini])
