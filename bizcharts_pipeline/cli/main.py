@@ -398,9 +398,14 @@ def import_sqlite(file: Path, scale: "Scale | None", json_output: bool) -> None:
     undoes the labels.
     """
     from bizcharts_pipeline.legacy.takeover import take_over
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.installation import Installation
 
     settings = load_settings()
-    report = take_over(file, open_database(), settings.home_path, settings.board, utc_now(), on_terminal, scale)
+    installation = Installation.of(settings)
+    installation.check()
+    database = Database(installation.database, settings.database_wait_seconds, installation)
+    report = take_over(file, database, settings.home_path, settings.board, utc_now(), on_terminal, scale)
     show(report, json_output)
 
 
