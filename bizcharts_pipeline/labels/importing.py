@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.labels.labellers import Spellings
@@ -107,7 +108,10 @@ class ImportReport:
     notes: tuple[str, ...]  # what the importer should know
 
     def __str__(self) -> str:
-        lines = [f"{self.file.name}: {self.rows:,} rows: {self.new:,} new labels, {self.known:,} known already"]
+        lines = [
+            f"{self.file.name}: {counted(self.rows, 'row')}: {counted(self.new, 'new label')}, "
+            f"{self.known:,} known already"
+        ]
         if self.unknown_columns:
             lines.append(f"columns that are none of a label and were not taken: {', '.join(self.unknown_columns)}")
         lines += self.notes
@@ -289,7 +293,10 @@ def _notes(file: LabelFile, new: Iterable[Label], record: LabelImport | None) ->
     for label in new:
         ratings[label.thread_id, label.labeler_id].add(label.sentiment_rating)
     if again := sum(len(each) > 1 for each in ratings.values()):
-        yield f"{again:,} posts are rated differently by the same labeller at different times: the newest counts"
+        yield (
+            f"{counted(again, 'post is', 'posts are')} rated differently by the same "
+            f"labeller at different times: the newest counts"
+        )
     if record and (absent := missing_end(file.ratings)):
         yield f"{absent}: if 1 is not bearish, 2 neutral and 3 bullish there, undo the import and name its `--scale`"
 

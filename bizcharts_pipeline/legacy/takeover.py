@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.core.attempts import Attempts, SetAside
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.progress import Track, silently
 from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, carry_out, collect, named_lines, plan
@@ -58,7 +59,7 @@ class TakeoverReport:
             *self.notes,
         ]
         if self.rejected:
-            lines += [f"{len(self.rejected):,} labels put aside in {self.aside}:", *named_lines(self.rejected)]
+            lines += [f"{counted(len(self.rejected), 'label')} put aside in {self.aside}:", *named_lines(self.rejected)]
         if self.import_id is not None:
             lines.append(
                 f"labels are import {self.import_id}; `bizcharts labels undo-import {self.import_id}` takes them back"

@@ -213,7 +213,7 @@ def _readable(connection: duckdb.DuckDBPyConnection) -> str:
         return "None of its tables can be read."
     lost = sorted(name for name, reason in tables.items() if reason)
     if not lost:
-        return f"All {len(tables)} tables can be read."
+        return "All tables can be read."
     return f"Not readable: {', '.join(lost)}; the other {len(tables) - len(lost)} tables are."
 
 

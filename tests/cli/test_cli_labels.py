@@ -92,6 +92,12 @@ def test_a_database_of_ratings_on_another_scale_leaves_nothing_where_there_was_n
     assert not installation.home.exists()
 
 
+def test_one_label_is_no_plural(installation: Installation) -> None:
+    imported = installation.run_here("labels", "import", file(installation, "one.jsonl", ROWS[0]))
+    assert "one.jsonl: 1 row: 1 new label, " in imported.stdout
+    assert "1 label; " in installation.run_here("labels", "stats").stdout
+
+
 def test_labels_import_of_a_database_names_the_command_for_it(installation: Installation) -> None:
     database = installation.folder / "posts.csv"
     with closing(sqlite3.connect(database)) as connection, connection:
@@ -128,12 +134,13 @@ def test_a_bad_file_is_one_line_and_status_1(installation: Installation) -> None
     refused = fails_in_one_line(imported)
     assert "none of its rows is a label, so nothing was taken: line 1: neither rated nor skipped; line 2" in refused
     assert imported.stdout == ""
+    installation.run_here("labels", "import", file(installation, "good.jsonl", *ROWS))
     for words in (("import", __file__), ("stats", __file__), ("export", str(installation.folder / "a.xlsx"))):
         failed = installation.run_command("labels", *words)
         assert Path(words[1]).name in fails_in_one_line(failed)
         assert failed.stdout == ""
     assert installation.run_command("labels", "import", "absent.csv").returncode == 2
-    assert LabelLedger(installation.home / LEDGER).count() == 0
+    assert LabelLedger(installation.home / LEDGER).count() == len(ROWS)
 
 
 def test_an_import_is_listed_and_undone_by_its_number_and_a_named_scale_is_understood(
