@@ -7,6 +7,7 @@ import dagster as dg
 from assets.reporting import Stopwatch, check, table
 from bizcharts_pipeline.board.ingest import poll_catalog
 from bizcharts_pipeline.core.clock import ClockDisagrees, utc_now
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.http.errors import SourceUnreachable
 from bizcharts_pipeline.warehouse.previews import busiest_threads
 from resources.fourchan import Fourchan
@@ -50,7 +51,7 @@ def catalog_snapshot(
     with stopwatch("look back"), database.read() as connection:
         preview = busiest_threads(connection)
     result, modified = report.result, report.last_modified
-    odd_counts = [] if result.total_threads in EXPECTED_THREADS else [f"{result.total_threads} threads"]
+    odd_counts = [] if result.total_threads in EXPECTED_THREADS else [counted(result.total_threads, "thread")]
     odd = [*odd_counts, *report.set_aside, *report.problems]
     stale = [f"unchanged since {modified}"] if modified and report.snapshot_at - modified > CATALOG_GROWS_STALE else []
     warning = dg.AssetCheckSeverity.WARN

@@ -9,6 +9,7 @@ from bizcharts_pipeline.board.client import FourchanClient
 from bizcharts_pipeline.board.ingest import PollReport, poll_catalog
 from bizcharts_pipeline.board.spool import Spool
 from bizcharts_pipeline.core.attempts import Attempts
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.http.session import PoliteSession
 from bizcharts_pipeline.index.clusters import assign_clusters
 from bizcharts_pipeline.index.level import Prior
@@ -101,7 +102,9 @@ class TickReport:
         )
 
     def __str__(self) -> str:
-        catalog = "nothing new" if self.not_modified else f"{self.new_threads} new of {self.total_threads} threads"
+        catalog = (
+            "nothing new" if self.not_modified else f"{self.new_threads} new of {counted(self.total_threads, 'thread')}"
+        )
         mood = self.state if self.stance is None else f"stance {self.stance:+.2f}, {self.state}"
         if self.value is not None:
             mood = f"index {self.value:.0f} ({self.lo:.0f} to {self.hi:.0f}), {self.state}"

@@ -13,6 +13,7 @@ from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.walk import walk_day
 from bizcharts_pipeline.core.attempts import SetAside
 from bizcharts_pipeline.core.clock import DAY, midnight
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.http.errors import SourceError
@@ -50,8 +51,11 @@ class DayReport:
 
     def __str__(self) -> str:
         if not self.fetched:
-            return f"{self.day}: complete already, {self.posts:,} posts"
-        return f"{self.day}: {self.posts:,} posts, {self.new:,} new, from {self.pages} {self.method} pages"
+            return f"{self.day}: complete already, {counted(self.posts, 'post')}"
+        return (
+            f"{self.day}: {counted(self.posts, 'post')}, {self.new:,} new, from "
+            f"{counted(self.pages, f'{self.method} page')}"
+        )
 
 
 def import_day(archive: Archive, database: Database, day: date, now: datetime, *, again: bool = False) -> DayReport:

@@ -10,6 +10,7 @@ from bizcharts_pipeline.archive.page import ArchivedPost, ArchivePage
 from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.times import set_right
 from bizcharts_pipeline.core.attempts import SetAside
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.progress import Track
 from bizcharts_pipeline.text.read import read_thread
@@ -33,8 +34,11 @@ class ExcerptReport:
         if not self.posts:
             return f"No opening posts on {self.pages} page(s)."
         span = f"{self.oldest:%Y-%m-%d %H:%M} to {self.newest:%Y-%m-%d %H:%M} UTC"
-        unread = f"; {len(self.problems)} notes, the first: {self.problems[0]}" if self.problems else ""
-        return f"{self.posts:,} opening posts ({self.new:,} new) of {span}, from {self.pages} pages{unread}."
+        unread = f"; {counted(len(self.problems), 'note')}, the first: {self.problems[0]}" if self.problems else ""
+        return (
+            f"{counted(self.posts, 'opening post')} ({self.new:,} new) of {span}, from "
+            f"{counted(self.pages, 'page')}{unread}."
+        )
 
 
 class NothingToSearch(BizchartsError):

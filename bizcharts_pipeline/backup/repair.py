@@ -14,6 +14,7 @@ from bizcharts_pipeline.backup.drafts import clean_up
 from bizcharts_pipeline.backup.errors import RepairRefused
 from bizcharts_pipeline.backup.files import dataset_problems, model_problems
 from bizcharts_pipeline.backup.ledgers import alone_with, find_problem, ledger_paths, readable_rows
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import link, write_atomically
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
 from bizcharts_pipeline.core.sqlite_seal import (
@@ -153,7 +154,9 @@ def _find_in_database(database: Database) -> list[_Found]:
 def _damaged_log(database: Database, problem: str) -> _Found:
     path, log = wal(database.path), read_log(database.path)
     has = (
-        f"{len(log.commits):,} transactions in {log.bytes:,} bytes" if log and log.head else "nothing that can be read"
+        f"{counted(len(log.commits), 'transaction')} in {log.bytes:,} bytes"
+        if log and log.head
+        else "nothing that can be read"
     )
     if closed.has_foreign_log(database.path):
         damage = Damage(path, problem, f"It is moved away, with {has}.", "It is taken as this database's own.")
@@ -172,7 +175,7 @@ def _set_log_aside(database: Database, ending: str) -> Repaired:
             return Repaired(path, "moved away", kept)
         count = keep_log(database.path, kept, log)
     lost = len(log.commits) - count
-    return Repaired(path, f"{count:,} transactions kept, {lost:,} whole ones and what follows them lost", kept)
+    return Repaired(path, f"{counted(count, 'transaction')} kept, {lost:,} whole ones and what follows them lost", kept)
 
 
 def _rewrite(database: Database, ending: str) -> Repaired:

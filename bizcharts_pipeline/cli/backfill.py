@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bizcharts_pipeline.core.clock import DAY
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.settings import REPOSITORY_ROOT
 from bizcharts_pipeline.warehouse.archive_days import complete_days
@@ -57,7 +58,8 @@ class LaunchedBackfill:
 
     def __str__(self) -> str:
         return (
-            f"Backfill {self.backfill_id}: {self.days:,} days, {self.first} to {self.last}. It runs while Dagster does "
+            f"Backfill {self.backfill_id}: {counted(self.days, 'day')}, {self.first} to "
+            f"{self.last}. It runs while Dagster does "
             "(`make serve` or `make dev`); watch it at http://127.0.0.1:3000/overview/backfills"
         )
 

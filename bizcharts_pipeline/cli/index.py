@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bizcharts_pipeline.cli.output import as_json, moment, number, print_table, to_json
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _sentence(reading: "Reading", parameters: "FearGreedSettings") -> str:
     value = "" if reading.value is None else f"index {number(reading.value)} of 100, "
     stance = f"Stance {_signed(reading.stance)} ({_interval(_signed(reading.stance_lo), _signed(reading.stance_hi))})"
     return (
-        f"Hour from {at}: {value}{in_words(reading, parameters)}. {stance}; {reading.n:,} posts, "
+        f"Hour from {at}: {value}{in_words(reading, parameters)}. {stance}; {counted(reading.n, 'post')}, "
         f"model {reading.model_version}."
     )
 

@@ -104,15 +104,13 @@ def import_file(file: Path, scale: "Scale | None", json_output: bool) -> None:
     """
     from bizcharts_pipeline.labels.ledger import REJECTED
     from bizcharts_pipeline.labels.transfer import import_labels
-    from bizcharts_pipeline.labels.transfer_rows import LabelFileError
     from bizcharts_pipeline.warehouse.installation import Installation
 
-    Installation.of(load_settings()).begin()
-    aside = load_settings().home_path / REJECTED
-    report = import_labels(file, open_ledger(), aside, scale=scale, now=utc_now())
+    settings = load_settings()
+    installation, aside = Installation.of(settings), settings.home_path / REJECTED
+    installation.check()
+    report = import_labels(file, open_ledger(), aside, scale=scale, now=utc_now(), begin=installation.begin)
     show(report, json_output)
-    if report.rejected and not report.new + report.known:
-        raise LabelFileError(f"{file}: none of its rows is a label; {report.aside} says of each why.")
 
 
 @labels.command("imports")

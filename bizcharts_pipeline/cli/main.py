@@ -32,6 +32,7 @@ from bizcharts_pipeline.cli.output import (
 from bizcharts_pipeline.cli.pods import pods
 from bizcharts_pipeline.cli.service import health, run, serve
 from bizcharts_pipeline.core.clock import ClockDisagrees, utc_now
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.private import make_private
 from bizcharts_pipeline.core.progress import on_terminal
@@ -205,7 +206,9 @@ def stats(json_output: bool) -> None:
         ],
     )
     for source in sources:
-        click.echo(f"{source.source}: {source.threads:,} posts, {moment(source.oldest)} to {moment(source.newest)}")
+        click.echo(
+            f"{source.source}: {counted(source.threads, 'post')}, {moment(source.oldest)} to {moment(source.newest)}"
+        )
     click.echo(f"{database.path}: {megabytes(database.path)}")
 
 
@@ -259,7 +262,7 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
         ],
     )
     gaps = ", ".join(map(str, sums.gaps[:GAPS_SHOWN])) + (", ..." if len(sums.gaps) > GAPS_SHOWN else "")
-    click.echo(f"{sums.complete_days:,} of {sums.days:,} days are complete" + (f"; not: {gaps}" if gaps else ""))
+    click.echo(f"{sums.complete_days:,} of {counted(sums.days, 'day')} complete" + (f"; not: {gaps}" if gaps else ""))
     if any(bounds):
         return
     picture = load_settings().home_path / "coverage.svg"
@@ -311,7 +314,7 @@ def block(what: str, reason: str, json_output: bool) -> None:
     settings = load_settings()
     named = int(what) if what.isdecimal() and len(what) < SHORTEST_HASH else what
     report = block_picture(existing_database(), settings.home_path, named, reason, utc_now())
-    text = f"{report.pictures} pictures deleted; {report.new_hashes} hashes blocked."
+    text = f"{counted(report.pictures, 'picture')} deleted; {counted(report.new_hashes, 'hash', 'hashes')} blocked."
     show(report, json_output, text)
 
 
@@ -398,9 +401,14 @@ def import_sqlite(file: Path, scale: "Scale | None", json_output: bool) -> None:
     undoes the labels.
     """
     from bizcharts_pipeline.legacy.legacy_import import import_posts_db
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.installation import Installation
 
     settings = load_settings()
-    report = import_posts_db(file, open_database(), settings.home_path, settings.board, utc_now(), on_terminal, scale)
+    installation = Installation.of(settings)
+    installation.check()
+    database = Database(installation.database, settings.database_wait_seconds, installation)
+    report = import_posts_db(file, database, settings.home_path, settings.board, utc_now(), on_terminal, scale)
     show(report, json_output)
 
 

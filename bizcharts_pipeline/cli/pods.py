@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.settings import Settings, load_settings
 
@@ -65,7 +66,7 @@ def list_pods(json_output: bool) -> None:
             print_table(columns, [_row(pod) for pod in listed])
         click.echo(
             f"{len(listed) or 'No'} pod{'' if len(listed) == 1 else 's'}. {month}: {spent.usd:.4f} of "
-            f"{settings.pods.usd_per_month} USD for {spent.pods} pods"
+            f"{settings.pods.usd_per_month} USD for {counted(spent.pods, 'pod')}"
             + (f", {spent.booked_usd:.4f} of it booked for pods that have not ended." if spent.booked_usd else ".")
         )
     _fail_with(found.unreachable)

@@ -1,6 +1,5 @@
 """``bizcharts serve``, ``run`` and ``health``: the stages in Dagster, without Dagster's own commands."""
 
-import signal
 import sys
 
 import click
@@ -37,7 +36,6 @@ def run(job: str) -> None:
     from bizcharts_pipeline.service.jobs import UnknownJob, environment, run_job
 
     load_settings()  # refused here in one line, there in many
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         succeeded = run_job(job, environment(), lambda line: click.echo(line, err=True))
     except UnknownJob as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from bizcharts_pipeline.core import sqlite_seal
 
 BUSY_SECONDS = 30.0
+SQLITE_BEGIN = b"SQLite format 3\0"  # of every SQLite file that is not empty
 _PAUSE_SECONDS = 0.01
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.demo.label_apis.oracle import Oracle, world_truth
 from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 from bizcharts_pipeline.demo.label_apis.wire import LabelFault
@@ -62,7 +63,7 @@ class LabelsReport:
         return (
             f"Labels: {self.people} by two simulated people, {self.gold} of the posts are gold; {self.model} by a\n"
             f"simulated model for ${self.usd:.3f}, {self.refused} refused; on gold it is {right}.\n"
-            f"{self.dataset_rows} rows to train on, {self.queue} posts queued for people."
+            f"{counted(self.dataset_rows, 'row')} to train on, {counted(self.queue, 'post')} queued for people."
         )
 
 

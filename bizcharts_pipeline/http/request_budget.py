@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.sqlite import connect, transaction
 from bizcharts_pipeline.http.errors import SourceError
@@ -74,10 +75,14 @@ class RequestLedger:
             # Who read the clock first may come here last: both sides of `now` count, so order does not matter.
             in_minute = _count(connection, source, now - MINUTE, now + MINUTE, inclusive=False)
             if in_minute >= allowance.per_minute:
-                raise BudgetExhausted(f"{in_minute} requests in this minute, its budget is {allowance.per_minute}")
+                raise BudgetExhausted(
+                    f"{counted(in_minute, 'request')} in this minute, its budget is {allowance.per_minute}"
+                )
             in_month = _count(connection, source, *_month(now))
             if in_month >= allowance.per_month:
-                raise BudgetExhausted(f"{in_month:,} requests in this month, its budget is {allowance.per_month:,}")
+                raise BudgetExhausted(
+                    f"{counted(in_month, 'request')} in this month, its budget is {allowance.per_month:,}"
+                )
             connection.execute("INSERT INTO requests VALUES (?, ?)", (source, _text(now)))
             connection.execute(
                 "DELETE FROM requests WHERE source = ? AND at < ? AND rowid <= (SELECT max(rowid) FROM requests) - ?",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.index.readings import CALIBRATING, FULL_COVERAGE, NO_READING, NORMAL, THIN, label_of
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.published import Reading
@@ -81,7 +82,10 @@ def place_in_words(reading: Reading) -> str:
 
 def state_in_words(reading: Reading, parameters: FearGreedSettings) -> str:
     """The state and its reason; empty where all is normal."""
-    posts = f"{reading.n:,} posts in {parameters.window_hours} hours, which count as {reading.n_eff:.0f}"
+    posts = (
+        f"{counted(reading.n, 'post')} in {counted(parameters.window_hours, 'hour')}, "
+        f"which count as {reading.n_eff:.0f}"
+    )
     if reading.state == NO_READING:
         return f"no reading: {posts}; at least {parameters.no_reading_below:.0f} are needed"
     if reading.state == CALIBRATING:

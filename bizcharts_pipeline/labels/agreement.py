@@ -15,6 +15,7 @@ from datetime import timedelta
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.ledger import Label
 from bizcharts_pipeline.labels.stances import STANCES
 
@@ -65,7 +66,7 @@ class Agreement:
     def __str__(self) -> str:
         who = f"{self.first} with himself" if self.first == self.second else f"{self.first} and {self.second}"
         lines = [
-            f"{who}: {self.items} posts",
+            f"{who}: {counted(self.items, 'post')}",
             f"  the same {self.raw}, kappa {self.kappa}, weighted {self.weighted_kappa}, AC1 {self.ac1}",
             "  " + " " * 10 + "".join(f"{name:>10}" for name in STANCES),
         ]

@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.labels.labellers import Spellings
 from bizcharts_pipeline.labels.ledger import Label, LabelImport, LabelLedger
 from bizcharts_pipeline.labels.scales import (
@@ -72,6 +74,26 @@ class LabelFile:
 
 
 @dataclass(frozen=True)
+class ImportPlan:
+    """What importing a file would do."""
+
+    file: LabelFile
+    new: tuple[Label, ...]
+    rejected: tuple[Rejected, ...]
+    ask_for_scale: bool  # the file may be on another scale than ours, and none was named
+
+    @property
+    def rows(self) -> int:
+        """The number of the file's rows."""
+        return len(self.file.labels) + len(self.file.rejected)
+
+    @property
+    def known(self) -> int:
+        """The number of labels that the ledger has already."""
+        return self.rows - len(self.new) - len(self.rejected)
+
+
+@dataclass(frozen=True)
 class ImportReport:
     """What became of a file's rows: ``rows = new + known + len(rejected)``."""
 
@@ -86,7 +108,10 @@ class ImportReport:
     notes: tuple[str, ...]  # what the importer should know
 
     def __str__(self) -> str:
-        lines = [f"{self.file.name}: {self.rows:,} rows: {self.new:,} new labels, {self.known:,} known already"]
+        lines = [
+            f"{self.file.name}: {counted(self.rows, 'row')}: {counted(self.new, 'new label')}, "
+            f"{self.known:,} known already"
+        ]
         if self.unknown_columns:
             lines.append(f"columns that no label has, not imported: {', '.join(self.unknown_columns)}")
         lines += self.notes
@@ -154,8 +179,8 @@ def collect(
     return LabelFile(path, tuple(labels), tuple(rejected), tuple(unknown), seen, renamed, scale, where)
 
 
-def take_in(file: LabelFile, ledger: LabelLedger, aside: Path, now: datetime) -> ImportReport:
-    """Write the labels of ``file`` into the ledger, in one transaction; other rows go to a file in ``aside``.
+def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
+    """Compare ``file`` with the ledger and say what importing it would do. Nothing is written.
 
     A row without the column ``origin`` gets the file's, and is known already if the ledger has a label that says the
     same, wherever that came from. A label that was taken back stays so; one of an import that was undone may come
@@ -164,9 +189,9 @@ def take_in(file: LabelFile, ledger: LabelLedger, aside: Path, now: datetime) ->
 
     Raises:
         LabelFileError: the numbers within 1 to 3 may still be on another scale, and none was named.
-        LedgerError: the ledger cannot be written; a repeated import goes on.
+        LedgerError: the ledger cannot be read.
     """
-    present = ledger.not_retracted()
+    present = ledger.not_retracted() if is_known(ledger.path) else []
     foreign = file.scale is None and not any("origin" in entry.columns for entry in file.labels)
     if foreign:
         _check_meaning(file, ledger)
@@ -190,22 +215,33 @@ def take_in(file: LabelFile, ledger: LabelLedger, aside: Path, now: datetime) ->
         same.append(entry.label)
         new.append(entry.label)
     rejected.sort(key=lambda row: row.line)
+    return ImportPlan(file, tuple(new), tuple(rejected), ask_for_scale=foreign)
+
+
+def carry_out(plan: ImportPlan, ledger: LabelLedger, aside: Path, now: datetime) -> ImportReport:
+    """Write the new labels of a plan into the ledger, in one transaction, and its rejected rows into a file in
+    ``aside``. Without new labels the ledger is not opened.
+
+    Raises:
+        LedgerError: the ledger cannot be written; a repeated import goes on.
+    """
+    file, rejected = plan.file, plan.rejected
     kept = _put_aside(file.path, rejected, aside) if rejected else None
-    rows = len(file.labels) + len(file.rejected)
     scale = (file.scale or OURS).name
-    record = ledger.add_import(
-        file.path.name, new, now, scale=scale, known=rows - len(new) - len(rejected), rejected=len(rejected)
-    )
+    record = None
+    if plan.new:
+        record = ledger.add_import(file.path.name, plan.new, now, scale=scale, known=plan.known, rejected=len(rejected))
+    added = record.labels if record else 0
     return ImportReport(
         file=file.path,
         import_id=record.import_id if record else None,
-        rows=rows,
-        new=record.labels if record else 0,
-        known=rows - (record.labels if record else 0) - len(rejected),
-        rejected=tuple(rejected),
+        rows=plan.rows,
+        new=added,
+        known=plan.rows - added - len(rejected),
+        rejected=rejected,
         aside=kept,
         unknown_columns=file.unknown_columns,
-        notes=tuple(_notes(file, new, record if foreign else None)),
+        notes=tuple(_notes(file, plan.new, record if plan.ask_for_scale else None)),
     )
 
 
@@ -244,7 +280,7 @@ def _compare(file: LabelFile, ledger: LabelLedger) -> tuple[int, int]:
     here = {entry.label.thread_id: entry.label.sentiment_rating for entry in file.labels}
     pairs = [
         (rating, here[label.thread_id])
-        for label in ledger.newest()
+        for label in (ledger.newest() if is_known(ledger.path) else [])
         if label.thread_id in here and (rating := label.sentiment_rating) in (1, 3)
     ]
     return sum(theirs == 4 - ours for ours, theirs in pairs), sum(theirs == ours for ours, theirs in pairs)
@@ -257,7 +293,10 @@ def _notes(file: LabelFile, new: Iterable[Label], record: LabelImport | None) ->
     for label in new:
         ratings[label.thread_id, label.labeler_id].add(label.sentiment_rating)
     if again := sum(len(each) > 1 for each in ratings.values()):
-        yield f"{again:,} posts are rated differently by the same labeller at different times: the newest counts"
+        yield (
+            f"{counted(again, 'post is', 'posts are')} rated differently by the same "
+            f"labeller at different times: the newest counts"
+        )
     if record and (absent := missing_end(file.ratings)):
         yield f"{absent}: if 1 is not bearish, 2 neutral and 3 bullish there, undo the import and name its `--scale`"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.corpus import load_posts
 from bizcharts_pipeline.labels.ledger import LabelLedger
 from bizcharts_pipeline.warehouse.database import Database
@@ -36,9 +37,12 @@ def left_out_for_pictures(left_out: Mapping[str, int], rows: int) -> str | None:
     reasons = {reason: count for reason, count in left_out.items() if _is_about_pictures(reason)}
     if not reasons:
         return None
-    made = f"The data set has {rows:,} rows" if rows else "There is no data set"
+    made = f"The data set has {counted(rows, 'row')}" if rows else "There is no data set"
     counts = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(reasons.items()))
-    return f"{made}: {sum(reasons.values()):,} labelled posts have no usable picture ({counts}). {REMEDY}."
+    return (
+        f"{made}: {counted(sum(reasons.values()), 'labelled post has', 'labelled posts have')} no usable picture "
+        f"({counts}). {REMEDY}."
+    )
 
 
 def _is_about_pictures(reason: str) -> bool:

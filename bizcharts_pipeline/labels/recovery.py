@@ -7,6 +7,7 @@ gold into the ledger. Labels that were taken back are not in the database, so th
 
 from dataclasses import dataclass
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
 from bizcharts_pipeline.warehouse.database import Database
@@ -26,7 +27,7 @@ class Recovered:
     gold: int
 
     def __str__(self) -> str:
-        return f"{self.labels:,} labels and {self.gold:,} gold posts were put into the ledger."
+        return f"Put into the ledger: {counted(self.labels, 'label')}, {counted(self.gold, 'gold post')}."
 
 
 def require_ledger(database: Database, ledger: LabelLedger) -> None:
@@ -41,7 +42,7 @@ def require_ledger(database: Database, ledger: LabelLedger) -> None:
         lacking = [thread_id for thread_id, *_ in stored_gold(connection) if thread_id not in frozen]
         emptied = not count and has_labels(connection)
     if lacking or emptied:
-        what = f"{len(lacking)} gold posts of the database" if lacking else "all labels of the database"
+        what = f"{counted(len(lacking), 'gold post')} of the database" if lacking else "all labels of the database"
         raise LedgerLost(
             f"{ledger.path} lacks {what}: it was lost, or an older one was put back. Put the newest copy of the file "
             "back; or write it anew from the database with `bizcharts labels restore`."

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.agreement import Agreement, agreements, newest
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.labels.pictures import REMEDY
@@ -52,20 +53,29 @@ class LabelStatistics:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.labels:,} labels; the newest of each labeller: {self.rated:,} rated, {self.skipped:,} skipped, "
-            f"of {self.posts:,} posts; {self.gold:,} are gold",
+            f"{counted(self.labels, 'label')}; the newest of each labeller: {self.rated:,} "
+            f"rated, {self.skipped:,} skipped, "
+            f"of {counted(self.posts, 'post')}; {self.gold:,} are gold",
         ]
         if self.rejected:
-            lines.append(f"{self.rejected:,} rows are no labels")
+            lines.append(counted(self.rejected, "row is no label", "rows are no labels"))
         if self.gold_without_label:
-            lines.append(f"{self.gold_without_label:,} gold posts have no label now: they neither train nor test")
+            lines.append(
+                counted(
+                    self.gold_without_label,
+                    "gold post has no label now: it neither trains nor tests",
+                    "gold posts have no label now: they neither train nor test",
+                )
+            )
         if self.imports or self.undone_imports:
             lines.append(
-                f"{self.imports:,} imports, {self.undone_imports:,} undone; `bizcharts labels imports` lists them"
+                f"{counted(self.imports, 'import')}, {self.undone_imports:,} undone; "
+                f"`bizcharts labels imports` lists them"
             )
         if self.without_picture:
             lines.append(
-                f"{self.without_picture:,} rated posts have no stored picture, so `sharegpt_dataset` leaves them out: "
+                f"{counted(self.without_picture, 'rated post has', 'rated posts have')} no "
+                f"stored picture, so `sharegpt_dataset` leaves them out: "
                 f"{REMEDY}"
             )
         for title, counts in (

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.files import write_atomically
-from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, collect, take_in
+from bizcharts_pipeline.core.sqlite import SQLITE_BEGIN, is_known
+from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, carry_out, collect, plan
 from bizcharts_pipeline.labels.labellers import Spellings
 from bizcharts_pipeline.labels.ledger import LabelLedger
 from bizcharts_pipeline.labels.scales import Scale
@@ -18,6 +19,7 @@ from bizcharts_pipeline.labels.transfer_rows import COLUMNS, LabelFileError, Raw
 from bizcharts_pipeline.labels.transfer_sql import read_dump
 
 MAX_BYTES = 256 * 1024 * 1024
+SHOWN_REASONS = 3
 
 _READERS: dict[str, Callable[[str], Iterator[RawRow]]] = {
     ".csv": read_csv,
@@ -68,18 +70,36 @@ def export_labels(ledger: LabelLedger, path: Path, *, history: bool = False) -> 
 
 
 def import_labels(
-    path: Path, ledger: LabelLedger, aside: Path, *, scale: Scale | None = None, now: datetime | None = None
+    path: Path,
+    ledger: LabelLedger,
+    aside: Path,
+    *,
+    scale: Scale | None = None,
+    now: datetime | None = None,
+    begin: Callable[[], object] = lambda: None,
 ) -> ImportReport:
     """Take the labels of ``path`` into the ledger; rows that are not labels go to a file in ``aside``.
 
-    ``scale`` is that of the file's ratings, if it was named; ``now`` (naive UTC) the present unless it is given.
+    A refused file leaves nothing behind.
+
+    Args:
+        scale: that of the file's ratings, if it was named.
+        now: naive UTC; the present unless it is given.
+        begin: called before the first write.
 
     Raises:
-        LabelFileError: the file cannot be read at all, or its ratings are on another scale than 1 to 3.
+        LabelFileError: the file cannot be read at all, none of its rows is a label, or its ratings are on another
+            scale than 1 to 3.
         LedgerError: the ledger cannot be written; a repeated import goes on.
     """
-    spellings = Spellings(label.labeler_id for label in ledger.not_retracted())
-    return take_in(read_labels(path, scale, spellings), ledger, aside, now or utc_now())
+    now = now or utc_now()
+    spellings = Spellings(label.labeler_id for label in ledger.not_retracted()) if is_known(ledger.path) else None
+    planned = plan(read_labels(path, scale, spellings), ledger, now)
+    if planned.rejected and not planned.new and not planned.known:
+        shown = [*map(str, planned.rejected[:SHOWN_REASONS]), *(["..."] if planned.rejected[SHOWN_REASONS:] else [])]
+        raise LabelFileError(f"{path}: none of its rows is a label, so nothing was taken: {'; '.join(shown)}")
+    begin()
+    return carry_out(planned, ledger, aside, now)
 
 
 def read_labels(path: Path, scale: Scale | None = None, spellings: Spellings | None = None) -> LabelFile:
@@ -88,6 +108,10 @@ def read_labels(path: Path, scale: Scale | None = None, spellings: Spellings | N
     Raises:
         LabelFileError: the file cannot be read at all, or its ratings are on another scale than 1 to 3.
     """
+    if _is_sqlite(path):
+        raise LabelFileError(
+            f"{path} is a SQLite database: `bizcharts import-sqlite {path}` imports one of the first implementation."
+        )
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise LabelFileError(
@@ -101,6 +125,14 @@ def read_labels(path: Path, scale: Scale | None = None, spellings: Spellings | N
     except LabelFileError as error:
         raise LabelFileError(f"{path}: {error}") from None
     return collect(rows, path, path.name, scale=scale, spellings=spellings)
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE_BEGIN)) == SQLITE_BEGIN
+    except OSError:  # the caller names what is wrong
+        return False
 
 
 def _text(path: Path) -> str:

@@ -9,6 +9,7 @@ and so is text with an apostrophe there already; reading takes one away. Files o
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.transfer_rows import ALIASES, COLUMNS, REQUIRED, LabelFileError, RawRow, Value
 
 _APOSTROPHE = "'"
@@ -51,7 +52,7 @@ def read_csv(text: str) -> Iterator[RawRow]:
         elif header and raw.strip() == header[1].strip():
             yield RawRow(line, raw, None, "the header again")
         elif len(fields) < len(names) or any(map(_is_filled, fields[len(names) :])):
-            yield RawRow(line, raw, None, f"{len(fields)} values under {len(names)} columns")
+            yield RawRow(line, raw, None, f"{counted(len(fields), 'value')} under {counted(len(names), 'column')}")
         else:
             values = [_read(field) for field in fields] if ours else fields
             yield RawRow(line, raw, dict(zip(names, values, strict=False)))

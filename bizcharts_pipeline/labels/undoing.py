@@ -7,6 +7,7 @@ tests nothing either until somebody labels it again, and another post is drawn i
 from dataclasses import dataclass
 from datetime import datetime
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.ledger import LabelLedger
 
 SHOWN = 20
@@ -29,7 +30,8 @@ class UndoReport:
             first = f"Import {self.import_id} ({self.file}) was undone already, {self.retracted_at:%Y-%m-%d %H:%M} UTC."
         else:
             first = (
-                f"Import {self.import_id} ({self.file}) is undone: its {self.labels:,} labels count no more. The table "
+                f"Import {self.import_id} ({self.file}) is undone: "
+                f"{counted(self.labels, 'label')} no longer counted. The table "
                 "`training_labels` loses them at the next run of the job `labelling`."
             )
         lines = [first]

@@ -8,8 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.core.attempts import Attempts, SetAside
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.progress import Track, silently
-from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, collect, named_lines, take_in
+from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, carry_out, collect, named_lines, plan
 from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER, Spellings
 from bizcharts_pipeline.labels.ledger import LEDGER, REJECTED, LabelLedger
 from bizcharts_pipeline.labels.pictures import REMEDY
@@ -57,7 +59,7 @@ class LegacyImportReport:
             *self.notes,
         ]
         if self.rejected:
-            lines += [f"{len(self.rejected):,} labels put aside in {self.aside}:", *named_lines(self.rejected)]
+            lines += [f"{counted(len(self.rejected), 'label')} put aside in {self.aside}:", *named_lines(self.rejected)]
         if self.import_id is not None:
             lines.append(
                 f"labels are import {self.import_id}; `bizcharts labels undo-import {self.import_id}` takes them back"
@@ -85,8 +87,9 @@ def import_posts_db(
     """
     original, ledger = read_original(path, board), LabelLedger(home / LEDGER)
     # Labels go first: a file whose ratings mean something else is refused before anything of it is written.
-    found = _read_labels(original, ledger, scale)
-    taken = take_in(found, ledger, home / REJECTED, now)
+    planned = plan(_read_labels(original, ledger, scale), ledger, now)
+    database.prepare()
+    taken = carry_out(planned, ledger, home / REJECTED, now)
     threads, new_threads = _take_threads(original, database, Attempts.of_home(home), now, track)
     snapshots, new_snapshots = _take_snapshots(original, database)
     return LegacyImportReport(
@@ -105,7 +108,7 @@ def import_posts_db(
 
 
 def _read_labels(original: OriginalDatabase, ledger: LabelLedger, scale: Scale | None) -> LabelFile:
-    spellings = Spellings(label.labeler_id for label in ledger.not_retracted()) if ledger.path.exists() else None
+    spellings = Spellings(label.labeler_id for label in ledger.not_retracted()) if is_known(ledger.path) else None
     rows = _label_rows(original)
     return collect(rows, original.path, ORIGIN, scale=scale, spellings=spellings, where="training_labels, id")
 

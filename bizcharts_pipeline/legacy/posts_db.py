@@ -163,7 +163,10 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
             yield connection
     except sqlite3.DatabaseError as error:
-        raise OriginalDatabaseError(f"{path} cannot be read as the SQLite database of BizCharts: {error}") from None
+        raise OriginalDatabaseError(
+            f"{path} cannot be read as the SQLite database of the first implementation: {error}. "
+            "`bizcharts labels import FILE` imports files of labels."
+        ) from None
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.sentiment.artifact import Artifact
 from bizcharts_pipeline.warehouse.model_evaluations import EvaluationRow
@@ -50,7 +51,8 @@ def model_card(facts: ModelFacts, repository: str) -> str:
     rows = {
         "kind": f"`{artifact.kind}`: {_KINDS.get(artifact.kind, 'a stance model')}",
         "base": f"`{artifact.base_model}` at `{artifact.base_revision}`" if artifact.base_model else "none",
-        "learned from": f"{sum(facts.learned_from.values()):,} labelled opening posts of 4chan's /biz/ ({posts})",
+        "learned from": f"{counted(sum(facts.learned_from.values()), 'labelled opening post')} "
+        f"of 4chan's /biz/ ({posts})",
         "data set": f"`{artifact.dataset_version}`",
         "code version, seed": f"{artifact.code_version}, {artifact.seed}",
         "trained": _how(facts.model),
@@ -109,12 +111,14 @@ def _figures(facts: ModelFacts) -> list[str]:
         return ["It was not judged on gold posts. Trust it accordingly."]
     own = facts.figures[0]
     lines = [
-        f"On {own.n:,} gold posts (`{own.gold_version[:12]}`) that it did not learn from; 95 % intervals by bootstrap.",
+        f"On {counted(own.n, 'gold post')} (`{own.gold_version[:12]}`) that it did not learn "
+        f"from; 95 % intervals by bootstrap.",
         "",
     ]
     if facts.model.refit_of:
         lines[0] = (
-            f"Figures of `{facts.model.refit_of}` on {own.n:,} gold posts (`{own.gold_version[:12]}`) that it did not "
+            f"Figures of `{facts.model.refit_of}` on {counted(own.n, 'gold post')} "
+            f"(`{own.gold_version[:12]}`) that it did not "
             "learn from; 95 % intervals by bootstrap. This model is its refit on all labels, gold too."
         )
     lines += ["| | accuracy | macro-F1 | calibration error | log loss |", "|---|---|---|---|---|"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.agreement import agreements
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.models.gate import Contender, Judgement, common_threads, judge, scores_on
@@ -130,7 +131,10 @@ def evaluate_all(
     lines = tuple(Line(one.name, role, *_measured(one, gold, training.seed), _note(one, gold)) for one, role in roles)
     _save(database, lines, gold, present, incumbent, now)
     if gold.without_label:
-        notes.append(f"{gold.without_label} gold posts judge nobody: unknown here, flagged, or people disagree")
+        notes.append(
+            f"{counted(gold.without_label, 'gold post judges', 'gold posts judge')} nobody: "
+            f"unknown here, flagged, or people disagree"
+        )
     return EvaluationReport(
         gold.gold_version,
         present.model_version if present else None,
@@ -232,7 +236,17 @@ def _measured(contender: Contender, gold: GoldSet, seed: int) -> tuple[Figures |
 def _note(contender: Contender, gold: GoldSet) -> str:
     if contender.name == UNIFORM:
         return "its ties count as bearish"
-    notes = [f"{len(contender.seen)} gold posts it learned from do not count"] if contender.seen else []
+    notes = (
+        [
+            counted(
+                len(contender.seen),
+                "gold post it learned from does not count",
+                "gold posts it learned from do not count",
+            )
+        ]
+        if contender.seen
+        else []
+    )
     if unanswered := gold.truth.keys() - contender.scores.keys() - contender.seen:
         notes.append(
             f"{len(unanswered)} gold posts it was not asked do not count: left out for want of text and of a usable "

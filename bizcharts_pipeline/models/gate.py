@@ -22,6 +22,7 @@ reason a winner's figures flatter it a little; figures on gold that was frozen s
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.trust import MIN_GOLD_POSTS
 from bizcharts_pipeline.models.paired import Comparison, compare, holm
 from bizcharts_pipeline.sentiment.scorer import Score
@@ -111,14 +112,17 @@ def _decided(judgement: Judgement, p: float, family: int, level: float) -> Judge
             ("macro-F1", found.macro_f1, found.macro_f1[0] < found.macro_f1[1]),
         ):
             if worse:
-                why = f"worse than {opponent}: {figure} {mine:.3f} against {theirs:.3f} on {found.n} gold posts"
+                why = (
+                    f"worse than {opponent}: {figure} {mine:.3f} against {theirs:.3f} on "
+                    f"{counted(found.n, 'gold post')}"
+                )
                 return replace(judgement, reason=why)
     hardest = max(judgement.comparisons, key=lambda name: judgement.comparisons[name].bootstrap_p)
     champion = next(iter(judgement.comparisons))
     named = hardest if p > level else champion
     found = judgement.comparisons[named]
     figures = (
-        f"log loss {found.log_loss[0]:.3f} against {found.log_loss[1]:.3f} on {found.n} gold posts, "
+        f"log loss {found.log_loss[0]:.3f} against {found.log_loss[1]:.3f} on {counted(found.n, 'gold post')}, "
         f"p {p:.3g} (Holm, {family} model{'s' if family > 1 else ''} weighed on this gold; level {level:g})"
     )
     prefix = "not significantly better" if p > level else "significantly better"

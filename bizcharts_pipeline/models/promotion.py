@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.models.evaluate import EvaluationReport
 from bizcharts_pipeline.models.gate import Judgement
@@ -101,7 +102,9 @@ def override(
         read_artifact(home / row.path, row.sha256 or "")
         leaked = exposure(database, home, home / row.path, learned[model_version], gold).leaked
         if leaked and row.refit_of is None:
-            raise ChampionError(f"{model_version} was trained on {len(leaked)} gold posts: its figures mean nothing")
+            raise ChampionError(
+                f"{model_version} was trained on {counted(len(leaked), 'gold post')}: its figures mean nothing"
+            )
     former = before.model_version if before else None
     decision = Decision(model_version, former, gold.gold_version, True, who, reason, now)
     with database.write() as connection:

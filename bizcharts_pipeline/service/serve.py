@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.files import write_atomically
@@ -187,4 +188,4 @@ def current_index(settings: Settings) -> str:
     number = (
         now.state if now.value is None else f"{now.value:.0f} ({now.lo:.0f} to {now.hi:.0f}), {now.label or now.state}"
     )
-    return f"index of {now.bucket_start:%Y-%m-%d %H}:00 UTC: {number}; {now.n:,} posts"
+    return f"index of {now.bucket_start:%Y-%m-%d %H}:00 UTC: {number}; {counted(now.n, 'post')}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.warehouse.checkpoints import HEADERS_BYTES
 from bizcharts_pipeline.warehouse.statistics import BLOCK_BYTES
 
@@ -39,7 +40,7 @@ class Damage:
         parts = [f"header {number}" for number in self.headers]
         parts += [f"block {number}" for number in self.blocks[:MAX_LISTED]]
         if more := self.blocks[MAX_LISTED:]:
-            parts.append(f"{len(more):,} more blocks")
+            parts.append(f"{counted(len(more), 'more block')}")
         return ", ".join([*parts, *(["its end"] if self.end else [])])
 
 

@@ -14,6 +14,7 @@ from bizcharts_pipeline.warehouse.contents import read_contents
 from bizcharts_pipeline.warehouse.copies import remove, verify
 from bizcharts_pipeline.warehouse.database import Database, opening_error
 from bizcharts_pipeline.warehouse.errors import BackupError
+from bizcharts_pipeline.warehouse.interrupts import passed_on
 from bizcharts_pipeline.warehouse.log import wal
 
 FREE_SHARE = 0.25  # of the file, from which on it is worth the while
@@ -75,7 +76,7 @@ def rewrite(path: Path, kept: Path | None = None) -> None:
         leftover.unlink()
     try:
         # The original stays open, so locked to strangers, until the copy has its place.
-        with closing(_in_memory(path.parent)) as connection:
+        with closing(_in_memory(path.parent)) as connection, passed_on(connection):
             connection.execute(f"ATTACH '{_quoted(path)}' AS original (READ_ONLY)")
             connection.execute(f"ATTACH '{_quoted(draft)}' AS draft")
             connection.execute("COPY FROM DATABASE original TO draft")

@@ -29,6 +29,7 @@ from bizcharts_pipeline.warehouse.errors import (
     DatabaseLogCorrupt,
     ForeignDatabase,
 )
+from bizcharts_pipeline.warehouse.interrupts import passed_on
 from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
 from bizcharts_pipeline.warehouse.statistics import row_counts
 
@@ -114,7 +115,7 @@ def verify(draft: Path, *, named: Path) -> dict[str, Contents]:
         DatabaseError: it is damaged, or no database of BizCharts that this program knows.
     """
     try:
-        with closing(connect(draft, read_only=False)) as connection:
+        with closing(connect(draft, read_only=False)) as connection, passed_on(connection):
             migrations.pending(connection, migrations.known_migrations())
             tables = read_contents(connection)
             if "schema_migrations" not in tables or not tables["schema_migrations"].rows:
@@ -212,7 +213,7 @@ def _readable(connection: duckdb.DuckDBPyConnection) -> str:
         return "None of its tables can be read."
     lost = sorted(name for name, reason in tables.items() if reason)
     if not lost:
-        return f"All {len(tables)} tables can be read."
+        return "All tables can be read."
     return f"Not readable: {', '.join(lost)}; the other {len(tables) - len(lost)} tables are."
 
 

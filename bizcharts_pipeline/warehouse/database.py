@@ -33,6 +33,7 @@ from bizcharts_pipeline.warehouse.errors import (
     StatementRefused,
 )
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
+from bizcharts_pipeline.warehouse.interrupts import passed_on
 from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
 
 SHORTEST_PAUSE_SECONDS = 0.01
@@ -102,9 +103,19 @@ class Database:
         Raises:
             DatabaseLost: it is missing, and the installation has had one.
         """
-        installation.begin()
-        installation.database.parent.mkdir(parents=True, exist_ok=True)
-        return cls(installation.database, wait_seconds, installation)
+        database = cls(installation.database, wait_seconds, installation)
+        database.prepare()
+        return database
+
+    def prepare(self) -> None:
+        """Make the folder, and prepare a first start of the installation; call it before the first write to its home.
+
+        Raises:
+            DatabaseLost: the file is missing, and the installation has had one.
+        """
+        if self.installation:
+            self.installation.begin()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
 
     @classmethod
     def existing(cls, settings: Settings) -> "Database":
@@ -137,7 +148,7 @@ class Database:
         with self._turn(self._open_to_read, exclusive=False) as connection, closing(connection):
             outdated = self._pending(connection)
             if not outdated:
-                with self._named_errors():
+                with self._named_errors(), passed_on(connection):
                     yield connection
         if outdated:
             self.migrate()
@@ -145,6 +156,7 @@ class Database:
                 self._turn(self._open_to_read, exclusive=False) as connection,
                 closing(connection),
                 self._named_errors(),
+                passed_on(connection),
             ):
                 yield connection
 
@@ -158,14 +170,16 @@ class Database:
         """
         with (
             self._turn(self._open_to_write, exclusive=True) as connection,
+            passed_on(connection),
             self._checkpointed(connection),
             self._named_errors(),
         ):
             migrations.apply(connection, self._pending(connection), utc_now())
             connection.begin()
             try:
-                yield connection
-                connection.commit()
+                with passed_on(connection):
+                    yield connection
+                    connection.commit()
             except BaseException:
                 with suppress(duckdb.Error):  # an error that ended the transaction has rolled it back
                     connection.rollback()

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from bizcharts_pipeline.warehouse.errors import ForeignDatabase, MigrationError, NewerDatabase
+from bizcharts_pipeline.warehouse.interrupts import passed_on
 from bizcharts_pipeline.warehouse.values import literal
 
 FOLDER = Path(__file__).parent / "migrations"
@@ -88,13 +89,14 @@ def apply(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration]
     for migration in migrations:
         connection.begin()
         try:
-            connection.execute(_CREATE_LEDGER)
-            connection.execute(migration.sql)
-            connection.execute(
-                f"INSERT INTO schema_migrations VALUES ({migration.version}, {literal(migration.name)}, "
-                f"{literal(applied_at)}, {literal(migration.sha256)})"
-            )
-            connection.commit()
+            with passed_on(connection):
+                connection.execute(_CREATE_LEDGER)
+                connection.execute(migration.sql)
+                connection.execute(
+                    f"INSERT INTO schema_migrations VALUES ({migration.version}, {literal(migration.name)}, "
+                    f"{literal(applied_at)}, {literal(migration.sha256)})"
+                )
+                connection.commit()
         except BaseException:
             connection.rollback()
             raise

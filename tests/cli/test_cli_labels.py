@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,62 @@ def fails_in_one_line(finished: subprocess.CompletedProcess[str]) -> str:
     return finished.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("empty.csv", "", "It is empty"),
+        (
+            "no-label.csv",
+            "thread_id,sentiment_rating,labeler_id,labeled_at\nx,1,ann,2026-03-01\n",
+            "line 2: thread_id 'x'",
+        ),
+        (
+            "scale.jsonl",
+            "".join(json.dumps({**row, "sentiment_rating": 5}) + "\n" for row in ROWS),
+            "another scale",
+        ),
+        ("posts.txt", "a", "its ending is none of these"),
+    ],
+)
+def test_a_refused_import_leaves_nothing_where_there_was_no_home(
+    installation: Installation, name: str, content: str, told: str
+) -> None:
+    (installation.folder / name).write_text(content)
+    refused = installation.run_here("labels", "import", str(installation.folder / name))
+    assert told in fails_in_one_line(refused)
+    assert not installation.home.exists()
+    fails_in_one_line(installation.run_here("import-sqlite", str(installation.folder / name)))
+    assert not installation.home.exists()
+
+
+def test_a_database_of_ratings_on_another_scale_leaves_nothing_where_there_was_no_home(
+    installation: Installation,
+) -> None:
+    database = installation.folder / "posts.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE thread_ops (thread_id INTEGER, created_at TEXT)")
+        connection.execute("CREATE TABLE training_labels (thread_id, sentiment_rating, labeler_id, labeled_at)")
+        rows = [(row["thread_id"], int(row["thread_id"]) % 5 + 1, "ann", row["labeled_at"]) for row in ROWS]
+        connection.executemany("INSERT INTO training_labels VALUES (?, ?, ?, ?)", rows)
+    assert "scale" in fails_in_one_line(installation.run_here("import-sqlite", str(database)))
+    assert not installation.home.exists()
+
+
+def test_one_label_is_no_plural(installation: Installation) -> None:
+    imported = installation.run_here("labels", "import", file(installation, "one.jsonl", ROWS[0]))
+    assert "one.jsonl: 1 row: 1 new label, " in imported.stdout
+    assert "1 label; " in installation.run_here("labels", "stats").stdout
+
+
+def test_labels_import_of_a_database_names_the_command_for_it(installation: Installation) -> None:
+    database = installation.folder / "posts.csv"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE thread_ops (thread_id INTEGER)")
+    refused = installation.run_here("labels", "import", str(database))
+    assert f"`bizcharts import-sqlite {database}`" in fails_in_one_line(refused)
+    assert not installation.home.exists()
+
+
 def test_labels_go_in_and_come_out_and_are_counted(installation: Installation) -> None:
     source = file(installation, "a.jsonl", *ROWS, {"thread_id": "x"})
     for new, known in ((12, 0), (0, 12)):
@@ -74,14 +131,16 @@ def test_labels_go_in_and_come_out_and_are_counted(installation: Installation) -
 def test_a_bad_file_is_one_line_and_status_1(installation: Installation) -> None:
     broken = file(installation, "a.jsonl", {"thread_id": 1}, [2])
     imported = installation.run_command("labels", "import", broken)
-    assert "none of its rows is a label" in fails_in_one_line(imported)
-    assert "2 put aside" in imported.stdout
+    refused = fails_in_one_line(imported)
+    assert "none of its rows is a label, so nothing was taken: line 1: neither rated nor skipped; line 2" in refused
+    assert imported.stdout == ""
+    installation.run_here("labels", "import", file(installation, "good.jsonl", *ROWS))
     for words in (("import", __file__), ("stats", __file__), ("export", str(installation.folder / "a.xlsx"))):
         failed = installation.run_command("labels", *words)
         assert Path(words[1]).name in fails_in_one_line(failed)
         assert failed.stdout == ""
     assert installation.run_command("labels", "import", "absent.csv").returncode == 2
-    assert LabelLedger(installation.home / LEDGER).count() == 0
+    assert LabelLedger(installation.home / LEDGER).count() == len(ROWS)
 
 
 def test_an_import_is_listed_and_undone_by_its_number_and_a_named_scale_is_understood(

@@ -185,8 +185,8 @@ def test_numbers_with_an_exponent_are_rounded_also_where_they_are_no_text(tmp_pa
     line = '{"thread_id": 6.10727E+07, "sentiment_rating": 3, "labeler_id": "ann", "labeled_at": "2026-03-01"}\n'
     dump = "INSERT INTO training_labels VALUES(1,6.10727E+07,3,0,'x 6.1E7','ann','2026-03-01',NULL,NULL);\n"
     for name, content in (("a.jsonl", line), ("a.sql", dump)):
-        (rejected,) = bring_text(tmp_path, content, name).rejected
-        assert "thread_id '6.10727E+07' was rounded by a spreadsheet" in rejected.reason
+        with pytest.raises(LabelFileError, match=r"thread_id '6.10727E\+07' was rounded by a spreadsheet"):
+            bring_text(tmp_path, content, name)
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -223,8 +223,8 @@ def test_a_repeated_header_or_key_is_refused_by_name(tmp_path: Path) -> None:
     assert [row.reason for row in twice.rejected] == ["the header again"]
     label = '"sentiment_rating": 1, "labeler_id": "ann", "labeled_at": "2026-03-01"'
     for key in ('"sentiment_rating": 3', '"subject": "a", "subject_snapshot": "b"'):
-        (rejected,) = bring_text(tmp_path, f'{{"thread_id": 9, {key}, {label}}}\n', "a.jsonl").rejected
-        assert "stands there twice" in rejected.reason
+        with pytest.raises(LabelFileError, match="stands there twice"):
+            bring_text(tmp_path, f'{{"thread_id": 9, {key}, {label}}}\n', "a.jsonl")
     assert [label.thread_id for label in ledger_of(tmp_path).all()] == [1, 2]
 
 

@@ -1,0 +1,25 @@
+"""Ctrl-C and SIGTERM while DuckDB runs a statement."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import duckdb
+
+_INTERRUPTED = "Query interrupted"
+
+
+@contextmanager
+def passed_on(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Raise what a signal handler raised during a statement of ``connection``, for example ``KeyboardInterrupt``.
+
+    DuckDB replaces that exception by a ``RuntimeError``, which callers would take for a failure, and leaves the
+    statement running: a rollback would wait for its end. So the statement is stopped first.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != _INTERRUPTED or error.__cause__ is None:
+            raise
+        with suppress(duckdb.Error):  # the connection is closed already
+            connection.interrupt()
+        raise error.__cause__ from None

@@ -1,0 +1,61 @@
+"""Ctrl-C and SIGTERM during a statement of the database."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from bizcharts_pipeline.warehouse.database import Database
+
+ENDLESS = "SELECT count(*) FROM range(100_000_000_000) AS r(i) WHERE sin(i) > 2"
+
+
+class Stopped(BaseException):
+    """What a signal handler raises, as Dagster's does."""
+
+
+@pytest.fixture
+def _handler() -> Iterator[None]:
+    def stop(number: int, frame: object) -> None:
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def run_until_signal(opened: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]) -> None:
+    begun = threading.Event()
+
+    def send() -> None:
+        begun.wait()
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with opened() as connection:
+            connection.execute("CREATE TEMP TABLE begun (i INTEGER)")
+            begun.set()
+            connection.execute(ENDLESS)
+    finally:
+        sender.join()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("_handler")
+@pytest.mark.parametrize("name", ["read", "write"])
+def test_a_signal_during_a_statement_ends_it_and_is_not_taken_for_a_failure(tmp_path: Path, name: str) -> None:
+    database = Database(tmp_path / "a.duckdb", 5)
+    database.migrate()
+    with pytest.raises(Stopped):
+        run_until_signal(getattr(database, name))
+    with database.write() as connection:  # nothing holds the file, and the transaction was rolled back
+        assert connection.execute("SELECT count(*) FROM catalog_snapshots").fetchall() == [(0,)]
