@@ -11,7 +11,7 @@ from bizcharts_pipeline.archive.client import as_source_thread
 from bizcharts_pipeline.archive.page_store import DayPages
 from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.walk import walk_day
-from bizcharts_pipeline.core.attempts import SetAside
+from bizcharts_pipeline.core.attempts import Attempt, SetAside
 from bizcharts_pipeline.core.clock import DAY, midnight
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
@@ -80,10 +80,10 @@ def import_day(archive: Archive, database: Database, day: date, now: datetime, *
     result = walk_day(archive, pages, day, now)
     item = f"archive day {day}"
     try:
-        with archive.attempts.attempt(item):
+        with archive.attempts.attempt(item) as attempt:
             threads = [read_thread(as_source_thread(post, result.counts.get(post.number))) for post in result.posts]
             row = ArchiveDay(day, len(threads), pages.read, result.missing is None, now, result.method, result.missing)
-            merged = _patiently(lambda: _record(database, row, threads))
+            merged = _patiently(lambda: _record(database, row, threads, attempt))
     except SetAside as error:
         archive.attempts.forget(item)  # other days have had their turn, and somebody may ask for it anew
         raise IncompleteDay(str(error)) from error
@@ -98,8 +98,10 @@ def _load(database: Database, day: date) -> ArchiveDay | None:
         return load_day(connection, day)
 
 
-def _record(database: Database, row: ArchiveDay, threads: Sequence[PreparedThread]) -> MergeResult:
+def _record(database: Database, row: ArchiveDay, threads: Sequence[PreparedThread], attempt: Attempt) -> MergeResult:
+    attempt.pause()
     with database.write() as connection:
+        attempt.resume()
         return record_day(connection, row, threads)
 
 

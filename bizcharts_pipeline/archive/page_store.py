@@ -15,7 +15,7 @@ from bizcharts_pipeline.archive.markup import MAX_PAGE_BYTES
 from bizcharts_pipeline.archive.page import ArchivedPost, ArchivePage, Counts
 from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.core.clock import midnight
-from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.files import open_regular, write_atomically
 from bizcharts_pipeline.http.errors import SourceNotFound
 from bizcharts_pipeline.http.exchange import BodyRefused, gunzipped
 
@@ -95,7 +95,7 @@ class DayPages:
 def _kept(path: Path) -> bytes | None:
     try:
         if time.time() - path.stat().st_mtime < KEPT_SECONDS:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 pieces = iter(lambda: file.read(64 * 1024), b"")
                 return b"".join(gunzipped(pieces, MAX_PAGE_BYTES, None))
     except (OSError, BodyRefused):

@@ -9,7 +9,7 @@ from bizcharts_pipeline.archive.client import MAX_MATCHES, RESULTS_A_PAGE, Searc
 from bizcharts_pipeline.archive.page import ArchivedPost, ArchivePage
 from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.times import set_right
-from bizcharts_pipeline.core.attempts import SetAside
+from bizcharts_pipeline.core.attempts import Attempt, SetAside
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.progress import Track
@@ -105,8 +105,8 @@ def _store(
         found.update((post.number, post) for post in fresh)
         if fresh:
             try:
-                with archive.attempts.attempt(f"archive posts {fresh[0].number} to {fresh[-1].number}"):
-                    new += _merge(database, page, fresh, now)
+                with archive.attempts.attempt(f"archive posts {fresh[0].number} to {fresh[-1].number}") as attempt:
+                    new += _merge(database, page, fresh, now, attempt)
             except SetAside as error:
                 problems.append(str(error))
         if len(found) == most:
@@ -115,14 +115,18 @@ def _store(
     return ExcerptReport(count, len(found), new, min(times, default=None), max(times, default=None), tuple(problems))
 
 
-def _merge(database: Database, page: ArchivePage, posts: list[ArchivedPost], now: datetime) -> int:
+def _merge(database: Database, page: ArchivePage, posts: list[ArchivedPost], now: datetime, attempt: Attempt) -> int:
     """Take in ``posts`` of a page; return how many are new."""
     counts = page.counts()
+    attempt.pause()
     with database.read() as connection:
+        attempt.resume()
         known = archived_times(connection, [post.number for post in posts])
     rows = [as_source_thread(post, counts.get(post.number)) for post in set_right(posts)]
     # A time that a whole day's posts have set right is better than what a page alone can tell.
     rows = [replace(row, posted_at=known.get(row.thread_id, row.posted_at)) for row in rows]
+    prepared = [read_thread(row) for row in rows]
+    attempt.pause()
     with database.write() as connection:
-        prepared = [read_thread(row) for row in rows]
+        attempt.resume()
         return merge_threads(connection, prepared, ingested_at=now, seen_at=None).new

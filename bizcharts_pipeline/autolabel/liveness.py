@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bizcharts_pipeline.core.files import regular_only
+
 _DRAFT_SECONDS = 3_600  # a draft lives for microseconds; one so old is of a process that was killed meanwhile
 
 
@@ -32,7 +34,7 @@ def alive(folder: Path, run_id: str) -> Iterator[None]:
 def is_alive(folder: Path, run_id: str) -> bool:
     """Whether the run's process lives."""
     try:
-        file = os.open(folder / f"{run_id}.run", os.O_RDWR | os.O_CLOEXEC)
+        file = regular_only(folder / f"{run_id}.run", os.O_RDWR)
     except FileNotFoundError:
         return False
     try:

@@ -9,6 +9,7 @@ import duckdb
 
 from bizcharts_pipeline.autolabel.jpegs import MAX_SIDE, QUALITY, small_jpegs
 from bizcharts_pipeline.autolabel.keys import Inquiry, Version
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.images.nsfw import may_be_sent
 from bizcharts_pipeline.labels.corpus import Picture, Post, load_posts
 from bizcharts_pipeline.settings import ImageSettings
@@ -118,7 +119,7 @@ def _pictures(home: Path, paths: dict[int, str]) -> dict[int, bytes]:
     contents = {}
     for thread_id, path in paths.items():
         try:
-            contents[thread_id] = (home / path).read_bytes()
+            contents[thread_id] = read_regular(home / path)
         except OSError:  # purged since the database was read
             continue
     made = small_jpegs(list(contents.values()))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from bizcharts_pipeline.backup.errors import BackupDamaged, BackupFailed, NewerBackup
+from bizcharts_pipeline.core.files import open_regular
 
 FORMAT, MANIFEST, CHECKSUM = "FORMAT", "manifest.json", "manifest.sha256"
 DATABASE = "bizcharts.duckdb"
@@ -76,7 +77,7 @@ class Writer:
         if not is_known(name):
             raise BackupFailed(f"{path}: its name cannot stand in a backup; rename it.")
         digest = hashlib.sha256()
-        with path.open("rb") as source:
+        with open_regular(path) as source:
             size = os.fstat(source.fileno()).st_size
             self._file.write(_header(name, size))
             left = size
@@ -106,7 +107,7 @@ class Writer:
 
 def is_archive(path: Path) -> bool:
     """Whether ``path`` begins as a backup of this format, of whatever version."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         begin = file.read(_BLOCK)
     return begin[: len(FORMAT) + 1] == f"{FORMAT}\0".encode() and begin[257:262] == b"ustar"
 
@@ -123,7 +124,7 @@ def read(path: Path, take: Callable[[str, BinaryIO, int], Member] | None = None)
         NewerBackup: a newer version of BizCharts has written it.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         try:
             return _Reader(file, take or _look_at).manifest()
         except _Fault as fault:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bizcharts_pipeline.core.file_lock import try_lock
-from bizcharts_pipeline.core.files import sync
+from bizcharts_pipeline.core.files import read_regular, regular_only, sync
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.swap import journal
 
@@ -34,7 +34,9 @@ class Draft:
 
     def elsewhere(self, path: Path) -> Path:
         """Note that ``path``, outside of the folder, belongs to this draft, and return it."""
-        with (self.folder / _ELSEWHERE).open("a", encoding="utf-8", errors="surrogateescape") as file:
+        with open(
+            self.folder / _ELSEWHERE, "a", encoding="utf-8", errors="surrogateescape", opener=regular_only
+        ) as file:
             file.write(f"{path.absolute()}\n")
             file.flush()
             os.fsync(file.fileno())
@@ -68,7 +70,7 @@ def remove_abandoned(home: Path, *, dry_run: bool = False) -> tuple[int, int]:
     count = size = 0
     for folder in (home / FOLDER).glob("*"):
         try:
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+            lock = regular_only(folder / _LOCK, os.O_RDWR)
         except OSError:
             continue  # being made, or gone
         try:
@@ -103,7 +105,7 @@ def _remove(folder: Path) -> None:
 
 def _elsewhere(folder: Path) -> list[Path]:
     try:
-        lines = (folder / _ELSEWHERE).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = read_regular(folder / _ELSEWHERE).decode(errors="surrogateescape").splitlines()
     except FileNotFoundError:
         return []
     return [path for line in lines if folder.name in (path := Path(line)).name]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bizcharts_pipeline.core.files import TEMPORARY_PREFIX
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, read_regular
 from bizcharts_pipeline.sentiment.artifact import MANIFEST as MODEL_MANIFEST
 from bizcharts_pipeline.sentiment.artifact import MODELS, CorruptModel, read_artifact
 from bizcharts_pipeline.training import sharegpt
@@ -69,7 +69,7 @@ def _dataset_problem(path: Path) -> str | None:
     try:
         if path.is_file():
             return None if path.stem.endswith(_sha256(path)[:VERSION_DIGITS]) else "it is damaged."
-        manifest = (path / sharegpt.MANIFEST).read_bytes()
+        manifest = read_regular(path / sharegpt.MANIFEST)
         hashes = json.loads(manifest)["files"]
         content = {name: sha256 for name, sha256 in hashes.items() if name != sharegpt.DATASHEET}
         version = sharegpt.digest(json.dumps(content, sort_keys=True).encode())
@@ -85,5 +85,5 @@ def _dataset_problem(path: Path) -> str | None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from bizcharts_pipeline.backup.errors import BackupFailed
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.sqlite import BUSY_SECONDS
 from bizcharts_pipeline.core.sqlite_log import find_fault
-from bizcharts_pipeline.core.sqlite_seal import broken, is_broken, is_lost, lost, open_lock, release
+from bizcharts_pipeline.core.sqlite_seal import broken, is_broken, is_lost, lost, open_lock, refuse_pipes, release
 
 FOLDER = "ledgers"  # below the home
 MAX_PROBLEMS = 3
@@ -94,6 +94,7 @@ def readable_rows(path: Path) -> dict[str, int | None]:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
+    refuse_pipes(path)
     connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
     connection.text_factory = _as_text
     return connection

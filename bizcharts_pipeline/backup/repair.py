@@ -15,7 +15,7 @@ from bizcharts_pipeline.backup.errors import RepairRefused
 from bizcharts_pipeline.backup.files import dataset_problems, model_problems
 from bizcharts_pipeline.backup.ledgers import alone_with, find_problem, ledger_paths, readable_rows
 from bizcharts_pipeline.core.counted import counted
-from bizcharts_pipeline.core.files import link, write_atomically
+from bizcharts_pipeline.core.files import link, read_regular, write_atomically
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
 from bizcharts_pipeline.core.sqlite_seal import (
     foreign,
@@ -231,7 +231,7 @@ def _set_ledger_log_aside(path: Path, fault: Fault | None, ending: str) -> Repai
     with _alone(path):
         link(log, kept)
         if fault and fault.sound_bytes:
-            write_atomically(log, kept.read_bytes()[: fault.sound_bytes])
+            write_atomically(log, read_regular(kept)[: fault.sound_bytes])
             return Repaired(log, "the commits before the damage kept, the others lost", kept)
         log.unlink()
     return Repaired(log, "moved away", kept)

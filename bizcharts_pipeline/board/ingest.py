@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.board.client import FourchanClient, parse_catalog
 from bizcharts_pipeline.board.spool import Poll, Spool
-from bizcharts_pipeline.core.attempts import SetAside
+from bizcharts_pipeline.core.attempts import Attempt, SetAside
 from bizcharts_pipeline.core.clock import MAX_DISAGREEMENT, MAX_SKEW, ClockDisagrees, check_against
 from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.http.errors import CatalogFormatError, CorruptPollError, SourceError
@@ -131,13 +131,13 @@ def _attempt(
         SetAside: too many processes were killed over it.
         CorruptPollError: it was fetched under a wrong clock, and is kept aside.
     """
-    with spool.attempts.attempt(f"poll {path.name}"):
+    with spool.attempts.attempt(f"poll {path.name}") as attempt:
         if poll is None:
             poll = spool.read(path)
             if poll.last_modified and poll.last_modified - poll.fetched_at > MAX_SKEW:
                 reason = "fetched under a clock that was behind its source's"
                 raise CorruptPollError(f"{spool.quarantine(path, reason)}: {reason}")
-        return _take(client, spool, database, path, poll, drained)
+        return _take(client, spool, database, path, poll, drained, attempt)
 
 
 def _set_future_aside(spool: Spool, now: datetime) -> None:
@@ -149,7 +149,13 @@ def _set_future_aside(spool: Spool, now: datetime) -> None:
 
 
 def _take(
-    client: FourchanClient, spool: Spool, database: Database, path: Path, poll: Poll, drained: Drained
+    client: FourchanClient,
+    spool: Spool,
+    database: Database,
+    path: Path,
+    poll: Poll,
+    drained: Drained,
+    attempt: Attempt,
 ) -> PollReport:
     """Parse one spooled poll, record it and remove it from the spool.
 
@@ -157,7 +163,9 @@ def _take(
     """
     try:
         threads, problems, rejected = _read(client, poll)
+        attempt.pause()
         with database.write() as connection:
+            attempt.resume()
             result = record_poll(
                 connection,
                 snapshot_at=poll.fetched_at,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.core.attempts import FOLDER as ATTEMPTS
 from bizcharts_pipeline.core.attempts import Attempts
-from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, sync, write_atomically
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, sync, write_atomically
 from bizcharts_pipeline.http.errors import CorruptPollError
 from bizcharts_pipeline.http.exchange import BodyRefused, gunzipped
 from bizcharts_pipeline.http.quarantine import keep_newest, write_reason
@@ -74,7 +74,7 @@ class Spool:
             CorruptPollError: it can not be read; it is no longer pending, but in the ``rejected`` folder.
         """
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 pieces = iter(lambda: file.read(64 * 1024), b"")
                 line, _, body = b"".join(gunzipped(pieces, MAX_POLL_BYTES, None)).partition(b"\n")
             head = json.loads(line)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from bizcharts_pipeline.core.clock import DAY
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.files import regular_only
 from bizcharts_pipeline.settings import REPOSITORY_ROOT
 from bizcharts_pipeline.warehouse.archive_days import complete_days
 from bizcharts_pipeline.warehouse.database import Database
@@ -135,7 +136,7 @@ def launch_backfill(days: Sequence[date], home: Path) -> LaunchedBackfill | Back
         BackfillRefused: it was not taken; says why.
     """
     home.mkdir(parents=True, exist_ok=True)
-    with (home / LOCK).open("w") as lock:
+    with open(home / LOCK, "w", opener=regular_only) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         under_way = _days_under_way()
         wanted = [day for day in days if day not in under_way]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from bizcharts_pipeline.core.files import open_regular
+
 MAX_RUNS = 1 << 20  # that a file without a truncation sees
 _HEAD = struct.Struct(">8I")  # magic, version, page size, sequence, two salts, two checksums
 _FRAME = struct.Struct(">6I")  # page, size of the database after a commit, two salts, two checksums
@@ -56,7 +58,7 @@ def find_fault(path: Path) -> Fault | None:
     """
     log = log_path(path)
     try:
-        file = log.open("rb")
+        file = open_regular(log)
     except FileNotFoundError:
         return None
     with file:

@@ -18,7 +18,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from bizcharts_pipeline.core.file_lock import try_lock
-from bizcharts_pipeline.core.files import replacing_marker, sync, write_atomically
+from bizcharts_pipeline.core.files import (
+    open_regular,
+    read_regular,
+    regular_only,
+    replacing_marker,
+    sync,
+    write_atomically,
+)
 from bizcharts_pipeline.core.sqlite_log import find_fault, has_log, log_path
 
 PAUSE_SECONDS = 0.01
@@ -61,6 +68,7 @@ def begin(path: Path, wait_seconds: float) -> Use:
         sqlite3.OperationalError: somebody has it for himself for longer than ``wait_seconds``, or the lock file cannot
             be opened.
     """
+    refuse_pipes(path)
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
@@ -83,6 +91,17 @@ def begin(path: Path, wait_seconds: float) -> Use:
         if _is_current(lock, path):
             return Use(path, lock)
         release(lock)  # a restore has replaced the folder meanwhile
+
+
+def refuse_pipes(path: Path) -> None:
+    """Refuse a named pipe in place of a file that SQLite opens for the ledger ``path``: it would wait for ever.
+
+    Raises:
+        sqlite3.OperationalError: names it.
+    """
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        if (file := path.with_name(f"{path.name}{suffix}")).is_fifo():
+            raise sqlite3.OperationalError(f"{file} is a named pipe; remove it")
 
 
 def wait_for_restore(path: Path, wait_seconds: float) -> None:
@@ -138,7 +157,7 @@ def forget(path: Path) -> None:
 def is_broken(path: Path) -> bool:
     """Whether the ledger ``path``, which nobody has open, is not what it was sealed as, or its seal is damaged."""
     try:
-        seal = seal_path(path).read_bytes()
+        seal = read_regular(seal_path(path))
     except FileNotFoundError:
         return False
     found = _SHA256.fullmatch(seal)
@@ -155,7 +174,7 @@ def _is_open_elsewhere(path: Path) -> bool:
     """Whether another program has the SQLite file ``path`` open, so that the log is its own: it then holds a lock on
     this byte of the log's index."""
     try:
-        with path.with_name(f"{path.name}-shm").open("r+b") as index:
+        with open(path.with_name(f"{path.name}-shm"), "r+b", opener=regular_only) as index:
             fcntl.lockf(index, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, SQLITE_OPEN_BYTE)
     except (BlockingIOError, PermissionError):
         return True
@@ -175,7 +194,7 @@ def open_lock(path: Path) -> int:
     Raises:
         OSError: it cannot be opened.
     """
-    return os.open(_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return regular_only(_lock_path(path), os.O_RDWR | os.O_CREAT)
 
 
 def release(lock: int) -> None:
@@ -225,7 +244,7 @@ def _look_at(path: Path) -> None:
 def broken(path: Path) -> str:
     """Say of a ledger that its seal does not fit."""
     with suppress(FileNotFoundError):
-        if not _SHA256.fullmatch(seal_path(path).read_bytes()):
+        if not _SHA256.fullmatch(read_regular(seal_path(path))):
             return (
                 f"{seal_path(path)} is damaged, so nothing tells whether {path.name} is as BizCharts left it; "
                 "`bizcharts repair` says what to do."
@@ -237,5 +256,5 @@ def broken(path: Path) -> str:
 
 
 def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest().encode()

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from bizcharts_pipeline.core.clock import from_epoch
 from bizcharts_pipeline.core.file_lock import try_lock
+from bizcharts_pipeline.core.files import regular_only
 from bizcharts_pipeline.core.private import UnsafeFolder, user_folder
 from bizcharts_pipeline.http.errors import HostPaused, RateLimitFolderUnsafe, SourceUnreachable
 
@@ -131,7 +132,7 @@ class RateLimit:
     @contextmanager
     def _locked(self, deadline: float) -> Iterator[int]:
         while True:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            file = regular_only(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
             try:
                 if try_lock(file):
                     try:

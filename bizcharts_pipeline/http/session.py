@@ -22,7 +22,7 @@ from urllib3.exceptions import NameResolutionError
 
 from bizcharts_pipeline.core.addresses import address_problem, masked
 from bizcharts_pipeline.core.clock import naive_utc, utc_now
-from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.files import read_regular, write_atomically
 from bizcharts_pipeline.http.deadline import Watchdog, cut_off_after
 from bizcharts_pipeline.http.errors import (
     ResponseTooLarge,
@@ -190,7 +190,7 @@ class PoliteSession:
         if self._validators is None:
             return None
         try:
-            fields = json.loads(self._validator_path(self._validators, url).read_bytes())
+            fields = json.loads(read_regular(self._validator_path(self._validators, url)))
             served = str(fields["last_modified"])
             return served if fields["url"] == url and http_date(served) else None
         except (OSError, ValueError, KeyError, TypeError):

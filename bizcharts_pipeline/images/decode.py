@@ -69,6 +69,14 @@ class Decoder:
         """The process's number while it runs."""
         return self._process.pid if self._process else None
 
+    def start(self) -> None:
+        """Start the process now if none runs.
+
+        Raises:
+            DecoderUnavailable: it does not start.
+        """
+        self._process = self._process or self._start()
+
     def decode(self, content: bytes, outline: Outline) -> Decoded:
         """Decode the first frame of ``content``, which :func:`examine` has let pass as ``outline``.
 

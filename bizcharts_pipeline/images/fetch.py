@@ -170,6 +170,7 @@ class _Pass:
         if "html" in answer.headers.get("content-type", "").lower():
             raise SourceError(f"{picture.url}: an HTML page in a picture's place, as a bot check gives it")
         content = answer.body
+        self.decoder.start()  # takes a second, in which a kill says nothing about the picture
         with self.attempts.attempt(f"picture {picture.url}"):
             outline = examine(content, max_bytes=most, max_pixels=self.settings.max_pixels)
             md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()

@@ -131,10 +131,12 @@ def _take_threads(
         read += len(batch)
         named = f"posts {batch[0].thread.thread_id} to {batch[-1].thread.thread_id} of {original.path.name}"
         try:
-            with attempts.attempt(named):
+            with attempts.attempt(named) as attempt:
                 prepared = [read_thread(entry.thread) for entry in batch]
                 sightings = {entry.thread.thread_id: sighting for entry in batch if (sighting := _sighting(entry))}
+                attempt.pause()
                 with database.write() as connection:
+                    attempt.resume()
                     new += merge_threads(connection, prepared, ingested_at=now, seen_at=sightings).new
         except SetAside as error:
             original.skipped[str(error)] += len(batch)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.labels.corpus import load_posts
 from bizcharts_pipeline.labels.gold import gold_content
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
@@ -51,7 +52,7 @@ def exposure(database: Database, home: Path, folder: Path, learned_at: datetime 
     ``learned_at`` is when its data set was made (:func:`warehouse.models.learned_at`); ``None``: not known, and all
     gold counts as older."""
     try:
-        rows = json.loads((folder / TRAINED_ON).read_bytes())
+        rows = json.loads(read_regular(folder / TRAINED_ON))
         threads = {int(row["thread_id"]) for row in rows}
         texts = {str(row["text_sha256"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.models.registry import (
     REPORT,
     SCORES,
@@ -80,9 +81,9 @@ def _require_whole(folder: Path, asked: frozenset[int]) -> tuple[str | None, str
         BrokenResult: the result is not whole, or not all of the questions were answered.
     """
     try:
-        report = json.loads((folder / REPORT).read_bytes())
+        report = json.loads(read_regular(folder / REPORT))
         revision, gpu = report["revision"], report["gpu"]
-        answered = {row["thread_id"] for row in json.loads((folder / SCORES).read_bytes())["gold"]}
+        answered = {row["thread_id"] for row in json.loads(read_regular(folder / SCORES))["gold"]}
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise BrokenResult(f"{REPORT} or {SCORES} cannot be read ({error!r:.200})") from None
     if missing := asked - answered:  # a model does not choose the posts that it is judged by

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.files import read_regular, write_atomically
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.models.metrics import Figures, measure
 from bizcharts_pipeline.pods.protocol import Finished
@@ -145,10 +145,10 @@ def register_adapter(
         CorruptModel: the adapter has a file of a kind that is not loaded.
     """
     try:
-        scores = json.loads((finished / SCORES).read_bytes())
+        scores = json.loads(read_regular(finished / SCORES))
         temperature = float(scores["temperature"])
         given = {int(row["thread_id"]): _calibrated(row["log_p"], temperature) for row in scores.get("gold", [])}
-        json.loads((finished / REPORT).read_bytes())
+        json.loads(read_regular(finished / REPORT))
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise BrokenResult(f"{finished}: the training's result is not whole ({error!r:.200})") from None
     except OSError as error:
@@ -316,7 +316,7 @@ def _write_trained_on(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _rows_learned_from(dataset: Path) -> list[dict[str, Any]]:
     """Return the posts of both splits of a ShareGPT folder, for validation has a say in when training stops."""
     rows = [row for split in sharegpt.SPLITS for row in sharegpt.read_rows(dataset, split)]
-    abouts = json.loads((dataset / sharegpt.ROWS).read_bytes())
+    abouts = json.loads(read_regular(dataset / sharegpt.ROWS))
     return [
         {
             "thread_id": about["thread_id"],

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.files import sync
+from bizcharts_pipeline.core.files import read_regular, sync
 from bizcharts_pipeline.models.archive import MAX_BYTES, pack, unpack
 from bizcharts_pipeline.models.card import ModelFacts, labels_learned_from, metrics, model_card
 from bizcharts_pipeline.models.github import ATTEMPTS, GitHub, Refused, Uncertain
@@ -92,7 +92,7 @@ def facts_of(database: Database, home: Path, model_version: str) -> ModelFacts:
     if row.path is None or row.sha256 is None:
         raise ReleaseError(f"{model_version} comes with the program: there is nothing to release.")
     artifact = read_artifact(home / row.path, row.sha256)
-    learned = labels_learned_from((home / row.path / TRAINED_ON).read_bytes()) if TRAINED_ON in artifact.files else {}
+    learned = labels_learned_from(read_regular(home / row.path / TRAINED_ON)) if TRAINED_ON in artifact.files else {}
     return ModelFacts(row, artifact, learned, figures)
 
 

@@ -7,6 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.pods.errors import PodError
 
 KEY_LENGTH = 12
@@ -35,7 +36,7 @@ def installation_id(folder: Path) -> str:
     try:
         if not file.exists():
             _make(file)
-        found = file.read_text(encoding="ascii").strip()
+        found = read_regular(file).decode("ascii").strip()
     except (OSError, ValueError) as error:
         raise PodError(f"{file}: the installation's id cannot be read or written: {error}") from error
     if not re.fullmatch(rf"[0-9a-f]{{{INSTALLATION_LENGTH}}}", found):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.files import read_regular, regular_only, write_atomically
 
 _FILE = "kept-until"
 _BYTES = 40  # longer than any time in ISO 8601
@@ -25,7 +25,7 @@ def keep(folder: Path, until_then: datetime) -> None:
     """Note in a job's folder that its pod is kept; where nothing can be written, another run may end the pod."""
     note = until_then.isoformat().encode().ljust(_BYTES)
     try:
-        file = os.open(folder / _FILE, os.O_WRONLY | os.O_CLOEXEC)
+        file = regular_only(folder / _FILE, os.O_WRONLY)
     except FileNotFoundError:
         write_atomically(folder / _FILE, note)
         return
@@ -40,7 +40,7 @@ def until(folder: Path, now: datetime, lease: timedelta) -> datetime | None:
     """Return until when the pod of a job is kept; ``None``: it is not, and a note further ahead than a lease does not
     count."""
     try:
-        noted = datetime.fromisoformat((folder / _FILE).read_text().strip())
+        noted = datetime.fromisoformat(read_regular(folder / _FILE).decode().strip())
     except (OSError, ValueError):
         return None
     return noted if now < noted <= now + lease else None

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.pods.errors import PodError
 from bizcharts_pipeline.pods.execute import child_environment
 
@@ -41,7 +42,7 @@ def make_keys(folder: Path) -> str:
             raise PodError(f"ssh-keygen made no key in {folder}: {made.stderr.decode(errors='replace')[-300:].strip()}")
         _public(part).replace(_public(private))
         part.replace(private)  # last: a private key has its public one beside it
-    return _public(private).read_text().strip()
+    return read_regular(_public(private)).decode().strip()
 
 
 def remove_keys(folder: Path) -> None:

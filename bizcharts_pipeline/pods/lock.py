@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bizcharts_pipeline.core.file_lock import try_lock
+from bizcharts_pipeline.core.files import regular_only
 from bizcharts_pipeline.pods.errors import PodError
 
 LOCK = "lock"
@@ -25,7 +26,7 @@ def hold(folder: Path) -> Iterator[None]:
         JobBusy: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = regular_only(folder / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         if not try_lock(file):
             raise JobBusy(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from bizcharts_pipeline.core.files import open_regular
 from bizcharts_pipeline.pods.errors import TransferError
 
 Manifest = Mapping[str, "Entry"]  # by path below the folder, with '/' between its parts
@@ -45,7 +46,7 @@ def of_folder(folder: Path) -> dict[str, Entry]:
 
 def entry(path: Path) -> Entry:
     """Return size and hash of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256")
         return Entry(file.tell(), digest.hexdigest())
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.files import read_regular, write_atomically
 
 ANCHOR = "clock.json"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -50,7 +50,7 @@ def _boot_id() -> str:
 
 def _read(file: Path, boot: str) -> float | None:
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(read_regular(file))
         return float(found["wall_at_boot"]) if boot and found["boot_id"] == boot else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from bizcharts_pipeline.core.files import open_regular, read_regular, regular_only
 from bizcharts_pipeline.pods.errors import TransferError
 from bizcharts_pipeline.pods.manifest import MAX_BYTES, MAX_FILES, Entry, Manifest, entry, is_plain
 
@@ -82,7 +83,7 @@ def _push_large(run: Run, source: Path, target: str, path: str, wanted: Entry) -
     if arrived > wanted.size:
         _below(run, target, f"rm -f {part}")
         arrived = 0
-    with (source / path).open("rb") as file:
+    with open_regular(source / path) as file:
         file.seek(arrived)
         while chunk := file.read(CHUNK_BYTES):
             _below(run, target, f"cat >> {part}", stdin=chunk)
@@ -97,7 +98,7 @@ def _pull_one(run: Run, source: str, folder: Path, path: str, wanted: Entry) -> 
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + PART)
-    with part.open("ab") as file:
+    with open(part, "ab", opener=regular_only) as file:
         if file.tell() > wanted.size:
             file.truncate(0)
         while (arrived := file.seek(0, io.SEEK_END)) < wanted.size:
@@ -135,7 +136,7 @@ def _tar(source: Path, paths: Sequence[str]) -> bytes:
     with tarfile.open(fileobj=content, mode="w") as tar:
         for path in paths:
             information = tarfile.TarInfo(path)
-            data = (source / path).read_bytes()
+            data = read_regular(source / path)
             information.size = len(data)
             information.mode = 0o644
             tar.addfile(information, io.BytesIO(data))

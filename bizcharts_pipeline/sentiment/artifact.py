@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, sync, write_atomically
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, sync, write_atomically
 
 MODELS = "models"  # below the home
 MANIFEST = "model.json"
@@ -125,7 +125,7 @@ def read_artifact(folder: Path, sha256: str) -> Artifact:
             loaded.
     """
     try:
-        with (folder / MANIFEST).open("rb") as file:
+        with open_regular(folder / MANIFEST) as file:
             content = file.read(MAX_MANIFEST_BYTES)
     except OSError as error:
         raise CorruptModel(f"{folder}: {MANIFEST} cannot be read ({error.strerror}); train the model again") from None
@@ -154,7 +154,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CorruptModel(f"{path} cannot be read ({error.strerror}); train the model again") from None

@@ -91,7 +91,7 @@ def _web_server(serve: ServeSettings) -> Finding:
 def _daemon() -> Finding:
     surroundings = environment()
     folder = Path(surroundings["DAGSTER_HOME"])
-    if not (folder / INSTANCE_FILE).exists():  # to ask for a heartbeat would make an instance there
+    if not (folder / INSTANCE_FILE).is_file():  # to ask for a heartbeat would make an instance there
         return Finding("daemon", False, f"has never run with DAGSTER_HOME={folder}")
     command = [os.path.join(os.path.dirname(sys.executable), "dagster-daemon"), "liveness-check"]
     try:

@@ -113,7 +113,7 @@ def instance_folder(surroundings: Mapping[str, str]) -> Path:
     folder = Path(surroundings["DAGSTER_HOME"])
     if not folder.is_dir():
         raise NoInstance(f"DAGSTER_HOME: there is no folder {folder}; create it, or correct the variable.")
-    if not (folder / INSTANCE_FILE).exists():
+    if not (folder / INSTANCE_FILE).is_file():
         try:
             write_atomically(folder / INSTANCE_FILE, (FOLDER / INSTANCE_FILE).read_bytes())
         except OSError as error:

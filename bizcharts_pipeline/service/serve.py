@@ -13,7 +13,7 @@ from pathlib import Path
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.file_lock import try_lock
-from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.files import regular_only, write_atomically
 from bizcharts_pipeline.core.private import user_folder
 from bizcharts_pipeline.service import webserver
 from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
@@ -129,7 +129,7 @@ def instance_lock(home: Path) -> Iterator[None]:
     Raises:
         ServiceError: another process holds it; names it.
     """
-    with (home / LOCK).open("a+") as lock:
+    with open(home / LOCK, "a+", opener=regular_only) as lock:
         if not try_lock(lock.fileno()):
             lock.seek(0)
             raise ServiceError(

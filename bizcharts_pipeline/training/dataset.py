@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, link, sync, write_atomically
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, link, regular_only, sync, write_atomically
 from bizcharts_pipeline.labels.near_duplicates import duplicate_groups
 from bizcharts_pipeline.settings import LabellingSettings
 from bizcharts_pipeline.training import sharegpt
@@ -207,7 +207,7 @@ def _alone(home: Path) -> Iterator[Path]:
     folder = home / FOLDER
     home.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
-    with (folder / ".lock").open("wb") as lock:
+    with open(folder / ".lock", "wb", opener=regular_only) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
             shutil.rmtree(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.gold import flagged_illegal, gold_content, known_gold
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
@@ -213,7 +214,7 @@ def _stored_image(post: Post, home: Path) -> UsableImage:
         return UsableImage(None, f"picture {post.picture.status or 'never fetched'}")
     path = home / post.picture.path
     try:
-        whole = hashlib.sha256(path.read_bytes()).hexdigest() == post.picture.sha256
+        whole = hashlib.sha256(read_regular(path)).hexdigest() == post.picture.sha256
     except FileNotFoundError:
         return UsableImage(None, "picture lost from the store")
     return UsableImage(path) if whole else UsableImage(None, "picture damaged in the store")

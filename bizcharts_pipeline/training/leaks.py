@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.gold import gold_content, known_gold
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
@@ -41,9 +42,9 @@ def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
     """
     try:
         rows = [(f"{split}.json, row {n}", row) for split in SPLITS for n, row in enumerate(read_rows(folder, split))]
-        threads = [int(about["thread_id"]) for about in json.loads((folder / ROWS).read_bytes())]
+        threads = [int(about["thread_id"]) for about in json.loads(read_regular(folder / ROWS))]
         written = [_text_of(row) for _, row in rows]
-        pictures = {image: digest((folder / image).read_bytes()) for _, row in rows for image in row["images"]}
+        pictures = {image: digest(read_regular(folder / image)) for _, row in rows for image in row["images"]}
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         return [f"{folder} can not be checked: {error!r:.200}"]
     ledger = LabelLedger(home / LEDGER)

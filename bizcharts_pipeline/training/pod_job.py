@@ -25,7 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from bizcharts_pipeline.core.files import sync, write_atomically
+from bizcharts_pipeline.core.files import read_regular, sync, write_atomically
 from bizcharts_pipeline.pods.identity import KEY_LENGTH
 from bizcharts_pipeline.pods.ledger import FOLDERS, LEDGER, PodLedger
 from bizcharts_pipeline.pods.lock import JobBusy, hold
@@ -197,7 +197,7 @@ def _refuse_after_unusable(folder: Path, key: str) -> None:
     if not folder.exists():
         return
     try:
-        reason = (folder / REASON).read_text(encoding="utf-8").strip()
+        reason = read_regular(folder / REASON).decode(errors="replace").strip()
     except OSError:
         reason = "no reason was kept"
     raise ResultUnusable(
@@ -223,7 +223,7 @@ def _put_aside(result: Path, training: PodTraining[Model], reason: str) -> Resul
 def _registered_before(training: PodTraining[Model]) -> Model | None:
     """Return the model of a result that a killed run had registered and not wholly deleted."""
     try:
-        version = json.loads((training.into / MARKER).read_bytes())["model_version"]
+        version = json.loads(read_regular(training.into / MARKER))["model_version"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return training.find(str(version))

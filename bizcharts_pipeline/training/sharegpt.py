@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.text.question import PICTURE, question
 from bizcharts_pipeline.training.examples import Example
@@ -119,9 +120,9 @@ def digest(content: bytes) -> str:
 
 def read_rows(folder: Path, split: str) -> list[dict[str, Any]]:
     """Return the rows of a split as they lie on disk, unchecked; none of a split that was written without any."""
-    if f"{split}.json" not in json.loads((folder / MANIFEST).read_bytes())["files"]:
+    if f"{split}.json" not in json.loads(read_regular(folder / MANIFEST))["files"]:
         return []
-    return list(json.loads((folder / f"{split}.json").read_bytes()))
+    return list(json.loads(read_regular(folder / f"{split}.json")))
 
 
 def format_problems(folder: Path) -> list[str]:
@@ -133,10 +134,10 @@ def format_problems(folder: Path) -> list[str]:
     if not folder.is_dir():
         return [f"{folder} is not there: materialise sharegpt_dataset again"]
     try:
-        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        files = json.loads(read_regular(folder / MANIFEST))["files"]
         problems = [f"{name}: {why}" for name, sha256 in files.items() if (why := _changed(folder / name, sha256))]
         splits = {split: read_rows(folder, split) for split in SPLITS}
-        abouts = json.loads((folder / ROWS).read_bytes())
+        abouts = json.loads(read_regular(folder / ROWS))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{folder}: {error}"]
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -179,7 +180,7 @@ def row_problem(row: Any, files: Mapping[str, str]) -> str | None:
 
 def _changed(path: Path, sha256: str) -> str | None:
     try:
-        return None if digest(path.read_bytes()) == sha256 else "changed since it was written"
+        return None if digest(read_regular(path)) == sha256 else "changed since it was written"
     except FileNotFoundError:
         return "not there"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.core.files import open_regular
 from bizcharts_pipeline.warehouse.checkpoints import HEADERS_BYTES
 from bizcharts_pipeline.warehouse.statistics import BLOCK_BYTES
 
@@ -46,7 +47,7 @@ class Damage:
 
 def is_duckdb(path: Path) -> bool:
     """Whether the file ``path`` says of itself that it is a DuckDB database."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(HEADER_BYTES)[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 
-from bizcharts_pipeline.core.files import sync
+from bizcharts_pipeline.core.files import open_regular, read_regular, regular_only, sync
 
 HEADERS_BYTES = 3 * 4096  # the main header and the two database headers, of which a checkpoint overwrites one
 _OFFSET = struct.Struct("<Q")
@@ -69,7 +69,7 @@ def checkpoint(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     Where the disk is too full for it the log stays, and with it everything that was committed.
     """
     # A closed descriptor drops all locks of the process on its file, DuckDB's too: closed after the connection.
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = regular_only(path, os.O_RDONLY)
     done = False
     try:
         with closing(connection), suppress(duckdb.Error, OSError):
@@ -95,12 +95,12 @@ def settle(path: Path) -> None:
     """
     kept = saved_blocks(path)
     try:
-        content = kept.read_bytes()
+        content = read_regular(kept)
     except FileNotFoundError:
         return
     saved = _Saved.from_bytes(content)
     if saved and path.exists():
-        with path.open("r+b") as file:
+        with open(path, "r+b", opener=regular_only) as file:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # DuckDB's own lock
             except (BlockingIOError, PermissionError):
@@ -116,7 +116,7 @@ def settle(path: Path) -> None:
 
 def is_held(path: Path) -> bool:
     """Whether another program is writing the DuckDB file ``path``; this process may have no connection to it."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # DuckDB's own lock
         except (BlockingIOError, PermissionError):
@@ -126,7 +126,7 @@ def is_held(path: Path) -> bool:
 
 def _save(path: Path, content: bytes) -> None:
     """Write ``content``, surviving a power cut; half of it, which a kill may leave, is known by its digest."""
-    with path.open("wb") as file:
+    with open(path, "wb", opener=regular_only) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

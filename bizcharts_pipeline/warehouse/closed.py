@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.core.files import sync, write_atomically
+from bizcharts_pipeline.core.files import read_regular, regular_only, sync, write_atomically
 from bizcharts_pipeline.warehouse.blocks import fingerprint
 from bizcharts_pipeline.warehouse.checkpoints import HEADERS_BYTES
 from bizcharts_pipeline.warehouse.log import has_log
@@ -123,7 +123,7 @@ def is_cut_short(path: Path) -> bool:
 def changed(path: Path) -> str:
     """Say of a database that it does not fit its seal."""
     with suppress(OSError):
-        return note_path(path).read_text(encoding="utf-8").strip()
+        return read_regular(note_path(path)).decode(errors="replace").strip()
     if _read_seal(path) is None:
         return f"{seal_path(path)} is damaged, so nothing tells whether {path.name} is as BizCharts closed it."
     return f"{path} was changed or replaced by another program since BizCharts closed it."
@@ -132,7 +132,7 @@ def changed(path: Path) -> str:
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
     """Yield a descriptor whose closing drops all locks of this process on the file, DuckDB's too."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = regular_only(path, os.O_RDONLY)
     try:
         yield descriptor
     finally:
@@ -145,7 +145,7 @@ def _headers(descriptor: int) -> str:
 
 def _read_seal(path: Path) -> _Seal | None:
     try:
-        digest, size, *headers = seal_path(path).read_text(encoding="ascii").split(" ")
+        digest, size, *headers = read_regular(seal_path(path)).decode("ascii").split(" ")
         if any(len(each) != _HEX_DIGITS for each in (digest, *headers)):
             return None
         return _Seal(digest, int(size), headers[0] if headers else None)

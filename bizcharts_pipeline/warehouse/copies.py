@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import duckdb
 
-from bizcharts_pipeline.core.files import owner_only, sync, write_atomically
+from bizcharts_pipeline.core.files import open_regular, owner_only, read_regular, sync, write_atomically
 from bizcharts_pipeline.warehouse import closed, migrations
 from bizcharts_pipeline.warehouse.blocks import find_damage
 from bizcharts_pipeline.warehouse.contents import Contents, read_contents, unreadable
@@ -93,12 +93,12 @@ def copy_file(source: Path, draft: Path) -> None:
     log = read_log(source)
     if log and not log.whole:
         raise DatabaseLogCorrupt(f"{cut_log(source, log)} {_USE_ANOTHER.capitalize()}")
-    with source.open("rb") as original:
+    with open_regular(source) as original:
         if damage := find_damage(original):
             raise DatabaseCorrupt(f"{source} is damaged at {damage}; {_USE_ANOTHER}")
         _copy_bytes(original, draft)
     if log:
-        with wal(source).open("rb") as original:
+        with open_regular(wal(source)) as original:
             _copy_bytes(original, wal(draft))
 
 
@@ -131,7 +131,7 @@ def verify(draft: Path, *, named: Path) -> dict[str, Contents]:
 def keep_log(path: Path, whole: Path, log: Log) -> int:
     """Give the DuckDB file ``path``, which has no log, as many transactions of the damaged log ``whole`` as can be
     read from its begin; return how many. The caller has the turn alone."""
-    content = whole.read_bytes()
+    content = read_regular(whole)
     least, most = 0, len(log.commits)
     while least < most:
         middle = (least + most + 1) // 2
@@ -188,14 +188,14 @@ def _read_whole(database: Database) -> Iterator[_Source]:
         log = read_log(path)
         if log and not log.whole:
             raise DatabaseLogCorrupt(f"{cut_log(path, log)} {REPAIR}")
-        file = after.enter_context(path.open("rb"))
+        file = after.enter_context(open_regular(path))
         damage = find_damage(file)
         tables = _read_through(connection, path)
         if damage:
             raise DatabaseCorrupt(f"{path} is damaged at {damage}. {_readable(connection)} {REPAIR}")
         if closed.is_changed(path, file.fileno()):
             raise DatabaseChanged(f"{closed.changed(path)} {REPAIR}")
-        yield _Source(file, after.enter_context(wal(path).open("rb")) if log else None, tables)
+        yield _Source(file, after.enter_context(open_regular(wal(path))) if log else None, tables)
 
 
 def _read_through(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Contents]:

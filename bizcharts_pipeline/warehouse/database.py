@@ -19,7 +19,7 @@ from typing import TypeVar
 import duckdb
 
 from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.files import read_regular, write_atomically
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
 from bizcharts_pipeline.warehouse.errors import (
@@ -284,7 +284,7 @@ class Database:
         self._note_change()
         log = self._log()
         # DuckDB drops what follows the last whole transaction; it is kept beside the log.
-        dropped = wal(self.path).read_bytes() if log and not log.whole else None
+        dropped = read_regular(wal(self.path)) if log and not log.whole else None
         connection = self._connect(read_only=False)
         try:
             closed.unseal(self.path)

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.core.files import read_regular, write_atomically
 from bizcharts_pipeline.core.private import check_owner, tighten
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings
 from bizcharts_pipeline.warehouse.errors import DatabaseLost
@@ -156,6 +156,6 @@ def _outside_mark(home: Path) -> Path | None:
 
 def _since(mark: Path) -> str:
     try:
-        return f", since {datetime.fromisoformat(json.loads(mark.read_bytes())['since']):%Y-%m-%d}"
+        return f", since {datetime.fromisoformat(json.loads(read_regular(mark))['since']):%Y-%m-%d}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -15,6 +15,8 @@ import random
 import time
 from pathlib import Path
 
+from bizcharts_pipeline.core.files import regular_only
+
 SHORTEST_PAUSE_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.010
 _MAY_NOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -63,12 +65,12 @@ def release(descriptor: int | None) -> None:
 def _open(path: Path, *, exclusive: bool) -> int | None:
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+        return regular_only(path, os.O_RDWR | os.O_CREAT | flags)
     except OSError as error:
         if exclusive or error.errno not in _MAY_NOT_WRITE:
             raise
     try:
-        return os.open(path, os.O_RDONLY | flags)
+        return regular_only(path, os.O_RDONLY | flags)
     except FileNotFoundError:
         return None
 

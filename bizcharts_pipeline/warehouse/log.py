@@ -9,6 +9,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from bizcharts_pipeline.core.files import open_regular
+
 _HEAD = bytes.fromhex("640062650002ffff")  # an entry of the type "version", 2
 _ENTRY = struct.Struct("<QQ")  # bytes, checksum
 _COMMIT = bytes.fromhex("640064ffff")  # the entry that ends a transaction
@@ -49,7 +51,7 @@ def has_log(path: Path) -> bool:
 def read_log(path: Path) -> Log | None:
     """Return what the log of the DuckDB file ``path`` holds; ``None`` if there is none, or an empty one."""
     try:
-        file = wal(path).open("rb")
+        file = open_regular(wal(path))
     except FileNotFoundError:
         return None
     with file:

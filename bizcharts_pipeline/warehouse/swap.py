@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bizcharts_pipeline.core.files import replacing_marker, sync, write_atomically
+from bizcharts_pipeline.core.files import read_regular, replacing_marker, sync, write_atomically
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def settle(database: Path) -> None:
         ValueError: the journal cannot be read.
     """
     try:
-        lines = json.loads(journal(database).read_bytes())
+        lines = json.loads(read_regular(journal(database)))
     except FileNotFoundError:
         return
     moves = [Move(Path(draft) if draft else None, Path(target), Path(kept)) for draft, target, kept in lines]

@@ -10,6 +10,7 @@ from pydantic.functional_validators import AfterValidator
 
 from bizcharts_pipeline.core.clock import naive_utc
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.images.first_frame import first_frame
 from bizcharts_pipeline.images.structure import PictureRejected
 from bizcharts_pipeline.labels.ledger import storable_text
@@ -169,7 +170,7 @@ def _requests(session: LabelSession, access: Access) -> "APIRouter":
     def picture(thread_id: int) -> Response:
         found = session.picture(thread_id)
         try:
-            content = first_frame(found[0].read_bytes(), found[1]) if found else None
+            content = first_frame(read_regular(found[0]), found[1]) if found else None
         except (OSError, PictureRejected, IndexError):
             content = None
         if found is None or content is None:

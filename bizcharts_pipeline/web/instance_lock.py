@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.file_lock import try_lock
+from bizcharts_pipeline.core.files import regular_only
 
 
 class AlreadyLabelling(BizchartsError):
@@ -25,7 +26,7 @@ def labeller_lock(folder: Path, labeller: str) -> Iterator[Callable[[int], None]
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"labeller-{hashlib.sha256(labeller.encode('utf-8', 'replace')).hexdigest()[:16]}.lock"
-    with os.fdopen(os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+    with os.fdopen(regular_only(folder / name, os.O_RDWR | os.O_CREAT), "r+") as file:
         if not try_lock(file.fileno()):
             raise AlreadyLabelling(
                 f"{labeller} is labelling already, on port {file.read(5) or 'unknown'}: use the address that was "

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from archive_world import NOW, START, reader_of, reading
 
@@ -19,6 +21,7 @@ from bizcharts_pipeline.demo.archive.posts import Quirks
 from bizcharts_pipeline.demo.archive.server import SimulatedArchive
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.warehouse.database import Database
 
 DAY = timedelta(days=1)
 MIDDLE = START + 5 * DAY  # 2 November 2025, a day of 25 hours in New York
@@ -169,6 +172,23 @@ def test_a_complete_day_is_not_asked_for_again_unless_told_to(world: World, tmp_
         assert len(reader.server.requests) == asked
         again = reader.take(MIDDLE, again=True)
         assert (again.fetched, again.posts, again.new) == (True, first.posts, 0)
+
+
+def test_a_day_that_waits_for_the_database_counts_no_kill(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[bytes] = []
+    write = Database.write
+
+    def count(database: Database) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        counted.extend(file.read_bytes() for file in (tmp_path / "attempts").glob("archive-day*"))
+        return write(database)
+
+    with reading(world, tmp_path) as reader:
+        reader.database.migrate()
+        monkeypatch.setattr(Database, "write", count)
+        reader.take(MIDDLE)
+    assert counted == [b""]
 
 
 READ_A_DAY = """

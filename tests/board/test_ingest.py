@@ -89,19 +89,23 @@ def test_a_poll_that_breaks_the_program_is_kept_aside_and_stops_no_other(
     assert home.poll(1).result.new_threads == 1
 
 
-_KILLED_READER = (
+_POLLING = (
     "import os, sys; from datetime import datetime; from pathlib import Path\n"
     "from bizcharts_pipeline.board import ingest\n"
     "from bizcharts_pipeline.live import catalog_spool, fourchan_client\n"
     "from bizcharts_pipeline.warehouse.database import Database\n"
     "home, url, now = Path(sys.argv[1]), sys.argv[2], datetime.fromisoformat(sys.argv[3])\n"
-    "read = ingest.read_thread\n"
-    "ingest.read_thread = lambda thread: os.kill(os.getpid(), 9) if thread.op_html == 'poison' else read(thread)\n"
+    "exec(sys.argv[4])\n"
     "client = fourchan_client("
     "home=home, board='biz', api_url=url, image_url=url, seconds_per_request=0, contact='')\n"
     "report = ingest.poll_catalog(client, catalog_spool(home), Database(home / 'bizcharts.duckdb', 10), now)\n"
     "print(report.recovered_polls, *report.set_aside, sep='\\n')\n"
 )
+_POISON_KILLS = (
+    "read = ingest.read_thread\n"
+    "ingest.read_thread = lambda thread: os.kill(os.getpid(), 9) if thread.op_html == 'poison' else read(thread)\n"
+)
+_KILLED_WAITING = "Database.write = lambda database: os.kill(os.getpid(), 9)"
 
 
 def test_a_poll_that_kills_two_runs_is_set_aside_by_the_third_which_stores_its_own(tmp_path: Path) -> None:
@@ -111,7 +115,7 @@ def test_a_poll_that_kills_two_runs_is_set_aside_by_the_third_which_stores_its_o
 
         def run(minute: int) -> subprocess.CompletedProcess[str]:
             now = (NOW + timedelta(minutes=minute)).isoformat()
-            command = [sys.executable, "-c", _KILLED_READER, str(tmp_path), board.url, now]
+            command = [sys.executable, "-c", _POLLING, str(tmp_path), board.url, now, _POISON_KILLS]
             done = subprocess.run(command, capture_output=True, text=True, timeout=240)
             home.client.forget()  # each run gets the whole next body
             return done
@@ -130,6 +134,19 @@ def test_a_poll_that_kills_two_runs_is_set_aside_by_the_third_which_stores_its_o
         assert connection.execute("SELECT count(*) FROM catalog_snapshots").fetchone() == (2,)
     (finding,) = Attempts.of_home(tmp_path).set_aside()
     assert str(tmp_path / "attempts") in finding
+
+
+def test_a_poll_whose_runs_are_killed_while_they_wait_for_the_database_is_stored(
+    board: ReplayBoard, tmp_path: Path
+) -> None:
+    home = Home(tmp_path, board)
+    for minute in range(3):
+        now = (NOW + timedelta(minutes=minute)).isoformat()
+        command = [sys.executable, "-c", _POLLING, str(tmp_path), board.url, now, _KILLED_WAITING]
+        assert subprocess.run(command, timeout=240).returncode == -9
+    report = home.poll(3)
+    assert (report.recovered_polls, report.set_aside) == (3, ())
+    assert list((tmp_path / "attempts").iterdir()) == []
 
 
 def test_a_catalogue_of_sixty_thousand_threads_is_refused_and_kept_and_the_next_is_stored(tmp_path: Path) -> None:

@@ -96,6 +96,9 @@ class _Transport(httpx2.BaseTransport):
                 extensions=extensions,
             ) as answer:
                 headers = httpx2.Headers(answer.headers)
+                # JSON is UTF-8; the SDK would look up any codec of Python that the answer names, as `bz2_codec`.
+                if kind := headers.get("Content-Type"):
+                    headers["Content-Type"] = kind.partition(";")[0]
                 body = self._body(headers, answer)
         except _CORE_ERRORS as error:
             raise _mapped(error) from error

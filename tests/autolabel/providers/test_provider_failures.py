@@ -362,3 +362,11 @@ def test_what_is_kept_of_an_answer_is_bounded(service: Service) -> None:
     answer = ask(chat(service))
     assert len(answer.raw) == 20_000
     assert len(answer.detail) <= 300
+
+
+@pytest.mark.parametrize("charset", ["bz2_codec", "idna", "utf-16", "no-such"])
+@pytest.mark.parametrize("status", [200, 500])
+def test_no_charset_that_an_answer_names_is_used(service: Service, charset: str, status: int) -> None:
+    for provider, body in ((chat, completion()), (gemini, generated())):
+        service.answer = Reply(json.dumps(body), status, content_type=f"application/json; charset={charset}")
+        assert ask(provider(service)).outcome is (O.OK if status == 200 else O.TRANSIENT)
