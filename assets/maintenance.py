@@ -8,6 +8,7 @@ from assets.reporting import table
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.warehouse.previews import Preview
 from resources.retention import Retention
+from resources.run_locks import fail_dead_runs
 from resources.run_records import delete_old_runs
 from resources.warehouse import Warehouse
 
@@ -46,6 +47,7 @@ def maintenance(context: dg.AssetExecutionContext, warehouse: Warehouse, retenti
 
     now = utc_now()
     database = warehouse.open_at(now, to_delete=True)  # before anything is deleted
+    fail_dead_runs(context.instance, warehouse.run_locks_folder())  # without a service no sensor does it
     deleted = {job: delete_old_runs(context.instance, job, kept) for job, kept in RUNS_KEPT.items()}
     report = maintain(database, retention.home_path(), retention.policy(), now)
     return dg.MaterializeResult(

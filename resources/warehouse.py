@@ -10,10 +10,10 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
+from bizcharts_pipeline.core import run_locks
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.installation import Installation
-from resources import run_locks
 
 
 class Warehouse(DuckDBResource):
@@ -39,7 +39,7 @@ class Warehouse(DuckDBResource):
         except BizchartsError:
             return  # the asset says why
         if context.run is not None and self._lock is None:
-            self._lock = run_locks.hold(self.run_locks_folder(), context.run.run_id)
+            self._lock = run_locks.acquire(self.run_locks_folder(), context.run.run_id)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """The run is over."""

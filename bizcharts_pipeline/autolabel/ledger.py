@@ -19,8 +19,8 @@ from bizcharts_pipeline.autolabel.budget import Caps, Charge, Spent
 from bizcharts_pipeline.autolabel.cost import Size, Terms
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
-from bizcharts_pipeline.autolabel.liveness import alive, is_alive, remove_dead
 from bizcharts_pipeline.autolabel.protocol import Answer, Prompt, Question
+from bizcharts_pipeline.core.run_locks import alive, is_alive, remove_stale
 from bizcharts_pipeline.core.sqlite import connect, transaction, upgrade
 
 LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
@@ -276,7 +276,7 @@ class AutoLabelLedger:
                     "UPDATE requests SET state = 'pending', owner = NULL WHERE state = 'reserved' AND owner = ?",
                     (owner,),
                 )
-        remove_dead(self._runs)
+        remove_stale(self._runs)
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         schema = (files("bizcharts_pipeline.autolabel") / "schema.sql").read_text(encoding="utf-8")

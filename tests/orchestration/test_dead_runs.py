@@ -12,13 +12,14 @@ import dagster as dg
 import pytest
 from dagster import DagsterInstance
 
-from resources.run_locks import fail_dead_runs, hold
+from bizcharts_pipeline.core.run_locks import acquire
+from resources.run_locks import fail_dead_runs
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from resources.run_locks import hold
-hold(Path(sys.argv[1]), sys.argv[2])
+from bizcharts_pipeline.core.run_locks import acquire
+acquire(Path(sys.argv[1]), sys.argv[2])
 print("held", flush=True)
 time.sleep(60)
 """
@@ -75,7 +76,7 @@ def test_young_runs_and_runs_that_never_showed_themselves_are_left_alone(
 ) -> None:
     folder = tmp_path / "runs"
     silent, young = started_run(instance, minutes_ago=5), started_run(instance, minutes_ago=0)
-    os.close(hold(folder, young).file)
+    os.close(acquire(folder, young).file)
     assert fail_dead_runs(instance, folder) == []
     assert status(instance, silent) == status(instance, young) == dg.DagsterRunStatus.STARTED
 
@@ -83,6 +84,6 @@ def test_young_runs_and_runs_that_never_showed_themselves_are_left_alone(
 def test_locks_of_ended_runs_are_removed(instance: DagsterInstance, tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     result = quick.execute_in_process(instance=instance)
-    os.close(hold(folder, result.run_id).file)
+    os.close(acquire(folder, result.run_id).file)
     assert fail_dead_runs(instance, folder) == []
     assert list(folder.iterdir()) == []
