@@ -91,6 +91,8 @@ def run_job(
                 shutil.rmtree(work.checkpoint, ignore_errors=True)
             raise
         except BaseException as interruption:
+            if work.row is not None:  # a second signal came before its pod was told to end
+                release(work)
             _close(work, type(interruption).__name__)
             raise
         _close(work, "finished")

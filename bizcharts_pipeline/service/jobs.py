@@ -73,13 +73,14 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        start_new_session=True,  # Ctrl-C in a terminal reaches this process alone, which passes it on once
     ) as process:
         assert process.stdout is not None
         try:
             for line in process.stdout:
                 pass_on(line)
         except BaseException:
-            process.terminate()  # Ctrl-C has reached it too, a SIGTERM to this process has not
+            process.terminate()
             for line in process.stdout:
                 pass_on(line)
             process.wait()

@@ -1,6 +1,8 @@
 """A pod's life, with everything that can go wrong going wrong."""
 
+import os
 import random
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -536,6 +538,31 @@ def test_an_interrupted_run_ends_its_pod(world: World, moment: str, interruption
     assert world.ledger.live("world") == []
     assert len(world.machines) <= 1  # and no other was rented
     assert (world.home / "result").is_dir() is (moment == "terminate")  # which comes after all was fetched
+
+
+@pytest.mark.parametrize("moment", ["create", "get", "login", "stage", "poll", "collect"])
+def test_signals_that_arrive_together_leave_no_pod(world: World, moment: str) -> None:
+    """Ctrl-C reaches the run and the command that started it, which then tells the run to stop, too. On a busy machine
+    Python handles the second signal while the first exception is on its way to whatever ends the pod."""
+    both = (signal.SIGINT, signal.SIGTERM)
+
+    def interrupt(what: str) -> None:
+        if what == moment and world.calls.count(moment) == 1:
+            signal.pthread_sigmask(signal.SIG_BLOCK, both)
+            for number in both:
+                os.kill(os.getpid(), number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+
+    world.before = interrupt
+    before = {number: signal.signal(number, signal.default_int_handler) for number in both}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            world.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert not world.alive()
+    assert world.ledger.live("world") == []
 
 
 def test_a_training_that_was_cancelled_goes_on_from_its_fetched_checkpoint_when_it_is_started_again(
