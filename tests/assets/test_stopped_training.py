@@ -92,11 +92,11 @@ RUN = """
     jobs.run_job("any", {"DAGSTER_HOME": sys.argv[1]}, lambda line: print(line, flush=True))
 """
 JOB = """
-    import signal, sys, time
-    def stop(*_):
-        print("2026-11-03 12:00:01 ending the pod", flush=True)
+    import os, signal, sys, time
+    def stop(*_):  # print fails in a handler that interrupts print
+        os.write(1, b"2026-11-03 12:00:01 ending the pod\\n")
         time.sleep(0.5)
-        print("2026-11-03 12:00:02 the pod is gone", flush=True)
+        os.write(1, b"2026-11-03 12:00:02 the pod is gone\\n")
         sys.exit(1)
     signal.signal(signal.SIGTERM, stop)
     print("2026-11-03 12:00:00 training", flush=True)
@@ -114,8 +114,8 @@ def test_a_run_that_is_told_to_stop_tells_its_job_and_waits_until_that_has_ended
         assert process.stdout
         assert "training" in process.stdout.readline()
         process.terminate()
-        said, _ = process.communicate(timeout=50)
-    assert "the pod is gone" in said
+        said, errors = process.communicate(timeout=50)
+    assert "the pod is gone" in said, errors
 
 
 def test_a_tick_of_the_reaper_does_not_fail_while_an_end_is_only_waited_for_and_keeps_its_time(

@@ -65,7 +65,7 @@ def fails_in_one_line(finished: subprocess.CompletedProcess[str]) -> str:
             "".join(json.dumps({**row, "sentiment_rating": 5}) + "\n" for row in ROWS),
             "another scale",
         ),
-        ("posts.txt", "a", "its ending is none of these"),
+        ("posts.txt", "a", "imports a SQLite database"),
     ],
 )
 def test_a_refused_import_leaves_nothing_where_there_was_no_home(
