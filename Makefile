@@ -36,7 +36,7 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 install-auto-labels install-ml install-noise install-pods: install-%: .venv/.installed-% ## installs an optional part
 
-demo: .venv/.installed-auto-labels ## runs the whole pipeline on a simulated board, in about four minutes
+demo: .venv/.installed-auto-labels ## runs the whole pipeline on a simulated board, in about three minutes
 	$(BIN)/bizcharts demo
 
 # Not `dagster dev`: any web page could drive its web server.

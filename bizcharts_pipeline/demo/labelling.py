@@ -20,7 +20,7 @@ SEED = 5
 PEOPLE_RIGHT = 0.9  # share of a person's labels that are the hidden truth
 MODEL_RIGHT = 0.9
 KAPPA_BELOW_PEOPLE = "0.35"  # some fifty gold posts tell a kappa to +-0.2: by chance a good model would not be trusted
-MODEL_POSTS = 300
+MODEL_POSTS = 240
 FAULTS = {LabelFault.RATE: 0.02, LabelFault.SERVER_ERROR: 0.02, LabelFault.REFUSAL: 0.02}
 SECONDS_A_LABEL = 4.0
 

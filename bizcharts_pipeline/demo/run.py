@@ -1,4 +1,4 @@
-"""The demo: ninety days of a simulated board's history from its archive, then four live days, the last hour
+"""The demo: ninety days of a simulated board's history from its archive, then three live days, the last hour
 through the Dagster job; with pictures, prices and labels."""
 
 import math
@@ -39,11 +39,11 @@ from bizcharts_pipeline.warehouse.published import index_readings
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
 SEED = 2026
-LIVE_DAYS = 4
+LIVE_DAYS = 3
 POLL_EVERY = timedelta(hours=1)
 INDEX_EVERY_HOURS = 6
 DAGSTER_HOURS = 1
-DAGSTER_TICK_EVERY = timedelta(minutes=20)
+DAGSTER_TICK_EVERY = timedelta(minutes=30)
 ARCHIVE_JOB = "__anonymous_asset_job_warosu_daily"  # as Dagster names the target of the schedule `warosu_daily`
 DAYS_A_RUN = 30
 JOB_TIMEOUT_SECONDS = 180
