@@ -45,7 +45,7 @@ INDEX_EVERY_HOURS = 6
 DAGSTER_HOURS = 1
 DAGSTER_TICK_EVERY = timedelta(minutes=30)
 ARCHIVE_JOB = "__anonymous_asset_job_warosu_daily"  # as Dagster names the target of the schedule `warosu_daily`
-DAYS_A_RUN = 30
+DAYS_A_RUN = 45
 JOB_TIMEOUT_SECONDS = 180
 SHOWN_DAYS = 10
 PLOTTED_DAYS = 180
