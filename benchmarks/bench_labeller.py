@@ -156,18 +156,18 @@ def _serve(home: Path) -> None:
 
     settings = load_settings(home=home)
     ledger = LabelLedger(home / LEDGER)
-    desk = LabelSession(settings, OfferFilters("ann", "bench"), ledger)
+    session = LabelSession(settings, OfferFilters("ann", "bench"), ledger)
     listener = socket.create_server(("127.0.0.1", 0))
-    door = Access(listener.getsockname()[1])
-    app = labeller_app(desk, door)
+    access = Access(listener.getsockname()[1])
+    app = labeller_app(session, access)
     answer = ('{"upcoming": "' + "x" * 5000 + '"}').encode()
 
     async def nothing(request: Request) -> Response:
         return Response(answer, media_type="application/json")
 
     app.add_route("/nothing", nothing, methods=["POST"])
-    Reader(desk, Database.from_settings(settings)).start()
-    print(door.address, flush=True)
+    Reader(session, Database.from_settings(settings)).start()
+    print(access.address, flush=True)
     with ledger.kept_open():
         uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")).run([listener])
 

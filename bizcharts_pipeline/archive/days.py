@@ -99,9 +99,7 @@ def _load(database: Database, day: date) -> ArchiveDay | None:
 
 
 def _record(database: Database, row: ArchiveDay, threads: Sequence[PreparedThread], attempt: Attempt) -> MergeResult:
-    attempt.pause()
-    with database.write() as connection:
-        attempt.resume()
+    with attempt.waiting_for(database.write) as connection:
         return record_day(connection, row, threads)
 
 

@@ -118,15 +118,11 @@ def _store(
 def _merge(database: Database, page: ArchivePage, posts: list[ArchivedPost], now: datetime, attempt: Attempt) -> int:
     """Take in ``posts`` of a page; return how many are new."""
     counts = page.counts()
-    attempt.pause()
-    with database.read() as connection:
-        attempt.resume()
+    with attempt.waiting_for(database.read) as connection:
         known = archived_times(connection, [post.number for post in posts])
     rows = [as_source_thread(post, counts.get(post.number)) for post in set_right(posts)]
     # A time that a whole day's posts have set right is better than what a page alone can tell.
     rows = [replace(row, posted_at=known.get(row.thread_id, row.posted_at)) for row in rows]
     prepared = [read_thread(row) for row in rows]
-    attempt.pause()
-    with database.write() as connection:
-        attempt.resume()
+    with attempt.waiting_for(database.write) as connection:
         return merge_threads(connection, prepared, ingested_at=now, seen_at=None).new

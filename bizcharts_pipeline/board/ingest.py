@@ -163,9 +163,7 @@ def _take(
     """
     try:
         threads, problems, rejected = _read(client, poll)
-        attempt.pause()
-        with database.write() as connection:
-            attempt.resume()
+        with attempt.waiting_for(database.write) as connection:
             result = record_poll(
                 connection,
                 snapshot_at=poll.fetched_at,

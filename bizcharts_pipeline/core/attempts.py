@@ -13,12 +13,12 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.file_lock import try_lock
@@ -29,6 +29,7 @@ FOLDER = "attempts"
 _SUFFIX = ".txt"
 _NAME = re.compile(r"[^A-Za-z0-9.-]+")
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class SetAside(BizchartsError):
@@ -58,6 +59,14 @@ class Attempt:
             )
             self._file.flush()
             os.fsync(self._file.fileno())
+
+    @contextmanager
+    def waiting_for(self, turn: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+        """Enter ``turn()``, a wait, and yield its value; a kill counts again once it is entered."""
+        self.pause()
+        with turn() as entered:
+            self.resume()
+            yield entered
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,7 @@ def _take_threads(
             with attempts.attempt(named) as attempt:
                 prepared = [read_thread(entry.thread) for entry in batch]
                 sightings = {entry.thread.thread_id: sighting for entry in batch if (sighting := _sighting(entry))}
-                attempt.pause()
-                with database.write() as connection:
-                    attempt.resume()
+                with attempt.waiting_for(database.write) as connection:
                     new += merge_threads(connection, prepared, ingested_at=now, seen_at=sightings).new
         except SetAside as error:
             original.skipped[str(error)] += len(batch)
