@@ -9,9 +9,10 @@ import pytest
 from dagster import DagsterInstance
 from installation import Installation
 
-from bizcharts_pipeline.definitions import definitions
+from bizcharts_pipeline.definitions import code_location
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.settings import load_settings
 
 START = datetime(2026, 3, 2, 0, 0)
 NEIGHBOURS = Path(__file__).with_name("neighbours.py")
@@ -36,7 +37,7 @@ def test_a_day_of_ticks_beside_three_busy_processes(
             role: subprocess.Popen(program + arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for role, arguments in words.items()
         }
-        job = definitions().resolve_job_def("live")
+        job = code_location(load_settings()).resolve_job_def("live")
         seen: set[int] = set()
         with DagsterInstance.get() as instance:
             for minute in range(ticks):

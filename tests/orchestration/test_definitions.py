@@ -9,7 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from bizcharts_pipeline.definitions import definitions
+from bizcharts_pipeline.definitions import code_location
+from bizcharts_pipeline.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEAVY = [
@@ -35,7 +36,7 @@ TEXT_MODELS = ("cryptobert_adapter", "minilm_model", "setfit_model", "text_ensem
 
 @pytest.fixture(scope="module")
 def loaded() -> dg.Definitions:
-    return definitions()
+    return code_location(Settings())
 
 
 def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -> None:

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from assets.champion_model import ChampionConfig
-from bizcharts_pipeline.definitions import definitions, resources
+from bizcharts_pipeline.definitions import code_location, resources
 from bizcharts_pipeline.settings import Settings
 
 CANARY = "canary-key-of-a-service"
@@ -15,7 +15,7 @@ CANARY = "canary-key-of-a-service"
 
 @pytest.fixture(scope="module")
 def loaded() -> dg.Definitions:
-    return definitions()
+    return code_location(Settings())
 
 
 def jobs(loaded: dg.Definitions) -> Iterator[dg.JobDefinition]:
