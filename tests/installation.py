@@ -15,6 +15,8 @@ from socket import socket
 from typing import Any
 from unittest.mock import patch
 
+from forked import ForkedProcess, run_bizcharts, run_module
+
 from bizcharts_pipeline.cli.main import main
 from bizcharts_pipeline.service.jobs import job_command
 from bizcharts_pipeline.warehouse.database import Database
@@ -63,15 +65,11 @@ class Installation:
             **self.extra,
         }
 
-    def start_job(self, job: str, now: datetime | None) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            job_command(job),
-            cwd=REPOSITORY,
-            env=self.environment(now),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start_job(self, job: str, now: datetime | None) -> ForkedProcess:
+        """Start what :func:`~bizcharts_pipeline.service.jobs.job_command` names."""
+        module = job_command(job)[2:]
+        environment = self.environment(now)
+        return ForkedProcess(run_module, module, folder=REPOSITORY, environment=environment, merged=True)
 
     def run_job(self, job: str = "live", now: datetime | None = None, *, fails: bool = False) -> str:
         """Run a job to its end and return what it printed."""
@@ -92,15 +90,10 @@ class Installation:
 
     def run_command(self, *words: str, now: datetime | None = None) -> subprocess.CompletedProcess[str]:
         """Run the command line."""
-        program = "from bizcharts_pipeline.cli.main import main; main()"
-        return subprocess.run(
-            [sys.executable, "-c", program, *words],
-            cwd=self.folder,
-            env=self.environment(now),
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
+        process = ForkedProcess(run_bizcharts, words, folder=self.folder, environment=self.environment(now))
+        out, err = process.communicate(timeout=SECONDS)
+        assert process.returncode is not None
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def run_here(self, *words: str, now: datetime | None = None) -> subprocess.CompletedProcess[str]:
         """Run the command line in this process, which takes no second to start."""

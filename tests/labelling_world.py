@@ -2,8 +2,6 @@
 
 import hashlib
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from forked import ForkedProcess, run_script
 from installation import REPOSITORY, Installation
 
 from bizcharts_pipeline.autolabel.ledger import LEDGER
@@ -165,21 +164,15 @@ class Labelling:
         """Posts by their status in the table ``auto_labels``."""
         return dict(self.installation.query("SELECT status, count(*) FROM auto_labels GROUP BY 1"))
 
-    def start(self, usd: Decimal | None = None) -> subprocess.Popen[str]:
+    def start(self, usd: Decimal | None = None) -> ForkedProcess:
         """Start a run that may cost ``usd``."""
         self.installation.extra["BIZCHARTS_AUTO_LABELS__USD_PER_RUN"] = str(usd or self.usd_per_run)
         now = NOW + self.runs * timedelta(hours=1)
         self.runs += 1
         if self.dagster:
             return self.installation.start_job("labelling", now)
-        return subprocess.Popen(
-            [sys.executable, str(WORKER)],
-            cwd=REPOSITORY,
-            env=self.installation.environment(now),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        environment = self.installation.environment(now)
+        return ForkedProcess(run_script, [str(WORKER)], folder=REPOSITORY, environment=environment, merged=True)
 
     def run(self, usd: Decimal | None = None, *, may_fail: bool = False) -> str:
         """Run to the end, which may not cost more than it was allowed; return what was printed."""

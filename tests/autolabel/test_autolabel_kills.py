@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from autolabel_world import LabelWorld, thread
+from forked import ForkedProcess, run_script
 
 from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 from bizcharts_pipeline.demo.label_apis.wire import LabelFault
@@ -28,7 +29,7 @@ def apis() -> Iterator[SimulatedLabelApis]:
         yield apis
 
 
-def start(world: LabelWorld, apis: SimulatedLabelApis, **labels: Any) -> subprocess.Popen[str]:
+def start(world: LabelWorld, apis: SimulatedLabelApis, **labels: Any) -> ForkedProcess:
     limits = {"requests_per_minute": 1_000_000, "requests_per_day": 1_000_000}
     settings = {
         "home": str(world.home),
@@ -41,17 +42,10 @@ def start(world: LabelWorld, apis: SimulatedLabelApis, **labels: Any) -> subproc
         "OPENAI_API_KEY": "test",
         "PYTHONPATH": str(REPOSITORY),
     }
-    return subprocess.Popen(
-        [sys.executable, str(WORKER), json.dumps(settings)],
-        env=environment,
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return ForkedProcess(run_script, [str(WORKER), json.dumps(settings)], folder=REPOSITORY, environment=environment)
 
 
-def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+def finish(process: ForkedProcess) -> dict[str, Any]:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     result: dict[str, Any] = json.loads(out)

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -14,6 +12,7 @@ from shutil import copy
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from forked import ForkedProcess, run_module
 from quick_pods import SECONDS, PodWorld, eventually, training
 from quick_training import adapter
 
@@ -41,14 +40,12 @@ class Dagster:
         copy(REPOSITORY / "dagster_home" / "dagster.yaml", self.home)
         self.output = world.home / "dagster.log"
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> ForkedProcess:
         path = os.pathsep.join([str(REPOSITORY / "tests"), str(REPOSITORY)])
         extra = {"DAGSTER_HOME": str(self.home), "QUICK_HOME": str(self.world.home), "PYTHONPATH": path}
-        command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "quick_definitions", "-j", "quick"]
-        with self.output.open("ab") as log:
-            return subprocess.Popen(
-                command, cwd=REPOSITORY, env={**self.world.environment(), **extra}, stdout=log, stderr=log
-            )
+        words = ["dagster", "job", "execute", "-m", "quick_definitions", "-j", "quick"]
+        environment = {**self.world.environment(), **extra}
+        return ForkedProcess(run_module, words, folder=REPOSITORY, environment=environment, log=self.output)
 
     def run(self) -> int:
         return self.start().wait(timeout=SECONDS)

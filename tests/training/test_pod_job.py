@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from forked import ForkedProcess, run_script
 from pod_training_process import STEPS
 from training.gate_world import GateWorld
 
@@ -20,15 +20,11 @@ PROCESS = Path(__file__).with_name("pod_training_process.py")
 ENVIRONMENT: Mapping[str, str] = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def train(home: Path, kind: str, step: str = "to the end") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(PROCESS), str(home), kind, step],
-        env=dict(ENVIRONMENT),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def train(home: Path, kind: str, step: str = "to the end") -> CompletedProcess[str]:
+    process = ForkedProcess(run_script, [str(PROCESS), str(home), kind, step], folder=home, environment={**ENVIRONMENT})
+    out, err = process.communicate(timeout=300)
+    assert process.returncode is not None
+    return CompletedProcess([kind, step], process.returncode, out, err)
 
 
 @pytest.mark.parametrize("kind", ["setfit", "qlora"])

@@ -52,7 +52,7 @@ def polled(board: SimulatedBoard, tmp_path_factory: pytest.TempPathFactory) -> I
     """An installation that has polled for two hours; it is only copied."""
     made = Installation(tmp_path_factory.mktemp("polled"), board.url)
     made.extra.update({"BIZCHARTS_SETTINGS_FILE": "/dev/null", "BIZCHARTS_ENV_FILE": "/dev/null"})
-    made.extra["BIZCHARTS_WAROSU_URL"] = OFFLINE
+    made.extra.update({"BIZCHARTS_WAROSU_URL": OFFLINE, "BIZCHARTS_WAROSU_SECONDS_PER_REQUEST": "0"})
     for hours in (-2, -1, 0):
         board.now = NOW + timedelta(hours=hours)
         done = made.run_here("poll", "--once", now=board.now)
