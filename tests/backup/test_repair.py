@@ -154,12 +154,12 @@ def test_a_ledger_that_is_lost_is_named_and_not_begun_anew(
     path.unlink()
     if emptied:
         path.touch()
-    with pytest.raises(BizchartsError, match="gone or empty"):
+    with pytest.raises(BizchartsError, match="missing or empty"):
         world.add_label(7)
     assert [damage.path for damage in repair.look(world.database, world.home)] == [path]
-    with pytest.raises(BackupFailed, match="gone or empty"):
+    with pytest.raises(BackupFailed, match="missing or empty"):
         create(world.database, world.home, tmp_path / "refused", NOW)
-    with pytest.raises(BizchartsError, match="gone or empty"):
+    with pytest.raises(BizchartsError, match="missing or empty"):
         maintain(world.database, world.home, RetentionSettings(), NOW)  # it would delete threads that are labelled
     assert path.exists() is emptied
     restore(world.database, world.home, tmp_path / "backup", NOW, only=["ledgers"])
@@ -224,7 +224,7 @@ def test_a_damaged_seal_is_named_and_can_be_accepted(world: World, tmp_path: Pat
     assert seal.exists()
     seal.write_bytes(content)
     (damage,) = repair.look(world.database, world.home)
-    assert damage.problem.startswith(f"{seal} is damaged, so nothing tells whether {seal.stem} is as BizCharts")
+    assert damage.problem.startswith(f"{seal} is damaged, so {seal.stem} cannot be checked for changes")
     assert damage.accept
     with pytest.raises(BizchartsError, match=re.escape(f"{seal} is damaged")):
         create(world.database, world.home, tmp_path / "none", NOW)

@@ -76,7 +76,7 @@ def test_a_stopped_process_does_not_hold_others_beyond_their_deadline(tmp_path: 
             process.send_signal(signal.SIGSTOP)
             with (
                 PoliteSession(0.01, rate_folder=tmp_path, timeouts=Timeouts(total=0.5)) as session,
-                pytest.raises(SourceUnreachable, match="another process holds it"),
+                pytest.raises(SourceUnreachable, match="another process holds the lock"),
             ):
                 session.get(board.catalog_url)
         finally:
