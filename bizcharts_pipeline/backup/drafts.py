@@ -91,7 +91,7 @@ def clean_up(database: Database, home: Path) -> None:
         DatabaseError: somebody held the database until the deadline, or a file cannot be renamed.
     """
     if journal(database.path).exists():
-        with database.alone():
+        with database.exclusive():
             pass
     remove_abandoned(home)
 

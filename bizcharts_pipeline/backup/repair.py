@@ -29,7 +29,7 @@ from bizcharts_pipeline.core.sqlite_seal import (
 )
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
-from bizcharts_pipeline.warehouse.copies import all_readable, check_database, keep_log
+from bizcharts_pipeline.warehouse.copies import all_readable, check_database, replay_log
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseChanged, DatabaseCorrupt, DatabaseError, DatabaseLogCorrupt
 from bizcharts_pipeline.warehouse.installation import is_missing
@@ -168,12 +168,12 @@ def _damaged_log(database: Database, problem: str) -> _Found:
 def _set_log_aside(database: Database, ending: str) -> Repaired:
     path = wal(database.path)
     kept = path.with_name(f"{path.name}.{ending}")
-    with database.alone():
+    with database.exclusive():
         log, is_foreign = read_log(database.path), closed.has_foreign_log(database.path)
         path.rename(kept)
         if is_foreign or not log:
             return Repaired(path, "moved away", kept)
-        count = keep_log(database.path, kept, log)
+        count = replay_log(database.path, kept, log)
     lost = len(log.commits) - count
     return Repaired(path, f"{counted(count, 'transaction')} kept, {lost:,} whole ones and what follows them lost", kept)
 
@@ -186,12 +186,12 @@ def _rewrite(database: Database, ending: str) -> Repaired:
 
 
 def _reseal(database: Database) -> None:
-    with database.alone():
+    with database.exclusive():
         closed.accept(database.path)
 
 
 def _unseal(database: Database) -> None:
-    with database.alone():
+    with database.exclusive():
         closed.unseal(database.path)
 
 

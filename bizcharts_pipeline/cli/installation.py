@@ -23,7 +23,7 @@ def init(anew: bool, json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.beginning import make_database
 
     settings = load_settings()
-    kept = make_database(settings, anew=anew)
+    kept = make_database(settings, replace=anew)
     text = f"{settings.database_path}: made, empty." + "".join(f" Kept: {path}." for path in kept)
     show({"database": settings.database_path, "kept": [str(path) for path in kept]}, json_output, text)
 

@@ -38,7 +38,7 @@ from bizcharts_pipeline.warehouse.model_evaluations import (
     gold_scores,
     save_evaluations,
     save_gold_scores,
-    weighed_models,
+    compared_models,
 )
 from bizcharts_pipeline.warehouse.models import CANDIDATE, CHAMPION, ModelVersion, learned_at, models, set_figures
 
@@ -115,7 +115,7 @@ def evaluate_all(
     baselines, notes = _baselines(text_set, lexicon, gold, training.seed)
     incumbent, note = _incumbent(present, rivals.pop(source.model_version) if source else None, baselines[0], gold)
     with database.read() as connection:
-        weighed = weighed_models(connection, present.model_version if present else None, gold.gold_version)
+        weighed = compared_models(connection, present.model_version if present else None, gold.gold_version)
     judgements = judge(
         list(rivals.values()),
         incumbent,
