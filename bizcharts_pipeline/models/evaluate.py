@@ -35,10 +35,10 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.model_evaluations import (
     EvaluationRow,
     Probabilities,
+    compared_models,
     gold_scores,
     save_evaluations,
     save_gold_scores,
-    compared_models,
 )
 from bizcharts_pipeline.warehouse.models import CANDIDATE, CHAMPION, ModelVersion, learned_at, models, set_figures
 

@@ -139,7 +139,7 @@ def test_what_is_no_backup_replaces_nothing_and_the_advice_is_not_to_restore_a_b
         with pytest.raises((BackupDamaged, RestoreRefused, errors.DatabaseError), match=name) as refused:
             restore(world.database, world.home, tmp_path / name, NOW)
         assert "bizcharts restore" not in str(refused.value)
-        assert "restore a backup" not in str(refused.value).replace("or restore a backup of before", "")
+        assert "restore a backup" not in str(refused.value).replace("or restore an earlier backup", "")
     with pytest.raises(RestoreRefused, match="the database itself"):
         restore(world.database, world.home, world.database.path, NOW)
     assert tree(world.home) == before
