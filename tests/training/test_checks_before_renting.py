@@ -83,7 +83,8 @@ def test_an_older_data_set_with_an_image_that_is_refused_fails_its_check_and_ren
     for thread, why in bad.items():
         assert any(f"(thread {thread}): image {why}" in problem for problem in problems)
     settings = Settings(home=world.home, pod_provider="runpod")
-    refused = pytest.raises(TrainingError, match=r"would refuse the data \(4 problems\), so no pod is rented: .*thread \d+\): image")
+    named = r"refuse the data \(4 problems\), so no pod is rented: .*thread \d+\): image"
+    refused = pytest.raises(TrainingError, match=named)
     with refused, qlora_training(world.database, world.home, settings):
         raise AssertionError("a pod would have been rented")
 

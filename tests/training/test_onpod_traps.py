@@ -350,7 +350,8 @@ def test_a_hub_token_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_TOKEN", token)
         assert hub.hub_token() == sent
     monkeypatch.setenv("HF_TOKEN", "hf_se\ncret")
-    with pytest.raises(world.module("outcome").BadInput, match=r"^HF_TOKEN contains characters that are not allowed in a token\Z"):
+    bad_input = world.module("outcome").BadInput
+    with pytest.raises(bad_input, match=r"^HF_TOKEN contains characters that are not allowed in a token\Z"):
         hub.hub_token()
 
 
