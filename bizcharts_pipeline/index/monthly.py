@@ -32,9 +32,7 @@ class Month:
     stance: float  # the model's certainty-weighted mean, -1 to 1
     stance_lo: float
     stance_hi: float
-    people: (
-        float | None
-    )  # people's net stance, -1 to 1; None: no gold measurement, or the model does not follow
+    people: float | None  # people's net stance, -1 to 1; None: no gold measurement, or the model does not follow
     people_lo: float | None
     people_hi: float | None
     model_version: str

@@ -136,7 +136,7 @@ def test_gold_whose_image_is_refused_is_asked_by_its_text_or_not_at_all_and_judg
     (line,) = [line for line in evaluation.lines if line.name == row.model_version]
     assert line.figures
     assert line.figures.n == len(gold.truth) - 1
-    assert "1 gold posts it was not asked do not count" in line.note
+    assert "1 gold posts without its score do not count" in line.note
     (judgement,) = evaluation.judgements
     assert {found.n for found in judgement.comparisons.values()} == {len(gold.truth) - 1}
 
