@@ -67,7 +67,7 @@ def repair(aside: bool, taken: bool, json_output: bool) -> None:
     database = Database(settings.database_path, settings.database_wait_seconds)  # which may be lost
     done = repairs.set_aside(database, home, utc_now()) if aside else []
     done += repairs.accept(database, home) if taken else []
-    left = repairs.look(database, home)
+    left = repairs.find_damage(database, home)
     if json_output:
         click.echo(to_json({"repaired": list(map(asdict, done)), "damaged": list(map(asdict, left))}))
     else:
