@@ -97,5 +97,5 @@ def snapshot(file: Path, json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     make_snapshot(Database.existing(load_settings()), file)
-    text = f"{file}: a copy of this moment, {megabytes(file)}; what is written to it does not come back."
+    text = f"{file}: a current copy, {megabytes(file)}; changes to it do not affect the database."
     show({"file": file, "bytes": file.stat().st_size}, json_output, text)

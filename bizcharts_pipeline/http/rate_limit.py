@@ -58,7 +58,7 @@ class _State:
 
 
 @dataclass
-class Turn:
+class Slot:
     """The slot of one request."""
 
     sent_at: float | None = None  # monotonic clock; set by the sender once the request is handed to the system
@@ -75,7 +75,7 @@ class RateLimit:
         self._path = (folder or machine_folder()) / f"{name[:200]}.json"
 
     @contextmanager
-    def turn(self, deadline: float) -> Iterator[Turn]:
+    def slot(self, deadline: float) -> Iterator[Slot]:
         """Wait for a slot; set its ``sent_at``, and leave the block when the response begins.
 
         Args:
@@ -90,13 +90,13 @@ class RateLimit:
                 state = _read(file)
                 wait = state.wait(self.seconds, time.monotonic(), time.time())
                 if wait <= 0:
-                    turn = Turn()
+                    slot = Slot()
                     self._mark_start(file, state, time.monotonic())
                     try:
-                        yield turn
+                        yield slot
                         return
                     finally:
-                        self._mark_start(file, state, self._arrival(turn))
+                        self._mark_start(file, state, self._arrival(slot))
             if time.monotonic() + wait > deadline:
                 raise self._refusal(wait)
             time.sleep(wait)
@@ -113,11 +113,11 @@ class RateLimit:
             until = now + max(min(seconds, LONGEST_POSTPONEMENT_SECONDS), state.pause(now))
             _write(file, _State(state.started, now, until))
 
-    def _arrival(self, turn: Turn) -> float:
+    def _arrival(self, slot: Slot) -> float:
         now = time.monotonic()
-        if turn.sent_at is None:
+        if slot.sent_at is None:
             return now
-        return min(now, turn.sent_at + max(ARRIVAL_LEAST_SECONDS, ARRIVAL_SHARE * self.seconds))
+        return min(now, slot.sent_at + max(ARRIVAL_LEAST_SECONDS, ARRIVAL_SHARE * self.seconds))
 
     def _mark_start(self, file: int, state: _State, started: float) -> None:
         _write(file, _State(started, state.postponed_at, state.postponed_until))

@@ -217,11 +217,11 @@ class PoliteSession:
             with ExitStack() as exchange:
                 watchdog = None
                 try:
-                    with self._limit(target).turn(deadline) as turn:
+                    with self._limit(target).slot(deadline) as slot:
                         seconds = min(self._timeouts.total, deadline - time.monotonic())
                         watchdog = exchange.enter_context(cut_off_after(seconds))
                         answer = exchange.enter_context(self._send(target, request))
-                        turn.sent_at = watchdog.sent_at
+                        slot.sent_at = watchdog.sent_at
                     if answer.status_code in (429, 503) and (retry_after := answer.headers.get("Retry-After")):
                         self.postpone(target, _retry_after_seconds(retry_after, answer.headers.get("Date")))
                     if answer.is_redirect and request.redirects:

@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS imports (
     imported_at  TEXT,           -- UTC; NULL: before the ledger recorded imports
     scale        TEXT NOT NULL,  -- of the file's ratings
     known        INTEGER NOT NULL,  -- rows of the file that the ledger had already
-    rejected     INTEGER NOT NULL   -- rows of the file that were put aside
+    rejected     INTEGER NOT NULL   -- invalid rows of the file
 )
 """,
     """

@@ -186,10 +186,10 @@ def _look(database: Database, known: _Known, settings: ActiveLearningSettings, n
             pool=settings.pool,
             differing=round(settings.size * settings.relabel_share),
         )
-        asked = {*draw.random, *draw.recent, *draw.pool, *draw.differing}
-        posts = load_posts(connection, asked | known.barred)
+        candidates = {*draw.random, *draw.recent, *draw.pool, *draw.differing}
+        posts = load_posts(connection, candidates | known.barred)
         current = champion(connection)
-        scores = stored_scores(connection, current.model_version, asked) if current else {}
+        scores = stored_scores(connection, current.model_version, candidates) if current else {}
         again = askable_again(connection, known.once)
         trusted = trusted_labels(connection, known.truth.keys() - known.gold)
     return _Material(draw, posts, scores, current.model_version if current else None, again, trusted)

@@ -46,8 +46,8 @@ def term_matrix(texts: Sequence[str]) -> Matrix:
         return csr_matrix((len(texts), 1), dtype=np.float32)
 
 
-def probabilities(known: Matrix, ratings: Sequence[int], asked: Matrix) -> Floats:
-    """Fit a model to the ``known`` rows and ``ratings``; return its probabilities for ``asked``: (posts, 3).
+def probabilities(known: Matrix, ratings: Sequence[int], others: Matrix) -> Floats:
+    """Fit a model to the ``known`` rows and ``ratings``; return its probabilities for ``others``: (posts, 3).
 
     Each class, 1 to 3, must occur. Classes have equal weight regardless of frequency, or the most common would
     dominate.
@@ -55,7 +55,7 @@ def probabilities(known: Matrix, ratings: Sequence[int], asked: Matrix) -> Float
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(class_weight="balanced", max_iter=500).fit(known, ratings)
-    return np.asarray(model.predict_proba(asked), np.float64)
+    return np.asarray(model.predict_proba(others), np.float64)
 
 
 def out_of_fold(terms: Matrix, ratings: Sequence[int], groups: Sequence[int], seed: int) -> Floats:

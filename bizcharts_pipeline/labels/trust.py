@@ -86,9 +86,9 @@ def measure(
     ``people_kappa`` is the agreement among people (:func:`kappa_of_people`); if it is ``None``, the version's kappa is
     not compared with it. Accuracy has Wilson's 95 % interval, kappa that of a bootstrap over the posts.
     """
-    asked = [answer for answer in given if answer.thread_id in truth]
-    labelled = [answer for answer in asked if answer.label is not None]
-    refused = sum(answer.refused for answer in asked)
+    relevant = [answer for answer in given if answer.thread_id in truth]
+    labelled = [answer for answer in relevant if answer.label is not None]
+    refused = sum(answer.refused for answer in relevant)
     said = [_CLASS[answer.label] for answer in labelled if answer.label is not None]
     true = [_CLASS[truth[answer.thread_id]] for answer in labelled]
     figures = evaluate([_certain(place) for place in said], true) if labelled else None

@@ -76,26 +76,26 @@ def folds(examples: Sequence[TextExample], seed: int) -> Iterator[Split]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels, groups = [example.label for example in examples], [example.group for example in examples]
-    for known, asked in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups):
-        yield known.tolist(), asked.tolist()
+    for known, test in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups):
+        yield known.tolist(), test.tolist()
 
 
 def last_month(examples: Sequence[TextExample]) -> Split:
     """Return all months but the last, without copies of its posts, and the last; undated posts are in neither."""
     months = [example.posted_at and (example.posted_at.year, example.posted_at.month) for example in examples]
     last = max(month for month in months if month)
-    asked = [i for i, month in enumerate(months) if month == last]
-    copies = {examples[i].group for i in asked}
-    return [i for i, month in enumerate(months) if month and examples[i].group not in copies], asked
+    test = [i for i, month in enumerate(months) if month == last]
+    copies = {examples[i].group for i in test}
+    return [i for i, month in enumerate(months) if month and examples[i].group not in copies], test
 
 
 def figures(recipe: Recipe, examples: Sequence[TextExample], splits: Sequence[Split], seed: int) -> Figures:
     """Return the metrics of a recipe over the test posts of all splits together."""
     scores: list[Score] = []
     truth: list[int] = []
-    for known, asked in splits:
-        scores += _scores(recipe, [examples[i] for i in known], [examples[i].post for i in asked], seed)
-        truth += [examples[i].label for i in asked]
+    for known, test in splits:
+        scores += _scores(recipe, [examples[i] for i in known], [examples[i].post for i in test], seed)
+        truth += [examples[i].label for i in test]
     given = [
         (score.p_bearish, score.p_neutral, score.p_bullish)[label] for score, label in zip(scores, truth, strict=True)
     ]
@@ -104,11 +104,11 @@ def figures(recipe: Recipe, examples: Sequence[TextExample], splits: Sequence[Sp
     return Figures(evaluation.accuracy, evaluation.macro_f1, log_loss, evaluation.ece)
 
 
-def _scores(recipe: Recipe, known: Sequence[TextExample], asked: Sequence[ReadPost], seed: int) -> list[Score]:
+def _scores(recipe: Recipe, known: Sequence[TextExample], test: Sequence[ReadPost], seed: int) -> list[Score]:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         artifact = fit_and_publish(recipe, known, "estimate", home, seed)
-        return load_scorer(model_path(home, artifact.model_version), artifact.sha256).score(asked)
+        return load_scorer(model_path(home, artifact.model_version), artifact.sha256).score(test)
 
 
 def _line(name: str, runs: Sequence[Figures]) -> str:

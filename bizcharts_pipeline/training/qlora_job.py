@@ -137,8 +137,8 @@ def gold_questions(gold: GoldSet, home: Path) -> GoldQuestions:
         elif image.refused:
             by_text_alone[post.thread_id] = image.reason
         images |= named
-        asked = question(text, picture=image.path is not None)
-        rows.append({"thread_id": post.thread_id, "question": asked, "images": list(named)})
+        prompt = question(text, picture=image.path is not None)
+        rows.append({"thread_id": post.thread_id, "question": prompt, "images": list(named)})
     return GoldQuestions(tuple(rows), images, by_text_alone, not_asked)
 
 

@@ -158,7 +158,7 @@ def row_problem(row: Any, files: Mapping[str, str]) -> str | None:
     match row:
         case {
             "messages": [
-                {"role": "user", "content": str(asked), **more_of_user},
+                {"role": "user", "content": str(prompt), **more_of_user},
                 {"role": "assistant", "content": str(answer), **more_of_assistant},
             ],
             "images": list(images),
@@ -169,8 +169,8 @@ def row_problem(row: Any, files: Mapping[str, str]) -> str | None:
             return "not exactly one question, one answer and a list of images"
     if answer not in STANCES:
         return f"the answer is {answer!r:.40}"
-    if len(images) > 1 or asked.count(PICTURE) != len(images) or (images and not asked.startswith(f"{PICTURE}\n")):
-        return f"{asked.count(PICTURE)} times {PICTURE} for {len(images)} images"
+    if len(images) > 1 or prompt.count(PICTURE) != len(images) or (images and not prompt.startswith(f"{PICTURE}\n")):
+        return f"{prompt.count(PICTURE)} times {PICTURE} for {len(images)} images"
     for image in images:
         if not isinstance(image, str) or not (named := _IMAGE_PATH.fullmatch(image)):
             return f"not a path of an image: {image!r:.80}"

@@ -34,12 +34,12 @@ def labelled_row_problem(record: Any, folder: Path) -> str | None:
     """
     match record:
         case {
-            "messages": [{"role": "user", "content": str(asked)}, {"role": "assistant", "content": str(answer)}],
+            "messages": [{"role": "user", "content": str(question)}, {"role": "assistant", "content": str(answer)}],
             "images": list(images),
         }:
             if answer not in LABELS:
                 return f"unknown class: {answer!r:.40} is not one of {', '.join(LABELS)}"
-            return _question_problem(asked, images, folder)
+            return _question_problem(question, images, folder)
         case _:
             return "malformed row: not one question, one answer and a list of images"
 
@@ -47,16 +47,16 @@ def labelled_row_problem(record: Any, folder: Path) -> str | None:
 def gold_row_problem(record: Any, folder: Path) -> str | None:
     """Return why a row of ``gold.json`` in ``folder`` cannot be scored; ``None`` if it can."""
     match record:
-        case {"thread_id": int(), "question": str(asked), "images": list(images), **more} if not more:
-            return _question_problem(asked, images, folder)
+        case {"thread_id": int(), "question": str(question), "images": list(images), **more} if not more:
+            return _question_problem(question, images, folder)
         case _:
             return "malformed row: not a thread_id, a question and a list of images, and nothing else"
 
 
-def _question_problem(asked: str, images: Sequence[Any], folder: Path) -> str | None:
-    if asked.count(PLACEHOLDER) != len(images):
-        return f"wrong number of images: {asked.count(PLACEHOLDER)} times {PLACEHOLDER} for {len(images)}"
-    text = without_placeholder(asked)
+def _question_problem(question: str, images: Sequence[Any], folder: Path) -> str | None:
+    if question.count(PLACEHOLDER) != len(images):
+        return f"wrong number of images: {question.count(PLACEHOLDER)} times {PLACEHOLDER} for {len(images)}"
+    text = without_placeholder(question)
     if not text.strip() or not (images or text.partition(TEXT_BEGINS)[2].strip()):
         return "empty text"
     if len(text.encode(errors="replace")) > MAX_QUESTION_BYTES:
@@ -69,9 +69,9 @@ def _question_problem(asked: str, images: Sequence[Any], folder: Path) -> str | 
     return None
 
 
-def without_placeholder(asked: str) -> str:
+def without_placeholder(question: str) -> str:
     """Return a question without the image's placeholder, which the trainer would leave in as text."""
-    return asked.replace(f"{PLACEHOLDER}\n", "").replace(PLACEHOLDER, "")
+    return question.replace(f"{PLACEHOLDER}\n", "").replace(PLACEHOLDER, "")
 
 
 def text_row_problem(row: Any) -> str | None:

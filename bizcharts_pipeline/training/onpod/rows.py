@@ -64,17 +64,17 @@ def examine(dataset: Path, gold: Path | None, special_tokens: Collection[str] = 
     threads = _threads(dataset)
     train = _read(dataset / "train.json", problems, threads)
     validation = _read(dataset / "validation.json", problems, threads)
-    asked = _read_gold(gold / "gold.json", problems) if gold else []
+    gold_rows = _read_gold(gold / "gold.json", problems) if gold else []
     if not train:
         problems.append(f"{dataset / 'train.json'}: no rows to train on")
-    rows = (*train, *validation, *asked)
+    rows = (*train, *validation, *gold_rows)
     for row in rows:
         problems += [f"{row.name}: special token in the text: {t!r}" for t in special_tokens if t in row.question]
     images = {image: row for row in rows for image in row.images}
     problems += [f"{row.name}: {why} ({image.name})" for image, row in images.items() if (why := image_problem(image))]
     files = (dataset / "train.json", dataset / "validation.json")
     content = tuple(path.read_bytes() for path in files if path.exists())
-    return Data(tuple(train), tuple(validation), tuple(asked), content), problems
+    return Data(tuple(train), tuple(validation), tuple(gold_rows), content), problems
 
 
 def _threads(dataset: Path) -> dict[str, list[Any]]:
@@ -97,9 +97,9 @@ def _read(path: Path, problems: list[str], threads: dict[str, list[Any]]) -> lis
         if why := labelled_row_problem(record, path.parent):
             problems.append(f"{name}: {why}")
             continue
-        asked, answer = (message["content"] for message in record["messages"])
+        question, answer = (message["content"] for message in record["messages"])
         images = tuple(path.parent / image for image in record["images"])
-        rows.append(Row(name, number, without_placeholder(asked), images, LABELS.index(answer)))
+        rows.append(Row(name, number, without_placeholder(question), images, LABELS.index(answer)))
     return rows
 
 

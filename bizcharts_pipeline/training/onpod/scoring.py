@@ -79,9 +79,9 @@ def answers(processor: Any) -> list[list[int]]:
 
 def _text(processor: Any, row: Row, images: Sequence[Any]) -> dict[str, str]:
     example = record(row)
-    asked = prepare_multimodal_messages(example["prompt"], images=list(images))
-    answered = prepare_multimodal_messages(example["completion"])
-    text: dict[str, str] = apply_chat_template({"prompt": asked, "completion": answered}, processor)
+    prompt = prepare_multimodal_messages(example["prompt"], images=list(images))
+    completion = prepare_multimodal_messages(example["completion"])
+    text: dict[str, str] = apply_chat_template({"prompt": prompt, "completion": completion}, processor)
     return text
 
 

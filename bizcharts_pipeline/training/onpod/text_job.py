@@ -76,11 +76,14 @@ def _job(prepare: Callable[[dict[str, Any], Say], tuple[Train, dict[str, Any]]],
     began = time.monotonic()
     spec, posts = _read_json(Path(sys.argv[1]), dict), read_posts(DATA)
     train, about = prepare(spec, say)
-    known, asked = _split(posts, int(spec["seed"]))
-    say("stage", stage="calibrating", posts=len(known))
-    judged = train([posts.texts[i] for i in known], [posts.labels[i] for i in known])
-    told, truth = judged.log_probabilities([posts.texts[i] for i in asked]), np.array([posts.labels[i] for i in asked])
-    temperature = fit_temperature(told, truth)
+    kept, held_out = _split(posts, int(spec["seed"]))
+    say("stage", stage="calibrating", posts=len(kept))
+    judged = train([posts.texts[i] for i in kept], [posts.labels[i] for i in kept])
+    predicted, truth = (
+        judged.log_probabilities([posts.texts[i] for i in held_out]),
+        np.array([posts.labels[i] for i in held_out]),
+    )
+    temperature = fit_temperature(predicted, truth)
     say("stage", stage="training", posts=len(posts.texts))
     model = train(posts.texts, posts.labels)
     gold = model.log_probabilities([text for _, text in posts.gold]).tolist() if posts.gold else []
@@ -90,12 +93,13 @@ def _job(prepare: Callable[[dict[str, Any], Say], tuple[Train, dict[str, Any]]],
     model.save(adapter)
     (adapter / "calibration.json").write_text(json.dumps({"temperature": temperature}) + "\n")
     validation = {
-        "before": figures(np.exp(told), truth, int(spec["seed"])),
-        "after": figures(np.exp(log_softmax(told / temperature)), truth, int(spec["seed"])),
+        "before": figures(np.exp(predicted), truth, int(spec["seed"])),
+        "after": figures(np.exp(log_softmax(predicted / temperature)), truth, int(spec["seed"])),
     }
     scores = {
         "validation": [
-            {"row": i, "label": posts.labels[i], "log_p": row} for i, row in zip(asked, told.tolist(), strict=True)
+            {"row": i, "label": posts.labels[i], "log_p": row}
+            for i, row in zip(held_out, predicted.tolist(), strict=True)
         ],
         "gold": [{"thread_id": thread, "log_p": row} for (thread, _), row in zip(posts.gold, gold, strict=True)],
         "temperature": temperature,
@@ -137,8 +141,8 @@ def _split(posts: Posts, seed: int) -> tuple[list[int], list[int]]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    known, asked = next(folds.split(posts.labels, posts.labels, posts.groups))
-    return known.tolist(), asked.tolist()
+    kept, held_out = next(folds.split(posts.labels, posts.labels, posts.groups))
+    return kept.tolist(), held_out.tolist()
 
 
 def _read_json(path: Path, kind: type) -> Any:

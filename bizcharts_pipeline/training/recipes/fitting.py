@@ -33,8 +33,8 @@ def fit_calibrated(
         TrainingError: a class has too few examples.
     """
     check(examples)
-    judged, told = out_of_fold(train, examples, seed, folds=folds)
-    temperature = fit_temperature(told, [examples[i].label for i in judged])
+    judged, predicted = out_of_fold(train, examples, seed, folds=folds)
+    temperature = fit_temperature(predicted, [examples[i].label for i in judged])
     train(examples).save(folder)
     write_temperature(folder, temperature)
 
@@ -61,13 +61,13 @@ def out_of_fold(
 
     labels, groups = [example.label for example in examples], [example.group for example in examples]
     judged: list[int] = []
-    told = []
+    predicted = []
     splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups)
-    for _, (known, asked) in zip(range(folds), splits, strict=False):
+    for _, (known, held_out) in zip(range(folds), splits, strict=False):
         model = train([examples[i] for i in known])
-        told.append(model.log_probabilities([examples[i].post for i in asked]))
-        judged += asked.tolist()
-    return judged, np.concatenate(told)
+        predicted.append(model.log_probabilities([examples[i].post for i in held_out]))
+        judged += held_out.tolist()
+    return judged, np.concatenate(predicted)
 
 
 def class_weights(labels: Sequence[int]) -> dict[int, float]:
