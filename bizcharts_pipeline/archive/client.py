@@ -42,7 +42,7 @@ class Search:
 
 
 class WarosuClient:
-    """Fetches raw pages of one board; :func:`warosu_markup.parse_page` parses them."""
+    """Fetches raw pages of one board; :func:`bizcharts_pipeline.archive.markup.parse_page` parses them."""
 
     def __init__(self, session: PoliteSession, url: str, image_url: str, board: str) -> None:
         self._session = session

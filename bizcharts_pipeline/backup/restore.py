@@ -36,7 +36,7 @@ class Restored:
     kept: tuple[Path, ...]
 
     def __str__(self) -> str:
-        kept = f" The replaced files are kept:  {', '.join(map(str, self.kept))}." if self.kept else ""
+        kept = f" The replaced files are kept: {', '.join(map(str, self.kept))}." if self.kept else ""
         return f"Restored {', '.join(self.parts)} from {self.file}.{kept}"
 
 

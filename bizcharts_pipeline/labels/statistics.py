@@ -66,8 +66,8 @@ class LabelStatistics:
             lines.append(
                 counted(
                     self.gold_without_label,
-                    "gold post has no label now: it neither trains nor tests",
-                    "gold posts have no label now: they neither train nor test",
+                    "gold post has no label now: it is used neither for training nor for testing",
+                    "gold posts have no label now: they are used neither for training nor for testing",
                 )
             )
         if self.imports or self.undone_imports:

@@ -149,7 +149,7 @@ def main() -> None:
         runs = [figures(recipe, examples, list(folds(examples, seed)), seed) for seed in seeds]
         print(_line(recipe.kind, runs), flush=True)  # noqa: T201
     split = last_month(examples)
-    print(f"\nTrained on {len(split[0])} posts of earlier months,  evaluated on {len(split[1])} of the last:")  # noqa: T201
+    print(f"\nTrained on {len(split[0])} posts of earlier months, evaluated on {len(split[1])} of the last:")  # noqa: T201
     print(f"| recipe | {header}")  # noqa: T201
     for recipe in recipes + ([SetFitRecipe()] if arguments.setfit else []):
         print(_line(recipe.kind, [figures(recipe, examples, [split], 0)]), flush=True)  # noqa: T201

@@ -274,7 +274,7 @@ def local_scores(row: ModelVersion, home: Path, gold: GoldSet) -> dict[int, Prob
     for thread, probabilities in scored.items():
         if not are_probabilities(probabilities):
             raise CorruptModel(
-                f"the output of {row.model_version} for thread {thread} is not probabilities: {probabilities}"
+                f"the outputs of {row.model_version} for thread {thread} are not probabilities: {probabilities}"
             )
     return scored
 

@@ -201,7 +201,7 @@ def _refuse_after_unusable(folder: Path, key: str) -> None:
     except OSError:
         reason = "no reason was kept"
     raise ResultUnusable(
-        f"The paid result of the job {key} is unusable ({reason:.400}) and lies in {folder}; to train again, at the "
+        f"The paid result of the job {key} is unusable ({reason:.400}) and is kept in {folder}; to train again, at the "
         "price of another pod, move or delete that folder",
         folder,
     )

@@ -342,7 +342,7 @@ class Database:
             raise _HeldElsewhere("another program has it open") from None
         except ValueError:
             raise DatabaseUnavailable(
-                f"{swap.journal(self.path)}, the journal of an interrupted restore, cannot be read; move it away,  "
+                f"{swap.journal(self.path)}, the journal of an interrupted restore, cannot be read; move it away, "
                 "and restore the backup again."
             ) from None
         except OSError as error:

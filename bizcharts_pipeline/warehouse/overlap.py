@@ -82,7 +82,7 @@ class Overlap:
         found = []
         recall = self.archive_recall
         if self.hours_polled >= MIN_HOURS and recall is not None and recall < MIN_RECALL:
-            found.append(f"{self.day}: the archive has {recall:.1%} of live's threads")
+            found.append(f"{self.day}: the archive has {recall:.1%} of the live threads")
         hours = round((self.largest_difference or 0.0) / HOUR_SECONDS)
         if hours and abs((self.largest_difference or 0.0) - hours * HOUR_SECONDS) <= 1:
             found.append(f"{self.day}: a time is off by {hours:+d} h (wrong time zone?)")
