@@ -130,5 +130,5 @@ def _open() -> "tuple[Settings, PodLedger, Callable[[], datetime]]":
 
 
 def _not_here(run_id: str) -> bool:
-    """Whether a run is alive: none is known here; a run of this machine holds the lock of its job."""
+    """Return False: only Dagster knows its live runs; here, a live run is detected by the lock of its job."""
     return False

@@ -105,7 +105,7 @@ class Trail:
 def follow_coins(start: Deviations, cells: Cells, market: Floats, begin: int) -> Trail:
     """Run the bank over the settled ``cells``; ``market`` (H + 1,) is the market's stance after each hour.
 
-    Hour number h ends at ``begin + (h + 1) h``; the market's stance after it is ``market[h + 1]``.
+    Hour number h ends h + 1 hours after ``begin``; the market's stance after it is ``market[h + 1]``.
     """
     hours, bank = len(market) - 1, len(SPREADS)
     borders = np.searchsorted(cells.hour, np.arange(hours + 1)).tolist()

@@ -206,7 +206,7 @@ class LabelSession:
             self._written = written
 
     def wanted(self) -> list[int]:
-        """Return the threads whose posts to load, most urgent first; only decided ones while enough are ready."""
+        """Return the threads whose posts to load: upcoming ones if few are ready, then recently decided ones."""
         with self._lock:
             offers = self._deck.upcoming(READY) if self._deck else []
             ahead = [offer.thread_id for offer in offers]

@@ -47,9 +47,7 @@ class Spec:
         return None if self.local else self.revision or REVISIONS[self.base]
 
     def fingerprint(self, *data: bytes) -> str:
-        """Return a hash of all inputs that determine the result: a checkpoint of another training must not be
-        resumed.
-        """
+        """Return a hash of all inputs that determine the result; only checkpoints with the same hash are resumed."""
         decisive = {name: value for name, value in asdict(self).items() if name != "resume"}
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
         for content in data:
