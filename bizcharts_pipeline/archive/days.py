@@ -73,7 +73,7 @@ def import_day(archive: Archive, database: Database, day: date, now: datetime, *
         raise DayNotOver(f"{day} has not ended yet (UTC); name an earlier day")
     pages = DayPages(archive, day, now)
     if not again:
-        known = _patiently(lambda: _load(database, day))
+        known = _with_retries(lambda: _load(database, day))
         if known and known.complete:
             pages.discard()
             return DayReport(day, False, known.rows, 0, 0, known.method)
@@ -83,7 +83,7 @@ def import_day(archive: Archive, database: Database, day: date, now: datetime, *
         with archive.attempts.attempt(item) as attempt:
             threads = [read_thread(as_source_thread(post, result.counts.get(post.number))) for post in result.posts]
             row = ArchiveDay(day, len(threads), pages.read, result.missing is None, now, result.method, result.missing)
-            merged = _patiently(lambda: _record(database, row, threads, attempt))
+            merged = _with_retries(lambda: _record(database, row, threads, attempt))
     except SetAside as error:
         archive.attempts.forget(item)  # a new request may try again; the other days were not blocked
         raise IncompleteDay(str(error)) from error
@@ -103,7 +103,7 @@ def _record(database: Database, row: ArchiveDay, threads: Sequence[PreparedThrea
         return record_day(connection, row, threads)
 
 
-def _patiently(use: Callable[[], T]) -> T:
+def _with_retries(use: Callable[[], T]) -> T:
     """Wait for hours for a busy database: a shell left open must not spoil a night's backfill."""
     until = time.monotonic() + BUSY_SECONDS
     while True:

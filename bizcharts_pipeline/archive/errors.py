@@ -55,7 +55,7 @@ def truncation(body: bytes, content: LexborNode) -> str | None:
         how = "within a post's text"
     elif last_post > body.rfind(b"</blockquote") and not _closes_something(body, last_post):
         how = "within a post"
-    elif _stands_in_a_form(content) and body.rfind(b"</form") < last_post:
+    elif _is_in_form(content) and body.rfind(b"</form") < last_post:
         how = "among its posts"
     else:
         return None
@@ -75,7 +75,7 @@ def _closes_something(body: bytes, start: int) -> bool:
     return any(body.find(tag, start) >= 0 for tag in (b"</table", b"</td", b"</div", b"</form"))
 
 
-def _stands_in_a_form(node: LexborNode) -> bool:
+def _is_in_form(node: LexborNode) -> bool:
     parent = node.parent
     while parent is not None and parent.tag != "form":
         parent = parent.parent

@@ -130,10 +130,10 @@ def _strays(content: LexborNode, body: bytes, cells: list[tuple[LexborNode, Lexb
     if body.count(b"posttime") <= len(cells):
         return 0
     known = {cell.mem_id for cell, _ in cells}
-    return sum(not _stands_in(time, known) for time in content.css(".posttime"))
+    return sum(not _is_inside(time, known) for time in content.css(".posttime"))
 
 
-def _stands_in(node: LexborNode | None, known: set[int]) -> bool:
+def _is_inside(node: LexborNode | None, known: set[int]) -> bool:
     while node is not None and node.mem_id not in known:
         node = node.parent
     return node is not None

@@ -96,7 +96,7 @@ class Archive:
             except SourceError as error:
                 if error.evidence:
                     self._quarantine(error.evidence, name, str(error))
-                if not isinstance(error, PASSING) or (_is_odd(error) and _is_odd(failure)):
+                if not isinstance(error, PASSING) or (_is_format_error(error) and _is_format_error(failure)):
                     raise
                 failure = error
             self._pause(pause)
@@ -160,6 +160,6 @@ class Archive:
             return None
 
 
-def _is_odd(error: SourceError | None) -> bool:
+def _is_format_error(error: SourceError | None) -> bool:
     """Whether the error is an unreadable page of the archive itself, not a bot check in front of it."""
     return isinstance(error, ArchiveFormatError) and not isinstance(error, BotCheck)

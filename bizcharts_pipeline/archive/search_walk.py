@@ -84,7 +84,7 @@ def _walk(
         seen |= numbers
         walk.pages += 1
         stored += [post.stored_at for post in posts]
-        walk.falls, walk.rises = _falls(stored), _rises(stored)
+        walk.falls, walk.rises = _is_descending(stored), _is_ascending(stored)
         walk.met = (walk.falls or walk.rises) and numbers <= known
         if walk.falls != walk.rises:
             walk.reached_its_end = all(is_beyond(post.stored_at, walk.falls) for post in posts)
@@ -106,10 +106,10 @@ def _size(page: ArchivePage) -> int:
     return len(page.posts) + page.rejected
 
 
-def _rises(stored: list[datetime]) -> bool:
+def _is_ascending(stored: list[datetime]) -> bool:
     """Whether no time is far below the maximum of those before it."""
     return all(high - time <= _OUT_OF_ORDER for time, high in zip(stored, accumulate(stored, max), strict=True))
 
 
-def _falls(stored: list[datetime]) -> bool:
+def _is_descending(stored: list[datetime]) -> bool:
     return all(time - low <= _OUT_OF_ORDER for time, low in zip(stored, accumulate(stored, min), strict=True))

@@ -39,7 +39,7 @@ class BodyTruncated(BodyRefused):
     """The body ended early, or its compression is damaged."""
 
 
-class UnaskedEncoding(BodyRefused):
+class UnrequestedEncoding(BodyRefused):
     """The response has a content encoding that was not requested."""
 
 
@@ -110,7 +110,7 @@ class BoundedSession(requests.Session):
         Raises:
             BodyTooLarge: it has more than ``most`` bytes, compressed or not, or is a compression bomb.
             BodyTruncated: it ended early, is damaged, or ``expired`` returned true.
-            UnaskedEncoding
+            UnrequestedEncoding
             urllib3.exceptions.HTTPError: the connection broke.
         """
         return b"".join(self.pieces(answer, most, expired))
@@ -122,7 +122,7 @@ class BoundedSession(requests.Session):
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
         plain = encoding in ("", "identity")
         if not plain and not (self.gzip and encoding in ("gzip", "x-gzip")):
-            raise UnaskedEncoding(f"Content-Encoding {encoding[:40]!r} was not requested; is a proxy in between?")
+            raise UnrequestedEncoding(f"Content-Encoding {encoding[:40]!r} was not requested; is a proxy in between?")
         received = _received(answer, most, expired)
         return received if plain else gunzipped(received, most)
 

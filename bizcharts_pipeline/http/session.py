@@ -33,7 +33,7 @@ from bizcharts_pipeline.http.errors import (
     SourceUnreachable,
     UnexpectedAnswer,
 )
-from bizcharts_pipeline.http.exchange import BodyTooLarge, BodyTruncated, BoundedSession, UnaskedEncoding
+from bizcharts_pipeline.http.exchange import BodyTooLarge, BodyTruncated, BoundedSession, UnrequestedEncoding
 from bizcharts_pipeline.http.rate_limit import RateLimit
 from bizcharts_pipeline.http.redirects import redirect_target
 
@@ -262,7 +262,7 @@ class PoliteSession:
             raise ResponseTooLarge(f"{url}: {error}; check the configured URL") from error
         except BodyTruncated as error:
             raise _truncated(url, str(error)) from error
-        except UnaskedEncoding as error:
+        except UnrequestedEncoding as error:
             raise UnexpectedAnswer(f"{url}: {error}") from error
         return Response(url, 200, body, utc_now(), last_modified, headers)
 

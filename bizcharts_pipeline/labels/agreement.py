@@ -80,7 +80,7 @@ def agreements(labels: Sequence[Label], relabelled_after: timedelta) -> list[Agr
     """Return the agreement of each two labellers who share posts, and the self-agreement of each who relabelled
     posts.
     """
-    return between_labellers(labels) + with_oneself(labels, relabelled_after)
+    return between_labellers(labels) + self_agreements(labels, relabelled_after)
 
 
 def between_labellers(labels: Iterable[Label]) -> list[Agreement]:
@@ -97,7 +97,7 @@ def between_labellers(labels: Iterable[Label]) -> list[Agreement]:
     return found
 
 
-def with_oneself(labels: Iterable[Label], apart: timedelta) -> list[Agreement]:
+def self_agreements(labels: Iterable[Label], apart: timedelta) -> list[Agreement]:
     """Compare each labeller's successive ratings of a post at least ``apart`` in time; closer ones are corrections."""
     of_post: dict[tuple[str, int], list[Label]] = defaultdict(list)
     for label in sorted(labels, key=lambda label: label.labeled_at):

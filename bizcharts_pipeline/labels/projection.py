@@ -43,7 +43,7 @@ def materialise_labels(database: Database, ledger: LabelLedger, now: datetime) -
         DatabaseError: the warehouse cannot be read or written.
     """
     labels = ledger.standing()
-    wanted = _by_key(tuple(map(_as_stored, label.values())) for label in _one_after_another(labels))
+    wanted = _by_key(tuple(map(_as_stored, label.values())) for label in _distinct_times(labels))
     with database.read() as connection:
         present = _by_key(stored_labels(connection))
     different = [key for key in {**present, **wanted} if present.get(key) != wanted.get(key)]
@@ -72,14 +72,14 @@ def materialise_gold(database: Database, ledger: LabelLedger) -> int:
     return len(gold)
 
 
-def _one_after_another(labels: Iterable[Label]) -> Iterator[Label]:
+def _distinct_times(labels: Iterable[Label]) -> Iterator[Label]:
     """Yield the labels with distinct times per labeller and thread, in unchanged order."""
     latest: dict[tuple[int, str], datetime] = {}
     for label in sorted(labels, key=lambda label: label.labeled_at):  # stable: equal times keep the order of arrival
-        of_whom = label.thread_id, label.labeler_id
-        if of_whom in latest and label.labeled_at <= latest[of_whom]:
-            label = replace(label, labeled_at=latest[of_whom] + timedelta(microseconds=1))
-        latest[of_whom] = label.labeled_at
+        key = label.thread_id, label.labeler_id
+        if key in latest and label.labeled_at <= latest[key]:
+            label = replace(label, labeled_at=latest[key] + timedelta(microseconds=1))
+        latest[key] = label.labeled_at
         yield label
 
 

@@ -131,7 +131,7 @@ def check_ratings(ratings: Iterable[tuple[int, str]], scale: Scale | None, where
         raise ScaleError(f"its ratings are not on the scale {scale.name}: it has {shown}; nothing was imported.")
     raise ScaleError(
         f"its ratings are on another scale than 1 bearish, 2 neutral, 3 bullish: it has {shown}; nothing was imported. "
-        f"{_how_to_map({rating for _, rating in every})}"
+        f"{_mapping_hint({rating for _, rating in every})}"
     )
 
 
@@ -152,7 +152,7 @@ def is_reversed(opposite: int, same: int) -> bool:
     return opposite >= MIN_OPPOSITE and opposite > _OPPOSITE_TO_SAME * same
 
 
-def _how_to_map(seen: set[str]) -> str:
+def _mapping_hint(seen: set[str]) -> str:
     numbers = [number for rating in seen if (number := _number(rating)) is not None]
     low, high = (min(numbers), max(numbers)) if numbers else (math.nan, math.nan)
     if len(numbers) == len(seen) and (low, high) == (1, 4):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bizcharts_pipeline.labels.agreement import between_labellers, measured, with_oneself
+from bizcharts_pipeline.labels.agreement import between_labellers, measured, self_agreements
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.labels.stances import STANCES, Stance, stance
 from bizcharts_pipeline.sentiment.evaluation import Evaluation, evaluate
@@ -128,7 +128,7 @@ def kappa_of_people(standing: Sequence[Label], relabelled_after: timedelta) -> f
 
     Several pairs are averaged, weighted by posts; a pair with fewer than ``MIN_PAIRS`` common posts is ignored.
     """
-    for found in (between_labellers(standing), with_oneself(standing, relabelled_after)):
+    for found in (between_labellers(standing), self_agreements(standing, relabelled_after)):
         known = [(pair.kappa.value, pair.items) for pair in found if pair.items >= MIN_PAIRS]
         defined = [(kappa, items) for kappa, items in known if kappa is not None]
         if defined:

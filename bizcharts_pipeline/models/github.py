@@ -92,7 +92,7 @@ class GitHub:
         """
         body = json.dumps(payload).encode() if payload is not None else None
         headers = {"Accept": "application/vnd.github+json", "Content-Type": "application/json"}
-        return self._patiently(
+        return self._with_retries(
             method, lambda: self._exchange(method, f"{self._api}{path}", headers, body, CALL_SECONDS)
         )
 
@@ -111,7 +111,7 @@ class GitHub:
             with file.open("rb") as content:
                 return self._exchange("POST", url, headers, content, seconds)
 
-        return self._patiently("POST", send)
+        return self._with_retries("POST", send)
 
     def download(self, path: str, into: Path, most: int) -> str:
         """Write the asset at ``path`` to the file ``into`` and return its SHA-256.
@@ -134,14 +134,14 @@ class GitHub:
                     return _written(_chunks(url, self._session, answer, most), into)
             raise Refused(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects", 0)
 
-        digest: str = self._patiently("GET", fetch)
+        digest: str = self._with_retries("GET", fetch)
         return digest
 
     def pause(self, attempt: int) -> None:
         """Back off before retrying a request whose outcome is unknown."""
         self._sleep(float(2 ** (attempt - 1)))
 
-    def _patiently(self, method: str, once: Callable[[], Any]) -> Any:
+    def _with_retries(self, method: str, once: Callable[[], Any]) -> Any:
         waited, attempt = 0.0, 1
         while True:
             try:

@@ -67,7 +67,7 @@ class Reader:
             session.deal(candidates)
             self._dealt = time.monotonic()
         if now >= self._checked_others + OTHERS_SECONDS:
-            session.learn_of_others()
+            session.drop_labelled_by_others()
             self._checked_others = now
         size = FIRST_PAGE
         while not self._ended.is_set() and (wanted := session.wanted()[:size]):

@@ -91,7 +91,9 @@ class LabelSession:
                 "now": now.isoformat(timespec="milliseconds"),
                 "state": self._state(ready),
                 "notice": self._notice(ready),
-                "upcoming": [self._shown(post, self._former(post.post.thread_id)) for post in ready[:SHOWN_AHEAD]],
+                "upcoming": [
+                    self._shown(post, self._earlier_label(post.post.thread_id)) for post in ready[:SHOWN_AHEAD]
+                ],
                 "progress": self._progress(now, len(ready)),
             }
 
@@ -194,7 +196,7 @@ class LabelSession:
                 deck.put_back(Offer(label.thread_id, label.stratum or "filter", label.probability))
             self._deck, self._written = deck, written
 
-    def learn_of_others(self) -> None:
+    def drop_labelled_by_others(self) -> None:
         """Remove posts from the deck that other labellers have labelled meanwhile."""
         if self._ledger.count() == self._written:
             return
@@ -339,7 +341,7 @@ class LabelSession:
     def _is_hidden(self, thread_id: int, picture: Picture) -> bool:
         return thread_id in self._illegal or picture.sha256 in self._hidden_hashes
 
-    def _former(self, thread_id: int) -> Label | None:
+    def _earlier_label(self, thread_id: int) -> Label | None:
         """Return the label to show with an offered post; ``None`` for unannounced relabels."""
         if thread_id in self._taken_back:
             return self._taken_back[thread_id]

@@ -21,7 +21,7 @@ from bizcharts_pipeline.http.exchange import (
     BodyTooLarge,
     BodyTruncated,
     BoundedSession,
-    UnaskedEncoding,
+    UnrequestedEncoding,
     gunzipped,
 )
 from bizcharts_pipeline.http.redirects import redirect_target
@@ -104,7 +104,7 @@ def test_a_bomb_is_refused_by_its_ratio_long_before_the_cap() -> None:
 def test_an_encoding_that_is_not_bounded_is_not_read(encoding: str) -> None:
     answer = requests.Response()
     answer.headers["Content-Encoding"] = encoding
-    with BoundedSession(gzip=True) as session, pytest.raises(UnaskedEncoding):
+    with BoundedSession(gzip=True) as session, pytest.raises(UnrequestedEncoding):
         session.body(answer, MOST)
 
 
