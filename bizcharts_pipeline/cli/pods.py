@@ -103,7 +103,7 @@ def _fail_with(troubles: Sequence[str]) -> None:
 def _row(pod: "Listed") -> list[str]:
     price = "" if pod.usd_per_hour is None else f"{Decimal(pod.usd_per_hour):.3f}"
     note = pod.orphan or (
-        f"this machine's disk failed; kept until {pod.kept_until:%H:%M} UTC: make room, start the job again"
+        f"this machine's disk failed; kept until {pod.kept_until:%H:%M} UTC: free space and start the job again"
         if pod.kept_until
         else ""
     )

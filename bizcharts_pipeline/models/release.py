@@ -156,9 +156,7 @@ def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetc
             tar = _asset(assets, _tar(tag))
             most = min(int(tar["size"]), MAX_BYTES)
             if github.download(f"{at}/releases/assets/{tar['id']}", archive, most) != sums[_tar(tag)]:
-                raise CorruptModel(
-                    f"{repository} {tag}: {_tar(tag)} does not match {SUMS}; it was exchanged or damaged"
-                )
+                raise CorruptModel(f"{repository} {tag}: {_tar(tag)} does not match {SUMS}; it was replaced or damaged")
             unpack(archive, tag, folder)
         finally:
             archive.unlink(missing_ok=True)
