@@ -1,1 +1,1 @@
-"""BizCharts: reads the mood of 4chan's /biz/ board. The domain; only ``definitions`` knows Dagster."""
+"""BizCharts: sentiment of 4chan's /biz/ board. The domain package; only ``definitions`` imports Dagster."""

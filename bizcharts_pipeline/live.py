@@ -1,4 +1,4 @@
-"""The live pipeline as plain functions: what one tick does, with or without Dagster."""
+"""The live pipeline as plain functions: one tick, with or without Dagster."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ POSTS_PER_TICK = 500
 
 @dataclass(frozen=True)
 class LivePipeline:
-    """What a tick works with. ``home`` is where trained models lie."""
+    """Dependencies of a tick. ``home`` is the folder with trained models."""
 
     home: Path
     client: FourchanClient
@@ -56,7 +56,7 @@ class LivePipeline:
 
 @dataclass(frozen=True)
 class TickReport:
-    """What one tick did, and the running hour's reading; that is ``None`` where there is no value."""
+    """Result of one tick, with the running hour's reading; ``None`` without a value."""
 
     snapshot_at: datetime
     not_modified: bool
@@ -76,7 +76,7 @@ class TickReport:
 
     @classmethod
     def of(cls, poll: PollReport, scoring: ScoringReport, index: IndexUpdate) -> "TickReport":
-        """Sum up what the three stages report."""
+        """Combine the reports of the three stages."""
         value = lo = hi = stance = None
         state = NO_READING
         if readings := index.readings:
@@ -114,10 +114,10 @@ class TickReport:
 
 
 def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False) -> TickReport:
-    """Poll, score what is new and bring the indexes up to ``now``; or score and index ``everything``.
+    """Poll, score new posts and update the indexes to ``now``; with ``everything``, score and index all posts.
 
     Raises:
-        SourceError, DatabaseError: as :func:`poll_catalog` does; what was reached by then is stored.
+        SourceError, DatabaseError: as :func:`poll_catalog`; completed steps are stored.
     """
     poll = poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
     scorer = champion_scorer(pipeline.database, pipeline.home, now)
@@ -129,7 +129,7 @@ def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False)
 def bring_indexes_up_to_date(
     database: Database, scorer: Scorer, now: datetime, parameters: FearGreedSettings, *, everything: bool
 ) -> IndexUpdate:
-    """Bring the Fear/Greed index and the coins' sentiment up to ``now``; non-crypto generals do not count."""
+    """Update the Fear/Greed index and the coins' sentiment to ``now``; non-crypto generals do not count."""
     assign_clusters(database)
     return update_index(
         database,
@@ -143,7 +143,7 @@ def bring_indexes_up_to_date(
 
 
 def base_rate(scorer: Scorer) -> Prior:
-    """What a scorer believes before it has read a word: its answer to a post without any."""
+    """Return a scorer's prior: its score of a post without text."""
     (score,) = scorer.score([Post("", "")])
     return Prior(score.score, score.p_bullish + score.p_bearish - score.score**2)
 
@@ -151,11 +151,11 @@ def base_rate(scorer: Scorer) -> Prior:
 def fourchan_client(
     *, home: Path, board: str, api_url: str, image_url: str, seconds_per_request: float, contact: str
 ) -> FourchanClient:
-    """Return a client of the board that remembers what it saw in ``home``."""
+    """Return a client of the board that keeps its HTTP validators in ``home``."""
     session = PoliteSession(seconds_per_request, contact=contact, validators=home / "http")
     return FourchanClient(session, api_url, image_url, board)
 
 
 def catalog_spool(home: Path) -> Spool:
-    """Return the folder where a poll waits until the warehouse has it."""
+    """Return the spool that holds polls until they are in the warehouse."""
     return Spool(home / "spool", Attempts.of_home(home))

@@ -1,4 +1,4 @@
-"""Housekeeping of one installation's data: what has outlived its period goes, and its space is given back."""
+"""Maintenance of one installation: deletes expired data and returns the space to the file system."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,15 +20,15 @@ COLUMNS = ["what", "of", "rows", "about MB"]
 
 @dataclass(frozen=True)
 class MaintenanceReport:
-    """What maintenance did, or in a dry run would do."""
+    """Result of maintenance; in a dry run, the expected result."""
 
     dry_run: bool
     rules: tuple[RuleReport, ...]
     compaction: Compaction
-    problem: str | None = None  # with the picture store
+    problem: str | None = None  # of the picture store
 
     def table(self) -> list[list[str]]:
-        """One row a rule under :data:`COLUMNS`, for people."""
+        """Return one row per rule with the columns :data:`COLUMNS`."""
         return [[rule.rule, rule.table, f"{rule.rows:,}", f"{rule.bytes / 1e6:,.1f}"] for rule in self.rules]
 
     def __str__(self) -> str:
@@ -39,20 +39,20 @@ class MaintenanceReport:
         if self.compaction.done:
             return f"The database file went from {before} to {after}."
         if self.compaction.worth_it:
-            return f"The database file has {before}, of which {free} hold nothing: it would be written anew."
+            return f"The database file has {before}, of which {free} are free: it would be rewritten."
         return f"The database file has {before}, of which {free} are free for new rows."
 
 
 def maintain(
     database: Database, home: Path, policy: RetentionSettings, now: datetime, *, dry_run: bool = False
 ) -> MaintenanceReport:
-    """Take away what ``policy`` keeps no longer at ``now`` and make the database's file smaller if that is worth it.
+    """Delete data that ``policy`` no longer keeps at ``now``, and shrink the database file if worthwhile.
 
-    May be killed at any point and run again; others have their turns meanwhile.
+    May be killed at any point and repeated; other processes get the database in between.
 
     Raises:
-        DatabaseError: the database cannot be used; what was done by then stays done.
-        LedgerError: the label ledger cannot be read; nothing was done, as labelled and gold threads are to stay.
+        DatabaseError: the database cannot be used; completed steps stay.
+        LedgerError: the label ledger cannot be read; nothing was done, because labelled and gold threads must be kept.
     """
     labelled = ledger_threads(home, skipped=True)
     if is_known(home / LEDGER):  # a gold post whose label was taken back is still gold
@@ -66,7 +66,7 @@ def maintain(
         expired = expire_pictures(database, home, older_than, labelled=labelled, dry_run=dry_run)
         rules.append(RuleReport("pictures", "thumbnails", expired.pictures, expired.bytes))
     rules += (retention.plan if dry_run else retention.apply)(database, policy, now, labelled)
-    tidied = tidy_store(database, home, now, dry_run=dry_run)  # also what threads left behind
+    tidied = tidy_store(database, home, now, dry_run=dry_run)  # also files of deleted threads
     rules.append(RuleReport("files of no post", "pictures", tidied.orphans, tidied.bytes))
     rules.append(RuleReport("unfinished backups", "files", *remove_abandoned(home, dry_run=dry_run)))
     return MaintenanceReport(dry_run, tuple(rules), compact(database, dry_run=dry_run), tidied.problem)

@@ -1,4 +1,4 @@
-"""Every setting: typed, from the environment (``BIZCHARTS_…``), ``.env``, ``settings.toml``, or its default."""
+"""All settings: typed, from the environment (``BIZCHARTS_…``), ``.env``, ``settings.toml``, or their defaults."""
 
 import json
 import os
@@ -28,7 +28,7 @@ MIN_THREADS_DAYS = 30
 PREFIX = "BIZCHARTS_"
 SETTINGS_FILE = "BIZCHARTS_SETTINGS_FILE"
 ENV_FILE = "BIZCHARTS_ENV_FILE"
-# Variables of this prefix that are not settings: for operators, for tests, and for what runs on a pod.
+# Variables of this prefix that are not settings: for operators, for tests, and for the scripts on a pod.
 OTHER_VARIABLES = frozenset(
     {SETTINGS_FILE, ENV_FILE}
     | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA", "UI_PASSWORD")}
@@ -36,7 +36,7 @@ OTHER_VARIABLES = frozenset(
     | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
     | {f"{PREFIX}TTL_SECONDS"}
 )
-# Settings of `[fear_greed]` in earlier versions, of which an upgraded installation may still have some.
+# Settings of `[fear_greed]` in earlier versions, which an upgraded installation may still have.
 REMOVED_WITH_THE_AVERAGE = frozenset(
     {"recency_half_life_hours", "cluster_share_cap", "shrinkage_posts", "coin_shrinkage_posts"}
     | {"smoothing_half_life_hours", "replicates"}
@@ -47,7 +47,7 @@ _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
 class SettingsError(BizchartsError):
-    """A setting has a value that is not allowed."""
+    """A setting has an invalid value."""
 
 
 def _http_url(text: str) -> str:
@@ -66,7 +66,7 @@ def _items(value: object) -> object:
 
 
 def _table(value: object) -> object:
-    """Read a table that stands in an environment variable, as JSON."""
+    """Parse a table given as JSON in an environment variable."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -78,15 +78,15 @@ Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")]
 HostName = Annotated[str, Field(pattern=r"^([a-z0-9_.-]+|\[[0-9a-f:.]+\])$")]
 Provider = Literal["openai", "gemini"]
 PriceSource = Literal["coingecko", "binance", "coinmarketcap"]
-Words = BeforeValidator(_words)  # an environment variable has its items separated by blanks or commas
-Items = BeforeValidator(_items)  # by commas alone: an item may have blanks
+Words = BeforeValidator(_words)  # in an environment variable, items are separated by blanks or commas
+Items = BeforeValidator(_items)  # separated by commas only: an item may have blanks
 
 
 class FearGreedSettings(BaseModel):
-    """The index's parameters (``[fear_greed]``); docs/methodology.md has the formulas they stand in.
+    """Parameters of the index (``[fear_greed]``); docs/methodology.md has their formulas.
 
-    Changing one changes every value that is computed from then on: published values stay as they are, and the
-    ``history`` job appends corrected vintages beside them.
+    Changing one changes every value computed later: published values stay, and the ``history`` job appends corrected
+    vintages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -110,12 +110,12 @@ class FearGreedSettings(BaseModel):
 
 
 class ImageSettings(BaseModel):
-    """What pictures are fetched and kept (``[images]``); docs/content-safety.md says why."""
+    """Selection and limits of pictures (``[images]``); docs/content-safety.md has the reasons."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     live: bool = Field(True, description="fetch the thumbnails of the live board's opening posts")
-    archive: bool = Field(False, description="fetch thumbnails from the archive too, for posts that live never saw")
+    archive: bool = Field(False, description="fetch thumbnails from the archive too, for posts that no live poll saw")
     full: Literal["none", "labelled"] = Field(
         "none", description="full pictures: `none`, or `labelled`: of posts that a person has labelled"
     )
@@ -127,14 +127,14 @@ class ImageSettings(BaseModel):
 
 
 class PriceSettings(BaseModel):
-    """Where prices come from and how often each source may be asked (``[price_data]``)."""
+    """Sources of prices and their rate limits (``[price_data]``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sources: Annotated[tuple[PriceSource, ...], Words] = Field(
         ("coingecko", "binance", "coinmarketcap"),
         min_length=1,
-        description="sources of prices, in the order in which they are asked",
+        description="sources of prices, in order of use",
     )
     coins: Annotated[tuple[Symbol, ...], Words] = Field(
         ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "LINK", "XMR", "AVAX"),
@@ -148,12 +148,12 @@ class PriceSettings(BaseModel):
     binance_per_month: int = Field(1_000_000, ge=1, description="maximum requests a calendar month (UTC)")
     coinmarketcap_per_minute: int = Field(30, ge=1, description="maximum requests a minute")
     coinmarketcap_per_month: int = Field(10_000, ge=1, description="maximum requests a calendar month (UTC)")
-    compare_every_minutes: int = Field(60, ge=5, description="how often a second source is asked for comparison")
+    compare_every_minutes: int = Field(60, ge=5, description="minutes between two comparisons with a second source")
     warn_above: float = Field(0.02, gt=0, lt=1, description="warn if two sources differ by more than this share")
 
 
 class RetentionSettings(BaseModel):
-    """How long what is kept (``[retention]``); 0 keeps it for ever. Labels and the published index always stay."""
+    """Retention periods (``[retention]``); 0 means for ever. Labels and the published index are always kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -183,13 +183,13 @@ class RetentionSettings(BaseModel):
 
 
 class LabellingSettings(BaseModel):
-    """The labeller's page, the gold split, and what the training set is made of (``[labelling]``)."""
+    """Labelling page, gold split, and composition of the training set (``[labelling]``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     port: int = Field(8502, ge=1, le=65_535, description="port of the labeller's page, on 127.0.0.1")
-    blur: bool = Field(True, description="pictures are blurred until the labeller uncovers them")
-    mask_text: bool = Field(False, description="text is covered until the labeller uncovers it")
+    blur: bool = Field(True, description="blur pictures until the labeller uncovers them")
+    mask_text: bool = Field(False, description="cover text until the labeller uncovers it")
     suggestions: bool = Field(False, description="show the model's label; it influences the labeller")
     relabel_share: float = Field(
         0.05, ge=0, le=0.5, description="share of one's own labelled posts, shown again unannounced"
@@ -205,7 +205,7 @@ class LabellingSettings(BaseModel):
 
 
 class AutoLabelSettings(BaseModel):
-    """What is labelled by paid models, and for how much (``[auto_labels]``)."""
+    """Labelling by paid models and its budget (``[auto_labels]``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -226,7 +226,7 @@ class AutoLabelSettings(BaseModel):
         30, gt=0, le=600, description="time-out of a request in seconds; after it the request counts as paid"
     )
     most_at_once: int = Field(32, ge=1, le=256, description="maximum number of concurrent requests")
-    unsure_below: float = Field(0.4, ge=0, le=1, description="confidence below which the second provider is asked")
+    unsure_below: float = Field(0.4, ge=0, le=1, description="confidence below which the second provider is used")
     least_accuracy: float = Field(
         0.5, ge=0, le=1, description="minimum accuracy on gold for a version to be used for training"
     )
@@ -244,10 +244,10 @@ class AutoLabelSettings(BaseModel):
 
 
 class ModelPriceSettings(BaseModel):
-    """What a model costs, in USD per million tokens (``[openai.prices."id"]``); docs/auto-labels.md.
+    """Prices of a model, in USD per million tokens (``[openai.prices."id"]``); docs/auto-labels.md.
 
-    Without ``cached_input`` the rate of ``input`` holds, without ``cache_write`` 1.25 times that. ``batch`` is the
-    share of the price in batch mode; without it the published one, or 1.
+    ``cached_input`` defaults to ``input``, ``cache_write`` to 1.25 times that. ``batch`` is the price factor of batch
+    mode; by default the published one, or 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -260,7 +260,7 @@ class ModelPriceSettings(BaseModel):
 
 
 def _unnamed_price(section: Any) -> Any:
-    """Read the prices of older settings, which name no model, as those of whichever model is set (under '')."""
+    """Convert the prices of older settings, which name no model, to those of any model (key '')."""
     old = ("usd_per_million_input_tokens", "usd_per_million_output_tokens")
     if not isinstance(section, dict) or not any(name in section for name in old):
         return section
@@ -273,7 +273,7 @@ def _unnamed_price(section: Any) -> Any:
 
 
 class OpenAISettings(BaseModel):
-    """The OpenAI model that labels (``[openai]``). Key and address: OPENAI_API_KEY, OPENAI_BASE_URL."""
+    """The OpenAI labelling model (``[openai]``). Key and address: OPENAI_API_KEY, OPENAI_BASE_URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -293,7 +293,7 @@ class OpenAISettings(BaseModel):
 
 
 class GeminiSettings(BaseModel):
-    """The Gemini model that labels (``[gemini]``). Key and address: GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL."""
+    """The Gemini labelling model (``[gemini]``). Key and address: GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -311,7 +311,7 @@ class GeminiSettings(BaseModel):
 
 
 class ActiveLearningSettings(BaseModel):
-    """How the posts to label next are chosen (``[ml.active_learning]``); the rest is uncertain and diverse."""
+    """Composition of the labelling queue (``[ml.active_learning]``); the rest is uncertain and diverse."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -331,7 +331,7 @@ class ActiveLearningSettings(BaseModel):
 
 
 class TrainingSettings(BaseModel):
-    """How models are trained, and when one takes over (``[ml.training]``); docs/training-flow.md explains them."""
+    """Training and promotion of models (``[ml.training]``); docs/training-flow.md explains them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -371,7 +371,7 @@ class TrainingSettings(BaseModel):
 
 
 class PodSettings(BaseModel):
-    """Rented GPUs: which, for how long, for how much (``[pods]``); docs/runpod.md explains them."""
+    """Rented GPUs: types, limits of time and cost (``[pods]``); docs/runpod.md explains them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -381,7 +381,8 @@ class PodSettings(BaseModel):
         description="how the names of pods begin; an id of this installation follows",
     )
     api: Literal["graphql", "rest"] = Field(
-        "rest", description="`rest`: RunPod's REST v2; `graphql`: its SDK; if RunPod has ended one, the other is used"
+        "rest",
+        description="`rest`: RunPod's REST v2; `graphql`: its SDK; if RunPod drops one, the other is used",
     )
     gpus: Annotated[tuple[str, ...], Items] = Field(
         ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090", "NVIDIA RTX A5000", "NVIDIA L4"),
@@ -410,23 +411,21 @@ class PodSettings(BaseModel):
         description="id of a network volume, which outlives pods; ties pods to its data centre",
     )
     usd_per_run: Decimal = Field(
-        Decimal("5.00"), ge=0, decimal_places=6, description="maximum USD for one job until it brings its result"
+        Decimal("5.00"), ge=0, decimal_places=6, description="maximum USD for one job until its result is fetched"
     )
     usd_per_month: Decimal = Field(
         Decimal("50.00"), ge=0, decimal_places=6, description="maximum USD in a calendar month (UTC)"
     )
     max_hours: float = Field(
-        6, gt=0, le=72, description="maximum hours of all pods of a run together; then the pod ends itself"
+        6, gt=0, le=72, description="maximum hours of all pods of a run together; then the pod terminates itself"
     )
     lag_seconds: float = Field(
-        90, ge=0, le=600, description="seconds for which a new pod may be missing in RunPod's answers"
+        90, ge=0, le=600, description="seconds for which a new pod may be missing in RunPod's responses"
     )
-    boot_minutes: float = Field(
-        20, gt=0, description="minutes to wait until a pod can be reached; then another is tried"
-    )
+    boot_minutes: float = Field(20, gt=0, description="minutes to wait until a pod is reachable; then another is tried")
     stall_minutes: float = Field(20, gt=0, description="minutes without output after which a training counts as hung")
     lease_minutes: float = Field(
-        12, gt=0, description="minutes without a request from its run after which a pod ends itself"
+        12, gt=0, description="minutes without a request from its run after which a pod terminates itself"
     )
     poll_seconds: float = Field(5, gt=0, le=60, description="seconds between two requests to a pod")
     capacity_minutes: float = Field(30, ge=0, description="minutes to try again while no GPU is free")
@@ -443,7 +442,7 @@ class PodSettings(BaseModel):
 
 
 class ServeSettings(BaseModel):
-    """Where the unattended service's web server listens (``[serve]``); docs/security.md says who may ask it."""
+    """Address of the unattended service's web server (``[serve]``); docs/security.md explains its access control."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -455,7 +454,7 @@ class ServeSettings(BaseModel):
 
 
 class ReleaseSettings(BaseModel):
-    """Where models are released for other machines (``[ml.release]``). The token is GITHUB_TOKEN."""
+    """GitHub releases of models (``[ml.release]``). The token is GITHUB_TOKEN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -466,7 +465,7 @@ class ReleaseSettings(BaseModel):
 
 
 class MlSettings(BaseModel):
-    """Learning (``[ml]``)."""
+    """Machine learning (``[ml]``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -476,7 +475,7 @@ class MlSettings(BaseModel):
 
 
 class Settings(BaseModel):
-    """All settings of one installation. Immutable; read once by :func:`load_settings`."""
+    """All settings of one installation. Immutable; loaded once by :func:`load_settings`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -513,7 +512,7 @@ class Settings(BaseModel):
     fear_greed: FearGreedSettings = Field(FearGreedSettings(), description="the index's parameters")
     images: ImageSettings = Field(ImageSettings(), description="pictures")
     price_data: PriceSettings = Field(PriceSettings(), description="prices")
-    retention: RetentionSettings = Field(RetentionSettings(), description="how long what is kept")
+    retention: RetentionSettings = Field(RetentionSettings(), description="retention periods")
     labelling: LabellingSettings = Field(LabellingSettings(), description="labelling by people")
     auto_labels: AutoLabelSettings = Field(AutoLabelSettings(), description="labelling by paid models")
     openai: OpenAISettings = Field(OpenAISettings(), description="the OpenAI model that labels")
@@ -555,64 +554,64 @@ class Settings(BaseModel):
 
 
 def settings_file() -> Path:
-    """Where ``settings.toml`` is looked for: ``BIZCHARTS_SETTINGS_FILE``, or the repository root."""
+    """Return the path of ``settings.toml``: ``BIZCHARTS_SETTINGS_FILE``, or in the repository root."""
     return REPOSITORY_ROOT / (os.environ.get(SETTINGS_FILE) or "settings.toml")
 
 
 def load_environment() -> None:
-    """Complete the environment by ``.env`` (or what ``BIZCHARTS_ENV_FILE`` names) at the repository root.
+    """Add the variables in ``.env`` (or in the file ``BIZCHARTS_ENV_FILE``) at the repository root to the environment.
 
     Raises:
         DotenvError: the file cannot be read.
-        SettingsError: a file is named that does not exist, or a variable's name is misspelt.
+        SettingsError: the named file does not exist, or a variable's name is misspelt.
     """
     named = os.environ.get(ENV_FILE)
     path = REPOSITORY_ROOT / (named or ".env")
     if named and not path.exists():
-        raise SettingsError(f"{ENV_FILE}: there is no file {path}")
+        raise SettingsError(f"{ENV_FILE}: the file {path} does not exist")
     load_dotenv(path)
     known = known_variables()
     for name in sorted(os.environ):
         if _MISSPELT_PREFIX.match(name.upper()) and name not in known:
             without = _MISSPELT_PREFIX.sub("", name.upper())
             hint = f"; did you mean {without}?" if without in API_KEYS else _nearest(without, known, PREFIX)
-            raise SettingsError(f"{name}: there is no such setting{hint}")
+            raise SettingsError(f"{name}: unknown setting{hint}")
 
 
 def known_variables() -> frozenset[str]:
-    """Return the names of all variables that begin with ``BIZCHARTS_`` and mean something."""
+    """Return the names of all known variables that begin with ``BIZCHARTS_``."""
     return frozenset(PREFIX + name.upper().replace(".", "__") for name in _names(Settings)) | OTHER_VARIABLES
 
 
 def is_loopback(url: str) -> bool:
-    """Whether ``url`` names this machine itself."""
+    """Whether ``url`` refers to this machine."""
     return (urlsplit(url).hostname or "") in _LOOPBACK_HOSTS
 
 
 def key_address_problem(url: str) -> str | None:
-    """Return why no key may be sent to ``url``, to be said after the name of its setting; ``None``: it may.
+    """Return why no key may be sent to ``url``, worded to follow the name of its setting; ``None`` if it may.
 
-    A key goes by https, or by http to this machine itself.
+    A key is sent by https, or by http to this machine.
     """
     if problem := address_problem(url):
         return problem
     if origin(url).scheme == "http" and not is_loopback(url):
-        return "is not encrypted: a key is sent by https, or by http to this machine alone."
+        return "is not encrypted: a key is sent only by https, or by http to this machine."
     return None
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings; ``overrides`` win over every source.
+    """Load the settings; ``overrides`` take precedence over every source.
 
-    The mapping is plain enough to be done here: the library for it costs every minutely run 60 ms of import.
+    The environment is parsed here, because the library for it costs 60 ms of import in every run.
 
     Raises:
-        SettingsError: a name or value is not allowed; names each setting and what is allowed.
+        SettingsError: a name or value is invalid; names each setting and what is allowed.
         DotenvError: ``.env`` cannot be read.
-        BizchartsError: BIZCHARTS_NOW is no time.
+        BizchartsError: BIZCHARTS_NOW is not a time.
     """
     load_environment()
-    utc_now()  # a bad BIZCHARTS_NOW is refused here, by readers too
+    utc_now()  # refuses a bad BIZCHARTS_NOW, also in commands that do not use it
     values = _with_environment(_from_file(settings_file()), Settings, PREFIX)
     try:
         settings = Settings.model_validate(values | overrides)
@@ -620,14 +619,14 @@ def load_settings(**overrides: Any) -> Settings:
         problems = "; ".join(_problem(dict(problem)) for problem in error.errors())
         raise SettingsError(f"Bad settings (environment, .env or {settings_file()}): {problems}") from None
     if settings.database.startswith(("ducklake:", "md:")):
-        raise SettingsError("BIZCHARTS_DATABASE: only DuckDB files are supported so far; give the path of one")
+        raise SettingsError("BIZCHARTS_DATABASE: only DuckDB files are supported; give the path of one")
     return settings
 
 
 def _from_file(path: Path) -> dict[str, Any]:
     if not path.exists():
         if os.environ.get(SETTINGS_FILE):
-            raise SettingsError(f"{SETTINGS_FILE}: there is no file {path}")
+            raise SettingsError(f"{SETTINGS_FILE}: the file {path} does not exist")
         return {}
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -638,10 +637,10 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _with_environment(values: dict[str, Any], model: type[BaseModel], prefix: str) -> dict[str, Any]:
-    """Return ``values`` with what the environment has for the fields of ``model``: ``prefix`` and the name in
-    capitals, and below a section two underscores more.
+    """Return ``values`` updated from the environment for the fields of ``model``.
 
-    An empty variable counts as none: that is how a line of an ``.env`` file is left open.
+    The variable is ``prefix`` plus the name in capitals; a section adds two underscores. An empty variable counts as
+    unset, as in an ``.env`` file with empty lines.
     """
     merged = dict(values)
     for name, field in model.model_fields.items():
@@ -665,7 +664,7 @@ def _problem(problem: dict[str, Any]) -> str:
 
 
 def _names(model: type[BaseModel], section: str = "", *, sections: bool = False) -> list[str]:
-    """Return the settings below ``model`` as ``section.name``; with ``sections`` the names of these too."""
+    """Return the settings below ``model`` as ``section.name``; with ``sections``, the names of the sections too."""
     found = []
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -676,11 +675,11 @@ def _names(model: type[BaseModel], section: str = "", *, sections: bool = False)
 
 
 def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return a hint at the name that was probably meant, which begins with ``prefix``."""
+    """Return a hint at the probably intended name; ``prefix`` is not compared."""
     from difflib import get_close_matches
 
     if name.lower().replace("__", ".").removeprefix("fear_greed.") in REMOVED_WITH_THE_AVERAGE:
-        return "; it belonged to the smoothed average that the index no longer is: delete it"
+        return "; it belonged to an earlier method of the index: delete it"
     without = {each.removeprefix(prefix): each for each in sorted(known)}
     (nearest, *_) = [*get_close_matches(name, without, n=1), ""]
     return f"; did you mean {without[nearest]}?" if nearest else "; settings.example.toml lists them all"

@@ -1,4 +1,4 @@
-"""Taking a picture out of everything that holds it: the store, and the data sets that were made with it."""
+"""Withdrawal of pictures from the store and from all data sets that contain them."""
 
 from contextlib import suppress
 from datetime import datetime
@@ -27,17 +27,18 @@ def block(database: Database, home: Path, what: int | str, reason: str, now: dat
 
 
 def block_flagged(database: Database, home: Path, now: datetime) -> int:
-    """Block what labellers flagged as illegal and the labeller's page could not delete; return how many pictures went.
+    """Block pictures flagged as illegal that the labelling page could not delete; return the number of deleted
+    pictures.
 
     Raises:
         LedgerError: the label ledger cannot be read.
     """
     if not (home / LEDGER).exists():
         return 0
-    flagged = flagged_illegal(LabelLedger(home / LEDGER).standing())  # also under a later rating
+    flagged = flagged_illegal(LabelLedger(home / LEDGER).standing())  # even if rated later
     pictures = 0
     for thread in sorted(flagged):
-        with suppress(NothingToBlock):  # nothing is known of it, so there is nothing to delete
+        with suppress(NothingToBlock):  # its pictures are unknown, so there is nothing to delete
             pictures += withdrawal.block(database, home, thread, FLAGGED, now).pictures
     remove_withdrawn(database, home)
     return pictures

@@ -172,7 +172,7 @@ def test_a_key_is_refused_in_one_line_before_a_byte_goes_out_where_it_could_be_r
     """Without encryption, to a host that is not this machine."""
     with_keys(monkeypatch, other.url)
     monkeypatch.setenv("BIZCHARTS_HUB_DOWNLOADS", "true")
-    with pytest.raises(BizchartsError, match="is not encrypted: a key is sent by https") as caught:
+    with pytest.raises(BizchartsError, match="is not encrypted: a key is sent only by https") as caught:
         (ASKED | {"hub": hub})[service](other.url, tmp_path)
     assert CANARY not in str(caught.value)
     assert "\n" not in str(caught.value)

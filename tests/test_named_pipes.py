@@ -71,7 +71,7 @@ def test_no_command_waits_for_a_pipe_in_a_files_place(
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
-        with pytest.raises(OSError, match="no regular file"):
+        with pytest.raises(OSError, match="not a regular file"):
             open_regular(path)
     for flags in (os.O_RDWR | os.O_CREAT, os.O_WRONLY):
         with pytest.raises(OSError, match="pipe"):

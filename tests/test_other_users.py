@@ -100,7 +100,7 @@ def test_a_folder_that_somebody_took_first_is_not_used(tmp_path: Path, monkeypat
     user_folder().rmdir()
     user_folder_taken = login / ".cache" / "bizcharts"
     user_folder_taken.touch()
-    with pytest.raises(UnsafeFolder, match="remove what is there"):
+    with pytest.raises(UnsafeFolder, match="remove them, or set TMPDIR"):
         user_folder()
 
 

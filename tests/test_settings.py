@@ -222,7 +222,7 @@ def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_name(
 @pytest.mark.parametrize("variable", ["BIZCHARTS_SETTINGS_FILE", "BIZCHARTS_ENV_FILE"])
 def test_a_file_that_is_named_and_missing_is_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "/no/such/file")
-    with pytest.raises(SettingsError, match=f"{variable}: there is no file /no/such/file"):
+    with pytest.raises(SettingsError, match=f"{variable}: the file /no/such/file does not exist"):
         load_settings()
 
 
@@ -237,5 +237,5 @@ def test_files_are_found_from_the_repository_root(tmp_path: Path, monkeypatch: p
 
 def test_a_setting_that_went_with_the_smoothed_average_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIZCHARTS_FEAR_GREED__REPLICATES", "1000")
-    with pytest.raises(SettingsError, match=r"REPLICATES: .*smoothed average.*delete it"):
+    with pytest.raises(SettingsError, match=r"REPLICATES: .*earlier method.*delete it"):
         load_environment()

@@ -1,1 +1,1 @@
-"""The past of the board, day by day, from the Warosu archive."""
+"""Import of past days of the board from the Warosu archive."""

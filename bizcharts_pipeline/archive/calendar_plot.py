@@ -1,4 +1,4 @@
-"""The days that are there as a small SVG calendar: a row of weeks a year, a square a day."""
+"""Coverage calendar as a small SVG: one row of weeks per year, one square per day."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -11,11 +11,11 @@ CELL, STEP = 10, 12
 LEFT, TOP = 40, 48
 MONTH_HEIGHT = 14
 YEAR_HEIGHT = MONTH_HEIGHT + 7 * STEP + 8
-WEEKS = 54  # a leap year that begins on a Sunday touches as many
+WEEKS = 54  # maximum, in a leap year that begins on a Sunday
 WIDTH = LEFT + WEEKS * STEP + 8
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-# By what is there; told apart by lightness too.
+# By coverage; also distinguishable by lightness.
 BOTH, ARCHIVE, LIVE, PARTLY, NOTHING = "#14532d", "#2e9e5b", "#2b6cb0", "#f2b84b", "#e3e6e8"
 LEGEND = (
     (BOTH, "archive and live"),
@@ -27,9 +27,9 @@ LEGEND = (
 
 
 def svg_calendar(days: Sequence[DayCoverage], title: str = "Days of /biz/ (UTC)") -> str:
-    """Draw ``days``, which ascend; weeks are columns from Monday down, the newest year comes first.
+    """Draw ``days``, which ascend; weeks are columns starting on Monday, the newest year comes first.
 
-    Each square says its figures when the pointer rests on it.
+    Each square has a tooltip with its figures.
     """
     years = [(year, list(found)) for year, found in groupby(days, lambda day: day.day.year)][::-1]
     height = TOP + max(len(years), 1) * YEAR_HEIGHT
@@ -41,14 +41,14 @@ def svg_calendar(days: Sequence[DayCoverage], title: str = "Days of /biz/ (UTC)"
         *_legend(),
     ]
     if not days:
-        parts.append(f'<text x="{LEFT}" y="{TOP + 20}">No day is there yet.</text>')
+        parts.append(f'<text x="{LEFT}" y="{TOP + 20}">No days yet.</text>')
     for row, (year, of_year) in enumerate(years):
         parts += _year(year, of_year, TOP + row * YEAR_HEIGHT)
     return "\n".join([*parts, "</svg>"])
 
 
 def colour(day: DayCoverage) -> str:
-    """The colour that says how complete a day is."""
+    """The colour for a day's coverage."""
     if day.archive == "complete":
         return BOTH if day.polled else ARCHIVE
     if day.polled:
@@ -84,16 +84,16 @@ def _year(year: int, days: Sequence[DayCoverage], top: int) -> list[str]:
 
 
 def _week(day: date) -> int:
-    """The week of its year, from 0; weeks begin on Monday, and the first may be short."""
+    """Index of the week in its year, from 0; weeks begin on Monday, and the first may be short."""
     first = date(day.year, 1, 1)
     return ((day - first).days + first.weekday()) // 7
 
 
 def describe(day: DayCoverage) -> str:
-    """One day's figures in a line."""
+    """One line with a day's figures."""
     reason = f" ({day.reason})" if day.reason else ""
     so_far = "" if day.over else " so far"
     return (
-        f"{day.day}{so_far}: {day.live_posts:,} live, {day.archive_posts:,} from the archive alone; "
+        f"{day.day}{so_far}: {day.live_posts:,} live, {day.archive_posts:,} only from the archive; "
         f"{day.hours_polled} of {HOURS} hours polled; archive {day.archive}{reason}"
     )

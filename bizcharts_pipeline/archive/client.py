@@ -1,8 +1,8 @@
-"""The Warosu archive's client, and its opening posts as rows.
+"""Client of the Warosu archive, and conversion of its opening posts to rows.
 
-The search rules are Fuuka's: ``task=search2`` is the form that heeds every field (``task=search`` reads the text
-alone), dates are strict bounds at the archive's midnight (``dateto`` leaves that day out), and of a search no match
-beyond the five-thousandth can be had: cut the range of dates instead.
+The search is Fuuka's: only ``task=search2`` uses every field (``task=search`` searches the text only), dates are strict
+bounds at the archive's midnight (``dateto`` itself is excluded), and only the first five thousand matches are
+available: narrow the range of dates instead.
 """
 
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ MAX_MATCHES = 5_000
 
 @dataclass(frozen=True)
 class Search:
-    """What to look for among opening posts.
+    """A search for opening posts.
 
-    In ``text``, ``a|b`` is one of both, ``-a`` without it, ``"a b"`` the phrase. Dates are the archive's days, whose
-    midnight may be that of another zone: ask for one day more on either side. ``date_to`` is itself left out.
+    In ``text``, ``a|b`` means either, ``-a`` excludes, ``"a b"`` is a phrase. Dates are the archive's days, possibly in
+    another time zone: include one more day on either side. ``date_to`` is excluded.
     """
 
     text: str = ""
@@ -42,7 +42,7 @@ class Search:
 
 
 class WarosuClient:
-    """Fetches pages of one board as they come; :func:`warosu_markup.parse_page` reads them."""
+    """Fetches raw pages of one board; :func:`bizcharts_pipeline.archive.markup.parse_page` parses them."""
 
     def __init__(self, session: PoliteSession, url: str, image_url: str, board: str) -> None:
         self._session = session
@@ -51,7 +51,7 @@ class WarosuClient:
         self.board = board
 
     def search_url(self, search: Search, offset: int) -> str:
-        """Return where the results from ``offset`` on are (0, 24, 48, ...). Every field of the form is sent."""
+        """Return the URL of the results from ``offset`` on (0, 24, 48, ...). Every field of the form is sent."""
         fields = {
             "task": "search2",
             "ghost": "",
@@ -75,28 +75,28 @@ class WarosuClient:
         return f"{self.url}/{self.board}/?{urlencode(fields)}"
 
     def index_url(self, page: int) -> str:
-        """Return where the index page is; the newest threads are on page 1."""
+        """Return the URL of an index page; the newest threads are on page 1."""
         return f"{self.url}/{self.board}/?{urlencode({'task': 'page', 'page': page})}"
 
     def thread_url(self, thread_id: int) -> str:
-        """Return where the thread's page is."""
+        """Return the URL of the thread's page."""
         return f"{self.url}/{self.board}/thread/{thread_id}"
 
     def search(self, search: Search, offset: int) -> bytes:
         """Return a page of results.
 
         Raises:
-            SourceUnreachable: the archive reports an error, or there was no answer.
-            SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
+            SourceUnreachable: the archive reports an error, or there was no response.
+            SourceError: its other subclasses, as raised by :meth:`PoliteSession.get`.
         """
         url = self.search_url(search, offset)
         try:
             return self._session.get(url).body
         except SourceNotFound as error:
-            # Fuuka's own errors have this status; a page of no results has not.
+            # Fuuka's own errors have this status; a page without results does not.
             failure = SourceUnreachable(
-                f"{url}: the archive reports an error (404), as it does while its search engine is down, beyond the "
-                f"{MAX_MATCHES:,}th match, and where there is no board {self.board!r}; try again later"
+                f"{url}: the archive reports an error (404): its search engine is down, the offset is beyond the "
+                f"{MAX_MATCHES:,}th match, or there is no board {self.board!r}; try again later"
             )
             failure.evidence = error.evidence
             raise failure from error
@@ -106,7 +106,7 @@ class WarosuClient:
 
         Raises:
             SourceNotFound: there is no such page, or no such board.
-            SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
+            SourceError: its other subclasses, as raised by :meth:`PoliteSession.get`.
         """
         return self._session.get(self.index_url(page)).body
 
@@ -115,13 +115,13 @@ class WarosuClient:
 
         Raises:
             SourceNotFound: the archive has no such thread.
-            SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
+            SourceError: its other subclasses, as raised by :meth:`PoliteSession.get`.
         """
         return self._session.get(self.thread_url(thread_id)).body
 
 
 def as_source_thread(post: ArchivedPost, counts: Counts | None = None) -> SourceThread:
-    """Return an opening post as a row; ``counts`` where a page tells them. Names and trips stay behind."""
+    """Return an opening post as a row, with ``counts`` if known. Names and tripcodes are dropped."""
     file = post.file or ArchivedFile(None, None, None, None)
     extra: dict[str, Any] = {}
     if post.deleted:
@@ -152,6 +152,6 @@ def as_source_thread(post: ArchivedPost, counts: Counts | None = None) -> Source
 
 
 def _without_extension(name: str | None) -> str | None:
-    """Return a file's name as the board's API gives it."""
+    """Return a file name without extension, as in the board's API."""
     stem, dot, _ = one_line(name or "").rpartition(".")
     return (stem if dot and stem else one_line(name or ""))[:NAME_MAX_CHARACTERS] or None

@@ -1,4 +1,4 @@
-"""A day of the archive from the first request to the warehouse."""
+"""Import of one day of the archive, from the first request to the warehouse."""
 
 import logging
 import time
@@ -30,28 +30,28 @@ T = TypeVar("T")
 
 
 class DayNotOver(BizchartsError):
-    """A day of the future, or the running one."""
+    """The day has not ended yet."""
 
 
 class IncompleteDay(SourceError):
-    """The archive did not give a day to its end; what it gave is stored."""
+    """The archive did not return the complete day; the received posts are stored."""
 
 
 @dataclass(frozen=True)
 class DayReport:
-    """What became of one day. ``fetched`` is false where it was complete already."""
+    """Result for one day. ``fetched`` is false if it was already complete."""
 
     day: date
     fetched: bool
     posts: int
-    new: int  # of them not in the warehouse before
+    new: int  # of these, not in the warehouse before
     pages: int
     method: str
     problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if not self.fetched:
-            return f"{self.day}: complete already, {counted(self.posts, 'post')}"
+            return f"{self.day}: already complete, {counted(self.posts, 'post')}"
         return (
             f"{self.day}: {counted(self.posts, 'post')}, {self.new:,} new, from "
             f"{counted(self.pages, f'{self.method} page')}"
@@ -59,21 +59,21 @@ class DayReport:
 
 
 def import_day(archive: Archive, database: Database, day: date, now: datetime, *, again: bool = False) -> DayReport:
-    """Take a UTC day of the archive into the warehouse; a complete day is left alone unless ``again``.
+    """Import a UTC day of the archive into the warehouse; a complete day is skipped unless ``again`` is set.
 
-    A run that is killed goes on at the page where it was. Twice is as once.
+    A run after a killed one continues at the same page. Idempotent.
 
     Raises:
-        IncompleteDay: the archive stopped before the day's end; what came is stored, and the day is not complete.
-        ArchiveBlocked: the archive refuses; nothing further shall be asked for now.
-        SourceError: a page that is not what it should be; it is kept aside, nothing of the day is stored.
-        DayNotOver: it still runs.
+        IncompleteDay: the archive stopped before the day's end; the received posts are stored.
+        ArchiveBlocked: the archive refuses; no further requests should be sent now.
+        SourceError: a page is malformed; it is quarantined, and nothing of the day is stored.
+        DayNotOver: the day has not ended.
     """
     if midnight(day + DAY) > now:
-        raise DayNotOver(f"{day} is not over yet (UTC); name an earlier day")
+        raise DayNotOver(f"{day} has not ended yet (UTC); name an earlier day")
     pages = DayPages(archive, day, now)
     if not again:
-        known = _patiently(lambda: _load(database, day))
+        known = _with_retries(lambda: _load(database, day))
         if known and known.complete:
             pages.discard()
             return DayReport(day, False, known.rows, 0, 0, known.method)
@@ -83,9 +83,9 @@ def import_day(archive: Archive, database: Database, day: date, now: datetime, *
         with archive.attempts.attempt(item) as attempt:
             threads = [read_thread(as_source_thread(post, result.counts.get(post.number))) for post in result.posts]
             row = ArchiveDay(day, len(threads), pages.read, result.missing is None, now, result.method, result.missing)
-            merged = _patiently(lambda: _record(database, row, threads, attempt))
+            merged = _with_retries(lambda: _record(database, row, threads, attempt))
     except SetAside as error:
-        archive.attempts.forget(item)  # other days have had their turn, and somebody may ask for it anew
+        archive.attempts.forget(item)  # a new request may try again; the other days were not blocked
         raise IncompleteDay(str(error)) from error
     pages.discard()
     if result.missing:
@@ -103,8 +103,8 @@ def _record(database: Database, row: ArchiveDay, threads: Sequence[PreparedThrea
         return record_day(connection, row, threads)
 
 
-def _patiently(use: Callable[[], T]) -> T:
-    """Try for hours to have a turn with the database: a shell left open must not burn a night's backfill."""
+def _with_retries(use: Callable[[], T]) -> T:
+    """Wait for hours for a busy database: a shell left open must not spoil a night's backfill."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -112,5 +112,5 @@ def _patiently(use: Callable[[], T]) -> T:
         except DatabaseBusy as error:
             if time.monotonic() > until:
                 raise
-            _log.warning("%s; tried again", error)
+            _log.warning("%s; trying again", error)
             time.sleep(BUSY_PAUSE_SECONDS)

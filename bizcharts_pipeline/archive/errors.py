@@ -1,4 +1,4 @@
-"""Answers that are no page of the Warosu archive, or not a whole one, and how they are told apart."""
+"""Errors for responses that are not complete pages of the Warosu archive, and their detection."""
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -10,43 +10,43 @@ _CAUSE_MAX_CHARACTERS = 200
 
 
 class ArchiveFormatError(SourceError):
-    """An answer of status 200 that can not be read as a page of the archive. It says nothing about what is there."""
+    """A response with status 200 is not a readable page of the archive; nothing follows about its content."""
 
 
 class BotCheck(ArchiveFormatError):
-    """What stands before the archive answered in its place: it is a refusal, whatever its status."""
+    """A bot check responded in place of the archive: a refusal, regardless of its status."""
 
 
 def refusal(tree: LexborHTMLParser, title: str, body: bytes) -> ArchiveFormatError:
-    """Return the error of an answer without the block that every page of the archive has, or with nothing in it."""
+    """Return the error for a response that is empty or lacks the element found on every page of the archive."""
     shown = f"{len(body):,} bytes, titled {title[:80]!r}"
     if title.startswith(_BOT_CHECKS) or title.endswith("| Cloudflare"):
         return BotCheck(
-            f"Cloudflare's bot check came in place of a page of the archive ({shown}): try again later; if it lasts, "
+            f"Cloudflare's bot check responded in place of the archive ({shown}): try again later; if it persists, "
             "open the archive in a browser from this address, and set BIZCHARTS_CONTACT"
         )
     error = tree.css_first("div.error")
     if error is not None:
         cause = "; ".join(text_of(item) for item in error.css("li")) or text_of(error)
         return ArchiveFormatError(
-            f"The archive reports an error: {cause[:_CAUSE_MAX_CHARACTERS]!r}. Try again later; if it lasts, "
-            "narrow the question"
+            f"The archive reports an error: {cause[:_CAUSE_MAX_CHARACTERS]!r}. Try again later; if it persists, "
+            "narrow the search"
         )
     if b"<" not in body:
-        return ArchiveFormatError(f"No HTML page ({shown}): what stands between this machine and the archive?")
+        return ArchiveFormatError(f"Not an HTML page ({shown}): is a proxy between this machine and the archive?")
     if _ends_within_a_tag(body):
-        return ArchiveFormatError(f"Only the beginning of a page ({shown}): try again later")
+        return ArchiveFormatError(f"Truncated page ({shown}): try again later")
     return ArchiveFormatError(
-        f"Neither posts nor the words 'No posts found' ({shown}): the archive's layout has changed, or something else "
-        "answers for it. The page has to be looked at, and the reader to be taught it; nothing is stored until then"
+        f"Neither posts nor the words 'No posts found' ({shown}): the archive's layout has changed, or a proxy "
+        "responds. Inspect the page and adapt the parser; nothing is stored until then"
     )
 
 
 def truncation(body: bytes, content: LexborNode) -> str | None:
-    """Return why a page with posts is only the beginning of one, as far as that can be told.
+    """Return why a page with posts is truncated; ``None`` if it seems complete.
 
-    End tags that HTML lets a page leave out tell nothing. What always has one is the text of a post, and the form
-    that holds the posts; a page without that form that ends between two posts passes for a whole one.
+    Optional end tags are no evidence. The text of a post always has an end tag, and so has the form that contains the
+    posts; a page without that form that ends between two posts cannot be distinguished from a complete one.
     """
     last_post = body.rfind(b"posttime")
     if _ends_within_a_tag(body):
@@ -55,15 +55,15 @@ def truncation(body: bytes, content: LexborNode) -> str | None:
         how = "within a post's text"
     elif last_post > body.rfind(b"</blockquote") and not _closes_something(body, last_post):
         how = "within a post"
-    elif _stands_in_a_form(content) and body.rfind(b"</form") < last_post:
+    elif _is_in_form(content) and body.rfind(b"</form") < last_post:
         how = "among its posts"
     else:
         return None
-    return f"Only the beginning of a page: its {len(body):,} bytes end {how}; try again later"
+    return f"Truncated page: its {len(body):,} bytes end {how}; try again later"
 
 
 def text_of(node: LexborNode | None) -> str:
-    """Return a node's text in one line; nothing for no node."""
+    """Return a node's text on one line; empty without a node."""
     return one_line(node.text()) if node is not None else ""
 
 
@@ -75,7 +75,7 @@ def _closes_something(body: bytes, start: int) -> bool:
     return any(body.find(tag, start) >= 0 for tag in (b"</table", b"</td", b"</div", b"</form"))
 
 
-def _stands_in_a_form(node: LexborNode) -> bool:
+def _is_in_form(node: LexborNode) -> bool:
     parent = node.parent
     while parent is not None and parent.tag != "form":
         parent = parent.parent

@@ -1,7 +1,8 @@
-"""The archive's index pages: the way to a day where the search finds nothing without words.
+"""Walk through the archive's index pages: the fallback if a search without words finds nothing.
 
-They run from the newest thread to the oldest, ordered by thread or by latest reply, which the archive does not say.
-Neither order strays by more than a thread's life, so the pages of a day lie together and can be found by halving.
+The pages run from the newest thread to the oldest, ordered by thread or by latest reply; the archive does not document
+which. Neither order deviates by more than a thread's lifetime, so the pages of a day are adjacent and can be found by
+bisection.
 """
 
 from datetime import datetime, timedelta
@@ -10,27 +11,27 @@ from enum import StrEnum
 from bizcharts_pipeline.archive.page import ArchivePage
 from bizcharts_pipeline.archive.page_store import DayPages, Found
 
-LONGEST_LIFE = timedelta(days=4)  # from a thread's first post to its last on a board that moves
+LONGEST_LIFE = timedelta(days=4)  # from a thread's first post to its last on a fast board
 MARGIN = timedelta(days=1)
 LAST_PAGE = 1_000_000
-_PAGES_BEYOND = 3  # in a row wholly before the day, before it counts as passed
+_PAGES_BEYOND = 3  # consecutive pages entirely before the day until it counts as passed
 
 
 class IndexEnd(StrEnum):
-    """How a walk through the index ended; each but the first is why something may be missing."""
+    """How a walk through the index ended; each but the first is a reason why posts may be missing."""
 
     PASSED = "the day was passed"
     ENDED = "the index ends before the day does"
-    NOTHING = "the index gives nothing"
-    MOVES = "the index goes by latest reply, so the threads of this day still move in it; try again in some days"
-    ENDLESS = "the end of the day was not seen in the index"
+    NOTHING = "the index is empty"
+    MOVES = "the index is ordered by latest reply, so this day's threads still change places; try again in some days"
+    ENDLESS = "the end of the day was not found in the index"
 
 
 def walk_index(pages: DayPages, begin: datetime, end: datetime, now: datetime, found: Found) -> IndexEnd:
     """Add the opening posts of the index pages around [``begin``, ``end``) to ``found``; times are naive UTC.
 
     Raises:
-        SourceError: the archive did not answer usably.
+        SourceError: the archive sent no usable response.
     """
     newest = pages.index(1)
     if not newest.posts:
@@ -55,13 +56,13 @@ def walk_index(pages: DayPages, begin: datetime, end: datetime, now: datetime, f
 
 
 def _in_thread_order(pages: DayPages) -> bool:
-    """Whether the pages go by thread; by latest reply, thirty threads would hardly ever stand so."""
+    """Whether the pages are ordered by thread; by latest reply, this order would be very improbable."""
     numbers = [post.number for page in (2, 3, 4) for post in pages.index(page).posts if post.is_op]
     return numbers == sorted(numbers, reverse=True)
 
 
 def _first_page_before(pages: DayPages, moment: datetime) -> int:
-    """Return the first page whose threads are typically before ``moment``, by doubling and halving."""
+    """Return the first page whose threads are typically before ``moment``, by doubling and bisection."""
 
     def is_before(number: int) -> bool:
         page = pages.index(number)
@@ -70,7 +71,7 @@ def _first_page_before(pages: DayPages, moment: datetime) -> int:
     high = 1
     while high < LAST_PAGE and not is_before(high):
         high *= 2
-    low = high // 2  # is not before, or is no page
+    low = high // 2  # not before ``moment``, or 0
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if is_before(middle) else (middle, high)
@@ -78,7 +79,7 @@ def _first_page_before(pages: DayPages, moment: datetime) -> int:
 
 
 def _typical(page: ArchivePage) -> datetime:
-    """Return the median time of the page's opening posts: a pinned thread of years ago does not move it."""
+    """Return the median time of the page's opening posts, which an old pinned thread does not affect."""
     times = sorted(post.posted_at for post in page.posts if post.is_op) or [post.posted_at for post in page.posts]
     return times[len(times) // 2]
 

@@ -1,8 +1,8 @@
-"""The reader of the Warosu archive's search, index and thread pages, in every generation of its markup.
+"""Parser for the Warosu archive's search, index and thread pages, in every generation of its markup.
 
-Warosu is a Fuuka archive without an API. Its markup has changed twice: quoted XHTML until October 2023, then
-minified HTML with bare attributes and without optional end tags, and quoted again. So nothing of a post is looked
-for in the raw text: an HTML5 parser builds the tree, and what stands in it is known by tags, class tokens and links.
+Warosu is a Fuuka archive without an API. Its markup has changed twice: quoted XHTML until October 2023, then minified
+HTML with unquoted attributes and without optional end tags, then quoted again. So no part of a post is searched for in
+the raw text: an HTML5 parser builds the tree, and its elements are identified by tags, class tokens and links.
 """
 
 import re
@@ -21,22 +21,25 @@ from bizcharts_pipeline.http.fields import SITE_OPENED, bounded
 __all__ = ["ArchiveFormatError", "ArchivePage", "ArchivedFile", "ArchivedPost", "Counts", "parse_page"]
 
 IMAGE_URL = "https://i.warosu.org"
-# A thread of 500 posts has half a megabyte. The tree builder takes quadratic time on some hostile nestings, so more
-# than any true page has is not given to it.
+# A thread of 500 posts has half a megabyte. The tree builder takes quadratic time on some hostile nestings, so larger
+# pages are refused.
 MAX_PAGE_BYTES = 2 * 1024 * 1024
-# Posts of some years have New York's wall time stored as if it were UTC: 5 hours too small, in summer 4.
+# For some years posts have New York's local time stored as UTC: 5 hours too early, in summer 4.
 WRONG_BY_SECONDS = (18_000, 14_400)
-TOLERANCE_SECONDS = 5  # between a post's second and the one in its picture's name
+TOLERANCE_SECONDS = 5  # between a post's time and the one in its picture's name
 NOTHING_FOUND = "No posts found"
 
-_CELLS = "td.reply,td.subreply,[id^=p]"  # on search pages of 2023 and later cells have no id
-_HIDDEN_ADDRESS = ("[email\N{NO-BREAK SPACE}protected]", "[email protected]")  # in place of what Cloudflare hides
+_CELLS = "td.reply,td.subreply,[id^=p]"  # on search pages since 2023, cells have no id
+_HIDDEN_ADDRESS = (
+    "[email\N{NO-BREAK SPACE}protected]",
+    "[email protected]",
+)  # put there by Cloudflare
 _OPAQUE = frozenset({"blockquote", "table", "br", "hr", "input", "script", "style", "textarea"})
 _SPAN_KINDS = ("posttime", "postername", "postertrip", "filetitle", "fileinfo")
 _CAPCODES = frozenset({"mod", "admin", "dev"})
 _MARKS = {f"[{mark.upper()}]": mark for mark in ("deleted", "spoiler", "sticky", "internal")}
 _UNITS = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
-_SPACE = " \t\r\n\f"  # what HTML means by it: a name may begin with an ideographic one
+_SPACE = " \t\r\n\f"  # HTML white space only: a name may begin with an ideographic space
 
 _POST_ID = re.compile(r"p([0-9]{1,18})(?:_([0-9]{1,9}))?")
 _THREAD_LINK = re.compile(r"/thread/S?([0-9]{1,18})(?:#p?([0-9]{1,18})(?:_([0-9]{1,9}))?)?")
@@ -53,17 +56,17 @@ _FIRST_SECOND, _LAST_SECOND = int(to_epoch(SITE_OPENED)), int(to_epoch(datetime(
 
 
 def parse_page(body: bytes, *, image_url: str = IMAGE_URL) -> ArchivePage:
-    """Read a search, index or thread page. The same body always gives the same result.
+    """Parse a search, index or thread page; deterministic.
 
-    A post without a readable number, thread and time costs only itself; any other field that can not be read costs
-    only itself. All are named in ``problems``. Links to pictures are led to ``image_url``, whichever of the archive's
-    hosts the page names: over the years it used several, with the same paths.
+    A post without a readable number, thread and time is rejected; any other unreadable field is left out. All are named
+    in ``problems``. Picture links are rewritten to ``image_url``, whichever of the archive's hosts the page names: over
+    the years it used several, with the same paths.
 
     Raises:
-        ArchiveFormatError: it is something else, or only the beginning of a page, or none of its posts can be read.
+        ArchiveFormatError: it is not such a page, or is truncated, or none of its posts can be read.
     """
     if len(body) > MAX_PAGE_BYTES:
-        raise ArchiveFormatError(f"{len(body):,} bytes, where no page of the archive has over {MAX_PAGE_BYTES:,}")
+        raise ArchiveFormatError(f"The page has {len(body):,} bytes; the limit is {MAX_PAGE_BYTES:,}")
     tree = LexborHTMLParser(body)
     content = tree.css_first("div.content")
     cells = _cells(content, body) if content is not None else []
@@ -80,33 +83,33 @@ def parse_page(body: bytes, *, image_url: str = IMAGE_URL) -> ArchivePage:
         try:
             post = reader.read(cell, omitted, notes)
             if posts.setdefault((post.number, post.ghost_number), post) is not post:
-                notes.append(f"No. {post.number} was there already")
+                notes.append(f"No. {post.number} occurs twice")
         except _BadPost as error:
             notes.append(str(error))
             rejected += 1
         if notes:
             problems += [f"post {place} of the page: {note}" for note in notes]
     if strays := _strays(content, body, cells):
-        problems.append(f"{strays} posts stand outside the blocks that posts are known to stand in")
+        problems.append(f"{strays} posts are outside the known post blocks")
     if not posts:
         raise ArchiveFormatError(
             f"None of the page's {len(cells):,} posts can be read ({'; '.join(problems[:2])}): the archive's layout "
-            "has changed. The page has to be looked at, and the reader to be taught it; nothing is stored until then"
+            "has changed. Inspect the page and adapt the parser; nothing is stored until then"
         )
     return ArchivePage(_title(tree), tuple(posts.values()), bounded(problems), rejected + strays)
 
 
 class _BadPost(Exception):
-    """Why a post can not be read."""
+    """A post cannot be read."""
 
 
 def _cells(content: LexborNode, body: bytes) -> list[tuple[LexborNode, LexborNode | None]]:
-    """Return the block of each post, and what tells how many replies an index page leaves out after it."""
+    """Return the element of each post, with the element that counts the replies omitted after it, if any."""
     cells: list[tuple[LexborNode, LexborNode | None]] = []
     last = None
     for node in content.css(_CELLS if b"omittedposts" not in body else f"{_CELLS},.omittedposts"):
         if node.mem_id == last:
-            continue  # it matches twice
+            continue  # matched by two selectors
         last = node.mem_id
         post_id = node.id
         if (post_id and _POST_ID.fullmatch(post_id)) or (node.tag == "td" and not _is_reply_form(node)):
@@ -117,20 +120,20 @@ def _cells(content: LexborNode, body: bytes) -> list[tuple[LexborNode, LexborNod
 
 
 def _is_reply_form(cell: LexborNode) -> bool:
-    """Whether a cell without a post's id is the last of a thread's page, where replies to it are written."""
+    """Whether a cell without a post's id is the reply form at the end of a thread's page."""
     tokens = (cell.attributes.get("class") or "").split()
     return "reply" not in tokens and cell.css_first(".posttime,blockquote") is None
 
 
 def _strays(content: LexborNode, body: bytes, cells: list[tuple[LexborNode, LexborNode | None]]) -> int:
-    """Return how many times of posts stand outside the blocks in which posts are known to stand."""
+    """Return the number of post times outside the known post blocks."""
     if body.count(b"posttime") <= len(cells):
         return 0
     known = {cell.mem_id for cell, _ in cells}
-    return sum(not _stands_in(time, known) for time in content.css(".posttime"))
+    return sum(not _is_inside(time, known) for time in content.css(".posttime"))
 
 
-def _stands_in(node: LexborNode | None, known: set[int]) -> bool:
+def _is_inside(node: LexborNode | None, known: set[int]) -> bool:
     while node is not None and node.mem_id not in known:
         node = node.parent
     return node is not None
@@ -138,12 +141,12 @@ def _stands_in(node: LexborNode | None, known: set[int]) -> bool:
 
 @dataclass(slots=True)
 class _Fields:
-    """What the elements of a post say, as they are met; of each kind the first counts."""
+    """Contents of a post's elements, as found; of each kind the first counts."""
 
-    title: str | None = None  # of the time: milliseconds
+    title: str | None = None  # of the time element: milliseconds
     html: str | None = None
     name: str | None = None
-    link: LexborNode | None = None  # the first to the thread
+    link: LexborNode | None = None  # the first link to the thread
     thread: re.Match[str] | None = None
     has_file: bool = False
     file_line: str | None = None
@@ -153,7 +156,7 @@ class _Fields:
     more: MoreFields = field(default_factory=MoreFields)
 
     def collect(self, cell: LexborNode) -> None:
-        """Take all that ``cell`` holds, except in tables and other posts within it."""
+        """Collect the contents of ``cell``, except in tables and other posts within it."""
         pending = [cell]
         for container in pending:
             for element in container.iter():
@@ -192,7 +195,7 @@ class _Fields:
             pending.append(span)
 
     def _official(self, text: str, capcode: str) -> None:
-        """Take the name of one who speaks for the board; ``##Mod`` follows it, within its span or in one of its own."""
+        """Store the name of an official poster; ``##Mod`` follows it, within its span or in a separate one."""
         self.more.setdefault("capcode", capcode)
         if self.name is None:
             self.name = text.partition("##")[0].rstrip(_SPACE)
@@ -225,24 +228,24 @@ class _Fields:
 
 @lru_cache(maxsize=256)
 def _span_kind(css: str | None) -> str:
-    """Return what a span of this ``class`` holds, '' if nothing known. Until 2024 a file line had no class."""
+    """Return the kind of a span with this ``class``, '' if unknown. Until 2024 a file line had no class."""
     tokens = (css or "").split()
     kind = next((kind for kind in _SPAN_KINDS if kind in tokens), "" if tokens else "fileinfo")
     return next((token for token in tokens if token in _CAPCODES), kind) if kind == "postername" else kind
 
 
 class _Reader:
-    """Reads the posts of one page."""
+    """Parses the posts of one page."""
 
     def __init__(self, image_url: str) -> None:
         self._image_url = image_url
         self._own_host = urlsplit(image_url).netloc
 
     def read(self, cell: LexborNode, omitted: LexborNode | None, notes: list[str]) -> ArchivedPost:
-        """Return the post; what it lacks goes to ``notes``.
+        """Return the post; missing fields are added to ``notes``.
 
         Raises:
-            _BadPost: it has no number, thread or time that can be read.
+            _BadPost: its number, thread or time cannot be read.
         """
         fields = _Fields()
         fields.collect(cell)
@@ -271,7 +274,7 @@ class _Reader:
         picture, thumbnail = self._own(fields.picture), self._own(fields.thumbnail)
         line = _FILE_LINE.fullmatch(fields.file_line or "")
         if fields.file_line is None and picture is None and thumbnail is None:
-            return None  # an icon in place of a picture that never was
+            return None  # an icon, not a picture
         if line is None:
             notes.append(f"its file line is {(fields.file_line or '')[:60]!r}")
             return ArchivedFile(fields.file_line, None, None, None, picture, thumbnail, fields.md5)
@@ -287,7 +290,7 @@ class _Reader:
         )
 
     def _own(self, url: str | None) -> str | None:
-        """Return a picture's URL on the host that is asked for pictures, if it is the archive's."""
+        """Return a picture's URL on the configured image host, if it is on one of the archive's hosts."""
         link = _PICTURE_LINK.match(url or "")
         if link is None:
             return None
@@ -297,7 +300,7 @@ class _Reader:
 
 
 def _number(cell: LexborNode, fields: _Fields) -> tuple[int, int]:
-    """Return the post's number and its ghost number; they must be those of its link."""
+    """Return the post's number and its ghost number; they must match its link."""
     thread, link = fields.thread, fields.link
     assert thread is not None
     assert link is not None
@@ -305,13 +308,13 @@ def _number(cell: LexborNode, fields: _Fields) -> tuple[int, int]:
     own_id = cell.id
     if own_id == f"p{linked}" and not thread[3]:
         return int(linked), 0
-    said = _POST_ID.fullmatch(own_id or "") or _NUMBER_TEXT.search(link.text()) or _delete_value(cell)
-    if said is None:
+    stated = _POST_ID.fullmatch(own_id or "") or _NUMBER_TEXT.search(link.text()) or _delete_value(cell)
+    if stated is None:
         return int(linked), int(thread[3] or 0)
-    number = int(said[1])
+    number = int(stated[1])
     if number != int(linked):
-        raise _BadPost(f"it is No. {number}, and its link leads to {linked}")
-    return number, int(said[2] or thread[3] or 0)
+        raise _BadPost(f"it is No. {number}, but its link leads to {linked}")
+    return number, int(stated[2] or thread[3] or 0)
 
 
 def _delete_value(cell: LexborNode) -> re.Match[str] | None:
@@ -321,7 +324,7 @@ def _delete_value(cell: LexborNode) -> re.Match[str] | None:
 
 def _stored_second(title: str | None) -> int:
     if title is None:
-        raise _BadPost("no time")
+        raise _BadPost("its time is missing")
     if not (title.isascii() and title.isdecimal() and len(title) <= 15):
         raise _BadPost(f"its time is {title[:40]!r}")
     second = int(title) // 1000
@@ -331,7 +334,7 @@ def _stored_second(title: str | None) -> int:
 
 
 def _correction(stored_second: int, fields: _Fields) -> int:
-    """Return what the time is too small by: the name of a picture begins with the second of its upload."""
+    """Return the seconds to add to a wrong time: a picture's name begins with the second of its upload."""
     stem = _STEM.search(fields.picture or "") or _STEM.search(fields.thumbnail or "")
     if stem is None:
         return 0
@@ -359,11 +362,11 @@ def _title(tree: LexborHTMLParser) -> str:
 
 
 def _page_without_posts(tree: LexborHTMLParser, content: LexborNode | None, body: bytes) -> ArchivePage:
-    """Return a page that truly has no posts: the archive says so, or an index page past the last."""
+    """Return a page without posts: an empty search result, or an index page past the last."""
     title = _title(tree)
     is_search = any(text_of(heading).startswith("Search") for heading in tree.css("h2"))
     if NOTHING_FOUND.encode() in body:
-        tree.strip_tags(["script", "style", "title", "h1", "h2", "textarea"])  # the words may be what was looked for
+        tree.strip_tags(["script", "style", "title", "h1", "h2", "textarea"])  # the words may be the search term
         if tree.body is not None and NOTHING_FOUND in tree.body.text():
             return ArchivePage(title, nothing_found=True)
     if content is None or is_search or content.css_first("a[href*='/thread/'],.posttime,blockquote"):

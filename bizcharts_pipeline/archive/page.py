@@ -1,4 +1,4 @@
-"""What a page of the Warosu archive holds, once it is read."""
+"""Data types for a parsed page of the Warosu archive."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ NO_MARKS: frozenset[str] = frozenset()
 
 
 class MoreFields(TypedDict, total=False):
-    """What a post need not have."""
+    """Optional fields of a post."""
 
     subject: str | None
     trip: str | None
@@ -22,10 +22,10 @@ class MoreFields(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """A post's file. The size is as precise as the page says it: whole kilobytes, or hundredths of a megabyte.
+    """A post's file. The size is as precise as on the page: whole kilobytes, or hundredths of a megabyte.
 
-    Without ``image_url`` the archive has no copy: either the file was ``removed``, so that the page names it and links
-    nothing, or its link still leads to the board's own host.
+    Without ``image_url`` the archive has no copy: either the file was ``removed``, so that the page names it without a
+    link, or its link still leads to the board's own host.
     """
 
     name: str | None  # the poster's, with its extension
@@ -34,37 +34,37 @@ class ArchivedFile:
     height: int | None
     image_url: str | None = None
     thumbnail_url: str | None = None
-    md5: str | None = None  # base64 with its padding, as the board's API writes it
+    md5: str | None = None  # base64 with padding, as in the board's API
     removed: bool = False
 
 
 @dataclass(frozen=True, init=False)
 class ArchivedPost:
-    """One post. Times are naive UTC; ``html`` is what the board's ``com`` would be, in the archive's markup."""
+    """One post. Times are naive UTC; ``html`` corresponds to the board's ``com``, in the archive's markup."""
 
     number: int
     thread_id: int
-    stored_at: datetime  # as the page has it
+    stored_at: datetime  # as on the page
     html: str
     name: str
     subject: str | None = None
     trip: str | None = None  # with its '!' or '!!'
     capcode: str | None = None  # 'mod', 'admin' or 'dev'
     file: ArchivedFile | None = None
-    ghost_number: int = 0  # counts the posts of the archive's own users, which the board never had, behind `number`
-    marks: frozenset[str] = NO_MARKS  # of 'deleted' (before its time), 'spoiler', 'sticky', 'internal'
-    omitted_replies: int | None = None  # on the opening post at a thread's head: those that this page leaves out
+    ghost_number: int = 0  # numbers the posts by the archive's own users after `number`; the board never had them
+    marks: frozenset[str] = NO_MARKS  # subset of 'deleted' (prematurely), 'spoiler', 'sticky', 'internal'
+    omitted_replies: int | None = None  # of an opening post at the head of a thread: replies omitted on this page
     corrected_by_seconds: int = 0
 
     def __init__(
         self, number: int, thread_id: int, stored_at: datetime, html: str, name: str, **more: Unpack[MoreFields]
     ) -> None:
-        # The one that is generated sets every field by a call of its own: a tenth of the time to read a page.
+        # The generated constructor makes a call per field, which takes a tenth of the parsing time.
         vars(self).update(more, number=number, thread_id=thread_id, stored_at=stored_at, html=html, name=name)
 
     @property
     def posted_at(self) -> datetime:
-        """When it was posted: ``stored_at``, set right where the name of the picture shows it to be hours too small."""
+        """Posting time: ``stored_at``, corrected if the picture's name shows that it is hours too early."""
         return self.stored_at + timedelta(seconds=self.corrected_by_seconds)
 
     @property
@@ -74,12 +74,12 @@ class ArchivedPost:
 
     @property
     def is_op(self) -> bool:
-        """Whether it opened its thread."""
+        """Whether it is the opening post of its thread."""
         return self.number == self.thread_id and not self.is_ghost
 
     @property
     def deleted(self) -> bool:
-        """Whether it was deleted from the board before its time."""
+        """Whether it was deleted from the board prematurely."""
         return "deleted" in self.marks
 
     @property
@@ -89,33 +89,33 @@ class ArchivedPost:
 
     @property
     def sticky(self) -> bool:
-        """Whether its thread was kept on top."""
+        """Whether its thread was pinned."""
         return "sticky" in self.marks
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many replies of the board, and how many of them with a file, the archive has of a thread."""
+    """Numbers of replies in a thread, and of those with a file, that the archive has from the board."""
 
     replies: int
-    images: int | None  # not told where replies are left out
+    images: int | None  # unknown if replies are omitted
 
 
 @dataclass(frozen=True)
 class ArchivePage:
-    """The readable posts of one page in its order, and what was wrong with it, for people."""
+    """The readable posts of one page in order, and its problems, for messages."""
 
     title: str
     posts: tuple[ArchivedPost, ...] = ()
     problems: tuple[str, ...] = ()
-    rejected: int = 0  # posts that are not among `posts`; a problem need not cost the post
-    nothing_found: bool = False  # the archive says in words that the search has no result
+    rejected: int = 0  # posts missing from `posts`; not every problem rejects its post
+    nothing_found: bool = False  # the page states that the search has no result
 
     def counts(self) -> dict[int, Counts]:
-        """Return the counts of the threads that the page tells them of, by number.
+        """Return the counts of the threads on the page for which they are known, by number.
 
-        A thread's own page is exact; of those that an index page leaves out, it may count the archive's own users'.
-        Search results stand alone. A page with rejected posts tells none.
+        A thread's own page is exact; among replies omitted on an index page there may be those of the archive's own
+        users. Search results have no counts, nor has a page with rejected posts.
         """
         heads = {post.number: post.omitted_replies for post in self.posts if post.omitted_replies is not None}
         replies, images = dict.fromkeys(heads, 0), dict.fromkeys(heads, 0)

@@ -1,4 +1,4 @@
-"""The pages of one day on disk: what a run has fetched, the run that follows it need not ask for again."""
+"""Disk cache of one day's pages, so that a run after a killed one need not request them again."""
 
 import gzip
 import hashlib
@@ -19,13 +19,13 @@ from bizcharts_pipeline.core.files import open_regular, write_atomically
 from bizcharts_pipeline.http.errors import SourceNotFound
 from bizcharts_pipeline.http.exchange import BodyRefused, gunzipped
 
-KEPT_SECONDS = 24 * 3600.0  # older ones may no longer fit together with what comes now
-SETTLES_AFTER = timedelta(days=4)  # from a day's beginning until nothing of it arrives any more
+KEPT_SECONDS = 24 * 3600.0  # older pages may be inconsistent with new ones
+SETTLES_AFTER = timedelta(days=4)  # from a day's beginning until no more posts of it arrive
 
 
 @dataclass
 class Found:
-    """The opening posts that the pages turned so far have, what they tell of their replies, and what was wrong."""
+    """Opening posts, reply counts and problems of the pages read so far."""
 
     posts: dict[int, ArchivedPost] = field(default_factory=dict)
     counts: dict[int, Counts] = field(default_factory=dict)
@@ -41,10 +41,10 @@ class Found:
 
 
 class DayPages:
-    """Reads the pages of one day, from disk where an earlier run has left them.
+    """Reads the pages of one day, from disk if an earlier run has fetched them.
 
-    ``read`` counts the pages used so far, wherever they came from. Pages of a day that is hardly over are not kept:
-    what arrives late moves the results, and pages of different moments would not fit together.
+    ``read`` counts the pages used so far, from either source. Pages of a day that has just ended are not kept: late
+    posts shift the results, and pages of different moments would be inconsistent.
     """
 
     def __init__(self, archive: Archive, day: date, now: datetime) -> None:
@@ -55,17 +55,17 @@ class DayPages:
         self.read = 0
 
     def search(self, search: Search, offset: int, *, again: bool = False) -> ArchivePage:
-        """Return a page of search results; ``again``: not the one on disk.
+        """Return a page of search results; with ``again``, not the one on disk.
 
         Raises:
-            SourceError: as :meth:`Archive.page` raises it.
+            SourceError: as raised by :meth:`Archive.page`.
         """
         client = self._archive.client
         url = client.search_url(search, offset)
         return self._page(f"{search.order}-{offset:04d}", url, lambda: client.search(search, offset), again)
 
     def index(self, number: int) -> ArchivePage:
-        """Return an index page, counted from 1, empty beyond the last; errors as of :meth:`search`."""
+        """Return an index page, counted from 1; empty beyond the last. Raises like :meth:`search`."""
         client = self._archive.client
         try:
             return self._page(f"index-{number:06d}", client.index_url(number), lambda: client.index(number))
@@ -73,20 +73,20 @@ class DayPages:
             return ArchivePage("")
 
     def discard(self) -> None:
-        """Remove the day's pages: they are stored."""
+        """Remove the day's pages, after they were stored."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _page(self, name: str, url: str, get: Callable[[], bytes], again: bool = False) -> ArchivePage:
-        # The address is part of the name: what was kept of another archive or board is not read as this one's.
+        # The address is part of the name, so that pages of another archive or board are not used.
         path = self._folder / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}.html.gz"
         self.read += 1
         if self._keeps and not again and (body := _kept(path)) is not None:
             try:
                 return self._archive.read(body, f"{self._name}-{name}")
             except ArchiveFormatError:
-                path.unlink(missing_ok=True)  # kept aside by now; the archive may have a better one
+                path.unlink(missing_ok=True)  # quarantined by now; the archive may have a better one
         body, page = self._archive.page(get, f"{self._name}-{name}")
-        # An answer without posts may be a passing one, so it is asked for each time.
+        # A response without posts may be a temporary error, so it is not kept.
         if self._keeps and page.posts:
             write_atomically(path, gzip.compress(body, compresslevel=3, mtime=0))
         return page

@@ -1,4 +1,4 @@
-"""How the archive is asked: patiently, and less and less often while it refuses."""
+"""Patient access to the archive: retries with increasing pauses while it refuses."""
 
 import hashlib
 import logging
@@ -18,12 +18,12 @@ from bizcharts_pipeline.http.errors import (
     SourceError,
     SourceUnreachable,
 )
-from bizcharts_pipeline.http.quarantine import keep_aside
+from bizcharts_pipeline.http.quarantine import quarantine
 from bizcharts_pipeline.http.rate_limit import LONGEST_POSTPONEMENT_SECONDS
 from bizcharts_pipeline.http.session import PoliteSession, Timeouts
 from bizcharts_pipeline.settings import Settings
 
-# In intervals between two requests: with one in two seconds 1, 2, 4, 8 and 16 minutes, and at last an hour.
+# In request intervals: at one request in two seconds 1, 2, 4, 8 and 16 minutes, and finally an hour.
 PAUSES = (30, 60, 120, 240, 480)
 REST = 1800
 PATIENCE_SECONDS = LONGEST_POSTPONEMENT_SECONDS + 3600  # of an unattended run
@@ -34,13 +34,13 @@ _log = logging.getLogger(__name__)
 
 
 class ArchiveBlocked(SourceError):
-    """The archive refused, or did not answer, again and again: nothing more is asked of it for now."""
+    """The archive refused, or did not respond, repeatedly: no more requests are sent for now."""
 
 
 class Archive:
-    """The archive of one board, and the folder where its pages wait until they are stored.
+    """The archive of one board, and the folder that caches its pages until they are stored.
 
-    ``patience`` is for how many seconds it waits where the archive wants a pause; after more it gives up.
+    ``patience`` is the maximum wait in seconds if the archive demands a pause.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Archive:
         self._session = PoliteSession(seconds_per_request, contact=contact, timeouts=timeouts, attempts=1)
         self._interval = seconds_per_request
         self._patience = patience
-        self._newest = datetime.min  # the latest post seen of the whole archive
+        self._newest = datetime.min  # the latest post seen in the archive
         self.client = WarosuClient(self._session, url, image_url, board)
         self.folder = home / "spool" / "warosu"
         self.attempts = Attempts.of_home(home)
 
     @classmethod
     def from_settings(cls, settings: Settings, *, patience: float = PATIENCE_SECONDS) -> "Archive":
-        """Return the archive that the settings name."""
+        """Return the archive configured in ``settings``."""
         return cls(
             home=settings.home_path,
             board=settings.board,
@@ -77,13 +77,13 @@ class Archive:
         )
 
     def page(self, get: Callable[[], bytes], name: str) -> tuple[bytes, ArchivePage]:
-        """Return the page that ``get`` brings, tried again after longer and longer pauses that hold for every process.
+        """Return the page fetched by ``get``, retried after increasing pauses that hold for every process.
 
-        What came instead is kept aside under ``name``.
+        Bad responses are quarantined under ``name``.
 
         Raises:
-            ArchiveBlocked: it refused to the end, or a pause would be longer than the archive is waited for.
-            ArchiveFormatError: twice running it was no page of the archive.
+            ArchiveBlocked: it refused every attempt, or demands a pause longer than ``patience``.
+            ArchiveFormatError: twice in a row, the response was not a page of the archive.
             SourceError: any other failure, at once.
         """
         failure: SourceError | None = None
@@ -95,69 +95,71 @@ class Archive:
                 raise ArchiveBlocked(str(error)) from error
             except SourceError as error:
                 if error.evidence:
-                    self._keep_aside(error.evidence, name, str(error))
-                if not isinstance(error, PASSING) or (_is_odd(error) and _is_odd(failure)):
+                    self._quarantine(error.evidence, name, str(error))
+                if not isinstance(error, PASSING) or (_is_format_error(error) and _is_format_error(failure)):
                     raise
                 failure = error
             self._pause(pause)
             if pause * self._interval > self._patience:
-                raise ArchiveBlocked(f"{failure} [nothing is asked for {pause * self._interval:.0f} s]") from failure
+                raise ArchiveBlocked(f"{failure} [no requests for {pause * self._interval:.0f} s]") from failure
             if pause != REST:
-                _log.warning("%s; asked again in %.0f s", failure, pause * self._interval)
+                _log.warning("%s; trying again in %.0f s", failure, pause * self._interval)
         raise ArchiveBlocked(
-            f"{failure} [{len(PAUSES) + 1} times in a row, after longer and longer pauses; nothing is asked for "
-            f"{REST * self._interval:.0f} s. What is complete stays; run the failed days again later]"
+            f"{failure} [{len(PAUSES) + 1} times in a row, with increasing pauses; no requests for "
+            f"{REST * self._interval:.0f} s. Complete days stay; run the failed days again later]"
         ) from failure
 
     def rest(self) -> None:
-        """Let nobody ask for a long while (an hour, at one request in two seconds): something lasting is wrong."""
+        """Block all requests for a long time (an hour, at one request in two seconds), after a persistent fault."""
         self._pause(REST)
 
     def _pause(self, intervals: int) -> None:
         self._session.postpone(self.client.url, intervals * self._interval)
 
     def read(self, body: bytes, name: str) -> ArchivePage:
-        """Parse a page; one that can not be read, or not wholly, is kept aside under ``name``.
+        """Parse a page; one that cannot be parsed, or only in part, is quarantined under ``name``.
 
         Raises:
-            ArchiveFormatError: it is no page of the archive.
+            ArchiveFormatError: it is not a page of the archive.
         """
-        digest = hashlib.sha256(body).hexdigest()[:16]  # another body in its place is another item
+        digest = hashlib.sha256(body).hexdigest()[:16]  # a different body is another item
         try:
             with self.attempts.attempt(f"archive page {name} ({digest})"):
                 page = parse_page(body, image_url=self.client.image_url)
         except SetAside as error:
-            kept = self._keep_aside(body, name, str(error))
+            kept = self._quarantine(body, name, str(error))
             raise ArchiveFormatError(f"{error}. The page is kept in {kept}") from error
         except ArchiveFormatError as error:
-            kept = self._keep_aside(body, name, str(error))
+            kept = self._quarantine(body, name, str(error))
             raise type(error)(f"{error}. The page is kept in {kept}") from error
         if page.rejected:
-            self._keep_aside(body, name, "\n".join(page.problems))
+            self._quarantine(body, name, "\n".join(page.problems))
         return page
 
     def finds_without_words(self) -> bool:
-        """Whether a search with dates and no words finds anything at all."""
+        """Whether a search with dates and without words finds anything at all."""
         search = Search(date_from=LONG_AGO)
         return bool(self.page(lambda: self.client.search(search, 0), "probe")[1].posts)
 
     def reaches(self, moment: datetime) -> bool:
-        """Whether the archive holds an opening post made after ``moment`` (naive UTC); asked as rarely as may be."""
+        """Whether the archive has an opening post made after ``moment`` (naive UTC); sends as few requests as
+        possible.
+        """
         if self._newest <= moment:
             _, page = self.page(lambda: self.client.search(Search(order="new"), 0), "newest")
-            # The newest but one: a post with a wrong time may come first.
+            # The second newest: a post with a wrong time may be first.
             times = sorted(post.posted_at for post in page.posts)
             self._newest = times[-2] if len(times) > 1 else datetime.min
         return self._newest > moment
 
-    def _keep_aside(self, body: bytes, name: str, reason: str) -> Path | None:
+    def _quarantine(self, body: bytes, name: str, reason: str) -> Path | None:
         try:
-            return keep_aside(self.folder / "rejected", f"{name}.html", body, reason)
-        except OSError as error:  # a full disk must not keep the archive from being given its rest
+            return quarantine(self.folder / "rejected", f"{name}.html", body, reason)
+        except OSError as error:  # a full disk must not prevent the pause between requests
             _log.warning("the page could not be kept: %s", error)
             return None
 
 
-def _is_odd(error: SourceError | None) -> bool:
-    """Whether it is a page of the archive that can not be read, and not one that stands before the archive."""
+def _is_format_error(error: SourceError | None) -> bool:
+    """Whether the error is an unreadable page of the archive itself, not a bot check in front of it."""
     return isinstance(error, ArchiveFormatError) and not isinstance(error, BotCheck)

@@ -1,4 +1,4 @@
-"""Parts of the archive that are no days: what a search finds, and the newest index pages."""
+"""Import of search results and of the newest index pages, instead of entire days."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from functools import partial
 from bizcharts_pipeline.archive.client import MAX_MATCHES, RESULTS_A_PAGE, Search, as_source_thread
 from bizcharts_pipeline.archive.page import ArchivedPost, ArchivePage
 from bizcharts_pipeline.archive.patience import Archive
-from bizcharts_pipeline.archive.times import set_right
+from bizcharts_pipeline.archive.times import correct_times
 from bizcharts_pipeline.core.attempts import Attempt, SetAside
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
@@ -21,7 +21,7 @@ from bizcharts_pipeline.warehouse.threads import merge_threads
 
 @dataclass(frozen=True)
 class ExcerptReport:
-    """What came in."""
+    """Result of such an import."""
 
     pages: int
     posts: int
@@ -42,17 +42,17 @@ class ExcerptReport:
 
 
 class NothingToSearch(BizchartsError):
-    """A search without words."""
+    """The search has no words."""
 
 
 def import_search(
     archive: Archive, database: Database, words: str, most: int, now: datetime, track: Track
 ) -> ExcerptReport:
-    """Take in up to ``most`` opening posts, newest first, whose text or subject has the ``words``.
+    """Import up to ``most`` opening posts whose subject or text contains ``words``, newest first.
 
     Raises:
-        NothingToSearch: there are no words.
-        SourceError: the archive did not answer usably; what came before is stored.
+        NothingToSearch: ``words`` is empty.
+        SourceError: the archive's response is missing or invalid; posts imported until then are kept.
     """
     if not words.strip():
         raise NothingToSearch("Nothing to search for; give a word")
@@ -61,7 +61,7 @@ def import_search(
 
 
 def import_newest(archive: Archive, database: Database, pages: int, now: datetime, track: Track) -> ExcerptReport:
-    """Take in the opening posts of the newest ``pages`` index pages, with their numbers of replies so far.
+    """Import the opening posts of the newest ``pages`` index pages, with their current reply counts.
 
     Raises:
         SourceError: as :func:`import_search`.
@@ -93,7 +93,7 @@ def _found(archive: Archive, words: str) -> Iterator[ArchivePage]:
 def _store(
     archive: Archive, database: Database, pages: Iterable[ArchivePage], most: int | None, now: datetime
 ) -> ExcerptReport:
-    """Take in page by page, so that nothing is lost if the archive stops or the user does."""
+    """Import page by page, so that nothing is lost if the archive or the user stops."""
     found: dict[int, ArchivedPost] = {}
     problems: list[str] = []
     new = count = 0
@@ -116,12 +116,12 @@ def _store(
 
 
 def _merge(database: Database, page: ArchivePage, posts: list[ArchivedPost], now: datetime, attempt: Attempt) -> int:
-    """Take in ``posts`` of a page; return how many are new."""
+    """Import ``posts`` of a page; return the number of new ones."""
     counts = page.counts()
     with attempt.waiting_for(database.read) as connection:
         known = archived_times(connection, [post.number for post in posts])
-    rows = [as_source_thread(post, counts.get(post.number)) for post in set_right(posts)]
-    # A time that a whole day's posts have set right is better than what a page alone can tell.
+    rows = [as_source_thread(post, counts.get(post.number)) for post in correct_times(posts)]
+    # A time corrected with an entire day's posts is better than one corrected with a single page.
     rows = [replace(row, posted_at=known.get(row.thread_id, row.posted_at)) for row in rows]
     prepared = [read_thread(row) for row in rows]
     with attempt.waiting_for(database.write) as connection:

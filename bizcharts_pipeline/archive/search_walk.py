@@ -1,4 +1,4 @@
-"""The archive's search, turned page by page: the first way to a day."""
+"""Walk through the archive's search pages: the first choice for a day."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,8 +10,8 @@ from bizcharts_pipeline.archive.page import ArchivePage
 from bizcharts_pipeline.archive.page_store import DayPages, Found
 from bizcharts_pipeline.core.clock import DAY, midnight
 
-# Before this day the archive holds New York's wall time as if it were UTC, 4 or 5 hours too small, for some posts;
-# since then it was right in 1,322 of 1,322. The archive sorts by what it holds.
+# Before this day the archive has New York's local time stored as UTC, 4 or 5 hours too early, for some posts; since
+# then it was right in 1,322 of 1,322. The archive sorts by the stored time.
 TRUE_TIMES_SINCE = date(2025, 10, 1)
 MAX_WRONG = timedelta(hours=6)
 USUAL_SLACK = timedelta(hours=1)
@@ -19,11 +19,12 @@ _OUT_OF_ORDER = timedelta(minutes=2)
 
 
 def walk_search(pages: DayPages, day: date, found: Found) -> str | None:
-    """Add what the search finds, newest first, until posts from before the day's beginning have come.
+    """Add the search results, newest first, until posts from before the day's beginning appear.
 
-    The dates are a day wider than the day, as the archive's midnight is that of another zone. Where no such posts
-    come, at the archive's first days or at its most matches, the rest is looked for from the other side: it is
-    complete if nothing is there either, or the two ways meet. Returns why something is missing, if anything is.
+    The range of dates is one day wider than the day, because the archive's midnight is that of another time zone. If no
+    such posts appear (at the archive's first days, or at its maximum of matches), the rest is searched in the opposite
+    order: the day is complete if that finds nothing either, or if the two walks meet. Returns why posts may be missing,
+    or ``None``.
     """
     slack = MAX_WRONG if day < TRUE_TIMES_SINCE else USUAL_SLACK
     begin, end = midnight(day), midnight(day + DAY)
@@ -41,30 +42,30 @@ def walk_search(pages: DayPages, day: date, found: Found) -> str | None:
     second = _walk(pages, replace(newest_first, order="old"), found, is_beyond, set(found.posts))
     if second.reached_its_end or (second.met and first.runs_against(second)) or not (first.pages or second.pages):
         return None
-    return "the search stops before the day's end, in whatever order it is asked"
+    return "the search stops before the day's end, in either order"
 
 
 @dataclass
 class _Walk:
-    """How far the pages of one search led."""
+    """Progress through the pages of one search."""
 
     pages: int = 0  # with posts
-    falls: bool = True  # no time above those before it
-    rises: bool = True  # none below; of a single moment both hold
+    falls: bool = True  # times are descending
+    rises: bool = True  # times are ascending; a single time is both
     reached_its_end: bool = False
-    met: bool = False  # a page of posts that are all known from the other side
+    met: bool = False  # all posts of a page are known from the opposite walk
 
     def runs_against(self, other: "_Walk") -> bool:
-        """Whether the two go through the day from different sides."""
+        """Whether the two walks have opposite directions."""
         return (self.falls and other.rises) or (self.rises and other.falls)
 
 
 def _walk(
     pages: DayPages, search: Search, found: Found, is_beyond: Callable[[datetime, bool], bool], known: set[int]
 ) -> _Walk:
-    """Turn the pages of a search until all of one is beyond the day, or known, or nothing new comes.
+    """Read the pages of a search until one is entirely beyond the day, or known, or has nothing new.
 
-    Which way it goes shows in the posts' times, whatever was asked for.
+    The direction is detected from the posts' times, because the archive may ignore the requested order.
     """
     walk = _Walk()
     stored: list[datetime] = []
@@ -73,17 +74,17 @@ def _walk(
     for offset in range(0, MAX_MATCHES, RESULTS_A_PAGE):
         page = pages.search(search, offset)
         if short is not None and page.posts:
-            _look_again(pages, search, short, found)
+            _read_again(pages, search, short, found)
         posts = [post for post in page.posts if not post.is_ghost]
         numbers = {post.number for post in posts}
-        # The links to further pages are there past the end too, so they say nothing.
+        # Links to further pages exist past the end too, so they are no evidence.
         if numbers <= seen:
             return walk
         found.add(page)
         seen |= numbers
         walk.pages += 1
         stored += [post.stored_at for post in posts]
-        walk.falls, walk.rises = _falls(stored), _rises(stored)
+        walk.falls, walk.rises = _is_descending(stored), _is_ascending(stored)
         walk.met = (walk.falls or walk.rises) and numbers <= known
         if walk.falls != walk.rises:
             walk.reached_its_end = all(is_beyond(post.stored_at, walk.falls) for post in posts)
@@ -93,22 +94,22 @@ def _walk(
     return walk
 
 
-def _look_again(pages: DayPages, search: Search, offset: int, found: Found) -> None:
-    """Ask once more for a page that had too few results, though more came after it: it may have been cut short."""
+def _read_again(pages: DayPages, search: Search, offset: int, found: Found) -> None:
+    """Request a page again that had too few results although more followed: it may have been truncated."""
     page = pages.search(search, offset, again=True)
     found.add(page)
     if _size(page) < RESULTS_A_PAGE:
-        found.problems.append(f"results from {offset}: {_size(page)} of {RESULTS_A_PAGE}, though more follow")
+        found.problems.append(f"results from {offset}: {_size(page)} of {RESULTS_A_PAGE}, although more follow")
 
 
 def _size(page: ArchivePage) -> int:
     return len(page.posts) + page.rejected
 
 
-def _rises(stored: list[datetime]) -> bool:
-    """Whether times never fall far below the highest before them."""
+def _is_ascending(stored: list[datetime]) -> bool:
+    """Whether no time is far below the maximum of those before it."""
     return all(high - time <= _OUT_OF_ORDER for time, high in zip(stored, accumulate(stored, max), strict=True))
 
 
-def _falls(stored: list[datetime]) -> bool:
+def _is_descending(stored: list[datetime]) -> bool:
     return all(time - low <= _OUT_OF_ORDER for time, low in zip(stored, accumulate(stored, min), strict=True))

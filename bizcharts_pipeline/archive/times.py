@@ -1,4 +1,4 @@
-"""Times that the archive holds wrong, of posts whose picture does not show it: their neighbours do."""
+"""Correction of wrong times in the archive, from neighbouring posts whose pictures reveal the error."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,11 +7,11 @@ from bizcharts_pipeline.archive.markup import WRONG_BY_SECONDS
 from bizcharts_pipeline.archive.page import ArchivedPost
 
 
-def set_right(posts: Iterable[ArchivedPost]) -> list[ArchivedPost]:
-    """Return ``posts`` by number, those without a picture's name corrected as the posts around them are.
+def correct_times(posts: Iterable[ArchivedPost]) -> list[ArchivedPost]:
+    """Return ``posts`` by number; posts without a picture name are corrected like the posts around them.
 
-    Numbers are given out in the order of time. Where the neighbours before and after differ, or neither correction
-    fits, the one is taken which leaves the time between theirs.
+    Numbers are assigned in the order of time. If the neighbours before and after differ, or neither correction fits,
+    the correction is used that places the time between theirs.
     """
     ordered = sorted(posts, key=lambda post: post.number)
     after: list[ArchivedPost | None] = [None] * len(ordered)
@@ -32,7 +32,7 @@ def set_right(posts: Iterable[ArchivedPost]) -> list[ArchivedPost]:
 
 
 def _is_shown(post: ArchivedPost) -> bool:
-    """Whether the name of its picture tells when it was made."""
+    """Whether the name of its picture reveals its time."""
     named = post.file is not None and (post.file.image_url or post.file.thumbnail_url) is not None
     return named or post.corrected_by_seconds != 0
 

@@ -1,7 +1,7 @@
-"""Enumerating a day: every opening post of it that the archive has, and whether its end was seen.
+"""Enumeration of a day: all its opening posts in the archive, and whether the day is complete.
 
-An answer without posts proves little: a search engine has its hiccups. So a day counts as complete only when posts
-from beyond both of its ends were seen, or the same posts from both sides.
+A response without posts is weak evidence, because the search engine sometimes fails. So a day counts as complete only
+if posts from beyond both of its ends were seen, or the same posts from both directions.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from bizcharts_pipeline.archive.page import ArchivedPost, Counts
 from bizcharts_pipeline.archive.page_store import DayPages, Found
 from bizcharts_pipeline.archive.patience import Archive
 from bizcharts_pipeline.archive.search_walk import walk_search
-from bizcharts_pipeline.archive.times import set_right
+from bizcharts_pipeline.archive.times import correct_times
 from bizcharts_pipeline.core.clock import DAY, midnight
 
-# Only with a post that much later is a day's end certain to be in: posts come into the archive minutes late.
+# A day's end is certain only with a post that much later: posts reach the archive minutes late.
 SETTLED = timedelta(minutes=30)
 
 Method = Literal["search", "index"]
@@ -25,10 +25,10 @@ Method = Literal["search", "index"]
 
 @dataclass(frozen=True)
 class DayPosts:
-    """What was found of a day. ``missing`` says why it is not complete; ``None``: it is, its end was seen."""
+    """Posts found for a day. ``missing`` is why it is incomplete; ``None`` if it is complete."""
 
     posts: tuple[ArchivedPost, ...]
-    counts: Mapping[int, Counts]  # of the threads whose replies the pages tell
+    counts: Mapping[int, Counts]  # of the threads with known reply counts
     method: Method
     missing: str | None
     problems: tuple[str, ...]
@@ -38,7 +38,7 @@ def walk_day(archive: Archive, pages: DayPages, day: date, now: datetime) -> Day
     """Find the opening posts of a UTC ``day``; ``now`` is naive UTC.
 
     Raises:
-        SourceError: the archive did not answer usably.
+        SourceError: the archive sent no usable response.
     """
     begin, end = midnight(day), midnight(day + DAY)
     found = Found()
@@ -48,14 +48,14 @@ def walk_day(archive: Archive, pages: DayPages, day: date, now: datetime) -> Day
         method = "index"
         searchable = not found.posts and archive.finds_without_words()
         index_end = walk_index(pages, begin, end, now, found)
-        # An index that ends later than an empty day says the same as a search that works and finds nothing of it.
+        # An index that ends after an empty day confirms a working search that finds nothing of it.
         empty = searchable and index_end is IndexEnd.ENDED
         missing = None if index_end is IndexEnd.PASSED or empty else index_end
-    everything = set_right(found.posts.values())
+    everything = correct_times(found.posts.values())
     newest = max((post.posted_at for post in everything), default=datetime.min)
     if missing is None and newest < end + SETTLED and (method == "index" or not archive.reaches(end + SETTLED)):
-        missing = "the archive has nothing newer than this day yet; try again later"
+        missing = "the archive has no posts after this day yet; try again later"
     if missing is None and found.rejected:
-        missing = f"{found.rejected} of its posts can not be read"
+        missing = f"{found.rejected} of its posts cannot be read"
     posts = tuple(post for post in everything if begin <= post.posted_at < end)
     return DayPosts(posts, found.counts, method, missing, tuple(found.problems))

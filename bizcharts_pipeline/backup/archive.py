@@ -1,8 +1,8 @@
-"""The file that a backup is: a plain tar archive, in which every byte is known.
+"""Format of a backup file: a plain tar archive in which every byte is determined.
 
 ``FORMAT`` comes first, then the members, ``manifest.json`` with the size and SHA-256 of each, and ``manifest.sha256``,
-the manifest's own. Headers say nothing but name and size, so whoever reads an archive can make them again and compare:
-links, devices, odd modes, bytes between the members and behind them are all found. `tar xf` and `sha256sum -c` do too.
+the manifest's own. Headers contain only name and size, so a reader can recreate and compare them: links, devices,
+unusual modes, and bytes between or after the members are all detected. `tar xf` and `sha256sum -c` work too.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _LEDGER = re.compile(r"ledgers/([A-Za-z0-9_-]+\.sqlite|installation|rejected/[^/
 
 @dataclass(frozen=True)
 class Member:
-    """A file of a backup. ``name`` is relative to the home."""
+    """A file in a backup. ``name`` is relative to the home."""
 
     name: str
     bytes: int
@@ -42,13 +42,13 @@ class Member:
 
     @property
     def part(self) -> str:
-        """To which of :data:`PARTS` it belongs."""
+        """The one of :data:`PARTS` that it belongs to."""
         return "database" if self.name == DATABASE else self.name.partition("/")[0]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup holds, and ``facts``: when and by which versions it was made, and what its tables held."""
+    """Members of a backup, and ``facts``: time and versions of its creation, and rows by table."""
 
     members: tuple[Member, ...]
     facts: Mapping[str, Any]
@@ -60,7 +60,7 @@ class Manifest:
 
 
 class Writer:
-    """Writes an archive into ``file``, member by member; not done before :meth:`finish`."""
+    """Writes an archive into ``file``, member by member; incomplete until :meth:`finish`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -72,10 +72,10 @@ class Writer:
 
         Raises:
             FileNotFoundError: there is no such file.
-            BackupFailed: its name cannot stand in an archive, or it changed while it was read.
+            BackupFailed: the name is not allowed in an archive, or the file changed while it was read.
         """
         if not is_known(name):
-            raise BackupFailed(f"{path}: its name cannot stand in a backup; rename it.")
+            raise BackupFailed(f"{path}: its name is not allowed in a backup; rename it.")
         digest = hashlib.sha256()
         with open_regular(path) as source:
             size = os.fstat(source.fileno()).st_size
@@ -93,7 +93,7 @@ class Writer:
         return member
 
     def finish(self, facts: Mapping[str, Any]) -> Manifest:
-        """Write the manifest and the end."""
+        """Write the manifest and close the archive."""
         manifest = Manifest(tuple(self._members), facts)
         content = manifest.content()
         self._put(MANIFEST, content)
@@ -106,27 +106,27 @@ class Writer:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether ``path`` begins as a backup of this format, of whatever version."""
+    """Whether ``path`` begins like a backup of this format, of any version."""
     with open_regular(path) as file:
         begin = file.read(_BLOCK)
     return begin[: len(FORMAT) + 1] == f"{FORMAT}\0".encode() and begin[257:262] == b"ustar"
 
 
 def read(path: Path, take: Callable[[str, BinaryIO, int], Member] | None = None) -> Manifest:
-    """Read the archive ``path`` through and return its manifest, which every byte of it agreed with.
+    """Read the complete archive ``path``, verify every byte, and return its manifest.
 
     Args:
-        take: gets name, file and size of each member, reads exactly that much, and returns it as read; without it the
-            members are only looked at.
+        take: receives name, file and size of each member, reads exactly that size, and returns the member as read; by
+            default the members are only verified.
 
     Raises:
-        BackupDamaged: it is not whole, or holds what no backup does; names where.
+        BackupDamaged: it is incomplete, damaged, or has an entry not allowed in a backup; names the position.
         NewerBackup: a newer version of BizCharts has written it.
         OSError: it cannot be read.
     """
     with open_regular(path) as file:
         try:
-            return _Reader(file, take or _look_at).manifest()
+            return _Reader(file, take or _verify).manifest()
         except _Fault as fault:
             raise BackupDamaged(path, str(fault)) from None
         except _Newer as newer:
@@ -136,7 +136,7 @@ def read(path: Path, take: Callable[[str, BinaryIO, int], Member] | None = None)
 
 
 def is_known(name: str) -> bool:
-    """Whether a backup may hold a file of that name: a relative one, in one of its parts, that leads nowhere else."""
+    """Whether a name is allowed in a backup: relative, in one of its parts, and not leading outside."""
     folders = name.split("/")
     if _ODD.search(name) or any(folder in ("", ".", "..") for folder in folders):
         return False
@@ -146,11 +146,11 @@ def is_known(name: str) -> bool:
 
 
 class _Fault(Exception):
-    """What is wrong with an archive."""
+    """A fault of an archive."""
 
 
 class _Newer(Exception):
-    """The number of a format that is not known here."""
+    """The version number of an unknown, newer format."""
 
 
 class _Reader:
@@ -164,7 +164,7 @@ class _Reader:
         while (header := self._next())[0] != MANIFEST:
             name, size = header
             if not is_known(name) or name in members:
-                raise _Fault(f"it holds {name!r:.200}, which no backup does")
+                raise _Fault(f"unexpected entry {name!r:.200}")
             members[name] = self._take(name, self._file, size)
             if members[name].bytes != size:
                 raise _Fault(f"it ends in {name}")
@@ -172,7 +172,7 @@ class _Reader:
         content = self._content(header[1], MANIFEST, MAX_MANIFEST_BYTES)
         name, size = self._next()
         if name != CHECKSUM or self._content(size, CHECKSUM, _BLOCK) != _checksum(content):
-            raise _Fault(f"{MANIFEST} does not have its checksum")
+            raise _Fault(f"{MANIFEST} does not match its checksum")
         if self._file.read(len(_END) + 1) != _END:
             raise _Fault("its end is missing or damaged")
         return _agreed(content, members)
@@ -183,7 +183,7 @@ class _Reader:
         if content != FORMAT_TEXT:
             if found := _ANY_FORMAT.fullmatch(content):
                 raise _Newer(found[1].decode())
-            raise _Fault("it does not begin as one")
+            raise _Fault("it does not begin with the backup header")
 
     def _next(self) -> tuple[str, int]:
         """Return name and size of the next member."""
@@ -197,7 +197,7 @@ class _Reader:
                 return info.name, info.size
         except (tarfile.HeaderError, ValueError, OverflowError):
             pass
-        raise _Fault(f"it is damaged at byte {place:,}, or holds something else than plain files")
+        raise _Fault(f"it is damaged at byte {place:,}, or has an entry that is not a regular file")
 
     def _content(self, size: int, name: str, most: int) -> bytes:
         if size > most:
@@ -210,35 +210,35 @@ class _Reader:
 
     def _skip_padding(self, size: int, name: str) -> None:
         if self._file.read(-size % _BLOCK) != bytes(-size % _BLOCK):
-            raise _Fault(f"it is damaged behind {name}")
+            raise _Fault(f"it is damaged after {name}")
 
 
 def _agreed(content: bytes, found: Mapping[str, Member]) -> Manifest:
-    """Return the manifest if the members are those that it lists."""
+    """Return the manifest if it lists exactly the members found."""
     try:
         facts = json.loads(content)
         listed = [Member(str(name), int(size), str(sha256)) for name, size, sha256 in facts.pop("members")]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _Fault(f"{MANIFEST} is none") from None
+        raise _Fault(f"{MANIFEST} is malformed") from None
     manifest = Manifest(tuple(listed), facts)
     if manifest.content() != content:
-        raise _Fault(f"{MANIFEST} is none")
+        raise _Fault(f"{MANIFEST} is malformed")
     for member in listed:
         if member.name not in found:
             raise _Fault(f"{member.name} is missing")
         if found[member.name] != member:
             raise _Fault(f"{member.name} is damaged")
     if len(listed) != len(found):
-        raise _Fault("it holds more than its manifest lists")
+        raise _Fault("it holds members missing in its manifest")
     return manifest
 
 
-def _look_at(name: str, file: BinaryIO, size: int) -> Member:
+def _verify(name: str, file: BinaryIO, size: int) -> Member:
     return copy_member(name, file, size, None)
 
 
 def copy_member(name: str, file: BinaryIO, size: int, target: BinaryIO | None) -> Member:
-    """Read a member from ``file``, into ``target`` if there is one, and return it as read."""
+    """Read a member from ``file``, copy it to ``target`` if given, and return it as read."""
     digest, left = hashlib.sha256(), size
     while chunk := file.read(min(CHUNK_BYTES, left)):
         digest.update(chunk)
@@ -249,14 +249,14 @@ def copy_member(name: str, file: BinaryIO, size: int, target: BinaryIO | None) -
 
 
 def _header(name: str, size: int) -> bytes:
-    """Return the one header that a member of this name and size has.
+    """Return the only possible header of a member with this name and size.
 
     Raises:
-        ValueError: the name is too long for one.
+        ValueError: the name is too long.
     """
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o600
-    # GNU's form alone has room for more than 8 GB; the database's name is short enough for it.
+    # Only GNU's format supports more than 8 GB; the database's name is short enough for it.
     kind: Literal[0, 1] = tarfile.USTAR_FORMAT if size < _MAX_USTAR_BYTES else tarfile.GNU_FORMAT
     header = info.tobuf(kind, "utf-8", "strict")
     if len(header) != _BLOCK:

@@ -1,6 +1,6 @@
-"""Making a backup: one file with database, ledgers, models and data sets, each read through and found whole first.
+"""Creates a backup: one file with database, ledgers, models and data sets, each verified first.
 
-The database is copied before the ledgers, so that a restored database knows no label that its ledger lacks.
+The database is copied before the ledgers, so that a restored database has no label that its ledger lacks.
 """
 
 import os
@@ -35,7 +35,7 @@ from bizcharts_pipeline.warehouse.models import models
 
 @dataclass(frozen=True)
 class Made:
-    """A backup: its file, size in bytes, and how many files it holds of each part."""
+    """A created backup: file, size in bytes, and number of files by part."""
 
     file: Path
     bytes: int
@@ -47,21 +47,21 @@ class Made:
 
 
 def create(database: Database, home: Path, file: Path, now: datetime, *, images: bool = False) -> Made:
-    """Write a backup of ``home`` and ``database`` to the new file ``file``, while others use both.
+    """Write a backup of ``home`` and ``database`` to the new file ``file``; both may be in use meanwhile.
 
     Args:
-        now: naive UTC; kept in the backup.
-        images: back the images up too.
+        now: naive UTC; stored in the backup.
+        images: include the images.
 
     Raises:
-        SourceDamaged: something that belongs to it is damaged; names it, and what is whole.
-        BackupFailed: ``file`` exists or has no folder, or something changed meanwhile; no file is left.
+        SourceDamaged: a part of it is damaged; names it, and the intact parts.
+        BackupFailed: ``file`` exists or its folder does not, or something changed meanwhile; no file is left.
         DatabaseError: the database cannot be used.
     """
     if os.path.lexists(file):
-        raise BackupFailed(f"{file} exists already; name a new file.")
+        raise BackupFailed(f"{file} already exists; name a new file.")
     if not file.absolute().parent.is_dir():
-        raise BackupFailed(f"{file}: there is no folder {file.parent}; create it first.")
+        raise BackupFailed(f"{file}: the folder {file.parent} does not exist; create it first.")
     clean_up(database, home)
     with new_draft(home) as draft:
         sources = _Sources(draft, home, images)
@@ -69,7 +69,7 @@ def create(database: Database, home: Path, file: Path, now: datetime, *, images:
         sources.add_ledgers()
         sources.add_files()
         if sources.problems:
-            raise SourceDamaged(sources.problems, sources.whole)
+            raise SourceDamaged(sources.problems, sources.intact)
         facts = {"created_at": now.isoformat(), "bizcharts": version("bizcharts"), "duckdb": duckdb.__version__}
         written = draft.elsewhere(file.absolute().with_name(f".{file.name}.{draft.name}"))
         with open(written, "xb", opener=owner_only) as out:
@@ -80,26 +80,26 @@ def create(database: Database, home: Path, file: Path, now: datetime, *, images:
                 except FileNotFoundError:
                     if path.is_relative_to(draft.folder):
                         raise
-                    # A model, data set or image that retention took away meanwhile.
+                    # A model, data set or image that retention deleted meanwhile.
             manifest = writer.finish({**facts, "rows": sources.rows})
             out.flush()
             os.fsync(out.fileno())
         if archive.read(written) != manifest:
-            raise BackupFailed(f"{file} does not hold what was written; see to the disk. No backup was made.")
+            raise BackupFailed(f"{file} differs from what was written; check the disk. No backup was made.")
         _put(written, file)
     counts = {part: sum(member.part == part for member in manifest.members) for part in archive.PARTS}
     return Made(file, file.stat().st_size, {part: count for part, count in counts.items() if count})
 
 
 class _Sources:
-    """What goes into one backup: files by their name in it, rows by table, and what is damaged."""
+    """Contents of one backup: files by name, rows by table, and damaged parts."""
 
     def __init__(self, draft: Draft, home: Path, images: bool) -> None:
         self._draft, self._home, self._images = draft.folder, home, images
         self.files: dict[str, Path] = {}
         self.rows: dict[str, Mapping[str, int]] = {}
         self.problems: list[str] = []
-        self.whole: list[str] = []
+        self.intact: list[str] = []
         self._models: dict[str, str] = {}
 
     def add_database(self, database: Database) -> None:
@@ -138,16 +138,16 @@ class _Sources:
 
     def _add(self, name: str, path: Path, rows: Mapping[str, int]) -> None:
         self.files[name], self.rows[name] = path, rows
-        self.whole.append(name)
+        self.intact.append(name)
 
 
 def _put(written: Path, file: Path) -> None:
-    """Give the finished archive its name, without replacing a file that was made meanwhile."""
+    """Rename the finished archive to ``file``, without replacing a file created meanwhile."""
     try:
         os.link(written, file)
     except FileExistsError:
-        raise BackupFailed(f"{file} exists already; name a new file.") from None
-    except OSError:  # a file system without second names
+        raise BackupFailed(f"{file} already exists; name a new file.") from None
+    except OSError:  # a file system without hard links
         os.rename(written, file)
     with suppress(FileNotFoundError):
         written.unlink()

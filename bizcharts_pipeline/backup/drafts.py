@@ -1,7 +1,6 @@
-"""Unfinished backups and restores: each has a folder of its own below the home, locked while its process lives.
+"""Drafts: unfinished backups and restores, each in its own folder below the home, locked while its process lives.
 
-What a killed process left, there or at the place of a backup that it was writing, is removed by the next one and by
-maintenance.
+Leftovers of a killed process, there or at the target of its backup, are removed by the next one and by maintenance.
 """
 
 import fcntl
@@ -33,7 +32,7 @@ class Draft:
         return self.folder.name
 
     def elsewhere(self, path: Path) -> Path:
-        """Note that ``path``, outside of the folder, belongs to this draft, and return it."""
+        """Record that ``path``, outside the folder, belongs to this draft, and return it."""
         with open(
             self.folder / _ELSEWHERE, "a", encoding="utf-8", errors="surrogateescape", opener=regular_only
         ) as file:
@@ -45,7 +44,7 @@ class Draft:
 
 @contextmanager
 def new_draft(home: Path, keep: Callable[[], bool] = lambda: False) -> Iterator[Draft]:
-    """Yield an empty draft; what is left of it at the end is removed, unless ``keep`` says that it is needed."""
+    """Yield an empty draft, which is removed at the end unless ``keep`` returns true."""
     (home / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = home / FOLDER / secrets.token_hex(6)
     making = folder.with_name(f".{folder.name}")
@@ -63,7 +62,7 @@ def new_draft(home: Path, keep: Callable[[], bool] = lambda: False) -> Iterator[
 
 
 def remove_abandoned(home: Path, *, dry_run: bool = False) -> tuple[int, int]:
-    """Remove what killed backups and restores left; return how many they were, and their bytes.
+    """Remove leftovers of killed backups and restores; return their number and bytes.
 
     Call it only when no restore is between its renames (:mod:`bizcharts_pipeline.warehouse.swap`).
     """
@@ -72,9 +71,9 @@ def remove_abandoned(home: Path, *, dry_run: bool = False) -> tuple[int, int]:
         try:
             lock = regular_only(folder / _LOCK, os.O_RDWR)
         except OSError:
-            continue  # being made, or gone
+            continue  # being created or deleted
         try:
-            if try_lock(lock):  # its process is gone
+            if try_lock(lock):  # its process has died
                 count += 1
                 size += sum(map(_size, [folder, *_elsewhere(folder)]))
                 if not dry_run:
@@ -85,13 +84,13 @@ def remove_abandoned(home: Path, *, dry_run: bool = False) -> tuple[int, int]:
 
 
 def clean_up(database: Database, home: Path) -> None:
-    """Finish a restore that was killed between its renames, and remove what other killed ones and backups left.
+    """Finish a restore that was killed between its renames, and remove leftovers of other killed restores and backups.
 
     Raises:
-        DatabaseError: somebody held the database until the deadline, or a file cannot be renamed.
+        DatabaseError: another process held the database until the deadline, or a file cannot be renamed.
     """
     if journal(database.path).exists():
-        with database.alone():
+        with database.exclusive():
             pass
     remove_abandoned(home)
 

@@ -1,4 +1,4 @@
-"""What can go wrong between a home and its backups."""
+"""Errors of backup, restore and repair."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,23 +7,23 @@ from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class BackupFailed(BizchartsError):
-    """No backup was made; nothing is left of it."""
+    """No backup was made; no file of it is left."""
 
 
 class SourceDamaged(BackupFailed):
-    """Something that belongs to the backup is damaged, so that nothing was backed up."""
+    """A part of the backup is damaged, so nothing was backed up."""
 
-    def __init__(self, problems: Sequence[str], whole: Sequence[str]) -> None:
-        rest = f" Whole: {', '.join(whole)}." if whole else ""
+    def __init__(self, problems: Sequence[str], intact: Sequence[str]) -> None:
+        rest = f" Intact: {', '.join(intact)}." if intact else ""
         super().__init__(f"Nothing was backed up. {' '.join(problems)}{rest}")
         self.problems = tuple(problems)
 
 
 class BackupDamaged(BizchartsError):
-    """A file is no whole backup of BizCharts; nothing was replaced."""
+    """A file is an incomplete or damaged backup, or none at all; nothing was replaced."""
 
     def __init__(self, file: Path, what: str) -> None:
-        super().__init__(f"{file} is no whole backup: {what}. Nothing was replaced; use another backup.")
+        super().__init__(f"{file} is not a valid backup: {what}. Nothing was replaced; use another backup.")
 
 
 class NewerBackup(BizchartsError):
@@ -35,4 +35,4 @@ class RestoreRefused(BizchartsError):
 
 
 class RepairRefused(BizchartsError):
-    """What was asked for cannot be done; nothing was changed."""
+    """The requested repair cannot be done; nothing was changed."""

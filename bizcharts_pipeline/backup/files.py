@@ -1,4 +1,4 @@
-"""Models, data sets and images of a home: which files belong to a backup, and whether they are whole."""
+"""Models, data sets and images of a home: selection for a backup, and integrity checks."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ _VERSION = re.compile(rf".+-[0-9a-f]{{{VERSION_DIGITS}}}")
 
 
 def part_files(home: Path, part: str, *, images: bool) -> Iterator[Path]:
-    """Return the files of a folder of the home, without unfinished ones; ``images``: with those of data sets."""
+    """Return the files of a folder of the home, except unfinished ones; ``images`` includes those of data sets."""
     for path in sorted((home / part).rglob("*")):
         folders = path.relative_to(home).parts
         unfinished = any(folder.startswith(TEMPORARY_PREFIX) for folder in folders)
@@ -27,8 +27,10 @@ def part_files(home: Path, part: str, *, images: bool) -> Iterator[Path]:
 
 
 def model_problems(home: Path, registered: Mapping[str, str]) -> dict[Path, str]:
-    """Return the damaged models: folder and reason. ``registered``: the hash of each model version; that of others is
-    the end of their name."""
+    """Return the damaged models: folder and reason.
+
+    ``registered`` has the hash of each model version; that of other versions is checked against the end of their name.
+    """
     found = {}
     for folder in sorted((home / MODELS).glob("*")):
         if _VERSION.fullmatch(folder.name):
@@ -49,7 +51,7 @@ def dataset_problems(home: Path) -> dict[Path, str]:
 
 
 def image_problems(home: Path) -> dict[Path, str]:
-    """Return the images that are not what their name, a SHA-256, says."""
+    """Return the images that do not match the SHA-256 in their name."""
     return {
         path: f"{path} is damaged."
         for path in part_files(home, IMAGES, images=True)

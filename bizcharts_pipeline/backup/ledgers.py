@@ -1,4 +1,4 @@
-"""The SQLite ledgers of a home: whether one is whole, and consistent copies of it while it is in use."""
+"""Integrity checks of the SQLite ledgers of a home, and consistent copies while they are in use."""
 
 import hashlib
 import sqlite3
@@ -15,11 +15,11 @@ from bizcharts_pipeline.core.sqlite_seal import broken, is_broken, is_lost, lost
 
 FOLDER = "ledgers"  # below the home
 MAX_PROBLEMS = 3
-UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # a name in a damaged schema is no text
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # a name in a damaged schema may be invalid UTF-8
 
 
 def ledger_paths(home: Path) -> list[Path]:
-    """Return the ledgers of a home by name, with those that are lost."""
+    """Return the ledgers of a home by name, including lost ones."""
     folder = home / FOLDER
     paths = set(folder.glob("*.sqlite"))
     for suffix in (".lock", ".seal"):
@@ -28,8 +28,8 @@ def ledger_paths(home: Path) -> list[Path]:
 
 
 @contextmanager
-def alone_with(path: Path) -> Iterator[bool]:
-    """Keep everybody from opening the ledger meanwhile; yields whether nobody had it open."""
+def exclusive_lock(path: Path) -> Iterator[bool]:
+    """Try to lock the ledger exclusively; yield whether no process had it open."""
     lock = open_lock(path)
     try:
         yield try_lock(lock)
@@ -38,13 +38,13 @@ def alone_with(path: Path) -> Iterator[bool]:
 
 
 def find_problem(path: Path) -> str | None:
-    """Say what is wrong with the ledger ``path``; ``None`` if it is whole.
+    """Return the fault of the ledger ``path``; ``None`` if it is intact.
 
-    Its seal and its log can be judged only while nobody has it open; its structure always.
+    Its seal and its log can be checked only while no process has it open; its structure always.
     """
     try:
-        with alone_with(path) as alone:
-            if alone:
+        with exclusive_lock(path) as exclusive:
+            if exclusive:
                 if is_lost(path):
                     return lost(path)
                 if fault := find_fault(path):
@@ -58,7 +58,8 @@ def find_problem(path: Path) -> str | None:
 
 
 def copy_ledger(path: Path, draft: Path) -> dict[str, int]:
-    """Copy one moment of the ledger ``path`` to the new file ``draft``, without a log; return the rows by table.
+    """Write a consistent copy of the ledger ``path`` to the new file ``draft``, without a log; return the rows by
+    table.
 
     Raises:
         BackupFailed: the copy does not agree with it, or the disk is full.
@@ -74,12 +75,12 @@ def copy_ledger(path: Path, draft: Path) -> dict[str, int]:
     except UNREADABLE as error:
         raise BackupFailed(f"{path} cannot be copied: {error}; no backup was made.") from None
     if problem or after != before:
-        raise BackupFailed(f"The copy of {path} does not agree with it; see to the disk. No backup was made.")
+        raise BackupFailed(f"The copy of {path} does not agree with it; check the disk. No backup was made.")
     return {table: rows for table, (rows, _) in after.items()}
 
 
 def readable_rows(path: Path) -> dict[str, int | None]:
-    """Return how many rows of each table can be read; ``None``: not all. Empty if nothing can."""
+    """Return the number of readable rows of each table, ``None`` if not all; empty if nothing is readable."""
     found: dict[str, int | None] = {}
     try:
         with closing(_read_only(path)) as connection:
@@ -101,7 +102,7 @@ def _read_only(path: Path) -> sqlite3.Connection:
 
 
 def _as_text(content: bytes) -> str:
-    """Return the text of a value that may be damaged."""
+    """Decode a value that may be damaged."""
     return content.decode(errors="surrogateescape")
 
 

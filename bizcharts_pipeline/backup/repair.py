@@ -1,6 +1,6 @@
-"""Damage in a home: what is damaged, what is lost by it, and what can be done where there is no backup to go back to.
+"""Detection and repair of damage in a home without a backup.
 
-Nothing is deleted: what is moved away or replaced stays under a name of its own.
+Nothing is deleted: files that are moved away or replaced are kept under new names.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from bizcharts_pipeline.backup.drafts import clean_up
 from bizcharts_pipeline.backup.errors import RepairRefused
 from bizcharts_pipeline.backup.files import dataset_problems, model_problems
-from bizcharts_pipeline.backup.ledgers import alone_with, find_problem, ledger_paths, readable_rows
+from bizcharts_pipeline.backup.ledgers import exclusive_lock, find_problem, ledger_paths, readable_rows
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import link, read_regular, write_atomically
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
@@ -29,21 +29,22 @@ from bizcharts_pipeline.core.sqlite_seal import (
 )
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
-from bizcharts_pipeline.warehouse.copies import all_readable, check_database, keep_log
+from bizcharts_pipeline.warehouse.copies import all_readable, check_database, replay_log
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseChanged, DatabaseCorrupt, DatabaseError, DatabaseLogCorrupt
 from bizcharts_pipeline.warehouse.installation import is_missing
 from bizcharts_pipeline.warehouse.log import read_log, wal
 from bizcharts_pipeline.warehouse.models import models
 
-RESTORE = "`bizcharts restore FILE --only {part}` puts a backup in its place."
+RESTORE = "`bizcharts restore FILE --only {part}` restores a backup."
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Something of a home that is damaged, or not as BizCharts left it.
+    """A damaged part of a home, or one changed by another program.
 
-    ``set_aside`` and ``accept`` say what the two ways to repair it would do, and lose; ``None``: there is no such way.
+    ``set_aside`` and ``accept`` describe the effects and losses of the two ways to repair it; ``None`` if not
+    applicable.
     """
 
     path: Path
@@ -54,7 +55,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Repaired:
-    """Something that was repaired, and how; ``kept``: where what it was before is, if it was replaced."""
+    """One repair: its subject and outcome. ``kept`` is the path of the original, if it was replaced."""
 
     path: Path
     outcome: str
@@ -64,29 +65,30 @@ class Repaired:
 @dataclass(frozen=True)
 class _Found:
     damage: Damage
-    set_aside: Callable[[str], Repaired] | None = None  # gets the end of the name under which something is kept
+    set_aside: Callable[[str], Repaired] | None = None  # receives the suffix for the names of kept files
     accept: Callable[[], None] | None = None
 
 
-def look(database: Database, home: Path) -> list[Damage]:
-    """Read everything in ``home`` that a backup would hold, and return what is damaged. A restore that was interrupted
-    is finished, and what killed backups left is removed.
+def find_damage(database: Database, home: Path) -> list[Damage]:
+    """Check everything in ``home`` that a backup would hold, and return the damage.
+
+    An interrupted restore is finished, and leftovers of killed backups are removed.
 
     Raises:
-        DatabaseError: the database is in use for too long, or out of reach.
+        DatabaseError: the database is in use for too long, or inaccessible.
     """
     return [found.damage for found in _find(database, home)]
 
 
 def set_aside(database: Database, home: Path, now: datetime) -> list[Repaired]:
-    """Move everything away that is damaged and has a way on without it; ``now``, naive UTC, names what is kept.
+    """Move damaged parts to quarantine if the rest works without them; ``now``, naive UTC, is part of the new names.
 
     Raises:
         RepairRefused: a damaged ledger is in use.
-        DatabaseError: the database is in use for too long, or out of reach.
+        DatabaseError: the database is in use for too long, or inaccessible.
     """
     done: list[Repaired] = []
-    # The file behind a damaged log can be judged only once the log is away.
+    # The database file can be checked only after its damaged log was moved away.
     while steps := [found for found in _find(database, home) if found.set_aside and _is_new(found, done)]:
         for found in steps:
             assert found.set_aside
@@ -95,17 +97,17 @@ def set_aside(database: Database, home: Path, now: datetime) -> list[Repaired]:
 
 
 def accept(database: Database, home: Path) -> list[Repaired]:
-    """Take as sound what can be read but is not as BizCharts left it, because another program has changed it.
+    """Accept readable parts that another program has changed as they are.
 
     Raises:
         RepairRefused: a ledger is in use.
-        DatabaseError: the database is in use for too long, or out of reach.
+        DatabaseError: the database is in use for too long, or inaccessible.
     """
     done = []
     for found in _find(database, home):
         if found.accept:
             found.accept()
-            done.append(Repaired(found.damage.path, "taken as it is"))
+            done.append(Repaired(found.damage.path, "accepted as it is"))
     return done
 
 
@@ -119,7 +121,7 @@ def _find(database: Database, home: Path) -> list[_Found]:
     for path in ledger_paths(home):
         found += _find_in_ledger(path)
     for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home)).items():
-        damage = Damage(path, problem, "It is moved away; train it, or make the data set, again.")
+        damage = Damage(path, problem, "It is moved away; train the model, or make the data set, again.")
         found.append(_Found(damage, _move_folder(path)))
     return found
 
@@ -136,17 +138,17 @@ def _find_in_database(database: Database) -> list[_Found]:
     path = database.path
     if is_missing(path):
         lost = closed.seal_path(path).exists()
-        return [_Found(Damage(path, f"{path} is gone or empty. {RESTORE.format(part='database')}"))] if lost else []
+        return [_Found(Damage(path, f"{path} is missing or empty. {RESTORE.format(part='database')}"))] if lost else []
     try:
         check_database(database)
     except DatabaseLogCorrupt as error:
         return [_damaged_log(database, str(error))]
     except DatabaseChanged as error:
-        return [_Found(Damage(path, str(error), accept="It is taken as it is."), accept=lambda: _reseal(database))]
+        return [_Found(Damage(path, str(error), accept="It is accepted as it is."), accept=lambda: _reseal(database))]
     except DatabaseCorrupt as error:
         if not all_readable(database):
             return [_Found(Damage(path, f"{error} {RESTORE.format(part='database')}"))]
-        what = "It is written anew from its tables, which can all be read: nothing is lost."
+        what = "It is rewritten from its tables, which can all be read: nothing is lost."
         return [_Found(Damage(path, str(error), what), lambda ending: _rewrite(database, ending))]
     return []
 
@@ -156,65 +158,65 @@ def _damaged_log(database: Database, problem: str) -> _Found:
     has = (
         f"{counted(len(log.commits), 'transaction')} in {log.bytes:,} bytes"
         if log and log.head
-        else "nothing that can be read"
+        else "no readable transaction"
     )
     if closed.has_foreign_log(database.path):
-        damage = Damage(path, problem, f"It is moved away, with {has}.", "It is taken as this database's own.")
-        return _Found(damage, lambda ending: _set_log_aside(database, ending), lambda: _unseal(database))
+        damage = Damage(path, problem, f"It is moved away, with {has}.", "It is accepted as this database's own.")
+        return _Found(damage, lambda ending: _quarantine_log(database, ending), lambda: _unseal(database))
     what = f"It is moved away, with {has}; the transactions before the damage are kept, the others are lost."
-    return _Found(Damage(path, problem, what), lambda ending: _set_log_aside(database, ending))
+    return _Found(Damage(path, problem, what), lambda ending: _quarantine_log(database, ending))
 
 
-def _set_log_aside(database: Database, ending: str) -> Repaired:
+def _quarantine_log(database: Database, ending: str) -> Repaired:
     path = wal(database.path)
     kept = path.with_name(f"{path.name}.{ending}")
-    with database.alone():
+    with database.exclusive():
         log, is_foreign = read_log(database.path), closed.has_foreign_log(database.path)
         path.rename(kept)
         if is_foreign or not log:
             return Repaired(path, "moved away", kept)
-        count = keep_log(database.path, kept, log)
+        count = replay_log(database.path, kept, log)
     lost = len(log.commits) - count
-    return Repaired(path, f"{counted(count, 'transaction')} kept, {lost:,} whole ones and what follows them lost", kept)
+    return Repaired(path, f"{counted(count, 'transaction')} kept, {lost:,} complete ones and the rest lost", kept)
 
 
 def _rewrite(database: Database, ending: str) -> Repaired:
     kept = database.path.with_name(f"{database.path.name}.{ending}")
     with database.replacing():
         rewrite(database.path, kept)
-    return Repaired(database.path, "written anew from its tables, nothing lost", kept)
+    return Repaired(database.path, "rewritten from its tables, nothing lost", kept)
 
 
 def _reseal(database: Database) -> None:
-    with database.alone():
+    with database.exclusive():
         closed.accept(database.path)
 
 
 def _unseal(database: Database) -> None:
-    with database.alone():
+    with database.exclusive():
         closed.unseal(database.path)
 
 
 def _find_in_ledger(path: Path) -> list[_Found]:
-    with alone_with(path) as alone:
-        if alone and is_lost(path):
-            damage = Damage(path, lost(path), accept="A new one is begun, which is empty.")
-            return [_Found(damage, accept=lambda: _begin_ledger_anew(path))]
-        if alone and is_foreign_log(path):
+    with exclusive_lock(path) as exclusive:
+        if exclusive and is_lost(path):
+            damage = Damage(path, lost(path), accept="A new, empty one is created.")
+            return [_Found(damage, accept=lambda: _allow_new_ledger(path))]
+        if exclusive and is_foreign_log(path):
             what = "It is moved away."
             return [
-                _Found(Damage(log_path(path), foreign(path), what), lambda end: _set_ledger_log_aside(path, None, end))
+                _Found(Damage(log_path(path), foreign(path), what), lambda end: _quarantine_ledger_log(path, None, end))
             ]
-        fault = find_fault(path) if alone else None
-        is_changed = alone and not fault and is_broken(path)
+        fault = find_fault(path) if exclusive else None
+        is_changed = exclusive and not fault and is_broken(path)
     if fault and not fault.cut:
-        what = f"It is moved away; what was committed before the damage is kept. {_rows(path)}"
+        what = f"It is moved away; commits before the damage are kept. {_rows(path)}"
         damage = Damage(log_path(path), f"{fault.text}.", what)
-        return [_Found(damage, lambda end: _set_ledger_log_aside(path, fault, end))]
+        return [_Found(damage, lambda end: _quarantine_ledger_log(path, fault, end))]
     if not (problem := find_problem(path)):
         return []
     if is_changed and (rows := readable_rows(path)) and None not in rows.values():
-        damage = Damage(path, problem, accept=f"It is taken as it is. {_rows(path)}")
+        damage = Damage(path, problem, accept=f"It is accepted as it is. {_rows(path)}")
         return [_Found(damage, accept=lambda: _accept_ledger(path))]
     return [_Found(Damage(path, f"{problem} {_rows(path)} {RESTORE.format(part='ledgers')}"))]
 
@@ -222,36 +224,36 @@ def _find_in_ledger(path: Path) -> list[_Found]:
 def _rows(path: Path) -> str:
     rows = readable_rows(path)
     tables = ", ".join(f"{table} {'not all' if count is None else f'{count:,}'}" for table, count in rows.items())
-    return f"Rows that can be read: {tables or 'none'}."
+    return f"Readable rows: {tables or 'none'}."
 
 
-def _set_ledger_log_aside(path: Path, fault: Fault | None, ending: str) -> Repaired:
+def _quarantine_ledger_log(path: Path, fault: Fault | None, ending: str) -> Repaired:
     log = log_path(path)
     kept = log.with_name(f"{log.name}.{ending}")
-    with _alone(path):
+    with _locked(path):
         link(log, kept)
         if fault and fault.sound_bytes:
             write_atomically(log, read_regular(kept)[: fault.sound_bytes])
-            return Repaired(log, "the commits before the damage kept, the others lost", kept)
+            return Repaired(log, "commits before the damage kept, later ones lost", kept)
         log.unlink()
     return Repaired(log, "moved away", kept)
 
 
-def _begin_ledger_anew(path: Path) -> None:
-    with _alone(path):
+def _allow_new_ledger(path: Path) -> None:
+    with _locked(path):
         forget(path)
 
 
 def _accept_ledger(path: Path) -> None:
-    with _alone(path):
+    with _locked(path):
         seal_path(path).unlink(missing_ok=True)
         write_seal(path)
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with alone_with(path) as alone:
-        if not alone:
+def _locked(path: Path) -> Iterator[None]:
+    with exclusive_lock(path) as exclusive:
+        if not exclusive:
             raise RepairRefused(f"{path} is in use; stop the service and the labeller, and try again.")
         yield
 

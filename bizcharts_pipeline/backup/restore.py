@@ -1,4 +1,4 @@
-"""Restoring a backup: everything is unpacked and checked first, then put in place at once; what it replaces is kept."""
+"""Restores a backup: unpacks and verifies everything first, then replaces atomically; replaced files are kept."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -12,7 +12,7 @@ from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup.archive import DATABASE, Member
 from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft
 from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreRefused
-from bizcharts_pipeline.backup.ledgers import FOLDER, alone_with, find_problem, ledger_paths
+from bizcharts_pipeline.backup.ledgers import FOLDER, exclusive_lock, find_problem, ledger_paths
 from bizcharts_pipeline.core.files import owner_only, sync
 from bizcharts_pipeline.core.sqlite_seal import write_seal
 from bizcharts_pipeline.warehouse import closed
@@ -25,8 +25,10 @@ from bizcharts_pipeline.warehouse.swap import Move, journal, swap
 
 @dataclass(frozen=True)
 class Restored:
-    """What was put in place, and where what it replaced is kept. ``created_at``: when the backup was made (UTC);
-    ``None`` for a copy of the database alone."""
+    """Result of a restore: the restored parts, and the paths of the replaced files.
+
+    ``created_at`` is when the backup was made (UTC); ``None`` for a copy of the database alone.
+    """
 
     file: Path
     parts: tuple[str, ...]
@@ -34,25 +36,25 @@ class Restored:
     kept: tuple[Path, ...]
 
     def __str__(self) -> str:
-        kept = f" What was there before is kept: {', '.join(map(str, self.kept))}." if self.kept else ""
+        kept = f" The replaced files are kept: {', '.join(map(str, self.kept))}." if self.kept else ""
         return f"Restored {', '.join(self.parts)} from {self.file}.{kept}"
 
 
 def restore(database: Database, home: Path, file: Path, now: datetime, only: Collection[str] = ()) -> Restored:
-    """Put what the backup ``file`` holds in the place of ``home`` and ``database``.
+    """Replace ``home`` and ``database`` by the content of the backup ``file``.
 
-    Everything is read, checked and written beside its place first. A kill leaves the old state or the new one: once the
-    renames have begun, the next command that opens the database finishes them. What is not part of the backup (images,
-    unless it has them; polls on their way in) stays.
+    Everything is read, verified and written next to its target first. After a kill, the old or the new state is in
+    place: once the renames have begun, the next command that opens the database finishes them. Files that are not part
+    of the backup (images, unless included; spooled polls) stay.
 
     Args:
         file: a backup, or a copy of the database alone.
-        now: naive UTC; names what is kept.
-        only: the parts to restore, of :data:`archive.PARTS`; empty: all that it holds.
+        now: naive UTC; part of the names of kept files.
+        only: the parts to restore, of :data:`archive.PARTS`; if empty, all.
 
     Raises:
-        BackupDamaged, NewerBackup: the backup is not whole, or not for this version; nothing was replaced.
-        RestoreRefused: it is the database itself, lacks a part that was asked for, or somebody uses a ledger.
+        BackupDamaged, NewerBackup: the backup is incomplete, damaged, or of a newer version; nothing was replaced.
+        RestoreRefused: it is the database itself, lacks a requested part, or a ledger is in use.
         DatabaseError: its database is damaged or not of BizCharts; nothing was replaced.
     """
     if not file.is_file():
@@ -61,7 +63,7 @@ def restore(database: Database, home: Path, file: Path, now: datetime, only: Col
         raise RestoreRefused(f"{file} is the database itself; name a backup of it.")
     database.path.parent.mkdir(parents=True, exist_ok=True)
     clean_up(database, home)
-    # Once the renames have begun, the draft is what the next command finishes them with.
+    # Once the renames have begun, the next command needs the draft to finish them.
     with new_draft(home, journal(database.path).exists) as draft:
         new_database = draft.elsewhere(
             database.path.absolute().with_name(f"{database.path.name}.{draft.name}.restoring")
@@ -84,7 +86,7 @@ def restore(database: Database, home: Path, file: Path, now: datetime, only: Col
         with ExitStack() as locks:
             if FOLDER in held:
                 for path in ledger_paths(home):
-                    if not locks.enter_context(alone_with(path)):
+                    if not locks.enter_context(exclusive_lock(path)):
                         raise RestoreRefused(
                             f"{path} is in use; stop the service and the labeller, and restore again. "
                             "Nothing was replaced."
@@ -95,12 +97,12 @@ def restore(database: Database, home: Path, file: Path, now: datetime, only: Col
 
 
 def _unpack(file: Path, draft: Draft, new_database: Path, only: Collection[str]) -> str | None:
-    """Write what the backup holds of ``only`` into the draft, reading all of it; return when it was made."""
+    """Unpack the parts ``only`` into the draft, verifying the complete backup; return when it was made."""
     if not archive.is_archive(file):
         if is_duckdb(file):
             copy_file(file, new_database)
             return None
-        raise BackupDamaged(file, "it does not begin as one")
+        raise BackupDamaged(file, "it does not begin with the backup header")
 
     def take(name: str, content: BinaryIO, size: int) -> Member:
         member = Member(name, size, "")
@@ -124,7 +126,7 @@ def _check_ledgers(folder: Path, file: Path) -> None:
 def _moves(
     database: Path, home: Path, draft: Draft, new_database: Path, held: Collection[str], now: str
 ) -> Iterator[Move]:
-    aside = home.absolute() / f"before-restore-{now}"
+    kept_folder = home.absolute() / f"before-restore-{now}"
     for part in held:
         if part == "database":
             kept = database.absolute().with_name(f"{database.name}.before-restore-{now}")
@@ -133,7 +135,7 @@ def _moves(
             yield Move(None, closed.note_path(database.absolute()), closed.note_path(kept))
             yield Move(new_database, database.absolute(), kept)
         else:
-            yield Move(draft.folder.absolute() / part, home.absolute() / part, aside / part)
+            yield Move(draft.folder.absolute() / part, home.absolute() / part, kept_folder / part)
 
 
 def _sync_all(path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The live catalogue of /biz/: client and parser, spool, import."""
+"""Live catalogue of /biz/: API client and parser, spool, import."""

@@ -1,7 +1,7 @@
-"""4chan's read-only JSON API: the client of the catalogue, and its parser.
+"""Client and parser of the catalogue in 4chan's read-only JSON API.
 
-Rules and fields: https://github.com/4chan/4chan-API. What the parser accepts beyond them was seen in captures
-of 2012 to 2020: missing names, pages that count from 0, flags of 0 or ``""``, an eleventh page.
+Rules and fields: https://github.com/4chan/4chan-API. The parser also accepts deviations seen in captures of 2012 to
+2020: missing names, pages counted from 0, flags of 0 or ``""``, an eleventh page.
 """
 
 import html
@@ -31,20 +31,20 @@ from bizcharts_pipeline.http.fields import (
 )
 from bizcharts_pipeline.http.session import PoliteSession, Response, http_date
 
-# The board holds about 150 threads on ten or eleven pages, in a third of a megabyte. What is far beyond that is no
+# The board holds about 150 threads on ten or eleven pages, in a third of a megabyte. A much larger response is not a
 # catalogue, and once parsed it would need 25 times its size in memory.
 MAX_CATALOG_BYTES = 4 * 1024 * 1024
 MAX_PAGES = 100
 MAX_THREADS = 1_000
 EXTRA_MAX_CHARACTERS = 10_000
-EXTRA_MAX_LEVELS = 20  # arrays and objects within each other
+EXTRA_MAX_LEVELS = 20  # nesting of arrays and objects
 
-# About the poster, not the post: nothing here is needed to read the mood, so nothing of it is kept.
+# Personal data of the poster: not needed for the index, so it is not stored.
 PERSONAL_FIELDS = frozenset(
     {"name", "trip", "id", "email", "country", "country_name", "board_flag", "flag_name", "since4pass"}
     | {"tail_size", "tail_id"}
 )
-# Said again by others: the local time by `time`, what is omitted by the counts; of replies we read none.
+# Redundant: the local time with `time`, omitted posts with the counts; replies are not read.
 REDUNDANT_FIELDS = frozenset({"now", "resto", "last_replies", "omitted_posts", "omitted_images"})
 _OWN_FIELDS = frozenset(
     {"no", "time", "sub", "com", "replies", "images", "sticky", "closed", "capcode", "bumplimit", "imagelimit"}
@@ -63,18 +63,18 @@ _TAG = re.compile(r"<[A-Za-z/!][^<>]*>")
 
 @dataclass(frozen=True)
 class Catalog:
-    """The readable threads of one catalogue in its order, and what was wrong with it, for people."""
+    """The readable threads of one catalogue in order, and its problems, for messages."""
 
     threads: tuple[SourceThread, ...]
     problems: tuple[str, ...] = ()
-    rejected: int = 0  # entries that are not among `threads`; a problem need not cost the entry
+    rejected: int = 0  # entries missing from `threads`; not every problem rejects its entry
 
 
 class FourchanClient:
     """Polls one board's catalogue.
 
-    The order that loses nothing: ``poll_catalog``, put the poll on disk, ``remember`` it. A killed run then
-    fetches the same content again instead of being told that there is nothing new.
+    Call ``poll_catalog``, write the poll to disk, then ``remember`` it: after a kill, the next run fetches the same
+    content again instead of receiving "not modified".
     """
 
     def __init__(self, session: PoliteSession, api_url: str, image_url: str, board: str) -> None:
@@ -84,13 +84,13 @@ class FourchanClient:
         self.catalog_url = f"{api_url}/{board}/catalog.json"
 
     def poll_catalog(self, now: datetime) -> Poll:
-        """Ask for the catalogue if it is newer than the one remembered.
+        """Request the catalogue if it is newer than the one remembered.
 
-        ``now`` becomes the poll's ``fetched_at``, moved on by the wait if the answer took more than a second.
+        ``now`` becomes the poll's ``fetched_at``, plus the waiting time if that exceeded a second.
 
         Raises:
             SourceNotFound: there is no such board.
-            SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
+            SourceError: its other subclasses, as raised by :meth:`PoliteSession.get`.
         """
         began = time.monotonic()
         try:
@@ -101,32 +101,36 @@ class FourchanClient:
         elapsed = time.monotonic() - began
         fetched_at = now + timedelta(seconds=elapsed) if elapsed > 1 else now
         served = response.headers.get("last-modified")
-        told = http_date(response.headers.get("date", "")) or response.last_modified
-        return Poll(fetched_at, response.status, response.last_modified, self.catalog_url, response.body, served, told)
+        served_at = http_date(response.headers.get("date", "")) or response.last_modified
+        return Poll(
+            fetched_at, response.status, response.last_modified, self.catalog_url, response.body, served, served_at
+        )
 
     def remember(self, poll: Poll) -> None:
-        """Let the next poll ask only for something newer than ``poll``, which must be safe on disk."""
+        """Let the next poll request only content newer than ``poll``, which must be safe on disk."""
         headers = {"last-modified": poll.validator} if poll.validator else {}
         answer = Response(poll.url, poll.status, b"", poll.fetched_at, poll.last_modified, headers)
         self._session.remember(answer)
 
     def forget(self) -> None:
-        """Let the next poll bring the whole catalogue, as the last one turned out to be unusable."""
+        """Let the next poll fetch the complete catalogue, because the last one was unusable."""
         self._session.forget(self.catalog_url)
 
 
 def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
-    """Read a ``catalog.json``. The same body always gives the same result.
+    """Parse a ``catalog.json``; deterministic.
 
-    A thread without a readable number and time costs only itself; any other field that can not be read costs
-    only itself, or its picture. All are named in ``problems``. Of two threads with one number the first
-    stays. Texts are cut at the bounds above.
+    A thread without a valid number and time is rejected; any other invalid field is left out, or the picture as a
+    whole. All are named in ``problems``. Of two threads with the same number the first is kept. Texts are cut to the
+    limits above.
 
     Raises:
-        CatalogFormatError: the body as a whole is no catalogue.
+        CatalogFormatError: the body is not a catalogue.
     """
     if len(body) > MAX_CATALOG_BYTES:
-        raise CatalogFormatError(f"No catalogue has {len(body):,} bytes; at most {MAX_CATALOG_BYTES:,} are read")
+        raise CatalogFormatError(
+            f"Too large for a catalogue: {len(body):,} bytes; at most {MAX_CATALOG_BYTES:,} are read"
+        )
     problems: list[str] = []
     pages = _load(body, _decoded(body, problems))
     if not isinstance(pages, list):
@@ -148,7 +152,7 @@ def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
             try:
                 thread = _thread(entry, f"{image_url}/{board}", number, position, notes)
                 if thread.thread_id in threads:
-                    raise _BadField("its number was there already")
+                    raise _BadField("duplicate thread number")
                 threads[thread.thread_id] = thread
             except _BadField as error:
                 problems.append(f"{place}: {error}")
@@ -159,25 +163,25 @@ def parse_catalog(body: bytes, *, board: str, image_url: str) -> Catalog:
 
 
 def _check_size(body: bytes, pages: list[Any]) -> None:
-    """Refuse, before anything is built of it, a catalogue of more than any board has."""
+    """Refuse an implausibly large catalogue before it is processed."""
     listed = (page.get("threads") for page in pages if isinstance(page, dict))
     threads = sum(len(entries) for entries in listed if isinstance(entries, list))
     if len(pages) > MAX_PAGES or threads > MAX_THREADS:
         raise _not_a_catalog(
             body,
-            f"{len(pages):,} pages with {threads:,} threads, where no board has over {MAX_PAGES} and {MAX_THREADS:,}",
+            f"{len(pages):,} pages with {threads:,} threads, more than {MAX_PAGES} and {MAX_THREADS:,} (limits)",
         )
 
 
 class _BadField(Exception):
-    """Why a field can not be read, or an entry can not be a thread."""
+    """A field is invalid, or an entry is not a thread."""
 
 
 _T = TypeVar("_T")
 
 
 def _optional(notes: list[str], read: Callable[..., _T], *arguments: Any) -> _T | None:
-    """Return what ``read`` makes of a field; ``None``, with a note, if it can not be read."""
+    """Return the field read by ``read``; ``None``, with a note, if it is invalid."""
     try:
         return read(*arguments)
     except _BadField as error:
@@ -199,7 +203,7 @@ def _load(body: bytes, text: str) -> Any:
             return json.loads(text)
         except json.JSONDecodeError:
             raise
-        except ValueError:  # an integer of thousands of digits: only its own thread shall suffer
+        except ValueError:  # an integer of thousands of digits: reject only its own thread
             return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 30 else math.inf)
     except json.JSONDecodeError as error:
         raise _not_a_catalog(body, f"not JSON: {error.msg} at character {error.pos:,}") from error
@@ -209,10 +213,10 @@ def _load(body: bytes, text: str) -> Any:
 
 def _not_a_catalog(body: bytes, why: str) -> CatalogFormatError:
     if body.lstrip()[:1] == b"<":
-        why = "an HTML page, as a bot check or a provider's portal gives it"
+        why = "an HTML page, as sent by bot checks and provider portals"
     return CatalogFormatError(
-        f"This is no catalogue: {why} ({len(body):,} bytes, beginning {body[:60]!r}). If it lasts, the API "
-        "has changed or something in between answers for it; open the catalogue's URL in a browser"
+        f"This is not a catalogue: {why} ({len(body):,} bytes, beginning {body[:60]!r}). If it persists, the API "
+        "has changed or a proxy in between responds; open the catalogue's URL in a browser"
     )
 
 
@@ -257,7 +261,7 @@ def _thread(entry: Any, picture_url: str, page: int, position: int, notes: list[
 
 
 def _picture(entry: Mapping[str, Any], picture_url: str, notes: list[str]) -> dict[str, Any]:
-    """Return the picture's fields; none of them, with a note, if any is not as it should be."""
+    """Return the picture's fields; empty, with a note, if any of them is invalid."""
     try:
         tim = _integer(entry, "tim", 0, _BIGINT_MAX)
         extension = _text(entry, "ext")
@@ -265,7 +269,7 @@ def _picture(entry: Mapping[str, Any], picture_url: str, notes: list[str]) -> di
             return {}
         md5 = _text(entry, "md5")
         if not _TIM.fullmatch(str(tim)) or not _EXTENSION.fullmatch(extension or ""):
-            raise _BadField(f"no file name can be made of tim {tim} and ext {(extension or '')[:20]!r}")
+            raise _BadField(f"invalid file name: tim {tim} and ext {(extension or '')[:20]!r}")
         if md5 is not None and not _MD5.fullmatch(md5):
             raise _BadField(f"md5 is {md5[:40]!r}")
         return {
@@ -283,7 +287,7 @@ def _picture(entry: Mapping[str, Any], picture_url: str, notes: list[str]) -> di
 
 
 def _extra(entry: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    """Return the fields without one of their own, fit for a JSON column."""
+    """Return the remaining fields, fit for a JSON column."""
     extra = {}
     for key, value in entry.items():
         if key in _NOT_EXTRA:
@@ -308,7 +312,7 @@ def _clean_json(value: Any, levels: int) -> Any:
     if isinstance(value, dict):
         return {clean(key): _clean_json(item, levels - 1) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
-        raise _BadField(f"has {value}, which is no JSON")
+        raise _BadField(f"has {value}, which is not valid JSON")
     return value
 
 
@@ -353,9 +357,9 @@ def _moment(seconds: int) -> datetime:
     try:
         moment = from_epoch(seconds)
     except (ValueError, OverflowError, OSError) as error:
-        raise _BadField(f"time {seconds} is off the calendar") from error
+        raise _BadField(f"timestamp {seconds} is out of range") from error
     if moment < SITE_OPENED:
-        raise _BadField(f"time {seconds} is before {SITE_OPENED:%Y-%m-%d}, when there was no 4chan")
+        raise _BadField(f"time {seconds} is before {SITE_OPENED:%Y-%m-%d}, when 4chan did not exist")
     return moment
 
 

@@ -1,4 +1,4 @@
-"""How opening posts come in: a poll of the live catalogue, spooled to disk before anything else can fail."""
+"""Ingestion of live polls: fetch the catalogue, spool it to disk, record it in the warehouse."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,50 +18,50 @@ from bizcharts_pipeline.warehouse.snapshots import PollResult, last_poll, record
 
 @dataclass(frozen=True)
 class PollReport:
-    """What one poll brought, with what earlier ones had left in the spool."""
+    """Result of one poll, including earlier polls left in the spool."""
 
     snapshot_at: datetime
     result: PollResult
-    recovered_polls: int  # polls of earlier, broken runs that were taken in first
-    problems: tuple[str, ...]  # entries of the catalogue that could not be read, each named
+    recovered_polls: int  # polls of earlier, interrupted runs that were stored first
+    problems: tuple[str, ...]  # invalid entries of the catalogue
     last_modified: datetime | None
-    set_aside: tuple[str, ...] = ()  # earlier polls that killed what read them, each named
+    set_aside: tuple[str, ...] = ()  # earlier polls that crashed their readers
 
 
 @dataclass(frozen=True)
 class Drained:
-    """What became of the polls that earlier runs had left in the spool."""
+    """Result of processing the polls that earlier runs had left in the spool."""
 
-    recovered: int = 0  # taken in
-    set_aside: tuple[str, ...] = ()  # killed what read them, each named
+    recovered: int = 0  # stored
+    set_aside: tuple[str, ...] = ()  # crashed their readers
 
 
 def poll_catalog(client: FourchanClient, spool: Spool, database: Database, now: datetime) -> PollReport:
-    """Fetch the catalogue once and take it into the warehouse.
+    """Fetch the catalogue once and store it in the warehouse.
 
-    The body is on disk before the source's validator is remembered and before the database is touched, so a kill or
-    a busy database delays a snapshot and never loses one.
+    The body is on disk before the source's validator is remembered and before the database is opened, so a kill or a
+    busy database delays a snapshot and never loses one.
 
     Raises:
-        SourceError: the source did not answer usably; earlier polls in the spool were taken in all the same.
-        ClockDisagrees: the source's time is another than ``now``, or it tells none and the last poll is more than a day
+        SourceError: the source sent no usable response; earlier polls in the spool were stored nevertheless.
+        ClockDisagrees: the source's time differs from ``now``, or it sends none and the last poll is more than a day
             away; nothing was stored.
-        CatalogFormatError: the answer is no catalogue; its body is kept in the spool's ``rejected`` folder.
-        DatabaseBusy: somebody holds the database; the poll waits in the spool for the next run.
+        CatalogFormatError: the response is not a catalogue; its body is kept in the spool's ``rejected`` folder.
+        DatabaseBusy: another process holds the database; the poll stays in the spool for the next run.
     """
-    # Fetched first, so that even a database that stays closed for hours costs no minute of the board.
+    # Fetched first, so that no poll is missed even if the database stays locked for hours.
     try:
         path, poll = _fetch(client, spool, database, now)
     except SourceError:
         drain_spool(client, spool, database)
         raise
     if poll.served_at is not None:
-        _set_future_aside(spool, poll.fetched_at)
+        _quarantine_future(spool, poll.fetched_at)
     drained = drain_spool(client, spool, database, before=path)
     try:
         return _attempt(client, spool, database, path, poll, drained)
     except UnknownCatalog:
-        # "Not modified" since a catalogue that this database has never seen: it is new, or an older one was restored.
+        # "Not modified" since a catalogue unknown to this database: it is new, or an older one was restored.
         client.forget()
         spool.remove(path)
         path, poll = _fetch(client, spool, database, now)
@@ -80,7 +80,7 @@ def _fetch(client: FourchanClient, spool: Spool, database: Database, now: dateti
 
 
 def _check_undated(database: Database, poll: Poll) -> None:
-    """Compare the clock with what else is known; a poll without a Date must not make a wrong clock look confirmed.
+    """Compare the clock with other known times; a poll without a Date must not seem to confirm a wrong clock.
 
     Raises:
         ClockDisagrees: neither the catalogue's Last-Modified nor the last poll is within a day.
@@ -93,15 +93,15 @@ def _check_undated(database: Database, poll: Poll) -> None:
     if last is not None and abs(now - last) > MAX_DISAGREEMENT:
         raise ClockDisagrees(
             f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC, but the last poll was on {last:%Y-%m-%d %H:%M}, and "
-            "the board's answer has no Date that could confirm it. Nothing was written."
+            "the board's response has no Date that could confirm it. Nothing was written."
         )
 
 
 def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, before: Path | None = None) -> Drained:
-    """Take in the polls that earlier runs fetched and could not store, oldest first.
+    """Store the polls that earlier runs fetched and could not store, oldest first.
 
-    One that was being read when processes were killed is moved to the spool's ``rejected`` folder, so that it does not
-    end every further run before it comes to its own poll.
+    A poll that repeatedly crashed the process reading it is moved to the spool's ``rejected`` folder, so that it does
+    not prevent all later runs from storing their own poll.
     """
     recovered, set_aside = 0, list[str]()
     for path in spool.pending():
@@ -114,10 +114,10 @@ def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, bef
             set_aside.append(f"{error}, and move {spool.quarantine(path, str(error))} back to {spool.folder}")
             continue
         except UnknownCatalog:
-            spool.remove(path)  # it says nothing that could be stored
+            spool.remove(path)  # it has no content to store
             continue
         except (CatalogFormatError, CorruptPollError, FileNotFoundError):
-            continue  # kept aside by now, or taken in by another process
+            continue  # quarantined by now, or stored by another process
         recovered += 1
     return Drained(recovered, tuple(set_aside))
 
@@ -125,11 +125,11 @@ def drain_spool(client: FourchanClient, spool: Spool, database: Database, *, bef
 def _attempt(
     client: FourchanClient, spool: Spool, database: Database, path: Path, poll: Poll | None, drained: Drained
 ) -> PollReport:
-    """Take in one spooled poll, read from its file unless it is given; a kill meanwhile is counted.
+    """Store one spooled poll, read from its file unless it is given; kills meanwhile are counted.
 
     Raises:
         SetAside: too many processes were killed over it.
-        CorruptPollError: it was fetched under a wrong clock, and is kept aside.
+        CorruptPollError: it was fetched under a wrong clock, and is quarantined.
     """
     with spool.attempts.attempt(f"poll {path.name}") as attempt:
         if poll is None:
@@ -137,18 +137,18 @@ def _attempt(
             if poll.last_modified and poll.last_modified - poll.fetched_at > MAX_SKEW:
                 reason = "fetched under a clock that was behind its source's"
                 raise CorruptPollError(f"{spool.quarantine(path, reason)}: {reason}")
-        return _take(client, spool, database, path, poll, drained, attempt)
+        return _store(client, spool, database, path, poll, drained, attempt)
 
 
-def _set_future_aside(spool: Spool, now: datetime) -> None:
-    """Set polls aside that were fetched under a clock ahead of ``now``, which the source has just confirmed."""
+def _quarantine_future(spool: Spool, now: datetime) -> None:
+    """Quarantine polls fetched under a clock ahead of ``now``, which the source has just confirmed."""
     begin = f"{now + MAX_SKEW:%Y%m%dT%H%M%S}"  # a poll's name begins with its time
     for path in spool.pending():
         if path.name > begin:
             spool.quarantine(path, "fetched under a clock that was ahead")
 
 
-def _take(
+def _store(
     client: FourchanClient,
     spool: Spool,
     database: Database,
@@ -159,7 +159,7 @@ def _take(
 ) -> PollReport:
     """Parse one spooled poll, record it and remove it from the spool.
 
-    What can not be read, be it all of the body or some of its entries, is kept aside with the reason.
+    A body that cannot be parsed, completely or in part, is quarantined with the reason.
     """
     try:
         threads, problems, rejected = _read(client, poll)
@@ -174,8 +174,8 @@ def _take(
             )
     except Exception as error:
         if isinstance(error, DatabaseError | OSError) and not isinstance(error, StatementRefused):
-            raise  # the poll is sound, and waits for a database that is
-        # Whatever it is, it must not meet the next run again: one poll would stop all that follow.
+            raise  # the fault is the database's: keep the poll in the spool
+        # Quarantine the poll after any error: otherwise it would stop all later runs.
         client.forget()
         kept = spool.quarantine(path, f"{type(error).__name__}: {error}")
         raise CatalogFormatError(f"{error}. The body is kept in {kept}") from error
@@ -189,7 +189,7 @@ def _take(
 
 
 def _read(client: FourchanClient, poll: Poll) -> tuple[list[PreparedThread] | None, tuple[str, ...], int]:
-    """Return the threads (``None`` for "not modified"), what was wrong with them, and how many could not be read."""
+    """Return the threads (``None`` for "not modified"), their problems, and the number of rejected entries."""
     if poll.status == 304:
         return None, (), 0
     catalog = parse_catalog(poll.body, board=client.board, image_url=client.image_url)

@@ -1,4 +1,4 @@
-"""A durable queue of raw polls: what was fetched is on disk before anybody tries to read or store it."""
+"""Spool: a durable queue of raw polls, on disk before they are parsed or stored."""
 
 import gzip
 import json
@@ -17,14 +17,14 @@ from bizcharts_pipeline.http.quarantine import keep_newest, write_reason
 
 SUFFIX = ".poll.gz"
 REJECTED_FOLDER = "rejected"
-MAX_POLL_BYTES = 8 * 1024 * 1024  # decompressed; what the client lets through is smaller
+MAX_POLL_BYTES = 8 * 1024 * 1024  # decompressed; larger than the client's limit
 _ABANDONED_AFTER_SECONDS = 3600.0
 _DAMAGE = (BodyRefused, ValueError, KeyError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
 class Poll:
-    """One answer of the catalogue as it came. Times are naive UTC."""
+    """One unparsed response of the catalogue. Times are naive UTC."""
 
     fetched_at: datetime
     status: int  # 200 or 304
@@ -32,13 +32,11 @@ class Poll:
     url: str
     body: bytes  # empty for 304
     validator: str | None = None  # Last-Modified as served
-    served_at: datetime | None = field(
-        default=None, compare=False
-    )  # the source's own time, as far as it told; not kept in the spool
+    served_at: datetime | None = field(default=None, compare=False)  # the source's own time, if sent; not spooled
 
 
 class Spool:
-    """The queue in ``folder``: one gzip file a poll, of a JSON line and the body. Only the disk bounds it.
+    """The queue in ``folder``: one gzip file per poll, with a JSON line and the body. Limited only by the disk.
 
     ``attempts`` counts the processes that were killed while they read a poll.
     """
@@ -48,7 +46,7 @@ class Spool:
         self.attempts = attempts or Attempts(folder / ATTEMPTS)
 
     def put(self, poll: Poll) -> Path:
-        """Write ``poll``; when this returns it survives a power cut. Returns its file."""
+        """Write ``poll`` durably; return its file."""
         unique = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         path = self.folder / f"{poll.fetched_at:%Y%m%dT%H%M%S.%f}-{unique}{SUFFIX}"
         head = {
@@ -64,14 +62,14 @@ class Spool:
         return path
 
     def pending(self) -> list[Path]:
-        """Return the files that wait, oldest poll first."""
+        """Return the files in the queue, oldest poll first."""
         return sorted(self.folder.glob(f"[!.]*{SUFFIX}"))
 
     def read(self, path: Path) -> Poll:
         """Return the poll in ``path``.
 
         Raises:
-            CorruptPollError: it can not be read; it is no longer pending, but in the ``rejected`` folder.
+            CorruptPollError: it cannot be read; it was moved from the queue to the ``rejected`` folder.
         """
         try:
             with open_regular(path) as file:
@@ -88,35 +86,35 @@ class Spool:
                 validator=head["validator"],
             )
         except _DAMAGE as error:
-            aside = self.quarantine(path, f"not readable as a poll: {error!r}")
-            raise CorruptPollError(f"{path} is damaged ({error}); moved to {aside}, nothing to do") from error
+            rejected = self.quarantine(path, f"not readable as a poll: {error!r}")
+            raise CorruptPollError(f"{path} is damaged ({error}); moved to {rejected}, no action needed") from error
 
     def remove(self, path: Path) -> None:
-        """Take a poll that is safely stored off the queue."""
+        """Remove a stored poll from the queue."""
         path.unlink(missing_ok=True)
         sync(self.folder)
 
     def quarantine(self, path: Path, reason: str) -> Path:
-        """Move ``path`` aside, the ``reason`` beside it; the oldest of too many go. Returns the new path.
+        """Move ``path`` to quarantine, with a note of the ``reason``; the oldest files beyond the limit are deleted.
 
-        No error if another process has moved it meanwhile, or taken it off the queue.
+        Returns the new path, also if another process has moved or removed the file meanwhile.
         """
-        rejected = self.folder / REJECTED_FOLDER
-        rejected.mkdir(exist_ok=True)
-        aside = rejected / path.name
-        note = write_reason(aside, reason)
+        folder = self.folder / REJECTED_FOLDER
+        folder.mkdir(exist_ok=True)
+        rejected = folder / path.name
+        note = write_reason(rejected, reason)
         try:
-            path.replace(aside)
+            path.replace(rejected)
         except FileNotFoundError:
-            if not aside.exists():
+            if not rejected.exists():
                 note.unlink(missing_ok=True)
-            return aside
+            return rejected
         sync(self.folder)
-        keep_newest(rejected)
-        return aside
+        keep_newest(folder)
+        return rejected
 
     def _sweep(self) -> None:
-        """Remove what killed writers left half-written."""
+        """Remove incomplete files left by killed writers."""
         for temporary in self.folder.glob(f"{TEMPORARY_PREFIX}*"):
             try:
                 if time.time() - temporary.stat().st_mtime > _ABANDONED_AFTER_SECONDS:

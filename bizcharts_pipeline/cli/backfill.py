@@ -1,4 +1,4 @@
-"""Launching a backfill of the archive's days, as the Dagster UI does: it then runs, and is watched, there."""
+"""Launches a Dagster backfill of the archive's days, as the Dagster UI does; the backfill then runs in Dagster."""
 
 import fcntl
 import json
@@ -41,16 +41,16 @@ _UNDER_WAY = """
 }
 """
 ASSET = "warosu_posts"
-LOCK = "backfill.lock"  # in the home: two commands at once must not launch the same days
+LOCK = "backfill.lock"  # in the home: prevents concurrent commands from launching the same days
 
 
 class BackfillRefused(BizchartsError):
-    """No backfill can be launched; says why."""
+    """A backfill cannot be launched; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class LaunchedBackfill:
-    """A backfill that waits for, or is worked on by, the Dagster daemon."""
+    """A backfill queued or run by the Dagster daemon."""
 
     backfill_id: str
     days: int
@@ -67,7 +67,7 @@ class LaunchedBackfill:
 
 @dataclass(frozen=True)
 class BackfillUnderWay:
-    """All days that were asked for are those of backfills that are not over; none was launched."""
+    """All requested days belong to active backfills; none was launched."""
 
     backfill_ids: tuple[str, ...]
     days: int
@@ -76,7 +76,7 @@ class BackfillUnderWay:
 
     def __str__(self) -> str:
         return (
-            f"Nothing was launched: backfill {', '.join(self.backfill_ids)} has these {self.days:,} days already. It "
+            f"Nothing was launched: backfill {', '.join(self.backfill_ids)} already has these {self.days:,} days. It "
             "runs while Dagster does (`make serve` or `make dev`)"
         )
 
@@ -85,15 +85,15 @@ def check_days(archive_start: date, now: datetime, first: date, last: date | Non
     """Refuse days that the archive cannot have; ``now`` is naive UTC.
 
     Raises:
-        BackfillRefused: a day is before ``archive_start``, or is not over.
+        BackfillRefused: a day is before ``archive_start``, or has not ended.
     """
     yesterday = now.date() - DAY
     if first < archive_start:
-        raise BackfillRefused(f"--from {first} is before {archive_start}, where BIZCHARTS_ARCHIVE_START begins")
+        raise BackfillRefused(f"--from {first} is before {archive_start}, which is BIZCHARTS_ARCHIVE_START")
     if last and last > yesterday:
-        raise BackfillRefused(f"--to {last} is not over yet; the last whole day (UTC) is {yesterday}")
+        raise BackfillRefused(f"--to {last} has not ended yet; the last complete day (UTC) is {yesterday}")
     if first > yesterday:
-        raise BackfillRefused(f"--from {first} is after {yesterday}, the last whole day (UTC)")
+        raise BackfillRefused(f"--from {first} is after {yesterday}, the last complete day (UTC)")
 
 
 def days_to_fetch(
@@ -104,13 +104,13 @@ def days_to_fetch(
     first: date | None = None,
     last: date | None = None,
 ) -> list[date]:
-    """Return the days that are to be fetched and are not complete yet, oldest first; ``now`` is naive UTC.
+    """Return the days to fetch that are not complete yet, oldest first; ``now`` is naive UTC.
 
-    ``between`` means ``first`` to ``last`` (yesterday unless given), ``onwards`` from the last complete day to
-    yesterday, ``before`` from ``archive_start`` to before the earliest complete day.
+    ``between`` means ``first`` to ``last`` (by default yesterday), ``onwards`` from the last complete day to yesterday,
+    ``before`` from ``archive_start`` to before the earliest complete day.
 
     Raises:
-        BackfillRefused: there is no such span; says why.
+        BackfillRefused: there is no such range of days.
     """
     yesterday = now.date() - DAY
     with database.read() as connection:
@@ -130,10 +130,10 @@ def days_to_fetch(
 
 
 def launch_backfill(days: Sequence[date], home: Path) -> LaunchedBackfill | BackfillUnderWay:
-    """Ask Dagster for those of the archive's ``days`` (at least one) that no backfill is working on.
+    """Launch a backfill of those of the archive's ``days`` (at least one) that no active backfill has.
 
     Raises:
-        BackfillRefused: it was not taken; says why.
+        BackfillRefused: Dagster refused it; the message is the reason.
     """
     home.mkdir(parents=True, exist_ok=True)
     with open(home / LOCK, "w", opener=regular_only) as lock:
@@ -145,44 +145,44 @@ def launch_backfill(days: Sequence[date], home: Path) -> LaunchedBackfill | Back
         params = {
             "assetSelection": [{"path": [ASSET]}],
             "partitionNames": [day.isoformat() for day in wanted],
-            "runConfigData": {"loggers": {"console": {}}},  # one line a warning, as all jobs log
+            "runConfigData": {"loggers": {"console": {}}},  # one line per warning, as in all jobs
             "title": f"Warosu {min(wanted)} to {max(wanted)}",
         }
-        answer = _ask(_LAUNCH, {"params": params})["launchPartitionBackfill"]
-    if "backfillId" not in answer:
-        raise BackfillRefused(f"Dagster did not take the backfill: {answer.get('message', answer['__typename'])}")
-    return LaunchedBackfill(answer["backfillId"], len(wanted), min(wanted), max(wanted))
+        response = _query(_LAUNCH, {"params": params})["launchPartitionBackfill"]
+    if "backfillId" not in response:
+        raise BackfillRefused(f"Dagster refused the backfill: {response.get('message', response['__typename'])}")
+    return LaunchedBackfill(response["backfillId"], len(wanted), min(wanted), max(wanted))
 
 
 def _days_under_way() -> dict[date, str]:
-    """Return the days of backfills that are not over, each with its backfill's id."""
-    answer = _ask(_UNDER_WAY, {})["partitionBackfillsOrError"]
-    if "results" not in answer:
-        raise BackfillRefused(f"Dagster did not list its backfills: {answer.get('message', answer['__typename'])}")
+    """Return the days of active backfills, each with its backfill's id."""
+    response = _query(_UNDER_WAY, {})["partitionBackfillsOrError"]
+    if "results" not in response:
+        raise BackfillRefused(f"Dagster did not list its backfills: {response.get('message', response['__typename'])}")
     return {
         date.fromisoformat(name): backfill["id"]
-        for backfill in answer["results"]
+        for backfill in response["results"]
         if {"path": [ASSET]} in (backfill["assetSelection"] or [])
         for name in backfill["partitionNames"] or []
     }
 
 
-def _ask(query: str, variables: dict[str, object]) -> dict[str, Any]:
-    """Return Dagster's answer to a GraphQL query; asked of the instance, so that no web server need run."""
+def _query(query: str, variables: dict[str, object]) -> dict[str, Any]:
+    """Return Dagster's response to a GraphQL query; it goes to the instance directly, so no web server is needed."""
     program = "from dagster_graphql.cli import main; main()"
-    question = ["-t", query, "-v", json.dumps(variables)]
-    command = [sys.executable, "-c", program, "-w", "workspace.yaml", *question]
+    arguments = ["-t", query, "-v", json.dumps(variables)]
+    command = [sys.executable, "-c", program, "-w", "workspace.yaml", *arguments]
     try:
         finished = subprocess.run(command, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=ANSWER_SECONDS)
     except subprocess.TimeoutExpired:
-        raise BackfillRefused(f"Dagster did not answer within {ANSWER_SECONDS} s; try again") from None
+        raise BackfillRefused(f"Dagster did not respond within {ANSWER_SECONDS} s; try again") from None
     try:
-        # The code server that it starts logs to the same output.
+        # Its code server logs to the same output.
         (line,) = (line for line in finished.stdout.splitlines() if line.startswith("{"))
-        answer: dict[str, Any] = json.loads(line)["data"]
-        (value,) = answer.values()
+        response: dict[str, Any] = json.loads(line)["data"]
+        (value,) = response.values()
         value["__typename"]
     except (ValueError, KeyError, TypeError, AttributeError):
         output = (finished.stdout + finished.stderr).strip()
-        raise BackfillRefused(f"Dagster did not answer: {output[-500:]}") from None
-    return answer
+        raise BackfillRefused(f"Dagster's response is malformed: {output[-500:]}") from None
+    return response

@@ -1,4 +1,4 @@
-"""``bizcharts backup``, ``restore``, ``repair`` and ``snapshot``."""
+"""Commands ``bizcharts backup``, ``restore``, ``repair`` and ``snapshot``."""
 
 import sys
 from dataclasses import asdict
@@ -15,10 +15,10 @@ PARTS = ("database", "ledgers", "models", "datasets", "images")
 
 @click.command()
 @new_file
-@click.option("--images", is_flag=True, help="Also the images, and those of data sets.")
+@click.option("--images", is_flag=True, help="Include the images, and those of data sets.")
 @as_json
 def backup(file: Path, images: bool, json_output: bool) -> None:
-    """Back everything up to the new FILE.
+    """Back all data up to the new FILE.
 
     FILE holds the database, the ledgers, models and data sets. All of them are checked first; if one is damaged, it is
     named and no backup is made. The service may run meanwhile.
@@ -44,7 +44,7 @@ def restore(file: Path, only: tuple[str, ...], json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     settings = load_settings()
-    database = Database(settings.database_path, settings.database_wait_seconds)  # which may be lost
+    database = Database(settings.database_path, settings.database_wait_seconds)  # may be lost
     show(restore_backup(database, settings.home_path, file, utc_now(), only), json_output)
 
 
@@ -63,11 +63,11 @@ def repair(aside: bool, taken: bool, json_output: bool) -> None:
     settings = load_settings()
     home = settings.home_path
     if not home.is_dir():
-        Database.existing(settings)  # says what is missing
-    database = Database(settings.database_path, settings.database_wait_seconds)  # which may be lost
+        Database.existing(settings)  # reports what is missing
+    database = Database(settings.database_path, settings.database_wait_seconds)  # may be lost
     done = repairs.set_aside(database, home, utc_now()) if aside else []
     done += repairs.accept(database, home) if taken else []
-    left = repairs.look(database, home)
+    left = repairs.find_damage(database, home)
     if json_output:
         click.echo(to_json({"repaired": list(map(asdict, done)), "damaged": list(map(asdict, left))}))
     else:
@@ -97,5 +97,5 @@ def snapshot(file: Path, json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     make_snapshot(Database.existing(load_settings()), file)
-    text = f"{file}: a copy of this moment, {megabytes(file)}; what is written to it does not come back."
+    text = f"{file}: a current copy, {megabytes(file)}; changes to it do not affect the database."
     show({"file": file, "bytes": file.stat().st_size}, json_output, text)

@@ -1,4 +1,4 @@
-"""``bizcharts index`` and ``bizcharts coins``: the published numbers, for people and for programs."""
+"""Commands ``bizcharts index`` and ``bizcharts coins``: the published numbers as tables, CSV or JSON."""
 
 import csv
 import sys
@@ -31,7 +31,9 @@ as_csv = click.option("--csv", "csv_output", is_flag=True, help="Print CSV, all 
 @click.option("--days", type=click.IntRange(1, MAX_DAYS), help="How many days, the newest first.  [default: 10]")
 @click.option("--hours", type=click.IntRange(1, MAX_HOURS), help="How many hours, instead of days.")
 @click.option(
-    "--months", type=click.IntRange(1, MAX_MONTHS), help="How many months: stances, and people's as estimated from it."
+    "--months",
+    type=click.IntRange(1, MAX_MONTHS),
+    help="How many months: stances, and people's estimated stances.",
 )
 @as_csv
 @as_json
@@ -114,12 +116,12 @@ def _month_row(month: "Month") -> list[str]:
 def _about_people(month: "Month") -> str:
     if month.people is None:
         return (
-            f"The model {month.model_version} has no usable measurement on gold posts, so what people would say of "
-            "these posts is not estimated: label posts, train, and materialise model_evaluation."
+            f"The model {month.model_version} has no usable measurement on gold posts, so people's stance is not "
+            "estimated: label posts, train, and materialise model_evaluation."
         )
     return (
-        "people: the share of bullish posts less that of bearish ones that people would give, estimated from the "
-        "stance and from the model's answers on gold posts. *: so far."
+        "people: the share of bullish posts minus that of bearish posts by people's labels, estimated from the stance "
+        "and the model's scores on gold posts. *: so far."
     )
 
 
@@ -180,7 +182,7 @@ def _sentence(reading: "Reading", parameters: "FearGreedSettings") -> str:
 
 
 def _with_words(reading: "Reading", parameters: "FearGreedSettings") -> dict[str, Any]:
-    """Return a reading's columns for programs, and what a display says of it."""
+    """Return a reading's columns for programs, with its description in words."""
     from bizcharts_pipeline.index.words import in_words, is_borderline
 
     return {**asdict(reading), "borderline": is_borderline(reading), "words": in_words(reading, parameters)}

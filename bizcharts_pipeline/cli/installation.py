@@ -1,4 +1,6 @@
-"""``bizcharts init`` and ``repair-clock``: what an installation needs after it lost its database or its clock."""
+"""Commands ``bizcharts init`` and ``repair-clock``: repair of an installation after a lost database or a wrong
+clock.
+"""
 
 import os
 from pathlib import Path
@@ -11,31 +13,31 @@ from bizcharts_pipeline.settings import load_settings
 
 
 @click.command("init")
-@click.option("--new", "anew", is_flag=True, help="Also if the database of this installation was lost.")
+@click.option("--new", "replace", is_flag=True, help="Also if the database of this installation was lost.")
 @as_json
-def init(anew: bool, json_output: bool) -> None:
+def init(replace: bool, json_output: bool) -> None:
     """Create an empty database.
 
     A first start does not need this command: the first command that writes creates the database. If the installation
     had a database before, --new is required. A database that can be opened is never changed; the remains of a lost one
-    are kept beside the new one.
+    are kept next to the new one.
     """
     from bizcharts_pipeline.warehouse.beginning import make_database
 
     settings = load_settings()
-    kept = make_database(settings, anew=anew)
-    text = f"{settings.database_path}: made, empty." + "".join(f" Kept: {path}." for path in kept)
+    kept = make_database(settings, replace=replace)
+    text = f"{settings.database_path}: created, empty." + "".join(f" Kept: {path}." for path in kept)
     show({"database": settings.database_path, "kept": [str(path) for path in kept]}, json_output, text)
 
 
 @click.command("repair-clock")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
-@click.option("--trust-clock", is_flag=True, help="If no source answers: you have checked that the clock is right.")
+@click.option("--trust-clock", is_flag=True, help="If no source responds: you have checked that the clock is right.")
 @as_json
 def repair_clock(dry_run: bool, trust_clock: bool, json_output: bool) -> None:
     """Remove rows that a wrong clock has dated in the future.
 
-    Set the clock and stop the service first. Polls, index readings and prices of the future are deleted, with the
+    Set the clock and stop the service first. Future polls, index readings and prices are deleted, with the
     scheduler's ticks; posts, scores and labels stay. Then run `bizcharts run history` to compute the index again.
     """
     from bizcharts_pipeline.core.clock import ClockDisagrees, check_against
@@ -51,8 +53,8 @@ def repair_clock(dry_run: bool, trust_clock: bool, json_output: bool) -> None:
         check_against(now, *told)
     elif not trust_clock:
         raise ClockDisagrees(
-            f"No source answers that could confirm the clock, which says {now:%Y-%m-%d %H:%M} UTC. Nothing was done; "
-            "give --trust-clock if you have seen that it is right."
+            f"No source responds that could confirm the clock, which says {now:%Y-%m-%d %H:%M} UTC. Nothing was done; "
+            "give --trust-clock if you have checked that it is right."
         )
     found = repair(database, now, dry_run=dry_run)
     ticks = 0 if dry_run else forget_future(Path(os.environ["DAGSTER_HOME"]), to_epoch(now))
@@ -60,5 +62,5 @@ def repair_clock(dry_run: bool, trust_clock: bool, json_output: bool) -> None:
         click.echo(to_json({"rows": found, "scheduler_ticks": ticks}))
         return
     print_table(["table", "rows", "fate"], [[each.table, f"{each.rows:,}", each.fate] for each in found])
-    click.echo(f"{ticks:,} ticks of the scheduler removed." if ticks else "The scheduler has no ticks of the future.")
+    click.echo(f"{ticks:,} ticks of the scheduler removed." if ticks else "The scheduler has no future ticks.")
     click.echo("Nothing was done." if dry_run else "`bizcharts run history` computes the index again.")

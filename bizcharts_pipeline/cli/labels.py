@@ -1,4 +1,4 @@
-"""``bizcharts label`` and ``bizcharts labels …``: the labeller's page, and what people's and models' labels are."""
+"""Commands ``bizcharts label`` and ``bizcharts labels …``: the labelling page, import, export and statistics."""
 
 import getpass
 from contextlib import suppress
@@ -50,10 +50,10 @@ rating_scale = click.option(
 @click.option("--source", type=click.Choice(["live", "warosu"]), help="Only posts from this source.")
 @click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="Posts of this day (UTC) and later.")
 @click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Posts of this day (UTC) and earlier.")
-@click.option("--queue", is_flag=True, help="In the order of `label_queue`: half of it posts a model is unsure of.")
+@click.option("--queue", is_flag=True, help="In the order of `label_queue`; a model is unsure of half of its posts.")
 @click.option("--all", "everything", is_flag=True, help="Also labelled posts.")
 @click.option("--session", help="Name of the session; each has its own order of posts.  [default: today]")
-@click.option("--labeller", help="Who labels.  [default: the user's name on this machine]")
+@click.option("--labeller", help="Name of the labeller.  [default: the user's name on this machine]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1; default: the setting.")
 def label(
     source: str | None,
@@ -68,7 +68,7 @@ def label(
     """Label posts in the browser.
 
     One key labels a post: 1 bearish, 2 neutral, 3 bullish, 0 skip, u undo; ? shows all keys. Each label is on disk
-    before the next post shows. docs/labelling-guide.md says what the classes mean.
+    before the next post shows. docs/labelling-guide.md explains the classes.
     """
     from bizcharts_pipeline.labels.labellers import labeller_name
     from bizcharts_pipeline.labels.offers import OfferFilters
@@ -99,8 +99,8 @@ def labels() -> None:
 def import_file(file: Path, scale: "Scale | None", json_output: bool) -> None:
     """Import the labels of FILE into the ledger.
 
-    FILE is CSV, JSONL, or a SQL dump of the first implementation. The import may be repeated. Rows that are not labels
-    are reported and set aside. `undo-import` undoes the import.
+    FILE is CSV, JSONL, or a SQL dump of the first implementation. The import may be repeated. Invalid rows are reported
+    and kept in a separate file. `undo-import` undoes the import.
     """
     from bizcharts_pipeline.labels.ledger import REJECTED
     from bizcharts_pipeline.labels.transfer import import_labels
@@ -121,7 +121,7 @@ def list_imports(json_output: bool) -> None:
     if json_output:
         click.echo(to_json(imports))
     elif imports:
-        print_table(["id", "file", "imported", "scale", "labels", "known", "aside", "undone"], _import_rows(imports))
+        print_table(["id", "file", "imported", "scale", "labels", "known", "invalid", "undone"], _import_rows(imports))
     else:
         click.echo("No labels were imported.")
 
@@ -158,7 +158,7 @@ def export_file(file: Path, history: bool, json_output: bool) -> None:
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @as_json
 def stats(file: Path | None, json_output: bool) -> None:
-    """Count labels, and show how far people agree.
+    """Count labels, and show the agreement among people.
 
     Of the ledger, or of FILE.
     """
@@ -177,7 +177,7 @@ def stats(file: Path | None, json_output: bool) -> None:
     found = ledger_statistics(ledger, after)
     if not settings.labelling.text_only:
         database = None if is_missing(settings.database_path) else Database.existing(settings)
-        with suppress(DatabaseError):  # labels are counted also while somebody holds the database
+        with suppress(DatabaseError):  # labels are also counted while another process holds the database
             found = replace(found, without_picture=posts_without_picture(database, ledger))
     show(found, json_output)
 
@@ -242,7 +242,7 @@ def open_ledger() -> "LabelLedger":
     """Return the installation's label ledger.
 
     Raises:
-        DatabaseLost: the home has been used, and everything in it is gone.
+        DatabaseLost: the home has been used, and all its content is missing.
     """
     from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
     from bizcharts_pipeline.warehouse.installation import check_home
@@ -253,10 +253,10 @@ def open_ledger() -> "LabelLedger":
 
 
 def existing_ledger() -> "LabelLedger":
-    """Return the installation's label ledger, for what has nothing to do where there is none.
+    """Return the installation's label ledger for a command that needs an existing one.
 
     Raises:
-        LedgerError: there is none; nothing is created.
+        LedgerError: it does not exist; nothing is created.
     """
     from bizcharts_pipeline.core.sqlite import is_known
     from bizcharts_pipeline.labels.ledger import LedgerError
@@ -264,7 +264,7 @@ def existing_ledger() -> "LabelLedger":
     ledger = open_ledger()
     if not is_known(ledger.path):
         raise LedgerError(
-            f"{ledger.path}: there are no labels yet. Correct BIZCHARTS_HOME, or make some with `bizcharts label` or "
+            f"{ledger.path}: there are no labels yet. Correct BIZCHARTS_HOME, or create some with `bizcharts label` or "
             "`bizcharts labels import FILE`."
         )
     return ledger

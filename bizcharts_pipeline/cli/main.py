@@ -1,4 +1,4 @@
-"""``bizcharts …``: what is not a materialisation. Tables by default, ``--json`` for programs, errors in one line."""
+"""Command line ``bizcharts``. Tables by default, JSON with ``--json``, errors as one line."""
 
 import logging
 import os
@@ -46,7 +46,7 @@ POLL_SECONDS = 60
 LONGEST_PAUSE_MINUTES = 15  # while the clock is wrong
 DAYS_SHOWN = 62
 GAPS_SHOWN = 10
-SHORTEST_HASH = 16  # digits; a thread's number has fewer
+SHORTEST_HASH = 16  # digits; thread numbers have fewer
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,7 +68,7 @@ def bizcharts() -> None:
 @click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Port of the UI.")
 @as_json
 def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
-    """Run the whole pipeline on a simulated board.
+    """Run the entire pipeline on a simulated board.
 
     Its mood is known. The demo uses no network but loopback, and a home of its own. Each run replaces the last demo;
     --ui shows the last one.
@@ -85,7 +85,7 @@ def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
     if json_output:
         click.echo(to_json(report))
         return
-    click.echo("\nFear/Greed index of the simulated board by UTC day, beside the hidden mood:\n")
+    click.echo("\nFear/Greed index of the simulated board by UTC day, next to the hidden mood:\n")
     print_table(
         ["day (UTC)", "index", "90 %", "stance", "posts", "mood", "class"],
         [
@@ -106,9 +106,9 @@ def demo(days: int, full: bool, ui: bool, port: int, json_output: bool) -> None:
     seen, kept = report.archive, report.pictures.get("stored", 0)
     click.echo(
         f"""
-The hidden mood, found again over {found.hours:,} hours: correlation of the stance
-{found.stance_correlation:.2f}, rank correlation of the index {found.index_correlation:.2f}; the 90 % interval held
-the present stance in {found.coverage:.0%} of the hours. This took {report.seconds:.0f} s.
+Recovery of the hidden mood over {found.hours:,} hours: correlation of the stance
+{found.stance_correlation:.2f}, rank correlation of the index {found.index_correlation:.2f}; the 90 % interval contained
+the true stance in {found.coverage:.0%} of the hours. This took {report.seconds:.0f} s.
 {seen.day}: {seen.live_threads} threads live, {seen.archive_threads} in the archive, {seen.both_threads} in both.
 Pictures kept: {kept} of {sum(report.pictures.values())}. Prices stored: {report.prices}.
 {report.labels}"""
@@ -128,7 +128,7 @@ Pictures kept: {kept} of {sum(report.pictures.values())}. Prices stored: {report
                 for model in report.training.models
             ],
         )
-        click.echo("\nThe bill of the simulated pods; the first order failed, and landed all the same:\n")
+        click.echo("\nThe bill of the simulated pods; the first order was reported as failed, but executed:\n")
         click.echo(report.training.bill.table())
     elsewhere = [
         f"{name}={folder.parent} "
@@ -164,13 +164,13 @@ def poll(once: bool, json_output: bool) -> None:
     from bizcharts_pipeline.live import LivePipeline, run_tick
 
     pipeline = LivePipeline.from_settings(load_settings())
-    whole_hour: int | None = None  # of the last tick that looked at everything, as the job `history` does
-    refusals = 0  # of the clock, in a row
+    full_hour: int | None = None  # of the last tick that recomputed everything, as the job `history` does
+    refusals = 0  # consecutive ones because of the clock
     while True:
         started, now = time.monotonic(), utc_now()
         try:
-            report = run_tick(pipeline, now, everything=not once and now.hour != whole_hour)
-            whole_hour = now.hour
+            report = run_tick(pipeline, now, everything=not once and now.hour != full_hour)
+            full_hour = now.hour
         except Exception as error:
             if once:
                 raise
@@ -188,7 +188,7 @@ def poll(once: bool, json_output: bool) -> None:
 @bizcharts.command()
 @as_json
 def stats(json_output: bool) -> None:
-    """Show what the database holds, table by table."""
+    """Show the size of the database, table by table."""
     from bizcharts_pipeline.warehouse.statistics import source_statistics, table_statistics
 
     database = existing_database()
@@ -223,7 +223,7 @@ def stats(json_output: bool) -> None:
 @click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; default: the newest.")
 @as_json
 def coverage(first: datetime | None, last: datetime | None, json_output: bool) -> None:
-    """Show which days the database covers, and the gaps.
+    """Show the days that the database covers, and the gaps.
 
     For live polls and the archive, by day for up to two months, else by month. Without --from and --to it also writes
     a calendar as an image.
@@ -241,10 +241,10 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
         click.echo(to_json({"summary": sums, "days": days}))
         return
     if not days and any(bounds):
-        click.echo("None of these days is there.")
+        click.echo("The database has none of these days.")
         return
     if not days:
-        click.echo("No day is there yet. `make serve` polls the board; `bizcharts import --from DAY` asks the archive.")
+        click.echo("No days yet. `make serve` polls the board; `bizcharts import --from DAY` reads the archive.")
         return
     by_day = len(days) <= DAYS_SHOWN
     parts = [list(part) for _, part in groupby(days, lambda day: day.day if by_day else day.day.replace(day=1))]
@@ -269,7 +269,7 @@ def coverage(first: datetime | None, last: datetime | None, json_output: bool) -
     try:
         write_atomically(picture, svg_calendar(days).encode())
     except OSError as error:
-        click.echo(f"{picture}: not drawn: {error.strerror}", err=True)
+        click.echo(f"{picture} cannot be written: {error.strerror}", err=True)
     else:
         click.echo(f"picture  {picture}")
 
@@ -301,7 +301,7 @@ def maintain(dry_run: bool, json_output: bool) -> None:
 
 @bizcharts.command()
 @click.argument("what")
-@click.option("--reason", default="", help="Why; stored with the hashes.")
+@click.option("--reason", default="", help="Reason; stored with the hashes.")
 @as_json
 def block(what: str, reason: str, json_output: bool) -> None:
     """Delete a picture for good.
@@ -323,7 +323,7 @@ def block(what: str, reason: str, json_output: bool) -> None:
 @click.option("--max", "most", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Most posts.")
 @as_json
 def search(query: str, most: int, json_output: bool) -> None:
-    """Import the posts that the archive's search finds.
+    """Import the results of an archive search.
 
     It imports opening posts with QUERY in text or subject, newest first. Several words: all of them; a|b: either; -w:
     without w (put -- before such a QUERY); "a b": the phrase.
@@ -340,7 +340,7 @@ def search(query: str, most: int, json_output: bool) -> None:
 @bizcharts.command("import")
 @click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="First day (UTC).")
 @click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; default: yesterday.")
-@click.option("--last", "recent", type=click.IntRange(1, 36_600), metavar="N", help="The last N whole days (UTC).")
+@click.option("--last", "recent", type=click.IntRange(1, 36_600), metavar="N", help="The last N complete days (UTC).")
 @click.option(
     "--pages", type=click.IntRange(1, 10_000), metavar="N", help="The newest N index pages, at once, without Dagster."
 )
@@ -380,12 +380,12 @@ def import_archive(
     bounds = (first.date() if first else None, last.date() if last else None)
     if recent:
         bounds = (max(settings.archive_start, utc_now().date() - timedelta(days=recent)), None)
-    if bounds[0]:  # before a database is made
+    if bounds[0]:  # before a database is created
         check_days(settings.archive_start, utc_now(), bounds[0], bounds[1])
     database = open_database() if way == "between" else existing_database()
     days = days_to_fetch(database, settings.archive_start, utc_now(), way, *bounds)
     if not days:
-        show({"days": 0}, json_output, "Nothing to do: every day of it is complete.")
+        show({"days": 0}, json_output, "Nothing to do: all these days are complete.")
         return
     show(launch_backfill(days, settings.home_path), json_output)
 
@@ -430,14 +430,14 @@ bizcharts.add_command(repair_clock)
 
 
 def open_database() -> "Database":
-    """Return the installation's database; imported late, so that `--help` starts at once."""
+    """Return the installation's database; imported late, so that `--help` is fast."""
     from bizcharts_pipeline.warehouse.database import Database
 
     return Database.from_settings(load_settings())
 
 
 def database_at(now: datetime) -> "Database":
-    """Return the installation's database for rows of ``now``, the clock having been looked at."""
+    """Return the installation's database for writing rows at ``now``, after a check of the clock."""
     from bizcharts_pipeline.warehouse.present import Witnesses, check_clock
 
     settings, database = load_settings(), open_database()
@@ -446,7 +446,7 @@ def database_at(now: datetime) -> "Database":
 
 
 def database_to_replace() -> "Database":
-    """Return the installation's database for a command that puts another one in its place, lost or not."""
+    """Return the installation's database, which may be lost, for a command that replaces it."""
     from bizcharts_pipeline.warehouse.database import Database
 
     settings = load_settings()
@@ -455,7 +455,7 @@ def database_to_replace() -> "Database":
 
 
 def existing_database() -> "Database":
-    """Return the installation's database, for what has nothing to do where there is none."""
+    """Return the installation's database for a command that needs an existing one."""
     from bizcharts_pipeline.warehouse.database import Database
 
     return Database.existing(load_settings())
@@ -483,7 +483,7 @@ def main(command: Callable[..., Any] = bizcharts) -> None:
     except BizchartsError as error:
         fail(str(error))
     except PermissionError as error:
-        fail(f"{error.filename or 'a file'}: permission denied; see who owns it, and as whom you run this.")
+        fail(f"{error.filename or 'a file'}: permission denied; check its owner, and the user that runs this command.")
     except OSError as error:
         fail(f"{error.filename or 'this machine'}: {error.strerror or error}")
     except Exception as error:

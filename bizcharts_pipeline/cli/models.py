@@ -1,4 +1,4 @@
-"""``bizcharts models …``: which models there are, which one counts, and models to and from other machines."""
+"""Commands ``bizcharts models …``: list, promote, release and fetch models."""
 
 import getpass
 
@@ -20,7 +20,7 @@ def models() -> None:
 def list_models(json_output: bool) -> None:
     """Show the registered models, oldest first.
 
-    Figures are those on gold posts.
+    Metrics are on gold posts.
     """
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.models import models as registered
@@ -51,7 +51,8 @@ def list_models(json_output: bool) -> None:
 def release(version: str, json_output: bool) -> None:
     """Publish the model VERSION as a GitHub release.
 
-    It goes to `repository` of [ml.release], with the token in GITHUB_TOKEN. If it breaks off, run it again to continue.
+    It goes to `repository` of [ml.release], with the token in GITHUB_TOKEN. After an interruption, run it again to
+    continue.
     """
     from bizcharts_pipeline.models.github import GitHub
     from bizcharts_pipeline.models.release import facts_of, release_model
@@ -72,7 +73,7 @@ def release(version: str, json_output: bool) -> None:
 def fetch(repository: str, tag: str, json_output: bool) -> None:
     """Download the model TAG from a release of OWNER/REPO.
 
-    Every file is verified. The model becomes a candidate: the next evaluation judges it on your gold posts.
+    Every file is verified. The model becomes a candidate: the next evaluation compares it on your gold posts.
     """
     from bizcharts_pipeline.models.github import GitHub
     from bizcharts_pipeline.models.release import fetch_release, register_fetched
@@ -88,7 +89,7 @@ def fetch(repository: str, tag: str, json_output: bool) -> None:
 @models.command()
 @click.argument("version")
 @click.option("--who", default=getpass.getuser, help="Who decides.  [default: the user's name on this machine]")
-@click.option("--reason", required=True, help="Why; stored with the decision.")
+@click.option("--reason", required=True, help="Reason; stored with the decision.")
 @as_json
 def promote(version: str, who: str, reason: str, json_output: bool) -> None:
     """Make the model VERSION the champion.
@@ -101,7 +102,7 @@ def promote(version: str, who: str, reason: str, json_output: bool) -> None:
     settings = load_settings()
     database = Database.existing(settings)
     promoted = override(database, settings.home_path, version, who=who, reason=reason, now=utc_now())
-    show(promoted, json_output, f"{promoted.model_version} is the champion: what it scores counts from now on.")
+    show(promoted, json_output, f"{promoted.model_version} is the champion: its scores count from now on.")
 
 
 def _share(value: float | None) -> str:

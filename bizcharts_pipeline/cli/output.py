@@ -1,4 +1,4 @@
-"""What every command takes and prints: a report for people, or JSON for programs."""
+"""Common options and output of all commands: tables for people, JSON for programs."""
 
 import json
 from dataclasses import asdict, is_dataclass
@@ -17,7 +17,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 
 
 def check_order(first: date | None, last: date | None) -> None:
-    """Refuse a span of days that ends before it begins.
+    """Refuse a range of days that ends before it begins.
 
     Raises:
         click.UsageError: ``first`` is after ``last``.
@@ -27,12 +27,12 @@ def check_order(first: date | None, last: date | None) -> None:
 
 
 def show(report: object, json_output: bool, text: str | None = None) -> None:
-    """Print a report as ``text`` (or as it puts itself), or as JSON for programs."""
+    """Print a report as ``text`` (by default its ``str``), or as JSON."""
     click.echo(to_json(report) if json_output else text or str(report))
 
 
 def megabytes(file: Path) -> str:
-    """Return the size of a file for people."""
+    """Return the size of a file in MB, as text."""
     return f"{file.stat().st_size / 1e6:,.1f} MB"
 
 
@@ -46,23 +46,23 @@ def to_json(value: object) -> str:
             return item.isoformat()
         if isinstance(item, Path | Decimal):
             return str(item)
-        raise TypeError(f"no JSON for {type(item).__name__}")
+        raise TypeError(f"{type(item).__name__} cannot be converted to JSON")
 
     return json.dumps(value, default=default)
 
 
 def number(value: float | None) -> str:
-    """Return an index value for a table's cell."""
+    """Return an index value as a table cell."""
     return "-" if value is None else f"{value:.0f}"
 
 
 def moment(value: datetime | None) -> str:
-    """Return a time for a table's cell."""
+    """Return a time as a table cell."""
     return f"{value:%Y-%m-%d %H:%M}" if value else ""
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print rows under their column names; numbers stand to the right."""
+    """Print rows under their column names; numbers are right-aligned."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
@@ -73,7 +73,7 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    # Nothing is cut off, neither into a pipe nor on a narrow terminal, which breaks the lines itself.
+    # Rows are never truncated, neither in a pipe nor on a narrow terminal, which wraps the lines itself.
     console = Console()
     needed = Measurement.get(console, console.options.update(max_width=MAX_TABLE_WIDTH), table).maximum
     Console(width=max(needed, 1)).print(table)

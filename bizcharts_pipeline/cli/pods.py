@@ -1,4 +1,4 @@
-"""``bizcharts pods …``: the pods of this installation, seen and ended without Dagster."""
+"""Commands ``bizcharts pods …``: list and terminate the pods of this installation without Dagster."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class NoHome(BizchartsError):
-    """There is no home: an empty one would claim that no pod is rented."""
+    """The home does not exist; an empty one would pretend that no pod is rented."""
 
 
 @click.group()
 def pods() -> None:
-    """List and end rented pods.
+    """List and terminate rented pods.
 
     Only pods that this installation rented are listed or touched, at every provider that it rented from. RunPod's key
     is read from RUNPOD_API_KEY. docs/runpod.md explains costs and troubleshooting.
@@ -34,10 +34,10 @@ def pods() -> None:
 @pods.command("list")
 @as_json
 def list_pods(json_output: bool) -> None:
-    """List the pods of this installation, and what was spent this month.
+    """List the pods of this installation, and this month's cost.
 
-    If a provider does not answer, its pods are listed as the ledger knows them, and the exit status is 1. "Ordered
-    until" is the end of the ordered time. A pod that gets no requests from a run ends itself sooner, after its lease
+    If a provider does not respond, its pods are listed from the ledger, and the exit status is 1. "Ordered until" is
+    the end of the ordered time. A pod that gets no requests from a run terminates itself sooner, after its lease
     (lease_minutes).
     """
     from bizcharts_pipeline.pods.every_provider import overview
@@ -75,10 +75,10 @@ def list_pods(json_output: bool) -> None:
 @pods.command()
 @as_json
 def reap(json_output: bool) -> None:
-    """End the pods of this installation to which no run is attached.
+    """Terminate the pods of this installation without an attached run.
 
     That includes a pod that a killed run left training: to continue that training, start the job again instead. The
-    exit status is 1 if the end of a pod is not proven; then run the command again.
+    exit status is 1 if the termination of a pod is not confirmed; then run the command again.
     """
     from bizcharts_pipeline.pods.every_provider import reap_everywhere
     from bizcharts_pipeline.pods.reaper import ReapReport
@@ -88,7 +88,7 @@ def reap(json_output: bool) -> None:
     if json_output:
         click.echo(to_json(report))
     else:
-        for what, those in (("ended", report.ended), ("left at work", report.running)):
+        for what, those in (("terminated", report.ended), ("left running", report.running)):
             click.echo(f"{what}: {', '.join(those) or 'none'}")
     _fail_with((*report.waiting, *report.failed))
 
@@ -103,7 +103,7 @@ def _fail_with(troubles: Sequence[str]) -> None:
 def _row(pod: "Listed") -> list[str]:
     price = "" if pod.usd_per_hour is None else f"{Decimal(pod.usd_per_hour):.3f}"
     note = pod.orphan or (
-        f"this machine's disk failed; kept until {pod.kept_until:%H:%M} UTC: make room, start the job again"
+        f"this machine's disk failed; kept until {pod.kept_until:%H:%M} UTC: free space and start the job again"
         if pod.kept_until
         else ""
     )
@@ -114,7 +114,7 @@ def _row(pod: "Listed") -> list[str]:
 
 
 def _open() -> "tuple[Settings, PodLedger, Callable[[], datetime]]":
-    """Return the settings, the ledger of pods, and the clock by which they are billed."""
+    """Return the settings, the pod ledger, and the clock for billing."""
     from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
     from bizcharts_pipeline.pods.steady_clock import open_clock
     from bizcharts_pipeline.warehouse.installation import check_home
@@ -123,13 +123,12 @@ def _open() -> "tuple[Settings, PodLedger, Callable[[], datetime]]":
     check_home(settings.home_path)
     if not settings.home_path.is_dir():
         raise NoHome(
-            f"{settings.home_path}: there is no such folder, so nothing tells which pods are rented. Correct "
-            "BIZCHARTS_HOME."
+            f"{settings.home_path}: there is no such folder, so the rented pods are unknown. Correct BIZCHARTS_HOME."
         )
     path = settings.home_path / LEDGER
     return settings, PodLedger(path), open_clock(path.parent)
 
 
 def _not_here(run_id: str) -> bool:
-    """A run of this machine holds the lock of its job; no other run is known here."""
+    """Return False: only Dagster knows its live runs; here, a live run is detected by the lock of its job."""
     return False

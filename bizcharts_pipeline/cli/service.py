@@ -1,4 +1,4 @@
-"""``bizcharts serve``, ``run`` and ``health``: the stages in Dagster, without Dagster's own commands."""
+"""Commands ``bizcharts serve``, ``run`` and ``health``: run the Dagster service and its jobs, and check them."""
 
 import sys
 
@@ -16,7 +16,7 @@ def serve(dev: bool) -> None:
     """Run the unattended service.
 
     It runs schedules, code server and web server as supervised processes, until SIGTERM or Ctrl-C. Host and port are
-    settings, under [serve]; docs/security.md says who can reach the web server.
+    settings, under [serve]; docs/security.md explains the access to the web server.
     """
     from bizcharts_pipeline.service.serve import LEVEL
     from bizcharts_pipeline.service.serve import serve as run_service
@@ -31,17 +31,17 @@ def run(job: str) -> None:
     """Run the Dagster job JOB to its end.
 
     It runs in the repository's Dagster instance, so the UI shows it. An unknown name lists the jobs. Exit status 0
-    means success. Ctrl-C or SIGTERM stops the run; a rented pod is ended first, which takes seconds to minutes.
+    means success. Ctrl-C or SIGTERM stops the run; a rented pod is terminated first, which takes seconds to minutes.
     """
     from bizcharts_pipeline.service.jobs import UnknownJob, environment, run_job
 
-    load_settings()  # refused here in one line, there in many
+    load_settings()  # invalid settings are reported here in one line
     try:
         succeeded = run_job(job, environment(), lambda line: click.echo(line, err=True))
     except UnknownJob as error:
         raise click.UsageError(str(error)) from None
     if not succeeded:
-        raise BizchartsError(f"The run of {job} failed; the UI has all of it.")
+        raise BizchartsError(f"The run of {job} failed; see its log in the Dagster UI.")
     click.echo(f"The run of {job} succeeded.")
 
 

@@ -1,4 +1,4 @@
-"""Entry point of ``bizcharts``: a signal gives one line, also while the modules load and while Python exits."""
+"""Entry point of ``bizcharts``: a signal prints one line, even during imports and interpreter shutdown."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
-    """Load the command line and run it; its exit statuses are those of :func:`bizcharts_pipeline.cli.main.main`."""
+    """Load the command line and run it; exit statuses are those of :func:`bizcharts_pipeline.cli.main.main`."""
     _on_signals(_exit_at_once)
     from bizcharts_pipeline.cli.main import main as run
 
@@ -25,6 +25,6 @@ def _on_signals(handler: "signal._HANDLER") -> None:
 
 
 def _exit_at_once(number: int, frame: object) -> None:
-    """Exit without an exception, which a module that is being loaded could turn into another one."""
+    """Exit without an exception, which a module being imported could convert into another one."""
     os.write(2, f"{MESSAGE}\n".encode())
     os._exit(1)

@@ -1,1 +1,1 @@
-"""What every room needs and that knows none of them: time, errors, files, locks, SQLite, secrets."""
+"""Foundations that every package uses and that import none of them: time, errors, files, locks, SQLite, secrets."""

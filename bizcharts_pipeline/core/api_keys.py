@@ -1,4 +1,4 @@
-"""The variables in which keys of services are given; their values are read when they are used, and kept nowhere."""
+"""Environment variables that hold API keys; each value is read when it is used and never stored."""
 
 API_KEYS = (
     "RUNPOD_API_KEY",

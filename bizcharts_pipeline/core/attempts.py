@@ -1,12 +1,12 @@
-"""Counts the processes that were killed while they worked on an item, so that no item stops its successors for good.
+"""Crash counter for work items: an item that kills its process twice is skipped, so that it cannot block the others.
 
-Whoever works through what waits (polls, pages, images, batches) opens an attempt before an item is
-read. It is on disk first, so that a kill counts: one for want of memory ends a process before it can say anything.
-After two such ends the item is set aside: it is skipped, named in the log and by ``bizcharts health``, and what is
-known of it is kept. An attempt that ends otherwise, with success or an error, counts for nothing, nor does a kill while
-the attempt is paused to wait for something else, as for the database.
+Whoever processes a queue (polls, pages, images, batches) opens an attempt before reading an item. The attempt is on
+disk first, because a process killed for lack of memory can no longer report anything. After two kills the item is set
+aside: it is skipped, and named in the log and by ``bizcharts health``; the data stored about it stays. Attempts that
+end with success or an error do not count, nor do kills while the attempt is paused to wait for something else, such as
+the database.
 
-One file an item under ``HOME/attempts``, a line an attempt. Deleting it lets the item be tried again.
+One file per item under ``HOME/attempts``, one line per attempt. Deleting the file lets the item be tried again.
 """
 
 import hashlib
@@ -33,11 +33,11 @@ T = TypeVar("T")
 
 
 class SetAside(BizchartsError):
-    """An item is not tried again, as processes were killed over it."""
+    """The item is skipped, because processes were killed while they worked on it."""
 
 
 class Attempt:
-    """One attempt in progress; ``file`` is ``None`` while another process counts."""
+    """One attempt in progress; ``file`` is ``None`` while another process counts attempts at the same item."""
 
     def __init__(self, item: str, file: BinaryIO | None) -> None:
         self._item, self._file = item, file
@@ -45,13 +45,13 @@ class Attempt:
         self.paused = True
 
     def pause(self) -> None:
-        """Do not count a kill from now on: the process waits, and the item cannot be the cause."""
+        """Stop counting kills: while the process waits for something else, the item cannot be the cause."""
         if self._file is not None:
             self._file.truncate(self._earlier)
         self.paused = True
 
     def resume(self) -> None:
-        """Count a kill from now on; this is on disk when it returns."""
+        """Count kills again; the record is on disk when this returns."""
         self.paused = False
         if self._file is not None:
             self._file.write(
@@ -61,33 +61,34 @@ class Attempt:
             os.fsync(self._file.fileno())
 
     @contextmanager
-    def waiting_for(self, turn: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
-        """Enter ``turn()``, a wait, and yield its value; a kill counts again once it is entered."""
+    def waiting_for(self, lock: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+        """Enter ``lock()``, which may wait, and yield its value; kills count again once it is entered."""
         self.pause()
-        with turn() as entered:
+        with lock() as entered:
             self.resume()
             yield entered
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """The attempts of one installation; ``folder`` is made on first use."""
+    """Attempt files of one installation; ``folder`` is created on first use."""
 
     folder: Path
 
     @classmethod
     def of_home(cls, home: Path) -> "Attempts":
-        """Return those of the installation in ``home``."""
+        """Return the attempts of the installation in ``home``."""
         return cls(home / FOLDER)
 
     @contextmanager
     def attempt(self, item: str) -> Iterator[Attempt]:
-        """Work on ``item`` in the block; what counts is written down before it begins. While another process works on
-        the item, nothing is counted. What it yields can be paused; an attempt that ends while it is keeps what earlier
-        ones have counted.
+        """Count an attempt at ``item`` for the duration of the block; it is recorded before the block begins.
+
+        While another process works on the item, nothing is counted. The attempt that is yielded can be paused; an
+        attempt that ends while paused leaves the earlier count as it was.
 
         Raises:
-            SetAside: as many processes as allowed were killed over it.
+            SetAside: :data:`MAX_ATTEMPTS` processes were killed while they worked on the item.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(item)
@@ -111,11 +112,11 @@ class Attempts:
                     path.unlink(missing_ok=True)
 
     def forget(self, item: str) -> None:
-        """Let ``item`` be tried again; none such is no error."""
+        """Let ``item`` be tried again; does nothing if it has no attempts."""
         self._path(item).unlink(missing_ok=True)
 
     def set_aside(self) -> list[str]:
-        """Return of each item that is set aside what it is and how to have it tried again."""
+        """Return one message per item that is set aside: its name and how to have it tried again."""
         found = []
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
             try:
@@ -133,6 +134,6 @@ class Attempts:
 
 def _message(item: str, begun: int, path: Path) -> str:
     return (
-        f"{item}: set aside, as {begun} processes were killed while they read it (out of memory?); "
+        f"{item}: set aside, because {begun} processes were killed while reading it (out of memory?); "
         f"to try it again, delete {path}"
     )

@@ -1,4 +1,4 @@
-"""The one clock. Every time in BizCharts is UTC and, as DuckDB's ``TIMESTAMP``, carries no zone."""
+"""The clock. Every time in BizCharts is UTC and, like DuckDB's ``TIMESTAMP``, has no time zone."""
 
 import os
 from datetime import UTC, date, datetime, time, timedelta
@@ -6,16 +6,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from bizcharts_pipeline.core.errors import BizchartsError
 
 DAY = timedelta(days=1)
-MAX_DISAGREEMENT = DAY  # between this machine's clock and what is known without asking a source
+MAX_DISAGREEMENT = DAY  # between this machine's clock and the times already stored here
 MAX_SKEW = timedelta(hours=1)  # between this machine's clock and a source's; a cache may answer with an older time
 
 
 class ClockDisagrees(BizchartsError):
-    """This machine's clock is not to be trusted, or nobody could be asked whether it is; nothing was written."""
+    """This machine's clock is wrong, or its time could not be verified; nothing was written."""
 
 
 def check_against(now: datetime, told: datetime, witness: str) -> None:
-    """Return if the clock, which says ``now``, agrees with the time that a ``witness`` has told; both naive UTC.
+    """Compare this machine's time ``now`` with the time ``told`` by ``witness``; both naive UTC.
 
     Raises:
         ClockDisagrees: they are more than :data:`MAX_SKEW` apart.
@@ -23,33 +23,35 @@ def check_against(now: datetime, told: datetime, witness: str) -> None:
     if abs(now - told) > MAX_SKEW:
         raise ClockDisagrees(
             f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC, {witness} says {told:%Y-%m-%d %H:%M}. Nothing was "
-            "written or deleted; set the clock (`timedatectl`), then it goes on by itself."
+            "written or deleted; set the clock (`timedatectl`), and it continues by itself."
         )
 
 
 def utc_now() -> datetime:
-    """Return the present as a naive UTC ``datetime``.
+    """Return the current time as a naive UTC ``datetime``.
 
     ``BIZCHARTS_NOW`` (ISO 8601, UTC) replaces it: the demo and the tests fast-forward simulated days with it.
 
     Raises:
-        BizchartsError: it is no such time.
+        BizchartsError: ``BIZCHARTS_NOW`` is not an ISO 8601 time.
     """
-    if pretended := os.environ.get("BIZCHARTS_NOW"):
+    if simulated := os.environ.get("BIZCHARTS_NOW"):
         try:
-            return naive_utc(datetime.fromisoformat(pretended))
+            return naive_utc(datetime.fromisoformat(simulated))
         except ValueError:
-            raise BizchartsError(f"BIZCHARTS_NOW is no ISO 8601 time: {pretended!r:.60}") from None
+            raise BizchartsError(f"BIZCHARTS_NOW is not an ISO 8601 time: {simulated!r:.60}") from None
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def naive_utc(moment: datetime) -> datetime:
-    """Return ``moment`` in UTC without its zone; a moment without a zone is taken to be UTC already."""
+    """Return ``moment`` in UTC without a time zone; a moment without a time zone is taken as UTC."""
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def from_epoch(seconds: float) -> datetime:
-    """Return the naive UTC ``datetime`` of Unix ``seconds``; ``ValueError`` or ``OverflowError`` off the calendar."""
+    """Return the naive UTC ``datetime`` of Unix ``seconds``; raises ``ValueError`` or ``OverflowError`` if out of
+    range.
+    """
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
@@ -59,5 +61,5 @@ def to_epoch(moment: datetime) -> float:
 
 
 def midnight(day: date) -> datetime:
-    """Return the beginning of a UTC ``day``."""
+    """Return the first moment of a UTC ``day``."""
     return datetime.combine(day, time())

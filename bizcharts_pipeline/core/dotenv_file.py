@@ -1,4 +1,4 @@
-"""The file ``.env`` at the repository root: variables for every command, job and schedule that sets none itself."""
+"""The ``.env`` file at the repository root: environment variables for every command, job and schedule."""
 
 import os
 from collections.abc import Mapping
@@ -12,12 +12,14 @@ class DotenvError(BizchartsError):
 
 
 def load_dotenv(path: Path) -> None:
-    """Put the variables of ``path`` into the environment; those that are set there already, also to nothing, stay.
+    """Load the variables of ``path`` into the environment; variables already set there, even to nothing, stay
+    unchanged.
 
     A file that does not exist has no variables.
 
     Raises:
-        DotenvError: the file cannot be read; names the line. A line's content is not repeated: it may be a key.
+        DotenvError: the file cannot be read, or a line is not NAME=value. Names the line without its content, which may
+            be a key.
     """
     for name, value in _variables(path).items():
         os.environ.setdefault(name, value)

@@ -1,10 +1,10 @@
-"""Locks on open files; the kernel frees them when their holder dies, however it dies."""
+"""Locks on open files; the kernel releases them when the holding process dies."""
 
 import fcntl
 
 
 def try_lock(file: int, operation: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock of an open file without waiting; return whether it was free. ``operation``: LOCK_EX or LOCK_SH."""
+    """Lock an open file without waiting; return whether it was free. ``operation``: LOCK_EX or LOCK_SH."""
     try:
         fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Files that are either wholly there or not at all, through kills and power cuts."""
+"""Atomic, durable file writes and checks for regular files."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ TEMPORARY_PREFIX = ".tmp-"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``; when this returns it survives a power cut. Makes the folder."""
+    """Write ``content`` to ``path`` atomically and durably (fsync); creates the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
     try:
@@ -28,12 +28,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def replacing_marker(folder: Path) -> Path:
-    """The file that is there while a restore replaces ``folder``: nothing may be opened or made in it meanwhile."""
+    """The file that exists while a restore replaces ``folder``; nothing in it may be opened or created meanwhile."""
     return folder.with_name(f"{folder.name}.restoring")
 
 
 def sync(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, survive a power cut."""
+    """Flush a file's content, or a folder's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -47,9 +47,9 @@ def owner_only(path: str, flags: int) -> int:
 
 
 def regular_only(path: str | Path, flags: int) -> int:
-    """Open a file, readable for its owner alone, if it is a regular one; an ``opener`` of :func:`open`.
+    """Open a file only if it is a regular one, with mode 0600 if created; an ``opener`` of :func:`open`.
 
-    The reader of a named pipe would wait until somebody writes to it.
+    Opening a named pipe would block until another process writes to it.
 
     Raises:
         OSError: it is a pipe, a device, a socket or a folder.
@@ -57,26 +57,26 @@ def regular_only(path: str | Path, flags: int) -> int:
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file (a named pipe?); remove it", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file (a named pipe?); remove it", str(path))
     return descriptor
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file for reading bytes; raises as :func:`regular_only` does."""
+    """Open a regular file for reading bytes; raises like :func:`regular_only`."""
     return os.fdopen(regular_only(path, os.O_RDONLY), "rb")
 
 
 def read_regular(path: Path) -> bytes:
-    """Return the content of a regular file; raises as :func:`regular_only` does."""
+    """Return the content of a regular file; raises like :func:`regular_only`."""
     with open_regular(path) as file:
         return file.read()
 
 
 def link(source: str | Path, target: str | Path) -> None:
-    """Give a file a second name, or copy it where the file system has none.
+    """Hard-link ``source`` to ``target``, or copy it where the file system has no hard links.
 
     Raises:
-        FileNotFoundError: there is no ``source``.
+        FileNotFoundError: ``source`` does not exist.
     """
     try:
         os.link(source, target)

@@ -1,4 +1,4 @@
-"""Money as the ledgers keep it: whole nano-USD, which add up without rounding."""
+"""Money in the ledgers: integer nano-USD, which add up without rounding."""
 
 from decimal import ROUND_CEILING, Decimal
 
@@ -11,5 +11,5 @@ def nano_usd(usd: Decimal) -> int:
 
 
 def in_usd(nano: int) -> Decimal:
-    """Return nano-USD in USD, exactly."""
+    """Return the exact USD value of ``nano``."""
     return Decimal(nano) / NANO

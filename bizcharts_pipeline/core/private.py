@@ -1,7 +1,7 @@
-"""What other users of the machine may not read, hold or plant: modes of files and folders, and this user's own folder.
+"""Protection from other users of the machine: file modes, and a private folder for locks and sockets.
 
-A file that others can open they can lock, and a name in a shared folder they can take first. So everything is made
-readable for its owner alone, and locks lie in folders that nobody else can enter.
+Other users could lock a file that they can open, and could create a name in a shared folder first. So every file and
+folder is created with access for its owner only, and locks are kept in folders that only their owner can enter.
 """
 
 import os
@@ -19,7 +19,7 @@ UMASK = 0o077
 
 
 class UnsafeFolder(BizchartsError):
-    """No folder can be had that is this user's alone."""
+    """No folder is available that only this user controls."""
 
 
 class ForeignHome(BizchartsError):
@@ -27,14 +27,17 @@ class ForeignHome(BizchartsError):
 
 
 def make_private() -> None:
-    """Let this process and its children make files for their owner alone; every program of ours begins with it."""
+    """Set the umask so that this process and its children create files for their owner only; every entry point calls
+    it.
+    """
     os.umask(UMASK)
 
 
 def tighten(folders: Iterable[Path], files: Iterable[Path]) -> None:
-    """Take from others what they may do with ``folders``, with everything in those that were open, and with ``files``.
+    """Remove other users' permissions from ``folders``, from everything in those that were accessible, and from
+    ``files``.
 
-    Left alone: what is not there, belongs to somebody else, is a link, or is a folder that all may write to (as /tmp).
+    Skips missing files, files of other users, symbolic links, and sticky folders that all may write to (such as /tmp).
     """
     for folder in folders:
         if _is_open(folder):
@@ -47,10 +50,10 @@ def tighten(folders: Iterable[Path], files: Iterable[Path]) -> None:
 
 
 def user_folder() -> Path:
-    """Return this user's folder for locks and sockets that all processes of the user share; makes it on first use.
+    """Return this user's folder for locks and sockets shared by all of the user's processes; creates it on first use.
 
-    In the runtime directory of the user's session where there is one, else in the system's temporary folder; where
-    somebody has taken that name, in the user's own home.
+    It is in the session's runtime directory if that exists, else in the system's temporary folder; if another user has
+    taken that name, in the home directory.
 
     Raises:
         UnsafeFolder: none of these can be used.
@@ -66,11 +69,11 @@ def user_folder() -> Path:
                 _close(folder)
                 return folder
     named = " or ".join(map(str, candidates))
-    raise UnsafeFolder(f"{named}: neither is a folder of user {user} alone; remove what is there, or set TMPDIR.")
+    raise UnsafeFolder(f"{named}: none of these is a private folder of user {user}; remove them, or set TMPDIR.")
 
 
 def check_owner(home: Path) -> None:
-    """Return if ``home`` is this user's, is not there yet, or this is the superuser.
+    """Check that this user may use ``home``: it is the user's own, does not exist yet, or the user is root.
 
     Raises:
         ForeignHome: it belongs to another user; names both.
@@ -80,7 +83,7 @@ def check_owner(home: Path) -> None:
     except FileNotFoundError:
         return
     except PermissionError:
-        raise ForeignHome(f"{home}: {_name(os.geteuid())} may not look into it; {_AS_OWNER}") from None
+        raise ForeignHome(f"{home}: {_name(os.geteuid())} has no access to it; {_AS_OWNER}") from None
     if os.geteuid() not in (owner, 0):
         raise ForeignHome(f"{home} belongs to {_name(owner)}, and this runs as {_name(os.geteuid())}; {_AS_OWNER}")
 
@@ -89,7 +92,7 @@ _AS_OWNER = "run it as its owner (`sudo -u NAME bizcharts ...`), or set BIZCHART
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether ``folder`` is one, not a link to one, and this user's."""
+    """Whether ``folder`` is a folder of this user, and not a symbolic link to one."""
     try:
         status = folder.lstat()
     except OSError:
@@ -102,7 +105,7 @@ def _is_open(folder: Path) -> bool:
 
 
 def _close(path: Path) -> None:
-    with suppress(OSError):  # gone meanwhile, or a read-only file system
+    with suppress(OSError):  # deleted meanwhile, or a read-only file system
         status = path.lstat()
         if not stat.S_ISLNK(status.st_mode) and status.st_uid == os.getuid() and status.st_mode & OTHERS:
             path.chmod(stat.S_IMODE(status.st_mode) & ~OTHERS)

@@ -1,4 +1,4 @@
-"""How far a long piece of work is, for people who wait for it."""
+"""Progress display for long-running work."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -7,18 +7,18 @@ Item = TypeVar("Item")
 
 
 class Track(Protocol):
-    """Passes ``items`` on, one by one, and may show how far it is; ``total`` is how many there are, if known."""
+    """Yields ``items`` unchanged and may show progress; ``total`` is their number, if known."""
 
     def __call__(self, items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]: ...
 
 
 def silently(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
-    """Show nothing."""
+    """Return ``items``; show no progress."""
     return items
 
 
 def on_terminal(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """Show a bar on stderr; into a pipe or a file, the name of the work alone."""
+    """Show a progress bar on stderr if it is a terminal, otherwise only the name of the work."""
     from rich.console import Console
     from rich.progress import track
 

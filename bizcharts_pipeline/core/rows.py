@@ -1,4 +1,4 @@
-"""The rows that cross borders between rooms."""
+"""Row types that packages pass to each other."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +9,7 @@ Source = Literal["live", "warosu"]
 
 @dataclass(frozen=True)
 class SourceThread:
-    """One opening post as a source gives it. Times are naive UTC; counts are as the source states them."""
+    """One opening post from a source. Times are naive UTC; counts are the source's own."""
 
     thread_id: int
     posted_at: datetime
@@ -34,12 +34,12 @@ class SourceThread:
     capcode: str | None = None
     bump_limit_reached: bool = False
     image_limit_reached: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)  # fields without one of their own, as served
+    extra: dict[str, Any] = field(default_factory=dict)  # the source's other fields, unchanged
 
 
 @dataclass(frozen=True)
 class Mention:
-    """One coin named by a post; a post counts a coin once, by its most certain mention."""
+    """One coin named by a post; a post counts each coin once, by its mention of highest confidence."""
 
     coin_symbol: str
     confidence: float  # 0 to 1
@@ -49,7 +49,7 @@ class Mention:
 
 @dataclass(frozen=True)
 class PreparedThread:
-    """An opening post with its text read: what the warehouse stores."""
+    """An opening post with the features extracted from its text, as the warehouse stores it."""
 
     thread: SourceThread
     text: str  # plain text; greentext lines start with '>'
@@ -60,7 +60,7 @@ class PreparedThread:
 
 @dataclass(frozen=True)
 class ScoredPost:
-    """What one model version says of one post. ``method`` names the scorer that really answered."""
+    """Prediction of one model version for one post. ``method`` names the scorer that produced it."""
 
     thread_id: int
     p_bearish: float

@@ -1,7 +1,7 @@
-"""Lock files that tell a run at work from one whose process is gone.
+"""Lock files that distinguish an active run from one whose process has died.
 
-A run holds the lock of a file named after it; the kernel frees the lock when its process dies, however it dies. Valid
-on one machine only.
+A run holds the lock of a file named after it; the kernel releases the lock when the process dies. Works within one
+machine only.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from bizcharts_pipeline.core.files import regular_only
 
 _SUFFIX = ".run"
 _DRAFT_SUFFIX = ".new"
-_DRAFT_SECONDS = 3_600  # a draft exists for microseconds; an older one is of a process that was killed meanwhile
+_DRAFT_SECONDS = 3_600  # a draft exists for microseconds; an older one was left by a killed process
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class RunLock:
 
 
 def acquire(folder: Path, run_id: str) -> RunLock:
-    """Take the lock of a run until it is released or this process is gone."""
+    """Lock a run's file until it is released or this process dies."""
     folder.mkdir(parents=True, exist_ok=True)
     path, draft = folder / f"{run_id}{_SUFFIX}", folder / f"{run_id}{_DRAFT_SUFFIX}"
     file = regular_only(draft, os.O_RDWR | os.O_CREAT)
     fcntl.flock(file, fcntl.LOCK_EX)
-    draft.replace(path)  # locked from the first moment that anybody can see it
+    draft.replace(path)  # already locked when it becomes visible
     return RunLock(path, file)
 
 
 def release(lock: RunLock) -> None:
-    """Release the lock; its run has ended."""
+    """Release the lock and delete its file; the run has ended."""
     lock.path.unlink(missing_ok=True)
     os.close(lock.file)
 
@@ -55,7 +55,7 @@ def alive(folder: Path, run_id: str) -> Iterator[None]:
 
 
 def is_alive(folder: Path, run_id: str) -> bool:
-    """Whether the run's process lives."""
+    """Whether the run's process is alive."""
     try:
         file = regular_only(folder / f"{run_id}{_SUFFIX}", os.O_RDWR)
     except FileNotFoundError:
@@ -67,12 +67,12 @@ def is_alive(folder: Path, run_id: str) -> bool:
 
 
 def stale(folder: Path) -> list[Path]:
-    """Return the lock files of runs whose process is gone; the stem of each is its run's id."""
+    """Return the lock files of runs whose process has died; each file's stem is the run's id."""
     return [path for path in folder.glob(f"*{_SUFFIX}") if _is_stale(path)]
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove the lock files of runs whose process is gone."""
+    """Remove the lock files of runs whose process has died."""
     for path in stale(folder):
         path.unlink(missing_ok=True)
     for draft in folder.glob(f"*{_DRAFT_SUFFIX}"):

@@ -1,6 +1,7 @@
-"""SQLite files that many processes write at once, and that lose nothing that was committed: the ledgers.
+"""SQLite ledgers: files written by many processes at once, in which every commit is durable.
 
-Each is sealed between its uses (:mod:`bizcharts_pipeline.core.sqlite_seal`), as SQLite itself does not notice damage.
+Each ledger is sealed while no process has it open (:mod:`bizcharts_pipeline.core.sqlite_seal`), because SQLite itself
+does not detect damage.
 """
 
 import os
@@ -15,12 +16,12 @@ from pathlib import Path
 from bizcharts_pipeline.core import sqlite_seal
 
 BUSY_SECONDS = 30.0
-SQLITE_BEGIN = b"SQLite format 3\0"  # of every SQLite file that is not empty
+SQLITE_BEGIN = b"SQLite format 3\0"  # first bytes of every non-empty SQLite file
 _PAUSE_SECONDS = 0.01
 
 
 class _Connection(sqlite3.Connection):
-    """A connection whose closing ends the use of the ledger."""
+    """A connection that ends its use of the ledger when it is closed."""
 
     use: sqlite_seal.Use | None = None
 
@@ -31,17 +32,17 @@ class _Connection(sqlite3.Connection):
 
 
 def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool = True) -> sqlite3.Connection:
-    """Open the ledger ``path`` in WAL mode, each commit flushed to the disk; its folder is made if it is missing.
+    """Open the ledger ``path`` in WAL mode, with each commit flushed to disk; creates the folder if it is missing.
 
-    A statement outside a :func:`transaction` is one by itself. Where the folder cannot be written to, the connection
-    is to a copy in memory that refuses every write.
+    A statement outside a :func:`transaction` is its own transaction. If the folder is not writable, the connection is
+    to an in-memory copy that refuses every write.
 
     Args:
         busy_seconds: how long a statement waits for other processes.
-        one_thread: only the thread that opened it may use it.
+        one_thread: only the thread that opened the connection may use it.
 
     Raises:
-        sqlite3.Error: the file cannot be used, or its log is damaged.
+        sqlite3.Error: the file cannot be used, or its write-ahead log is damaged.
     """
     if path.exists() and not os.access(path.parent, os.W_OK):
         return _copy_to_read(path, one_thread=one_thread)
@@ -67,9 +68,9 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS, *, one_thread: bool 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Hold a transaction that no other process writes beside: committed at the end, rolled back on any exception.
+    """Run the block in an exclusive write transaction: committed at the end, rolled back on any exception.
 
-    Inside it the caller may roll it back himself.
+    The caller may roll it back earlier.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -83,12 +84,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def is_known(path: Path) -> bool:
-    """Whether there is a ledger ``path``, or was one: of one that is lost, :func:`connect` says so."""
+    """Whether the ledger ``path`` exists or has existed; :func:`connect` reports a lost one as an error."""
     return path.exists() or sqlite_seal.is_lost(path)
 
 
 def _copy_to_read(path: Path, *, one_thread: bool) -> sqlite3.Connection:
-    """Return a copy of a ledger in memory, with what its log holds: SQLite itself needs to write beside the file."""
+    """Return an in-memory copy of a ledger and its write-ahead log: SQLite cannot open one in a read-only folder."""
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=one_thread)
     try:
         with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder:
@@ -105,17 +106,20 @@ def _copy_to_read(path: Path, *, one_thread: bool) -> sqlite3.Connection:
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """Whether the disk is full or read-only; a full one already refuses the file that connections share."""
+    """Whether the disk is full or read-only; a full disk already prevents the creation of the shared-memory file."""
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY) or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def upgrade(connection: sqlite3.Connection, steps: Sequence[str]) -> bool:
-    """Run the steps that a ledger lacks, in one transaction; step ``n`` (from 1) makes version ``n`` out of the one
-    before it. Return whether this program may use the ledger, which it may not if a newer one has written it."""
+    """Run the schema steps that a ledger lacks, in one transaction; step ``n`` (from 1) leads from version ``n - 1`` to
+    ``n``.
+
+    Return whether this program may use the ledger; it may not use one written by a newer version.
+    """
     if _version(connection) < len(steps):
         with transaction(connection):
-            for step in steps[_version(connection) :]:  # another process may have done it meanwhile
+            for step in steps[_version(connection) :]:  # re-read: another process may have upgraded it
                 for statement in _statements(step):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {max(_version(connection), len(steps))}")
@@ -136,7 +140,7 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def _use_log(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    """Turn WAL mode on. Where several processes do so at once to a file without it, SQLite does not wait itself."""
+    """Turn WAL mode on. SQLite's busy time-out does not apply when several processes do so at once, so this retries."""
     deadline = time.monotonic() + busy_seconds
     while True:
         try:

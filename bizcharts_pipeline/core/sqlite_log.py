@@ -1,7 +1,7 @@
-"""The write-ahead log beside a SQLite file: whether every commit in it can be read.
+"""Integrity check of a SQLite write-ahead log (WAL).
 
-SQLite reads a log up to the first frame whose checksum is wrong, and silently forgets what was committed after it. A
-kill leaves such a frame at the end of the log only, so one with further frames behind it is damage.
+SQLite reads a log up to the first frame with a wrong checksum and silently drops all commits after it. A kill leaves
+such a frame only at the end of the log, so a bad frame with further frames behind it is damage.
 """
 
 import struct
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from bizcharts_pipeline.core.files import open_regular
 
-MAX_RUNS = 1 << 20  # that a file without a truncation sees
+MAX_RUNS = 1 << 20  # restarts of one log before it is truncated
 _HEAD = struct.Struct(">8I")  # magic, version, page size, sequence, two salts, two checksums
 _FRAME = struct.Struct(">6I")  # page, size of the database after a commit, two salts, two checksums
 _MAGICS = {0x377F0682: "<", 0x377F0683: ">"}  # byte order of what the checksums are made over
@@ -20,8 +20,9 @@ _MAGICS = {0x377F0682: "<", 0x377F0683: ">"}  # byte order of what the checksums
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a log. ``cut``: a kill may have left it so; then nothing that was committed is lost.
-    ``sound_bytes``: how much of its begin holds whole commits; 0: none."""
+    """A fault of a log. ``cut``: a kill can have caused it, and then no commit is lost. ``sound_bytes``: length of the
+    intact beginning that ends with a complete commit; 0 if there is none.
+    """
 
     text: str
     cut: bool
@@ -31,8 +32,8 @@ class Fault:
 @dataclass(frozen=True)
 class _Frame:
     sound: bool
-    current: bool  # of the log's present run; older ones may lie behind it
-    foreign: bool  # of no run of this log
+    current: bool  # of the log's current run; frames of older runs may follow
+    foreign: bool  # belongs to no run of this log
     commits: bool
 
 
@@ -50,8 +51,8 @@ def has_log(path: Path) -> bool:
 
 
 def find_fault(path: Path) -> Fault | None:
-    """Look through the log of the SQLite file ``path``, which nobody may write meanwhile; ``None``: it is whole, or
-    there is none.
+    """Check the log of the SQLite file ``path``, which no process may write meanwhile; ``None`` if it is intact or
+    missing.
 
     Raises:
         OSError: it cannot be read.
@@ -98,7 +99,7 @@ def _frames(file: BinaryIO, page_bytes: int, order: str, head: bytes) -> Iterato
 
 
 def _checksum(content: bytes, order: str, running: tuple[int, ...]) -> tuple[int, int]:
-    """Go on with SQLite's checksum, of two 32-bit sums, over ``content``."""
+    """Continue SQLite's checksum, two 32-bit sums, over ``content``."""
     first, second = running
     words = struct.unpack(f"{order}{len(content) // 4}I", content)
     for one, other in zip(words[::2], words[1::2], strict=True):

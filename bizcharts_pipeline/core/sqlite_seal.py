@@ -1,10 +1,10 @@
-"""Seals of SQLite files: the SHA-256 of a ledger as its last user left it.
+"""Seals of SQLite files: a file with the SHA-256 of a closed ledger.
 
-SQLite has no checksums, so a flipped bit in a label's text would never be noticed. Whoever closes a ledger as the last
-one writes its hash beside it; whoever opens it as the first one compares, and takes the seal away, as the file will
-change. After a kill there is no seal, and nothing to compare with. A seal that does not fit stays, and is named each
-time, until `bizcharts repair` has dealt with it. A ledger that is gone or empty although its seal or its lock file
-says that there was one is not begun anew.
+SQLite has no checksums, so a flipped bit in a label's text would go unnoticed. The last process to close a ledger
+writes its hash to the seal; the first one to open it compares and deletes the seal, because the file will change. After
+a kill there is no seal, so nothing is compared. A seal that does not match stays, and is reported each time, until
+`bizcharts repair` resolves it. A missing or empty ledger whose seal or lock file shows that it existed is not created
+again.
 """
 
 import fcntl
@@ -35,19 +35,19 @@ _logger = logging.getLogger(__name__)
 
 
 class Use:
-    """One use of a ledger, from before it is opened until after it is closed; a lock file counts the users."""
+    """One use of a ledger, from before it is opened until after it is closed; a shared file lock counts the users."""
 
     def __init__(self, path: Path, lock: int) -> None:
         self._path = path
         self._lock: int | None = lock
 
     def end(self) -> None:
-        """Seal the ledger if this was its last user. Call it once the connection is closed; twice does no harm."""
+        """Seal the ledger if this was its last use. Call it after closing the connection; repeated calls do nothing."""
         if self._lock is None:
             return
         lock, self._lock = self._lock, None
         try:
-            with suppress(OSError):  # somebody else has it open, the disk is full, or the folder is gone
+            with suppress(OSError):  # another process has it open, the disk is full, or the folder is missing
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not seal_path(self._path).exists() and not has_log(self._path):
                     write_seal(self._path)
@@ -61,12 +61,12 @@ class Use:
 
 
 def begin(path: Path, wait_seconds: float) -> Use:
-    """Announce a use of the ledger ``path``, whose folder must exist; the first user looks at its seal and its log.
+    """Register a use of the ledger ``path``, whose folder must exist; the first user checks its seal and its log.
 
     Raises:
-        sqlite3.DatabaseError: it is lost, or its log is damaged: opening it would forget what was committed.
-        sqlite3.OperationalError: somebody has it for himself for longer than ``wait_seconds``, or the lock file cannot
-            be opened.
+        sqlite3.DatabaseError: the ledger is lost, or its log is damaged: opening it would drop commits.
+        sqlite3.OperationalError: another process holds it exclusively for longer than ``wait_seconds``, or the lock
+            file cannot be opened.
     """
     refuse_pipes(path)
     deadline = time.monotonic() + wait_seconds
@@ -77,7 +77,7 @@ def begin(path: Path, wait_seconds: float) -> Use:
             raise sqlite3.OperationalError(f"unable to open its lock file: {error.strerror}") from None
         try:
             if try_lock(lock, fcntl.LOCK_EX):
-                _look_at(path)
+                _check_unused(path)
                 _mark_made(lock, path)
                 fcntl.flock(lock, fcntl.LOCK_SH)
             else:
@@ -94,10 +94,11 @@ def begin(path: Path, wait_seconds: float) -> Use:
 
 
 def refuse_pipes(path: Path) -> None:
-    """Refuse a named pipe in place of a file that SQLite opens for the ledger ``path``: it would wait for ever.
+    """Refuse named pipes in place of the files that SQLite opens for the ledger ``path``: opening one would block for
+    ever.
 
     Raises:
-        sqlite3.OperationalError: names it.
+        sqlite3.OperationalError: one of them is a named pipe; names it.
     """
     for suffix in ("", "-journal", "-wal", "-shm"):
         if (file := path.with_name(f"{path.name}{suffix}")).is_fifo():
@@ -108,7 +109,7 @@ def wait_for_restore(path: Path, wait_seconds: float) -> None:
     """Wait until no restore is replacing the folder of the ledger ``path``.
 
     Raises:
-        sqlite3.OperationalError: one does so for longer than ``wait_seconds``, or was killed.
+        sqlite3.OperationalError: a restore takes longer than ``wait_seconds``, or was killed.
     """
     deadline = time.monotonic() + wait_seconds
     while replacing_marker(path.parent).exists():
@@ -123,16 +124,16 @@ def seal_path(path: Path) -> Path:
 
 
 def write_seal(path: Path) -> None:
-    """Seal the ledger ``path``, which nobody has open.
+    """Seal the ledger ``path``, which no process has open.
 
     Raises:
-        OSError: it cannot be read, or the seal not be written.
+        OSError: the ledger cannot be read, or the seal cannot be written.
     """
     write_atomically(seal_path(path), _digest(path) + b"\n")
 
 
 def is_lost(path: Path) -> bool:
-    """Whether there was a ledger ``path``, and it is gone or empty: SQLite would begin a new one without a word."""
+    """Whether the ledger ``path`` existed and is now missing or empty; SQLite would silently create a new one."""
     if path.exists() and (not path.is_file() or path.stat().st_size):
         return False
     with suppress(OSError):
@@ -141,21 +142,21 @@ def is_lost(path: Path) -> bool:
 
 
 def lost(path: Path) -> str:
-    """Say of a ledger that it is lost."""
+    """Return the message for a lost ledger."""
     return (
-        f"{path} is gone or empty, though there was one. `bizcharts restore FILE --only ledgers` puts a backup in its "
-        "place, `bizcharts repair --accept` begins a new one."
+        f"{path} is missing or empty, although it existed. `bizcharts restore FILE --only ledgers` restores a backup, "
+        "`bizcharts repair --accept` begins a new one."
     )
 
 
 def forget(path: Path) -> None:
-    """Let a new ledger ``path`` be begun where one was lost; nobody may have it open."""
+    """Allow a new ledger ``path`` in place of a lost one; no process may have it open."""
     seal_path(path).unlink(missing_ok=True)
     _lock_path(path).unlink(missing_ok=True)
 
 
 def is_broken(path: Path) -> bool:
-    """Whether the ledger ``path``, which nobody has open, is not what it was sealed as, or its seal is damaged."""
+    """Whether the ledger ``path``, which no process has open, does not match its seal, or the seal is damaged."""
     try:
         seal = read_regular(seal_path(path))
     except FileNotFoundError:
@@ -165,14 +166,18 @@ def is_broken(path: Path) -> bool:
 
 
 def is_foreign_log(path: Path) -> bool:
-    """Whether there is a log beside the ledger ``path``, which nobody has open, though it was closed without one.
-    SQLite would replay it all the same, as a log does not say of which file it is."""
+    """Whether the ledger ``path`` has a log although it was closed without one; no process of ours may have it open.
+
+    SQLite would replay it, because a log does not name the file that it belongs to.
+    """
     return has_log(path) and seal_path(path).exists() and not is_broken(path) and not _is_open_elsewhere(path)
 
 
 def _is_open_elsewhere(path: Path) -> bool:
-    """Whether another program has the SQLite file ``path`` open, so that the log is its own: it then holds a lock on
-    this byte of the log's index."""
+    """Whether another program has the SQLite file ``path`` open, so that the log is its own.
+
+    SQLite then holds a lock on this byte of the log's index.
+    """
     try:
         with open(path.with_name(f"{path.name}-shm"), "r+b", opener=regular_only) as index:
             fcntl.lockf(index, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, SQLITE_OPEN_BYTE)
@@ -184,12 +189,12 @@ def _is_open_elsewhere(path: Path) -> bool:
 
 
 def foreign(path: Path) -> str:
-    """Say of a ledger that there is a log which is not its own."""
+    """Return the beginning of the message for a log that does not belong to its ledger."""
     return f"{log_path(path)} belongs to another file or program: BizCharts closed {path.name} without a log;"
 
 
 def open_lock(path: Path) -> int:
-    """Open the lock file of the ledger ``path``; who holds it alone knows that nobody has the ledger open.
+    """Open the lock file of the ledger ``path``; its exclusive lock guarantees that no process has the ledger open.
 
     Raises:
         OSError: it cannot be opened.
@@ -198,7 +203,7 @@ def open_lock(path: Path) -> int:
 
 
 def release(lock: int) -> None:
-    """Let go of what :func:`open_lock` opened."""
+    """Unlock and close a file from :func:`open_lock`."""
     # Unlocked explicitly: a forked child that inherited the descriptor would keep the lock after our close.
     with suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_UN)
@@ -217,41 +222,41 @@ def _is_current(lock: int, path: Path) -> bool:
 
 
 def _mark_made(lock: int, path: Path) -> None:
-    """Note in the lock file that there is a ledger ``path``, which is known after a kill too, without a seal."""
+    """Mark in the lock file that the ledger ``path`` exists, which is then known even after a kill, without a seal."""
     with suppress(OSError):  # a full disk; the next use notes it
         if path.stat().st_size and not os.fstat(lock).st_size:
             os.pwrite(lock, b"made\n", 0)
 
 
-def _look_at(path: Path) -> None:
-    """Check what the last user left behind, while nobody has the ledger open, and take its seal away."""
+def _check_unused(path: Path) -> None:
+    """Check the state that the last user left, while no process has the ledger open, and delete its seal."""
     if is_lost(path):
         raise sqlite3.DatabaseError(lost(path))
     if is_foreign_log(path):
-        raise sqlite3.DatabaseError(f"{foreign(path)} `bizcharts repair --set-aside` puts it aside")
+        raise sqlite3.DatabaseError(f"{foreign(path)} `bizcharts repair --set-aside` moves it to quarantine")
     if fault := find_fault(path):
         if not fault.cut:
-            raise sqlite3.DatabaseError(f"{fault.text}; `bizcharts repair` says what can be kept")
-        _logger.warning("%s, as a kill leaves it, or damage; what it was to add does not count.", fault.text)
+            raise sqlite3.DatabaseError(f"{fault.text}; `bizcharts repair` shows what can be kept")
+        _logger.warning("%s, because of a kill or damage; the incomplete commit is dropped.", fault.text)
     if is_broken(path):
         _logger.warning("%s", broken(path))
         return
     if seal_path(path).exists():
         seal_path(path).unlink(missing_ok=True)
-        sync(path.parent)  # or a power cut might bring it back beside a file that has changed
+        sync(path.parent)  # or a power cut might bring it back next to a changed file
 
 
 def broken(path: Path) -> str:
-    """Say of a ledger that its seal does not fit."""
+    """Return the message for a ledger that does not match its seal."""
     with suppress(FileNotFoundError):
         if not _SHA256.fullmatch(read_regular(seal_path(path))):
             return (
-                f"{seal_path(path)} is damaged, so nothing tells whether {path.name} is as BizCharts left it; "
-                "`bizcharts repair` says what to do."
+                f"{seal_path(path)} is damaged, so {path.name} cannot be checked for changes; "
+                "`bizcharts repair` shows what to do."
             )
     return (
         f"{path} is not as BizCharts left it: it is damaged, or another program has changed it; `bizcharts repair` "
-        "says what to do."
+        "shows what to do."
     )
 
 

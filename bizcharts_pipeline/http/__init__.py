@@ -1,1 +1,1 @@
-"""The one way to the outside world: sessions with time-outs and size caps, rate limits, redirects, quarantine."""
+"""HTTP client for all sources: sessions with time-outs and size caps, rate limits, redirects, quarantine."""

@@ -1,6 +1,6 @@
-"""One value out of a Cookie header, whatever else is in it.
+"""Lenient parser for one cookie of a Cookie header.
 
-Browsers send the cookies of all ports of a host together, and another program there may set one that breaks the rules:
+Browsers send the cookies of all ports of a host together, and another program there may set a malformed one:
 ``http.cookies`` then drops them all.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 def cookie_values(header: str, name: str) -> Iterator[str]:
-    """Yield the values that the header gives to ``name``: none, one, or several where paths or hosts differ."""
+    """Yield the values of the cookie ``name``: none, one, or several where paths or hosts differ."""
     for pair in header.split(";"):
         key, separator, value = pair.partition("=")
         if separator and key.strip() == name:

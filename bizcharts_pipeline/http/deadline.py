@@ -1,8 +1,8 @@
-"""Ends a request that outlives its deadline, whatever it is waiting for.
+"""Deadline for HTTP requests: aborts a request that takes longer in total.
 
-Socket time-outs count from byte to byte, so a server that drips its answer could hold a run for ever. Here a
-timer shuts the socket down; the waiting read then ends at once. What it does not cover: name resolution and
-the TLS handshake, which have only the time-outs of the system and of the connection.
+Socket time-outs restart with every byte, so a server that sends its response slowly could block a run for ever. Here a
+timer shuts the socket down, and the waiting read returns at once. Name resolution and the TLS handshake are not
+covered: they have only the time-outs of the system and of the connection.
 """
 
 import socket
@@ -19,7 +19,7 @@ from urllib3.poolmanager import PoolManager
 
 
 class Watchdog:
-    """Shuts down the socket that it was last shown once its time is over, and knows when a request was sent."""
+    """Shuts down the socket last passed to :meth:`watch` at the deadline, and records the time of the last request."""
 
     def __init__(self) -> None:
         self.expired = False
@@ -46,8 +46,10 @@ _current = threading.local()
 
 @contextmanager
 def cut_off_after(seconds: float) -> Iterator[Watchdog]:
-    """Cut what this thread requests in the block through a :class:`DeadlineAdapter` after ``seconds``, or when a block
-    around this one ends, if that is sooner."""
+    """Abort this thread's requests through a :class:`DeadlineAdapter` after ``seconds``.
+
+    An enclosing block with an earlier deadline takes precedence.
+    """
     outer: Watchdog | None = getattr(_current, "watchdog", None)
     seconds = max(0.0, min(seconds, seconds_left()))
     watchdog = Watchdog()
@@ -64,8 +66,7 @@ def cut_off_after(seconds: float) -> Iterator[Watchdog]:
 
 
 def seconds_left() -> float:
-    """Return how long this thread's requests may take, by the :func:`cut_off_after` around the caller; without one,
-    infinity."""
+    """Return the time left by the enclosing :func:`cut_off_after` of this thread; infinity without one."""
     watchdog: Watchdog | None = getattr(_current, "watchdog", None)
     return float("inf") if watchdog is None else watchdog.ends_at - time.monotonic()
 
@@ -93,7 +94,7 @@ class _WatchedConnection(HTTPConnection):
 
 
 class _WatchedHTTPSConnection(_WatchedConnection, HTTPSConnection):
-    """The same over TLS: ``super()`` is the one of :class:`HTTPSConnection` here."""
+    """The same over TLS: ``super()`` is :class:`HTTPSConnection` here."""
 
 
 class _HTTPPool(HTTPConnectionPool):
@@ -105,7 +106,7 @@ class _HTTPSPool(HTTPSConnectionPool):
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """The adapter of ``requests``, whose connections obey :func:`cut_off_after`, also through a proxy."""
+    """Adapter for ``requests`` whose connections obey :func:`cut_off_after`, also through a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

@@ -1,49 +1,49 @@
-"""What can go wrong with the outside world; each message says what happened, where, and what to do."""
+"""Errors of sources and HTTP requests; each message names the fault, its place, and what to do."""
 
 from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class SourceError(BizchartsError):
-    """A source did not give what was asked of it. ``evidence`` is the beginning of what came instead, if anything."""
+    """A source did not return the requested data. ``evidence`` is the beginning of its response, if any."""
 
     evidence: bytes = b""
 
 
 class SourceUnreachable(SourceError):
-    """No answer, or a server error, through all attempts: it may work later without any change here."""
+    """No response, or a server error, in all attempts; a later run may succeed."""
 
 
 class SourceBlocked(SourceError):
-    """The source refuses us, or asked us to stay away for longer than a run may wait."""
+    """The source refuses us, or demands a longer pause than a run may wait."""
 
 
 class HostPaused(SourceBlocked):
-    """The host asked for a pause that lasts longer than a run may wait; it was not asked again."""
+    """The host demanded a pause longer than a run may wait; no request was sent."""
 
 
 class SourceNotFound(SourceError):
-    """The source says that there is no such thing (404 or 410)."""
+    """The source answered that the resource does not exist (404 or 410)."""
 
 
 class UnexpectedAnswer(SourceError):
-    """A status, redirect or encoding that no rule here covers."""
+    """A status, redirect or encoding that is not supported."""
 
 
 class ResponseTooLarge(SourceError):
-    """The body is larger than anything this source may sensibly send."""
+    """The body exceeds the size limit of this source."""
 
 
 class ResponseTruncated(SourceError):
-    """The body ended early or its compression is damaged, through all attempts."""
+    """The body ended early or its compression is damaged, in all attempts."""
 
 
 class CatalogFormatError(SourceError):
-    """A catalogue that can not be read as one."""
+    """The response is not a valid catalogue."""
 
 
 class RateLimitFolderUnsafe(SourceError):
-    """The machine-wide folder of the rate limits belongs to somebody else or is no folder."""
+    """The machine-wide folder of the rate limits belongs to another user or is not a folder."""
 
 
 class CorruptPollError(SourceError):
-    """A spool file that can not be read; it has been moved aside."""
+    """A spool file cannot be read; it was moved to quarantine."""

@@ -1,9 +1,9 @@
-"""One HTTP exchange within bounds of time, memory and trust: the core of every client here that uses ``requests``.
+"""One HTTP exchange within bounds of time, memory and trust: the core of every client that uses ``requests``.
 
-No redirect is followed, no password from ``~/.netrc`` is sent, no proxy is asked for loopback, no connection outlives
-its deadline (see :mod:`deadline`), and the host that is connected to is the one of the address that was checked. A
-body is decompressed in one pass while it arrives, with a cap before and after and a limit on their ratio. Header
-lines are bounded by ``http.client`` and lines between chunks by ``urllib3``.
+Redirects are not followed, no password from ``~/.netrc`` is sent, loopback uses no proxy, no connection outlives its
+deadline (see :mod:`deadline`), and the client connects only to the host of the checked address. A body is decompressed
+in one pass while it arrives, with a size cap before and after and a limit on the ratio. Header lines are bounded by
+``http.client``, and lines between chunks by ``urllib3``.
 """
 
 import logging
@@ -19,16 +19,16 @@ from bizcharts_pipeline.core.addresses import BadAddress, address_problem, origi
 from bizcharts_pipeline.http.deadline import DeadlineAdapter
 from bizcharts_pipeline.settings import is_loopback
 
-MAX_GZIP_MEMBERS = 16  # a server sends one; each costs a decoder
+MAX_GZIP_MEMBERS = 16  # servers send one; each needs a decoder
 MAX_RATIO = 100  # JSON and HTML have about 10; zeros have 1,000
 RATIO_FREE_BYTES = 1024 * 1024  # up to here any ratio is fine
 _PIECE = 64 * 1024
-# Of headers that cannot be parsed it would write a traceback; what could be parsed is used, or refused here.
+# It logs a traceback for malformed headers; this module uses or refuses the headers that could be parsed.
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 class BodyRefused(Exception):
-    """A body that was not read to its end; the message says why, without the address."""
+    """A body was not read to its end; the message gives the reason, without the address."""
 
 
 class BodyTooLarge(BodyRefused):
@@ -36,15 +36,17 @@ class BodyTooLarge(BodyRefused):
 
 
 class BodyTruncated(BodyRefused):
-    """It ended early, or its compression is damaged."""
+    """The body ended early, or its compression is damaged."""
 
 
-class UnaskedEncoding(BodyRefused):
-    """A content encoding that was not asked for."""
+class UnrequestedEncoding(BodyRefused):
+    """The response has a content encoding that was not requested."""
 
 
 class BoundedSession(requests.Session):
-    """Sends one request at a time, as the module says. ``gzip``: whether compressed answers are asked for and read."""
+    """Sends one request at a time within the bounds above. ``gzip``: whether to request and decode compressed
+    responses.
+    """
 
     def __init__(self, *, gzip: bool = False) -> None:
         super().__init__()
@@ -56,7 +58,7 @@ class BoundedSession(requests.Session):
         self.gzip = gzip
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Leave redirects alone: prepared to follow one, ``requests`` would read its whole body."""
+        """Disable redirects: before following one, ``requests`` would read its body without a limit."""
         return None
 
     def exchange(
@@ -68,14 +70,14 @@ class BoundedSession(requests.Session):
         headers: Mapping[str, str] | None = None,
         **request: Any,
     ) -> requests.Response:
-        """Return the answer of ``url``, its body still unread; to be called within :func:`deadline.cut_off_after`.
+        """Return the response of ``url`` with its body unread; call it within :func:`deadline.cut_off_after`.
 
-        ``timeouts`` in seconds: until connected, and between two reads. ``request`` is what ``requests`` calls
-        ``params``, ``json``, ``data`` and ``auth``.
+        ``timeouts`` in seconds: to connect, and between two reads. ``request`` holds the ``params``, ``json``, ``data``
+        and ``auth`` of ``requests``.
 
         Raises:
             requests.exceptions.InvalidURL: the address is refused; nothing was sent.
-            requests.RequestException: there was no answer.
+            requests.RequestException: no response arrived.
         """
         if problem := address_problem(url):
             raise requests.exceptions.InvalidURL(f"the address {problem}")
@@ -91,24 +93,24 @@ class BoundedSession(requests.Session):
         )
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Prepare a request and make sure that the client connects to the host of the address as it was given."""
+        """Prepare a request and verify that the client connects to the host of the given address."""
         try:
-            asked = origin(str(request.url))
+            requested = origin(str(request.url))
             prepared = super().prepare_request(request)
             connects_to = origin(str(prepared.url))
         except BadAddress as problem:
             raise requests.exceptions.InvalidURL(f"the address {problem}") from None
-        if asked != connects_to:
-            raise requests.exceptions.InvalidURL("the address names another host to the client than to its caller")
+        if requested != connects_to:
+            raise requests.exceptions.InvalidURL("the client would connect to another host than the checked one")
         return prepared
 
     def body(self, answer: requests.Response, most: int, expired: Callable[[], bool] = lambda: False) -> bytes:
-        """Return the whole body of an answer of this session, decompressed.
+        """Return the complete, decompressed body of a response of this session.
 
         Raises:
             BodyTooLarge: it has more than ``most`` bytes, compressed or not, or is a compression bomb.
-            BodyTruncated: it ended early, is damaged, or ``expired`` came true.
-            UnaskedEncoding
+            BodyTruncated: it ended early, is damaged, or ``expired`` returned true.
+            UnrequestedEncoding
             urllib3.exceptions.HTTPError: the connection broke.
         """
         return b"".join(self.pieces(answer, most, expired))
@@ -116,17 +118,17 @@ class BoundedSession(requests.Session):
     def pieces(
         self, answer: requests.Response, most: int, expired: Callable[[], bool] = lambda: False
     ) -> Iterator[bytes]:
-        """Yield the body of :meth:`body` piece by piece; raises as that does."""
+        """Yield the body in pieces; raises like :meth:`body`."""
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
         plain = encoding in ("", "identity")
         if not plain and not (self.gzip and encoding in ("gzip", "x-gzip")):
-            raise UnaskedEncoding(f"Content-Encoding {encoding[:40]!r} was not asked for; is a proxy in between?")
+            raise UnrequestedEncoding(f"Content-Encoding {encoding[:40]!r} was not requested; is a proxy in between?")
         received = _received(answer, most, expired)
         return received if plain else gunzipped(received, most)
 
 
 def _received(answer: requests.Response, most: int, expired: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
-    """Yield the body as it was sent, at most ``most`` bytes."""
+    """Yield the body as transmitted, at most ``most`` bytes."""
     declared = answer.headers.get("Content-Length", "")
     expected = int(declared) if re.fullmatch(r"\d{1,18}", declared) else None
     if expected is not None and expected > most:
@@ -137,22 +139,22 @@ def _received(answer: requests.Response, most: int, expired: Callable[[], bool] 
         if count > most:
             raise _too_large(most)
         if expired():
-            raise BodyTruncated("its time is over")
+            raise BodyTruncated("the time limit was exceeded")
         yield piece
     if expected is not None and count != expected:
-        raise BodyTruncated(f"{count:,} of {expected:,} bytes came")
+        raise BodyTruncated(f"{count:,} of {expected:,} bytes arrived")
 
 
 def _unframed(answer: requests.Response) -> Iterator[bytes]:
-    """Yield the body without its chunks' framing."""
+    """Yield the body without the framing of its chunks."""
     try:
         yield from answer.raw.stream(_PIECE, decode_content=False)
     except ValueError as error:  # urllib3 lets a chunk of a negative size through
-        raise BodyTruncated(f"its chunks are damaged ({error})") from error
+        raise BodyTruncated(f"its chunked encoding is damaged ({error})") from error
 
 
 def gunzipped(pieces: Iterable[bytes], most: int, max_ratio: int | None = MAX_RATIO) -> Iterator[bytes]:
-    """Decompress a gzip stream in one pass, at most ``most`` bytes; an early end, which ``urllib3`` lets pass, is seen.
+    """Decompress a gzip stream in one pass, at most ``most`` bytes; detects an early end, which ``urllib3`` ignores.
 
     Raises:
         BodyTooLarge, BodyTruncated
@@ -166,7 +168,7 @@ def gunzipped(pieces: Iterable[bytes], most: int, max_ratio: int | None = MAX_RA
             if decoder is None:
                 members += 1
                 if members > MAX_GZIP_MEMBERS:
-                    raise BodyTooLarge(f"more than {MAX_GZIP_MEMBERS} gzip members, which no true answer has")
+                    raise BodyTooLarge(f"more than {MAX_GZIP_MEMBERS} gzip members in one response")
                 decoder = zlib.decompressobj(wbits=31)
             try:
                 body = decoder.decompress(rest, _PIECE)
@@ -176,7 +178,7 @@ def gunzipped(pieces: Iterable[bytes], most: int, max_ratio: int | None = MAX_RA
             if made > most:
                 raise _too_large(most)
             if max_ratio and made > max(RATIO_FREE_BYTES, max_ratio * taken):
-                raise BodyTooLarge(f"over {max_ratio} times as large as its compression, which no true answer is")
+                raise BodyTooLarge(f"decompressed to over {max_ratio} times its size (limit)")
             if body:
                 yield body
             if decoder.eof:
@@ -188,4 +190,4 @@ def gunzipped(pieces: Iterable[bytes], most: int, max_ratio: int | None = MAX_RA
 
 
 def _too_large(most: int) -> BodyTooLarge:
-    return BodyTooLarge(f"more than {most:,} bytes, which no true answer has")
+    return BodyTooLarge(f"more than {most:,} bytes (limit)")

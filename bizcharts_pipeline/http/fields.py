@@ -1,4 +1,4 @@
-"""Texts as strangers wrote them, made fit for a column: what every source's parser does to them, and its bounds."""
+"""Sanitizing and size limits for the text and number fields of all sources."""
 
 import re
 from datetime import datetime
@@ -10,31 +10,31 @@ SUBJECT_MAX_CHARACTERS = 1_000
 HTML_MAX_CHARACTERS = 100_000
 NAME_MAX_CHARACTERS = 255  # file names, capcodes
 MAX_PROBLEMS = 50
-MAX_EXACT_FLOAT = 2.0**53  # from here on not every whole number is a float
+MAX_EXACT_FLOAT = 2.0**53  # from here on not every integer is a float
 PROBLEM_MAX_CHARACTERS = 200
 
 _MAX_DIGITS = 100
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 _EXPONENT = re.compile(r"[+-]?\d+([.,]\d*)?[eE][+-]?\d+")
-_SURROGATES = re.compile(r"[\ud800-\udfff]")  # JSON can spell half a character, which no database stores
+_SURROGATES = re.compile(r"[\ud800-\udfff]")  # JSON can encode lone surrogates, which no database stores
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _DIRECTIONS = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # re-order the text around them
 
 
 def clean(text: str) -> str:
-    """Return ``text`` without control characters except tab and line ends, and without halves of characters."""
+    """Return ``text`` without control characters (except tab and line ends); lone surrogates become U+FFFD."""
     if text.isprintable():
         return text
     return _CONTROLS.sub("", _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def one_line(text: str) -> str:
-    """Return ``text`` clean, in one line, each run of white space one blank, and in its written order."""
+    """Return ``text`` cleaned, on one line, with single spaces and without bidirectional control characters."""
     return " ".join(_DIRECTIONS.sub("", clean(text)).split())
 
 
 def cut(text: str | None, most: int, key: str, notes: list[str]) -> str | None:
-    """Return the first ``most`` characters; adds to ``notes`` if that cost any."""
+    """Return the first ``most`` characters of ``text``; a cut is added to ``notes``."""
     if text is None or len(text) <= most:
         return text
     notes.append(f"{key} cut at {most:,} of {len(text):,} characters")
@@ -42,7 +42,7 @@ def cut(text: str | None, most: int, key: str, notes: list[str]) -> str | None:
 
 
 def bounded(problems: list[str]) -> tuple[str, ...]:
-    """Return the first ``MAX_PROBLEMS``, each short enough for a line, and how many more there are."""
+    """Return the first ``MAX_PROBLEMS``, each cut to ``PROBLEM_MAX_CHARACTERS``, and the number of the others."""
     kept = [problem[:PROBLEM_MAX_CHARACTERS] for problem in problems[:MAX_PROBLEMS]]
     if len(problems) > MAX_PROBLEMS:
         kept.append(f"and {len(problems) - MAX_PROBLEMS} more")
@@ -62,15 +62,15 @@ _KINDS = {
 
 
 def json_kind(value: Any) -> str:
-    """Return what kind of JSON value ``value`` was parsed from, for people."""
+    """Return the name of the JSON type that ``value`` was parsed from, for messages."""
     return _KINDS[type(value)]
 
 
 def whole_number(value: object) -> int:
-    """Return the whole number that a field holds exactly: 7, '7', 7.0 or '7.0', as data frames write it.
+    """Return the integer that a field holds exactly: 7, '7', 7.0 or '7.0' (data frames write floats).
 
     Raises:
-        ValueError: it is not a number, or is written with an exponent (6.1E+07), as spreadsheets round long numbers.
+        ValueError: it is not an integer, or has an exponent (6.1E+07), as spreadsheets write rounded numbers.
     """
     if type(value) is int:
         return value
@@ -82,4 +82,4 @@ def whole_number(value: object) -> int:
             return int(text.split(".")[0])
         if _EXPONENT.fullmatch(text):
             raise ValueError("was rounded by a spreadsheet: show the column as whole numbers there and save it again")
-    raise ValueError("is no whole number")
+    raise ValueError("is not a whole number")

@@ -1,4 +1,4 @@
-"""What could not be read, kept for people to look at: bounded, the reason beside it."""
+"""Quarantine for unreadable data: a size-limited folder that keeps each file with the reason."""
 
 import gzip
 from contextlib import suppress
@@ -11,8 +11,8 @@ MAX_BYTES = 64 * 1024 * 1024
 REASON_SUFFIX = ".reason.txt"
 
 
-def keep_aside(folder: Path, name: str, body: bytes, reason: str) -> Path:
-    """Write ``body`` compressed into ``folder`` under ``name``, the ``reason`` beside it; return its path."""
+def quarantine(folder: Path, name: str, body: bytes, reason: str) -> Path:
+    """Write ``body`` compressed into ``folder`` under ``name``, and ``reason`` next to it; return its path."""
     path = folder / f"{name}.gz"
     write_atomically(path, gzip.compress(body, mtime=0))
     write_reason(path, reason)
@@ -21,17 +21,17 @@ def keep_aside(folder: Path, name: str, body: bytes, reason: str) -> Path:
 
 
 def write_reason(path: Path, reason: str) -> Path:
-    """Write why ``path`` was put aside; return the note's path."""
+    """Write the reason why ``path`` was quarantined to a note next to it; return the note's path."""
     note = path.with_name(f"{path.name}{REASON_SUFFIX}")
     note.write_text(f"{reason[:10_000]}\n", encoding="utf-8", errors="replace")
     return note
 
 
 def keep_newest(folder: Path) -> None:
-    """Remove the oldest of too many files (``*.gz``), with their notes."""
+    """Remove the oldest files (``*.gz``) and their notes beyond ``MAX_FILES`` or ``MAX_BYTES``."""
     found = []
     for path in folder.glob("*.gz"):
-        with suppress(FileNotFoundError):  # another process does the same
+        with suppress(FileNotFoundError):  # another process removed it
             status = path.stat()
             found.append((status.st_mtime_ns, path, status.st_size))
     kept_bytes = 0

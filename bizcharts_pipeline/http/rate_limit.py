@@ -1,11 +1,11 @@
-"""One limit a host, held by every thread and process of this user on this machine.
+"""Rate limiter per host, shared by all threads and processes of this user on this machine.
 
-A request may start ``seconds`` after the previous one *has arrived*: whoever has the turn keeps the host's file
-locked until the answer's headers are there. Reserving start times in advance is not enough: a process that the
-scheduler delays would then send right before the next one. The time that a host takes to answer does not lower the
-rate, unless it is longer than the interval: a request counts as arrived a moment after its last byte was handed to
-the system, or when its answer begins, whichever is earlier; but no two requests are under way at once. Nobody sleeps
-with the lock in hand, and the kernel frees it when its holder dies. Linux and macOS (``flock``); not across machines.
+A request may start ``seconds`` after the previous one *has arrived*: the sender keeps the host's file locked until the
+response headers arrive. Reserving start times in advance is not enough: a process delayed by the scheduler would then
+send right before the next one. The host's response time does not lower the rate unless it exceeds the interval: a
+request counts as arrived a moment after its last byte was handed to the system, or when its response begins, whichever
+is earlier; but only one request is in flight at a time. No process sleeps while it holds the lock, and the kernel
+releases it when its holder dies. Linux and macOS (``flock``); not across machines.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ from bizcharts_pipeline.core.private import UnsafeFolder, user_folder
 from bizcharts_pipeline.http.errors import HostPaused, RateLimitFolderUnsafe, SourceUnreachable
 
 LONGEST_POSTPONEMENT_SECONDS = 24 * 3600.0
-# From the last byte sent until the host is taken to have noticed: slack for its network and scheduler, and never less
+# Time from the last byte sent until the request counts as arrived: slack for network and scheduler, and never less
 # than a busy machine needs to wake a thread.
 ARRIVAL_SHARE = 0.015
 ARRIVAL_LEAST_SECONDS = 0.03
@@ -37,31 +37,31 @@ _LOCK_POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class _State:
-    """What the processes tell each other about a host."""
+    """State of one host, shared by the processes."""
 
     started: float | None = None  # monotonic clock, which all processes of a machine share until it reboots
-    postponed_at: float = 0.0  # wall clock: the host's wish for a pause outlives a reboot
+    postponed_at: float = 0.0  # wall clock: a pause demanded by the host outlives a reboot
     postponed_until: float = 0.0
 
     def wait(self, seconds: float, monotonic: float, wall: float) -> float:
-        """Return for how long nobody may start; a reboot or a clock that was set never prolongs it."""
+        """Return the seconds until the next request may start; a reboot or a changed clock never prolongs them."""
         wait = 0.0
         if self.started is not None and self.started <= monotonic:
             wait = self.started + seconds - monotonic
         return max(0.0, wait, self.pause(wall))
 
     def pause(self, wall: float) -> float:
-        """Return how much longer the host's wish for a pause holds."""
+        """Return the seconds left of the pause that the host demanded."""
         if not self.postponed_at <= wall <= self.postponed_until:
             return 0.0
         return min(self.postponed_until, self.postponed_at + LONGEST_POSTPONEMENT_SECONDS) - wall
 
 
 @dataclass
-class Turn:
-    """One request's turn."""
+class Slot:
+    """The slot of one request."""
 
-    sent_at: float | None = None  # monotonic clock; set by whoever sends, once the whole request is handed over
+    sent_at: float | None = None  # monotonic clock; set by the sender once the request is handed to the system
 
 
 class RateLimit:
@@ -75,34 +75,36 @@ class RateLimit:
         self._path = (folder or machine_folder()) / f"{name[:200]}.json"
 
     @contextmanager
-    def turn(self, deadline: float) -> Iterator[Turn]:
-        """Wait for this caller's turn; set its ``sent_at``, and leave the block when the answer begins.
+    def slot(self, deadline: float) -> Iterator[Slot]:
+        """Wait for a slot; set its ``sent_at``, and leave the block when the response begins.
 
         Args:
-            deadline: a ``time.monotonic()``; a turn that can not start by then is refused at once.
+            deadline: a ``time.monotonic()``; a slot that cannot start by then is refused at once.
 
         Raises:
-            HostPaused: the host asked for a pause that lasts longer.
-            SourceUnreachable: others keep the host busy for longer.
+            HostPaused: the host demanded a pause that lasts longer.
+            SourceUnreachable: other processes keep the host busy for longer.
         """
         while True:
             with self._locked(deadline) as file:
                 state = _read(file)
                 wait = state.wait(self.seconds, time.monotonic(), time.time())
                 if wait <= 0:
-                    turn = Turn()
+                    slot = Slot()
                     self._mark_start(file, state, time.monotonic())
                     try:
-                        yield turn
+                        yield slot
                         return
                     finally:
-                        self._mark_start(file, state, self._arrival(turn))
+                        self._mark_start(file, state, self._arrival(slot))
             if time.monotonic() + wait > deadline:
                 raise self._refusal(wait)
             time.sleep(wait)
 
     def postpone(self, seconds: float) -> None:
-        """Let nobody ask this host for ``seconds`` (at most a day), also after a restart; never shortens a pause."""
+        """Block all requests to this host for ``seconds`` (at most a day), also after a restart; never shortens a
+        pause.
+        """
         if not math.isfinite(seconds) or seconds <= 0:
             return
         with self._locked(time.monotonic() + 60) as file:
@@ -111,11 +113,11 @@ class RateLimit:
             until = now + max(min(seconds, LONGEST_POSTPONEMENT_SECONDS), state.pause(now))
             _write(file, _State(state.started, now, until))
 
-    def _arrival(self, turn: Turn) -> float:
+    def _arrival(self, slot: Slot) -> float:
         now = time.monotonic()
-        if turn.sent_at is None:
+        if slot.sent_at is None:
             return now
-        return min(now, turn.sent_at + max(ARRIVAL_LEAST_SECONDS, ARRIVAL_SHARE * self.seconds))
+        return min(now, slot.sent_at + max(ARRIVAL_LEAST_SECONDS, ARRIVAL_SHARE * self.seconds))
 
     def _mark_start(self, file: int, state: _State, started: float) -> None:
         _write(file, _State(started, state.postponed_at, state.postponed_until))
@@ -127,7 +129,7 @@ class RateLimit:
                 f"{self.host} asked for a pause until {until:%Y-%m-%d %H:%M:%S} UTC; nothing is sent before. "
                 f"Wait for it (or, if it was an error, delete {self._path})"
             )
-        return SourceUnreachable(f"{self.host}: no turn in time, as other runs use it; try again later")
+        return SourceUnreachable(f"{self.host}: no free slot in time, because other runs use the host; try again later")
 
     @contextmanager
     def _locked(self, deadline: float) -> Iterator[int]:
@@ -136,7 +138,7 @@ class RateLimit:
             try:
                 if try_lock(file):
                     try:
-                        if os.fstat(file).st_nlink:  # else: the folder was cleaned meanwhile
+                        if os.fstat(file).st_nlink:  # else the file was deleted meanwhile
                             yield file
                             return
                     finally:
@@ -145,17 +147,17 @@ class RateLimit:
                 os.close(file)
             if time.monotonic() >= deadline:
                 raise SourceUnreachable(
-                    f"{self.host}: no turn in time, as another process holds it; if that is stopped or "
-                    f"stuck, end it (`lsof {self._path}` names it)"
+                    f"{self.host}: no free slot in time, because another process holds the lock; if it is stopped "
+                    f"or stuck, kill it (`lsof {self._path}` names it)"
                 )
             time.sleep(random.uniform(0.25, 1) * _LOCK_POLL_SECONDS)
 
 
 def machine_folder() -> Path:
-    """Return this user's folder for the state that all processes of the user share; makes it on first use.
+    """Return this user's folder for the state shared by all of the user's processes; creates it on first use.
 
     Raises:
-        RateLimitFolderUnsafe: there is none that others do not control.
+        RateLimitFolderUnsafe: no folder is available that only this user controls.
     """
     try:
         return user_folder()

@@ -1,4 +1,4 @@
-"""Where a redirect may lead: to the same origin (RFC 6454), or from plain HTTP to the same host's HTTPS."""
+"""Redirect policy: to the same origin (RFC 6454), or from plain HTTP to the same host's HTTPS."""
 
 from urllib.parse import urljoin
 
@@ -7,21 +7,21 @@ from bizcharts_pipeline.http.errors import UnexpectedAnswer
 
 
 def redirect_target(url: str, location: str) -> str:
-    """Return the address that the answer of ``url`` redirects to with its Location.
+    """Return the address that ``url`` redirects to by its ``location`` header.
 
     Raises:
-        UnexpectedAnswer: it is none that is followed.
+        UnexpectedAnswer: the redirect is not allowed.
     """
     shown = repr(masked(location[:1000])[:200])
     try:
         here = origin(url)
-        refuse_unsafe(location)  # before they are joined, which drops some
+        refuse_unsafe(location)  # before joining, which drops some characters
         target = urljoin(url, location)
         there = origin(target)
     except BadAddress as problem:
         raise UnexpectedAnswer(f"{url}: redirects to {shown}, which {problem.args[0]}") from None
     except ValueError:
-        raise UnexpectedAnswer(f"{url}: redirects to {shown}, which is no address") from None
+        raise UnexpectedAnswer(f"{url}: redirects to {shown}, which is not a valid address") from None
     encrypted_now = here == Origin("http", here.host, 80) and there == Origin("https", here.host, 443)
     if there != here and not encrypted_now:
         raise UnexpectedAnswer(

@@ -1,8 +1,8 @@
-"""How often a source was asked, on disk: budgets that hold over restarts and over all processes of an installation.
+"""Request ledger on disk: request budgets that hold across restarts and all processes of an installation.
 
-A request is booked before it is sent, in one transaction with the check; so whatever the interleaving, no window of a
-minute and no calendar month (UTC) ever holds more requests than its budget. What was booked and then not sent (a crash,
-a pause that the host asked for) counts as sent.
+A request is booked before it is sent, in one transaction with the check; so no minute and no calendar month (UTC) ever
+holds more requests than its budget. A request that was booked but not sent (a crash, a pause that the host demanded)
+counts as sent.
 """
 
 import sqlite3
@@ -21,7 +21,7 @@ from bizcharts_pipeline.http.session import PoliteSession, Response
 
 MINUTE = timedelta(minutes=1)
 KEPT = timedelta(days=62)  # more than any month
-ROWS_KEPT = 100_000  # however old the clock says they are: it may have been set ahead; a year of passes, about
+ROWS_KEPT = 100_000  # regardless of age, as the clock may have been set ahead; about one year of requests
 FIRST_REST = timedelta(minutes=15)  # doubled by each further refusal
 LONGEST_REST = timedelta(days=1)
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -40,15 +40,15 @@ CREATE TABLE IF NOT EXISTS claims (what TEXT PRIMARY KEY, at TEXT NOT NULL);
 
 
 class RequestLedgerError(BizchartsError):
-    """The ledger can not be used, so nothing may be asked."""
+    """The request ledger cannot be used, so no request may be sent."""
 
 
 class BudgetExhausted(SourceError):
-    """The source has been asked as often as it may be for now."""
+    """The request budget of the source is used up for now."""
 
 
 class SourceResting(SourceError):
-    """The source refused us lately and is left alone for a while."""
+    """The source refused us recently and gets no requests for a while."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ class Allowance:
 
 @dataclass(frozen=True)
 class RequestLedger:
-    """The ledger in the file ``path`` (SQLite), made on first use. Times are naive UTC."""
+    """The ledger in the SQLite file ``path``, created on first use. Times are naive UTC."""
 
     path: Path
 
     def book(self, source: str, allowance: Allowance, now: datetime) -> None:
-        """Count one request to ``source``, which may then be sent.
+        """Book one request to ``source``, which may then be sent.
 
         Raises:
-            BudgetExhausted: it may not.
+            BudgetExhausted: the budget of the minute or month is used up.
         """
         with self._transaction() as connection:
-            # Who read the clock first may come here last: both sides of `now` count, so order does not matter.
+            # Processes may arrive here out of clock order: both sides of `now` count, so order does not matter.
             in_minute = _count(connection, source, now - MINUTE, now + MINUTE, inclusive=False)
             if in_minute >= allowance.per_minute:
                 raise BudgetExhausted(
@@ -90,12 +90,12 @@ class RequestLedger:
             )
 
     def left_this_month(self, source: str, allowance: Allowance, now: datetime) -> int:
-        """Return how many requests of the month's budget are left."""
+        """Return the remaining requests of the month's budget."""
         with self._opened() as connection:
             return max(0, allowance.per_month - _count(connection, source, *_month(now)))
 
     def refused(self, source: str, reason: str, now: datetime) -> None:
-        """Let ``source`` rest: a quarter of an hour, twice as long after each refusal that follows, a day at most."""
+        """Back off from ``source`` after a refusal: 15 minutes, doubled by each consecutive refusal, at most a day."""
         with self._transaction() as connection:
             row = connection.execute("SELECT refusals FROM rests WHERE source = ?", (source,)).fetchone()
             refusals = row[0] + 1 if row else 1
@@ -105,24 +105,26 @@ class RequestLedger:
             )
 
     def answered(self, source: str) -> None:
-        """Forget that ``source`` ever refused."""
+        """Reset the back-off of ``source``."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM rests WHERE source = ?", (source,))
 
     def check_rest(self, source: str, now: datetime) -> None:
-        """Return if ``source`` may be asked.
+        """Check that ``source`` is not backed off.
 
         Raises:
-            SourceResting: it rests; says until when and why.
+            SourceResting: it is; names the end and the reason.
         """
         with self._opened() as connection:
             row = connection.execute("SELECT until, reason FROM rests WHERE source = ?", (source,)).fetchone()
-        # A rest that ends later than any rest may was written under a clock that has been set since.
+        # A rest beyond the maximum was written before the clock was set back.
         if row and now < datetime.fromisoformat(row[0]) <= now + LONGEST_REST:
-            raise SourceResting(f"left alone until {row[0][:16].replace('T', ' ')} UTC, as it refused us: {row[1]}")
+            raise SourceResting(
+                f"no requests until {row[0][:16].replace('T', ' ')} UTC, because it refused one: {row[1]}"
+            )
 
     def claim(self, what: str, every: timedelta, now: datetime) -> bool:
-        """Return whether ``what`` is due, which only one caller is told; then it is not for the time of ``every``."""
+        """Return whether the task ``what`` is due, to one caller only; it is due again after ``every``."""
         with self._transaction() as connection:
             row = connection.execute("SELECT at FROM claims WHERE what = ?", (what,)).fetchone()
             if row and timedelta(0) <= now - datetime.fromisoformat(row[0]) < every:
@@ -147,9 +149,9 @@ class RequestLedger:
 
 @dataclass(frozen=True)
 class BudgetedSession:
-    """The one way to ask a source that has a budget. ``session`` must try once only: a retry is a request too.
+    """Session for a source with a request budget. ``session`` must not retry: a retry is a request too.
 
-    So is a redirect, which is not followed; a key never leaves for where it leads.
+    Redirects, which would be requests too, are not followed, so a key is never sent to their target.
     """
 
     session: PoliteSession
@@ -159,7 +161,7 @@ class BudgetedSession:
     clock: Callable[[], datetime] = utc_now
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Response:
-        """Book a request, send it, and return the answer.
+        """Book a request, send it, and return the response.
 
         Raises:
             BudgetExhausted: nothing was sent.
@@ -172,7 +174,7 @@ class BudgetedSession:
 def _count(
     connection: sqlite3.Connection, source: str, begin: datetime, end: datetime, *, inclusive: bool = True
 ) -> int:
-    """Count the requests from ``begin`` to before ``end``; after ``begin`` unless ``inclusive``."""
+    """Count the requests at or after ``begin`` (only after it unless ``inclusive``) and before ``end``."""
     first = ">=" if inclusive else ">"
     row = connection.execute(
         f"SELECT count(*) FROM requests WHERE source = ? AND at {first} ? AND at < ?",

@@ -1,4 +1,4 @@
-"""The one way to fetch from the outside world: politely, within bounds, and only what has changed."""
+"""Polite HTTP session: rate limits, retries, time and size limits, conditional requests."""
 
 import hashlib
 import json
@@ -33,11 +33,11 @@ from bizcharts_pipeline.http.errors import (
     SourceUnreachable,
     UnexpectedAnswer,
 )
-from bizcharts_pipeline.http.exchange import BodyTooLarge, BodyTruncated, BoundedSession, UnaskedEncoding
+from bizcharts_pipeline.http.exchange import BodyTooLarge, BodyTruncated, BoundedSession, UnrequestedEncoding
 from bizcharts_pipeline.http.rate_limit import RateLimit
 from bizcharts_pipeline.http.redirects import redirect_target
 
-MAX_BODY_BYTES = 8 * 1024 * 1024  # of JSON, once parsed, this is 200 MB of memory
+MAX_BODY_BYTES = 8 * 1024 * 1024  # as JSON, this takes 200 MB of memory once parsed
 MAX_ATTEMPTS = 4
 MAX_REDIRECTS = 3
 EVIDENCE_BYTES = 64 * 1024
@@ -46,9 +46,12 @@ _KEPT_HEADERS = ("content-type", "date", "etag", "last-modified")
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In seconds: until connected; between two reads; for a whole ``get`` with all its waits and retries; and
-    before the second attempt, which doubles with every further one, and jitters by half. ``patience`` is how much
-    longer a turn may be waited for, as where a host asked for a pause."""
+    """Time limits in seconds.
+
+    ``connect``: to establish a connection. ``read``: between two reads. ``total``: for one ``get`` with all waits and
+    retries. ``back_off``: before the second attempt; doubled by every further one, with a jitter of half. ``patience``:
+    additional wait for a slot, for example while the host demands a pause.
+    """
 
     connect: float = 10.0
     read: float = 20.0
@@ -59,9 +62,9 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer. Times are naive UTC. ``body`` is decompressed.
+    """A response. Times are naive UTC. ``body`` is decompressed.
 
-    Of a 304, ``body`` is empty and the Last-Modified is that of the remembered answer, which still stands.
+    For a 304, ``body`` is empty and the Last-Modified is that of the remembered response, which is still current.
     """
 
     url: str
@@ -69,11 +72,11 @@ class Response:
     body: bytes
     fetched_at: datetime
     last_modified: datetime | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; the few that somebody reads
+    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; only those in _KEPT_HEADERS
 
 
 class _Retryable(Exception):
-    """Wraps the error that stands if no further attempt succeeds."""
+    """Wraps the error to raise if no further attempt succeeds."""
 
     def __init__(self, error: SourceError) -> None:
         super().__init__(str(error))
@@ -82,7 +85,7 @@ class _Retryable(Exception):
 
 @dataclass(frozen=True)
 class _Request:
-    """What one ``get`` asks for. Headers may hold a key: they are in no message."""
+    """Parameters of one ``get``. Headers may hold a key, so no message contains them."""
 
     url: str
     validator: str | None
@@ -92,16 +95,16 @@ class _Request:
 
 
 class PoliteSession:
-    """GETs with one rate limit a host, bounded retries, bounded time and bounded memory.
+    """Sends GETs with a rate limit per host, bounded retries, bounded time and bounded memory.
 
     Not thread-safe, like the ``requests`` session in it: use one for each thread.
 
     Args:
-        seconds_per_request: least time between two requests to one host, over all processes of the machine.
+        seconds_per_request: minimum time between two requests to one host, over all processes of the machine.
         contact: e-mail or URL for the User-Agent.
-        validators: folder that keeps what conditional requests need from one run to the next.
-        rate_folder: where the rate limits' state is; the user's machine-wide folder unless given.
-        attempts: how often a request is tried that may do better a little later.
+        validators: folder for the validators of conditional requests, kept between runs.
+        rate_folder: folder for the state of the rate limits; the user's machine-wide folder by default.
+        attempts: maximum number of attempts after transient errors.
     """
 
     def __init__(
@@ -144,26 +147,26 @@ class PoliteSession:
         max_bytes: int = MAX_BODY_BYTES,
         redirects: bool = True,
     ) -> Response:
-        """Return the answer of ``url``; if ``conditional``, 304 when it is still what was remembered.
+        """Return the response of ``url``; if ``conditional``, a 304 when the remembered response is still current.
 
-        ``headers`` are sent with this request alone, and never to another origin. A body of more than ``max_bytes``,
-        compressed or not, is not read. Without ``redirects`` exactly one request is sent an attempt.
+        ``headers`` are sent with this request only, and never to another origin. A body of more than ``max_bytes``,
+        compressed or not, is not read. Without ``redirects``, exactly one request is sent per attempt.
 
         A 200 is *not* remembered by itself: call :meth:`remember` once its body is safe on disk.
 
         Raises:
-            SourceError: one of its subclasses, within ``timeouts.total`` seconds.
+            SourceError: one of its subclasses, within ``timeouts.total`` plus ``timeouts.patience`` seconds.
         """
         if problem := address_problem(url):
             raise UnexpectedAnswer(
                 f"{masked(url)[:200]}: the address {problem} Nothing was sent; check the configured URL"
             )
         deadline = time.monotonic() + self._timeouts.total + self._timeouts.patience
-        asked = _Request(url, self._recall(url) if conditional else None, headers or {}, max_bytes, redirects)
+        request = _Request(url, self._recall(url) if conditional else None, headers or {}, max_bytes, redirects)
         attempt = 1
         while True:
             try:
-                return self._get_once(asked, deadline)
+                return self._get_once(request, deadline)
             except _Retryable as failure:
                 pause = self._timeouts.back_off * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
                 if attempt >= self._attempts or time.monotonic() + pause >= deadline:
@@ -172,7 +175,7 @@ class PoliteSession:
             attempt += 1
 
     def remember(self, response: Response) -> None:
-        """Let conditional ``get``s of this URL, in this and later runs, ask only for something newer."""
+        """Let conditional ``get``s of this URL, in this and later runs, request only newer content."""
         served = response.headers.get("last-modified")
         if self._validators is not None and response.status == 200:
             if served is not None and response.last_modified is not None:
@@ -182,7 +185,7 @@ class PoliteSession:
                 self.forget(response.url)
 
     def forget(self, url: str) -> None:
-        """Let the next conditional ``get`` of ``url`` bring the whole body."""
+        """Let the next conditional ``get`` of ``url`` return the complete body."""
         if self._validators is not None:
             self._validator_path(self._validators, url).unlink(missing_ok=True)
 
@@ -201,52 +204,52 @@ class PoliteSession:
         return folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
 
     def postpone(self, url: str, seconds: float) -> None:
-        """Let nobody on this machine ask the host of ``url`` for ``seconds``."""
+        """Block all requests from this machine to the host of ``url`` for ``seconds``."""
         self._limit(url).postpone(seconds)
 
     def _limit(self, url: str) -> RateLimit:
         return RateLimit(url, self._seconds_per_request, self._rate_folder)
 
-    def _get_once(self, asked: "_Request", deadline: float) -> Response:
-        """One attempt: a request and the few redirects within the same origin that it may lead to."""
-        url = target = asked.url
+    def _get_once(self, request: "_Request", deadline: float) -> Response:
+        """Make one attempt: a request and its redirects."""
+        url = target = request.url
         for _ in range(MAX_REDIRECTS + 1):
             with ExitStack() as exchange:
                 watchdog = None
                 try:
-                    with self._limit(target).turn(deadline) as turn:
+                    with self._limit(target).slot(deadline) as slot:
                         seconds = min(self._timeouts.total, deadline - time.monotonic())
                         watchdog = exchange.enter_context(cut_off_after(seconds))
-                        answer = exchange.enter_context(self._send(target, asked))
-                        turn.sent_at = watchdog.sent_at
-                    if answer.status_code in (429, 503) and (wished := answer.headers.get("Retry-After")):
-                        self.postpone(target, _retry_after_seconds(wished, answer.headers.get("Date")))
-                    if answer.is_redirect and asked.redirects:
+                        answer = exchange.enter_context(self._send(target, request))
+                        slot.sent_at = watchdog.sent_at
+                    if answer.status_code in (429, 503) and (retry_after := answer.headers.get("Retry-After")):
+                        self.postpone(target, _retry_after_seconds(retry_after, answer.headers.get("Date")))
+                    if answer.is_redirect and request.redirects:
                         target = redirect_target(target, answer.headers.get("Location", ""))
                         continue
-                    response = self._read(asked, answer, watchdog)
+                    response = self._read(request, answer, watchdog)
                 except (_Retryable, requests.RequestException, Urllib3Error) as error:
                     if watchdog is not None and watchdog.expired:
                         raise self._too_slow(url) from error
                     if isinstance(error, _Retryable):
                         raise
                     raise _translated(url, error) from error
-                # A cut answer may look complete: the end within a header passes for the end of all headers.
+                # A truncated response may look complete: an end within a header looks like the end of all headers.
                 if watchdog.expired:
                     raise self._too_slow(url)
                 return response
         raise UnexpectedAnswer(f"{url}: more than {MAX_REDIRECTS} redirects; check the configured URL")
 
     def _too_slow(self, url: str) -> SourceUnreachable:
-        return SourceUnreachable(f"{url}: no whole answer in {self._timeouts.total:g} s; try again later")
+        return SourceUnreachable(f"{url}: no complete response in {self._timeouts.total:g} s; try again later")
 
-    def _send(self, url: str, asked: "_Request") -> requests.Response:
-        condition = {"If-Modified-Since": asked.validator} if asked.validator else {}
+    def _send(self, url: str, request: "_Request") -> requests.Response:
+        condition = {"If-Modified-Since": request.validator} if request.validator else {}
         timeouts = (self._timeouts.connect, self._timeouts.read)
-        return self._session.exchange("GET", url, timeouts=timeouts, headers={**asked.headers, **condition})
+        return self._session.exchange("GET", url, timeouts=timeouts, headers={**request.headers, **condition})
 
-    def _read(self, asked: "_Request", answer: requests.Response, watchdog: Watchdog) -> Response:
-        url, validator = asked.url, asked.validator
+    def _read(self, request: "_Request", answer: requests.Response, watchdog: Watchdog) -> Response:
+        url, validator = request.url, request.validator
         headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
         if answer.status_code == 304 and validator is not None:
             return Response(url, 304, b"", utc_now(), http_date(validator), headers | {"last-modified": validator})
@@ -254,18 +257,18 @@ class PoliteSession:
             _refuse(url, answer)
         last_modified = http_date(headers.get("last-modified", ""))
         try:
-            body = self._session.body(answer, asked.max_bytes, lambda: watchdog.expired)
+            body = self._session.body(answer, request.max_bytes, lambda: watchdog.expired)
         except BodyTooLarge as error:
             raise ResponseTooLarge(f"{url}: {error}; check the configured URL") from error
         except BodyTruncated as error:
             raise _truncated(url, str(error)) from error
-        except UnaskedEncoding as error:
+        except UnrequestedEncoding as error:
             raise UnexpectedAnswer(f"{url}: {error}") from error
         return Response(url, 200, body, utc_now(), last_modified, headers)
 
 
 def http_date(text: str) -> datetime | None:
-    """Return the naive UTC time of an HTTP date, ``None`` if it is none."""
+    """Return the naive UTC time of an HTTP date, ``None`` if it is invalid."""
     try:
         return naive_utc(parsedate_to_datetime(text))
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -277,7 +280,7 @@ def _truncated(url: str, how: str) -> _Retryable:
 
 
 def _refuse(url: str, answer: requests.Response) -> NoReturn:
-    """Raise what an answer without content means; the beginning of its body goes along as evidence."""
+    """Raise the error for a response without content, with the beginning of its body as evidence."""
     refusal = _refusal(url, answer)
     named = refusal.error if isinstance(refusal, _Retryable) else refusal
     named.evidence = _beginning(answer)
@@ -290,12 +293,12 @@ def _refusal(url: str, answer: requests.Response) -> SourceError | _Retryable:
     by = " with an HTML page, as Cloudflare's bot check does" if html else ""
     if status == 304:
         return UnexpectedAnswer(
-            f"{url}: answered 'not modified' although nothing was asked about; is a cache or proxy in between?"
+            f"{url}: answered 'not modified' to an unconditional request; is a cache or proxy in between?"
         )
     if status in (404, 410):
         return SourceNotFound(f"{url}: not there ({status})")
     if status == 429:
-        message = f"{url}: too many requests (429){by}; does another program ask from this address?"
+        message = f"{url}: too many requests (429){by}; does another program send requests from this address?"
         return _Retryable(SourceBlocked(message))
     if status >= 500:
         return _Retryable(SourceUnreachable(f"{url}: server error {status}{by}; try again later"))
@@ -307,7 +310,7 @@ def _refusal(url: str, answer: requests.Response) -> SourceError | _Retryable:
 
 
 def _beginning(answer: requests.Response) -> bytes:
-    """Return up to ``EVIDENCE_BYTES`` of a body that nobody will read as data; empty where it can not be had."""
+    """Return up to ``EVIDENCE_BYTES`` of an error response's body; empty if it cannot be read."""
     try:
         received = bytes(answer.raw.read(EVIDENCE_BYTES, decode_content=False))
         if "gzip" in answer.headers.get("Content-Encoding", "").lower():
@@ -317,11 +320,11 @@ def _beginning(answer: requests.Response) -> bytes:
         return b""
 
 
-def _retry_after_seconds(wished: str, served_at: str | None) -> float:
-    """Return the pause that a Retry-After (RFC 9110, 10.2.3) asks for, counted by the server's own clock."""
-    if re.fullmatch(r"\s*\d{1,9}\s*", wished):
-        return float(wished)
-    until = http_date(wished)
+def _retry_after_seconds(retry_after: str, served_at: str | None) -> float:
+    """Return the pause demanded by a Retry-After (RFC 9110, 10.2.3), by the server's own clock."""
+    if re.fullmatch(r"\s*\d{1,9}\s*", retry_after):
+        return float(retry_after)
+    until = http_date(retry_after)
     if until is None:
         return 0.0
     now = http_date(served_at or "") or datetime.now(UTC).replace(tzinfo=None)
@@ -329,7 +332,7 @@ def _retry_after_seconds(wished: str, served_at: str | None) -> float:
 
 
 def _translated(url: str, error: Exception) -> SourceError | _Retryable:
-    """Return what a library's exception means to us."""
+    """Translate an exception of ``requests`` or ``urllib3`` into one of our errors."""
     if isinstance(error, requests.exceptions.SSLError):
         return SourceUnreachable(
             f"{url}: no trusted certificate ({masked(str(error))}); check this machine's clock and CAs"
@@ -346,7 +349,7 @@ def _translated(url: str, error: Exception) -> SourceError | _Retryable:
 
 
 def _cause(error: BaseException) -> str:
-    """Return why there is no connection, as the system puts it."""
+    """Return the system's reason for a failed connection."""
     reason = getattr(error.args[0] if error.args else None, "reason", error)
     if isinstance(reason, NameResolutionError):
         return "the host's name cannot be resolved"

@@ -1,4 +1,4 @@
-"""The stage that keeps ``thread_ops.cluster_id`` filled."""
+"""Assignment of posts to near-duplicate clusters (``thread_ops.cluster_id``)."""
 
 from dataclasses import replace
 
@@ -32,11 +32,11 @@ WHEN MATCHED THEN UPDATE SET cluster_id = a.cluster_id
 
 
 def assign_clusters(database: Database, batch: int = BATCH) -> int:
-    """Assign every post that has no cluster yet, and those after it that this may change; return how many changed.
+    """Assign a cluster to every post without one, and update later posts affected by that; return the number of
+    changes.
 
-    A post that is found late may be the original of posts that are assigned already, so all that follow
-    within 48 hours of a change are looked at again. The end state does not depend on the order in which posts
-    were found.
+    A post that is found late may be the original of already assigned posts, so all posts within 48 hours of a change
+    are processed again. The result does not depend on the order in which posts were found.
     """
     changed = 0
     until, unsettled = -1, False
@@ -53,7 +53,7 @@ def assign_clusters(database: Database, batch: int = BATCH) -> int:
             with database.write() as connection:
                 _write(connection, moved)
         changed += len(moved)
-        # What was moved in the last 48 hours may concern the posts that follow; else skip to the next gap.
+        # Changes in the last 48 hours may affect the following posts; otherwise skip to the next unassigned post.
         unsettled = any(o.thread_id in moved and o.posted_at > until - MEMORY for o in openings)
 
 

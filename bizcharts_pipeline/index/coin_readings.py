@@ -1,4 +1,4 @@
-"""The coins' readings of a stretch: one for each coin that the window before a moment names."""
+"""Readings of the coins over a time range: one for each coin named in the window before a moment."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +12,14 @@ from bizcharts_pipeline.index.market import Grid, Market
 from bizcharts_pipeline.index.sums import AN_HOUR_LATER, AT_ITS_END, SETTLED, SETTLING_HOURS, Sums, cell_sums
 from bizcharts_pipeline.index.votes import HOUR, Floats, Ints, Votes
 
-CHUNK_HOURS = 31 * 24  # read at a time, which bounds memory
+CHUNK_HOURS = 31 * 24  # processed at a time, which bounds memory
 
 
 @dataclass(frozen=True)
 class CoinRows:
     """``Q`` readings of coins."""
 
-    reading: Ints  # place in the market's readings
+    reading: Ints  # index of the market's reading
     coin: Ints
     mentions: Ints
     n_eff: Floats
@@ -27,7 +27,7 @@ class CoinRows:
 
     @staticmethod
     def joined(parts: list["CoinRows"]) -> "CoinRows":
-        """All rows of several, in order."""
+        """The concatenated rows of ``parts``."""
         none, nothing = np.empty(0, np.int64), np.empty(0)
         parts = [CoinRows(none, none, none, nothing, Estimate(nothing, nothing)), *parts]
         return CoinRows(
@@ -43,7 +43,7 @@ class CoinRows:
 
 
 class Coins:
-    """The coins over a stretch."""
+    """The coins' filters over a time range."""
 
     def __init__(self, start: Deviations, votes: Votes, grid: Grid, market: Market) -> None:
         """Run the filters; ``start`` has as many coins as the votes' series."""
@@ -72,7 +72,7 @@ class Coins:
         return CoinRows.joined(parts)
 
     def _read(self, begin: int, stop: int, window_hours: int) -> CoinRows:
-        """The readings ``begin`` to ``stop`` of the market, all at full hours."""
+        """The coins at the market's readings ``begin`` to ``stop``, all at full hours."""
         # Rows of the tables are hours; the first reading's own hour is row `window_hours`.
         origin = begin + SETTLING_HOURS - window_hours
         place = np.arange(begin, stop)
@@ -101,7 +101,7 @@ class Coins:
         return CoinRows(place[row], coin, n[cells], _ratio(weight**2, square), estimate)
 
     def _read_running(self, reading: int, window_hours: int, until: int) -> CoinRows:
-        """The reading of the present moment; replies are known as of now."""
+        """The coins at the current moment; reply counts are the latest known."""
         votes, grid = self.votes, self.grid
         inside = (votes.posted_at > until - window_hours * HOUR) & (votes.posted_at <= until)
         begun = (votes.posted_at > grid.full) & (votes.posted_at <= until)
@@ -121,7 +121,7 @@ class Coins:
         return CoinRows(same, coin, window.n[coin], window.n_eff[coin], estimate)
 
     def _table(self, known: int, begin: int, stop: int) -> Sums:
-        """Sums by hour and coin, hours ``begin`` to ``stop``, as known then: each (stop - begin, C)."""
+        """Sums by hour and coin for hours ``begin`` to ``stop``, in the version ``known``: each (stop - begin, C)."""
         part = slice(*np.searchsorted(self.hour, [begin, stop]))
         cells = (self.hour[part] - begin, self.keys[part] % max(self.coins, 1))
         columns = []
@@ -133,7 +133,7 @@ class Coins:
 
 
 def _windows(table: NDArray[Any], last: Ints, hours: int) -> NDArray[Any]:
-    """Sums over the ``hours`` rows up to each of ``last``, itself included."""
+    """Sums over the ``hours`` rows up to and including each of ``last``."""
     if hours <= 0:
         return np.zeros((len(last), table.shape[1]), table.dtype)
     running = np.concatenate([np.zeros_like(table[:1]), np.cumsum(table, axis=0)])

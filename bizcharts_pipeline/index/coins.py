@@ -1,8 +1,8 @@
-"""The coins' present stances: the market's, plus a deviation of the coin's own that returns to nothing.
+"""The coins' current stances: the market's stance plus a mean-reverting deviation for each coin.
 
-A bank of filters as for the market; they differ in how far coins deviate and how long. Which of them predict best is
-learned from all coins together, because a single coin is seldom named. A coin without mentions is the market with a
-wide interval.
+A bank of filters as for the market; they differ in the size and half-life of the deviations. Which of them predict best
+is learned from all coins together, because a single coin is seldom named. A coin without mentions has the market's
+stance with a wide interval.
 """
 
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ from bizcharts_pipeline.index.level import (
 from bizcharts_pipeline.index.sums import Sums
 from bizcharts_pipeline.index.votes import HOUR, Bools, Floats, Ints
 
-# Chosen: variance of a coin's deviation in variances of one post, and the hours in which half of it is gone.
+# Chosen, not estimated: half-life of a coin's deviation in hours, and its variance in variances of one post.
 _LIVES = np.array([48.0, 480.0])
-SPREADS = np.repeat([0.003, 0.01, 0.03, 0.1, 0.3], len(_LIVES))  # each with each half-life in turn
+SPREADS = np.repeat([0.003, 0.01, 0.03, 0.1, 0.3], len(_LIVES))  # all combinations with the half-lives
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """The bank after some hour: per coin the state at its last mention, and what all coins share."""
+    """State of the filter bank after some hour: per coin at its last mention, and the part shared by all coins."""
 
     seen: Ints  # (C,) end of the hour of the last mention; 0: never
     mean: Floats  # (C, B)
@@ -42,13 +42,13 @@ class Deviations:
 
     @staticmethod
     def before(prior: Prior, coins: int) -> "Deviations":
-        """Before the first mention of ``coins`` coins."""
+        """The state before the first mention of ``coins`` coins."""
         bank = np.zeros((coins, len(SPREADS)))
         return Deviations(np.zeros(coins, np.int64), bank, bank, np.zeros(len(SPREADS)), Noise.before(prior))
 
     def of(self, place: Ints) -> "Deviations":
-        """The coins of ``place``, in that order; -1 is one that was never named."""
-        # A row of zeros is put at the end, which is the one that -1 finds.
+        """The coins with indices ``place``, in that order; -1 is a coin that was never named."""
+        # A row of zeros is appended for the index -1.
         seen = np.append(self.seen, 0)[place]
         mean, variance = (np.pad(bank, ((0, 1), (0, 0)))[place] for bank in (self.mean, self.variance))
         return Deviations(seen, mean, variance, self.evidence, self.noise)
@@ -58,14 +58,14 @@ class Deviations:
 class Cells:
     """Sums of ``K`` pairs of an hour and a coin named in it, ascending by hour, then coin."""
 
-    hour: Ints  # (K,) number of the hour
+    hour: Ints  # (K,) index of the hour
     coin: Ints  # (K,)
     sums: Sums
 
 
 @dataclass(frozen=True)
 class Trail:
-    """The bank after each settled cell, and what was shared after each hour."""
+    """The filter bank after each settled cell, and the shared state after each hour."""
 
     start: Deviations
     cells: Cells  # settled
@@ -83,7 +83,7 @@ class Trail:
         return order, self.cells.coin[order] * len(self.evidence) + self.cells.hour[order]
 
     def last_cells(self, hour: Ints, coin: Ints) -> Ints:
-        """The last cell of each ``coin`` at or before each ``hour`` (-1 to H - 1); -1: none."""
+        """The last cell of each ``coin`` at or before each ``hour`` (-1 to H - 1); -1 if there is none."""
         order, keys = self._by_coin
         if not len(order):
             return np.full(len(hour), -1, np.int64)
@@ -92,7 +92,7 @@ class Trail:
         return np.where((place >= 0) & (self.cells.coin[found] == coin), found, -1)
 
     def at(self, row: int, begin: int) -> Deviations:
-        """The bank as it stands after ``row`` hours since ``begin``."""
+        """The state of the bank after ``row`` hours since ``begin``."""
         coins = len(self.start.seen)
         last = self.last_cells(np.full(coins, row - 1), np.arange(coins))
         new = last >= 0
@@ -105,7 +105,7 @@ class Trail:
 def follow_coins(start: Deviations, cells: Cells, market: Floats, begin: int) -> Trail:
     """Run the bank over the settled ``cells``; ``market`` (H + 1,) is the market's stance after each hour.
 
-    Hour number h ends at ``begin + (h + 1) h``; its market's stance is ``market[h + 1]``.
+    Hour number h ends h + 1 hours after ``begin``; the market's stance after it is ``market[h + 1]``.
     """
     hours, bank = len(market) - 1, len(SPREADS)
     borders = np.searchsorted(cells.hour, np.arange(hours + 1)).tolist()
@@ -129,8 +129,8 @@ def follow_coins(start: Deviations, cells: Cells, market: Floats, begin: int) ->
         ratio = error[hour + 1] / cells.sums.weight[first:stop, None]
         total = before[1] + ratio
         miss = shift[first:stop, None] - before[0]
-        told = (np.log(total) + miss * miss / total).sum(axis=0)
-        evidence[hour + 1] = FORGET * evidence[hour] - (TEMPER / 2) * told
+        loss = (np.log(total) + miss * miss / total).sum(axis=0)
+        evidence[hour + 1] = FORGET * evidence[hour] - (TEMPER / 2) * loss
         means[first:stop] = before[0] + before[1] / total * miss
         variances[first:stop] = before[1] * (ratio / total)
         seen[coin], mean[coin], variance[coin] = now, means[first:stop], variances[first:stop]
@@ -147,16 +147,16 @@ def estimate_coins(
     begin: int,
     unsettled: list[tuple[Ints, Floats, Floats]],
 ) -> Estimate:
-    """Stance of ``coin`` (Q,) at ``moment`` (Q,), from what is settled after row ``settled`` (Q,) of the trail.
+    """Stance of ``coin`` (Q,) at ``moment`` (Q,), from the trail and the hours that are not settled yet.
 
     Args:
         trail: of the settled cells.
         market: the market's estimates.
-        place: (Q,) the market's estimate of that moment.
+        place: (Q,) index of the market's estimate at that moment.
         coin: (Q,)
-        settled: (Q,) so many hours of the trail are settled at the moment.
+        settled: (Q,) number of hours of the trail that are settled at the moment.
         moment: (Q,)
-        begin: of the trail's first hour.
+        begin: start of the trail's first hour.
         unsettled: for each of the last hours its end, and the coin's weight and mean stance in it, each (Q,).
     """
     last = trail.last_cells(settled - 1, coin)
@@ -183,7 +183,7 @@ def estimate_coins(
 def _carried(
     mean: Floats, variance: Floats, elapsed: Ints, known: Bools, post: Floats | float
 ) -> tuple[Floats, Floats]:
-    """The bank (Q, B) after ``elapsed`` time: deviations fade, and their spread returns to what coins have."""
+    """The bank (Q, B) after ``elapsed`` time: deviations decay, and their variance returns to its stationary value."""
     each = np.where(known[:, None], np.exp2(-elapsed[:, None] / (_LIVES * HOUR)), 0.0)
     keep = np.tile(each, len(SPREADS) // len(_LIVES))
     stationary = SPREADS * np.asarray(post).reshape(-1, 1)
@@ -191,7 +191,7 @@ def _carried(
 
 
 def _hourly_noise(cells: Cells, market: Floats, hours: int) -> Iterator[list[float]]:
-    """The three sums of each hour; deviations are from the market's stance."""
+    """The three noise sums of each hour; deviations are from the market's stance."""
     deviation = cells.sums.deviation(market[cells.hour + 1])
     columns = (deviation, cells.sums.square, cells.sums.weight)
     return (np.bincount(cells.hour, column, hours).tolist() for column in columns)

@@ -1,7 +1,7 @@
-"""The market's present stance: a bank of local-level filters (Harvey 1989), mixed by how well they predict.
+"""The market's current stance: a bank of local-level filters (Harvey 1989), weighted by how well they predict.
 
-Each filter takes the stance for a random walk that is observed once an hour, with an error that falls with the weight
-of the hour's posts. The filters differ in how fast the walk is. docs/methodology.md has the formulas.
+Each filter models the stance as a random walk observed once an hour, with an error that decreases with the weight of
+the hour's posts. The filters differ in the speed of the walk. docs/methodology.md has the formulas.
 """
 
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from bizcharts_pipeline.index.sums import Sums
 from bizcharts_pipeline.index.votes import Floats, Ints
 
 # Chosen by simulation (benchmarks/bench_estimator.py), not estimated.
-RATES = np.geomspace(3e-5, 2e-2, 10)  # variance of the walk's step an hour, in variances of one post
-SLOWEST_ERROR = 0.5  # of the slowest filter's variance: what it is off by where the mood stands still
+RATES = np.geomspace(3e-5, 2e-2, 10)  # variance of the walk's hourly step, in variances of one post
+SLOWEST_ERROR = 0.5  # factor on the slowest filter's variance, which overestimates its error if the mood is constant
 TEMPER = 0.7  # share of the log likelihood that counts: the model is an approximation
 EVIDENCE_HALF_LIFE_HOURS = 90 * 24
 NOISE_HALF_LIFE_HOURS = 5 * 24
-PRIOR_POSTS = 5.0  # how many posts of weight 1 the noise's prior counts as
+PRIOR_POSTS = 5.0  # weight of the noise's prior, in posts of weight 1
 PRIOR_LEVEL = 0.1  # variance of the level at the start, in variances of one post
-MIN_VARIANCE = 1e-6  # of one post: where all say the same there is still something not known
+MIN_VARIANCE = 1e-6  # of one post: some uncertainty remains even if all posts agree
 
-FORGET = 2 ** (-1 / EVIDENCE_HALF_LIFE_HOURS)  # what an hour leaves of the evidence
-FADE = 2 ** (-1 / NOISE_HALF_LIFE_HOURS)  # and of the noise's sums
+FORGET = 2 ** (-1 / EVIDENCE_HALF_LIFE_HOURS)  # hourly decay factor of the evidence
+FADE = 2 ** (-1 / NOISE_HALF_LIFE_HOURS)  # hourly decay factor of the noise sums
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed before the first post: the scorer's base rate."""
+    """Prior before the first post: the scorer's base rate."""
 
     mean: float = 0.0  # stance
     variance: float = 0.5  # of one post's stance
@@ -35,7 +35,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Noise:
-    """Fading sums from which the variance of one post is estimated."""
+    """Exponentially decaying sums from which the variance of one post is estimated."""
 
     deviation: float  # of v (s - mean)^2
     square: float  # of v
@@ -43,34 +43,34 @@ class Noise:
 
     @staticmethod
     def before(prior: Prior) -> "Noise":
-        """Before the first post."""
+        """The sums before the first post."""
         return Noise(PRIOR_POSTS * prior.variance, PRIOR_POSTS, PRIOR_POSTS)
 
 
 @dataclass(frozen=True)
 class Level:
-    """The bank after some hour: what the next one continues from."""
+    """State of the filter bank after some hour, from which the next one continues."""
 
     mean: Floats  # (B,)
     variance: Floats  # (B,)
-    evidence: Floats  # (B,) fading, tempered log likelihood
+    evidence: Floats  # (B,) decaying, tempered log likelihood
     noise: Noise
 
     @staticmethod
     def before(prior: Prior) -> "Level":
-        """Before the first post."""
+        """The state before the first post."""
         bank = np.ones(len(RATES))
         return Level(prior.mean * bank, PRIOR_LEVEL * prior.variance * bank, 0 * bank, Noise.before(prior))
 
 
 @dataclass(frozen=True)
 class Path:
-    """The bank before and after each of ``H`` settled hours: row 0 is where it began."""
+    """The bank's states before the first and after each of ``H`` settled hours: row 0 is the initial state."""
 
     mean: Floats  # (H + 1, B)
     variance: Floats  # (H + 1, B)
     evidence: Floats  # (H + 1, B)
-    deviation: Floats  # (H + 1,) the noise's sums
+    deviation: Floats  # (H + 1,) the noise sums
     square: Floats
     weight: Floats
 
@@ -85,17 +85,17 @@ class Path:
         return self.post_variance * self.square / self.weight
 
     def at(self, row: int) -> Level:
-        """The bank as it stands after ``row`` hours."""
+        """The state of the bank after ``row`` hours."""
         noise = Noise(float(self.deviation[row]), float(self.square[row]), float(self.weight[row]))
         return Level(self.mean[row].copy(), self.variance[row].copy(), self.evidence[row].copy(), noise)
 
 
 def follow(level: Level, hours: Sums, window: Sums) -> Path:
-    """Run the bank over ``H`` settled ``hours``; ``window`` has the sums of the day up to each hour's end."""
+    """Run the bank over ``H`` settled ``hours``; ``window`` has the sums of the 24 hours up to each hour's end."""
     deviation, square, weight = fading_noise(level.noise, hours, window)
     count, bank = len(hours.n), len(RATES)
-    means, variances, told = (np.empty((count + 1, bank)) for _ in range(3))
-    path = Path(means, variances, told, deviation, square, weight)
+    means, variances, evidences = (np.empty((count + 1, bank)) for _ in range(3))
+    path = Path(means, variances, evidences, deviation, square, weight)
     mean, variance, evidence = level.mean.copy(), level.variance.copy(), level.evidence.copy()
     path.mean[0], path.variance[0], path.evidence[0] = mean, variance, evidence
     steps = np.multiply.outer(path.post_variance, RATES)
@@ -114,8 +114,10 @@ def follow(level: Level, hours: Sums, window: Sums) -> Path:
 
 
 def fading_noise(noise: Noise, hours: Sums, window: Sums) -> tuple[Floats, Floats, Floats]:
-    """The noise's three sums before and after each hour (H + 1,): deviations are from the mean of the day before."""
-    # The mean is estimated from the same posts, which takes a share of 1 / n_eff off the deviations.
+    """The three noise sums before and after each hour (H + 1,); deviations are from the mean of the preceding 24
+    hours.
+    """
+    # The mean is estimated from the same posts, which reduces the deviations by a share of 1 / n_eff.
     kept = np.maximum(1 - 1 / np.maximum(window.n_eff, 1.0), 0.5)
     return (
         _faded(noise.deviation, hours.deviation(window.mean) / kept),
@@ -135,14 +137,14 @@ def _faded(start: float, added: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The bank at ``R`` moments; ``mean`` and ``variance`` are the mixture's."""
+    """Mean and variance of the mixture of filters at ``R`` moments."""
 
     mean: Floats  # (R,)
     variance: Floats  # (R,)
 
 
 def estimate(path: Path, rows: Ints, unsettled: list[tuple[Floats, Floats, Floats]]) -> Estimate:
-    """Take the bank from each settled row of ``rows`` (R,) over hours that are not settled yet.
+    """Continue the bank from each settled row of ``rows`` (R,) over the hours that are not settled yet.
 
     ``unsettled`` has for each of these hours its length in hours, weight and mean stance, each (R,).
     """
@@ -160,7 +162,7 @@ def estimate(path: Path, rows: Ints, unsettled: list[tuple[Floats, Floats, Float
 
 
 def mixed(mean: Floats, variance: Floats, evidence: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance (R,) of the mixture of filters (R, B) whose weights are as exp(evidence)."""
+    """Mean and variance, shape (R,), of the mixture of filters (R, B) with weights proportional to exp(evidence)."""
     share = np.exp(evidence - evidence.max(axis=-1, keepdims=True))
     share /= share.sum(axis=-1, keepdims=True)
     middle = (share * mean).sum(axis=-1)

@@ -1,4 +1,4 @@
-"""The market's readings of a stretch: windows for the counts, the bank of filters for the stance."""
+"""The market's readings over a time range: windows for the counts, the filter bank for the stance."""
 
 from dataclasses import dataclass
 
@@ -21,9 +21,9 @@ from bizcharts_pipeline.index.votes import HOUR, Floats, Ints, Votes
 
 @dataclass(frozen=True)
 class Grid:
-    """The hours of a stretch: ``lead`` ones for the windows, then ``count``, of which the last two are not settled.
+    """The hours of a time range: ``lead`` hours for the windows, then ``count``, of which the last two are not settled.
 
-    The filters begin at ``begin``, two hours before the stretch's first moment. The reading after ``e`` of the
+    The filters start at ``begin``, two hours before the first moment of the range. The reading after ``e`` of the
     ``count`` hours is the one at ``begin + e h``.
     """
 
@@ -33,43 +33,43 @@ class Grid:
 
     @staticmethod
     def of(at: int, until: int, lead: int) -> "Grid":
-        """The hours of the readings in ``(at, until]``."""
+        """The hours for the readings in ``(at, until]``."""
         begin = at - SETTLING_HOURS * HOUR
         return Grid(begin, lead, (until - begin) // HOUR)
 
     @property
     def settled(self) -> int:
-        """How many hours are settled at the last full one."""
+        """Number of hours that are settled at the last full one."""
         return self.count - SETTLING_HOURS
 
     @property
     def full(self) -> int:
-        """The last full hour's end."""
+        """End of the last full hour."""
         return self.begin + self.count * HOUR
 
     def hours(self, votes: Votes) -> Ints:
-        """Number of each vote's hour from the first of the lead; -1: outside."""
+        """Index of each vote's hour, from the first hour of the lead; -1 if outside."""
         hour = hours_of(votes, self.begin - self.lead * HOUR)
         return np.where((hour >= 0) & (hour < self.lead + self.count), hour, -1)
 
 
 @dataclass(frozen=True)
 class Market:
-    """``R`` readings of the market, and the path that a later stretch continues."""
+    """``R`` readings of the market, and the filter states from which a later range continues."""
 
     n: Ints
     n_eff: Floats
-    raw_stance: Floats  # NaN where the window has no post
+    raw_stance: Floats  # NaN if the window has no post
     estimate: Estimate
     path: Path
 
 
 def read_market(level: Level, votes: Votes, grid: Grid, until: int, window_hours: int, *, running: bool) -> Market:
-    """Read the market at every full hour of ``grid`` after its begin, and at ``until`` if ``running``."""
+    """Read the market at every full hour of ``grid`` after its beginning, and at ``until`` if ``running``."""
     sums = cell_sums(votes, grid.hours(votes), grid.lead + grid.count)
     settled = slice(grid.lead, grid.lead + grid.settled)
     path = follow(level, sums[SETTLED].part(settled), _trailing(sums[SETTLED], 24).part(settled))
-    place = grid.lead + np.arange(SETTLING_HOURS, grid.count)  # the hour that each reading is the end of
+    place = grid.lead + np.arange(SETTLING_HOURS, grid.count)  # the hour that ends at each reading
     window = sums[AT_ITS_END].part(place)
     if window_hours > 1:
         window = joined(window, sums[AN_HOUR_LATER].part(place - 1))
@@ -90,7 +90,7 @@ def read_market(level: Level, votes: Votes, grid: Grid, until: int, window_hours
 
 
 def _running_moves(settled: Sums, votes: Votes, grid: Grid, until: int) -> list[tuple[Floats, Floats, Floats]]:
-    """The last two full hours and the running one; of each, the replies are known as of the present."""
+    """The last two full hours and the running one, with the latest known reply counts."""
     begun = (votes.posted_at > grid.full) & (votes.posted_at <= until)
     present = cell_sums(votes, np.where(begun, 0, -1), 1)[SETTLED]
     one = np.ones(1)
@@ -100,5 +100,5 @@ def _running_moves(settled: Sums, votes: Votes, grid: Grid, until: int) -> list[
 
 
 def _trailing(sums: Sums, hours: int) -> Sums:
-    """Sums over the ``hours`` up to each hour, itself included; before the first there is nothing."""
+    """Sums over the ``hours`` up to and including each hour; zero before the first."""
     return Sums(*(sliding_window_view(np.pad(column, (hours - 1, 0)), hours).sum(axis=1) for column in sums.columns))

@@ -1,6 +1,6 @@
-"""People's net stance by calendar month: the model's stance, corrected for how little of people's movement it shows.
+"""People's net stance by calendar month: the model's stance, corrected for its weaker response to changes.
 
-The correction divides by the slope, so a day's figure would be mostly noise; a month has the posts for it.
+The correction divides by the slope, so a daily value would be mostly noise; a month has enough posts for it.
 docs/methodology.md has the formulas.
 """
 
@@ -26,13 +26,13 @@ class Month:
     """One calendar month (UTC). Intervals have the probability mass of the setting ``interval``."""
 
     month: datetime  # its first moment, naive UTC
-    complete: bool  # False: it is still running
+    complete: bool  # False: the current month
     n: int  # opening posts that count
     n_eff: float
     stance: float  # the model's certainty-weighted mean, -1 to 1
     stance_lo: float
     stance_hi: float
-    people: float | None  # people's net stance, -1 to 1; None: the model was not measured on gold, or does not follow
+    people: float | None  # people's net stance, -1 to 1; None: no gold measurement, or the model does not follow
     people_lo: float | None
     people_hi: float | None
     model_version: str
@@ -46,7 +46,7 @@ def monthly_stances(
     parameters: FearGreedSettings,
     excluded_generals: Sequence[str],
 ) -> list[Month]:
-    """Return the newest ``most`` calendar months up to ``now`` that have counted posts, the newest first."""
+    """Return the newest ``most`` calendar months up to ``now`` that have counted posts, newest first."""
     starts = [datetime(now.year, now.month, 1)]
     while len(starts) < most and starts[0].year > 1:
         before = starts[0]

@@ -1,7 +1,6 @@
-"""People's net stance behind a model's: corrected for how the model answered people on the gold posts.
+"""People's net stance estimated from a model's stance, by the model's measured response to people on the gold posts.
 
-Posts are taken to have turned from bearish to bullish since gold, or back, and the share of neutral ones to have
-stayed.
+Assumes that posts changed from bearish to bullish since gold, or back, and that the share of neutral ones is unchanged.
 docs/methodology.md has the formulas.
 """
 
@@ -15,10 +14,11 @@ from bizcharts_pipeline.index.votes import Floats
 
 @dataclass(frozen=True)
 class Response:
-    """How a model answers people on gold, as measured at ``since``.
+    """A model's response to people's stance on gold, as measured at ``since``.
 
-    ``figures`` (5,) are means over gold posts: people's net stance; the model's weight; its weighted stance; and by how
-    much the last two differ between a bullish and a bearish post. ``covariance`` (5, 5) is over resampled gold posts.
+    ``figures`` (5,) are means over gold posts: people's net stance; the model's weight; its weighted stance; and the
+    differences of the last two between a bullish and a bearish post. ``covariance`` (5, 5) is over resampled gold
+    posts.
     """
 
     since: int  # microseconds since 1970
@@ -31,11 +31,11 @@ def people_stance(
 ) -> tuple[Floats, Floats, Floats]:
     """Return people's net stance and the ends of its interval for ``R`` stances of a model with their variances.
 
-    All are cut off at -1 and 1. Where it is not certain enough that the model follows people, the interval is all of
-    -1 to 1; where it does not follow them on gold, the stance is NaN too.
+    All are clipped to -1 and 1. If it is uncertain whether the model follows people, the interval is -1 to 1; if it
+    does not follow them on gold, the stance is NaN too.
     """
     net, weight, weighted, more_weight, more_weighted = response.figures
-    movement = more_weighted - stance * more_weight  # of the weighted stance, for each post that turns
+    movement = more_weighted - stance * more_weight  # of the weighted stance, per post that changes sides
     follows = movement > 0
     safe = np.where(follows, movement, 1.0)
     turned = (stance * weight - weighted) / safe

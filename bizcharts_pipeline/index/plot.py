@@ -1,4 +1,4 @@
-"""The index as a small SVG image: no library, light enough for a minutely job's metadata."""
+"""The index as a small SVG image without a plotting library, for the metadata of a job that runs every minute."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -12,9 +12,9 @@ WIDTH, HEIGHT = 760, 276
 LEFT, RIGHT, TOP, BOTTOM = 40, 96, 44, 24
 COLOURS = ("#c0392b", "#e59866", "#bfc5c9", "#7dcea0", "#1e8449")
 MAX_POINTS = 200
-MIN_STANCE = 0.1  # the stance's axis reaches at least so far from 0
+MIN_STANCE = 0.1  # minimum reach of the stance's axis from 0
 
-Point = tuple[datetime, float | None, float | None, float | None]  # moment, figure, lo, hi
+Point = tuple[datetime, float | None, float | None, float | None]  # moment, value, lo, hi
 
 
 def svg_plot(
@@ -22,8 +22,8 @@ def svg_plot(
 ) -> str:
     """Draw the index with its interval over time at about ``most`` points, the last one included.
 
-    ``readings`` ascend by time. One without a value leaves a gap. Where none has a value, as while the index is
-    calibrating, the stance is drawn in its place, on an axis that does not look like the index's.
+    ``readings`` ascend by time. One without a value leaves a gap. If none has a value, for example while the index is
+    calibrating, the stance is drawn instead, on an axis that differs visibly from the index's.
     """
     step = -(-len(readings) // most) or 1
     readings = readings[::-1][::step][::-1]
@@ -73,7 +73,7 @@ def _class_bands(right: float, y: Callable[[float], float]) -> list[str]:
 
 
 def _stance_axis(right: float, reach: float, y: Callable[[float], float]) -> list[str]:
-    """Lines at both ends and at 0, and what the ends mean."""
+    """Lines at both ends and at 0, with labels for the ends."""
     words = {reach: "bullish", 0.0: "", -reach: "bearish"}
     return [
         f'<line x1="{LEFT}" x2="{right}" y1="{y(stance):.1f}" y2="{y(stance):.1f}" stroke="#bfc5c9"/>'
@@ -84,7 +84,7 @@ def _stance_axis(right: float, reach: float, y: Callable[[float], float]) -> lis
 
 
 def _line(run: Sequence[Point], x: Callable[[datetime], float], y: Callable[[float], float]) -> list[str]:
-    """The interval and the figures of a stretch without gaps."""
+    """The interval and the values of a range without gaps."""
     line, upper, lower = (
         [f"{x(point[0]):.1f},{y(point[column] or 0.0):.1f}" for point in run]  # type: ignore[arg-type]
         for column in (1, 3, 2)

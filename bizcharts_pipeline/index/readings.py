@@ -1,4 +1,4 @@
-"""From stances to what is published: rank in the own past, class and state."""
+"""Published readings from stances: percentile rank in the past, class and state."""
 
 from collections.abc import Iterable
 
@@ -8,15 +8,15 @@ from bizcharts_pipeline.index.votes import DAY, Bools, Floats, Ints
 from bizcharts_pipeline.settings import FearGreedSettings
 
 LABELS = ("Extreme Fear", "Fear", "Neutral", "Greed", "Extreme Greed")
-CLASS_EDGES = (0.0, 25.0, 45.0, 55.0, 75.0, 100.0)  # alternative.me's, for comparison
-FULL_COVERAGE = 0.5  # of the window's hours; a reading on less is thin at best
+CLASS_EDGES = (0.0, 25.0, 45.0, 55.0, 75.0, 100.0)  # same as alternative.me's, for comparability
+FULL_COVERAGE = 0.5  # of the window's hours; a reading with less coverage is at best thin
 
 STATES = NORMAL, THIN, CALIBRATING, NO_READING = ("normal", "thin", "calibrating", "no reading")
 WITH_VALUE = (NORMAL, THIN)
 
 
 def mid_rank(history: Floats, stances: Floats) -> Floats:
-    """Mid-rank percentile of each of ``stances`` in the ascending ``history`` of N points, 0 to 100.
+    """Mid-rank percentile (0 to 100) of each of ``stances`` in ``history``, N ascending points.
 
     100 (#less + #equal / 2 + 1/2) / (N + 1)
     """
@@ -33,7 +33,8 @@ def index_values(
     day_stances: Floats,
     parameters: FearGreedSettings,
 ) -> tuple[tuple[Floats, ...], Ints]:
-    """Index values (0 to 100) of several series of ``stances`` at ``ends``, and how many daily points they rank in.
+    """Index values (0 to 100) of several series of ``stances`` at ``ends``, and the number of daily points in each
+    ranking.
 
     A stance is ranked among the daily points of the last ``history_days`` strictly before its end. ``ends`` ascend.
     """
@@ -53,7 +54,7 @@ def index_values(
 
 
 def label_of(value: float) -> str:
-    """The class of a ``value`` as it is printed: a whole number."""
+    """The class of a ``value``, rounded to an integer as it is printed."""
     printed = round(value)
     if printed < CLASS_EDGES[1]:
         return LABELS[0]
@@ -65,12 +66,12 @@ def label_of(value: float) -> str:
 
 
 def labels_of(values: Iterable[float]) -> list[str | None]:
-    """The class of each of ``values``; none where there is no value (NaN)."""
+    """The class of each of ``values``; ``None`` for NaN."""
     return [None if np.isnan(value) else label_of(value) for value in values]
 
 
 def states_of(n_eff: Floats, calibrated: Bools, coverage: Floats, parameters: FearGreedSettings) -> list[str]:
-    """The state of each reading: the gravest reason for caution that applies (NaN coverage: not known)."""
+    """The state of each reading: the most serious one that applies (NaN coverage: unknown)."""
     thin = (n_eff < parameters.thin_below) | (coverage < FULL_COVERAGE)
     choice = [n_eff < parameters.no_reading_below, ~calibrated, thin]
     states: list[str] = np.select(choice, [NO_READING, CALIBRATING, THIN], NORMAL).tolist()

@@ -1,4 +1,4 @@
-"""The index and the coins over a stretch of time, from posts to readings."""
+"""The index and the coins over a time range, from posts to readings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,17 +32,17 @@ from bizcharts_pipeline.index.votes import (
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.text.duplicates import MEMORY
 
-METHOD = "filter-2"  # stored with every row; raise it with any change that changes values
+METHOD = "filter-2"  # stored with every row; change it with any change of values
 
 
 def look_back(parameters: FearGreedSettings) -> int:
-    """How far before a state's moment posts are needed to continue from it, in microseconds."""
+    """How long before a state's moment posts are needed to continue from it, in microseconds."""
     return (SETTLING_HOURS + _lead_hours(parameters)) * HOUR + MEMORY
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What :func:`rebuild` gives; :meth:`state_at` continues it."""
+    """Result of :func:`rebuild`; :meth:`state_at` gives a state to continue from."""
 
     market: MarketReadings
     coins: CoinReadings
@@ -54,7 +54,7 @@ class Readings:
     history_days: int
 
     def state_at(self, at: int) -> State:
-        """The state at a day's end of the stretch, or at its begin."""
+        """The state at the end of a day in the range, or at its beginning."""
         if at == self.before.at:
             return self.before
         row = (at - self.before.at) // HOUR  # hours settled at that moment
@@ -89,14 +89,14 @@ def rebuild(
     """Compute every hourly reading in ``(state.at, until]``.
 
     Args:
-        posts: all that count, from at least :func:`look_back` before ``state.at`` up to ``until``.
+        posts: all counted posts, from at least :func:`look_back` before ``state.at`` up to ``until``.
         mentions: of these posts.
         coverage: of the same time.
-        state: what came before.
-        until: the present, or a day's end.
+        state: the state at the beginning.
+        until: the current moment, or the end of a day.
         responses: of the scoring model to people, as measured on gold, ascending by time.
-        coins_after: coins are read at the ends after this, and in the running hour.
-        running: whether ``until`` itself is read too, as the running hour's provisional reading.
+        coins_after: coins are read at hour ends after this, and in the running hour.
+        running: whether to read ``until`` itself too, as the running hour's provisional reading.
     """
     grid = Grid.of(state.at, until, _lead_hours(parameters))
     ends = np.arange(state.at + HOUR, until + 1, HOUR, dtype=np.int64)
@@ -146,7 +146,7 @@ def _publish(
     states = states_of(market.n_eff, history >= parameters.minimum_history_days, share, parameters)
     known = np.maximum.accumulate(np.append(state.knowable_at, posts.known_at))
     seen = np.searchsorted(posts.posted_at, ends, side="right")
-    asked = np.maximum.accumulate(coverage.knowable_at(ends, parameters.window_hours))
+    archived = np.maximum.accumulate(coverage.knowable_at(ends, parameters.window_hours))
     given = np.array([state in WITH_VALUE for state in states], bool)
     value, value_lo, value_hi = (np.where(given, column, np.nan) for column in values)
     return MarketReadings(
@@ -167,13 +167,13 @@ def _publish(
         state=states,
         history_days=history,
         coverage=share,
-        knowable_at=np.maximum(np.maximum(ends, known[seen]), asked),
+        knowable_at=np.maximum(np.maximum(ends, known[seen]), archived),
         live=_all_live(posts, ends, parameters.window_hours),
     )
 
 
 def _interval(mean: Floats, variance: Floats, parameters: FearGreedSettings) -> tuple[Floats, Floats]:
-    """The equal-tailed interval of a normal distribution, cut off at -1 and 1."""
+    """The equal-tailed interval of a normal distribution, clipped to -1 and 1."""
     reach = NormalDist().inv_cdf((1 + parameters.interval) / 2) * np.sqrt(variance)
     return np.clip(mean - reach, -1, 1), np.clip(mean + reach, -1, 1)
 
@@ -186,7 +186,7 @@ def _wide_interval(
     responses: Sequence[Response],
     parameters: FearGreedSettings,
 ) -> tuple[Floats, Floats]:
-    """The interval of people's net stance by the newest measurement at each end; it holds ``lo`` to ``hi``.
+    """The interval of people's net stance by the newest measurement at each end, widened to include ``lo`` and ``hi``.
 
     NaN before the first measurement.
     """

@@ -1,6 +1,6 @@
-"""The filters' states in the warehouse: what a tick continues from, and a full run where posts were deleted.
+"""Filter states stored in the warehouse, from which an incremental run continues, or a full run after deleted posts.
 
-Kept are the days' ends of the last week and the first of every month.
+Stored are the ends of the days of the last week, and those of the first day of every month.
 """
 
 import duckdb
@@ -45,12 +45,12 @@ FilterState = tuple[int, Level, tuple[str, ...], Deviations]  # at, market, coin
 
 
 def newest_state(connection: duckdb.DuckDBPyConnection, model_version: str, until: int) -> int | None:
-    """The newest stored moment at or before ``until``; ``None``: there is none."""
+    """The newest stored moment at or before ``until``; ``None`` if there is none."""
     return _one(connection, _NEWEST, model_version, until)
 
 
 def oldest_state(connection: duckdb.DuckDBPyConnection, model_version: str, after: int) -> int | None:
-    """The oldest stored moment at or after ``after``; ``None``: there is none."""
+    """The oldest stored moment at or after ``after``; ``None`` if there is none."""
     return _one(connection, _OLDEST, model_version, after)
 
 
@@ -60,7 +60,7 @@ def kept(at: int, present: int) -> bool:
 
 
 def load_filters(connection: duckdb.DuckDBPyConnection, model_version: str, at: int) -> FilterState:
-    """Load what :func:`save_states` stored of the moment ``at``, which is there."""
+    """Load the state stored by :func:`save_states` for the moment ``at``, which must exist."""
     rows = connection.execute(_LOAD.format(**_names(model_version), at=literal(from_us(at)))).fetchall()
     figures = {series: np.array(found, np.float64) for series, _, found in rows}
     mean, variance, evidence = figures[_MARKET][_NOISE:].reshape(3, -1)
@@ -77,7 +77,7 @@ def load_filters(connection: duckdb.DuckDBPyConnection, model_version: str, at: 
 def save_states(
     connection: duckdb.DuckDBPyConnection, model_version: str, after: int, present: int, states: list[FilterState]
 ) -> None:
-    """Put ``states`` in place of what is stored of the time after ``after``, and drop what is kept no longer."""
+    """Replace the states stored after ``after`` by ``states``, and delete those no longer kept."""
     recent = literal(from_us(present - RECENT))
     connection.execute(_DROP.format(**_names(model_version), after=literal(from_us(after)), recent=recent))
     names: list[str] = []

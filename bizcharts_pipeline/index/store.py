@@ -1,8 +1,7 @@
-"""What the index reads from the warehouse.
+"""Queries of the index on the warehouse.
 
-Connections are the ``warehouse``'s; nothing here computes more than a query does. Values reach the SQL as
-numpy arrays: binding Python objects makes DuckDB import pandas and pyarrow, 0.2 s that a minutely job would
-pay each time.
+Connections come from ``warehouse``; this module only runs queries. Values reach the SQL as numpy arrays: binding Python
+objects makes DuckDB import pandas and pyarrow, which costs 0.2 s in each run of a job that runs every minute.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +19,11 @@ from bizcharts_pipeline.index.votes import DAY, HOUR, Floats, Ints, Mentions, Po
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.values import literal
 
-REREAD = 6 * HOUR  # at least so far an incremental run looks back, for posts that came late
+REREAD = 6 * HOUR  # minimum look-back of an incremental run, for posts that arrive late
 
-# Which posts count; the table `excluded` has the generals that do not.
+# Condition for counted posts; the table `excluded` has the generals that do not count.
 _COUNTS = """
-NOT sticky AND capcode IS NULL AND coalesce(spam_score, 0) < getvariable('asked').spam_cut
+NOT sticky AND capcode IS NULL AND coalesce(spam_score, 0) < getvariable('requested').spam_cut
 AND coalesce(general, '') NOT IN (SELECT general FROM excluded)
 """
 # Posts first, their scores second: DuckDB then reads only that range of the scores.
@@ -34,39 +33,39 @@ SELECT thread_id, posted_at, text_known_at, coalesce(cluster_id, thread_id) AS c
        first_seen_at IS NOT NULL AS live,
        date_trunc('hour', posted_at + INTERVAL 1 HOUR - INTERVAL 1 MICROSECOND) AS first_end
 FROM thread_ops
-WHERE posted_at > getvariable('asked').after AND posted_at <= getvariable('asked').until
+WHERE posted_at > getvariable('requested').after AND posted_at <= getvariable('requested').until
   AND {_COUNTS}
 """
-# In order: a post's rowid is its place.
+# Ordered, so that a post's rowid is its index.
 _COUNTED = """
 CREATE OR REPLACE TEMP TABLE counted AS
 SELECT c.*, s.score AS stance, s.confidence, s.model_version
 FROM candidates c JOIN scored_posts s USING (thread_id)
-WHERE s.model_version = getvariable('asked').model_version
+WHERE s.model_version = getvariable('requested').model_version
 ORDER BY c.posted_at, c.thread_id
 """
 
-# The last look at each post's replies at three moments: its first two full hours, and the age of two hours.
+# The last observation of each post's replies at three moments: its first two full hours, and the age of two hours.
 _WITH_REPLIES = """
-WITH looked AS (
+WITH observed AS (
     SELECT o.thread_id,
            arg_max(o.reply_count, o.seen_at) FILTER (o.seen_at <= c.first_end) AS first_hour,
            arg_max(o.reply_count, o.seen_at)
                FILTER (o.seen_at <= c.first_end + INTERVAL 1 HOUR) AS second_hour,
            arg_max(o.reply_count, o.seen_at) AS two_hours
     FROM thread_observations o JOIN counted c USING (thread_id)
-    WHERE o.seen_at > getvariable('asked').after AND o.seen_at <= getvariable('asked').until
+    WHERE o.seen_at > getvariable('requested').after AND o.seen_at <= getvariable('requested').until
       AND o.seen_at <= c.posted_at + INTERVAL 2 HOUR AND o.reply_count IS NOT NULL
     GROUP BY o.thread_id
 )
 SELECT c.thread_id, epoch_us(c.posted_at) AS posted_at, epoch_us(c.text_known_at) AS known_at, c.cluster,
        c.stance, c.confidence, c.live, coalesce(l.first_hour, 0)::DOUBLE AS first_hour,
        coalesce(l.second_hour, 0)::DOUBLE AS second_hour, coalesce(l.two_hours, 0)::DOUBLE AS two_hours
-FROM counted c LEFT JOIN looked l USING (thread_id)
+FROM counted c LEFT JOIN observed l USING (thread_id)
 ORDER BY c.rowid
 """
 
-# A post that names one coin speaks for it as a whole; one that names several has a stance towards each.
+# A post that names one coin has the post's stance towards it; one that names several has a stance towards each.
 _NAMED = """
 CREATE OR REPLACE TEMP TABLE named AS
 SELECT c.rowid AS place, c.thread_id, m.coin_symbol, max(m.confidence) AS certainty
@@ -92,57 +91,58 @@ ORDER BY n.place, y.coin
 
 _POLLED_HOURS = """
 SELECT DISTINCT epoch_us(date_trunc('hour', snapshot_at)) AS hour FROM catalog_snapshots
-WHERE snapshot_at > getvariable('asked').after AND snapshot_at <= getvariable('asked').until
+WHERE snapshot_at > getvariable('requested').after AND snapshot_at <= getvariable('requested').until
 """
 _POLLING_SINCE = "SELECT epoch_us(min(snapshot_at)) AS since FROM catalog_snapshots"
 _ARCHIVE_DAYS = """
 SELECT epoch_us(day::TIMESTAMP) AS day, bool_or(complete) AS complete, epoch_us(max(fetched_at)) AS fetched_at
 FROM warosu_days
-WHERE day >= getvariable('asked').after::DATE AND day <= getvariable('asked').until::DATE GROUP BY day ORDER BY day
+WHERE day >= getvariable('requested').after::DATE AND day <= getvariable('requested').until::DATE
+GROUP BY day ORDER BY day
 """
 
 _FIRST_POST = f"""
 SELECT epoch_us(min(o.posted_at)) AS first FROM thread_ops o JOIN scored_posts s USING (thread_id)
-WHERE s.model_version = getvariable('asked').model_version AND {_COUNTS}
+WHERE s.model_version = getvariable('requested').model_version AND {_COUNTS}
 """
 _UNSCORED = """
 SELECT count(*) FROM (
-    FROM thread_ops WHERE sentiment_model_version IS DISTINCT FROM getvariable('asked').model_version LIMIT 1)
+    FROM thread_ops WHERE sentiment_model_version IS DISTINCT FROM getvariable('requested').model_version LIMIT 1)
 """
 _TRAINED_AT = """
 SELECT epoch_us(max(trained_at)) AS trained_at FROM model_versions
-WHERE model_version = getvariable('asked').model_version
+WHERE model_version = getvariable('requested').model_version
 """
-# The current vintage of the newest final hour, if it is of the asked model and of this method.
+# The current vintage of the newest final hour, if it is of the requested model and of this method.
 _NEWEST_HOUR = f"""
 SELECT epoch_us(bucket_start) FROM (
     SELECT bucket_start, model_version, method FROM fear_greed_index
-    WHERE final AND bucket = 'hour' AND bucket_start + INTERVAL 1 HOUR <= getvariable('asked').until
+    WHERE final AND bucket = 'hour' AND bucket_start + INTERVAL 1 HOUR <= getvariable('requested').until
     ORDER BY bucket_start DESC, computed_at DESC LIMIT 1)
-WHERE model_version = getvariable('asked').model_version AND method = '{METHOD}'
+WHERE model_version = getvariable('requested').model_version AND method = '{METHOD}'
 """
-# Of everything up to the moment asked for.
+# Of all readings up to the requested moment.
 _KNOWABLE = """
 SELECT epoch_us(max(knowable_at)) FROM fear_greed_index
-WHERE final AND bucket = 'hour' AND bucket_start < getvariable('asked').until
+WHERE final AND bucket = 'hour' AND bucket_start < getvariable('requested').until
 """
 _GONE_BEFORE = "SELECT epoch_us(max(gone_before)) FROM retention_marks WHERE what = 'threads'"
-# The days' ends that values rank in: the current vintage of each, if it is of the asked model and of this method.
+# The daily points for the ranking: the current vintage of each, if it is of the requested model and of this method.
 _DAYS = f"""
 SELECT epoch_us(bucket_start) AS bucket_start, stance FROM (
     SELECT * FROM fear_greed_index
     WHERE final AND bucket = 'day'
-      AND bucket_start >= getvariable('asked').after AND bucket_start < getvariable('asked').until
+      AND bucket_start >= getvariable('requested').after AND bucket_start < getvariable('requested').until
     QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1)
-WHERE model_version = getvariable('asked').model_version AND method = '{METHOD}' AND raw_stance IS NOT NULL
+WHERE model_version = getvariable('requested').model_version AND method = '{METHOD}' AND raw_stance IS NOT NULL
 ORDER BY bucket_start
 """
-# A model that was refitted on all labels is represented on gold by the version that had won.
+# A model refitted on all labels uses the gold response of the version that it was refitted from.
 _RESPONSES = """
 SELECT epoch_us(e.evaluated_at), e.response, e.response_covariance
 FROM model_evaluations e SEMI JOIN (
     SELECT coalesce(refit_of, model_version) AS judged FROM model_versions
-    WHERE model_version = getvariable('asked').model_version) m ON m.judged = e.model_version
+    WHERE model_version = getvariable('requested').model_version) m ON m.judged = e.model_version
 WHERE e.response IS NOT NULL ORDER BY e.evaluated_at
 """
 
@@ -155,11 +155,11 @@ def load_posts(
     parameters: FearGreedSettings,
     excluded_generals: Sequence[str],
 ) -> Posts:
-    """Load what counts of ``(after, until]`` with the scores of one model version.
+    """Load the counted posts of ``(after, until]`` with the scores of one model version.
 
-    Left out: posts without a score, pinned (as first seen), by staff, of an excluded general, and spam.
+    Left out are posts without a score, pinned (as first seen), by staff, of an excluded general, and spam.
     """
-    _ask(connection, after, until, model_version, parameters.spam_cut)
+    _set_request(connection, after, until, model_version, parameters.spam_cut)
     _exclude(connection, excluded_generals)
     connection.execute(_CANDIDATES)
     connection.execute(_COUNTED)
@@ -178,7 +178,7 @@ def load_posts(
 
 
 def load_mentions(connection: duckdb.DuckDBPyConnection) -> Mentions:
-    """Load the mentions by the posts that this connection has loaded last."""
+    """Load the mentions by the posts last loaded on this connection."""
     connection.execute(_NAMED)
     connection.execute(_SYMBOLS)
     symbols = connection.execute("SELECT coin_symbol FROM symbols ORDER BY coin").fetchall()
@@ -195,8 +195,8 @@ def load_mentions(connection: duckdb.DuckDBPyConnection) -> Mentions:
 
 
 def load_coverage(connection: duckdb.DuckDBPyConnection, after: int, until: int) -> Coverage:
-    """Load what was collected in ``(after, until]``, by polls or from the archive."""
-    _ask(connection, after, until)
+    """Load the coverage of ``(after, until]`` by polls and by the archive."""
+    _set_request(connection, after, until)
     start = after // HOUR * HOUR
     hours = start + HOUR * np.arange(-(-(until - start) // HOUR), dtype=np.int64)
     polled = np.isin(hours, _ints(connection.execute(_POLLED_HOURS).fetchnumpy()["hour"]))
@@ -206,20 +206,20 @@ def load_coverage(connection: duckdb.DuckDBPyConnection, after: int, until: int)
     day, complete, fetched_at = (_ints(archive[name]) for name in ("day", "complete", "fetched_at"))
     days = hours // DAY * DAY
     place = np.searchsorted(day, days)
-    asked = np.isin(days, day)
-    found = asked & np.isin(days, day[complete > 0])
-    needed = asked & ~polled & (found | ~polling)
+    archived = np.isin(days, day)
+    found = archived & np.isin(days, day[complete > 0])
+    needed = archived & ~polled & (found | ~polling)
     return Coverage(
         start,
         covered=polled | found,
-        known=asked | polling,
+        known=archived | polling,
         fetched_at=np.where(needed, np.append(fetched_at, 0)[place], 0),
     )
 
 
 def load_trained_at(connection: duckdb.DuckDBPyConnection, model_version: str) -> int | None:
-    """When a model version was trained; ``None``: it never was."""
-    _ask(connection, model_version=model_version)
+    """Time when a model version was trained; ``None`` if it was not."""
+    _set_request(connection, model_version=model_version)
     return _one(connection, _TRAINED_AT)
 
 
@@ -231,13 +231,13 @@ def load_beginning(
     excluded_generals: Sequence[str],
     prior: Callable[[], Prior],
 ) -> State | None:
-    """Where a full run begins; ``None``: there is no post to count.
+    """The state from which a full run begins; ``None`` if there is no post to count.
 
-    That is the day of the first post that this model version has scored, with the scorer's ``prior``. Where retention
-    has deleted posts, no window may reach among them: the run begins at the first stored state after them, or where
-    there is none at the first day's end after them, with the prior again.
+    It is the day of the first post scored by this model version, with the scorer's ``prior``. If retention has deleted
+    posts, no window may include their time: the run begins at the first stored state after it, or without one at the
+    first end of a day after it, with the prior again.
     """
-    _ask(connection, model_version=model_version, spam_cut=parameters.spam_cut)
+    _set_request(connection, model_version=model_version, spam_cut=parameters.spam_cut)
     _exclude(connection, excluded_generals)
     first = _one(connection, _FIRST_POST)
     if first is None or first > now:
@@ -245,32 +245,33 @@ def load_beginning(
     begin, gone_before = first // DAY * DAY, load_gone_before(connection)
     if gone_before is None:
         return State.nothing(begin, prior())
-    whole_from = max(-(-(gone_before + look_back(parameters)) // DAY) * DAY, begin)
-    stored = oldest_state(connection, model_version, whole_from)
+    complete_from = max(-(-(gone_before + look_back(parameters)) // DAY) * DAY, begin)
+    stored = oldest_state(connection, model_version, complete_from)
     if stored is None or stored > now:
-        return State.nothing(whole_from, prior())
+        return State.nothing(complete_from, prior())
     return load_state(connection, model_version, stored, parameters)
 
 
 def load_gone_before(connection: duckdb.DuckDBPyConnection) -> int | None:
-    """Up to what time retention has deleted posts; ``None``: it has deleted none."""
+    """Time up to which retention has deleted posts; ``None`` if it has deleted none."""
     return _one(connection, _GONE_BEFORE)
 
 
 def any_unscored(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
-    """Whether a post waits for its score by the champion ``model_version``."""
-    _ask(connection, model_version=model_version)
+    """Whether a post has no score by the champion ``model_version`` yet."""
+    _set_request(connection, model_version=model_version)
     return bool(_one(connection, _UNSCORED))
 
 
 def load_anchor(
     connection: duckdb.DuckDBPyConnection, model_version: str, now: int, parameters: FearGreedSettings
 ) -> tuple[State, int] | None:
-    """Where an incremental run takes up, and the end of the newest final hour; ``None``: there is nowhere to.
+    """The state from which an incremental run continues, and the end of the newest final hour; ``None`` if there is
+    none.
 
-    That is the newest stored state at least :data:`REREAD` before that hour (or ``now``, if that is earlier).
+    It is the newest stored state at least :data:`REREAD` before that hour (or before ``now``, if that is earlier).
     """
-    _ask(connection, until=now, model_version=model_version)
+    _set_request(connection, until=now, model_version=model_version)
     newest = _one(connection, _NEWEST_HOUR)
     if newest is None:
         return None
@@ -283,9 +284,9 @@ def load_anchor(
 def load_state(
     connection: duckdb.DuckDBPyConnection, model_version: str, at: int, parameters: FearGreedSettings
 ) -> State:
-    """The stored state of the moment ``at`` (a day's end), and the days before that values rank in."""
+    """The stored state of the moment ``at`` (the end of a day), and the daily points before it for the ranking."""
     _, level, symbols, deviations = load_filters(connection, model_version, at)
-    _ask(connection, at - parameters.history_days * DAY, at, model_version)
+    _set_request(connection, at - parameters.history_days * DAY, at, model_version)
     days = connection.execute(_DAYS).fetchnumpy()
     return State(
         at=at,
@@ -299,8 +300,8 @@ def load_state(
 
 
 def load_responses(connection: duckdb.DuckDBPyConnection, model_version: str) -> list[Response]:
-    """How a trained model answers people, as measured on gold, by time; nothing of the shipped lexicon."""
-    _ask(connection, model_version=model_version)
+    """Responses of a trained model to people, as measured on gold, by time; empty for the shipped lexicon."""
+    _set_request(connection, model_version=model_version)
     return [
         Response(since, np.array(figures), np.array(covariance).reshape(len(figures), -1))
         for since, figures, covariance in connection.execute(_RESPONSES).fetchall()
@@ -311,14 +312,14 @@ def _exclude(connection: duckdb.DuckDBPyConnection, generals: Sequence[str]) -> 
     connection.register("excluded", {"general": texts([*generals, "-"])})
 
 
-def _ask(
+def _set_request(
     connection: duckdb.DuckDBPyConnection,
     after: int = 0,
     until: int = 0,
     model_version: str = "",
     spam_cut: float = 1.0,
 ) -> None:
-    """Set the variable ``asked``, whose values DuckDB plans with as with constants."""
+    """Set the variable ``requested``, whose values DuckDB treats as constants in planning."""
     values = {
         "after": literal(from_us(after)),
         "until": literal(from_us(until)),
@@ -326,16 +327,16 @@ def _ask(
         "spam_cut": literal(spam_cut),
     }
     fields = ", ".join(f"'{name}': {value}" for name, value in values.items())
-    connection.execute(f"SET VARIABLE asked = {{{fields}}}")
+    connection.execute(f"SET VARIABLE requested = {{{fields}}}")
 
 
 def times(microseconds: Sequence[int] | Ints) -> NDArray[np.datetime64]:
-    """As DuckDB takes timestamps."""
+    """Microseconds in DuckDB's timestamp form."""
     return np.asarray(microseconds, np.int64).astype("datetime64[us]")
 
 
 def texts(strings: Sequence[str]) -> NDArray[np.str_]:
-    """As DuckDB takes text without looking at each object; it has no NULL."""
+    """Strings in a form that DuckDB reads without inspecting each object; without NULL."""
     return np.asarray(strings, dtype=np.str_)
 
 
@@ -349,5 +350,5 @@ def _ints(column: NDArray[np.generic]) -> Ints:
 
 
 def _floats(column: NDArray[np.generic]) -> Floats:
-    """A column of numbers; NaN where it is NULL."""
+    """A column of floats; NaN for NULL."""
     return np.asarray(np.ma.filled(np.ma.asarray(column, np.float64), np.nan))

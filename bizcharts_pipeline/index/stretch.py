@@ -1,4 +1,4 @@
-"""What goes into a stretch of readings and what comes out of it."""
+"""Input and output types of the readings over a time range."""
 
 from dataclasses import dataclass
 
@@ -12,27 +12,27 @@ from bizcharts_pipeline.index.votes import HOUR, Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Coverage:
-    """What is known of the collection, hour by hour: ``H`` hours, the first of which starts at ``start``."""
+    """Coverage of the collection by hour: ``H`` hours, the first of which starts at ``start``."""
 
     start: int
-    covered: Bools  # (H,) polled at least once, or of a day that the archive gave completely
-    known: Bools  # (H,) the hour could have been covered: polling had begun, or the archive was asked
-    fetched_at: Ints  # (H,) when the archive was asked, where that changes the two above; else 0
+    covered: Bools  # (H,) polled at least once, or of a completely archived day
+    known: Bools  # (H,) coverage is known: polling had begun, or the day was fetched from the archive
+    fetched_at: Ints  # (H,) when the day was fetched from the archive, if that changes the two above; else 0
 
     @staticmethod
     def nowhere() -> "Coverage":
-        """Of a time when nobody looked."""
+        """Coverage of a period without polls."""
         return Coverage(0, np.zeros(0, bool), np.zeros(0, bool), np.zeros(0, np.int64))
 
     def share(self, ends: Ints, hours: int) -> Floats:
-        """Covered share of the last ``hours`` hours at each end, a running one included; NaN: not known."""
+        """Covered share of the last ``hours`` hours at each end, including a running one; NaN if unknown."""
         stop = self._stop(ends)
         begin = np.clip(stop - hours, 0, None)
         known = between(self.known, begin, stop)
         return np.where(known > 0, between(self.covered, begin, stop) / hours, np.nan)
 
     def knowable_at(self, ends: Ints, hours: int) -> Ints:
-        """Since when the share at each end can be known; 0 where it needs no archive."""
+        """Time since when the share at each end can be known; 0 if it does not depend on the archive."""
         latest = sliding_window_view(np.pad(self.fetched_at, (hours, 0)), hours).max(axis=1)
         return np.asarray(latest[self._stop(ends)])
 
@@ -42,24 +42,24 @@ class Coverage:
 
 @dataclass(frozen=True)
 class State:
-    """What a stretch needs to know of the time up to ``at`` (a day's end)."""
+    """The state at ``at`` (the end of a day), from which a later range continues."""
 
     at: int
-    level: Level  # two hours before: later hours are not settled yet
+    level: Level  # of two hours earlier, because later hours are not settled yet
     symbols: tuple[str, ...]
-    deviations: Deviations  # of the coins in ``symbols``, two hours before
-    day_ends: Ints  # of the last history_days' daily points
+    deviations: Deviations  # of the coins in ``symbols``, two hours earlier
+    day_ends: Ints  # of the daily points of the last history_days
     day_stances: Floats
     knowable_at: int = 0  # of the last reading
 
     @property
     def filters(self) -> tuple[int, Level, tuple[str, ...], Deviations]:
-        """What of it is stored as such; the rest is read from the stored readings."""
+        """The part that is stored; the rest is read from the stored readings."""
         return self.at, self.level, self.symbols, self.deviations
 
     @staticmethod
     def nothing(at: int, prior: Prior | None = None) -> "State":
-        """Before the first post."""
+        """The state before the first post."""
         prior = prior or Prior()
         none = np.empty(0, np.int64)
         return State(at, Level.before(prior), (), Deviations.before(prior, 0), none, np.empty(0))
@@ -67,7 +67,7 @@ class State:
 
 @dataclass(frozen=True)
 class MarketReadings:
-    """``R`` hourly readings, ascending; the last is the running hour's if ``provisional``. NaN: none."""
+    """``R`` hourly readings, ascending; the last is the running hour's if ``provisional``. NaN: no value."""
 
     ends: Ints  # (R,)
     provisional: bool
@@ -92,10 +92,10 @@ class MarketReadings:
 
 @dataclass(frozen=True)
 class CoinReadings:
-    """One row for every coin that the window of a reading names."""
+    """One row for every coin named in the window of a reading."""
 
-    reading: Ints  # (C,) place in the market's readings
-    coin: Ints  # (C,) place in the mentions' symbols
+    reading: Ints  # (C,) index of the market's reading
+    coin: Ints  # (C,) index in the mentions' symbols
     mentions: Ints
     n_eff: Floats
     score: Floats
@@ -105,6 +105,6 @@ class CoinReadings:
 
 
 def between(amounts: Floats | Bools, begin: Ints, stop: Ints) -> Floats:
-    """Sums of ``amounts[begin:stop]`` for arrays of borders."""
+    """Sums of ``amounts[begin:stop]`` for arrays of bounds."""
     running = np.concatenate([[0.0], np.cumsum(amounts, dtype=np.float64)])
     return np.asarray(running[stop] - running[begin])

@@ -1,7 +1,7 @@
-"""Votes added up by the hour: all that the filters need to know of the posts.
+"""Hourly sums of votes, the input of the filters.
 
-A vote weighs ``certainty x engagement x copies``. How many replies a post has is known better later, so every hour is
-added up three times: as it was known at its end, an hour later, and two hours later, when it is settled.
+A vote's weight is ``certainty x engagement x copies``. The reply count of a post is known better later, so every hour
+is summed three times: as known at its end, an hour later, and two hours later, when it is settled.
 """
 
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from numpy.typing import NDArray
 from bizcharts_pipeline.index.votes import HOUR, Bools, Floats, Ints, Votes
 from bizcharts_pipeline.text.duplicates import MEMORY
 
-AT_ITS_END, AN_HOUR_LATER, SETTLED = range(3)  # how a cell is known, as the columns of Votes.engagement
+AT_ITS_END, AN_HOUR_LATER, SETTLED = range(3)  # versions of a cell, as the columns of Votes.engagement
 SETTLING_HOURS = 2
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over the votes of ``K`` cells (of an hour, or of an hour and a coin)."""
+    """Sums over the votes of ``K`` cells (an hour, or an hour and a coin)."""
 
     n: Ints  # (K,) votes
     weight: Floats  # (K,) sum w
     stance: Floats  # (K,) sum w s
-    square: Floats  # (K,) sum v: what the votes add to the sum of their groups' squared weights
+    square: Floats  # (K,) sum v: contribution of the votes to the sum of their groups' squared weights
     square_stance: Floats  # (K,) sum v s
     square_stance2: Floats  # (K,) sum v s^2
 
     @property
     def columns(self) -> tuple[NDArray[Any], ...]:
-        """The six, in order."""
+        """The six sums, in order."""
         return (self.n, self.weight, self.stance, self.square, self.square_stance, self.square_stance2)
 
     def part(self, cells: slice | Ints) -> "Sums":
@@ -40,17 +40,17 @@ class Sums:
 
     @cached_property
     def mean(self) -> Floats:
-        """Weighted mean stance (K,); 0 where there is no weight."""
+        """Weighted mean stance (K,); 0 without weight."""
         return np.divide(self.stance, self.weight, out=np.zeros_like(self.stance), where=self.weight > 0)
 
     @cached_property
     def n_eff(self) -> Floats:
-        """Effective number of independent votes (Kish 1965), counting near-duplicates once; 0 where there is none."""
+        """Effective number of independent votes (Kish 1965), counting near-duplicates once; 0 without weight."""
         return np.divide(self.weight**2, self.square, out=np.zeros_like(self.weight), where=self.square > 0)
 
     @property
     def variance(self) -> Floats:
-        """Sampling variance of :attr:`mean` (K,), for cells with weight; of few votes at most doubled."""
+        """Sampling variance of :attr:`mean` (K,), for cells with weight; at most doubled for few votes."""
         return self.deviation(self.mean) / self.weight**2 / np.maximum(1 - 1 / self.n_eff, 0.5)
 
     def deviation(self, centre: Floats | float) -> Floats:
@@ -59,7 +59,9 @@ class Sums:
 
 
 def cell_sums(votes: Votes, cell: Ints, cells: int) -> tuple[Sums, Sums, Sums]:
-    """Add the votes up by ``cell`` (one each, or -1: none), as known at the hour's end, an hour and two hours later."""
+    """Sum the votes by ``cell`` (one index per vote; -1: none), as known at the hour's end, an hour and two hours
+    later.
+    """
     copies = copy_numbers(votes)
     total, before = _group_weight(copies), _group_weight(copies - 1)
     wanted = cell >= 0
@@ -74,22 +76,22 @@ def cell_sums(votes: Votes, cell: Ints, cells: int) -> tuple[Sums, Sums, Sums]:
 
     settled = added(SETTLED)
     if (votes.engagement[:, :2] == votes.engagement[:, 2:]).all():
-        return settled, settled, settled  # as in the archive, where nobody looked
+        return settled, settled, settled  # as for archived posts, without observations
     return added(AT_ITS_END), added(AN_HOUR_LATER), settled
 
 
 def joined(one: Sums, other: Sums) -> Sums:
-    """Cell by cell, the sums over the votes of both."""
+    """The sums over the votes of both, cell by cell."""
     return Sums(*(mine + its for mine, its in zip(one.columns, other.columns, strict=True)))
 
 
 def hours_of(votes: Votes, begin: int) -> Ints:
-    """Number of the hour of each vote: 0 for ``(begin, begin + 1 h]``."""
+    """Index of the hour of each vote: 0 for ``(begin, begin + 1 h]``."""
     return -(-(votes.posted_at - begin) // HOUR) - 1
 
 
 def copy_numbers(votes: Votes) -> Ints:
-    """1 for a vote without a near-duplicate of its series in the 48 hours before it, else 1 + their number: (M,)."""
+    """1 plus the number of near-duplicates of the same series in the 48 hours before each vote: (M,)."""
     numbers = np.ones(len(votes.cluster), np.int64)
     grouped = np.flatnonzero(_in_a_group(votes))
     if not len(grouped):
@@ -111,5 +113,5 @@ def _in_a_group(votes: Votes) -> Bools:
 
 
 def _group_weight(copies: Ints) -> Floats:
-    """1 + ln m for m copies, 0 for none: ten copies are little more than one opinion."""
+    """1 + ln m for m copies, 0 for none: ten copies count little more than one opinion."""
     return np.where(copies > 0, 1 + np.log(np.maximum(copies, 1)), 0.0)

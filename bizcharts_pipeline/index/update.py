@@ -1,4 +1,4 @@
-"""Bring the published index up to date: load, compute, append; no connection is open meanwhile."""
+"""Update of the published index: load, compute, append; no connection is open during the computation."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ LONGEST_SPAN = 366 * DAY  # computed and appended at a time, which bounds memory
 
 @dataclass(frozen=True)
 class IndexUpdate:
-    """What an update did; ``readings`` are those of its last span (``None``: no post has a score)."""
+    """Result of an update; ``readings`` are those of its last span (``None``: no post has a score)."""
 
     new_readings: int
     new_coin_readings: int
@@ -35,14 +35,13 @@ def update_index(
     full: bool = False,
     prior: Callable[[], Prior] = Prior,
 ) -> IndexUpdate:
-    """Append what is new up to ``now`` and replace the running hour's and day's provisional rows.
+    """Append the new readings up to ``now`` and replace the provisional rows of the running hour and day.
 
-    An ordinary update computes the hours since the newest final one; it takes up from the state that the filters had
-    at a day's end before. Where there is nothing to take up from (no reading yet, another model) or with ``full``,
-    everything is computed, and every bucket that now says something else than its current vintage gets a new
-    one; an ordinary update leaves that to a full one while posts still wait for their scores. What reaches into the
-    time whose posts retention has deleted stays as it was published. Run twice, it changes nothing. ``prior`` is asked
-    for the scorer's base rate where a series begins.
+    An ordinary update computes the hours since the newest final one; it continues from a filter state stored at the end
+    of an earlier day. Without such a state (no reading yet, another model) or with ``full``, everything is computed,
+    and every bucket that differs from its current vintage gets a new one; an ordinary update leaves that to a full one
+    while posts still lack scores. Readings that depend on posts deleted by retention stay as published. Idempotent.
+    ``prior`` returns the scorer's base rate at the beginning of a series.
     """
     present = to_us(now)
     with database.read() as connection:
@@ -50,7 +49,7 @@ def update_index(
         gone_before = store.load_gone_before(connection)
         unscored = not anchor and not full and store.any_unscored(connection, model_version)
     if unscored:
-        # Built on the few posts that a new model has scored so far, every past value would be wrong.
+        # With only the few posts that a new model has scored so far, every past value would be wrong.
         return IndexUpdate(0, 0, None)
     state, after = anchor or (None, 0)
     if state is None:
@@ -84,7 +83,7 @@ def update_index(
         origin = vintages.Origin(model_version, METHOD, trained_at, present, after)
         with database.write() as connection:
             if store.load_gone_before(connection) != gone_before:
-                break  # what was read may lack posts that retention has deleted meanwhile: the next run takes it up
+                break  # retention may have deleted posts meanwhile: the next run starts over
             new_readings += vintages.append_market(connection, result.market, origin)
             new_coin_readings += vintages.append_coins(connection, result.market, result.coins, result.symbols, origin)
             if states or not anchor:

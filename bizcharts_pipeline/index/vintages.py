@@ -1,8 +1,7 @@
-"""What the index writes: readings as append-only vintages.
+"""Writes readings as append-only vintages.
 
-A final row never changes. Where a bucket is computed again and says something else, the new row stands beside
-the old one with a later ``computed_at``; the newest is current. The running hour and day have one provisional
-row each.
+A final row never changes. If a bucket is computed again with another result, the new row is added with a later
+``computed_at``; the newest is current. The running hour and day have one provisional row each.
 """
 
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from bizcharts_pipeline.index.store import texts, times
 from bizcharts_pipeline.index.stretch import CoinReadings, MarketReadings
 from bizcharts_pipeline.index.votes import DAY, HOUR, MINUTE
 
-LIVE_WITHIN = 2 * HOUR  # a reading computed later after its end is reconstructed
-GRACE = 3 * MINUTE  # until a bucket that has ended is final: its last posts are seen by the next poll
-STANCE_TOLERANCE = 1e-6  # a final reading that moves by less is the same reading
+LIVE_WITHIN = 2 * HOUR  # a reading computed later than this after its end counts as reconstructed
+GRACE = 3 * MINUTE  # time until an ended bucket is final: the next poll sees its last posts
+STANCE_TOLERANCE = 1e-6  # a final reading that changes by less gets no new vintage
 VALUE_TOLERANCE = 0.05  # index points
 
-# Long columns arrive as numbers, which DuckDB takes from numpy without looking at each value; words are added
-# here.
+# Long columns are numbers, which DuckDB reads from numpy without inspecting each value; text is added here.
 _WORDS = """
 if(day, 'day', 'hour') AS bucket, if(live, 'live', 'reconstructed') AS basis, o.model_version, o.method,
 o.computed_at
@@ -49,14 +47,14 @@ _DIFFERS = """
 CREATE OR REPLACE TEMP MACRO differs(a, b, tolerance) AS
     coalesce(abs(a - b) > tolerance, (a IS NULL) <> (b IS NULL))
 """
-# A long run that ends after a quicker one started later must not bring back what was provisional when it began.
+# A long run that ends after a later, quicker one must not restore outdated provisional rows.
 _DROP_PROVISIONAL = "DELETE FROM {table} WHERE NOT final AND computed_at <= (SELECT computed_at FROM origin)"
 _ADD_PROVISIONAL = """
 INSERT INTO {table} BY NAME
 SELECT * FROM fresh WHERE NOT final AND NOT EXISTS (SELECT 1 FROM {table} WHERE NOT final)
 """
 
-# A new vintage where there is none yet or where the current one says something else.
+# A new vintage where there is none yet or where the current one differs.
 _ADD_MARKET = """
 INSERT INTO fear_greed_index BY NAME
 WITH current AS (
@@ -78,7 +76,7 @@ WHERE f.final AND (
     OR differs(c.value, f.value, {value}))
 """
 
-# As above; and a coin that a bucket no longer names gets a vintage that says so.
+# As above; a coin no longer named in a bucket gets a vintage without a score.
 _ADD_COINS = """
 INSERT INTO coin_sentiment BY NAME
 WITH current AS (
@@ -111,17 +109,17 @@ Table = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run's readings come from; times in microseconds."""
+    """Provenance of a run's readings; times in microseconds."""
 
     model_version: str
     method: str
     trained_at: int | None
     now: int
-    after: int  # complete buckets that ended by then are not written
+    after: int  # complete buckets that ended at or before this time are not written
 
 
 def append_market(connection: duckdb.DuckDBPyConnection, readings: MarketReadings, origin: Origin) -> int:
-    """Append the market's readings and replace the provisional ones; return how many final rows were new."""
+    """Append the market's readings and replace the provisional ones; return the number of new final rows."""
     place, buckets = _buckets(readings, origin)
     for name in (
         "n",
@@ -143,7 +141,7 @@ def append_market(connection: duckdb.DuckDBPyConnection, readings: MarketReading
     buckets["label"] = np.array([labels[label] for label in readings.label])[place]
     buckets["state"] = np.array([STATES.index(state) for state in readings.state])[place]
     buckets["live"] = (readings.live & _polled(readings) & (origin.now - readings.ends <= LIVE_WITHIN))[place]
-    _give_origin(connection, origin)
+    _register_origin(connection, origin)
     connection.register("fresh_readings", buckets)
     connection.execute(_MARKET)
     return _append(connection, "fear_greed_index", _ADD_MARKET, readings.provisional)
@@ -156,7 +154,7 @@ def append_coins(
     symbols: tuple[str, ...],
     origin: Origin,
 ) -> int:
-    """Append the coins' readings and replace the provisional ones; return how many final rows were new."""
+    """Append the coins' readings and replace the provisional ones; return the number of new final rows."""
     place, buckets = _buckets(readings, origin)
     row, bucket = _pairs(coins.reading, place)
     fresh = {name: column[bucket] for name, column in buckets.items()}
@@ -164,7 +162,7 @@ def append_coins(
         fresh[name] = getattr(coins, name)[row]
     reading = coins.reading[row]
     fresh["live"] = coins.live[row] & (_polled(readings) & (origin.now - readings.ends <= LIVE_WITHIN))[reading]
-    _give_origin(connection, origin)
+    _register_origin(connection, origin)
     connection.register("fresh_buckets", buckets)
     connection.register("fresh_readings", fresh)
     names = {"coin": np.arange(len(symbols) + 1), "coin_symbol": texts([*symbols, ""])}
@@ -183,7 +181,7 @@ def _append(connection: duckdb.DuckDBPyConnection, table: str, add: str, provisi
     return int(added[0]) if added else 0
 
 
-def _give_origin(connection: duckdb.DuckDBPyConnection, origin: Origin) -> None:
+def _register_origin(connection: duckdb.DuckDBPyConnection, origin: Origin) -> None:
     columns = {
         "model_version": texts([origin.model_version]),
         "method": texts([origin.method]),
@@ -193,10 +191,10 @@ def _give_origin(connection: duckdb.DuckDBPyConnection, origin: Origin) -> None:
 
 
 def _buckets(readings: MarketReadings, origin: Origin) -> tuple[NDArray[np.int64], Table]:
-    """The buckets whose state the readings are, and each one's reading.
+    """Return the time buckets of the index and the reading each of them takes.
 
-    Every hour, days at their end, and the running hour and day. An hour without a post has a reading only where posts
-    would have been seen: where nobody looked there is nothing to say.
+    Buckets are every hour, every day at its end, and the current hour and day. An hour without posts has a reading only
+    if the collector covered that hour.
     """
     every = np.arange(len(readings.ends))
     hours = every[: len(every) - readings.provisional]
@@ -223,7 +221,7 @@ def _polled(readings: MarketReadings) -> NDArray[np.bool_]:
 
 
 def _pairs(reading: NDArray[np.int64], place: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every pair of an entry of ``reading`` and an equal entry of ``place``, as their positions."""
+    """Every pair of an entry of ``reading`` and an equal entry of ``place``, as their indices."""
     by_reading = np.argsort(place, kind="stable")
     begin = np.searchsorted(place[by_reading], reading)
     count = np.searchsorted(place[by_reading], reading, side="right") - begin

@@ -1,7 +1,7 @@
-"""What the index counts: scored posts and their mentions of coins, as arrays.
+"""Input of the index: scored posts and their mentions of coins, as arrays.
 
-Every time in this room is an ``int64`` of microseconds since 1970 (UTC): numpy compares those fast and DuckDB
-keeps them exactly. :func:`to_us` and :func:`from_us` translate at the border.
+Every time in this package is an ``int64`` of microseconds since 1970 (UTC): numpy compares those fast and DuckDB keeps
+them exactly. :func:`to_us` and :func:`from_us` convert at the boundary.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-LISTED_COINS = 4  # a post that names more coins is a list: it gives each of k coins 1/k of its weight
+LISTED_COINS = 4  # a post that names more coins is a list: each of its k coins gets 1/k of its weight
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -34,16 +34,16 @@ def from_us(microseconds: int) -> datetime:
 
 @dataclass(frozen=True)
 class Posts:
-    """``P`` opening posts that count, in order of (posted_at, thread_id).
+    """``P`` counted opening posts, in order of (posted_at, thread_id).
 
-    ``replies[:, 0]`` and ``[:, 1]`` are the replies known at the first and second full hour at or after the
-    post (which lie within its first two hours), ``[:, 2]`` at the age of two hours, or when the posts were
-    loaded if that was earlier. All are 0 where nobody looked in time, as in the archive.
+    ``replies[:, 0]`` and ``[:, 1]`` are the replies known at the first and second full hour at or after the post (which
+    lie within its first two hours), ``[:, 2]`` at the age of two hours, or at loading if that was earlier. All are 0
+    without a timely observation, as for archived posts.
     """
 
     thread_id: Ints  # (P,)
     posted_at: Ints  # (P,)
-    known_at: Ints  # (P,) since when this project holds the text that was scored
+    known_at: Ints  # (P,) when this project received the text that was scored
     cluster: Ints  # (P,) thread_id of the first post of its near-duplicates
     stance: Floats  # (P,) -1 to 1
     confidence: Floats  # (P,) 0 to 1
@@ -55,8 +55,8 @@ class Posts:
 class Mentions:
     """``Q`` mentions of coins by posts of the same load, in the order of the posts."""
 
-    post: Ints  # (Q,) place in Posts
-    coin: Ints  # (Q,) place in symbols
+    post: Ints  # (Q,) index in Posts
+    coin: Ints  # (Q,) index in symbols
     symbols: tuple[str, ...]
     certainty: Floats  # (Q,) 0 to 1, that the coin is meant
     coins_named: Ints  # (Q,) by the post
@@ -66,24 +66,26 @@ class Mentions:
 
 @dataclass(frozen=True)
 class Votes:
-    """``M`` statements about the mood, by time; ``series`` says of what (0: the market; or the number of a coin)."""
+    """``M`` votes on the mood, ascending by time; ``series`` is their subject (0: the market; or the number of a
+    coin).
+    """
 
     posted_at: Ints  # (M,) ascending
     series: Ints  # (M,)
     cluster: Ints  # (M,)
     copy: Bools  # (M,) not the first post of its cluster
     stance: Floats  # (M,)
-    weight: Floats  # (M,) what does not depend on the moment of reading
+    weight: Floats  # (M,) the part that does not depend on the moment of reading
     engagement: Floats  # (M, 3) as the columns of Posts.replies
 
 
 def certainty_factor(confidence: Floats) -> Floats:
-    """0.25 + 0.75 c: an uncertain stance is near zero already, so it is not silenced a second time."""
+    """0.25 + 0.75 c: an uncertain stance is already near zero, so it is only partly discounted again."""
     return 0.25 + 0.75 * confidence
 
 
 def market_votes(posts: Posts) -> Votes:
-    """Every post votes once."""
+    """One vote per post."""
     return Votes(
         posted_at=posts.posted_at,
         series=np.zeros(len(posts.posted_at), np.int64),
@@ -96,7 +98,7 @@ def market_votes(posts: Posts) -> Votes:
 
 
 def coin_votes(posts: Posts, mentions: Mentions, numbers: Ints) -> Votes:
-    """Every post votes once for each coin it names, as far as it is certain that it means the coin.
+    """One vote per post and coin named, weighted by the certainty that the coin is meant.
 
     ``numbers`` are the series of the mentions' symbols.
     """

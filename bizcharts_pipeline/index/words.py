@@ -1,4 +1,4 @@
-"""A reading in plain words: what every display says of it."""
+"""Plain-language descriptions of a reading, shared by all displays."""
 
 from collections.abc import Sequence
 
@@ -7,19 +7,19 @@ from bizcharts_pipeline.index.readings import CALIBRATING, FULL_COVERAGE, NO_REA
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.published import Reading
 
-WHOLE_YEAR = 360  # daily points from which on they are called a year's
+WHOLE_YEAR = 360  # minimum daily points for "the past year's days"
 
 
 def in_words(reading: Reading, parameters: FearGreedSettings) -> str:
-    """Class, place in the past and state, with the reason where there is one."""
-    said = [f"{class_in_words(reading)}: {place_in_words(reading)}"] if reading.value is not None else []
+    """Class, rank in the past and state of a reading, with the reason if there is one."""
+    parts = [f"{class_in_words(reading)}: {place_in_words(reading)}"] if reading.value is not None else []
     if reason := state_in_words(reading, parameters):
-        said.append(reason)
-    return "; ".join(said)
+        parts.append(reason)
+    return "; ".join(parts)
 
 
 def class_in_words(reading: Reading) -> str:
-    """The class; "borderline" and the classes that the interval reaches where it crosses an edge; "-": none."""
+    """The class, marked "borderline" with the classes that the interval reaches; "-" without a class."""
     label = _label(reading)
     if label is None or reading.lo is None or reading.hi is None:
         return "-"
@@ -29,23 +29,24 @@ def class_in_words(reading: Reading) -> str:
 
 
 def in_short(reading: Reading, *, mark: bool) -> str:
-    """The class for a narrow column, "~" where it is borderline and ``mark`` is set, and the state where it is not
-    normal."""
-    said = [_label(reading) or ""]
+    """The class for a narrow column, with "~" if it is borderline and ``mark`` is set, and any state that is not
+    normal.
+    """
+    parts = [_label(reading) or ""]
     if mark and is_borderline(reading):
-        said[0] += " ~"
+        parts[0] += " ~"
     if reading.state != NORMAL:
-        said.append(reading.state)
-    return ", ".join(filter(None, said))
+        parts.append(reading.state)
+    return ", ".join(filter(None, parts))
 
 
 def marks_borderline(readings: Sequence[Reading]) -> bool:
-    """Whether a table of ``readings`` marks those that are borderline: not where most are, which one note says."""
+    """Whether a table of ``readings`` marks borderline ones; if most are, a single note is shown instead."""
     return 2 * sum(map(is_borderline, readings)) <= sum(reading.value is not None for reading in readings)
 
 
 def notes(readings: Sequence[Reading], parameters: FearGreedSettings) -> list[str]:
-    """What explains a table of ``readings`` that shows them :func:`in_short`, a line each."""
+    """Notes that explain a table of ``readings`` shown by :func:`in_short`, one per line."""
     valued = [reading for reading in readings if reading.value is not None]
     lines = []
     if valued:
@@ -69,7 +70,7 @@ def is_borderline(reading: Reading) -> bool:
 
 
 def place_in_words(reading: Reading) -> str:
-    """Where the mood stands among the days that it is ranked in; "-": nowhere yet."""
+    """Rank of the mood among the days of its history; "-" without a value."""
     if reading.value is None:
         return "-"
     days = reading.history_days
@@ -81,7 +82,7 @@ def place_in_words(reading: Reading) -> str:
 
 
 def state_in_words(reading: Reading, parameters: FearGreedSettings) -> str:
-    """The state and its reason; empty where all is normal."""
+    """The state and its reason; empty if it is normal."""
     posts = (
         f"{counted(reading.n, 'post')} in {counted(parameters.window_hours, 'hour')}, "
         f"which count as {reading.n_eff:.0f}"
@@ -104,5 +105,5 @@ def _label(reading: Reading) -> str | None:
 
 
 def days_missing(reading: Reading, parameters: FearGreedSettings) -> int:
-    """How many daily points are missing until the index can be ranked."""
+    """Number of daily points missing until the index can be ranked."""
     return max(parameters.minimum_history_days - (reading.history_days or 0), 0)

@@ -1,1 +1,1 @@
-"""What people and paid APIs said of posts, in ledgers that lose nothing."""
+"""Labels by people: ledger, gold split, labelling queue, import and export, agreement."""

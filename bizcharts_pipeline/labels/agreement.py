@@ -1,11 +1,10 @@
-"""How far people agree, with each other and with themselves.
+"""Agreement between labellers, and of each labeller over time.
 
-Chance alone makes two people agree often where one class is common, so beside the raw share stand Cohen's kappa
-(Cohen 1960), its quadratically weighted form, for which bearish against bullish is four times as wrong as a step
-(Cohen 1968), and Gwet's AC1, which stays sound where one class is rare (Gwet 2008). Intervals are percentiles of a
-bootstrap over the posts (95 %, seeded). Where all agree, resampling finds no doubt: such an interval has no width. The
-kappas, which live on the few posts that are rated differently, have none below two such posts, or where one of the two
-people used a single class.
+By chance alone two people agree often if one class is common, so the raw share is accompanied by Cohen's kappa (Cohen
+1960), its quadratically weighted form, in which bearish against bullish counts four times as much as one step (Cohen
+1968), and Gwet's AC1, which stays meaningful if one class is rare (Gwet 2008). Intervals are percentiles of a bootstrap
+over the posts (95 %, seeded). If all ratings agree, the interval has no width. The kappas depend on the few posts rated
+differently, so they have no interval with fewer than two such posts, or if one of the two used a single class.
 """
 
 from collections import Counter, defaultdict
@@ -34,7 +33,7 @@ CLASSES = len(STANCES)
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure with its interval, or the reason why one or both are not there."""
+    """A value with its interval, or the reason why one or both are missing."""
 
     value: float | None
     lo: float | None
@@ -50,9 +49,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two ratings of each of the same posts. ``table`` counts them: a row a class of the first, a column a class of
-    the second, bearish to bullish. For a labeller's agreement with himself both have his name; the first rating is
-    the earlier."""
+    """Agreement of two ratings of each of the same posts.
+
+    ``table`` counts them: one row per class of the first, one column per class of the second, bearish to bullish. For
+    self-agreement both names are equal, and the first rating is the earlier one.
+    """
 
     first: str
     second: str
@@ -64,7 +65,7 @@ class Agreement:
     ac1: Measure
 
     def __str__(self) -> str:
-        who = f"{self.first} with himself" if self.first == self.second else f"{self.first} and {self.second}"
+        who = f"{self.first} with themselves" if self.first == self.second else f"{self.first} and {self.second}"
         lines = [
             f"{who}: {counted(self.items, 'post')}",
             f"  the same {self.raw}, kappa {self.kappa}, weighted {self.weighted_kappa}, AC1 {self.ac1}",
@@ -76,12 +77,14 @@ class Agreement:
 
 
 def agreements(labels: Sequence[Label], relabelled_after: timedelta) -> list[Agreement]:
-    """Return the agreement between each two labellers who share posts, and of each who relabelled any with himself."""
-    return between_labellers(labels) + with_oneself(labels, relabelled_after)
+    """Return the agreement of each two labellers who share posts, and the self-agreement of each who relabelled
+    posts.
+    """
+    return between_labellers(labels) + self_agreements(labels, relabelled_after)
 
 
 def between_labellers(labels: Iterable[Label]) -> list[Agreement]:
-    """Compare each two labellers' newest ratings on the posts that both have rated; who share none are left out."""
+    """Compare the newest ratings of each two labellers on the posts that both have rated, if any."""
     ratings: dict[str, dict[int, int]] = defaultdict(dict)
     for label in newest(labels):
         if label.sentiment_rating is not None:
@@ -94,8 +97,8 @@ def between_labellers(labels: Iterable[Label]) -> list[Agreement]:
     return found
 
 
-def with_oneself(labels: Iterable[Label], apart: timedelta) -> list[Agreement]:
-    """Compare each labeller's successive ratings of a post that lie at least ``apart``; sooner ones are corrections."""
+def self_agreements(labels: Iterable[Label], apart: timedelta) -> list[Agreement]:
+    """Compare each labeller's successive ratings of a post at least ``apart`` in time; closer ones are corrections."""
     of_post: dict[tuple[str, int], list[Label]] = defaultdict(list)
     for label in sorted(labels, key=lambda label: label.labeled_at):
         if label.sentiment_rating is not None:
@@ -111,7 +114,7 @@ def with_oneself(labels: Iterable[Label], apart: timedelta) -> list[Agreement]:
 
 
 def newest(labels: Iterable[Label]) -> list[Label]:
-    """Return each labeller's newest label of each post, as the ledger does: of equal times the later arrived."""
+    """Return each labeller's newest label of each post, as the ledger does: at equal times the later one in order."""
     found: dict[tuple[int, str], Label] = {}
     for label in labels:
         key = label.thread_id, label.labeler_id
@@ -121,7 +124,7 @@ def newest(labels: Iterable[Label]) -> list[Label]:
 
 
 def measured(first: str, second: str, pairs: Sequence[tuple[int, int]], seed: int = SEED) -> Agreement:
-    """Return every measure of the (first, second) ratings, 1 to 3, in ``pairs``."""
+    """Return all measures for ``pairs`` of (first, second) ratings, 1 to 3."""
     import numpy as np
 
     counts = np.zeros((CLASSES, CLASSES))
@@ -144,8 +147,10 @@ def measured(first: str, second: str, pairs: Sequence[tuple[int, int]], seed: in
 
 
 def cohen_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
-    """Return Cohen's kappa of two raters' classes of the same items, named by any numbers; ``None`` where there are no
-    items, or both raters used one and the same class only."""
+    """Return Cohen's kappa of two raters' classes (any integers) of the same items.
+
+    ``None`` without items, or if both raters used one and the same class only.
+    """
     count = len(one)
     ones, others = Counter(one), Counter(other)
     observed = sum(a == b for a, b in zip(one, other, strict=True)) * count
@@ -154,20 +159,20 @@ def cohen_kappa(one: Sequence[int], other: Sequence[int]) -> float | None:
 
 
 def _raw_agreement(tables: "Tables") -> "Tables":
-    """Return the share of equal ratings; of each of ``tables`` (…, classes, classes), as do the other measures."""
+    """Return the share of equal ratings for each of ``tables`` (…, classes, classes), like the other measures."""
     result: Tables = tables.trace(axis1=-2, axis2=-1) / tables.sum(axis=(-2, -1))
     return result
 
 
 def _cohen_kappa(tables: "Tables") -> "Tables":
-    """Return Cohen's kappa; NaN where both raters used one and the same class only."""
+    """Return Cohen's kappa; NaN if both raters used one and the same class only."""
     import numpy as np
 
     return _kappa(tables, 1 - np.eye(CLASSES))
 
 
 def _weighted_kappa(tables: "Tables") -> "Tables":
-    """Return Cohen's kappa with quadratic weights; NaN where both raters used one and the same class only."""
+    """Return Cohen's kappa with quadratic weights; NaN if both raters used one and the same class only."""
     import numpy as np
 
     step = np.subtract.outer(np.arange(CLASSES), np.arange(CLASSES)).astype(np.float64)
@@ -175,7 +180,9 @@ def _weighted_kappa(tables: "Tables") -> "Tables":
 
 
 def _gwet_ac1(tables: "Tables") -> "Tables":
-    """Return Gwet's AC1: chance is the sum of pi (1 - pi) / (classes - 1), pi a class's mean share of both raters."""
+    """Return Gwet's AC1: chance is the sum of pi (1 - pi) / (classes - 1), pi being a class's mean share of both
+    raters.
+    """
     total = tables.sum(axis=(-2, -1))
     share = (tables.sum(axis=-1) + tables.sum(axis=-2)) / (2 * total[..., None])
     chance = (share * (1 - share)).sum(axis=-1) / (CLASSES - 1)
@@ -196,7 +203,7 @@ def _kappa(tables: "Tables", weights: "Tables") -> "Tables":
 
 
 def _no_interval(counts: "Tables") -> str | None:
-    """Return why resampling tells nothing about a kappa, if so."""
+    """Return why a bootstrap interval of a kappa would be meaningless; ``None`` if it is not."""
     if counts.sum() - counts.trace() < MIN_DIFFERENT:
         return f"fewer than {MIN_DIFFERENT} posts rated differently"
     constant = 1 in ((counts.sum(axis=0) > 0).sum(), (counts.sum(axis=1) > 0).sum())
@@ -210,5 +217,5 @@ def _measure(of: Callable[["Tables"], "Tables"], counts: "Tables", samples: "Tab
     if np.isnan(value):
         return Measure(None, None, None, "one class only")
     tail = (1 - MASS) / 2
-    lo, hi = np.nanquantile(of(samples), [tail, 1 - tail])  # a sample of one class says nothing
+    lo, hi = np.nanquantile(of(samples), [tail, 1 - tail])  # NaN: a sample with one class only
     return Measure(value, float(lo), float(hi))

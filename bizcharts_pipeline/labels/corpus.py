@@ -1,4 +1,4 @@
-"""Posts as they are labelled and learned from: subject, text, picture."""
+"""Posts with subject, text and picture, for labelling and training."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import duckdb
 
 from bizcharts_pipeline.warehouse.labelled import as_table
 
-MIN_BODY = 40  # characters; a shorter text says too little to be told by without its subject
+MIN_BODY = 40  # characters; a shorter text does not identify a post without its subject
 
-# The big tables are cut to the wanted posts first: a left join alone reads them whole (418 MB at a million posts).
-# A post that only its labels know (an imported file) is what the labeller saw.
+# The big tables are reduced to the wanted posts first: a plain left join reads them completely (418 MB at a million
+# posts). A post known only from its labels (an imported file) gets the labels' snapshots.
 _POSTS = """
 SELECT w.thread_id, coalesce(t.posted_at, l.posted_at), CASE WHEN t.thread_id IS NULL THEN l.subject ELSE t.subject END,
        CASE WHEN t.thread_id IS NULL THEN l.text ELSE t.op_text_clean END,
@@ -36,11 +36,11 @@ ORDER BY w.thread_id
 
 @dataclass(frozen=True)
 class Picture:
-    """The picture of a post as far as it is known; ``path`` is relative to the home where ``status`` is 'stored'."""
+    """The known data of a post's picture; ``path`` is relative to the home and set if ``status`` is 'stored'."""
 
     url: str | None
     md5: str | None
-    status: str | None  # of `thumbnails`; None: never looked for
+    status: str | None  # of `thumbnails`; None: not fetched yet
     path: str | None
     sha256: str | None
     perceptual_hash: str | None  # 16 hexadecimal digits
@@ -52,26 +52,26 @@ class Post:
     """An opening post. Subject and text are plain text."""
 
     thread_id: int
-    posted_at: datetime | None  # naive UTC; None: known from a label alone that did not keep it
+    posted_at: datetime | None  # naive UTC; None: unknown (post known only from a label)
     subject: str | None
     text: str | None
-    picture: Picture | None  # None: the post has none
+    picture: Picture | None  # None: the post has no picture
 
     @property
     def whole_text(self) -> str:
-        """Subject and text, a line break between."""
+        """Subject and text, separated by a line break."""
         return "\n".join(part for part in (self.subject, self.text) if part)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What a copy of the post may have: the whole text, and without its subject where that is enough to tell."""
+        """Texts to compare for copies: subject with text, and text alone if it is long enough to identify the post."""
         if self.subject and self.text and len(self.text) > MIN_BODY:
             return self.whole_text, self.text
         return (self.whole_text,)
 
 
 def load_posts(connection: duckdb.DuckDBPyConnection, thread_ids: Collection[int]) -> list[Post]:
-    """Return the posts of ``thread_ids`` that are known, by thread."""
+    """Return the known posts among ``thread_ids``, ordered by thread."""
     if not thread_ids:
         return []
     rows = connection.execute(_POSTS.format(wanted=as_table(thread_ids))).fetchall()

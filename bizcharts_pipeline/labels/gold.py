@@ -1,17 +1,17 @@
-"""The gold split: posts labelled by people that no training ever sees, frozen by id.
+"""The gold split: posts labelled by people that are never used for training, frozen by thread id.
 
 Drawn at random within each labelled period (UTC month of the post), in proportion to the period's labelled posts, and
-by whole groups of near-duplicates. The draw is by a hash of seed and group, so that it depends on nothing but which
-posts are labelled. What is drawn stays: the split grows and never shrinks or changes. Three rules keep it fair:
+by complete groups of near-duplicates. The order of the draw is a hash of seed and group, so it depends only on which
+posts are labelled. Drawn posts stay: the split grows and never shrinks or changes. Rules:
 
-- Never more than a quarter of a period's labelled posts: there must be some left to learn from. 150 gold posts are
-  complete at 600 labelled ones; below 40 there is none.
-- A new period gets its share on top of what is frozen, so the split may outgrow its size as months are added.
-- A post that was labelled because a model was unsure of it is no random post, and never gold.
-- Nor is a post gold of which there are only labels that were made with a model's suggestion in sight.
+- At most a quarter of a period's labelled posts are gold, so that enough are left for training. 150 gold posts need 600
+  labelled ones; with fewer than 40 labelled posts there is no gold.
+- A new period gets its share in addition to the frozen posts, so the split may outgrow its size as months are added.
+- A post that was labelled because a model was unsure of it is not a random post, and never gold.
+- Nor is a post whose labels were all made with a model's suggestion visible.
 
-As the split grows, a post may have trained a model before it became gold: judge a model by the gold that was frozen
-before the model was trained.
+As the split grows, a post may have been used for training before it became gold: evaluate a model on the gold that was
+frozen before its training.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ from bizcharts_pipeline.warehouse.labelled import stored_gold
 
 LABELLED_PER_GOLD = 4
 MIN_GOLD_POSTS = 10
-# One text that is posted again and again must not be the test; its copies train.
+# A text that is posted repeatedly must not dominate the test; its copies may be used for training.
 LARGEST_GROUP = 0.1  # of the split
-CHOSEN_STRATA = {"uncertain", "disputed"}  # of `label_queue`: chosen by a model, not drawn
+CHOSEN_STRATA = {"uncertain", "disputed"}  # of `label_queue`: selected by a model, not at random
 UNKNOWN_PERIOD = "unknown"
 
 
 @dataclass(frozen=True)
 class PeriodReport:
-    """One labelled period. ``share`` is how many gold posts it should have; it may have more from earlier draws."""
+    """One labelled period. ``share`` is the target number of gold posts; earlier draws may exceed it."""
 
     period: str
     labelled: int
@@ -49,18 +49,18 @@ class PeriodReport:
 
 @dataclass(frozen=True)
 class GoldReport:
-    """What a draw did: how many posts are new, and how many there are."""
+    """Result of a draw: numbers of new and of all gold posts."""
 
     drawn: int
     gold: int
-    labelled: int  # that may be drawn
+    labelled: int  # eligible posts
     periods: tuple[PeriodReport, ...]
 
 
 def extend_gold(database: Database, ledger: LabelLedger, settings: LabellingSettings, now: datetime) -> GoldReport:
-    """Draw what the gold split lacks and freeze it in the ledger; repeated without new labels, it draws nothing.
+    """Draw the missing gold posts and freeze them in the ledger; without new labels, a repetition draws nothing.
 
-    Posts are looked up in the database, so materialise labels first; a post that is unknown there is not drawn.
+    Posts are looked up in the database, so materialise labels first; posts unknown there are not drawn.
     """
     candidates = eligible(ledger.standing())
     frozen = ledger.gold()
@@ -71,7 +71,7 @@ def extend_gold(database: Database, ledger: LabelLedger, settings: LabellingSett
     labelled = [post for post in posts if post.thread_id in candidates]
     shares = _shares(Counter(map(period, labelled)), settings.gold_posts)
     rated = {label.thread_id for label in ledger.newest() if not label.skipped}
-    have = Counter(post.period for post in frozen if post.thread_id in rated)  # without a label a post tests nothing
+    have = Counter(post.period for post in frozen if post.thread_id in rated)  # a post without a label does not count
     taken = contaminated(labelled, gold_posts)
     drawn = _draw([post for post in labelled if post.thread_id not in taken], shares, have, settings)
     ledger.freeze_gold([GoldPost(post.thread_id, period(post), now) for post in drawn])
@@ -79,8 +79,9 @@ def extend_gold(database: Database, ledger: LabelLedger, settings: LabellingSett
 
 
 def eligible(standing: Iterable[Label]) -> set[int]:
-    """Return the threads that a person has rated without a suggestion in sight, that nobody flagged as illegal, and
-    that no model had chosen."""
+    """Return the threads rated by a person without a visible suggestion, not flagged as illegal, and not selected by a
+    model.
+    """
     first: dict[int, Label] = {}
     newest: dict[tuple[int, str], Label] = {}
     labels = list(standing)
@@ -96,17 +97,17 @@ def eligible(standing: Iterable[Label]) -> set[int]:
 
 
 def flagged_illegal(standing: Iterable[Label]) -> set[int]:
-    """Return the threads that anybody flagged as illegal and did not take that back."""
+    """Return the threads with a standing flag as illegal."""
     return {label.thread_id for label in standing if label.flag == "illegal"}
 
 
 def known_gold(connection: duckdb.DuckDBPyConnection, ledger: LabelLedger) -> set[int]:
-    """Return the threads of the gold split, whether the ledger or the database knows them."""
+    """Return the threads of the gold split in the ledger or the database."""
     return {post.thread_id for post in ledger.gold()} | {thread_id for thread_id, *_ in stored_gold(connection)}
 
 
 def gold_content(posts: Iterable[Post], gold: Collection[int], ledger: LabelLedger) -> list[Post]:
-    """Return each gold post whose content is known: from ``posts``, else as its labellers saw it."""
+    """Return each gold post with known content: from ``posts``, else from its labels' snapshots."""
     known = {post.thread_id: post for post in posts if post.thread_id in gold}
     seen = {
         label.thread_id: Post(
@@ -124,13 +125,15 @@ def _picture_seen(label: Label) -> Picture | None:
 
 
 def period(post: Post) -> str:
-    """Return the UTC month of a post, as 2025-10."""
+    """Return the UTC month of a post, such as 2025-10."""
     return f"{post.posted_at:%Y-%m}" if post.posted_at else UNKNOWN_PERIOD
 
 
 def _shares(labelled: Mapping[str, int], gold_posts: int) -> dict[str, int]:
-    """Divide the split among the periods by what is labelled of them: largest remainders, each one at least once
-    it has a gold post's worth of labels, none more than that allows."""
+    """Divide the split among the periods in proportion to their labelled posts, by largest remainders.
+
+    Each period gets at least one post if it has enough labels for one, and at most a quarter of its labels.
+    """
     total = sum(labelled.values())
     size = min(gold_posts, total // LABELLED_PER_GOLD)
     if size < MIN_GOLD_POSTS:
@@ -145,7 +148,7 @@ def _shares(labelled: Mapping[str, int], gold_posts: int) -> dict[str, int]:
 def _draw(
     posts: Sequence[Post], shares: Mapping[str, int], have: Mapping[str, int], settings: LabellingSettings
 ) -> list[Post]:
-    """Return the posts to freeze. A group that does not fit into what its periods lack waits its turn."""
+    """Return the posts to freeze. A group that exceeds what its periods lack is left for a later draw."""
     members = defaultdict(list)
     founders = duplicate_groups(posts)
     for post in posts:

@@ -1,8 +1,8 @@
-"""Takes the rows of a file or database of labels into the ledger; every way in uses this.
+"""Import of label rows from a file or database into the ledger; shared by all input formats.
 
-An import loses nothing: what is a label goes into the ledger with every value, what is not is put aside with its line
-and the reason. What the ledger has already is left out, so a file may be imported again, also under another name, and
-an export may come back. An import can be undone (:mod:`.undoing`).
+An import loses nothing: valid labels go into the ledger with all values, invalid rows go to a quarantine file with line
+and reason. Labels already in the ledger are skipped, so a file may be imported again, also under another name, and so
+may an export. An import can be undone (:mod:`.undoing`).
 """
 
 import hashlib
@@ -40,10 +40,10 @@ from bizcharts_pipeline.labels.transfer_rows import (
     values_of,
 )
 
-MAX_LABEL_BYTES = 1_000_000  # of text; the ledger keeps what it is given for ever
+MAX_LABEL_BYTES = 1_000_000  # of text; the ledger keeps labels for ever
 SHOWN = 10
 CLOCK_TOLERANCE = timedelta(days=1)
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of it
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as decoded by `surrogateescape`
 _ID_COLUMN = "id"  # of the original implementation's table
 
 Key = tuple[int, str, datetime]
@@ -51,7 +51,7 @@ Key = tuple[int, str, datetime]
 
 @dataclass(frozen=True)
 class FileLabel:
-    """A label of a file: its line, its text there, and the columns that the file has of it."""
+    """A label from a file: its line, the row's text, and the columns present in the file."""
 
     line: int
     text: str
@@ -61,69 +61,72 @@ class FileLabel:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """What a file holds."""
+    """Parsed content of a label file."""
 
     path: Path
     labels: tuple[FileLabel, ...]
     rejected: tuple[Rejected, ...]
     unknown_columns: tuple[str, ...]
-    ratings: tuple[str, ...]  # those on the scale, as written, in one form
-    spellings: Mapping[str, str]  # names of labellers as written that are known under another spelling
-    scale: Scale | None  # that was named
-    where: str  # what a row's line counts
+    ratings: tuple[str, ...]  # ratings on the scale, in canonical form
+    spellings: Mapping[str, str]  # labeller names in the file that are known in another spelling
+    scale: Scale | None  # given by the user
+    where: str  # unit of a row's line: line or row
 
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """What importing a file would do."""
+    """Effects of importing a file."""
 
     file: LabelFile
     new: tuple[Label, ...]
     rejected: tuple[Rejected, ...]
-    ask_for_scale: bool  # the file may be on another scale than ours, and none was named
+    ask_for_scale: bool  # the file may be on another scale than ours, and none was given
 
     @property
     def rows(self) -> int:
-        """The number of the file's rows."""
+        """The number of rows in the file."""
         return len(self.file.labels) + len(self.file.rejected)
 
     @property
     def known(self) -> int:
-        """The number of labels that the ledger has already."""
+        """The number of labels already in the ledger."""
         return self.rows - len(self.new) - len(self.rejected)
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of a file's rows: ``rows = new + known + len(rejected)``."""
+    """Result of an import: ``rows = new + known + len(rejected)``."""
 
     file: Path
-    import_id: int | None  # to undo it; None: the file had nothing new
+    import_id: int | None  # for undoing it; None: the file had no new labels
     rows: int
     new: int
     known: int
     rejected: tuple[Rejected, ...]
-    aside: Path | None  # where the rejected rows are kept
+    aside: Path | None  # quarantine file of the rejected rows
     unknown_columns: tuple[str, ...]
-    notes: tuple[str, ...]  # what the importer should know
+    notes: tuple[str, ...]  # for the user
 
     def __str__(self) -> str:
         lines = [
             f"{self.file.name}: {counted(self.rows, 'row')}: {counted(self.new, 'new label')}, "
-            f"{self.known:,} known already"
+            f"{self.known:,} already known"
         ]
         if self.unknown_columns:
-            lines.append(f"columns that no label has, not imported: {', '.join(self.unknown_columns)}")
+            lines.append(f"unknown columns, not imported: {', '.join(self.unknown_columns)}")
         lines += self.notes
         if self.rejected:
-            lines += [f"{len(self.rejected):,} put aside in {self.aside}:", *named_lines(self.rejected)]
+            lines += [
+                f"{counted(len(self.rejected), 'rejected row')} kept in {self.aside}:",
+                *named_lines(self.rejected),
+            ]
         if self.import_id is not None:
-            lines.append(f"import {self.import_id}; `bizcharts labels undo-import {self.import_id}` takes it back")
+            lines.append(f"import {self.import_id}; `bizcharts labels undo-import {self.import_id}` undoes it")
         return "\n".join(lines)
 
 
 def named_lines(rejected: tuple[Rejected, ...]) -> list[str]:
-    """Return a line for each of the first rows that were put aside, and one for the others."""
+    """Return one line for each of the first rejected rows, and one for the number of others."""
     more = [f"  and {len(rejected) - SHOWN:,} more"] if len(rejected) > SHOWN else []
     return [*(f"  {row}" for row in rejected[:SHOWN]), *more]
 
@@ -137,17 +140,17 @@ def collect(
     spellings: Spellings | None = None,
     where: str = "line",
 ) -> LabelFile:
-    """Tell the labels among ``rows`` from what is none.
+    """Parse ``rows`` into labels and rejected rows.
 
     Args:
-        path: the file that is named in reports and errors.
-        origin: of labels that name none.
-        scale: of the ratings, if it was named.
-        spellings: names of labellers that are known already.
-        where: what a row's ``line`` counts, for people.
+        path: the file named in reports and errors.
+        origin: of labels without an origin.
+        scale: of the ratings, if given by the user.
+        spellings: known names of labellers.
+        where: unit of a row's ``line``, for messages.
 
     Raises:
-        LabelFileError: the ratings are on another scale than the one that was named, or than ours if none was.
+        LabelFileError: the ratings are on another scale than the given one, or than ours if none was given.
     """
     spelled = spellings or Spellings()
     labels: list[FileLabel] = []
@@ -180,15 +183,14 @@ def collect(
 
 
 def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
-    """Compare ``file`` with the ledger and say what importing it would do. Nothing is written.
+    """Compare ``file`` with the ledger and return the effects of importing it. Nothing is written.
 
-    A row without the column ``origin`` gets the file's, and is known already if the ledger has a label that says the
-    same, wherever that came from. A label that was taken back stays so; one of an import that was undone may come
-    again. Of several labels of one labeller and thread the newest counts; of two at the same time that contradict each
-    other, the second is put aside.
+    A row without the column ``origin`` gets the file's, and is known if the ledger has an equal label of any origin. A
+    label that was taken back stays so; labels of an undone import may be imported again. Of several labels of one
+    labeller and thread the newest counts; of two that contradict each other at the same time, the second is rejected.
 
     Raises:
-        LabelFileError: the numbers within 1 to 3 may still be on another scale, and none was named.
+        LabelFileError: the numbers within 1 to 3 may still be on another scale, and none was given.
         LedgerError: the ledger cannot be read.
     """
     present = ledger.not_retracted() if is_known(ledger.path) else []
@@ -202,15 +204,15 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
     rejected = list(file.rejected)
     for entry in file.labels:
         if "origin" not in entry.columns and entry.label.labeled_at > now + CLOCK_TOLERANCE:
-            rejected.append(_aside(file, entry, f"labeled_at {entry.label.labeled_at} is in the future"))
+            rejected.append(_rejected(file, entry, f"labeled_at {entry.label.labeled_at} is in the future"))
             continue
         same = known[_key(entry.label)]
         mine = [label for label in same if label.origin == entry.label.origin]
-        if any(_says(label, entry) for label in (mine if "origin" in entry.columns else same)):
+        if any(_equals(label, entry) for label in (mine if "origin" in entry.columns else same)):
             continue
         if mine:
             reason = "another label of the same thread, labeller and time is in the ledger, or above in the file"
-            rejected.append(_aside(file, entry, reason))
+            rejected.append(_rejected(file, entry, reason))
             continue
         same.append(entry.label)
         new.append(entry.label)
@@ -219,14 +221,15 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
 
 
 def carry_out(plan: ImportPlan, ledger: LabelLedger, aside: Path, now: datetime) -> ImportReport:
-    """Write the new labels of a plan into the ledger, in one transaction, and its rejected rows into a file in
-    ``aside``. Without new labels the ledger is not opened.
+    """Write the new labels of a plan into the ledger, in one transaction, and its rejected rows to a file in ``aside``.
+
+    Without new labels the ledger is not opened.
 
     Raises:
-        LedgerError: the ledger cannot be written; a repeated import goes on.
+        LedgerError: the ledger cannot be written; a repeated import continues.
     """
     file, rejected = plan.file, plan.rejected
-    kept = _put_aside(file.path, rejected, aside) if rejected else None
+    kept = _quarantine(file.path, rejected, aside) if rejected else None
     scale = (file.scale or OURS).name
     record = None
     if plan.new:
@@ -257,26 +260,31 @@ def _label(row: RawRow, origin: str, scale: Scale) -> Label:
 
 
 def _check_meaning(file: LabelFile, ledger: LabelLedger) -> None:
-    """Refuse numbers within 1 to 3 whose meaning has to be asked: of many ratings some are 2 and none is 1, or none is
-    3; or they contradict the ledger's labels of the same posts."""
+    """Refuse numbers within 1 to 3 whose meaning is uncertain.
+
+    That is so if many ratings include a 2 but never a 1, or never a 3, or if they contradict the ledger's labels of the
+    same posts.
+    """
     absent = missing_end(file.ratings)
     if absent and len(set(file.ratings)) > 1 and len(file.ratings) >= MIN_RATINGS_TO_ASK:
         raise LabelFileError(
-            f"{file.path}: {absent}, so it may be on another scale; nothing was taken. If 1 is bearish, 2 neutral and "
-            "3 bullish there, import it with `--scale 1-3`; else name its scale, or what each rating means: "
+            f"{file.path}: {absent}, so it may be on another scale; nothing was imported. If 1 is bearish, 2 neutral "
+            "and 3 bullish there, import it with `--scale 1-3`; else give its scale, or the meaning of each rating: "
             "`--scale 1=bearish,2=bullish`."
         )
     opposite, same = _compare(file, ledger)
     if is_reversed(opposite, same):
         raise LabelFileError(
-            f"{file.path}: of posts that are labelled already it says the opposite {opposite} times, and the same "
-            f"{same} times; nothing was taken. If 1 is bullish and 3 bearish there, import it with "
+            f"{file.path}: its ratings of already labelled posts are opposite {opposite} times, and the same {same} "
+            "times; nothing was imported. If 1 is bullish and 3 bearish there, import it with "
             "`--scale 1=bullish,2=neutral,3=bearish`; if the labellers do disagree so much, with `--scale 1-3`."
         )
 
 
 def _compare(file: LabelFile, ledger: LabelLedger) -> tuple[int, int]:
-    """Return on how many posts, bearish or bullish in both, the file says the opposite of the ledger and the same."""
+    """Return the numbers of posts, bearish or bullish in both, that the file rates opposite to the ledger, and the
+    same.
+    """
     here = {entry.label.thread_id: entry.label.sentiment_rating for entry in file.labels}
     pairs = [
         (rating, here[label.thread_id])
@@ -288,7 +296,7 @@ def _compare(file: LabelFile, ledger: LabelLedger) -> tuple[int, int]:
 
 def _notes(file: LabelFile, new: Iterable[Label], record: LabelImport | None) -> Iterable[str]:
     for written, name in file.spellings.items():
-        yield f"labeller {written!r:.60} is taken as {name!r:.60}"
+        yield f"labeller {written!r:.60} is imported as {name!r:.60}"
     ratings: dict[tuple[int, str], set[int | None]] = defaultdict(set)
     for label in new:
         ratings[label.thread_id, label.labeler_id].add(label.sentiment_rating)
@@ -298,24 +306,24 @@ def _notes(file: LabelFile, new: Iterable[Label], record: LabelImport | None) ->
             f"labeller at different times: the newest counts"
         )
     if record and (absent := missing_end(file.ratings)):
-        yield f"{absent}: if 1 is not bearish, 2 neutral and 3 bullish there, undo the import and name its `--scale`"
+        yield f"{absent}: if 1 is not bearish, 2 neutral and 3 bullish there, undo the import and give its `--scale`"
 
 
 def _key(label: Label) -> Key:
     return label.thread_id, label.labeler_id, label.labeled_at
 
 
-def _says(label: Label, entry: FileLabel) -> bool:
-    """Whether ``label`` has the values of all columns that the file has."""
+def _equals(label: Label, entry: FileLabel) -> bool:
+    """Whether ``label`` has the values of all columns in the file."""
     there, here = values_of(label), values_of(entry.label)
     return all(there[column] == here[column] for column in entry.columns if column in there)
 
 
-def _aside(file: LabelFile, entry: FileLabel, reason: str) -> Rejected:
+def _rejected(file: LabelFile, entry: FileLabel, reason: str) -> Rejected:
     return Rejected(entry.line, reason, entry.text, file.where)
 
 
-def _put_aside(path: Path, rejected: Iterable[Rejected], folder: Path) -> Path:
+def _quarantine(path: Path, rejected: Iterable[Rejected], folder: Path) -> Path:
     rows = [{"line": row.line, "reason": row.reason, "row": row.text} for row in rejected]
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
     kept = folder / f"{path.stem}-{hashlib.sha256(content).hexdigest()[:12]}.jsonl"

@@ -1,14 +1,16 @@
-"""Names of labellers: one person stays one labeller, however a file spells the name."""
+"""Normalization of labeller names, so that different spellings of a name are one labeller."""
 
 import unicodedata
 from collections.abc import Iterable
 
-UNNAMED_LABELER = "original"  # who rated where a database of the first implementation names nobody
+UNNAMED_LABELER = "original"  # labeller in databases of the first implementation that name none
 
 
 def labeller_name(text: str) -> str:
-    """Return a name without blanks around it, and without invisible and control characters; every kind of blank within
-    it is a space, and line ends and tabs stay."""
+    """Return a name without surrounding blanks, and without invisible and control characters.
+
+    Every kind of blank within it becomes a space; line ends and tabs stay.
+    """
     visible = "".join(
         " " if unicodedata.category(character) == "Zs" else character
         for character in text
@@ -18,8 +20,10 @@ def labeller_name(text: str) -> str:
 
 
 class Spellings:
-    """One spelling of each labeller: names that differ only in case, or in full-width and other compatible letters, are
-    one, and the first spelling counts."""
+    """Canonical spellings of labeller names; the first spelling counts.
+
+    Names that differ only in case, or in full-width and other compatibility characters, are equal.
+    """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         self._first: dict[str, str] = {}
@@ -27,5 +31,5 @@ class Spellings:
             self.of(name)
 
     def of(self, name: str) -> str:
-        """Return the spelling under which ``name`` is known; from now on it is."""
+        """Return the known spelling of ``name``; an unknown name is registered with the spelling given."""
         return self._first.setdefault(unicodedata.normalize("NFKC", name).casefold(), name)

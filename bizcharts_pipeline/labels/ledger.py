@@ -1,9 +1,9 @@
-"""The ledger of human labels: what a person decided, written the moment the key was pressed.
+"""Ledger of human labels; each label is written at the key press.
 
-SQLite in WAL mode: a commit costs less than a millisecond, and nobody who explores the warehouse can lock a
-labeller out. Rows are appended and never changed: a second thought is a second row, taking a label back is a row
-in ``undone`` that names it, and undoing an import is a row in ``retractions``. The ledger also holds which posts are
-gold, because the gold split has to outlive the database.
+SQLite in WAL mode: a commit costs less than a millisecond, and readers of the warehouse cannot lock a labeller out.
+Rows are appended and never changed: a correction is a second row, taking a label back is a row in ``undone`` that
+refers to it, and undoing an import is a row in ``retractions``. The ledger also holds the gold split, which has to
+outlive the database.
 """
 
 import sqlite3
@@ -19,13 +19,13 @@ from bizcharts_pipeline.core.sqlite import BUSY_SECONDS, connect, is_known, tran
 from bizcharts_pipeline.labels.ledger_schema import NO_IMPORT, bring_up_to_date
 
 LEDGER = Path("ledgers") / "labels.sqlite"  # below the home
-REJECTED = Path("ledgers") / "rejected"  # below the home: rows of imported files that are no labels
+REJECTED = Path("ledgers") / "rejected"  # below the home: rejected rows of imported files
 
 _MAX_INTEGER = 2**63 - 1
 
 
 class LedgerError(BizchartsError):
-    """The label ledger cannot be used, or a label is none."""
+    """The label ledger cannot be used, or a label is invalid."""
 
 
 Flag = Literal["irony", "not crypto", "unreadable", "illegal"]
@@ -33,37 +33,36 @@ Flag = Literal["irony", "not crypto", "unreadable", "illegal"]
 
 @dataclass(frozen=True)
 class Label:
-    """One decision. ``sentiment_rating`` is 1 bearish, 2 neutral, 3 bullish, and ``None`` exactly when
-    skipped."""
+    """One decision. ``sentiment_rating`` is 1 bearish, 2 neutral, 3 bullish, and ``None`` exactly if skipped."""
 
     thread_id: int
     sentiment_rating: int | None
     labeler_id: str
     labeled_at: datetime  # naive UTC
-    seconds: float | None = None  # how long the labeller looked
+    seconds: float | None = None  # time the labeller took
     skipped: bool = False
     notes: str | None = None
     text_snapshot: str | None = None
     image_url_snapshot: str | None = None
-    origin: str = "labeller"  # where the label came from: the labeller's page, or a file that was imported
+    origin: str = "labeller"  # source of the label: the labeller's page, or an imported file
     posted_at: datetime | None = None  # of the post, naive UTC
     subject_snapshot: str | None = None
     flag: Flag | None = None
     session: str | None = None
-    stratum: str | None = None  # why the post was asked: a stratum of `label_queue`, 'relabel', 'shared', 'filter'
-    probability: float | None = None  # with which the post was drawn, if it was
+    stratum: str | None = None  # why the post was offered: a stratum of `label_queue`, 'relabel', 'shared', 'filter'
+    probability: float | None = None  # inclusion probability, if the post was drawn at random
     suggestion: str | None = None  # the suggested class that the labeller saw, if any
-    # Whether the image was shown uncovered before the label was given; None: the post has none, or it is not known.
+    # Whether the image was shown uncovered before the label was given; None: no image, or unknown.
     image_visible: bool | None = None
 
     def values(self) -> tuple[Any, ...]:
-        """Return the fields in their order, which is that of the columns of ``training_labels``."""
+        """Return the fields in the order of the columns of ``training_labels``."""
         return tuple(getattr(self, name) for name in _NAMES)
 
 
 @dataclass(frozen=True)
 class GoldPost:
-    """A post of the frozen test set; no training ever uses it."""
+    """A post of the frozen test set; it is never used for training."""
 
     thread_id: int
     period: str
@@ -72,15 +71,15 @@ class GoldPost:
 
 @dataclass(frozen=True)
 class LabelImport:
-    """A file whose labels were taken into the ledger. Times are naive UTC."""
+    """A file whose labels were imported into the ledger. Times are naive UTC."""
 
     import_id: int
     file: str
     imported_at: datetime | None  # None: before the ledger recorded imports
     scale: str  # of the file's ratings
-    labels: int  # that this import added
-    known: int  # rows that the ledger had already
-    rejected: int  # rows that were put aside
+    labels: int  # added by this import
+    known: int  # rows already in the ledger
+    rejected: int  # invalid rows
     retracted_at: datetime | None  # when the import was undone
 
 
@@ -110,15 +109,15 @@ _LAST = f"SELECT id, {_COLUMNS} FROM {_STANDING} AND labeler_id = ? AND origin =
 
 @dataclass(frozen=True)
 class LabelLedger:
-    """The ledger in the file ``path``, which is made on first use; many processes may use it at once."""
+    """The ledger in the file ``path``, created on first use; many processes may use it at once."""
 
     path: Path
     busy_seconds: float = BUSY_SECONDS  # how long to wait for another process that writes
 
     def append(self, labels: Sequence[Label]) -> int:
-        """Write ``labels`` durably, all or none; return how many were not there yet.
+        """Write ``labels`` durably, all or none; return the number of new ones.
 
-        A label is known by thread, labeller, time and origin, so that writing it again adds nothing.
+        A label is identified by thread, labeller, time and origin, so writing it again adds nothing.
 
         Raises:
             LedgerError: a rating is not 1, 2 or 3, or a skipped post has one; or the file cannot be used.
@@ -134,10 +133,10 @@ class LabelLedger:
     ) -> LabelImport | None:
         """Write the labels of an imported file durably, all or none, as one import that can be undone.
 
-        A label that the ledger has already (:meth:`append`) is left out, unless the import that brought it was undone.
+        A label already in the ledger (:meth:`append`) is skipped, unless its import was undone.
 
         Returns:
-            The import; ``None`` if there was nothing to add, in which case none is recorded.
+            The import; ``None`` if nothing was added, in which case no import is recorded.
 
         Raises:
             LedgerError: as :meth:`append`.
@@ -164,20 +163,18 @@ class LabelLedger:
             ]
 
     def imported(self, import_id: int) -> list[Label]:
-        """Return the labels that an import added, by arrival."""
+        """Return the labels that an import added, in order of arrival."""
         return self._select(f"SELECT {_COLUMNS} FROM labels WHERE import_id = {int(import_id)} ORDER BY id")
 
     def retract(self, import_id: int, now: datetime) -> bool:
-        """Undo an import: from now on none of its labels stands. Return whether it stood until now.
+        """Undo an import: its labels no longer count. Return whether they counted before.
 
         Raises:
             LedgerError: there is no such import, or the file cannot be used.
         """
         with self._opened() as connection, transaction(connection):
             if not connection.execute("SELECT 1 FROM imports WHERE id = ?", (import_id,)).fetchone():
-                raise LedgerError(
-                    f"There is no import {import_id}; `bizcharts labels imports` lists those that there are."
-                )
+                raise LedgerError(f"There is no import {import_id}; `bizcharts labels imports` lists all imports.")
             before = connection.total_changes
             insert = "INSERT INTO retractions VALUES (?, ?) ON CONFLICT (import_id) DO NOTHING"
             connection.execute(insert, (import_id, _storable(now)))
@@ -185,15 +182,15 @@ class LabelLedger:
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Keep the file open meanwhile: what other threads and calls write then costs one flush of the disk.
+        """Keep the file open, so that each write by other threads and calls costs only one flush to disk.
 
-        Whoever closes a ledger as the last one folds its log in, which costs several.
+        The last process to close a ledger checkpoints its log, which costs several.
         """
         with self._opened():
             yield
 
     def undo(self, labeler_id: str, now: datetime, origin: str = "labeller") -> Label | None:
-        """Take back the labeller's last label that stands, and return it; ``None`` when there is none left."""
+        """Take back the labeller's last standing label, and return it; ``None`` if there is none."""
         with self._opened() as connection, transaction(connection):
             row = connection.execute(_LAST, (storable_text(labeler_id), origin)).fetchone()
             if row is None:
@@ -202,23 +199,23 @@ class LabelLedger:
             return _label(row[1:])
 
     def newest(self) -> list[Label]:
-        """Return each labeller's newest standing label of each thread, by thread and labeller."""
+        """Return each labeller's newest standing label of each thread, ordered by thread and labeller."""
         return self._select(_NEWEST)
 
     def standing(self) -> list[Label]:
-        """Return every label that was not taken back, superseded and skipped ones included, by arrival."""
+        """Return every label that was not taken back, including superseded and skipped ones, in order of arrival."""
         return self._select(f"SELECT {_COLUMNS} FROM {_STANDING} ORDER BY id")
 
     def not_retracted(self) -> list[Label]:
-        """Return every label, those taken back too, except those of undone imports; by arrival."""
+        """Return every label except those of undone imports, including labels taken back; in order of arrival."""
         return self._select(f"SELECT {_COLUMNS} FROM labels WHERE {_NOT_RETRACTED} ORDER BY id")
 
     def all(self) -> list[Label]:
-        """Return every label, those taken back and those of undone imports too, in the order of their arrival."""
+        """Return every label, including those taken back and those of undone imports, in order of arrival."""
         return self._select(f"SELECT {_COLUMNS} FROM labels ORDER BY id")
 
     def freeze_gold(self, posts: Sequence[GoldPost]) -> int:
-        """Add ``posts`` to the gold split, for good; return how many were not in it yet."""
+        """Add ``posts`` to the gold split permanently; return the number of new ones."""
         with self._opened() as connection, transaction(connection):
             before = connection.total_changes
             connection.executemany(
@@ -228,13 +225,13 @@ class LabelLedger:
             return connection.total_changes - before
 
     def gold(self) -> list[GoldPost]:
-        """Return the gold split, by thread."""
+        """Return the gold split, ordered by thread."""
         with self._opened() as connection:
             rows = connection.execute("SELECT thread_id, period, frozen_at FROM gold ORDER BY thread_id")
             return [GoldPost(thread, period, datetime.fromisoformat(at)) for thread, period, at in rows]
 
     def count(self) -> int:
-        """Return the number of labels, superseded, skipped and taken-back ones included."""
+        """Return the number of labels, including superseded, skipped and taken-back ones."""
         with self._opened() as connection:
             return int(connection.execute("SELECT count(*) FROM labels").fetchone()[0])
 
@@ -261,11 +258,11 @@ def _check(label: Label) -> None:
             "without a rating"
         )
     if not 0 <= label.thread_id <= _MAX_INTEGER:
-        problems.append("that is no thread's number")
+        problems.append("the thread number is out of range")
     if not label.labeler_id:
-        problems.append("a label needs to say whose it is")
+        problems.append("a label needs a labeller")
     if label.labeled_at.tzinfo or (label.posted_at and label.posted_at.tzinfo):
-        problems.append("times are UTC and carry no zone")
+        problems.append("times must be UTC without a time zone")
     if label.flag not in (None, *get_args(Flag)):
         problems.append(f"flag {label.flag!r}; a flag is one of {', '.join(get_args(Flag))}")
     if problems:
@@ -287,7 +284,7 @@ def _storable(value: object) -> object:
 
 
 def storable_text(text: str) -> str:
-    """Return ``text`` as the ledger keeps it: half characters, which no file can hold, as question marks."""
+    """Return ``text`` with lone surrogates, which UTF-8 cannot encode, replaced by question marks."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -305,7 +302,7 @@ def _label(row: tuple[object, ...]) -> Label:
 
 
 def ledger_threads(home: Path, *, skipped: bool) -> list[int]:
-    """Return the threads that anybody has labelled, with ``skipped`` also those only skipped; in their order.
+    """Return the labelled threads, with ``skipped`` also those only skipped; sorted.
 
     Raises:
         LedgerError: the ledger cannot be read.

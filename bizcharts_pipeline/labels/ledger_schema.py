@@ -1,17 +1,17 @@
-"""Schema of the label ledger (SQLite), and how a ledger of an earlier version is brought up to it.
+"""Schema of the label ledger (SQLite), and its upgrade from earlier versions.
 
-Versions: 1 had the first eleven columns of ``labels``; 2 added what the labeller saw and why the post was asked;
-3 records imports, so that one can be undone, and whether the image was visible.
+Version 1 had the first eleven columns of ``labels``; 2 added what the labeller saw and why the post was offered; 3
+added imports, so that one can be undone, and whether the image was visible.
 """
 
 import sqlite3
 
 from bizcharts_pipeline.core.sqlite import transaction
 
-VERSION = 3  # kept in the file as its user_version
-NO_IMPORT = 0  # `import_id` of a label that the labeller's page wrote
+VERSION = 3  # stored in the file as user_version
+NO_IMPORT = 0  # `import_id` of labels from the labeller's page
 
-# The same label may stand there again under another import: the first one may have been undone, and its rating wrong.
+# The same label may occur again under another import: the first one may have been undone because of wrong ratings.
 _LABELS = """
 CREATE TABLE {name} (
     id                  INTEGER PRIMARY KEY,
@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS imports (
     imported_at  TEXT,           -- UTC; NULL: before the ledger recorded imports
     scale        TEXT NOT NULL,  -- of the file's ratings
     known        INTEGER NOT NULL,  -- rows of the file that the ledger had already
-    rejected     INTEGER NOT NULL   -- rows of the file that were put aside
+    rejected     INTEGER NOT NULL   -- invalid rows of the file
 )
 """,
     """
@@ -78,7 +78,7 @@ _TRIGGER = (
     "CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {event} ON {table} BEGIN SELECT raise(ABORT, '{reason}'); END"
 )
 _VERBS = {"labels": "are", "gold": "is", "imports": "are", "retractions": "are"}
-# An import of a version that did not record them is known by the file's name, which its labels have as their origin.
+# Imports of earlier versions were not recorded; their labels have the file's name as origin.
 _EARLIER_IMPORTS = """
 INSERT INTO imports (file, imported_at, scale, known, rejected)
 SELECT origin, NULL, '1-3', 0, 0 FROM labels WHERE origin <> 'labeller' GROUP BY origin ORDER BY min(id)
@@ -86,14 +86,14 @@ SELECT origin, NULL, '1-3', 0, 0 FROM labels WHERE origin <> 'labeller' GROUP BY
 
 
 def bring_up_to_date(connection: sqlite3.Connection) -> bool:
-    """Make the tables, or rebuild those of an earlier version, in one transaction that other processes wait for.
+    """Create the tables, or rebuild those of an earlier version, in one transaction that blocks other processes.
 
     Returns:
-        Whether this program may use the ledger, which it may not if a newer one has written it.
+        Whether this program may use the ledger; it may not use one written by a newer version.
     """
     if _version(connection) < VERSION:
         with transaction(connection):
-            if _version(connection) < VERSION:  # another process may have been faster
+            if _version(connection) < VERSION:  # re-read: another process may have upgraded it
                 _upgrade(connection)
     return _version(connection) <= VERSION
 
@@ -118,7 +118,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 
 
 def _rebuild_labels(connection: sqlite3.Connection, earlier: list[str]) -> None:
-    """Copy the labels, under their ids, into a table with the present columns: SQLite cannot change a constraint."""
+    """Copy the labels, with their ids, into a table with the current columns: SQLite cannot change a constraint."""
     connection.execute(_EARLIER_IMPORTS)
     connection.execute(_LABELS.format(name="labels_rebuilt"))
     names = ", ".join(earlier)

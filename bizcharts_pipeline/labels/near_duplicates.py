@@ -1,9 +1,9 @@
-"""Which posts are copies of one another, by text or by picture, whenever they were posted.
+"""Detection of near-duplicate posts, by text or by picture, at any distance in time.
 
-Two posts are alike when their texts are nearly the same in any of their forms (text/duplicates.py): with or without
-links and numbers, with or without the subject, whole or as a model is given them; or when their pictures are: equal
-SHA-256, equal MD5 or URL of the full picture, or perceptual hashes within a few bits (warehouse/pictures.py). A post
-without text is like others by its picture alone.
+Two posts are near-duplicates if their texts are nearly equal in any of their forms (text/duplicates.py): with or
+without links and numbers, with or without the subject, complete or as given to a model; or if their pictures are: equal
+SHA-256, equal MD5 or URL of the full picture, or perceptual hashes within a few bits (warehouse/pictures.py). Posts
+without text are compared by picture only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ _BITS = 64
 
 
 def duplicate_groups(posts: Sequence[Post]) -> dict[int, int]:
-    """Return the group of each post, by thread: the least thread of those that are alike, or linked by a chain of
-    alike ones. Of nearly the same texts at the very limit of likeness one pair in 5,000 is missed.
+    """Return the group of each post, by thread: the smallest thread of all near-duplicates linked by a chain.
 
-    A thread may come more than once, with several texts; they are one.
+    Of texts exactly at the similarity threshold, one pair in 5,000 is missed. A thread may occur several times with
+    different texts; all belong to one group.
     """
     posts = sorted(posts, key=lambda post: post.thread_id)
     compared = [(place, form) for place, post in enumerate(posts) for form in sorted(_forms(post))]
-    # The first places are those of the posts, so that posts name the groups.
+    # The first indices are those of the posts, so that posts name the groups.
     groups = alike([*("" for _ in posts), *(form for _, form in compared)])
     for number, (place, _) in enumerate(compared, start=len(posts)):
         groups.unite(place, number)
@@ -41,9 +41,10 @@ def duplicate_groups(posts: Sequence[Post]) -> dict[int, int]:
 
 
 def contaminated(posts: Sequence[Post], gold_posts: Sequence[Post]) -> set[int]:
-    """Return the threads of those ``posts`` that are gold, or alike to a gold post: none of them may train.
+    """Return the threads of those ``posts`` that are gold or near-duplicates of a gold post: none may be used for
+    training.
 
-    Exact: no pair is missed. Of long texts one that holds most of the other is alike to it, too.
+    Exact: no pair is missed. A long text that contains most of another long text counts as its near-duplicate too.
     """
     gold = {post.thread_id for post in gold_posts}
     names = {name for post in gold_posts for name in _picture_names(post)}
@@ -60,8 +61,10 @@ def contaminated(posts: Sequence[Post], gold_posts: Sequence[Post]) -> set[int]:
 
 
 def _forms(post: Post) -> set[str]:
-    """Return the forms of all texts that a copy of ``post`` may have: cut ones are alike more often than whole ones."""
-    texts = {text for whole in post.texts for text in (whole, readable(None, whole))}
+    """Return the forms of all texts that a copy of ``post`` may have; truncated texts match more often than complete
+    ones.
+    """
+    texts = {text for full in post.texts for text in (full, readable(None, full))}
     return {form for text in texts for form in forms(text)}
 
 
@@ -81,7 +84,10 @@ def _perceptual_hashes(posts: Sequence[Post]) -> Hashes:
 
 
 def _near_pairs(hashes: Hashes) -> Iterator[tuple[int, int]]:
-    """Yield the places of hashes within NEAR_BITS bits; cut into one piece more than that, such two share a piece."""
+    """Yield index pairs of hashes within ``NEAR_BITS`` bits.
+
+    Of ``NEAR_BITS`` + 1 pieces of two such hashes, at least one is equal (pigeonhole principle).
+    """
     different, back = np.unique(hashes, return_inverse=True)
     for run in equal_runs(hashes):
         yield from ((run[0], other) for other in run[1:])

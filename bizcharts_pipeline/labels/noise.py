@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, by confident learning (Northcutt, Jiang and Chuang 2021, package cleanlab)."""
+"""Detection of probably wrong labels by confident learning (Northcutt, Jiang and Chuang 2021, package cleanlab)."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,16 @@ from bizcharts_pipeline.labels.text_model import Matrix, out_of_fold
 
 
 class NoiseSearchMissing(BizchartsError):
-    """The package for it is not installed."""
+    """The package cleanlab is not installed."""
 
 
 def doubtful_labels(terms: Matrix, ratings: Sequence[int], groups: Sequence[int], seed: int) -> list[int]:
-    """Return the places of labels that are probably wrong, the most doubtful first.
+    """Return the indices of probably wrong labels, most doubtful first.
 
-    ``terms`` are the posts' TF-IDF rows, ``ratings`` 1 to 3, each occurring, ``groups`` what near-duplicates share.
-    A label is doubted when a model that saw neither the post nor its near-duplicates is surer of another class than
-    it usually is of posts labelled so. On a weak model that is a suspicion to be looked at, not a correction.
+    ``terms`` are the posts' TF-IDF rows, ``ratings`` 1 to 3, each occurring, ``groups`` the group of near-duplicates of
+    each post. A label is doubtful if a model that saw neither the post nor its near-duplicates is more confident of
+    another class than it usually is of posts labelled with it. With a weak model that is a hint for review, not a
+    correction.
 
     Raises:
         NoiseSearchMissing: cleanlab is not installed.

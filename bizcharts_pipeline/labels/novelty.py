@@ -1,4 +1,4 @@
-"""Which posts are worth a label: those that say what no labelled post says already."""
+"""Novelty filter: excludes posts that are near-duplicates of posts already labelled, gold or selected."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -7,11 +7,11 @@ from bizcharts_pipeline.labels.corpus import Post
 from bizcharts_pipeline.labels.near_duplicates import contaminated, duplicate_groups
 
 
-class News:
-    """Tells posts that say something new from copies of what is labelled, or gold, or asked already.
+class NoveltyFilter:
+    """Distinguishes new posts from copies of labelled or gold posts.
 
-    ``cluster_id`` looks back for two days only. Two posts with a text are copies by their texts, as the same picture
-    stands beside many; what is gold is told by the picture too.
+    ``cluster_id`` looks back for two days only. Two posts with text are compared by their texts only, because the same
+    picture occurs with many texts; copies of gold are detected by picture too.
     """
 
     def __init__(self, posts: Sequence[Post], labelled: Collection[int], gold: Collection[int]) -> None:
@@ -19,12 +19,14 @@ class News:
         self._gold = [post for post in posts if post.thread_id in gold]
         self._seen = _by_text(post for post in posts if post.thread_id in labelled)
 
-    def of(self, threads: Sequence[int], *, always: Sequence[int] = ()) -> set[int]:
-        """Return the new ones of ``threads``: of those that are copies of each other the first, and ``always``."""
+    def new_among(self, threads: Sequence[int], *, always: Sequence[int] = ()) -> set[int]:
+        """Return the new ones of ``threads``, of each group of copies the first; ``always`` are not compared with
+        labelled posts.
+        """
         posts = [self._posts[thread] for thread in threads]
-        told = _by_text(posts)
-        copies = contaminated(posts, self._gold) | contaminated(told, self._seen)
-        groups = duplicate_groups(told)
+        comparable = _by_text(posts)
+        copies = contaminated(posts, self._gold) | contaminated(comparable, self._seen)
+        groups = duplicate_groups(comparable)
         first: dict[int, int] = {}
         for thread in threads:
             if thread in always or thread not in copies:

@@ -1,4 +1,4 @@
-"""The posts that are offered, read some hundred at a time, and how far the labelling is."""
+"""Content of offered posts, loaded in batches, and the labelling progress by month and source."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from bizcharts_pipeline.labels.offers import Candidates
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 from bizcharts_pipeline.warehouse.labelled import as_table
 
-# The champion's class: its scores are those of the model version that the thread names.
-_BESIDE = """
+# The champion's scores are those of the model version in the thread's row.
+_SCORES = """
 SELECT t.thread_id, t.source, s.p_bearish, s.p_neutral, s.p_bullish
 FROM {wanted} AS w JOIN thread_ops AS t ON t.thread_id = w.thread_id
 LEFT JOIN scored_posts AS s ON s.thread_id = t.thread_id AND s.model_version = t.sentiment_model_version
@@ -22,7 +22,7 @@ LEFT JOIN scored_posts AS s ON s.thread_id = t.thread_id AND s.model_version = t
 
 @dataclass(frozen=True)
 class OfferedPost:
-    """A post as the labeller gets it; ``suggestion`` is the champion's likeliest class, if it has scored the post."""
+    """A post for the labeller; ``suggestion`` is the champion's most probable class, if it has scored the post."""
 
     post: Post
     source: Source | None
@@ -31,9 +31,9 @@ class OfferedPost:
 
 @dataclass(frozen=True)
 class Stratum:
-    """How far the labels of one month and source are. ``target`` is what falls to it of all that are wanted."""
+    """Labelling progress of one month and source. ``target`` is its share of the wanted labels."""
 
-    month: str  # as 2025-10
+    month: str  # such as 2025-10
     source: Source
     posts: int
     target: int
@@ -41,23 +41,23 @@ class Stratum:
 
 
 def load_offered(connection: duckdb.DuckDBPyConnection, thread_ids: Collection[int]) -> list[OfferedPost]:
-    """Return the posts of ``thread_ids`` that are there still."""
+    """Return the posts of ``thread_ids`` that still exist."""
     if not thread_ids:
         return []
-    beside = {row[0]: row[1:] for row in connection.execute(_BESIDE.format(wanted=as_table(thread_ids))).fetchall()}
+    scores = {row[0]: row[1:] for row in connection.execute(_SCORES.format(wanted=as_table(thread_ids))).fetchall()}
     offered = []
     for post in load_posts(connection, thread_ids):
-        source, *chances = beside.get(post.thread_id, (None, None))
+        source, *chances = scores.get(post.thread_id, (None, None))
         known = chances[0] is not None
         offered.append(OfferedPost(post, source, STANCES[chances.index(max(chances))] if known else None))
     return offered
 
 
 def progress(candidates: Candidates, labels: Iterable[Label], wanted: int) -> list[Stratum]:
-    """Return how many of the candidates are labelled, by month and source, newest month first.
+    """Return the number of labelled candidates by month and source, newest month first.
 
-    The ``wanted`` labels are spread over months and sources as the candidates are, at least one each; where there is
-    a queue, as it is, and all of it is wanted.
+    The ``wanted`` labels are distributed over months and sources like the candidates, at least one each. With a queue,
+    the target is the complete queue.
     """
     import numpy as np
 

@@ -1,14 +1,14 @@
-"""Which post is offered to a labeller next.
+"""Order in which posts are offered to a labeller.
 
-Two orders: that of ``label_queue``, or a random one. The random one is a fixed hash of the thread's number, seeded by
-session and labeller: it owes nothing to time or text, so that what it yields is a simple random sample of the filter
-(stratum ``filter``), it is the same after a restart, and two labellers begin at different ends. A post that anybody has
-labelled, or oneself has skipped, is left out.
+Two orders: that of ``label_queue``, or a random one. The random order is a fixed hash of the thread's number, seeded by
+session and labeller: it does not depend on time or text, so the offers are a simple random sample of the filter
+(stratum ``filter``); it is the same after a restart, and two labellers begin with different posts. Posts labelled by
+anybody, or skipped by this labeller, are left out.
 
-Among these come posts that are labelled already, unannounced, at random places drawn by the same seed: one's own of
-some time ago (``relabel``, for the agreement with oneself) and another labeller's (``shared``, for the agreement
-between two). The queue brings its own relabels, so none are added to it. Who asks for everything gets no such posts,
-as everything comes anyway. A share can only be met while there are such posts.
+Already labelled posts are mixed in, unannounced, at random positions drawn with the same seed: the labeller's own older
+ones (``relabel``, for self-agreement) and another labeller's (``shared``, for agreement between two). The queue
+contains its own relabels, so none are added to it. With the option ``everything`` none are mixed in, because all posts
+are offered anyway. A share can only be met while there are such posts.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from bizcharts_pipeline.warehouse.values import literal
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ASKED_AGAIN = ("relabel", "disputed")  # strata of the queue whose posts are labelled already
+ASKED_AGAIN = ("relabel", "disputed")  # strata of the queue with already labelled posts
 
 _CANDIDATES = """
 SELECT thread_id, (source = 'live')::UTINYINT AS live, (year(posted_at) * 12 + month(posted_at) - 1)::INTEGER AS month
@@ -41,7 +41,7 @@ _QUEUE = "SELECT thread_id, stratum, probability, built_at FROM label_queue ORDE
 
 @dataclass(frozen=True)
 class OfferFilters:
-    """What one labeller wants to label in one sitting; ``first`` and ``last`` are UTC days, both included."""
+    """Filters of one labelling session; ``first`` and ``last`` are UTC days, both included."""
 
     labeller: str
     session: str
@@ -49,12 +49,12 @@ class OfferFilters:
     first: date | None = None
     last: date | None = None
     queue: bool = False  # in the order of `label_queue`
-    everything: bool = False  # what is labelled already, too
+    everything: bool = False  # include already labelled posts
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A post to label, and why it is offered; the labeller is not told."""
+    """A post to label, and why it is offered, which the labeller does not see."""
 
     thread_id: int
     stratum: str
@@ -71,8 +71,10 @@ class QueueEntry:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Every post that passes the filters, 13 bytes each: thread numbers, ascending, and beside each whether it is
-    live and its month (year · 12 + month − 1)."""
+    """Every post that passes the filters, 13 bytes each.
+
+    ``threads`` are ascending thread numbers; ``live`` and ``months`` (year · 12 + month − 1) have the same order.
+    """
 
     threads: "NDArray[Any]"
     live: "NDArray[Any]"
@@ -80,7 +82,7 @@ class Candidates:
     queue: tuple[QueueEntry, ...] = ()  # by position
 
     def places(self, threads: Collection[int]) -> "NDArray[Any]":
-        """Return the places of those of ``threads`` that are candidates."""
+        """Return the indices of those of ``threads`` that are candidates."""
         import numpy as np
 
         wanted = np.fromiter(threads, dtype=np.int64, count=len(threads))
@@ -96,7 +98,7 @@ class Candidates:
 
 
 def load_candidates(connection: duckdb.DuckDBPyConnection, filters: OfferFilters) -> Candidates:
-    """Read what may be offered: 0.1 s for a million posts."""
+    """Load the candidates: 0.1 s for a million posts."""
     conditions = ["TRUE"]
     if filters.source:
         conditions.append(f"source = {literal(filters.source)}")
@@ -116,9 +118,9 @@ def load_candidates(connection: duckdb.DuckDBPyConnection, filters: OfferFilters
 
 @dataclass
 class Deck:
-    """The offers of one sitting, in order; what was decided is taken from it. Not for several threads at once.
+    """The remaining offers of one session, in order. Not thread-safe.
 
-    ``labels`` are the newest standing label of every labeller and post; the queue passes over the threads in ``gold``.
+    ``labels`` are the newest standing label of every labeller and post; the queue skips threads in ``gold``.
     """
 
     candidates: Candidates
@@ -128,7 +130,7 @@ class Deck:
     gold: Collection[int]
     now: datetime
     _planned: deque[Offer] = field(default_factory=deque)
-    _taken: set[int] = field(default_factory=set)  # planned or decided: not to be offered (again)
+    _taken: set[int] = field(default_factory=set)  # planned or decided: not offered again
 
     def __post_init__(self) -> None:
         mine, others = _by_labeller(self.labels, self.filters.labeller)
@@ -154,7 +156,7 @@ class Deck:
 
     @property
     def left(self) -> int:
-        """How many posts there are still to decide, blind relabels and shared ones not counted."""
+        """The number of posts still to decide, without unannounced relabels and shared posts."""
         return self._left
 
     def upcoming(self, count: int) -> list[Offer]:
@@ -164,7 +166,7 @@ class Deck:
         return list(islice(self._planned, count))
 
     def decided(self, thread_id: int) -> None:
-        """Take the post from the deck."""
+        """Remove a decided post from the deck."""
         for offer in self._planned:
             if offer.thread_id == thread_id:
                 self._planned.remove(offer)
@@ -173,18 +175,18 @@ class Deck:
         self._taken.add(thread_id)
 
     def put_back(self, offer: Offer) -> None:
-        """Offer a post first that was decided and no longer is."""
+        """Offer a post first whose decision was undone."""
         self.decided(offer.thread_id)
         self._planned.appendleft(offer)
         self._taken.add(offer.thread_id)
         self._left += not self._is_extra(offer)
 
     def find(self, thread_id: int) -> Offer | None:
-        """Return the offer of a post that is planned."""
+        """Return the planned offer of a post."""
         return next((offer for offer in self._planned if offer.thread_id == thread_id), None)
 
     def labelled_elsewhere(self, threads: Collection[int], keep: int) -> None:
-        """Pass over what another labeller has meanwhile labelled; the first ``keep`` are on the screen already."""
+        """Remove offers that another labeller has labelled meanwhile; the first ``keep`` are already on screen."""
         gone = [o for o in islice(self._planned, keep, None) if o.thread_id in threads and not self._is_again(o)]
         for offer in gone:
             self.decided(offer.thread_id)
@@ -218,7 +220,7 @@ class Deck:
             yield Offer(int(threads[place]), "filter")
 
     def _fresh_queue(self, mine: dict[int, Label], rated_by_others: set[int]) -> list[Offer]:
-        """Return what is still to do of the queue; its rows name posts that may have been decided since."""
+        """Return the remaining offers of the queue; posts in it may have been decided since it was built."""
         known = set(self.candidates.among({entry.offer.thread_id for entry in self.candidates.queue}))
         old_enough = self._old_enough(mine)
         offers = []
@@ -254,7 +256,9 @@ class Deck:
 
 
 def _by_labeller(labels: Iterable[Label], labeller: str) -> tuple[dict[int, Label], dict[int, Label]]:
-    """Return the labels by thread: this labeller's, and of the others one each, a rating before a skip."""
+    """Return two dictionaries by thread: this labeller's labels, and one of the others' each, preferring ratings to
+    skips.
+    """
     mine: dict[int, Label] = {}
     others: dict[int, Label] = {}
     for label in labels:
@@ -266,7 +270,7 @@ def _by_labeller(labels: Iterable[Label], labeller: str) -> tuple[dict[int, Labe
 
 
 def _mixed(numbers: "NDArray[Any]", seed: int) -> "NDArray[Any]":
-    """Return 64 well-mixed bits for each number: SplitMix64 (Steele, Lea, Flood 2014) of number xor seed."""
+    """Return a 64-bit hash of each number: SplitMix64 (Steele, Lea, Flood 2014) of number xor seed."""
     import numpy as np
 
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""Labelled posts whose picture is not stored: the data set of pictures and texts leaves them out."""
+"""Labelled posts without a stored picture, which the vision data set leaves out."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,8 @@ REMEDY = (
 
 
 def posts_without_picture(database: Database | None, ledger: LabelLedger) -> int:
-    """Return how many rated posts have no stored picture, whether they had one or not; ``None``: there is no database
-    yet, and so no picture.
+    """Return the number of rated posts without a stored picture; all of them if ``database`` is ``None`` (not created
+    yet).
 
     Raises:
         DatabaseError: the warehouse cannot be read.
@@ -30,9 +30,9 @@ def posts_without_picture(database: Database | None, ledger: LabelLedger) -> int
 
 
 def left_out_for_pictures(left_out: Mapping[str, int], rows: int) -> str | None:
-    """Return what to do about labelled posts that a data set of ``rows`` rows left out for want of a picture.
+    """Return a hint about labelled posts that a data set of ``rows`` rows left out because of their picture.
 
-    ``left_out`` counts posts by reason. ``None``: no post was left out for that.
+    ``left_out`` counts posts by reason. ``None`` if there are no such posts.
     """
     reasons = {reason: count for reason, count in left_out.items() if _is_about_pictures(reason)}
     if not reasons:

@@ -1,4 +1,4 @@
-"""The label ledger as tables: what the warehouse, and everything that learns, sees of it."""
+"""Projection of the label ledger into the warehouse tables ``training_labels`` and ``gold_split``."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -22,28 +22,28 @@ _KEY = [list(LABEL_COLUMNS).index(name) for name in KEY]
 
 @dataclass(frozen=True)
 class LabelsReport:
-    """What ``training_labels`` and ``gold_split`` hold now, and what this changed."""
+    """Content of ``training_labels`` and ``gold_split``, and the changes made."""
 
-    labels: int  # that stand, superseded ones included
+    labels: int  # standing labels, including superseded ones
     added: int
-    removed: int  # taken back since, or never of the ledger
-    taken_back: int  # labels of the ledger that were taken back
+    removed: int  # taken back since, or not in the ledger
+    taken_back: int  # labels in the ledger that were taken back
     of_the_future: int  # dated after ``now``: a clock was wrong
     gold: int
 
 
 def materialise_labels(database: Database, ledger: LabelLedger, now: datetime) -> LabelsReport:
-    """Bring ``training_labels`` and ``gold_split`` to what the ledger says; only what differs is written.
+    """Update ``training_labels`` and ``gold_split`` from the ledger; only differences are written.
 
-    Every label that stands is a row; of several of one labeller and thread the one with the latest ``labeled_at``
-    counts. Where the ledger has two of the same moment, the one that came later is dated a microsecond later here.
+    Every standing label is a row; of several by one labeller for a thread, the one with the latest ``labeled_at``
+    counts. If the ledger has two of the same moment, the later one gets a time one microsecond later.
 
     Raises:
         LedgerError: the ledger cannot be read.
         DatabaseError: the warehouse cannot be read or written.
     """
     labels = ledger.standing()
-    wanted = _by_key(tuple(map(_as_stored, label.values())) for label in _one_after_another(labels))
+    wanted = _by_key(tuple(map(_as_stored, label.values())) for label in _distinct_times(labels))
     with database.read() as connection:
         present = _by_key(stored_labels(connection))
     different = [key for key in {**present, **wanted} if present.get(key) != wanted.get(key)]
@@ -65,21 +65,21 @@ def materialise_labels(database: Database, ledger: LabelLedger, now: datetime) -
 
 
 def materialise_gold(database: Database, ledger: LabelLedger) -> int:
-    """Bring ``gold_split`` alone to what the ledger says; return its size."""
+    """Update only ``gold_split`` from the ledger; return its size."""
     gold = ledger.gold()
     with database.write() as connection:
         replace_gold(connection, _gold_rows(gold))
     return len(gold)
 
 
-def _one_after_another(labels: Iterable[Label]) -> Iterator[Label]:
-    """Yield the labels, no two of the same labeller, thread and moment; what is newest stays so."""
+def _distinct_times(labels: Iterable[Label]) -> Iterator[Label]:
+    """Yield the labels with distinct times per labeller and thread, in unchanged order."""
     latest: dict[tuple[int, str], datetime] = {}
-    for label in sorted(labels, key=lambda label: label.labeled_at):  # of equal ones the order of arrival stays
-        of_whom = label.thread_id, label.labeler_id
-        if of_whom in latest and label.labeled_at <= latest[of_whom]:
-            label = replace(label, labeled_at=latest[of_whom] + timedelta(microseconds=1))
-        latest[of_whom] = label.labeled_at
+    for label in sorted(labels, key=lambda label: label.labeled_at):  # stable: equal times keep the order of arrival
+        key = label.thread_id, label.labeler_id
+        if key in latest and label.labeled_at <= latest[key]:
+            label = replace(label, labeled_at=latest[key] + timedelta(microseconds=1))
+        latest[key] = label.labeled_at
         yield label
 
 

@@ -1,8 +1,8 @@
-"""The queue: which posts people label next.
+"""Builds the labelling queue.
 
-Half of it is where a model is unsure and the posts differ from each other; a quarter is drawn at random, the only
-part that measures anything without bias; the rest is recent, or labelled before. docs/methodology.md has the rules.
-Only what people said teaches the model that is unsure here, and never the gold split.
+Half of it are posts that a model is unsure of and that differ from each other; a quarter is drawn at random, the only
+part that measures anything without bias; the rest is recent, or labelled before. docs/methodology.md has the rules. The
+model is trained only on people's labels, and never on the gold split.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.labels.near_duplicates import contaminated, duplicate_groups
 from bizcharts_pipeline.labels.noise import NoiseSearchMissing, doubtful_labels
-from bizcharts_pipeline.labels.novelty import News
+from bizcharts_pipeline.labels.novelty import NoveltyFilter
 from bizcharts_pipeline.labels.sampling import UNSURE_PER_POST, margins, unsure_and_diverse
 from bizcharts_pipeline.labels.stances import RATINGS, Stance
 from bizcharts_pipeline.labels.text_model import Floats, Matrix, duplicate_group, probabilities, term_matrix
@@ -36,61 +36,64 @@ from bizcharts_pipeline.warehouse.label_queue import (
 from bizcharts_pipeline.warehouse.models import champion
 from bizcharts_pipeline.warehouse.trust import trusted_labels
 
-MIN_LABELS = 60  # of all three classes, before they can teach a model
-DISPUTED_SHARE = 0.5  # of the relabels at most; the others are drawn, or self-agreement would look worse than it is
+MIN_LABELS = 60  # of all three classes together, needed to train a model
+DISPUTED_SHARE = 0.5  # maximum share of the relabels; the others are random, or self-agreement would be underestimated
 RELABEL_AFTER = timedelta(days=7)
-SPARES = 0.5  # so many more are drawn at random, as some are copies of what is labelled
+SPARES = 0.5  # share of additional random draws, because some are copies of labelled posts
 
 
 @dataclass(frozen=True)
 class QueueReport:
-    """What a queue was made of. ``groups`` is how many groups of near-duplicates nobody has labelled; ``model`` what
-    the margins are of; ``margins`` minimum, quartiles and maximum over the uncertain posts."""
+    """Composition of a queue.
+
+    ``groups`` is the number of groups of near-duplicates without labels; ``model`` the source of the margins;
+    ``margins`` minimum, quartiles and maximum over the uncertain posts.
+    """
 
     strata: dict[Stratum, int]
     groups: int
     pool: int
-    labels: int  # labelled posts that taught the model
+    labels: int  # labelled posts that the model was trained on
     model: str
     margins: tuple[float, ...]
     notes: tuple[str, ...]
 
     @property
     def size(self) -> int:
-        """Posts in the queue."""
+        """Number of posts in the queue."""
         return sum(self.strata.values())
 
 
 @dataclass(frozen=True)
 class _Known:
-    """The label ledger as the queue sees it."""
+    """State of the label ledger."""
 
     truth: dict[int, Stance]
-    barred: set[int]  # labelled or skipped by anybody, or gold
-    once: list[int]  # one label, old enough, no flag, not gold: may be shown once more
+    barred: set[int]  # labelled or skipped by any labeller, or gold
+    once: list[int]  # one label, old enough, no flag, not gold: may be shown again
     gold: set[int]
     salt: str
 
 
 @dataclass(frozen=True)
 class _Material:
-    """What one look into the database gave."""
+    """Data read from the database."""
 
     draw: Draw
     posts: list[Post]
     scores: dict[int, tuple[float, float, float]]  # the champion's
     champion: str | None
     again: dict[int, int]  # thread to cluster
-    said: dict[int, str]  # by trusted models
+    trusted: dict[int, str]  # labels by trusted models
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What a model makes of the posts."""
+    """Scores of the posts by a model."""
 
-    place: dict[int, int]  # of each thread in ``terms`` and ``margin``
+    place: dict[int, int]  # row of each thread in ``terms`` and ``margin``
     terms: Matrix
-    margin: Floats  # NaN: not known
+    margin: Floats  # NaN: unknown
     model: str
     labels: int
     doubtful: list[int]  # threads whose label is probably wrong
@@ -105,20 +108,20 @@ def build_queue(
     *,
     relabel_after: timedelta = RELABEL_AFTER,
 ) -> QueueReport:
-    """Choose the posts to label next and write ``label_queue`` anew.
+    """Choose the posts to label next and replace ``label_queue``.
 
-    The same labels, posts and seed give the same queue. Posts that people label while it is made stay in it: who
-    serves the queue passes them over.
+    The same labels, posts and seed give the same queue. Posts labelled while it is built stay in it; the labelling page
+    skips them.
     """
     known = _known(ledger, settings, now - relabel_after)
     material = _look(database, known, settings, now)
     reading = _read(material, known, settings.seed)
-    strata, looked_at = _choose(material, reading, known, settings)
+    strata, examined = _choose(material, reading, known, settings)
     recent, again = max(1, material.draw.recent_groups), max(1, len(set(material.again.values())))
-    # A copy that was drawn and not asked was drawn all the same.
+    # Copies that were drawn and dropped count as drawn.
     chance = {
-        "random": looked_at["random"] / max(1, material.draw.groups),
-        "recent": looked_at["recent"] / recent,
+        "random": examined["random"] / max(1, material.draw.groups),
+        "recent": examined["recent"] / recent,
         "relabel": len(strata["relabel"]) / again,
     }
     queue = [
@@ -140,7 +143,7 @@ def build_queue(
 
 
 def interleave(strata: Mapping[Stratum, Sequence[int]]) -> list[tuple[Stratum, int]]:
-    """Return all posts so that each stratum is spread evenly: any beginning of the queue has about its shares."""
+    """Return all posts with each stratum spread evenly, so that every prefix of the queue has about its shares."""
     places = [
         ((number + 0.5) / len(threads), order, stratum, thread)
         for order, (stratum, threads) in enumerate(strata.items())
@@ -160,7 +163,7 @@ def _known(ledger: LabelLedger, settings: ActiveLearningSettings, labelled_until
         for thread, (first, *others) in sorted(decisions.items())
         if not others and not first.skipped and not first.flag and first.labeled_at <= labelled_until
     ]
-    # Labels are part of the salt: a draw that always took the lowest of the same tickets would favour newcomers.
+    # The labels are part of the salt: with constant tickets, new posts would be drawn preferentially.
     salt = hashlib.sha256(f"{settings.seed}:{ledger.count()}:{len(standing)}".encode()).hexdigest()
     return _Known(
         truth=majority(newest),
@@ -183,45 +186,45 @@ def _look(database: Database, known: _Known, settings: ActiveLearningSettings, n
             pool=settings.pool,
             differing=round(settings.size * settings.relabel_share),
         )
-        asked = {*draw.random, *draw.recent, *draw.pool, *draw.differing}
-        posts = load_posts(connection, asked | known.barred)
+        candidates = {*draw.random, *draw.recent, *draw.pool, *draw.differing}
+        posts = load_posts(connection, candidates | known.barred)
         current = champion(connection)
-        scores = stored_scores(connection, current.model_version, asked) if current else {}
+        scores = stored_scores(connection, current.model_version, candidates) if current else {}
         again = askable_again(connection, known.once)
-        said = trusted_labels(connection, known.truth.keys() - known.gold)
-    return _Material(draw, posts, scores, current.model_version if current else None, again, said)
+        trusted = trusted_labels(connection, known.truth.keys() - known.gold)
+    return _Material(draw, posts, scores, current.model_version if current else None, again, trusted)
 
 
 def _read(material: _Material, known: _Known, seed: int) -> _Reading:
-    """Fit the small model to what people said, where that is enough; else take the champion's scores."""
+    """Fit the small model to people's labels if there are enough; otherwise use the champion's scores."""
     posts = material.posts
     place = {post.thread_id: number for number, post in enumerate(posts)}
     terms = term_matrix([post.whole_text for post in posts])
     gold = [post for post in posts if post.thread_id in known.gold]
     labelled = [post for post in posts if post.thread_id in known.truth]
-    kept_out = contaminated(labelled, gold) if gold else set()
-    teaching = [post for post in labelled if post.thread_id not in kept_out]
-    ratings = [RATINGS[known.truth[post.thread_id]] for post in teaching]
+    excluded = contaminated(labelled, gold) if gold else set()
+    training = [post for post in labelled if post.thread_id not in excluded]
+    ratings = [RATINGS[known.truth[post.thread_id]] for post in training]
     if len(ratings) < MIN_LABELS or len(set(ratings)) < 3:
         margin = np.full(len(posts), np.nan)
         if material.scores:
             margin[[place[thread] for thread in material.scores]] = margins(np.array([*material.scores.values()]))
         return _Reading(place, terms, margin, material.champion or "none", 0, [], ())
-    rows = terms[[place[post.thread_id] for post in teaching]]
+    rows = terms[[place[post.thread_id] for post in training]]
     margin = margins(probabilities(rows, ratings, terms))
-    groups = duplicate_groups(teaching)
+    groups = duplicate_groups(training)
     doubtful: list[int] = []
     notes: tuple[str, ...] = ()
     try:
-        doubtful = doubtful_labels(rows, ratings, [groups[post.thread_id] for post in teaching], seed)
+        doubtful = doubtful_labels(rows, ratings, [groups[post.thread_id] for post in training], seed)
     except NoiseSearchMissing as missing:
         notes = (str(missing),)
-    threads = [teaching[number].thread_id for number in doubtful]
+    threads = [training[number].thread_id for number in doubtful]
     return _Reading(place, terms, margin, "people's labels", len(ratings), threads, notes)
 
 
 def _wanted(settings: ActiveLearningSettings) -> dict[Stratum, int]:
-    """Return how many posts are to be drawn, in whole posts."""
+    """Return the number of posts to draw per stratum."""
     return {
         "random": round(settings.size * settings.random_share),
         "recent": round(settings.size * settings.recent_share),
@@ -236,23 +239,22 @@ def _with_spares(count: int) -> int:
 def _choose(
     material: _Material, reading: _Reading, known: _Known, settings: ActiveLearningSettings
 ) -> tuple[dict[Stratum, list[int]], dict[Stratum, int]]:
-    """Return the posts of each stratum, in the order in which they are to be asked, and how many were looked at for
-    those that are drawn."""
-    draw, wanted, news = material.draw, _wanted(settings), News(material.posts, known.barred, known.gold)
-    new = news.of([*draw.differing])
+    """Return the posts of each stratum in labelling order, and the numbers of posts examined for the drawn strata."""
+    draw, wanted, novelty = material.draw, _wanted(settings), NoveltyFilter(material.posts, known.barred, known.gold)
+    new = novelty.new_among([*draw.differing])
     differing = {thread: cluster for thread, cluster in draw.differing.items() if thread in new}
     again, disputed = _relabels(material, reading, known, differing, wanted["relabel"])
-    fresh = news.of([*disputed, *draw.random, *draw.recent], always=disputed)
-    random, random_looked_at = _first(draw.random, fresh, wanted["random"])
-    recent, recent_looked_at = _first(draw.recent, fresh, wanted["recent"])
+    fresh = novelty.new_among([*disputed, *draw.random, *draw.recent], always=disputed)
+    random, random_examined = _first(draw.random, fresh, wanted["random"])
+    recent, recent_examined = _first(draw.recent, fresh, wanted["recent"])
     drawn = {*random, *recent}
     rest = draw.pool | {thread: cluster for thread, cluster in (draw.random | draw.recent).items() if thread in fresh}
     taken = {differing[thread] for thread in disputed if thread in differing}
     free = [thread for thread, cluster in rest.items() if cluster not in taken and thread not in drawn]
-    free = _unlike(material.posts, free)
+    free = _without_recurring(material.posts, free)
     count = max(0, settings.size - len(random) - len(recent) - len(disputed) - len(again))
     unsure = sorted(free, key=lambda thread: _order(reading, thread))[: 2 * UNSURE_PER_POST * count]
-    fresh = news.of([*disputed, *random, *recent, *unsure], always=[*disputed, *random, *recent])
+    fresh = novelty.new_among([*disputed, *random, *recent, *unsure], always=[*disputed, *random, *recent])
     free = [thread for thread in unsure if thread in fresh]
     places = np.array([reading.place[thread] for thread in free], np.int64)
     chosen = unsure_and_diverse(reading.margin[places], reading.terms[places], count, settings.seed)
@@ -263,7 +265,7 @@ def _choose(
         "relabel": again,
         "disputed": disputed,
     }
-    return strata, {"random": random_looked_at, "recent": recent_looked_at}
+    return strata, {"random": random_examined, "recent": recent_examined}
 
 
 def _order(reading: _Reading, thread: int) -> float:
@@ -272,24 +274,26 @@ def _order(reading: _Reading, thread: int) -> float:
 
 
 def _first(drawn: Iterable[int], fresh: set[int], count: int) -> tuple[list[int], int]:
-    """Return the first ``count`` of the ``drawn`` threads that are ``fresh``, and how many were looked at for them."""
+    """Return the first ``count`` of the ``drawn`` threads that are ``fresh``, and the number of threads examined for
+    them.
+    """
     found: list[int] = []
-    looked_at = 0
+    examined = 0
     for thread in drawn:
         if len(found) == count:
             break
-        looked_at += 1
+        examined += 1
         if thread in fresh:
             found.append(thread)
-    return found, looked_at
+    return found, examined
 
 
 def _relabels(
     material: _Material, reading: _Reading, known: _Known, differing: Mapping[int, int], count: int
 ) -> tuple[list[int], list[int]]:
-    """Return what is labelled once more: posts drawn from all that may be, and disputed ones among what is left.
+    """Return the posts to relabel: a random sample of the eligible ones, and disputed ones among the rest.
 
-    How many are drawn hangs on how many disputes there are, and not on what is drawn: so each has the same chance.
+    The size of the sample depends on the number of disputes, not on the sample, so each post has the same chance.
     """
     tickets = _relabel_order(material.again, known.salt)
     disputed = _disputed(material, reading, known, differing)
@@ -299,8 +303,8 @@ def _relabels(
     return again, [thread for thread, cluster in disputed.items() if cluster not in taken][:most]
 
 
-def _unlike(posts: Sequence[Post], threads: Sequence[int]) -> list[int]:
-    """Return the first of ``threads`` of each standing thread, and none of one that others of ``posts`` belong to."""
+def _without_recurring(posts: Sequence[Post], threads: Sequence[int]) -> list[int]:
+    """Return the first of ``threads`` of each recurring thread, and none that recurs among the other ``posts``."""
     candidates = set(threads)
     group = {post.thread_id: duplicate_group(post.whole_text) or str(post.thread_id) for post in posts}
     seen = {name for thread, name in group.items() if thread not in candidates}
@@ -320,9 +324,12 @@ def _relabel_order(again: Mapping[int, int], salt: str) -> list[int]:
 
 
 def _disputed(material: _Material, reading: _Reading, known: _Known, differing: Mapping[int, int]) -> dict[int, int]:
-    """Return posts that two providers (``differing``), or a trusted model and people, label differently, or whose label
-    is doubtful: by turns, one of each cluster; with their clusters."""
-    against = [thread for thread, label in material.said.items() if known.truth[thread] != label]
+    """Return posts with conflicting or doubtful labels, with their clusters; one per cluster, alternating between the
+    kinds.
+
+    Conflicts are between two providers (``differing``), or between a trusted model and people.
+    """
+    against = [thread for thread, label in material.trusted.items() if known.truth[thread] != label]
     labelled = [[t for t in threads if t in material.again] for threads in (against, reading.doubtful)]
     clusters = {**differing, **material.again}
     first: dict[int, int] = {}

@@ -1,8 +1,8 @@
-"""A label ledger that was lost: how that is noticed, and how it is written anew from the database.
+"""Recovery of a lost label ledger from the database.
 
-Opening a missing ledger makes an empty one. Whoever then brought the database to what it says would erase the last
-copy of people's labels, and gold would train. ``bizcharts labels restore`` puts what the database has of labels and
-gold into the ledger. Labels that were taken back are not in the database, so they are not in the ledger that it makes.
+Opening a missing ledger creates an empty one. Projecting that into the database would erase the last copy of people's
+labels, and gold could be used for training. ``bizcharts labels restore`` copies the labels and gold of the database
+into the ledger. Labels that were taken back are not in the database, so they are not recovered.
 """
 
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from bizcharts_pipeline.warehouse.labels import stored_labels
 
 
 class LedgerLost(BizchartsError):
-    """The database knows labels or gold that the label ledger lacks."""
+    """The database has labels or gold that the label ledger lacks."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was put into the ledger that it did not have."""
+    """Numbers of labels and gold posts restored into the ledger."""
 
     labels: int
     gold: int
 
     def __str__(self) -> str:
-        return f"Put into the ledger: {counted(self.labels, 'label')}, {counted(self.gold, 'gold post')}."
+        return f"Restored into the ledger: {counted(self.labels, 'label')}, {counted(self.gold, 'gold post')}."
 
 
 def require_ledger(database: Database, ledger: LabelLedger) -> None:
-    """Make sure that the label ledger is the one that the database's labels came from.
+    """Check that the label ledger is the one that the database's labels came from.
 
     Raises:
-        LedgerLost: ``gold_split`` has posts that the ledger lacks, or ``training_labels`` has labels and the ledger
-            has none.
+        LedgerLost: ``gold_split`` has posts that the ledger lacks, or ``training_labels`` has labels and the ledger is
+            empty.
     """
     frozen, count = {post.thread_id for post in ledger.gold()}, ledger.count()
     with database.read() as connection:
@@ -44,13 +44,13 @@ def require_ledger(database: Database, ledger: LabelLedger) -> None:
     if lacking or emptied:
         what = f"{counted(len(lacking), 'gold post')} of the database" if lacking else "all labels of the database"
         raise LedgerLost(
-            f"{ledger.path} lacks {what}: it was lost, or an older one was put back. Put the newest copy of the file "
-            "back; or write it anew from the database with `bizcharts labels restore`."
+            f"{ledger.path} lacks {what}: it was lost, or replaced by an older one. Restore the newest copy of the "
+            "file; or rebuild it from the database with `bizcharts labels restore`."
         )
 
 
 def restore_ledger(database: Database, ledger: LabelLedger) -> Recovered:
-    """Put into the ledger what the database has of labels and gold; what it has already stays as it is."""
+    """Copy the labels and gold of the database into the ledger; existing entries stay unchanged."""
     with database.read() as connection:
         labels, gold = stored_labels(connection), stored_gold(connection)
     return Recovered(

@@ -1,4 +1,4 @@
-"""Which posts are worth a label: unsure ones that differ from each other."""
+"""Active-learning sampling: posts of which the model is unsure and that differ from each other."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,20 +7,21 @@ from bizcharts_pipeline.labels.text_model import Floats, Matrix, embeddings
 
 Ints = NDArray[np.int64]
 
-UNSURE_PER_POST = 5  # so many of the smallest margins are looked at for each post that is chosen
+UNSURE_PER_POST = 5  # candidates with the smallest margins per selected post
 
 
 def margins(probabilities: Floats) -> Floats:
-    """Return what the likeliest class is ahead of the second: (posts,), 0 to 1."""
+    """Return the difference between the two highest class probabilities: (posts,), 0 to 1."""
     ordered = np.sort(probabilities, axis=1)
     return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
 def unsure_and_diverse(margin: Floats, terms: Matrix, n: int, seed: int) -> Ints:
-    """Return the places of at most ``n`` posts: of the smallest margins, the nearest to each of ``n`` centres.
+    """Return the indices of at most ``n`` posts: of those with the smallest margins, the nearest to each of ``n``
+    centres.
 
-    Breaking ties (Scheffer, Decomain and Wrobel 2001) takes a pool, k-means spreads the choice over it (as Zhdanov
-    2019, without weights). In the order of their margins.
+    Margin sampling (Scheffer, Decomain and Wrobel 2001) selects a pool, k-means distributes the choice over it (as in
+    Zhdanov 2019, without weights). Ordered by margin.
     """
     from sklearn.cluster import MiniBatchKMeans
 

@@ -1,7 +1,7 @@
-"""Rating scales: what a rating in a file means, and how a file on a foreign scale is recognised.
+"""Rating scales of label files: their meaning, and detection of foreign scales.
 
 Ratings here are 1 bearish, 2 neutral, 3 bullish, or these three words. The same numbers mean something else on the
-scales 0 to 2, 1 to 5 or 1 to 10, so a file that is on none of ours is refused as a whole, unless its scale is named.
+scales 0 to 2, 1 to 5 or 1 to 10, so a file with other ratings is refused completely, unless its scale is given.
 """
 
 import math
@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.labels.stances import RATINGS, STANCES
 
-MIN_RATINGS_TO_ASK = 10  # from so many ratings on a file is asked about that uses 2 and only one end of the scale
+MIN_RATINGS_TO_ASK = 10  # minimum ratings for refusing a file that uses 2 and only one end of the scale
 MIN_RATINGS_TO_NOTE = 3
-MIN_OPPOSITE = 10  # posts that a file rates the opposite of the ledger, before the scale may be reversed
-_OPPOSITE_TO_SAME = 3  # and how many times as many as those that it rates the same
+MIN_OPPOSITE = 10  # minimum posts rated opposite to the ledger for suspecting a reversed scale
+_OPPOSITE_TO_SAME = 3  # and their minimum ratio to posts rated the same
 _SHOWN = 5
-_MISSING = {"", "nan", "na", "n/a", "null", "none"}  # how programs write that there is no rating
+_MISSING = {"", "nan", "na", "n/a", "null", "none"}  # spellings of a missing rating
 _EXPLICIT = re.compile(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*")
 _CLASSES = {str(name): rating for name, rating in RATINGS.items()} | {"1": 1, "2": 2, "3": 3}
 
 
 class ScaleError(BizchartsError):
-    """A scale cannot be understood, or a file's ratings are not on it."""
+    """A scale is invalid, or a file's ratings are not on it."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What each rating of a file means. ``classes`` maps a rating, as :func:`canonical` returns it, to 1, 2 or 3."""
+    """Meaning of the ratings in a file. ``classes`` maps a rating in :func:`canonical` form to 1, 2 or 3."""
 
     name: str
     classes: Mapping[str, int]
@@ -53,16 +53,16 @@ SCALES = {
     )
 }
 NO_MIDDLE = (
-    "1-4 has no middle, so it has no neutral: say what each rating means, for example "
+    "1-4 has no middle, so it has no neutral: give the meaning of each rating, for example "
     "1=bearish,2=neutral,3=neutral,4=bullish, or 1=bearish,2=bearish,3=bullish,4=bullish"
 )
 
 
 def parse_scale(text: str) -> Scale:
-    """Return the scale that ``text`` names: one of ``SCALES``, or what each rating means, ``0=bearish,1=bullish``.
+    """Parse a scale: one of ``SCALES``, or the meaning of each rating, such as ``0=bearish,1=bullish``.
 
     Raises:
-        ScaleError: it is neither; the message says what is allowed.
+        ScaleError: it is neither; the message lists what is allowed.
     """
     name = text.strip()
     if name in SCALES:
@@ -71,7 +71,7 @@ def parse_scale(text: str) -> Scale:
         raise ScaleError(f"{NO_MIDDLE}.")
     if not _EXPLICIT.fullmatch(name):
         raise ScaleError(
-            f"{name!r:.60} is none of {', '.join(SCALES)}, nor what each rating means, like "
+            f"{name!r:.60} is not one of {', '.join(SCALES)}, nor the meaning of each rating, such as "
             "0=bearish,1=neutral,2=bullish."
         )
     classes: dict[str, int] = {}
@@ -79,15 +79,15 @@ def parse_scale(text: str) -> Scale:
         rating, meaning = (part.strip() for part in each.split("="))
         key = canonical(rating)
         if key is None or meaning.lower() not in _CLASSES:
-            raise ScaleError(f"{each.strip()!r:.60}: a rating means {', '.join(STANCES)}.")
+            raise ScaleError(f"{each.strip()!r:.60}: the meaning of a rating is one of {', '.join(STANCES)}.")
         if key in classes:
-            raise ScaleError(f"the rating {rating!r:.40} is given a meaning twice.")
+            raise ScaleError(f"the rating {rating!r:.40} is given two meanings.")
         classes[key] = _CLASSES[meaning.lower()]
     return Scale(name, classes)
 
 
 def canonical(value: object) -> str | None:
-    """Return a rating as written, in one form: 3, '3.0', ' ３ ' and '3e0' are '3', 'Bullish' is 'bullish'.
+    """Return a rating in canonical form: 3, '3.0', ' ３ ' and '3e0' become '3', 'Bullish' becomes 'bullish'.
 
     ``None`` if there is no rating.
     """
@@ -103,16 +103,17 @@ def canonical(value: object) -> str | None:
 
 
 def check_ratings(ratings: Iterable[tuple[int, str]], scale: Scale | None, where: str) -> None:
-    """Refuse ratings that are not on ``scale``; ``None``: ours, unless they say otherwise.
+    """Refuse ratings that are not on ``scale``, by default ours.
 
-    One stray value may be a slip, and is left to its row. Several, or any that is 0 or negative, show another scale.
+    One stray value may be a slip, and only its row is rejected. Several, or any that is 0 or negative, indicate another
+    scale.
 
     Args:
-        ratings: line and rating, as :func:`canonical` returns it, of every row that is rated.
-        where: what a line is called: ``line`` or ``row``.
+        ratings: line and rating, in :func:`canonical` form, of every rated row.
+        where: unit of a line in messages: ``line`` or ``row``.
 
     Raises:
-        ScaleError: they are on another scale. The message says what was seen, and how to map it.
+        ScaleError: they are on another scale. The message names the ratings, and how to map them.
     """
     every = list(ratings)
     classes = (scale or OURS).classes
@@ -127,17 +128,17 @@ def check_ratings(ratings: Iterable[tuple[int, str]], scale: Scale | None, where
     ]
     shown = ", ".join(seen[:_SHOWN]) + (f" and {len(seen) - _SHOWN} more" if len(seen) > _SHOWN else "")
     if scale:
-        raise ScaleError(f"its ratings are not on the scale {scale.name}: it has {shown}; nothing was taken.")
+        raise ScaleError(f"its ratings are not on the scale {scale.name}: it has {shown}; nothing was imported.")
     raise ScaleError(
-        f"its ratings are on another scale than 1 bearish, 2 neutral, 3 bullish: it has {shown}; nothing was taken. "
-        f"{_how_to_map({rating for _, rating in every})}"
+        f"its ratings are on another scale than 1 bearish, 2 neutral, 3 bullish: it has {shown}; nothing was imported. "
+        f"{_mapping_hint({rating for _, rating in every})}"
     )
 
 
 def missing_end(ratings: Iterable[str]) -> str | None:
     """Return which end of the scale never occurs in a file of numbers, which may then be on another one; or ``None``.
 
-    Words say what they mean, and a few ratings say nothing.
+    Words are unambiguous, and a few ratings are no evidence.
     """
     every = list(ratings)
     absent = [end for end in ("1", "3") if end not in every]
@@ -147,15 +148,15 @@ def missing_end(ratings: Iterable[str]) -> str | None:
 
 
 def is_reversed(opposite: int, same: int) -> bool:
-    """Whether a file that rates posts of the ledger the opposite, and the same, so often may count 3 as bearish."""
+    """Whether a file with so many opposite and equal ratings of the ledger's posts probably uses 3 for bearish."""
     return opposite >= MIN_OPPOSITE and opposite > _OPPOSITE_TO_SAME * same
 
 
-def _how_to_map(seen: set[str]) -> str:
+def _mapping_hint(seen: set[str]) -> str:
     numbers = [number for rating in seen if (number := _number(rating)) is not None]
     low, high = (min(numbers), max(numbers)) if numbers else (math.nan, math.nan)
     if len(numbers) == len(seen) and (low, high) == (1, 4):
-        return f"Name its scale with `--scale`. {NO_MIDDLE}."
+        return f"Give its scale with `--scale`. {NO_MIDDLE}."
     each = sorted(seen, key=lambda rating: (_number(rating) or 0.0, rating))
     meanings = ",".join(f"{rating}=…" for rating in each[:3])
     fits = [
@@ -164,8 +165,8 @@ def _how_to_map(seen: set[str]) -> str:
         if scale is not OURS and seen <= scale.classes.keys() and len(numbers) == len(seen)
     ]
     if fits:
-        return f"Name its scale, {' or '.join(fits)}, or what each rating means: `--scale {meanings:.80}`."
-    return f"Say with `--scale` what each rating means (bearish, neutral or bullish): `--scale {meanings:.80}`."
+        return f"Give its scale, {' or '.join(fits)}, or the meaning of each rating: `--scale {meanings:.80}`."
+    return f"Give the meaning of each rating (bearish, neutral or bullish): `--scale {meanings:.80}`."
 
 
 def _number(text: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The three classes, by name and by the number a person presses."""
+"""The three classes, by name and by rating number."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What the labels are: how many, of what, by whom, how fast, and how far people agree."""
+"""Statistics of labels: counts, classes, labellers, speed and agreement."""
 
 import re
 from collections import Counter
@@ -16,40 +16,43 @@ from bizcharts_pipeline.labels.stances import STANCES, stance
 from bizcharts_pipeline.labels.transfer import read_labels
 from bizcharts_pipeline.labels.undoing import gold_without_label
 
-IDLE_SECONDS = 60  # who took longer was away from the page
+IDLE_SECONDS = 60  # a labeller who took longer was away from the page
 DAYS_SHOWN = 14
 UNKNOWN = "unknown"
 SKIPPED = "skipped"
 _DECISIONS = (*STANCES, SKIPPED)
-_SKIP_NOTE = re.compile(r"skip: ([^;]+)")  # as the labeller's page begins the note of a post that was skipped
+_SKIP_NOTE = re.compile(r"skip: ([^;]+)")  # as written by the labeller's page
 
 Counts = dict[str, int]
 
 
 @dataclass(frozen=True)
 class LabelStatistics:
-    """Counts of labels. Where it says nothing else, of each labeller's newest label of each post; the days and the
-    seconds are of all labels that stand. Dictionaries of dictionaries count bearish, neutral, bullish and skipped."""
+    """Label counts, by default of each labeller's newest label of each post; days and seconds are of all standing
+    labels.
 
-    labels: int  # that stand, superseded ones included
+    Dictionaries of dictionaries count bearish, neutral, bullish and skipped.
+    """
+
+    labels: int  # standing labels, including superseded ones
     posts: int
     rated: int
     skipped: int
-    rejected: int  # rows of a file that are no labels; 0 of the ledger
+    rejected: int  # invalid rows of a file; 0 for the ledger
     gold: int
-    gold_without_label: int  # of them, because an import was undone or a label taken back
+    gold_without_label: int  # gold posts whose labels were undone or taken back
     imports: int  # files that were imported and not undone
     undone_imports: int
     classes: Counts
     by_labeller: dict[str, Counts]
     by_month: dict[str, Counts]  # of the post, UTC
-    by_stratum: dict[str, Counts]  # why the post was asked
+    by_stratum: dict[str, Counts]  # why the post was offered
     skips_by_reason: Counts
     flags: Counts
     median_seconds: dict[str, float]  # by labeller; longer than a minute counts as idle and is left out
     per_day: Counts  # by the UTC day of labelling
     agreement: tuple[Agreement, ...]
-    without_picture: int | None = None  # rated posts that the data set leaves out for that; None: not counted
+    without_picture: int | None = None  # rated posts that the data set leaves out; None: not counted
 
     def __str__(self) -> str:
         lines = [
@@ -58,13 +61,13 @@ class LabelStatistics:
             f"of {counted(self.posts, 'post')}; {self.gold:,} are gold",
         ]
         if self.rejected:
-            lines.append(counted(self.rejected, "row is no label", "rows are no labels"))
+            lines.append(counted(self.rejected, "invalid row"))
         if self.gold_without_label:
             lines.append(
                 counted(
                     self.gold_without_label,
-                    "gold post has no label now: it neither trains nor tests",
-                    "gold posts have no label now: they neither train nor test",
+                    "gold post has no label now: it is used neither for training nor for testing",
+                    "gold posts have no label now: they are used neither for training nor for testing",
                 )
             )
         if self.imports or self.undone_imports:
@@ -81,7 +84,7 @@ class LabelStatistics:
         for title, counts in (
             ("labeller", self.by_labeller),
             ("month of post", self.by_month),
-            ("asked as", self.by_stratum),
+            ("offered as", self.by_stratum),
         ):
             lines += ["", *_table(title, counts)]
         for title, count in (("skipped because", self.skips_by_reason), ("flags", self.flags)):
@@ -89,16 +92,16 @@ class LabelStatistics:
                 lines += ["", f"{title}: " + ", ".join(f"{name} {number:,}" for name, number in count.items())]
         if self.median_seconds:
             pace = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.median_seconds.items())
-            lines += ["", f"median seconds a label: {pace}"]
+            lines += ["", f"median seconds per label: {pace}"]
         days = list(self.per_day.items())[-DAYS_SHOWN:]
-        lines += ["", "labels a day: " + ", ".join(f"{day} {number:,}" for day, number in days)] if days else []
+        lines += ["", "labels per day: " + ", ".join(f"{day} {number:,}" for day, number in days)] if days else []
         for each in self.agreement:
             lines += ["", str(each)]
         return "\n".join(lines)
 
 
 def ledger_statistics(ledger: LabelLedger, relabelled_after: timedelta) -> LabelStatistics:
-    """Return the statistics of the ledger; a rating repeated after ``relabelled_after`` tells agreement with oneself.
+    """Return the statistics of the ledger; ratings repeated after ``relabelled_after`` give the self-agreement.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -114,10 +117,10 @@ def ledger_statistics(ledger: LabelLedger, relabelled_after: timedelta) -> Label
 
 
 def file_statistics(path: Path, relabelled_after: timedelta) -> LabelStatistics:
-    """Return the statistics of a file of labels, without taking it in.
+    """Return the statistics of a label file without importing it.
 
     Raises:
-        LabelFileError: the file cannot be read at all, or its ratings are on another scale than 1 to 3.
+        LabelFileError: the file cannot be read, or its ratings are on another scale than 1 to 3.
     """
     file = read_labels(path)
     labels = [entry.label for entry in file.labels]
@@ -127,7 +130,7 @@ def file_statistics(path: Path, relabelled_after: timedelta) -> LabelStatistics:
 def label_statistics(
     labels: Sequence[Label], relabelled_after: timedelta, *, gold: int = 0, rejected: int = 0
 ) -> LabelStatistics:
-    """Return the statistics of ``labels`` that stand, in the order of their arrival. Of imports it knows nothing."""
+    """Return the statistics of the standing ``labels``, which are in order of arrival; figures of imports are 0."""
     current = newest(labels)
     decisions = Counter(decision(label) for label in current)
     return LabelStatistics(
@@ -153,12 +156,12 @@ def label_statistics(
 
 
 def decision(label: Label) -> str:
-    """Return the class that a label names, or 'skipped'."""
+    """Return the class of a label, or 'skipped'."""
     return SKIPPED if label.sentiment_rating is None else stance(label.sentiment_rating)
 
 
 def streak(labels: Sequence[Label]) -> dict[str, int] | None:
-    """Return the class of the last labels that are all the same, and how many they are."""
+    """Return the rating of the last run of equal labels, and its length."""
     if not labels:
         return None
     rating, length = labels[-1].sentiment_rating or 0, 0

@@ -1,7 +1,7 @@
-"""A small model of the text, fitted in seconds: TF-IDF and logistic regression.
+"""A small text model, fitted in seconds: TF-IDF and logistic regression.
 
-It only has to say where it is unsure and which posts are alike; it never scores the index. scikit-learn is imported
-where it is used: it costs a second.
+It only finds posts of which it is unsure and posts that are similar; it never scores the index. scikit-learn is
+imported where it is used, because the import takes a second.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ Floats = NDArray[np.float64]
 Matrix = Any  # a scipy.sparse matrix (posts, terms)
 
 MAX_TERMS = 50_000
-MAX_CHARACTERS = 2_500  # of a post are read; the board allows about 2,100
+MAX_CHARACTERS = 2_500  # read per post; the board allows about 2,100
 DIMENSIONS = 64  # of an embedding
 FOLDS = 5
 GROUP_CHARACTERS = 60
 
 
 def duplicate_group(text: str) -> str:
-    """What posts of the same standing thread share: they differ in numbers and in their tails.
+    """Return a key shared by posts of the same recurring thread, which differ in numbers and in their endings.
 
     Coarser than ``cluster_id``, which looks back 48 hours only.
     """
@@ -31,7 +31,9 @@ def duplicate_group(text: str) -> str:
 
 
 def term_matrix(texts: Sequence[str]) -> Matrix:
-    """Return the TF-IDF of words and pairs of words that two texts have, rows of length 1 or 0: (posts, terms)."""
+    """Return the TF-IDF of words and word pairs that occur in at least two texts, rows of length 1 or 0: (posts,
+    terms).
+    """
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -44,28 +46,29 @@ def term_matrix(texts: Sequence[str]) -> Matrix:
         return csr_matrix((len(texts), 1), dtype=np.float32)
 
 
-def probabilities(known: Matrix, ratings: Sequence[int], asked: Matrix) -> Floats:
-    """Return what a model that is taught the ``known`` rows with their ``ratings`` says of ``asked``: (posts, 3).
+def probabilities(known: Matrix, ratings: Sequence[int], others: Matrix) -> Floats:
+    """Fit a model to the ``known`` rows and ``ratings``; return its probabilities for ``others``: (posts, 3).
 
-    Each class, 1 to 3, must occur. They weigh alike, however rare: else the commonest would hide the others.
+    Each class, 1 to 3, must occur. Classes have equal weight regardless of frequency, or the most common would
+    dominate.
     """
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(class_weight="balanced", max_iter=500).fit(known, ratings)
-    return np.asarray(model.predict_proba(asked), np.float64)
+    return np.asarray(model.predict_proba(others), np.float64)
 
 
 def out_of_fold(terms: Matrix, ratings: Sequence[int], groups: Sequence[int], seed: int) -> Floats:
-    """Return probabilities (posts, 3), each post's by a model that saw neither it nor its near-duplicates."""
+    """Return probabilities (posts, 3), each by a model that saw neither the post nor its near-duplicates."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     given = np.asarray(ratings)
-    told = np.full((len(given), 3), 1 / 3)
+    predicted = np.full((len(given), 3), 1 / 3)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for train, test in folds.split(terms, given, groups):
         if len(set(given[train])) == 3:
-            told[test] = probabilities(terms[train], given[train].tolist(), terms[test])
-    return told
+            predicted[test] = probabilities(terms[train], given[train].tolist(), terms[test])
+    return predicted
 
 
 def embeddings(terms: Matrix, seed: int) -> Floats:

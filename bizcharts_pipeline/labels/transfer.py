@@ -1,4 +1,4 @@
-"""Labels as files: CSV, JSON lines and SQL dumps in; CSV, JSON lines and Parquet out."""
+"""Import and export of label files: CSV, JSON lines and SQL dumps in; CSV, JSON lines and Parquet out."""
 
 import codecs
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ _WRITTEN = (".csv", ".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written."""
+    """Result of an export."""
 
     file: Path
     labels: int
@@ -45,14 +45,14 @@ class ExportReport:
 
 def export_labels(ledger: LabelLedger, path: Path, *, history: bool = False) -> ExportReport:
     """Write the newest standing label of each labeller and thread, or every standing one, in the format of the
-    file's ending.
+    extension.
 
     Raises:
         LabelFileError: the extension is not .csv, .jsonl or .parquet, or the file cannot be written.
         LedgerError: the ledger cannot be read.
     """
     if path.suffix.lower() not in _WRITTEN:
-        raise LabelFileError(f"{path}: labels are written as {', '.join(_WRITTEN)}; give the file such an ending.")
+        raise LabelFileError(f"{path}: the extension of an export is one of {', '.join(_WRITTEN)}.")
     labels = ledger.standing() if history else ledger.newest()
     rows = map(values_of, labels)
     match path.suffix.lower():
@@ -78,35 +78,35 @@ def import_labels(
     now: datetime | None = None,
     begin: Callable[[], object] = lambda: None,
 ) -> ImportReport:
-    """Take the labels of ``path`` into the ledger; rows that are not labels go to a file in ``aside``.
+    """Import the labels of ``path`` into the ledger; invalid rows go to a file in ``aside``.
 
-    A refused file leaves nothing behind.
+    A refused file has no effect.
 
     Args:
-        scale: that of the file's ratings, if it was named.
-        now: naive UTC; the present unless it is given.
+        scale: scale of the file's ratings, if given by the user.
+        now: naive UTC; the current time by default.
         begin: called before the first write.
 
     Raises:
-        LabelFileError: the file cannot be read at all, none of its rows is a label, or its ratings are on another
-            scale than 1 to 3.
-        LedgerError: the ledger cannot be written; a repeated import goes on.
+        LabelFileError: the file cannot be read, none of its rows is a label, or its ratings are on another scale than 1
+            to 3.
+        LedgerError: the ledger cannot be written; a repeated import continues.
     """
     now = now or utc_now()
     spellings = Spellings(label.labeler_id for label in ledger.not_retracted()) if is_known(ledger.path) else None
     planned = plan(read_labels(path, scale, spellings), ledger, now)
     if planned.rejected and not planned.new and not planned.known:
         shown = [*map(str, planned.rejected[:SHOWN_REASONS]), *(["..."] if planned.rejected[SHOWN_REASONS:] else [])]
-        raise LabelFileError(f"{path}: none of its rows is a label, so nothing was taken: {'; '.join(shown)}")
+        raise LabelFileError(f"{path}: none of its rows is a valid label, so nothing was imported: {'; '.join(shown)}")
     begin()
     return carry_out(planned, ledger, aside, now)
 
 
 def read_labels(path: Path, scale: Scale | None = None, spellings: Spellings | None = None) -> LabelFile:
-    """Read a file of labels by its ending: .csv, .jsonl (.ndjson) or an SQL dump, .sql. All of them are UTF-8.
+    """Read a label file by its extension: .csv, .jsonl (.ndjson) or an SQL dump, .sql. All are UTF-8.
 
     Raises:
-        LabelFileError: the file cannot be read at all, or its ratings are on another scale than 1 to 3.
+        LabelFileError: the file cannot be read, or its ratings are on another scale than 1 to 3.
     """
     if _is_sqlite(path):
         raise LabelFileError(
@@ -131,7 +131,7 @@ def _is_sqlite(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(len(SQLITE_BEGIN)) == SQLITE_BEGIN
-    except OSError:  # the caller names what is wrong
+    except OSError:  # the caller reports the error
         return False
 
 

@@ -1,9 +1,9 @@
-"""Labels as CSV (RFC 4180, UTF-8).
+"""Label files as CSV (RFC 4180, UTF-8).
 
-Nothing between two commas is null and ``""`` is an empty text, as DuckDB and PostgreSQL have it; Python's own reader
-does not tell the two apart. Text that a spreadsheet would take for a formula is written with an apostrophe before it,
-and so is text with an apostrophe there already; reading takes one away. Files of other programs, which have no column
-``origin``, are read as they stand.
+An empty field is null and ``""`` is an empty text, as in DuckDB and PostgreSQL; Python's own reader does not
+distinguish them. Text that a spreadsheet would interpret as a formula is written with a leading apostrophe, and so is
+text that begins with one; reading removes one. Files of other programs, which have no column ``origin``, are read
+unchanged.
 """
 
 import re
@@ -23,16 +23,16 @@ Fields = list[str | None]
 
 
 def write_csv(rows: Iterable[Mapping[str, Value]]) -> bytes:
-    """Return ``rows`` with the columns ``COLUMNS``."""
+    """Return ``rows`` as CSV with the columns ``COLUMNS``."""
     lines = [",".join(COLUMNS), *(",".join(map(_written, row.values())) for row in rows)]
     return ("\n".join(lines) + "\n").encode()
 
 
 def read_csv(text: str) -> Iterator[RawRow]:
-    """Yield the rows below the header; one that cannot be read costs itself and what its own lines hold.
+    """Yield the rows below the header; a malformed row affects only its own lines.
 
     Raises:
-        LabelFileError: the header lacks a column that a label needs, or has one twice.
+        LabelFileError: the header lacks a required column, or has one twice.
     """
     rows = _rows(text)
     header = next((row for row in rows if row[2] is None or any(map(_is_filled, row[2]))), None)
@@ -46,13 +46,13 @@ def read_csv(text: str) -> Iterator[RawRow]:
     ours = _OUR_COLUMN in names
     for line, raw, fields in rows:
         if fields is None:
-            yield RawRow(line, raw, None, "a quotation mark out of place")
+            yield RawRow(line, raw, None, "misplaced quotation mark")
         elif not any(map(_is_filled, fields)):
             continue
         elif header and raw.strip() == header[1].strip():
-            yield RawRow(line, raw, None, "the header again")
+            yield RawRow(line, raw, None, "repeated header")
         elif len(fields) < len(names) or any(map(_is_filled, fields[len(names) :])):
-            yield RawRow(line, raw, None, f"{counted(len(fields), 'value')} under {counted(len(names), 'column')}")
+            yield RawRow(line, raw, None, f"{counted(len(fields), 'value')} for {counted(len(names), 'column')}")
         else:
             values = [_read(field) for field in fields] if ours else fields
             yield RawRow(line, raw, dict(zip(names, values, strict=False)))
@@ -62,7 +62,7 @@ def _names(header: Fields) -> list[str]:
     """Return the columns of a header, without empty ones at its end.
 
     Raises:
-        LabelFileError: a column stands there twice.
+        LabelFileError: a column occurs twice.
     """
     while header and not _is_filled(header[-1]):
         header = header[:-1]
@@ -80,14 +80,14 @@ def _is_filled(field: str | None) -> bool:
 
 
 def _other_separator(first_line: str) -> str | None:
-    """Return what separates the columns, if it is not the comma: spreadsheets write so where 1,5 is a number."""
+    """Return the name of the column separator if it is not a comma, as in locales with decimal commas."""
     if "," not in first_line:
         return "semicolons" if ";" in first_line else "tabs" if "\t" in first_line else None
     return None
 
 
 def _rows(text: str) -> Iterator[tuple[int, str, Fields | None]]:
-    """Yield line, text and fields of each row that is not blank; ``None``: they could not be told apart."""
+    """Yield line, text and fields of each row that is not blank; the fields are ``None`` if it is malformed."""
     start, line = 0, 1
     while start < len(text):
         fields: Fields | None = []

@@ -1,4 +1,4 @@
-"""Labels as JSON lines, and as Parquet."""
+"""Label files as JSON lines and Parquet."""
 
 import json
 import tempfile
@@ -9,7 +9,7 @@ from typing import Any
 from bizcharts_pipeline.labels.transfer_rows import ALIASES, RawRow, Value, named
 from bizcharts_pipeline.warehouse.values import quoted, storable
 
-_LONGEST_LINE = 1 << 24  # DuckDB's own limit, unless one is longer
+_LONGEST_LINE = 1 << 24  # DuckDB's default limit
 _PARQUET_TYPES = {
     "thread_id": "BIGINT",
     "posted_at": "TIMESTAMP",
@@ -24,11 +24,11 @@ _YES_OR_NO = [name for name, kind in _PARQUET_TYPES.items() if kind == "BOOLEAN"
 
 
 class _RepeatedKey(Exception):
-    """An object has a key twice, and nobody can say which value is meant."""
+    """An object has a key twice, so its value is ambiguous."""
 
 
 def write_jsonl(rows: Iterable[Mapping[str, Value]]) -> bytes:
-    """Return an object a line."""
+    """Return one JSON object per line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
@@ -40,19 +40,19 @@ def read_jsonl(text: str) -> Iterator[RawRow]:
         try:
             values = json.loads(raw, parse_float=_float, object_pairs_hook=_object)
         except _RepeatedKey as repeated:
-            yield RawRow(line, raw, None, f"the key {str(repeated)!r:.60} stands there twice")
+            yield RawRow(line, raw, None, f"the key {str(repeated)!r:.60} occurs twice")
             continue
         except (ValueError, RecursionError) as error:
-            yield RawRow(line, raw, None, f"no JSON: {error}")
+            yield RawRow(line, raw, None, f"not JSON: {error}")
             continue
         if isinstance(values, dict):
             yield RawRow(line, raw, named(values))
         else:
-            yield RawRow(line, raw, None, "no JSON object")
+            yield RawRow(line, raw, None, "not a JSON object")
 
 
 def _float(text: str) -> float | str:
-    """Keep a number with an exponent as it is written: as a thread's number it was rounded."""
+    """Return a number with an exponent as text: as a thread number it has been rounded."""
     return text if "e" in text.lower() else float(text)
 
 
@@ -69,7 +69,7 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_parquet(rows: Iterable[Mapping[str, Value]], columns: Iterable[str]) -> bytes:
-    """Return ``rows`` as a Parquet file; NUL characters, which DuckDB does not keep, are U+FFFD in it."""
+    """Return ``rows`` as a Parquet file; NUL characters, which DuckDB cannot store, become U+FFFD."""
     import duckdb
 
     types = ", ".join(f"{quoted(column)}: {quoted(_PARQUET_TYPES.get(column, 'VARCHAR'))}" for column in columns)

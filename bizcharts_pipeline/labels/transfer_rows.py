@@ -1,4 +1,4 @@
-"""Labels as rows of a file: the columns, how their values are written, and what makes a row a label."""
+"""Rows of label files: columns, value formats, and validation."""
 
 import math
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from bizcharts_pipeline.labels.labellers import labeller_name
 from bizcharts_pipeline.labels.ledger import Flag, Label, storable_text
 from bizcharts_pipeline.labels.scales import OURS, Scale, canonical
 
-# The first ten are those of the original implementation's data set, and written as there.
+# The first ten are those of the original implementation's data set, in the same format.
 COLUMNS = (
     "thread_id", "posted_at", "sentiment_rating", "labeler_id", "labeled_at", "subject", "text_snapshot",
     "image_url_snapshot", "notes", "skipped", "seconds", "flag", "origin", "session", "stratum", "probability",
     "suggestion", "image_visible",
 )  # fmt: skip
 REQUIRED = ("thread_id", "sentiment_rating", "labeler_id", "labeled_at")
-ALIASES = {"subject_snapshot": "subject"}  # as the column is called in `training_labels`
-_FIELDS = {"subject": "subject_snapshot"}  # columns whose field of Label has another name
+ALIASES = {"subject_snapshot": "subject"}  # name of the column in `training_labels`
+_FIELDS = {"subject": "subject_snapshot"}  # columns with another field name in Label
 
 _BIGINT = 2**63 - 1
 _MAX_TIME = datetime(2100, 1, 1)
@@ -31,18 +31,18 @@ Value = str | int | float | None
 
 
 class LabelFileError(BizchartsError):
-    """A file of labels cannot be read or written as a whole."""
+    """A label file cannot be read or written."""
 
 
 class BadRow(Exception):
-    """A row is no label; the message says why."""
+    """A row is not a valid label; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class RawRow:
-    """A row as a file has it: where, as it stands there, and its values or why there are none."""
+    """A row of a file: line, text, and either its values or its problem."""
 
-    line: int  # from 1: where the row begins
+    line: int  # first line of the row, from 1
     text: str
     values: Mapping[str, Any] | None
     problem: str = ""
@@ -50,19 +50,19 @@ class RawRow:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that was put aside."""
+    """An invalid row."""
 
     line: int
     reason: str
     text: str
-    where: str = "line"  # what ``line`` counts
+    where: str = "line"  # unit of ``line``
 
     def __str__(self) -> str:
         return f"{self.where} {self.line}: {self.reason}"
 
 
 def values_of(label: Label) -> dict[str, Value]:
-    """Return a label as the values of ``COLUMNS``, in their order; times as ISO 8601, UTC."""
+    """Return a label's values in the order of ``COLUMNS``; times as ISO 8601, UTC."""
     values: dict[str, Value] = {column: getattr(label, _FIELDS.get(column, column)) for column in COLUMNS}
     values["labeled_at"] = label.labeled_at.isoformat(timespec="microseconds")
     values["posted_at"] = label.posted_at.isoformat(sep=" ") if label.posted_at else None
@@ -77,23 +77,23 @@ def named(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_skipped(values: Mapping[str, Any]) -> bool:
-    """Return whether a row says that its post was skipped.
+    """Return whether a row is marked as skipped.
 
     Raises:
-        BadRow: it says neither yes nor no.
+        BadRow: the mark is neither yes nor no.
     """
     return bool(_yes_or_no(values.get("skipped"), "skipped"))
 
 
 def label_of(values: Mapping[str, Any], origin: str, scale: Scale) -> Label:
-    """Return the label that a row's ``values`` are; ``origin`` is for rows that name none, ``scale`` of its rating.
+    """Return the label in a row's ``values``; ``origin`` is the default origin, ``scale`` that of its rating.
 
     Raises:
-        BadRow: it is none.
+        BadRow: the row is not a valid label.
     """
     skipped = is_skipped(values)
     written = canonical(values.get("sentiment_rating"))
-    if skipped and written == "0":  # as programs without empty cells write it
+    if skipped and written == "0":  # as written by programs without empty cells
         written = None
     if written is None and not skipped:
         raise BadRow("neither rated nor skipped")
@@ -146,7 +146,7 @@ def _thread(value: object) -> int:
     except ValueError as error:
         raise BadRow(f"thread_id {value!r:.40} {error}") from None
     if not 1 <= thread_id <= _BIGINT:
-        raise BadRow(f"thread_id {thread_id!s:.40} is no thread's number")
+        raise BadRow(f"thread_id {thread_id!s:.40} is not a thread number")
     return thread_id
 
 
@@ -172,9 +172,9 @@ def _time(value: object, name: str) -> datetime | None:
     try:
         moment = naive_utc(datetime.fromisoformat(cast(str, value)))
     except (TypeError, ValueError, OverflowError):
-        raise BadRow(f"{name} {value!r:.40} is no ISO 8601 time") from None
+        raise BadRow(f"{name} {value!r:.40} is not an ISO 8601 time") from None
     if not SITE_OPENED <= moment < _MAX_TIME:
-        raise BadRow(f"{name} {moment} is no time since the board's site opened")
+        raise BadRow(f"{name} {moment} is before the site opened or after 2100")
     return moment
 
 
@@ -186,5 +186,7 @@ def _number(value: object, name: str, most: float) -> float | None:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and 0 <= number <= most):
-        raise BadRow(f"{name} {value!r:.40} is no number from 0" + (f" to {most:g}" if math.isfinite(most) else " on"))
+        raise BadRow(
+            f"{name} {value!r:.40} is not a number from 0" + (f" to {most:g}" if math.isfinite(most) else " on")
+        )
     return number

@@ -1,7 +1,7 @@
-"""Labels from the original implementation's SQL dumps: the INSERTs into ``training_labels``, and nothing else.
+"""Import of labels from the original implementation's SQL dumps: only the INSERTs into ``training_labels``.
 
-A dump is a program, so it is not run. Its INSERT statements are given one by one to an SQLite in memory that has one
-table and may do nothing but fill it; every other statement is passed over.
+A dump is a program, so it is not run as it is. Its INSERT statements are run one by one in an in-memory SQLite database
+with a single table and an authorizer that allows nothing but filling it; every other statement is ignored.
 """
 
 import re
@@ -13,7 +13,7 @@ from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER
 from bizcharts_pipeline.labels.transfer_rows import LabelFileError, RawRow, named
 
 _TABLE = "training_labels"
-# Where a dump has INSERTs alone: the order in which the original made them.
+# Column order of the original, for dumps that have only INSERTs.
 _ORIGINAL_COLUMNS = (
     "id", "thread_id", "sentiment_rating", "skipped", "notes", "labeler_id", "labeled_at", "text_snapshot",
     "image_url_snapshot",
@@ -24,26 +24,26 @@ _CREATE = re.compile(rf"{_PADDING}CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_OU
 _INSERT = re.compile(
     rf"{_PADDING}INSERT\s+(?:OR\s+\w+\s+)?INTO\s+{_OUR_TABLE}\s*(?:\([^()]*+\)\s*)?VALUES\b", re.IGNORECASE
 )
-# Statements of a dump that are skipped. Any other is reported.
-_PASSED_OVER = re.compile(
+# Statements of a dump that are ignored. Any other is reported.
+_IGNORED = re.compile(
     rf"{_PADDING}(?:\Z|;|(?:PRAGMA|BEGIN|COMMIT|END|SAVEPOINT|RELEASE|ANALYZE|CREATE|DROP|DELETE|COMMENT|SET)\b|"
     rf"INSERT\s+(?:OR\s+\w+\s+)?INTO\s++(?!{_OUR_TABLE}\s*[(\s]))",
     re.IGNORECASE,
 )
 _TOKEN = re.compile(r"'[^']*+(?:''[^']*+)*+'|\"[^\"]*+\"|--[^\n]*+|/\*[\s\S]*?\*/|;")
 _EXPONENT = re.compile(r"\d+(?:\.\d*)?[eE][+-]?\d+")
-_FUNCTIONS = {"replace", "char", "unistr"}  # with which SQLite's shell writes line ends and control characters
+_FUNCTIONS = {"replace", "char", "unistr"}  # used by SQLite's shell for line ends and control characters
 _MAX_BYTES = 1_000_000  # of a row
 _MAX_COLUMNS = 50
 _MAX_PAGES = 125_000  # of 4 kB
-_MAX_STEPS = 10_000_000  # of SQLite's machine for one statement
+_MAX_STEPS = 10_000_000  # of SQLite's virtual machine per statement
 
 
 def read_dump(text: str) -> Iterator[RawRow]:
-    """Yield the rows that the dump inserts, each at the line where its statement begins.
+    """Yield the rows that the dump inserts, each with the line where its statement begins.
 
     Raises:
-        LabelFileError: its table cannot be made out.
+        LabelFileError: its CREATE TABLE cannot be parsed.
     """
     columns: tuple[str, ...] = _ORIGINAL_COLUMNS
     inserted: list[tuple[int, str]] = []  # line and text of each row's statement
@@ -52,7 +52,7 @@ def read_dump(text: str) -> Iterator[RawRow]:
         for line, statement in _statements(text):
             if _CREATE.match(statement):
                 if inserted:
-                    raise LabelFileError(f"Line {line}: the table {_TABLE} is made a second time.")
+                    raise LabelFileError(f"Line {line}: the table {_TABLE} is created a second time.")
                 columns = _columns(statement, line)
                 _guard(database, columns)
             elif _INSERT.match(statement):
@@ -60,8 +60,8 @@ def read_dump(text: str) -> Iterator[RawRow]:
                 inserted += [(line, statement)] * rows
                 if problem:
                     yield RawRow(line, statement, None, problem)
-            elif not _PASSED_OVER.match(statement):
-                yield RawRow(line, statement, None, f"no statement of a dump of {_TABLE}")
+            elif not _IGNORED.match(statement):
+                yield RawRow(line, statement, None, f"not a statement of a dump of {_TABLE}")
         database.set_authorizer(None)
         database.set_progress_handler(None, 0)
         database.text_factory = lambda raw: raw.decode("utf-8", "replace")
@@ -73,7 +73,7 @@ def read_dump(text: str) -> Iterator[RawRow]:
 
 
 def _as_written(value: object, statement: str) -> object:
-    """Return a number that the statement has with an exponent as it stands there: it was rounded before."""
+    """Return a number written with an exponent as in the statement, because it has been rounded."""
     if not isinstance(value, float):
         return value
     numbers = _EXPONENT.findall(_TOKEN.sub(" ", statement))
@@ -97,8 +97,11 @@ def _lines_before(statement: str) -> int:
 
 
 def _columns(statement: str, line: int) -> tuple[str, ...]:
-    """Return the names of the columns that a CREATE TABLE makes. Its types, defaults and rules are left aside: a
-    default for ``labeled_at``, for one, would be the present."""
+    """Return the column names of a CREATE TABLE.
+
+    Its types, defaults and constraints are ignored: a default for ``labeled_at``, for example, would be the current
+    time.
+    """
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as scratch:
         _limit(scratch)
         scratch.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _CREATING else sqlite3.SQLITE_DENY)
@@ -107,12 +110,12 @@ def _columns(statement: str, line: int) -> tuple[str, ...]:
             scratch.set_authorizer(None)
             names = tuple(row[1].lower() for row in scratch.execute(f"PRAGMA table_info({_TABLE})"))
         except _FAILURES as error:
-            raise LabelFileError(f"Line {line}: its table {_TABLE} cannot be made out: {error}") from None
+            raise LabelFileError(f"Line {line}: the table {_TABLE} cannot be parsed: {error}") from None
     return names
 
 
 def _guard(database: sqlite3.Connection, columns: tuple[str, ...]) -> None:
-    """Make the table with ``columns`` and from then on allow nothing but to fill it."""
+    """Create the table with ``columns`` and then allow nothing but filling it."""
     database.set_authorizer(None)
     database.execute(f"DROP TABLE IF EXISTS {_TABLE}")
     names = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
@@ -146,10 +149,10 @@ def _only_filling(action: int, first: str | None, second: str | None, *_: object
 
 
 def _insert(database: sqlite3.Connection, statement: str) -> tuple[str, int]:
-    """Return why the statement was refused, if it was, and how many rows it brought."""
+    """Return why the statement was refused, if it was, and the number of inserted rows."""
     before = database.total_changes
     try:
         database.execute(statement)
     except _FAILURES as error:
-        return f"not taken: {error}", 0
+        return f"not imported: {error}", 0
     return "", database.total_changes - before

@@ -1,6 +1,6 @@
-"""How far a paid model's labels can be trusted: its answers on gold posts against those of people.
+"""Trust in a paid model's labels: its answers on gold posts compared with people's.
 
-A refused post is a label that is missing, never a neutral one: it counts in the block rate and nowhere else.
+A refused post is a missing label, never a neutral one: it counts only in the block rate.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bizcharts_pipeline.labels.agreement import between_labellers, measured, with_oneself
+from bizcharts_pipeline.labels.agreement import between_labellers, measured, self_agreements
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.labels.stances import STANCES, Stance, stance
 from bizcharts_pipeline.sentiment.evaluation import Evaluation, evaluate
@@ -18,23 +18,25 @@ from bizcharts_pipeline.settings import AutoLabelSettings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.trust import ModelAnswer, TrustRow, Version, answers, append_trust, costs
 
-MIN_GOLD_POSTS = 50  # answers on gold posts; with fewer, accuracy is known to no better than +-14 points
-MIN_PAIRS = 30  # labels of the same posts before people's own kappa counts as known
+MIN_GOLD_POSTS = 50  # answers on gold posts; with fewer, the uncertainty of accuracy exceeds +-14 points
+MIN_PAIRS = 30  # minimum of common posts for a kappa between people
 Z = 1.959964  # 95 %, two-sided
 
-_CLASS: dict[str, int] = {name: place for place, name in enumerate(STANCES)}  # as sentiment/evaluation.py has them
+_CLASS: dict[str, int] = {name: place for place, name in enumerate(STANCES)}  # same as in sentiment/evaluation.py
 
 
 @dataclass(frozen=True)
 class Trust:
-    """A version's measurement; ``confusion`` has a row a class of people and a column a class it said."""
+    """A version's measurement; ``confusion`` has one row per class by people and one column per class by the
+    version.
+    """
 
     row: TrustRow
     confusion: tuple[tuple[int, ...], ...]
 
 
 def majority(newest: Iterable[Label]) -> dict[int, Stance]:
-    """Return what most people say of each post; ``newest`` has one label a labeller and post. Ties are left out."""
+    """Return the majority class of each post; ``newest`` has one label per labeller and post. Ties are left out."""
     votes: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for label in newest:
         if label.sentiment_rating is not None:
@@ -50,11 +52,10 @@ def majority(newest: Iterable[Label]) -> dict[int, Stance]:
 def measure_trust(
     database: Database, ledger: LabelLedger, gate: AutoLabelSettings, now: datetime, *, relabelled_after: timedelta
 ) -> list[Trust]:
-    """Measure every version that has labelled anything on the gold split, append it to ``auto_label_trust``, and
-    return it, by version.
+    """Measure every version with labels on the gold split, append the results to ``auto_label_trust``, and return them.
 
-    A person who was shown a suggestion is no judge of who made it: such labels are not the truth here.
-    ``relabelled_after`` parts second thoughts from relabels, as in :func:`kappa_of_people`.
+    A label given after seeing a suggestion is not independent of its model, so such labels are not used as truth.
+    ``relabelled_after`` separates relabels from corrections, as in :func:`kappa_of_people`.
     """
     gold = {post.thread_id for post in ledger.gold()}
     independent = majority(label for label in ledger.newest() if label.suggestion is None)
@@ -80,14 +81,14 @@ def measure(
     people_kappa: float | None,
     usd_per_1000: float | None,
 ) -> Trust:
-    """Measure a version by the answers ``given`` to gold posts whose ``truth`` is known.
+    """Measure a version by the answers ``given`` to gold posts with known ``truth``.
 
-    ``people_kappa`` is how well people agree (:func:`kappa_of_people`); ``None``: not known, and then the model's own
-    is not judged by it. Accuracy has Wilson's 95 % interval, kappa that of a bootstrap over the posts.
+    ``people_kappa`` is the agreement among people (:func:`kappa_of_people`); if it is ``None``, the version's kappa is
+    not compared with it. Accuracy has Wilson's 95 % interval, kappa that of a bootstrap over the posts.
     """
-    asked = [answer for answer in given if answer.thread_id in truth]
-    labelled = [answer for answer in asked if answer.label is not None]
-    refused = sum(answer.refused for answer in asked)
+    relevant = [answer for answer in given if answer.thread_id in truth]
+    labelled = [answer for answer in relevant if answer.label is not None]
+    refused = sum(answer.refused for answer in relevant)
     said = [_CLASS[answer.label] for answer in labelled if answer.label is not None]
     true = [_CLASS[truth[answer.thread_id]] for answer in labelled]
     figures = evaluate([_certain(place) for place in said], true) if labelled else None
@@ -123,11 +124,11 @@ def measure(
 
 
 def kappa_of_people(standing: Sequence[Label], relabelled_after: timedelta) -> float | None:
-    """Return Cohen's kappa among labellers, else that of labellers with themselves, else ``None``: not known.
+    """Return Cohen's kappa among labellers, else the mean self-agreement, else ``None``.
 
-    Of several pairs the mean by their posts; a pair that shares fewer than ``MIN_PAIRS`` says too little.
+    Several pairs are averaged, weighted by posts; a pair with fewer than ``MIN_PAIRS`` common posts is ignored.
     """
-    for found in (between_labellers(standing), with_oneself(standing, relabelled_after)):
+    for found in (between_labellers(standing), self_agreements(standing, relabelled_after)):
         known = [(pair.kappa.value, pair.items) for pair in found if pair.items >= MIN_PAIRS]
         defined = [(kappa, items) for kappa, items in known if kappa is not None]
         if defined:
@@ -136,7 +137,7 @@ def kappa_of_people(standing: Sequence[Label], relabelled_after: timedelta) -> f
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927); ``n`` is at least 1."""
+    """Return the 95 % Wilson interval (1927) of a share; ``n`` is at least 1."""
     share = successes / n
     centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
     half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
@@ -150,23 +151,23 @@ def _reasons(
     kappa: float | None,
     people_kappa: float | None,
 ) -> list[str]:
-    """Why a version may not train."""
+    """Return the reasons why a version is not trusted."""
     if figures is None or figures.n < MIN_GOLD_POSTS:
         n = figures.n if figures else 0
         return [f"{n} gold posts have both its label and one of people; {MIN_GOLD_POSTS} are needed"]
     reasons = []
     if figures.accuracy < gate.least_accuracy:
-        reasons.append(f"accuracy {figures.accuracy:.2f}, at least {gate.least_accuracy:g} wanted")
+        reasons.append(f"accuracy {figures.accuracy:.2f}, at least {gate.least_accuracy:g} required")
     if figures.macro_f1 < gate.least_macro_f1:
-        reasons.append(f"macro-F1 {figures.macro_f1:.2f}, at least {gate.least_macro_f1:g} wanted")
+        reasons.append(f"macro-F1 {figures.macro_f1:.2f}, at least {gate.least_macro_f1:g} required")
     for name, recall in zip(STANCES, recalls, strict=True):
         if recall is None:
             reasons.append(f"no {name} post among the gold posts it labelled")
         elif recall < gate.least_recall:
-            reasons.append(f"recall {recall:.2f} of {name}, at least {gate.least_recall:g} wanted")
+            reasons.append(f"recall {recall:.2f} of {name}, at least {gate.least_recall:g} required")
     if kappa is not None and people_kappa is not None and kappa < people_kappa - gate.kappa_below_people:
-        least = people_kappa - gate.kappa_below_people
-        reasons.append(f"kappa {kappa:.2f}, at least {least:.2f} wanted: among people it is {people_kappa:.2f}")
+        required = people_kappa - gate.kappa_below_people
+        reasons.append(f"kappa {kappa:.2f}, at least {required:.2f} required: among people it is {people_kappa:.2f}")
     return reasons
 
 
@@ -179,7 +180,7 @@ def _certain(place: int) -> Score:
 
 
 def _calibration_error(given: Sequence[ModelAnswer], truth: Mapping[int, Stance]) -> float | None:
-    """Return the ECE over the answers that have probabilities; ``None`` where there is none."""
+    """Return the ECE over the answers that have probabilities; ``None`` if there are none."""
     rated = [(Score(*answer.probabilities), truth[answer.thread_id]) for answer in given if answer.probabilities]
     if not rated:
         return None

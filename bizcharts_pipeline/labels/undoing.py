@@ -1,7 +1,7 @@
-"""Undoing an import: none of its labels stands any more, and everything stays in the ledger.
+"""Undoing an import: its labels no longer count, but stay in the ledger.
 
-Gold is frozen by thread, so a gold post whose labels are all undone stays in the gold split: it trains nothing. It
-tests nothing either until somebody labels it again, and another post is drawn in its place.
+Gold is frozen by thread, so a gold post whose labels are all undone stays in the gold split and is not used for
+training. It is not used for evaluation either until it is labelled again, and another post is drawn in its place.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,21 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class UndoReport:
-    """What undoing an import did. Threads are in order."""
+    """Result of undoing an import. Threads are sorted."""
 
     import_id: int
     file: str
-    labels: int  # that the import had added
+    labels: int  # added by the import
     undone_now: bool  # False: it was undone before, and nothing changed
     retracted_at: datetime  # naive UTC
-    gold_without_label: tuple[int, ...]  # gold posts of the import that no label of a person rates any more
-    gold_still_labelled: tuple[int, ...]  # gold posts of the import that other labels rate
+    gold_without_label: tuple[int, ...]  # gold posts of the import without a remaining rating
+    gold_still_labelled: tuple[int, ...]  # gold posts of the import with other ratings
 
     def __str__(self) -> str:
         if not self.undone_now:
-            first = f"Import {self.import_id} ({self.file}) was undone already, {self.retracted_at:%Y-%m-%d %H:%M} UTC."
+            first = (
+                f"Import {self.import_id} ({self.file}) was already undone at {self.retracted_at:%Y-%m-%d %H:%M} UTC."
+            )
         else:
             first = (
                 f"Import {self.import_id} ({self.file}) is undone: "
@@ -37,19 +39,20 @@ class UndoReport:
         lines = [first]
         if self.gold_without_label:
             lines.append(
-                f"{len(self.gold_without_label):,} gold posts have no label now; they stay frozen, and neither train "
-                f"nor test until they are labelled again: {_threads(self.gold_without_label)}"
+                f"{len(self.gold_without_label):,} gold posts have no label now; they stay frozen, and are used "
+                "neither for training nor for evaluation until they are labelled again: "
+                f"{_threads(self.gold_without_label)}"
             )
         if self.gold_still_labelled:
             lines.append(
-                f"{len(self.gold_still_labelled):,} gold posts of it are rated by other labels too and stay gold: "
+                f"{len(self.gold_still_labelled):,} gold posts of it have other ratings too and stay gold: "
                 f"{_threads(self.gold_still_labelled)}"
             )
         return "\n".join(lines)
 
 
 def undo_import(ledger: LabelLedger, import_id: int, now: datetime) -> UndoReport:
-    """Retract all labels of an import; of one that was undone before, nothing changes. ``now`` is naive UTC.
+    """Retract all labels of an import; does nothing if it was already undone. ``now`` is naive UTC.
 
     Raises:
         LedgerError: there is no such import, or the ledger cannot be used.
@@ -71,7 +74,7 @@ def undo_import(ledger: LabelLedger, import_id: int, now: datetime) -> UndoRepor
 
 
 def gold_without_label(ledger: LabelLedger) -> list[int]:
-    """Return the gold posts that no standing label rates, in order."""
+    """Return the gold posts without a standing rating, in order."""
     rated = {label.thread_id for label in ledger.newest() if not label.skipped}
     return [post.thread_id for post in ledger.gold() if post.thread_id not in rated]
 

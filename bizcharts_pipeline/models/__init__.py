@@ -1,1 +1,1 @@
-"""Trained models: registry, evaluation on gold, gate, promotion, leak checks, release."""
+"""Trained models: registry, evaluation on gold, promotion gate, leak checks, release."""

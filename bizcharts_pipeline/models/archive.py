@@ -1,7 +1,7 @@
-"""A model's folder as one file, and back: a plain tar in which the same model gives the same bytes.
+"""Packs a model's folder into a reproducible tar file, and unpacks one safely.
 
-A tar from elsewhere may hold anything: links, devices, names that lead out of the folder, more bytes than the disk.
-Only regular files with the names and endings that a model may have are taken out of it.
+A tar from elsewhere may hold anything: links, devices, paths that leave the folder, more bytes than the disk has. Only
+regular files with the names and extensions of model files are extracted.
 """
 
 import io
@@ -14,12 +14,12 @@ from bizcharts_pipeline.sentiment.artifact import MANIFEST as MODEL_JSON
 from bizcharts_pipeline.sentiment.artifact import SAFE_ENDINGS, Artifact, CorruptModel
 
 MAX_FILES = 500
-MAX_BYTES = 2 * 2**30 - 1  # of the tar; GitHub takes no larger file
+MAX_BYTES = 2 * 2**30 - 1  # of the tar; GitHub's limit per file
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def pack(folder: Path, artifact: Artifact, into: Path) -> None:
-    """Write the model in ``folder``, verified before, to the file ``into``: below a folder named by its version."""
+    """Write the verified model in ``folder`` to the tar ``into``, in a folder named by its version."""
     with tarfile.open(into, "x:", format=tarfile.USTAR_FORMAT) as tar:
         for name in sorted([MODEL_JSON, *artifact.files]):
             path = folder / name
@@ -30,12 +30,12 @@ def pack(folder: Path, artifact: Artifact, into: Path) -> None:
 
 
 def unpack(archive: Path, model_version: str, into: Path) -> None:
-    """Take the files of a model out of ``archive`` into the empty folder ``into``.
+    """Extract a model's files from ``archive`` into the empty folder ``into``.
 
     Raises:
-        CorruptModel: it is no such tar, or holds something that no model has.
+        CorruptModel: it is not such a tar, or contains an entry not allowed in a model.
     """
-    whole = archive.stat().st_size
+    archive_bytes = archive.stat().st_size
     try:
         with tarfile.open(archive, "r:") as tar:
             for number, entry in enumerate(tar):
@@ -43,8 +43,8 @@ def unpack(archive: Path, model_version: str, into: Path) -> None:
                     raise CorruptModel(f"{archive.name} holds more than {MAX_FILES} files")
                 name = _safe_name(archive, entry, model_version)
                 target = into / name
-                if entry.size > whole or target.exists():
-                    raise CorruptModel(f"{archive.name}: {entry.name!r:.200} is there twice, or longer than the tar")
+                if entry.size > archive_bytes or target.exists():
+                    raise CorruptModel(f"{archive.name}: {entry.name!r:.200} occurs twice, or is longer than the tar")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 content = tar.extractfile(entry) or io.BytesIO()
                 with target.open("xb") as file:
@@ -54,12 +54,12 @@ def unpack(archive: Path, model_version: str, into: Path) -> None:
 
 
 def _safe_name(archive: Path, entry: tarfile.TarInfo, model_version: str) -> str:
-    """Return the name of a file below the model's folder; refuse all that is no plain file with a plain name."""
+    """Return the name of a file below the model's folder; refuse entries other than regular files with plain names."""
     if not entry.isreg() or entry.issparse():
-        raise CorruptModel(f"{archive.name}: {entry.name!r:.200} is no plain file")
+        raise CorruptModel(f"{archive.name}: {entry.name!r:.200} is not a regular file")
     top, *parts = entry.name.split("/")
     if top != model_version or not parts or not all(_NAME.fullmatch(part) for part in parts):
-        raise CorruptModel(f"{archive.name}: {entry.name!r:.200} is no name that a model's file has")
+        raise CorruptModel(f"{archive.name}: {entry.name!r:.200} is not an allowed name of a model file")
     if PurePosixPath(parts[-1]).suffix not in SAFE_ENDINGS:
-        raise CorruptModel(f"{archive.name}: {entry.name!r:.200} is of no kind that a model may have")
+        raise CorruptModel(f"{archive.name}: {entry.name!r:.200} has an extension not allowed in a model")
     return "/".join(parts)

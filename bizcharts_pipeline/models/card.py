@@ -1,4 +1,4 @@
-"""What a released model says of itself, for people and for programs. No post's text is in either."""
+"""Model card and metrics of a released model. Neither contains the text of a post."""
 
 import json
 from collections import Counter
@@ -24,16 +24,16 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model, and what is known of it."""
+    """A model with its training data and metrics."""
 
     model: ModelVersion
     artifact: Artifact
     learned_from: Mapping[int, int]  # posts by label, 0 to 2
-    figures: tuple[EvaluationRow, ...]  # its own on gold, then those of baselines; empty: never judged
+    figures: tuple[EvaluationRow, ...]  # its own on gold, then those of baselines; empty: never evaluated
 
 
 def metrics(facts: ModelFacts) -> bytes:
-    """Return the figures as JSON."""
+    """Return the metrics as JSON."""
     content = {
         "model_version": facts.artifact.model_version,
         "model_sha256": facts.artifact.sha256,
@@ -62,53 +62,53 @@ def model_card(facts: ModelFacts, repository: str) -> str:
         [
             f"# {artifact.model_version}",
             "",
-            "Reads the stance (bearish, neutral, bullish) of a /biz/ opening post and gives calibrated probabilities.",
+            "Predicts calibrated probabilities of the stance (bearish, neutral, bullish) of a /biz/ opening post.",
             "",
             "| | |",
             "|---|---|",
             *(f"| {name} | {value} |" for name, value in rows.items()),
             "",
-            "## How good it is",
+            "## Metrics",
             "",
             *_figures(facts),
             "",
-            "## How it was made",
+            "## Training settings",
             "",
             *(f"- {name}: `{json.dumps(value, sort_keys=True)}`" for name, value in sorted(artifact.settings.items())),
             "",
-            "## How to use it",
+            "## Usage",
             "",
             "```",
             f"bizcharts models fetch {repository} {artifact.model_version}",
             "```",
             "",
-            "Every file is checked against `SHA256SUMS`, `model.json` and this release's name. It is a candidate then; "
-            "it scores once it beats your champion on your own gold posts, or you promote it. Weights are safetensors; "
-            "nothing in it is executed.",
+            "Every file is checked against `SHA256SUMS`, `model.json` and this release's name. The model is then a "
+            "candidate; it scores once it beats your champion on your own gold posts, or you promote it. Weights are "
+            "safetensors; nothing in it is executed.",
             "",
             "## Limits",
             "",
             "- It knows the language of one board. Irony, memes and pictures with text mislead it, a text model most.",
-            "- The intervals above are wide; differences within them mean nothing.",
-            "- Its probabilities are calibrated on posts like those it learned from; a market of another mood may not "
-            "be like them.",
-            "- What it says is no advice, and no forecast of any price.",
-            "- It holds no post. A model of words knows which words posts have, and `trained_on.json` names the "
-            "threads it learned from by number, label and hash.",
+            "- The intervals above are wide; differences within them are not significant.",
+            "- Its probabilities are calibrated on posts like its training posts; in another market mood, posts may "
+            "differ.",
+            "- Its output is neither advice nor a forecast of any price.",
+            "- It contains no post. A text model contains words that occur in posts, and `trained_on.json` lists the "
+            "training threads by number, label and hash.",
             "",
         ]
     )
 
 
 def labels_learned_from(trained_on: bytes) -> dict[int, int]:
-    """Return how many posts of each label ``trained_on.json`` names."""
+    """Return the number of training posts by label in ``trained_on.json``."""
     rows: Sequence[Mapping[str, Any]] = json.loads(trained_on)
     return dict(Counter(int(row["label"]) for row in rows))
 
 
 def _figures(facts: ModelFacts) -> list[str]:
     if not facts.figures:
-        return ["It was not judged on gold posts. Trust it accordingly."]
+        return ["It was not evaluated on gold posts; its quality is unknown."]
     own = facts.figures[0]
     lines = [
         f"On {counted(own.n, 'gold post')} (`{own.gold_version[:12]}`) that it did not learn "
@@ -117,9 +117,9 @@ def _figures(facts: ModelFacts) -> list[str]:
     ]
     if facts.model.refit_of:
         lines[0] = (
-            f"Figures of `{facts.model.refit_of}` on {counted(own.n, 'gold post')} "
+            f"Metrics of `{facts.model.refit_of}` on {counted(own.n, 'gold post')} "
             f"(`{own.gold_version[:12]}`) that it did not "
-            "learn from; 95 % intervals by bootstrap. This model is its refit on all labels, gold too."
+            "learn from; 95 % intervals by bootstrap. This model is its refit on all labels, gold included."
         )
     lines += ["| | accuracy | macro-F1 | calibration error | log loss |", "|---|---|---|---|---|"]
     for row in facts.figures:
@@ -127,7 +127,7 @@ def _figures(facts: ModelFacts) -> list[str]:
         macro_f1 = f"{row.macro_f1:.3f} ({row.macro_f1_lo:.2f} to {row.macro_f1_hi:.2f})"
         name = f"**{row.model_version}**" if row is own else row.model_version
         lines.append(f"| {name} | {accuracy} | {macro_f1} | {row.ece:.3f} | {row.log_loss:.3f} |")
-    lines += ["", f"| true \\ said | {' | '.join(STANCES)} | recall |", "|---|---|---|---|---|"]
+    lines += ["", f"| true \\ predicted | {' | '.join(STANCES)} | recall |", "|---|---|---|---|---|"]
     recalls = (own.recall_bearish, own.recall_neutral, own.recall_bullish)
     for stance, counts, recall in zip(STANCES, own.confusion, recalls, strict=True):
         shown = "" if recall is None else f"{recall:.2f}"

@@ -1,14 +1,14 @@
-"""How good will the text models be on posts that nobody has seen? An estimate from the labels alone.
+"""Estimate of the text models' quality on unseen posts, from labels alone.
 
     python -m bizcharts_pipeline.models.estimate LABELS.jsonl [--seeds 5] [--setfit]
 
 A line of the file holds ``thread_id``, ``posted_at``, ``sentiment_rating`` (1 bearish, 2 neutral, 3 bullish),
-``subject``, ``text_snapshot`` and ``image_url_snapshot``; what was skipped is left out. Printed are means over seeds of
-cross-validation by whole groups of near-duplicates, with the standard deviation between seeds, and once the figures
-of a model that learned from all months but the last and reads the last. Each model is trained, calibrated, published,
-checked and loaded as in earnest, so SetFit takes half an hour a seed; the others take five minutes together.
+``subject``, ``text_snapshot`` and ``image_url_snapshot``; skipped posts are left out. Prints means over seeds of a
+cross-validation by complete groups of near-duplicates, with the standard deviation between seeds, and the metrics of a
+model trained on all months but the last and evaluated on the last. Each model is trained, calibrated, published,
+checked and loaded as in production, so SetFit takes half an hour per seed; the others take five minutes together.
 
-Posts that are kept aside by hand may be harder than folds: recipes were chosen by these same folds.
+Manually held-out posts may be harder than the folds: the recipes were chosen by the same folds.
 """
 
 import argparse
@@ -37,12 +37,12 @@ from bizcharts_pipeline.training.recipes.minilm import MinilmRecipe
 from bizcharts_pipeline.training.recipes.setfit import SetFitRecipe
 from bizcharts_pipeline.training.recipes.tfidf import TfidfRecipe
 
-Split = tuple[list[int], list[int]]  # places of what is learned from, and of what is asked
+Split = tuple[list[int], list[int]]  # indices of training posts and of test posts
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one recipe on posts that it did not see."""
+    """Metrics of one recipe on unseen posts."""
 
     accuracy: float
     macro_f1: float
@@ -76,39 +76,39 @@ def folds(examples: Sequence[TextExample], seed: int) -> Iterator[Split]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels, groups = [example.label for example in examples], [example.group for example in examples]
-    for known, asked in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups):
-        yield known.tolist(), asked.tolist()
+    for known, test in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups):
+        yield known.tolist(), test.tolist()
 
 
 def last_month(examples: Sequence[TextExample]) -> Split:
-    """Return all but the last month without copies of its posts, and the last; undated posts are in neither."""
+    """Return all months but the last, without copies of its posts, and the last; undated posts are in neither."""
     months = [example.posted_at and (example.posted_at.year, example.posted_at.month) for example in examples]
     last = max(month for month in months if month)
-    asked = [i for i, month in enumerate(months) if month == last]
-    copies = {examples[i].group for i in asked}
-    return [i for i, month in enumerate(months) if month and examples[i].group not in copies], asked
+    test = [i for i, month in enumerate(months) if month == last]
+    copies = {examples[i].group for i in test}
+    return [i for i, month in enumerate(months) if month and examples[i].group not in copies], test
 
 
 def figures(recipe: Recipe, examples: Sequence[TextExample], splits: Sequence[Split], seed: int) -> Figures:
-    """Return how good a recipe is on all that the splits ask, taken together."""
+    """Return the metrics of a recipe over the test posts of all splits together."""
     scores: list[Score] = []
     truth: list[int] = []
-    for known, asked in splits:
-        scores += _scores(recipe, [examples[i] for i in known], [examples[i].post for i in asked], seed)
-        truth += [examples[i].label for i in asked]
-    told = [
+    for known, test in splits:
+        scores += _scores(recipe, [examples[i] for i in known], [examples[i].post for i in test], seed)
+        truth += [examples[i].label for i in test]
+    given = [
         (score.p_bearish, score.p_neutral, score.p_bullish)[label] for score, label in zip(scores, truth, strict=True)
     ]
     evaluation = evaluate(scores, truth)
-    log_loss = -statistics.fmean(math.log(p) for p in told)
+    log_loss = -statistics.fmean(math.log(p) for p in given)
     return Figures(evaluation.accuracy, evaluation.macro_f1, log_loss, evaluation.ece)
 
 
-def _scores(recipe: Recipe, known: Sequence[TextExample], asked: Sequence[ReadPost], seed: int) -> list[Score]:
+def _scores(recipe: Recipe, known: Sequence[TextExample], test: Sequence[ReadPost], seed: int) -> list[Score]:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         artifact = fit_and_publish(recipe, known, "estimate", home, seed)
-        return load_scorer(model_path(home, artifact.model_version), artifact.sha256).score(asked)
+        return load_scorer(model_path(home, artifact.model_version), artifact.sha256).score(test)
 
 
 def _line(name: str, runs: Sequence[Figures]) -> str:
@@ -133,7 +133,7 @@ def _picture(row: dict[str, str | None]) -> Picture | None:
 
 
 def main() -> None:
-    """Train, judge, print."""
+    """Train, evaluate and print."""
     parser = argparse.ArgumentParser(description="Estimate the text models' accuracy on unseen posts.")
     parser.add_argument("labels", type=Path, help="JSONL of rated posts")
     parser.add_argument("--seeds", type=int, default=5, help="repetitions of the cross-validation")
@@ -149,7 +149,7 @@ def main() -> None:
         runs = [figures(recipe, examples, list(folds(examples, seed)), seed) for seed in seeds]
         print(_line(recipe.kind, runs), flush=True)  # noqa: T201
     split = last_month(examples)
-    print(f"\nLearned from {len(split[0])} posts of earlier months, asked of {len(split[1])} of the last:")  # noqa: T201
+    print(f"\nTrained on {len(split[0])} posts of earlier months, evaluated on {len(split[1])} of the last:")  # noqa: T201
     print(f"| recipe | {header}")  # noqa: T201
     for recipe in recipes + ([SetFitRecipe()] if arguments.setfit else []):
         print(_line(recipe.kind, [figures(recipe, examples, [split], 0)]), flush=True)  # noqa: T201

@@ -1,12 +1,12 @@
-"""Every candidate, the champion and the trivial baselines on the same gold posts.
+"""Evaluates all candidates, the champion and trivial baselines on the same gold posts.
 
-What stands for whom:
+Substitutes:
 
-- The lexicon that comes with the program was fitted to labels that may be gold here. It is represented by the same
-  lexicon, fitted to the posts that the candidates learned from, on gold as the only judge.
-- A champion that was refitted on all labels after it had won has learned from gold. It is represented by the version
-  that it was refitted from.
-- A model is judged by the gold that it has not learned from: gold that was frozen after its training does not count.
+- The program's lexicon was fitted to labels that may be gold here. It is evaluated as a refit on the candidates'
+  training posts.
+- A champion that was refitted on all labels after it had won was trained on gold. It is evaluated as the version that
+  it was refitted from.
+- Gold posts that a model was trained on do not count for it, including posts that became gold after its training.
 """
 
 import tempfile
@@ -35,10 +35,10 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.model_evaluations import (
     EvaluationRow,
     Probabilities,
+    compared_models,
     gold_scores,
     save_evaluations,
     save_gold_scores,
-    weighed_models,
 )
 from bizcharts_pipeline.warehouse.models import CANDIDATE, CHAMPION, ModelVersion, learned_at, models, set_figures
 
@@ -48,10 +48,10 @@ CLASSES = 3
 
 @dataclass(frozen=True)
 class Line:
-    """A model or baseline in the table; ``figures`` are ``None`` where no gold post can judge it."""
+    """A row of the table: a model or baseline; ``figures`` are ``None`` if no gold post counts for it."""
 
     name: str
-    role: str  # 'champion', 'candidate', 'baseline' or 'beside'
+    role: str  # 'champion', 'candidate', 'baseline' or 'other'
     figures: Figures | None
     scale: Scale | None
     note: str = ""
@@ -59,18 +59,18 @@ class Line:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What an evaluation found."""
+    """Result of an evaluation."""
 
     gold_version: str
-    champion: str | None  # model version; None: there is none yet
+    champion: str | None  # model version; None: no champion yet
     judgements: tuple[Judgement, ...]
     lines: tuple[Line, ...]
-    ceiling: tuple[str, ...]  # how far people agree
+    ceiling: tuple[str, ...]  # agreement among people
     notes: tuple[str, ...]
 
     @property
     def table(self) -> str:
-        """Everything, as Markdown."""
+        """The complete report as Markdown."""
         head = ["model", "role", "posts", "accuracy", "macro-F1", "recall bear / neutral / bull", "ECE", "log loss", ""]
         rows = [head, ["---"] * len(head), *(_cells(line) for line in self.lines)]
         reasons = {judgement.model_version: judgement.reason for judgement in self.judgements}
@@ -95,11 +95,10 @@ def evaluate_all(
     now: datetime,
     others: Mapping[str, Scorer] | None = None,
 ) -> EvaluationReport:
-    """Evaluate and judge every candidate; promote none. Figures go to ``model_evaluations``, and what a model has not
-    yet said of gold is asked of it where it runs on this machine.
+    """Evaluate and judge every candidate without promoting any; metrics go to ``model_evaluations``.
 
-    ``lexicon`` is the recipe of the lexicon's stand-in, fitted to ``text_set``. ``others`` are scorers that stand in
-    the table and are no candidates, by name.
+    Missing gold scores of a model are computed if it runs on this machine. ``lexicon`` is the recipe of the lexicon's
+    refit, fitted to ``text_set``. ``others`` are scorers to be listed in the table that are not candidates, by name.
     """
     gold = load_gold_set(database, home)
     with database.read() as connection:
@@ -115,7 +114,7 @@ def evaluate_all(
     baselines, notes = _baselines(text_set, lexicon, gold, training.seed)
     incumbent, note = _incumbent(present, rivals.pop(source.model_version) if source else None, baselines[0], gold)
     with database.read() as connection:
-        weighed = weighed_models(connection, present.model_version if present else None, gold.gold_version)
+        compared = compared_models(connection, present.model_version if present else None, gold.gold_version)
     judgements = judge(
         list(rivals.values()),
         incumbent,
@@ -123,16 +122,16 @@ def evaluate_all(
         gold,
         level=training.significance,
         seed=training.seed,
-        earlier=len(weighed - rivals.keys()),
+        earlier=len(compared - rivals.keys()),
     )
-    beside = [Contender(name, _scores(scorer, gold)) for name, scorer in (others or {}).items()]
+    other = [Contender(name, _scores(scorer, gold)) for name, scorer in (others or {}).items()]
     roles = [(incumbent, "champion"), *((rival, "candidate") for rival in rivals.values())]
-    roles += [(one, "baseline") for one in baselines if one is not incumbent] + [(one, "beside") for one in beside]
+    roles += [(one, "baseline") for one in baselines if one is not incumbent] + [(one, "other") for one in other]
     lines = tuple(Line(one.name, role, *_measured(one, gold, training.seed), _note(one, gold)) for one, role in roles)
     _save(database, lines, gold, present, incumbent, now)
     if gold.without_label:
         notes.append(
-            f"{counted(gold.without_label, 'gold post judges', 'gold posts judge')} nobody: "
+            f"{counted(gold.without_label, 'gold post counts', 'gold posts count')} for no model: "
             f"unknown here, flagged, or people disagree"
         )
     return EvaluationReport(
@@ -146,7 +145,7 @@ def evaluate_all(
 
 
 def _source(present: ModelVersion | None, registered: Sequence[ModelVersion]) -> ModelVersion | None:
-    """Return whose scores on gold stand for the champion; ``None``: the lexicon's stand-in."""
+    """Return the model whose gold scores stand for the champion; ``None`` for the lexicon's refit."""
     if present is None or present.path is None:
         return None
     if present.refit_of is None:
@@ -163,7 +162,7 @@ def _contender(
     learned: datetime | None,
     now: datetime,
 ) -> Contender:
-    """Return a model with all it says of gold, and what keeps it from being promoted."""
+    """Return a model with its gold scores, and the reason why it must not be promoted, if any."""
     assert row.path
     folder = home / row.path
     scores = {thread: stored[thread] for thread in gold.truth if thread in stored}
@@ -180,18 +179,18 @@ def _contender(
 
 
 def _baselines(text_set: TextSet, lexicon: Recipe, gold: GoldSet, seed: int) -> tuple[list[Contender], list[str]]:
-    """Return the lexicon's stand-in, the shares of the classes, and knowing nothing."""
+    """Return the lexicon's refit, the class shares, and the uniform distribution."""
     notes = []
     try:
-        with tempfile.TemporaryDirectory() as name:  # it is no candidate, so nothing of it is kept
+        with tempfile.TemporaryDirectory() as name:  # it is not a candidate, so its files are not kept
             elsewhere = Path(name)
             artifact = fit_and_publish(lexicon, text_set.examples, text_set.dataset_version, elsewhere, seed)
             scores = local_scores(as_row(artifact, datetime.min), elsewhere, gold)
     except TrainingError as error:
-        notes.append(f"the lexicon's calibration could not be fitted without gold, so it may flatter it here: {error}")
+        notes.append(f"the lexicon could not be refitted without gold, so its metrics may be too good: {error}")
         scores = _scores(LexiconScorer(), gold)
     counts = Counter(example.label for example in text_set.examples)
-    # One more of each class: a class that nobody has labelled yet is not impossible.
+    # Add-one smoothing: a class without labels is not impossible.
     shares = [(counts[k] + 1) / (counts.total() + CLASSES) for k in range(CLASSES)]
     third = 1 / CLASSES
     return [
@@ -204,18 +203,18 @@ def _baselines(text_set: TextSet, lexicon: Recipe, gold: GoldSet, seed: int) -> 
 def _incumbent(
     present: ModelVersion | None, source: Contender | None, honest: Contender, gold: GoldSet
 ) -> tuple[Contender, str]:
-    """Return who is to be beaten, and what has to be said of that."""
+    """Return the contender to be beaten, and a note on its substitute."""
     if present is None:
         return honest, ""
     if present.shipped:
         return (
             honest,
-            f"{present.model_version} stands here as it is when fitted to the candidates' posts: {honest.name}",
+            f"{present.model_version} is evaluated as a refit on the candidates' posts: {honest.name}",
         )
     if source is None or not common_threads([source], gold):
-        return honest, f"no gold post can judge the champion {present.model_version}: the lexicon stands in for it"
+        return honest, f"no gold post counts for the champion {present.model_version}: the lexicon is used in its place"
     if present.refit_of:
-        return source, f"{present.model_version} has learned from gold; {source.name}, which won, stands for it"
+        return source, f"{present.model_version} was trained on gold; it is evaluated as {source.name}, which won"
     return source, ""
 
 
@@ -240,8 +239,8 @@ def _note(contender: Contender, gold: GoldSet) -> str:
         [
             counted(
                 len(contender.seen),
-                "gold post it learned from does not count",
-                "gold posts it learned from do not count",
+                "gold post it was trained on does not count",
+                "gold posts it was trained on do not count",
             )
         ]
         if contender.seen
@@ -249,8 +248,8 @@ def _note(contender: Contender, gold: GoldSet) -> str:
     )
     if unanswered := gold.truth.keys() - contender.scores.keys() - contender.seen:
         notes.append(
-            f"{len(unanswered)} gold posts it was not asked do not count: left out for want of text and of a usable "
-            "picture, or frozen since"
+            f"{len(unanswered)} gold posts without its score do not count: they have neither text nor a usable "
+            "picture, or were frozen later"
         )
     return "; ".join(notes)
 
@@ -308,14 +307,14 @@ def _row(name: str, figures: Figures, scale: Scale, gold_version: str, now: date
 
 
 def _ceiling(home: Path, labelling: LabellingSettings) -> tuple[str, ...]:
-    """Return how far people agree: no model can be seen to do better than its judges."""
+    """Return the agreement among people, an upper limit for the measurable quality of a model."""
     standing = LabelLedger(home / LEDGER).standing()
     found = agreements(standing, timedelta(days=labelling.relabel_after_days))
     if not found:
-        return ("not known: no two people have labelled the same post, and nobody one twice",)
+        return ("unknown: no post was labelled by two people, or twice by one",)
     return tuple(
-        f"{one.first} with {'himself' if one.first == one.second else one.second}: the same {one.raw} of {one.items} "
-        f"posts, kappa {one.kappa}"
+        f"{one.first} with {'themselves' if one.first == one.second else one.second}: the same {one.raw} of "
+        f"{one.items} posts, kappa {one.kappa}"
         for one in found
     )
 
@@ -332,5 +331,5 @@ def _cells(line: Line) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Return text that cannot end a cell or a line of Markdown."""
+    """Return ``text`` without characters that would end a cell or a line in Markdown."""
     return text.replace("|", "¦").replace("\n", " ")

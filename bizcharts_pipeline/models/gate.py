@@ -1,22 +1,22 @@
-"""Which candidate may take the champion's place.
+"""Promotion gate: decides which candidate may replace the champion.
 
-The gate's figure is the log loss on gold. It is a proper score (nothing is gained by saying another probability than
-one believes), it is what the index lives on, which adds up probabilities and no classes, and it sees more than
-accuracy does: on 150 gold posts of 672 labelled, 31 draws of the split, a model that is truly 7 points more accurate
-than the lexicon was found significantly better by log loss in 84 % of the draws, by accuracy (McNemar, or a bootstrap
-of it) in 58 %, by macro-F1 in 48 %. McNemar's p stands beside it in every decision. A candidate wins when
+The gate's metric is the log loss on gold. It is a proper scoring rule (a model gains nothing by reporting other
+probabilities than it estimates), it measures the probabilities that the index sums, and it detects more than accuracy
+does: on 150 gold posts of 672 labelled, over 31 draws of the split, a model that is truly 7 points more accurate than
+the lexicon was found significantly better by log loss in 84 % of the draws, by accuracy (McNemar, or a bootstrap of it)
+in 58 %, by macro-F1 in 48 %. McNemar's p is recorded in every decision. A candidate wins if
 
-- its log loss is lower than the champion's and every trivial baseline's, with p at most the level each time. All of
-  them have to be beaten, so the highest of these p counts and needs no correction; over the candidates, Holm's does;
-- and neither its accuracy nor its macro-F1 is below any of theirs: who is better calibrated alone does not win.
+- its log loss is lower than the champion's and every trivial baseline's, each with p at most the level. All of them
+  have to be beaten, so the highest of these p counts and needs no correction; over the candidates, Holm's applies;
+- and neither its accuracy nor its macro-F1 is below any of theirs: better calibration alone is not enough.
 
-Two models are compared on the gold posts that neither has learned from, that both have scored.
+Two models are compared on the gold posts that both have scored and neither was trained on.
 
-Gold wears out: of enough models that are no better, one looks better on the same posts. So every model that was weighed
-against this champion on this gold before counts in Holm's family; at the level 0.05, after 500 of them even the least p
-that the bootstrap gives is too high, and only more gold, or a person, makes another champion. With other gold or
-another champion the count begins anew: the level holds for each version of gold, not for a year of them. For the same
-reason a winner's figures flatter it a little; figures on gold that was frozen since do not.
+Repeated tests wear out gold: of enough equal models, one looks better on the same posts. So every model compared with
+this champion on this gold before counts in Holm's family; at the level 0.05, after 500 of them even the smallest p of
+the bootstrap is too high, and only more gold, or a person, makes another champion. With other gold or another champion
+the count starts again: the level holds for each version of gold, not for a year of them. For the same reason a winner's
+metrics are slightly too good; metrics on gold frozen later are not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,22 +32,22 @@ from bizcharts_pipeline.warehouse.model_evaluations import Probabilities
 
 @dataclass(frozen=True)
 class Contender:
-    """A model or baseline on gold."""
+    """A model or baseline with its scores on gold."""
 
-    name: str  # model version, or what the baseline is called
+    name: str  # model version, or name of the baseline
     scores: Mapping[int, Probabilities]  # by thread
-    seen: frozenset[int] = frozenset()  # gold posts that it learned from: they do not judge it
-    problem: str | None = None  # why it must not win, whatever its figures
+    seen: frozenset[int] = frozenset()  # gold posts that it was trained on; they do not count
+    problem: str | None = None  # why it must not win, regardless of its metrics
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the gate says of a candidate."""
+    """The gate's decision on a candidate."""
 
     model_version: str
     wins: bool
     reason: str
-    comparisons: Mapping[str, Comparison]  # by opponent, the champion first; empty: it was not compared
+    comparisons: Mapping[str, Comparison]  # by opponent, the champion first; empty: not compared
 
 
 def judge(
@@ -60,8 +60,11 @@ def judge(
     seed: int,
     earlier: int = 0,
 ) -> tuple[Judgement, ...]:
-    """Judge each candidate against the champion and the baselines, at a significance of ``level`` for all together, and
-    for the ``earlier`` models that were weighed against this champion on this gold."""
+    """Judge each candidate against the champion and the baselines.
+
+    The significance ``level`` holds for all of them together with the ``earlier`` models that were compared with this
+    champion on this gold.
+    """
     judged = [_compared(candidate, [champion, *baselines], gold, seed) for candidate in candidates]
     tested = [judgement for judgement in judged if judgement.comparisons]
     worst = [max(found.bootstrap_p for found in judgement.comparisons.values()) for judgement in tested]
@@ -75,7 +78,7 @@ def judge(
 
 
 def common_threads(contenders: Sequence[Contender], gold: GoldSet) -> list[int]:
-    """Return the gold posts by which all of ``contenders`` can be judged."""
+    """Return the gold posts that count for all of ``contenders``."""
     return [
         thread
         for thread in gold.truth
@@ -84,7 +87,7 @@ def common_threads(contenders: Sequence[Contender], gold: GoldSet) -> list[int]:
 
 
 def scores_on(contender: Contender, threads: Sequence[int]) -> list[Score]:
-    """Return what ``contender`` says of ``threads``."""
+    """Return the scores of ``contender`` for ``threads``."""
     return [Score(*contender.scores[thread]) for thread in threads]
 
 
@@ -96,7 +99,7 @@ def _compared(candidate: Contender, opponents: Sequence[Contender], gold: GoldSe
     for opponent in opponents:
         threads = common_threads([candidate, opponent], gold)
         if len(threads) < MIN_GOLD_POSTS:
-            why = f"{len(threads)} gold posts can judge it and {opponent.name}; {MIN_GOLD_POSTS} are needed"
+            why = f"{len(threads)} gold posts count for it and {opponent.name}; {MIN_GOLD_POSTS} are needed"
             return replace(unjudged, reason=f"not comparable: {why}")
         truth, groups = ([of[thread] for thread in threads] for of in (gold.truth, gold.groups))
         both = scores_on(candidate, threads), scores_on(opponent, threads)
@@ -123,7 +126,7 @@ def _decided(judgement: Judgement, p: float, family: int, level: float) -> Judge
     found = judgement.comparisons[named]
     figures = (
         f"log loss {found.log_loss[0]:.3f} against {found.log_loss[1]:.3f} on {counted(found.n, 'gold post')}, "
-        f"p {p:.3g} (Holm, {family} model{'s' if family > 1 else ''} weighed on this gold; level {level:g})"
+        f"p {p:.3g} (Holm, {family} model{'s' if family > 1 else ''} compared on this gold; level {level:g})"
     )
     prefix = "not significantly better" if p > level else "significantly better"
     return replace(judgement, wins=p <= level, reason=f"{prefix} than {named}: {figures}")

@@ -1,7 +1,7 @@
-"""The few calls of GitHub's REST API that a release needs: JSON, an upload, a download.
+"""Minimal client of GitHub's REST API for releases: JSON calls, upload, download.
 
-The token comes from ``GITHUB_TOKEN`` at the moment of a request, goes to the API's own hosts alone, and is in no
-message. What can safely be asked twice is; whoever creates something looks first whether it is there already.
+The token is read from ``GITHUB_TOKEN`` at each request, sent only to the API's own hosts, and never in a message.
+Idempotent requests are retried; before creating something, the caller checks whether it exists.
 """
 
 import hashlib
@@ -30,26 +30,26 @@ from bizcharts_pipeline.settings import is_loopback, key_address_problem
 
 TOKEN = "GITHUB_TOKEN"
 JSON_BYTES = 8 * 2**20
-CALL_SECONDS = 60.0  # for a whole exchange of JSON
-MIN_BYTES_A_SECOND = 50_000  # below this a transfer is given up
-PATIENCE_SECONDS = 120.0  # the longest pause that is waited for
+CALL_SECONDS = 60.0  # for a complete JSON exchange
+MIN_BYTES_A_SECOND = 50_000  # a slower transfer is aborted
+PATIENCE_SECONDS = 120.0  # maximum total wait
 ATTEMPTS = 4
 MAX_REDIRECTS = 3
-_TIMEOUTS = (10.0, 30.0)  # until connected; between two reads
+_TIMEOUTS = (10.0, 30.0)  # to connect; between two reads
 _TOKEN_FORM = re.compile(r"[\x21-\x7e]{1,512}")
 _SAFE_TO_REPEAT = ("GET", "PATCH", "DELETE")
 
 
 class GitHubError(BizchartsError):
-    """GitHub did not do what was asked of it."""
+    """A request to GitHub failed."""
 
 
 class NoToken(GitHubError):
-    """There is no token to write with."""
+    """There is no token with write access."""
 
 
 class Refused(GitHubError):
-    """GitHub says no, and would again. ``status`` is HTTP's, ``codes`` are those of GitHub's errors."""
+    """GitHub refused a request permanently. ``status`` is the HTTP status, ``codes`` are GitHub's error codes."""
 
     def __init__(self, message: str, status: int, codes: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -57,19 +57,19 @@ class Refused(GitHubError):
 
 
 class Busy(GitHubError):
-    """GitHub asks for a pause that is longer than anybody waits here."""
+    """GitHub demands a longer pause than this client waits."""
 
 
 class Uncertain(GitHubError):
-    """No answer, or one that does not tell whether it was done."""
+    """No response, or one that leaves the outcome unknown."""
 
 
 class GitHub:
-    """The API of github.com, or of an Enterprise server.
+    """Client of the API of github.com or of an Enterprise server.
 
     Args:
         api_url: ``https://api.github.com``, or ``https://HOST/api/v3``.
-        sleep: how to wait.
+        sleep: function for waiting.
     """
 
     def __init__(self, api_url: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -79,31 +79,31 @@ class GitHub:
         self._session.headers["User-Agent"] = f"bizcharts/{version('bizcharts')}"
 
     def require_token(self) -> None:
-        """Raise :class:`NoToken` if there is none that may write."""
+        """Raise :class:`NoToken` without a token."""
         if not _token():
-            raise NoToken(f"{TOKEN} is not set; a release needs a token that may write the repository's contents.")
+            raise NoToken(f"{TOKEN} is not set; a release needs a token with write access to the repository.")
 
     def call(self, method: str, path: str, payload: Mapping[str, Any] | None = None) -> Any:
-        """Return the JSON of an answer (``None``: it has none).
+        """Return the JSON of a response (``None`` if it is empty).
 
         Raises:
             Refused, Busy
-            Uncertain: no answer through all attempts; a POST is sent once.
+            Uncertain: no response in all attempts; a POST is sent only once.
         """
         body = json.dumps(payload).encode() if payload is not None else None
         headers = {"Accept": "application/vnd.github+json", "Content-Type": "application/json"}
-        return self._patiently(
+        return self._with_retries(
             method, lambda: self._exchange(method, f"{self._api}{path}", headers, body, CALL_SECONDS)
         )
 
     def upload(self, url: str, file: Path, content_type: str) -> Any:
-        """Send a file to ``url`` and return the JSON of the answer. It is sent once.
+        """Send a file to ``url`` once, and return the JSON of the response.
 
         Raises:
             Refused, Busy, Uncertain
         """
         if not self._trusted(url):
-            raise Refused(f"{_shown(url)} is no address of {self._api} to send a file to", 0)
+            raise Refused(f"{_shown(url)} is not an upload address of {self._api}", 0)
         seconds = CALL_SECONDS + file.stat().st_size / MIN_BYTES_A_SECOND
         headers = {"Accept": "application/vnd.github+json", "Content-Type": content_type}
 
@@ -111,7 +111,7 @@ class GitHub:
             with file.open("rb") as content:
                 return self._exchange("POST", url, headers, content, seconds)
 
-        return self._patiently("POST", send)
+        return self._with_retries("POST", send)
 
     def download(self, path: str, into: Path, most: int) -> str:
         """Write the asset at ``path`` to the file ``into`` and return its SHA-256.
@@ -134,21 +134,23 @@ class GitHub:
                     return _written(_chunks(url, self._session, answer, most), into)
             raise Refused(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects", 0)
 
-        digest: str = self._patiently("GET", fetch)
+        digest: str = self._with_retries("GET", fetch)
         return digest
 
     def pause(self, attempt: int) -> None:
         """Back off before retrying a request whose outcome is unknown."""
         self._sleep(float(2 ** (attempt - 1)))
 
-    def _patiently(self, method: str, once: Callable[[], Any]) -> Any:
+    def _with_retries(self, method: str, once: Callable[[], Any]) -> Any:
         waited, attempt = 0.0, 1
         while True:
             try:
                 return once()
             except _Pause as pause:  # nothing was done
                 if waited + pause.seconds > PATIENCE_SECONDS:
-                    raise Busy(f"{pause}; run it again in {pause.seconds:.0f} s, it goes on where it stopped") from None
+                    raise Busy(
+                        f"{pause}; run it again in {pause.seconds:.0f} s, it continues where it stopped"
+                    ) from None
                 seconds = max(1.0, pause.seconds)
             except Uncertain:
                 if method not in _SAFE_TO_REPEAT or attempt >= ATTEMPTS:
@@ -166,7 +168,7 @@ class GitHub:
         try:
             return json.loads(content) if content else None
         except (ValueError, RecursionError):
-            raise Uncertain(f"{_shown(url)}: the answer is no JSON; is a proxy in between?") from None
+            raise Uncertain(f"{_shown(url)}: the response is not JSON; is a proxy in between?") from None
 
     @contextmanager
     def _answer(
@@ -186,30 +188,34 @@ class GitHub:
                 if isinstance(error, OSError) and not isinstance(
                     error, requests.RequestException | ConnectionError | TimeoutError
                 ):
-                    raise  # the disk's, not the network's
-                what = "no whole answer in time" if watchdog.expired else f"no whole answer ({type(error).__name__})"
-                raise Uncertain(f"{_shown(url)}: {what}; run it again, it goes on where it stopped") from None
+                    raise  # an error of the disk, not of the network
+                what = "no complete response" + (" in time" if watchdog.expired else f" ({type(error).__name__})")
+                raise Uncertain(f"{_shown(url)}: {what}; run it again, it continues where it stopped") from None
 
     def _check(self, url: str, answer: requests.Response) -> None:
         status = answer.status_code
         if status < 300:
             return
         if (seconds := _pause_seconds(answer)) is not None:
-            raise _Pause(f"{_shown(url)}: GitHub asks for a pause ({status})", seconds)
+            raise _Pause(f"{_shown(url)}: GitHub demands a pause ({status})", seconds)
         if status >= 500:
-            raise Uncertain(f"{_shown(url)}: server error {status}; run it again, it goes on where it stopped")
+            raise Uncertain(f"{_shown(url)}: server error {status}; run it again, it continues where it stopped")
         try:
             said = json.loads(b"".join(_chunks(url, self._session, answer, JSON_BYTES)))
             codes = tuple(str(error.get("code")) for error in said.get("errors", []) if isinstance(error, dict))
             message = f"{said.get('message', '')}"[:200]
         except (ValueError, RecursionError, AttributeError, GitHubError):
             codes, message = (), ""
-        hint = {401: f"; is {TOKEN} valid?", 403: f"; what may {TOKEN} do?", 404: "; or the token may not see it"}
+        hint = {
+            401: f"; is {TOKEN} valid?",
+            403: f"; does {TOKEN} have write access?",
+            404: "; or the token cannot read it",
+        }
         detail = f" {', '.join(codes)}" if codes else ""
         raise Refused(f"{_shown(url)}: {status} {message}{detail}{hint.get(status, '')}", status, codes)
 
     def _trusted(self, url: str) -> bool:
-        """Whether ``url`` is the API's own, so that the token may go there: its host, or its host for uploads."""
+        """Whether the token may be sent to ``url``: the API's own host or its upload host."""
         try:
             api, other = origin(self._api), origin(url)
         except BadAddress:
@@ -219,7 +225,7 @@ class GitHub:
 
 
 class _Pause(Exception):
-    """GitHub did nothing and asks to be left alone for a while."""
+    """GitHub did not execute the request and demands a pause."""
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
@@ -229,17 +235,18 @@ class _Pause(Exception):
 def _token() -> str | None:
     token = os.environ.get(TOKEN, "").strip()
     if token and not _TOKEN_FORM.fullmatch(token):
-        raise NoToken(f"{TOKEN} has characters that no token has.")  # a library's message would show it
+        raise NoToken(
+            f"{TOKEN} contains characters that are not allowed in a token."
+        )  # a library's error message would print it
     return token or None
 
 
 def _pause_seconds(answer: requests.Response) -> float | None:
-    """Return how long GitHub wants to be left alone (its rate limits, primary and secondary); ``None``: that is not
-    what the answer says."""
+    """Return the pause that GitHub demands (primary or secondary rate limit); ``None`` if it demands none."""
     if answer.status_code not in (403, 429):
         return None
-    if re.fullmatch(r"\d{1,6}", wished := answer.headers.get("Retry-After", "").strip()):
-        return float(wished)
+    if re.fullmatch(r"\d{1,6}", retry_after := answer.headers.get("Retry-After", "").strip()):
+        return float(retry_after)
     reset = answer.headers.get("x-ratelimit-reset", "")
     if answer.headers.get("x-ratelimit-remaining") == "0" and re.fullmatch(r"\d{1,12}", reset):
         served = http_date(answer.headers.get("Date", ""))
@@ -250,13 +257,13 @@ def _pause_seconds(answer: requests.Response) -> float | None:
 
 def _redirected(url: str, location: str) -> str:
     try:
-        refuse_unsafe(location)  # before they are joined, which drops some
+        refuse_unsafe(location)  # before joining, which drops some characters
         target = urljoin(url, location)
         scheme = origin(target).scheme
     except BadAddress as problem:
         raise Refused(f"{_shown(url)} redirects to an address that {problem}", 0) from None
     except ValueError:
-        raise Refused(f"{_shown(url)} redirects to what is no address", 0) from None
+        raise Refused(f"{_shown(url)} redirects to an invalid address", 0) from None
     if scheme != "https" and not (is_loopback(target) and is_loopback(url)):
         raise Refused(f"{_shown(url)} redirects to {_shown(target)}, which is not encrypted", 0)
     return target
@@ -285,5 +292,5 @@ def _seconds(size: int) -> float:
 
 
 def _shown(url: str) -> str:
-    """Return an address without what may be secret in it: storage hosts sign theirs."""
+    """Return an address without its query, which is a signature at storage hosts."""
     return masked(url.partition("?")[0])[:300]

@@ -1,6 +1,6 @@
-"""Looks for gold in what a model learned from, by the list that lies among the model's files.
+"""Leak check of a model: searches its list of training posts for gold.
 
-A gold post that was frozen after the model's data set was made is no leak. It only must not judge that model.
+A gold post frozen after the model's data set was made is not a leak, but does not count in that model's evaluation.
 """
 
 import json
@@ -24,21 +24,21 @@ MAX_NAMED = 5  # threads in a message
 
 @dataclass(frozen=True)
 class Exposure:
-    """What a model has seen of gold, by thread. ``unchecked`` says why that can not be told, if so."""
+    """The gold posts that a model was trained on, by thread. ``unchecked`` is why that cannot be determined, if so."""
 
-    leaked: frozenset[int]  # gold already when the data set was made
-    late: frozenset[int]  # frozen since
-    copies: frozenset[int]  # of both, those that it saw a near-duplicate of and not the post itself
+    leaked: frozenset[int]  # already gold when the data set was made
+    late: frozenset[int]  # frozen later
+    copies: frozenset[int]  # of both, those of which only a near-duplicate was used for training
     unchecked: str | None
 
     @property
     def seen(self) -> frozenset[int]:
-        """The gold posts by which the model can not be judged."""
+        """The gold posts that do not count in the model's evaluation."""
         return self.leaked | self.late
 
     @property
     def problem(self) -> str | None:
-        """Why the model must not be promoted, if so."""
+        """Why the model must not be promoted; ``None`` if it may."""
         if self.leaked:
             kinds = ((self.leaked - self.copies, "threads"), (self.leaked & self.copies, "near-duplicates of threads"))
             return "trained on gold: " + "; ".join(f"{name} {_listed(threads)}" for threads, name in kinds if threads)
@@ -46,19 +46,19 @@ class Exposure:
 
 
 def exposure(database: Database, home: Path, folder: Path, learned_at: datetime | None, gold: GoldSet) -> Exposure:
-    """Return what the model in ``folder`` has seen of gold: the posts themselves, the same texts, near-duplicates by
-    text or picture.
+    """Return the gold posts that the model in ``folder`` was trained on: the posts, equal texts, or near-duplicates.
 
-    ``learned_at`` is when its data set was made (:func:`warehouse.models.learned_at`); ``None``: not known, and all
-    gold counts as older."""
+    ``learned_at`` is when its data set was made (:func:`warehouse.models.learned_at`); with ``None`` (unknown) all gold
+    counts as older.
+    """
     try:
         rows = json.loads(read_regular(folder / TRAINED_ON))
         threads = {int(row["thread_id"]) for row in rows}
         texts = {str(row["text_sha256"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return _unchecked(f"its data set is not known, so gold in it can not be ruled out ({error!r:.120})")
+        return _unchecked(f"its data set is unknown, so it may contain gold ({error!r:.120})")
     if not threads:
-        return _unchecked(f"its data set is not known, so gold in it can not be ruled out ({TRAINED_ON} is empty)")
+        return _unchecked(f"its data set is unknown, so it may contain gold ({TRAINED_ON} is empty)")
     ledger = LabelLedger(home / LEDGER)
     with database.read() as connection:
         posts = gold_content(load_posts(connection, threads), threads, ledger)
@@ -77,7 +77,7 @@ def exposure(database: Database, home: Path, folder: Path, learned_at: datetime 
         frozenset(seen - late),
         frozenset(late),
         frozenset(copies),
-        f"{unknown} of the posts that it learned from are unknown here, so copies of gold among them can not be told"
+        f"{unknown} of its training posts are unknown here, so copies of gold among them cannot be detected"
         if unknown
         else None,
     )

@@ -1,4 +1,4 @@
-"""Figures of a model on gold, with their doubt.
+"""Metrics of a model on gold, with their uncertainty.
 
 Intervals are percentiles (95 %) of a bootstrap over groups of near-duplicates: a text that was posted five times is one
 observation, not five.
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 REPLICATES = 4000
 MASS = 0.95
-# No model is believed to be surer than this: one post must not decide over a log loss.
+# Lower bound on probabilities, so that a single post does not dominate the log loss.
 MIN_PROBABILITY = 0.001
 CLASSES = 3
-_CHUNK = 250  # replicates at a time: 10,000 groups stay below 20 MB
+_CHUNK = 250  # replicates at a time: keeps 10,000 groups below 20 MB
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and its 95 % interval."""
+    """A value and its 95 % interval."""
 
     value: float
     lo: float
@@ -38,29 +38,29 @@ class Interval:
 
 @dataclass(frozen=True)
 class Figures:
-    """How a model did on ``n`` posts; classes are 0 bearish, 1 neutral, 2 bullish."""
+    """Metrics of a model on ``n`` posts; classes are 0 bearish, 1 neutral, 2 bullish."""
 
     n: int
     accuracy: Interval
     macro_f1: Interval
     recall: tuple[float | None, ...]  # by class; None: no such post
     ece: float
-    log_loss: float  # mean of -ln p of the true class; knowing nothing is ln 3 = 1.099
-    confusion: tuple[tuple[int, ...], ...]  # rows: truth, columns: said
+    log_loss: float  # mean of -ln p of the true class; ln 3 = 1.099 for uniform probabilities
+    confusion: tuple[tuple[int, ...], ...]  # rows: truth, columns: predicted
 
 
 def measure(scores: Sequence[Score], truth: Sequence[int], groups: Sequence[int], seed: int) -> Figures:
-    """Return the figures of ``scores`` against ``truth``; ``groups`` names each post's near-duplicates.
+    """Return the metrics of ``scores`` against ``truth``; ``groups`` holds the group of near-duplicates of each post.
 
     Raises:
-        EvaluationError: no posts, or numbers that differ.
+        EvaluationError: there are no posts, or the lengths differ.
     """
     import numpy as np
 
     figures = evaluate(scores, truth)
     cells = np.zeros((len(truth), CLASSES * CLASSES))
-    said = [max(range(CLASSES), key=(s.p_bearish, s.p_neutral, s.p_bullish).__getitem__) for s in scores]
-    cells[np.arange(len(truth)), np.asarray(truth) * CLASSES + said] = 1
+    predicted = [max(range(CLASSES), key=(s.p_bearish, s.p_neutral, s.p_bullish).__getitem__) for s in scores]
+    cells[np.arange(len(truth)), np.asarray(truth) * CLASSES + predicted] = 1
     tables = resampled_sums(cells, groups, REPLICATES, seed).reshape(-1, CLASSES, CLASSES)
     return Figures(
         n=figures.n,
@@ -74,7 +74,7 @@ def measure(scores: Sequence[Score], truth: Sequence[int], groups: Sequence[int]
 
 
 def losses(scores: Sequence[Score], truth: Sequence[int]) -> "Array":
-    """Return the log loss of each post: minus the logarithm of the probability that its class was given."""
+    """Return the log loss of each post: minus the logarithm of the probability of its true class."""
     import numpy as np
 
     table = np.array([(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores], np.float64)
@@ -82,8 +82,10 @@ def losses(scores: Sequence[Score], truth: Sequence[int]) -> "Array":
 
 
 def resampled_sums(values: "Array", groups: Sequence[int], replicates: int, seed: int) -> "Array":
-    """Draw as many groups as there are, with replacement, ``replicates`` times; return the sums of the rows of
-    ``values`` (posts, figures) over what was drawn, (replicates, figures)."""
+    """Return bootstrap sums of ``values`` (posts, columns) over resampled groups: (replicates, columns).
+
+    Each replicate draws as many groups as there are, with replacement.
+    """
     import numpy as np
 
     names, of = np.unique(np.asarray(groups), return_inverse=True)

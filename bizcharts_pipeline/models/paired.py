@@ -1,14 +1,15 @@
-"""Whether one model is better than another on the same posts, or only luckier.
+"""Paired tests of whether one model is better than another on the same posts.
 
-Two tests, both one-sided: p is how often chance alone would make the first look so much better than the second.
+Two one-sided tests; p is the probability that chance alone would make the first look so much better than the second.
 
-- McNemar's exact test counts the posts that one of the two names rightly and the other not (McNemar 1947; the binomial
-  form): it knows right and wrong only, and has less power than what uses the probabilities.
-- The bootstrap of the mean difference of log loss, over whole groups of near-duplicates: p is the share of resamples in
-  which the first is no better (Efron & Tibshirani 1993, ch. 16), one added to both counts so that it is never 0.
+- McNemar's exact test counts the posts that only one of the two predicts correctly (McNemar 1947; the binomial form):
+  it uses only right and wrong, and has less power than tests on the probabilities.
+- The bootstrap of the mean difference of log loss, over complete groups of near-duplicates: p is the share of resamples
+  in which the first is not better (Efron & Tibshirani 1993, ch. 16), with one added to both counts so that it is never
+  0.
 
-The family of candidates is held together by Holm's step-down method (Holm 1979): among all of them, the chance that any
-is promoted for nothing is at most the level. Who was weighed before and not found better is of the family, too.
+Holm's step-down method (Holm 1979) controls the family-wise error over all candidates: the probability that any is
+promoted by chance is at most the level. Models compared before and not found better belong to the family too.
 """
 
 import math
@@ -24,13 +25,13 @@ REPLICATES = 10_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first model against the second on ``n`` posts."""
+    """Comparison of the first model with the second on ``n`` posts."""
 
     n: int
     log_loss: tuple[float, float]
     accuracy: tuple[float, float]
     macro_f1: tuple[float, float]
-    difference: float  # by how much the first's log loss is lower
+    difference: float  # log loss of the second minus that of the first
     difference_lo: float  # 95 % interval
     difference_hi: float
     bootstrap_p: float
@@ -40,7 +41,7 @@ class Comparison:
 def compare(
     first: Sequence[Score], second: Sequence[Score], truth: Sequence[int], groups: Sequence[int], seed: int
 ) -> Comparison:
-    """Compare what two models say of the same posts, whose classes are ``truth``."""
+    """Compare two models' scores of the same posts, whose classes are ``truth``."""
     import numpy as np
 
     one, other = evaluate(first, truth), evaluate(second, truth)
@@ -62,7 +63,9 @@ def compare(
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """Return the exact one-sided p of the first being right where the second is wrong as often as it is, or more."""
+    """Return the exact one-sided p: the probability of at least as many posts that only the first predicts
+    correctly.
+    """
     gained = sum(a and not b for a, b in zip(first, second, strict=True))
     differing = sum(a != b for a, b in zip(first, second, strict=True))
     ways: int = sum(math.comb(differing, k) for k in range(gained, differing + 1))
@@ -70,8 +73,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
 
 
 def holm(p: Sequence[float], others: int = 0) -> list[float]:
-    """Return p values, adjusted: one at most the level stands for the level of the whole family, to which ``others``
-    tests belong that rejected nothing."""
+    """Return Holm-adjusted p values; ``others`` is the number of further tests in the family that rejected nothing."""
     adjusted, highest = [0.0] * len(p), 0.0
     for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
         highest = max(highest, min(1.0, (len(p) + others - rank) * p[place]))

@@ -1,4 +1,4 @@
-"""How what a pod brought is verified and registered, for each kind of training that runs on one."""
+"""Verification and registration of results fetched from a pod, for each kind of training."""
 
 import json
 from datetime import datetime
@@ -27,7 +27,7 @@ QLORA = "qlora"
 def registered_as_text_model(
     training: TextTraining, database: Database, home: Path, now: datetime, run_id: str
 ) -> PodTraining[Registered]:
-    """Return the training of a text model, with how its result is registered."""
+    """Return the pod training of a text model, with the registration of its result."""
 
     def register(finished: Finished) -> Registered:
         return register_fetched(
@@ -47,10 +47,10 @@ def registered_as_text_model(
 def registered_as_adapter(
     training: QloraTraining, database: Database, home: Path, now: datetime, run_id: str
 ) -> PodTraining[Registered]:
-    """Return the training of the vision model's adapter, with how its result is verified and registered."""
+    """Return the pod training of the vision model's adapter, with verification and registration of its result."""
 
     def register(finished: Finished) -> Registered:
-        revision, gpu = _require_whole(finished.folder, training.gold.asked)
+        revision, gpu = _require_complete(finished.folder, training.gold.asked)
         spec = training.spec
         return register_adapter(
             finished.folder,
@@ -74,11 +74,11 @@ def registered_as_adapter(
     return PodTraining(training.job, home, register, partial(find_registered, database, home))
 
 
-def _require_whole(folder: Path, asked: frozenset[int]) -> tuple[str | None, str | None]:
-    """See that the pod answered every gold post that it was asked; return the revision of its base, and its GPU.
+def _require_complete(folder: Path, required: frozenset[int]) -> tuple[str | None, str | None]:
+    """Check that the pod scored every gold post it was sent; return the revision of its base, and its GPU.
 
     Raises:
-        BrokenResult: the result is not whole, or not all of the questions were answered.
+        BrokenResult: the result is incomplete, or a gold post was not scored.
     """
     try:
         report = json.loads(read_regular(folder / REPORT))
@@ -86,6 +86,6 @@ def _require_whole(folder: Path, asked: frozenset[int]) -> tuple[str | None, str
         answered = {row["thread_id"] for row in json.loads(read_regular(folder / SCORES))["gold"]}
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise BrokenResult(f"{REPORT} or {SCORES} cannot be read ({error!r:.200})") from None
-    if missing := asked - answered:  # a model does not choose the posts that it is judged by
-        raise BrokenResult(f"{len(missing)} of {len(asked)} gold posts were not answered")
+    if missing := required - answered:  # a model must not choose the posts of its evaluation
+        raise BrokenResult(f"{len(missing)} of {len(required)} gold posts were not scored")
     return revision, gpu

@@ -1,9 +1,9 @@
-"""Promotes the best of those that passed the gate, or what a person chooses; and writes down why.
+"""Promotes the best candidate that passed the gate, or a person's choice, and records the reason.
 
-A winner of a kind that trains on this machine learns once more, from all labels, gold too, and that refit becomes the
-champion: more posts make a better model, and gold has done its work. The refit's figures are the winner's; a refit that
-does worse than the winner even on gold, which it has seen, is none. Everything up to the promotion can be killed and
-repeated; the promotion is one transaction.
+A winner of a kind that trains on this machine is refitted on all labels, gold included, and the refit becomes the
+champion: more posts make a better model, and gold has served its purpose. The refit keeps the winner's metrics; a refit
+that is worse than the winner even on gold, which it was trained on, is discarded. Everything before the promotion can
+be killed and repeated; the promotion is one transaction.
 """
 
 import json
@@ -35,7 +35,7 @@ GATE = "gate"
 
 
 class ChampionError(BizchartsError):
-    """The champion stays who it is."""
+    """The champion was not changed."""
 
 
 def decide(
@@ -47,15 +47,15 @@ def decide(
     now: datetime,
     run_id: str | None = None,
 ) -> tuple[Decision, ...]:
-    """Promote the best winner of ``report``, if there is one, and return what was decided on each candidate.
+    """Promote the best winner of ``report``, if there is one, and return the decision on each candidate.
 
-    ``recipes`` are those that train here, by kind: a winner of such a kind is refitted on all labels; of another, or
-    trained in another way than the recipe would now, it is promoted as it is. Repeated without new models or labels it
-    adds nothing.
+    ``recipes`` are those that train on this machine, by kind: a winner of such a kind is refitted on all labels; a
+    winner of another kind, or trained in another way than the recipe does now, is promoted unchanged. Repeated without
+    new models or labels, it has no effect.
 
     Raises:
-        ChampionError: another champion was made since the evaluation.
-        TrainingError, CorruptModel: the refit failed; the champion is who it was.
+        ChampionError: the champion changed since the evaluation.
+        TrainingError, CorruptModel: the refit failed; the champion is unchanged.
     """
     winner = _best(report.judgements)
     refit = _refit(database, home, winner, recipes, now, run_id) if winner else None
@@ -65,7 +65,7 @@ def decide(
     with database.write() as connection:
         present = champion(connection)
         if (present.model_version if present else None) != report.champion:
-            raise ChampionError("Another champion was made while this was decided; evaluate again")
+            raise ChampionError("The champion changed meanwhile; evaluate again")
         if winner:
             row = refit or model(connection, winner)
             assert row
@@ -78,18 +78,18 @@ def decide(
 def override(
     database: Database, home: Path, model_version: str, *, who: str, reason: str, now: datetime
 ) -> ModelVersion:
-    """Make a model the champion because a person says so, recorded with the reason; return it.
+    """Make a model the champion by a person's decision, recorded with the reason; return it.
 
-    Neither files that are not what was registered nor a model that has learned from gold without having won before are
-    taken, whoever says so. What can not be compared, or is not better, is.
+    Refused are files that differ from the registered ones, and a model trained on gold that has not won before. A model
+    that cannot be compared, or is not better, is accepted.
 
     Raises:
-        ChampionError: no such model, no name or reason, or one that has learned from gold.
-        CorruptModel: its files are not what was registered.
+        ChampionError: there is no such model, no name or reason, or the model was trained on gold.
+        CorruptModel: its files differ from the registered ones.
     """
     who, reason = who.strip(), reason.strip()
     if not who or not reason:
-        raise ChampionError("Who chooses the champion gives a name and a reason")
+        raise ChampionError("Choosing the champion needs a name and a reason")
     with database.read() as connection:
         row, before, learned = model(connection, model_version), champion(connection), learned_at(connection)
     if row is None:
@@ -97,13 +97,13 @@ def override(
     gold = load_gold_set(database, home)
     if row.path is None:
         if row.model_version != LexiconScorer().model_version:
-            raise ChampionError(f"{model_version} is the lexicon of another version of the program")
+            raise ChampionError(f"{model_version} is the lexicon of another version of BizCharts")
     else:
         read_artifact(home / row.path, row.sha256 or "")
         leaked = exposure(database, home, home / row.path, learned[model_version], gold).leaked
         if leaked and row.refit_of is None:
             raise ChampionError(
-                f"{model_version} was trained on {counted(len(leaked), 'gold post')}: its figures mean nothing"
+                f"{model_version} was trained on {counted(len(leaked), 'gold post')}: its metrics are meaningless"
             )
     former = before.model_version if before else None
     decision = Decision(model_version, former, gold.gold_version, True, who, reason, now)
@@ -116,7 +116,7 @@ def override(
 
 
 def _best(judgements: Sequence[Judgement]) -> str | None:
-    """Return the winner that leaves the champion behind farthest."""
+    """Return the winner with the largest lead over the champion."""
     winners = [judgement for judgement in judgements if judgement.wins]
     if not winners:
         return None
@@ -126,7 +126,7 @@ def _best(judgements: Sequence[Judgement]) -> str | None:
 def _refit(
     database: Database, home: Path, winner: str, recipes: Mapping[str, Recipe], now: datetime, run_id: str | None
 ) -> ModelVersion | None:
-    """Return the winner, trained once more on all labels; ``None`` where it is no recipe's."""
+    """Return the winner refitted on all labels; ``None`` without a matching recipe."""
     with database.read() as connection:
         row = model(connection, winner)
     assert row
@@ -141,7 +141,7 @@ def _refit(
 
 
 def _holds(database: Database, home: Path, winner: str, refit: ModelVersion) -> bool:
-    """Whether the refit is whole, and its log loss on gold, which it has seen, at most the winner's."""
+    """Whether the refit works, and its log loss on gold, which it was trained on, is at most the winner's."""
     gold = load_gold_set(database, home)
     with database.read() as connection:
         before = gold_scores(connection)[winner]
@@ -153,7 +153,7 @@ def _holds(database: Database, home: Path, winner: str, refit: ModelVersion) -> 
 
 
 def _trains(recipe: Recipe, row: ModelVersion) -> bool:
-    """Whether ``recipe`` is what trained ``row``."""
+    """Whether ``recipe`` is the one that trained ``row``."""
     mine = recipe.base_model, recipe.base_revision, recipe.code_version, json.dumps(recipe.settings, sort_keys=True)
     return mine == (row.base_model, row.base_revision, row.code_version, json.dumps(row.settings, sort_keys=True))
 
@@ -166,7 +166,7 @@ def _decision(
     if promoted and refit:
         reason += f"; refitted on all labels as {refit.model_version}"
     elif promoted:
-        reason += "; promoted as it is"
+        reason += "; promoted unchanged"
     elif judgement.wins and not promoted:
         reason += f"; but {winner} is better still"
     found = next(iter(judgement.comparisons.values()), None)

@@ -1,7 +1,7 @@
-"""From a finished training to a row in ``model_versions``, with what the model says of gold.
+"""Registers finished trainings in ``model_versions``, with the models' gold scores.
 
-The same files are the same version: who trains again and gets what is there already adds nothing. A kind has one
-candidate, the newest; the one before it is retired. Nothing is promoted here.
+The same files are the same version: a training that reproduces existing files adds nothing. A kind has one candidate,
+the newest; the one before it is retired. This module promotes nothing.
 """
 
 import json
@@ -35,15 +35,15 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.model_evaluations import Probabilities, gold_scores, save_gold_scores
 from bizcharts_pipeline.warehouse.models import CANDIDATE, ModelVersion, model, register_candidate, set_figures
 
-ADAPTER, REPORT, SCORES = "adapter", "report.json", "scores.json"  # what a pod brings
+ADAPTER, REPORT, SCORES = "adapter", "report.json", "scores.json"  # files of a pod's result
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A trained model. ``figures`` are on all gold that it scored; ``None``: there is none, or it cannot run here."""
+    """A trained model. ``figures`` are on all gold that it scored; ``None`` without gold, or if it cannot run here."""
 
     model: ModelVersion
-    new: bool  # no earlier training gave these files
+    new: bool  # False: an earlier training produced the same files
     figures: Figures | None
 
     @property
@@ -62,7 +62,7 @@ def train_and_register(
     now: datetime,
     run_id: str | None = None,
 ) -> Registered:
-    """Train a model, let it score gold, and register it as the candidate of its kind.
+    """Train a model, score gold with it, and register it as the candidate of its kind.
 
     Raises:
         TrainingError: it could not be trained; nothing was registered.
@@ -85,16 +85,17 @@ def register_fetched(
     now: datetime,
     run_id: str | None = None,
 ) -> Registered:
-    """Register a text model that a pod trained as ``recipe`` would have on ``text_set``: the files of its ``adapter/``
-    become the model's, after they were loaded once.
+    """Register a text model trained on a pod as ``recipe`` would on ``text_set``.
+
+    The files of the result's ``adapter/`` become the model's, after a test of loading and scoring.
 
     Raises:
-        BrokenResult: the result is not whole, or is no model.
-        CorruptModel: it has a file of a kind that is not loaded, or says no probabilities.
+        BrokenResult: the result is incomplete, or is not a model.
+        CorruptModel: it has a file of an unsupported kind, or its outputs are not probabilities.
         TrainingError: it cannot be registered on this machine now.
     """
     try:
-        with new_model(home) as scratch, new_model(scratch) as files:  # published there first, to be tried
+        with new_model(home) as scratch, new_model(scratch) as files:  # published there first, for a test
             take_files(finished.folder / ADAPTER, files)
             _write_trained_on(files, described(text_set.examples))
             tried = _publish(recipe, files, text_set.dataset_version, scratch, seed)
@@ -134,15 +135,16 @@ def register_adapter(
     gpu: str | None = None,
     run_id: str | None = None,
 ) -> Registered:
-    """Register what a pod brought: ``finished`` holds ``adapter/``, ``report.json``, and ``scores.json`` with the log
-    probabilities of gold posts and the temperature that calibrates them.
+    """Register the result fetched from a pod.
 
-    ``dataset`` is the ShareGPT folder that it learned from. The files of ``adapter/`` become the model's.
+    ``finished`` holds ``adapter/``, ``report.json``, and ``scores.json`` with the log-probabilities of gold posts and
+    the temperature that calibrates them. ``dataset`` is the ShareGPT folder that it was trained on. The files of
+    ``adapter/`` become the model's.
 
     Raises:
-        BrokenResult: the result is not whole.
+        BrokenResult: the result is incomplete.
         TrainingError: it cannot be registered on this machine now.
-        CorruptModel: the adapter has a file of a kind that is not loaded.
+        CorruptModel: the adapter has a file of an unsupported kind.
     """
     try:
         scores = json.loads(read_regular(finished / SCORES))
@@ -150,7 +152,7 @@ def register_adapter(
         given = {int(row["thread_id"]): _calibrated(row["log_p"], temperature) for row in scores.get("gold", [])}
         json.loads(read_regular(finished / REPORT))
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise BrokenResult(f"{finished}: the training's result is not whole ({error!r:.200})") from None
+        raise BrokenResult(f"{finished}: the training's result is incomplete or malformed ({error!r:.200})") from None
     except OSError as error:
         raise _not_now(finished, error) from None
     try:
@@ -180,7 +182,7 @@ def register_adapter(
 
 
 def find_registered(database: Database, home: Path, model_version: str) -> Registered | None:
-    """Return a model that was registered before, with its figures on the gold of now; ``None``: there is none."""
+    """Return an earlier registered model, with its metrics on the current gold; ``None`` if there is none."""
     gold = load_gold_set(database, home)
     with database.read() as connection:
         stored, scores = model(connection, model_version), gold_scores(connection).get(model_version, {})
@@ -192,8 +194,7 @@ def find_registered(database: Database, home: Path, model_version: str) -> Regis
 def fit_and_publish(
     recipe: Recipe, examples: Sequence[TextExample], dataset_version: str, home: Path, seed: int
 ) -> Artifact:
-    """Train a model into a folder of its own below the home, with the list of what it learned from; nothing of it is
-    registered yet."""
+    """Train a model into a new folder below the home, with its list of training posts; it is not registered yet."""
     with new_model(home) as folder:
         recipe.fit(examples, folder, seed)
         _write_trained_on(folder, described(examples))
@@ -216,7 +217,7 @@ def _publish(recipe: Recipe, folder: Path, dataset_version: str, home: Path, see
 
 def _not_now(finished: Path, error: Exception) -> TrainingError:
     return TrainingError(
-        f"{finished}: the paid result cannot be registered now ({error!r:.200}); it is kept, so mend that and run again"
+        f"{finished}: the paid result cannot be registered now ({error!r:.200}); it is kept; fix that and run again"
     )
 
 
@@ -229,7 +230,7 @@ def as_row(
     gpu: str | None = None,
     run_id: str | None = None,
 ) -> ModelVersion:
-    """Return a published model as a candidate's row."""
+    """Return the row of a published model as a candidate."""
     return ModelVersion(
         model_version=artifact.model_version,
         kind=artifact.kind,
@@ -253,10 +254,10 @@ def as_row(
 
 
 def local_scores(row: ModelVersion, home: Path, gold: GoldSet) -> dict[int, Probabilities]:
-    """Return what a registered model says of gold posts, by thread; nothing where it cannot be run on this machine.
+    """Return a registered model's scores of gold posts, by thread; empty if it cannot run on this machine.
 
     Raises:
-        CorruptModel: its files are not what was registered, or what it says are no probabilities.
+        CorruptModel: its files differ from the registered ones, or its outputs are not probabilities.
     """
     assert row.path
     assert row.sha256
@@ -269,20 +270,22 @@ def local_scores(row: ModelVersion, home: Path, gold: GoldSet) -> dict[int, Prob
         raise
     except (BizchartsError, ImportError):
         return {}
-    said = {example.thread_id: as_triple(score) for example, score in zip(gold.examples, scores, strict=True)}
-    for thread, probabilities in said.items():
+    scored = {example.thread_id: as_triple(score) for example, score in zip(gold.examples, scores, strict=True)}
+    for thread, probabilities in scored.items():
         if not are_probabilities(probabilities):
-            raise CorruptModel(f"{row.model_version} says no probabilities of thread {thread}: {probabilities}")
-    return said
+            raise CorruptModel(
+                f"the outputs of {row.model_version} for thread {thread} are not probabilities: {probabilities}"
+            )
+    return scored
 
 
 def are_probabilities(values: Probabilities) -> bool:
-    """Whether ``values`` can be weighed: what is not a number is neither better nor worse than anything."""
+    """Whether ``values`` are valid probabilities: NaN, for example, could not be compared."""
     return all(0 <= value <= 1 for value in values) and abs(sum(values) - 1) < 1e-6
 
 
 def as_triple(score: Score) -> Probabilities:
-    """Return the probabilities as they are stored."""
+    """Return the probabilities in the stored form."""
     return score.p_bearish, score.p_neutral, score.p_bullish
 
 
@@ -314,7 +317,7 @@ def _write_trained_on(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _rows_learned_from(dataset: Path) -> list[dict[str, Any]]:
-    """Return the posts of both splits of a ShareGPT folder, for validation has a say in when training stops."""
+    """Return the posts of both splits of a ShareGPT folder, because validation determines when training stops."""
     rows = [row for split in sharegpt.SPLITS for row in sharegpt.read_rows(dataset, split)]
     abouts = json.loads(read_regular(dataset / sharegpt.ROWS))
     return [
@@ -331,7 +334,7 @@ def _calibrated(log_p: Sequence[float], temperature: float) -> Probabilities:
     """Return softmax(log p / temperature).
 
     Raises:
-        ValueError: not three finite numbers, or a temperature that is not above 0.
+        ValueError: ``log_p`` is not three finite numbers, or the temperature is not positive.
     """
     logits = np.array(log_p, np.float64)
     if logits.shape != (3,) or not np.isfinite(logits).all() or not temperature > 0:

@@ -1,11 +1,12 @@
-"""Publishes a model as a GitHub release, and takes one from there.
+"""Publishes a model as a GitHub release, and fetches one from a release.
 
 A release is tagged with the model's version and has five files: the model as a tar, its ``model.json``, a model card,
-the figures as JSON, and ``SHA256SUMS`` of the others. It is a draft until every file has arrived. Whatever broke off is
-gone on with by the next run: a file that arrived whole stays, half of one is deleted. What is published is not touched.
+the metrics as JSON, and ``SHA256SUMS`` of the others. It is a draft until every file has arrived. The next run
+continues an interrupted one: a file that arrived completely stays, a partial one is deleted. A published release is
+never changed.
 
-The check sums tell a broken or exchanged file; who may write the repository can exchange them too, but not the model:
-the tag names the start of the hash of ``model.json``, which has the hash of every file.
+The checksums detect a broken or exchanged file; a user with write access to the repository can exchange them too, but
+not the model: the tag contains the beginning of the hash of ``model.json``, which has the hash of every file.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.model_releases import figures_on_gold
 from bizcharts_pipeline.warehouse.models import ModelVersion, model, register_candidate
 
-RELEASES = "releases"  # below the home: what is being sent
+RELEASES = "releases"  # below the home: files to send
 CARD, METRICS, SUMS = "model-card.md", "metrics.json", "SHA256SUMS"
 MAX_SUMS_BYTES = 64 * 1024
 MAX_PAGES = 20
@@ -53,36 +54,36 @@ class ReleaseError(BizchartsError):
 
 @dataclass(frozen=True)
 class Release:
-    """What became of a release."""
+    """Result of a release."""
 
     model_version: str
-    url: str  # for people
-    sent: tuple[str, ...]  # files of this run
-    there: tuple[str, ...]  # files that an earlier run had sent
+    url: str  # of the web page
+    sent: tuple[str, ...]  # files sent by this run
+    there: tuple[str, ...]  # files sent by earlier runs
 
     def __str__(self) -> str:
-        sent = f"sent {', '.join(self.sent)}" if self.sent else "everything was there already"
+        sent = f"sent {', '.join(self.sent)}" if self.sent else "all files were already there"
         return f"{self.model_version}: {self.url} ({sent})"
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A model from a release, verified."""
+    """A verified model from a release."""
 
     folder: Path
     artifact: Artifact
-    new: bool  # it was not here before
+    new: bool  # it was not on this machine before
 
     def __str__(self) -> str:
-        return f"{self.artifact.model_version}: {self.folder}" + ("" if self.new else " (was here already)")
+        return f"{self.artifact.model_version}: {self.folder}" + ("" if self.new else " (already on this machine)")
 
 
 def facts_of(database: Database, home: Path, model_version: str) -> ModelFacts:
-    """Return what is known of a registered model, after every file of it was verified.
+    """Return the facts of a registered model, after verifying all its files.
 
     Raises:
-        ReleaseError: it is not registered, or comes with the program.
-        CorruptModel: its files are not what was registered.
+        ReleaseError: it is not registered, or is part of the program.
+        CorruptModel: its files differ from the registered ones.
     """
     with database.read() as connection:
         row = model(connection, model_version)
@@ -90,19 +91,19 @@ def facts_of(database: Database, home: Path, model_version: str) -> ModelFacts:
     if row is None:
         raise ReleaseError(f"There is no model {model_version}; `bizcharts models list` names them.")
     if row.path is None or row.sha256 is None:
-        raise ReleaseError(f"{model_version} comes with the program: there is nothing to release.")
+        raise ReleaseError(f"{model_version} is part of the program: there is nothing to release.")
     artifact = read_artifact(home / row.path, row.sha256)
     learned = labels_learned_from(read_regular(home / row.path / TRAINED_ON)) if TRAINED_ON in artifact.files else {}
     return ModelFacts(row, artifact, learned, figures)
 
 
 def release_model(github: GitHub, repository: str, facts: ModelFacts, home: Path) -> Release:
-    """Publish a model, or go on with what an earlier run began; repeated, it does nothing more.
+    """Publish a model, or continue what an earlier run began; idempotent.
 
     Raises:
         NoToken: ``GITHUB_TOKEN`` is not set.
         ReleaseError: the repository has another release of that name, or the model is too large.
-        GitHubError: GitHub refuses, or cannot be reached; the next run goes on.
+        GitHubError: GitHub refuses, or cannot be reached; the next run continues.
     """
     github.require_token()
     at = _place(repository)
@@ -116,7 +117,7 @@ def release_model(github: GitHub, repository: str, facts: ModelFacts, home: Path
         if not release["draft"]:
             if not _same(_assets(github, at, release).get(tar, {}), files[tar]):
                 raise ReleaseError(
-                    f"{repository} has a release {facts.artifact.model_version} already, without this model in it; "
+                    f"{repository} already has a release {facts.artifact.model_version} without this model; "
                     "delete it there if it is a mistake."
                 )
             return Release(facts.artifact.model_version, str(release["html_url"]), (), tuple(files))
@@ -129,7 +130,7 @@ def release_model(github: GitHub, repository: str, facts: ModelFacts, home: Path
 
 
 def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetched:
-    """Take a model from its release; it gets its name below ``home`` when every file of it was verified.
+    """Fetch a model from its release; it gets its name below ``home`` once all its files are verified.
 
     A token is used if there is one: a private repository needs it.
 
@@ -140,12 +141,12 @@ def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetc
     """
     at = _place(repository)
     if not _TAG.fullmatch(tag):
-        raise ReleaseError(f"{tag[:100]!r} is no model version, as in tfidf-0123456789ab.")
+        raise ReleaseError(f"{tag[:100]!r} is not a model version such as tfidf-0123456789ab.")
     try:
         release = github.call("GET", f"{at}/releases/tags/{tag}")
     except Refused as error:
         if error.status == 404:
-            raise ReleaseError(f"{repository} has no release {tag}, or it is private and GITHUB_TOKEN unset.") from None
+            raise ReleaseError(f"{repository} has no release {tag}, or needs GITHUB_TOKEN (private).") from None
         raise
     assets = _assets(github, at, release)
     with new_model(home) as folder:
@@ -155,23 +156,23 @@ def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetc
             tar = _asset(assets, _tar(tag))
             most = min(int(tar["size"]), MAX_BYTES)
             if github.download(f"{at}/releases/assets/{tar['id']}", archive, most) != sums[_tar(tag)]:
-                raise CorruptModel(
-                    f"{repository} {tag}: {_tar(tag)} is not what {SUMS} says; it was exchanged or broken"
-                )
+                raise CorruptModel(f"{repository} {tag}: {_tar(tag)} does not match {SUMS}; it was replaced or damaged")
             unpack(archive, tag, folder)
         finally:
             archive.unlink(missing_ok=True)
         try:
             artifact = read_artifact(folder, sums[MANIFEST])
         except (ValueError, TypeError, AttributeError, RecursionError):
-            raise CorruptModel(f"{repository} {tag}: its {MANIFEST} describes no model") from None
+            raise CorruptModel(f"{repository} {tag}: its {MANIFEST} does not describe a model") from None
         if artifact.model_version != tag:
-            raise CorruptModel(f"{repository} {tag}: the model in it is {artifact.model_version}")
+            raise CorruptModel(f"{repository} {tag}: it contains another model, {artifact.model_version}")
         return _named(folder, home, artifact)
 
 
 def register_fetched(database: Database, fetched: Fetched, now: datetime) -> ModelVersion:
-    """Make a fetched model the candidate of its kind; its figures come with the next evaluation on our own gold."""
+    """Register a fetched model as the candidate of its kind; the next evaluation computes its metrics on our own
+    gold.
+    """
     with database.write() as connection:
         return register_candidate(connection, as_row(fetched.artifact, now))
 
@@ -179,7 +180,7 @@ def register_fetched(database: Database, fetched: Fetched, now: datetime) -> Mod
 def _named(folder: Path, home: Path, artifact: Artifact) -> Fetched:
     target = model_path(home, artifact.model_version)
     if target.exists():
-        read_artifact(target, artifact.sha256)  # what is here already may be damaged
+        read_artifact(target, artifact.sha256)  # the existing files may be damaged
         return Fetched(target, artifact, False)
     for path in folder.rglob("*"):
         sync(path)
@@ -196,7 +197,7 @@ class _File:
 
 
 def _write_files(folder: Path, source: Path, facts: ModelFacts, repository: str) -> dict[str, _File]:
-    """Write what is to be sent, in the order of sending: the same model and figures give the same bytes."""
+    """Write the files to send, in the order of sending; the same model and metrics give the same bytes."""
     artifact = facts.artifact
     pack(source, artifact, folder / _tar(artifact.model_version))
     (folder / MANIFEST).write_bytes(artifact.content)
@@ -204,7 +205,7 @@ def _write_files(folder: Path, source: Path, facts: ModelFacts, repository: str)
     (folder / METRICS).write_bytes(metrics(facts))
     files = {name: _file(folder / name) for name in (_tar(artifact.model_version), MANIFEST, CARD, METRICS)}
     if files[_tar(artifact.model_version)].size > MAX_BYTES:
-        raise ReleaseError(f"{artifact.model_version} is larger than the 2 GiB that GitHub takes as a file.")
+        raise ReleaseError(f"{artifact.model_version} is larger than GitHub's limit of 2 GiB per file.")
     (folder / SUMS).write_text("".join(f"{file.sha256}  {name}\n" for name, file in files.items()))
     return {**files, SUMS: _file(folder / SUMS)}
 
@@ -215,7 +216,9 @@ def _file(path: Path) -> _File:
 
 
 def _draft(github: GitHub, at: str, facts: ModelFacts, repository: str) -> Mapping[str, Any]:
-    """Return the release of that tag, made as a draft if there is none. A failed creation may have created it."""
+    """Return the release with that tag, created as a draft if there is none. A creation reported as failed may have
+    succeeded.
+    """
     tag = facts.artifact.model_version
     fields = {"tag_name": tag, "name": tag, "body": model_card(facts, repository), "draft": True}
     for attempt in range(1, ATTEMPTS + 1):
@@ -232,7 +235,7 @@ def _draft(github: GitHub, at: str, facts: ModelFacts, repository: str) -> Mappi
 
 
 def _find(github: GitHub, at: str, tag: str) -> Mapping[str, Any] | None:
-    """Return the release of a tag; drafts have no address by their tag, and one tag may have several."""
+    """Return the release of a tag; drafts cannot be requested by tag, and one tag may have several."""
     found = []
     for page in range(1, MAX_PAGES + 1):
         releases = github.call("GET", f"{at}/releases?per_page=100&page={page}")
@@ -243,8 +246,10 @@ def _find(github: GitHub, at: str, tag: str) -> Mapping[str, Any] | None:
 
 
 def _send(github: GitHub, at: str, release: Mapping[str, Any], file: _File) -> bool:
-    """Make a file of a draft what it should be; return whether it had to be sent. An upload that failed may have
-    arrived, or left a stump that is in its way."""
+    """Upload a file of a draft unless it is there; return whether it was sent.
+
+    An upload reported as failed may have succeeded, or left a partial file, which blocks the name.
+    """
     url = f"{str(release['upload_url']).partition('{')[0]}?name={quote(file.path.name)}"
     sent = False
     for attempt in range(1, ATTEMPTS + 1):
@@ -267,25 +272,27 @@ def _send(github: GitHub, at: str, release: Mapping[str, Any], file: _File) -> b
             raise
         if _same(made, file):
             return True
-    raise ReleaseError(f"{file.path.name} did not arrive as it was sent; run it again, it goes on where it stopped.")
+    raise ReleaseError(f"{file.path.name} did not arrive intact; run it again, it continues where it stopped.")
 
 
 def _delete(github: GitHub, path: str) -> None:
     try:
         github.call("DELETE", path)
     except Refused as error:
-        if error.status != 404:  # gone is gone
+        if error.status != 404:  # already deleted
             raise
 
 
 def _same(asset: Mapping[str, Any], file: _File) -> bool:
-    """Whether an asset is that file, whole; a server without digests (older Enterprise ones) is believed its size."""
+    """Whether an asset is complete and equal to the file; without digests (older Enterprise servers) only the size is
+    compared.
+    """
     digest = asset.get("digest") or f"sha256:{file.sha256}"
     return (asset.get("state"), asset.get("size"), digest) == ("uploaded", file.size, f"sha256:{file.sha256}")
 
 
 def _assets(github: GitHub, at: str, release: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return a release's files by name, stumps too: the release itself does not list those."""
+    """Return a release's files by name, including partial ones, which the release itself does not list."""
     found: dict[str, Mapping[str, Any]] = {}
     for page in range(1, MAX_PAGES + 1):
         assets = github.call("GET", f"{at}/releases/{release['id']}/assets?per_page=100&page={page}")
@@ -308,13 +315,13 @@ def _sums(github: GitHub, at: str, assets: Mapping[str, Mapping[str, Any]], tar:
     found = [_SUM.fullmatch(line) for line in lines]
     sums = {match[2]: match[1] for match in found if match}
     if None in found or not {MANIFEST, tar} <= sums.keys():
-        raise ReleaseError(f"{SUMS} of the release does not describe a model.")
+        raise ReleaseError(f"{SUMS} of the release does not list a model's files.")
     return sums
 
 
 def _place(repository: str) -> str:
     if not _REPOSITORY.fullmatch(repository) or repository.split("/")[1] in (".", ".."):
-        raise ReleaseError(f"{repository[:100]!r} is no repository, as in owner/name.")
+        raise ReleaseError(f"{repository[:100]!r} is not a repository such as owner/name.")
     return f"/repos/{repository}"
 
 

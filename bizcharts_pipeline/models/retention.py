@@ -1,9 +1,9 @@
-"""Which models' files stay: a year of trainings would be tens of gigabytes of models that were not good enough.
+"""Retention of model files: a year of trainings would take tens of gigabytes of models that were not good enough.
 
-Candidates stay, every champion that there was, so that a person can go back to it (`bizcharts models promote`), what
-those were refitted from, and whatever a rented pod was paid for. Of the others, and of what killed trainings have left,
-the files are deleted after a week; the rows, figures and decisions stay. A model that was trained here can be trained
-again from its data set's posts.
+Kept are candidates, all past champions (for a rollback by `bizcharts models promote`), the versions that those were
+refitted from, and all results of rented pods. The files of other models, and leftovers of killed trainings, are deleted
+after a week; rows, metrics and decisions stay. A model trained on this machine can be trained again from the posts of
+its data set.
 """
 
 from contextlib import suppress
@@ -18,12 +18,12 @@ KEPT = timedelta(days=7)  # also longer than any training takes from its first f
 
 
 def remove_superseded(database: Database, home: Path, now: datetime) -> tuple[str, ...]:
-    """Remove the files of models that nobody needs at ``now`` (naive UTC); return what was removed."""
+    """Remove the files of models no longer needed at ``now`` (naive UTC); return their names."""
     with database.read() as connection:
         needed = needed_versions(connection)
     removed = []
     for path in sorted((home / MODELS).glob("*")):
-        with suppress(FileNotFoundError):  # a training beside this one has just finished with it
+        with suppress(FileNotFoundError):  # a concurrent training has just removed it
             touched = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)
             if path.name not in needed and now - touched > KEPT:
                 remove_model(path) if path.is_dir() else path.unlink()

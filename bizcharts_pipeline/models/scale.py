@@ -1,4 +1,4 @@
-"""How a model's net stance on gold compares with people's: the offset, and the share of people's movement it shows."""
+"""Comparison of a model's net stance on gold with people's: offset, and slope of its response to changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scale:
-    """A model's stance on gold beside people's."""
+    """A model's stance on gold compared with people's."""
 
-    offset: float  # people's net stance less the model's certainty-weighted one
+    offset: float  # people's net stance minus the model's certainty-weighted one
     offset_variance: float  # over resampled groups of near-duplicates
-    slope: float | None  # stance a unit of people's net stance; None: gold lacks a class
+    slope: float | None  # model stance per unit of people's net stance; None: gold lacks a class
     slope_lo: float | None  # 95 % interval
     slope_hi: float | None
-    response: tuple[float, ...] | None = None  # see _figures; None where the slope is
+    response: tuple[float, ...] | None = None  # see _figures; None if the slope is None
     response_covariance: tuple[float, ...] | None = None  # over resampled groups, row by row
 
 
 def measure_scale(scores: Sequence[Score], truth: Sequence[int], groups: Sequence[int], seed: int) -> Scale:
-    """Compare ``scores`` with ``truth`` (0 bearish, 1 neutral, 2 bullish); ``groups`` names near-duplicates.
+    """Compare ``scores`` with ``truth`` (0 bearish, 1 neutral, 2 bullish); ``groups`` holds the groups of
+    near-duplicates.
 
-    The slope says by how much the stance moves when posts turn from bearish to bullish and neutral ones stay: from the
-    model's mean weight and weighted stance within each true class.
+    The slope is the change of the stance when posts change from bearish to bullish and neutral ones stay, computed from
+    the model's mean weight and weighted stance within each true class.
     """
     import numpy as np
 
@@ -56,10 +57,10 @@ def measure_scale(scores: Sequence[Score], truth: Sequence[int], groups: Sequenc
 
 
 def _figures(sums: "Array") -> "Array":
-    """From each row's posts, weight and weighted stance by class, five means over the posts.
+    """Return five means over the posts from each row's posts, weight and weighted stance by class.
 
-    People's net stance; the model's weight; its weighted stance; and by how much weight and weighted stance differ
-    between a bullish and a bearish post (NaN where there is none).
+    People's net stance; the model's weight; its weighted stance; and the differences of weight and of weighted stance
+    between a bullish and a bearish post (NaN without one of them).
     """
     import numpy as np
 

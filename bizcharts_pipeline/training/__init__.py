@@ -1,1 +1,1 @@
-"""Data sets and recipes, and the pod jobs that train on a rented GPU."""
+"""Training data sets, text-model recipes, and pod jobs that train on a rented GPU."""

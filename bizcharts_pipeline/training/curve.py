@@ -1,4 +1,4 @@
-"""How a training went as a small SVG picture: no library, light enough for a run's metadata."""
+"""Training curves as a small SVG image without a plotting library, for a run's metadata."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -14,7 +14,7 @@ Points = Sequence[tuple[float, float]]  # step, value; by step
 def svg_curve(lines: Mapping[str, Points], title: str) -> str:
     """Draw up to four lines over the same steps and the same scale, each named at its last point.
 
-    Lines without a point are left out. Long ones are thinned; their last point is kept.
+    Lines without points are left out. Long lines are thinned; their last point is kept.
     """
     drawn = {name: _thin(points) for name, points in lines.items() if points}
     points = [point for line in drawn.values() for point in line]

@@ -1,8 +1,8 @@
-"""Makes versions of the ShareGPT data set: whole folders known by their content, and kept until somebody removes them.
+"""Versions of the ShareGPT data set: folders identified by the hash of their content, kept until a person deletes them.
 
-``home/datasets/sharegpt-<first 12 digits of the hash>``. The same content is the same version: nothing is written
-again. A version is made under another name and renamed when all of it is on the disk; what a kill leaves behind goes
-at the next run. A version that holds a picture which was blocked since, or deleted by the board, is removed whole.
+``home/datasets/sharegpt-<first 12 digits of the hash>``. The same content is the same version and is not written again.
+A version is written under a temporary name and renamed once all of it is on disk; leftovers of a killed run are deleted
+by the next one. A version with a picture that was blocked or deleted by the board later is removed completely.
 """
 
 import fcntl
@@ -38,25 +38,25 @@ FOLDER = "datasets"  # below the home
 
 
 class DatasetError(BizchartsError):
-    """A data set could not be made; none was left half done."""
+    """A data set could not be made; no partial one was left."""
 
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What became of a run. ``version`` is ``None`` when there is nothing to learn from."""
+    """Result of a build. ``version`` is ``None`` if there are no examples."""
 
     version: DatasetVersion | None
-    new: bool  # it was not there before
+    new: bool  # it did not exist before
     left_out: Mapping[str, int]  # labelled posts by reason
     unusable_images: Mapping[int, str]  # by thread: why a trainer would refuse the post's image
     balance: str  # Markdown
     datasheet: str  # Markdown
-    removed: tuple[str, ...]  # versions that held a picture which is withdrawn
+    removed: tuple[str, ...]  # versions with a withdrawn picture
 
 
 @dataclass(frozen=True)
 class _Content:
-    """A data set before it is written: its files, and where its pictures come from."""
+    """A data set before it is written: its files, and the sources of its pictures."""
 
     files: Mapping[str, bytes]
     pictures: Mapping[str, Path]
@@ -68,11 +68,11 @@ class _Content:
 
 
 def build_dataset(database: Database, home: Path, settings: LabellingSettings, now: datetime) -> DatasetReport:
-    """Make the version that the labels, the trust in models and the pictures of this moment give.
+    """Build the version that follows from the current labels, trust in models and pictures.
 
     Raises:
-        LedgerLost: the label ledger lacks what the database has of labels and gold.
-        DatasetError: a picture was taken away meanwhile, or the disk is full.
+        LedgerLost: the label ledger lacks labels or gold that the database has.
+        DatasetError: a picture was deleted during the run, or the disk is full.
     """
     removed = remove_withdrawn(database, home)
     found = read_labelled(database, home)
@@ -101,7 +101,7 @@ def build_dataset(database: Database, home: Path, settings: LabellingSettings, n
             None, False, selection.left_out, selection.unusable_images, balance_table(splits), sheet, removed
         )
     content = _content(splits)
-    with _alone(home) as folder:
+    with _locked(home) as folder:
         target = folder / f"{SHAREGPT}-{content.version[:12]}"
         if new := not target.exists():
             _write(target, content, sheet)
@@ -121,15 +121,15 @@ def build_dataset(database: Database, home: Path, settings: LabellingSettings, n
 
 
 def remove_withdrawn(database: Database, home: Path) -> tuple[str, ...]:
-    """Remove every version that holds a picture which was blocked or purged since; return their names.
+    """Remove every version with a picture that was blocked or purged since; return their names.
 
-    Their rows in ``dataset_versions`` stay: what was trained on them names them.
+    Their rows in ``dataset_versions`` stay, because models refer to them.
     """
     if not (home / FOLDER).is_dir():
         return ()
     with database.read() as connection:
         withdrawn = withdrawn_pictures(connection)
-    with _alone(home) as folder:
+    with _locked(home) as folder:
         held = [path for path in sorted(folder.glob(f"{SHAREGPT}-*")) if _holds(path, withdrawn)]
         for path in held:
             _remove(path)
@@ -149,7 +149,7 @@ def _split(selection: Selection, groups: Mapping[int, int], settings: LabellingS
 
 
 def _content(splits: Mapping[str, list[Example]]) -> _Content:
-    # Loaders do not take an empty list, so a split without rows has no file.
+    # Loaders reject an empty list, so a split without rows has no file.
     files = {f"{split}.json": sharegpt.as_json(list(map(sharegpt.row, rows))) for split, rows in splits.items() if rows}
     abouts = [sharegpt.about_row(example, split) for split, rows in splits.items() for example in rows]
     files[sharegpt.ROWS] = sharegpt.as_json(abouts)
@@ -172,8 +172,8 @@ def _write(target: Path, content: _Content, sheet: str) -> None:
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         if isinstance(error, FileNotFoundError):
-            raise DatasetError(f"{error.filename}: the picture was taken away meanwhile; run again") from None
-        raise DatasetError(f"{target} can not be written: {error.strerror or error}; mend that and run again") from None
+            raise DatasetError(f"{error.filename}: the picture was deleted during the run; run again") from None
+        raise DatasetError(f"{target} cannot be written: {error.strerror or error}; fix that and run again") from None
     sync(target.parent)
 
 
@@ -191,19 +191,21 @@ def _fill(folder: Path, content: _Content, sheet: str) -> None:
 
 
 def _record(database: Database, target: Path, version: DatasetVersion, content: _Content) -> None:
-    """Record the version, unless a picture of it was withdrawn since it was chosen: pictures go in write turns too."""
+    """Record the version, unless one of its pictures was withdrawn since its selection; withdrawals lock the database
+    too.
+    """
     with database.write() as connection:
         withdrawn = withdrawn_pictures(connection)
         if clean := not any(content.hashes[name] in withdrawn for name in content.pictures):
             record_dataset(connection, version)
     if not clean:
         _remove(target)
-        raise DatasetError(f"{target}: a picture was taken away meanwhile; run again")
+        raise DatasetError(f"{target}: a picture was withdrawn during the run; run again")
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[Path]:
-    """Yield the folder of the data sets, which no other process changes meanwhile; half-made versions are gone."""
+def _locked(home: Path) -> Iterator[Path]:
+    """Lock and yield the folder of the data sets, after deleting incomplete versions."""
     folder = home / FOLDER
     home.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -215,7 +217,7 @@ def _alone(home: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder: at once under its name, and then its files."""
+    """Remove a folder atomically: rename it first, then delete its files."""
     doomed = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}")
     path.rename(doomed)
     shutil.rmtree(doomed)

@@ -1,4 +1,4 @@
-"""The data set's datasheet: the questions of Gebru et al. (Datasheets for Datasets, 2021), answered from the data."""
+"""Datasheet of the data set, after the questions of Gebru et al. (Datasheets for Datasets, 2021)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,17 @@ from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.training.examples import PEOPLE, Example
 from bizcharts_pipeline.warehouse.datasets import MeasuredTrust
 
-EXPLICIT = 0.5  # score of the NSFW model from which a picture is counted as such
+EXPLICIT = 0.5  # minimum NSFW score of a picture that counts as explicit
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the datasheet says of one version."""
+    """Figures in the datasheet of one version."""
 
     splits: Mapping[str, Sequence[Example]]
     left_out: Mapping[str, int]
     groups: int  # of near-duplicates among the rows
-    labellers: int  # people who have labelled anything here
+    labellers: int  # people who have labelled at least one post here
     gold_posts: int
     trust: Sequence[MeasuredTrust]
     unusable_images: Mapping[str, int]  # posts by reason, of images that a trainer would refuse
@@ -30,7 +30,7 @@ class Facts:
 
 
 def datasheet(facts: Facts) -> str:
-    """Return the datasheet as Markdown. Nothing in it depends on when it was written."""
+    """Return the datasheet as Markdown. It does not depend on the time of writing."""
     sections = [
         ("Datasheet: stance of opening posts on /biz/", _summary(facts)),
         ("Motivation", _MOTIVATION),
@@ -71,12 +71,11 @@ def _composition(facts: Facts) -> str:
     explicit = sum(picture is not None and (picture.nsfw or 0) >= EXPLICIT for picture in pictures)
     return (
         "A row is one post: its subject and text, its thumbnail (at most 250 pixels), and one class. Text is cut at "
-        "1,500 bytes of UTF-8, control characters are gone, and a `<` that begins something like a tag is a `‹`. "
-        f"{len(pictures)} rows have a picture and {len(examples) - len(pictures)} have text alone; {explicit} pictures "
-        f"are rated {EXPLICIT:g} or more by the NSFW model. Near-duplicates taken together there are {facts.groups} "
-        "groups, none of which lies in both splits. No user names, tripcodes or poster ids; posts may name people. "
-        "`rows.json` says which "
-        "thread each row is.\n\n"
+        "1,500 bytes of UTF-8, control characters are removed, and a `<` that could begin a tag is replaced by `‹`. "
+        f"{len(pictures)} rows have a picture and {len(examples) - len(pictures)} only text; {explicit} pictures "
+        f"are rated {EXPLICIT:g} or more by the NSFW model. There are {facts.groups} "
+        "groups of near-duplicates, none of which is in both splits. No user names, tripcodes or poster ids; posts may "
+        "name people. `rows.json` names the thread of each row.\n\n"
         "It is raw imageboard speech: insults, slurs, conspiracy theories, spam and fraud occur throughout.\n\n"
         + _table(["month (UTC)", "rows"], [[month, str(count)] for month, count in sorted(months.items())])
     )
@@ -87,8 +86,8 @@ def _collection(facts: Facts) -> str:
     period = f"from {posted[0]:%Y-%m-%d} to {posted[-1]:%Y-%m-%d} (UTC)" if posted else "at unknown times"
     return (
         f"Posted {period}. Taken from the board's public catalogue and from the Warosu archive, by BizCharts or, for "
-        "imported labels, by whoever labelled them. The posters were not asked and do not know; they posted in public "
-        "and without a name. Which posts were labelled is no random sample where a queue or a filter chose them."
+        "imported labels, by their labellers. The posters did not consent and do not know; they posted in public and "
+        "without a name. Labelled posts are not a random sample where a queue or a filter selected them."
     )
 
 
@@ -122,33 +121,33 @@ def _labelling(facts: Facts) -> str:
 def _left_out(facts: Facts) -> str:
     rows = [[reason, str(count)] for reason, count in sorted(facts.left_out.items())]
     posts = (
-        "Labelled posts that are no rows. Not in any of the files are the "
-        f"{facts.gold_posts} posts of the gold split, on which models are judged, nor anything alike to them by text "
+        "Labelled posts that are not rows. No file contains the "
+        f"{facts.gold_posts} posts of the gold split, on which models are evaluated, or their near-duplicates by text "
         "(Jaccard similarity of 5-grams at least 0.8) or picture.\n\n" + _table(["reason", "posts"], rows)
         if rows
-        else "Nothing that was labelled."
+        else "No labelled posts."
     )
     if not facts.unusable_images:
         return posts
     refused = [[reason, str(count)] for reason, count in sorted(facts.unusable_images.items())]
     return (
         f"{posts}\n\nPictures that the training script would refuse. Their posts are left out, or are rows of text "
-        "alone where such rows are wanted (`text_only`).\n\n" + _table(["reason", "pictures"], refused)
+        "only if the setting `text_only` allows that.\n\n" + _table(["reason", "pictures"], refused)
     )
 
 
 _MOTIVATION = (
     "Made with BizCharts to teach a vision-language model the stance of a post, from which a Fear/Greed index of the "
-    "board is computed. By and for whoever runs the installation."
+    "board is computed. By and for the operator of the installation."
 )
 _USES = (
     "For training classifiers of stance on this board and for research on them. `validation.json` is for choosing a "
-    "checkpoint; it has the same labels' errors and is no test set. Trainers must not cut rows short (TRL: "
-    "`max_length=None`; LLaMA-Factory: `cutoff_len` of at least 2048), and TRL needs the `<image>` taken out of the "
-    "text, as it puts the picture in front itself.\n\n"
+    "checkpoint; its labels have the same errors, so it is not a test set. Trainers must not truncate rows (TRL: "
+    "`max_length=None`; LLaMA-Factory: `cutoff_len` of at least 2048), and for TRL the `<image>` must be removed from "
+    "the text, because it inserts the picture itself.\n\n"
     "Not for statements about persons, for moderation, or for generating posts. Stance is not a forecast of prices. "
-    "The board's readers are no sample of any public, and months that are not in the table are not represented: a "
-    "model can learn the topics of a week instead of stance."
+    "The board's users do not represent any population, and months not in the table are not represented: a model can "
+    "learn the topics of a week instead of stance."
 )
 _DISTRIBUTION = (
     "Not meant to be published. Texts and pictures belong to their posters or to third parties, and no licence is "
@@ -156,7 +155,7 @@ _DISTRIBUTION = (
 )
 _MAINTENANCE = (
     "The version is the hash of the files; the same labels and pictures give the same version. A version is never "
-    "changed. One that holds a picture that was blocked since, or deleted by the board, is removed as a whole, and a "
+    "changed. A version with a picture that was blocked or deleted by the board later is removed completely, and a "
     "new one is made without it. To remove a version, delete its folder."
 )
 

@@ -1,4 +1,4 @@
-"""Which posts a model may learn from, with what label; and of every other labelled post, why not."""
+"""Selection of training examples: the posts that a model may learn from, and the reasons for excluding others."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -26,7 +26,7 @@ PEOPLE = "people"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of a post's stance: the class and who gave it, or why there is none."""
+    """The agreed stance of a post and its source, or the reason why there is none."""
 
     stance: Stance | None
     labelled_by: str = ""  # PEOPLE, or the names of models
@@ -35,10 +35,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Example:
-    """A post to learn from. ``picture`` is an absolute path, ``None`` for one that is learned from its text alone."""
+    """A training example. ``picture`` is an absolute path, or ``None`` for an example of text only."""
 
     post: Post
-    text: str  # as a model sees it
+    text: str  # as shown to a model
     stance: Stance
     labelled_by: str
     picture: Path | None
@@ -47,24 +47,24 @@ class Example:
 
 @dataclass(frozen=True)
 class Selection:
-    """The examples, by thread, and how many labelled posts were left out, by reason."""
+    """The examples, ordered by thread, and the number of excluded labelled posts by reason."""
 
     examples: tuple[Example, ...]
     left_out: Mapping[str, int]
-    unusable_images: Mapping[int, str]  # by thread: images that a trainer would refuse, whether the post is in or not
+    unusable_images: Mapping[int, str]  # by thread: images that a trainer would refuse, of included and excluded posts
 
 
 @dataclass(frozen=True)
 class UsableImage:
-    """The image of a post: its file, or why it is not used."""
+    """The image of a post: its file, or the reason why it cannot be used."""
 
     path: Path | None
     reason: str = ""  # category, and after ": " its details
-    refused: bool = False  # by the trainer's own check, not for want of a file
+    refused: bool = False  # by the trainer's own check, not because the file is missing
 
     @property
     def category(self) -> str:
-        """The reason without its details, to be counted."""
+        """The reason without its details, for counting."""
         return self.reason.partition(": ")[0]
 
 
@@ -73,20 +73,20 @@ WITHOUT_IMAGE = UsableImage(None, "without picture")
 
 @dataclass(frozen=True)
 class Labelled:
-    """All that people and models have labelled, and gold, as it stands now."""
+    """All current labels by people and models, and gold."""
 
     people: Sequence[Label]  # the newest of each labeller
     judged: Mapping[int, Verdict]  # by thread
     gold: Collection[int]
-    gold_posts: Sequence[Post]  # those whose content is known
-    candidates: Sequence[Post]  # the known ones among those that are judged, gold included
+    gold_posts: Sequence[Post]  # those with known content
+    candidates: Sequence[Post]  # posts with a verdict and known content, gold included
 
 
 def read_labelled(database: Database, home: Path) -> Labelled:
-    """Return what there is to learn from and to keep aside.
+    """Return all labelled posts and gold.
 
     Raises:
-        LedgerLost: the label ledger lacks what the database has of labels and gold.
+        LedgerLost: the label ledger lacks labels or gold that the database has.
     """
     ledger = LabelLedger(home / LEDGER)
     require_ledger(database, ledger)
@@ -102,10 +102,10 @@ def read_labelled(database: Database, home: Path) -> Labelled:
 def verdicts(
     people: Iterable[Label], models: Iterable[ModelLabel], trusted: Collection[Version], illegal: Iterable[int]
 ) -> dict[int, Verdict]:
-    """Return the verdict on every post that anybody has labelled: people win over models.
+    """Return the verdict on every labelled post: people take precedence over models.
 
-    ``people`` are the newest labels of each labeller. Among people the majority counts; trusted versions of models
-    must agree. ``illegal`` are the threads that train nothing, whatever else was said of them.
+    ``people`` are the newest labels of each labeller. Among people the majority decides; trusted versions of models
+    must agree. ``illegal`` threads are excluded from training, regardless of other labels.
     """
     newest = list(people)
     decided = majority(newest)
@@ -143,11 +143,11 @@ def select_examples(
     *,
     text_only: bool,
 ) -> Selection:
-    """Return what may be learned from. ``posts`` are the known ones among those that are ``judged``.
+    """Select the training examples. ``posts`` are the posts in ``judged`` with known content.
 
     Args:
-        home: where the images are stored; ``None``: no image is wanted.
-        text_only: whether a post whose image cannot be used is learned from its text alone.
+        home: where the images are stored; ``None`` to ignore images.
+        text_only: whether to use the text alone of a post whose image cannot be used.
     """
     gold = {post.thread_id for post in gold_posts}
     copies = contaminated(posts, gold_posts)
@@ -173,7 +173,7 @@ def select_examples(
 
 
 def _why_not(post: Post, verdict: Verdict, gold: Collection[int], copies: Collection[int]) -> str:
-    """Return why a post is not learned from, whatever its image is like; empty: it may be."""
+    """Return why a post is excluded, regardless of its image; empty if it is not."""
     if post.thread_id in gold:
         return "gold"
     if post.thread_id in copies:
@@ -182,7 +182,7 @@ def _why_not(post: Post, verdict: Verdict, gold: Collection[int], copies: Collec
 
 
 def _example(post: Post, verdict: Verdict, image: UsableImage, text_only: bool) -> Example | str:
-    """Return the example, or why there is none."""
+    """Return the example, or the reason why there is none."""
     assert verdict.stance
     text = readable(post.subject, post.text)
     if image.path is None:
@@ -195,8 +195,9 @@ def _example(post: Post, verdict: Verdict, image: UsableImage, text_only: bool) 
 
 
 def usable_images(posts: Iterable[Post], home: Path) -> dict[int, UsableImage]:
-    """Return by thread which images can be shown to a model: stored, whole, and accepted by the check that the on-pod
-    scripts make."""
+    """Return the image of each thread, with the reason if it is not stored, damaged, or refused by the on-pod
+    scripts.
+    """
     stored = {post.thread_id: _stored_image(post, home) for post in posts}
     problems = image_problems(image.path for image in stored.values() if image.path)
     return {
@@ -214,7 +215,7 @@ def _stored_image(post: Post, home: Path) -> UsableImage:
         return UsableImage(None, f"picture {post.picture.status or 'never fetched'}")
     path = home / post.picture.path
     try:
-        whole = hashlib.sha256(read_regular(path)).hexdigest() == post.picture.sha256
+        intact = hashlib.sha256(read_regular(path)).hexdigest() == post.picture.sha256
     except FileNotFoundError:
         return UsableImage(None, "picture lost from the store")
-    return UsableImage(path) if whole else UsableImage(None, "picture damaged in the store")
+    return UsableImage(path) if intact else UsableImage(None, "picture damaged in the store")

@@ -1,7 +1,7 @@
-"""The files that a pod brought, verified before anything is made of them.
+"""Verification of the files fetched from a pod, before a model is made of them.
 
-A result is broken when its own content is at fault, and stays so however often it is tried. What this machine lacks at
-the moment (space on the disk, a library) is no fault of the result.
+A result is broken if its own content is at fault; retrying does not help. Temporary faults of this machine (disk space,
+a missing library) do not make a result broken.
 """
 
 import json
@@ -15,25 +15,25 @@ from bizcharts_pipeline.sentiment.scorer import Post
 from bizcharts_pipeline.training.recipe import BrokenResult
 
 WEIGHTS = ".safetensors"
-MAX_HEADER_BYTES = 100_000_000  # of a safetensors file, by its specification
+MAX_HEADER_BYTES = 100_000_000  # limit of the safetensors specification
 
 
 def take_files(source: Path, target: Path) -> None:
-    """Copy the files of the fetched folder ``source`` into ``target``, made where it is missing.
+    """Copy the files of the fetched folder ``source`` into ``target``, which is created if missing.
 
     Raises:
-        BrokenResult: there is no whole safetensors file among them, or a link.
-        OSError: they cannot be written here.
+        BrokenResult: there is no complete safetensors file, or there is a symbolic link.
+        OSError: they cannot be written.
     """
     paths = sorted(source.rglob("*"))
     if links := [path for path in paths if path.is_symlink()]:
-        raise BrokenResult(f"the result is not whole: {links[0]} is a link")
+        raise BrokenResult(f"the result contains a symbolic link: {links[0]}")
     files = [path for path in paths if path.is_file()]
     weights = [path for path in files if path.suffix == WEIGHTS]
     if not weights:
-        raise BrokenResult(f"the result is not whole: {source} has no {WEIGHTS} file")
+        raise BrokenResult(f"the result is incomplete: {source} has no {WEIGHTS} file")
     for path in weights:
-        _require_whole_weights(path)
+        _require_complete_weights(path)
     target.mkdir(parents=True, exist_ok=True)
     for path in files:
         named = target / path.relative_to(source)
@@ -42,24 +42,24 @@ def take_files(source: Path, target: Path) -> None:
 
 
 def require_runs(home: Path, model_version: str, sha256: str) -> None:
-    """See that the model published below ``home`` can be loaded and asked, as far as this machine can tell.
+    """Check that the model published below ``home`` can be loaded and run, if this machine has all it needs.
 
     Raises:
         BrokenResult: its files are at fault.
-        CorruptModel: they are of a kind that is not loaded.
+        CorruptModel: they are of an unsupported kind.
     """
     try:
         load_scorer(model_path(home, model_version), sha256).score([Post("", "is it over?")])
     except CorruptModel:
         raise
     except (BizchartsError, ImportError, MemoryError):
-        return  # a base or a library is not on this machine
-    except Exception as error:  # loaders of broken files raise whatever they please
-        raise BrokenResult(f"the result is not whole: the model cannot be loaded ({error!r:.200})") from None
+        return  # a base model or a library is missing on this machine
+    except Exception as error:  # loaders raise arbitrary errors for broken files
+        raise BrokenResult(f"the result is broken: the model cannot be loaded ({error!r:.200})") from None
 
 
-def _require_whole_weights(path: Path) -> None:
-    """Compare the size of a safetensors file with what its header says: eight bytes of length, JSON, data."""
+def _require_complete_weights(path: Path) -> None:
+    """Compare the size of a safetensors file with its header: eight bytes of length, JSON, data."""
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
@@ -68,8 +68,8 @@ def _require_whole_weights(path: Path) -> None:
                 raise ValueError("a header longer than the file")
             header = json.loads(file.read(length))
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-        whole = 8 + length + max(ends, default=0)
+        expected = 8 + length + max(ends, default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise BrokenResult(f"the result is not whole: {path.name} is no safetensors file ({error!r:.100})") from None
-    if size != whole:
-        raise BrokenResult(f"the result is not whole: {path.name} has {size:,} bytes of {whole:,}")
+        raise BrokenResult(f"the result is broken: {path.name} is not a safetensors file ({error!r:.100})") from None
+    if size != expected:
+        raise BrokenResult(f"the result is incomplete: {path.name} has {size:,} bytes of {expected:,}")

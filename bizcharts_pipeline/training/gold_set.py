@@ -1,4 +1,4 @@
-"""The posts that models are judged by: the frozen gold split, with what most people said of each."""
+"""The gold set for evaluating models: the frozen gold split with people's majority labels."""
 
 import hashlib
 import json
@@ -22,13 +22,13 @@ from bizcharts_pipeline.warehouse.labelled import stored_gold
 
 @dataclass(frozen=True)
 class GoldSet:
-    """Gold posts with a label, by thread; also those without text, which text models have to guess."""
+    """Gold posts with a label, by thread; includes posts without text, which text models have to guess."""
 
     gold_version: str  # hash of posts, texts and labels
     examples: tuple[TextExample, ...]
-    posts: tuple[Post, ...]  # of the examples, in their order
+    posts: tuple[Post, ...]  # in the order of the examples
     frozen_at: Mapping[int, datetime]  # by thread; naive UTC
-    without_label: int  # gold posts that are unknown, flagged, or on which people disagree
+    without_label: int  # gold posts that are unknown, flagged, or without a majority
 
     @cached_property
     def truth(self) -> dict[int, int]:
@@ -42,9 +42,9 @@ class GoldSet:
 
 
 def load_gold_set(database: Database, home: Path) -> GoldSet:
-    """Return the gold split as it is now; empty where there is none."""
+    """Return the current gold set; empty if there is no gold split."""
     ledger = LabelLedger(home / LEDGER)
-    # Who was shown what a model thinks is no judge of models.
+    # A label given after seeing a model's suggestion must not evaluate models.
     people = [label for label in ledger.newest() if label.suggestion is None]
     illegal = flagged_illegal(ledger.standing())
     with database.read() as connection:

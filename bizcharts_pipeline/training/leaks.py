@@ -1,9 +1,9 @@
-"""Looks for gold in a data set as it lies on the disk.
+"""Leak check: searches a data set's files on disk for gold posts.
 
-It reads the files, not what they were made from, and measures likeness with code of its own, in another way than what
-keeps gold out (labels/likeness.py): sets of 7-grams of the words, with and without links and numbers. So a mistake
-there, or a file that somebody changed, is found here. The shingles are longer and the mark is higher than there, so
-that this never fails on what the selection lets in.
+It reads the files, not their sources, and measures similarity independently of the code that excludes gold
+(labels/near_duplicates.py): with sets of character 7-grams of the words, with and without links and numbers. So it
+detects a mistake there, or a file that was changed. Its shingles are longer and its threshold is higher, so that it
+never fails on posts that the selection allows.
 """
 
 import json
@@ -25,8 +25,8 @@ from bizcharts_pipeline.warehouse.datasets import perceptual_hashes
 from bizcharts_pipeline.warehouse.pictures import NEAR_BITS
 
 GRAM = 7  # characters
-COPIED = 0.85  # of the 7-grams of both texts together; of two long texts of like size, of the shorter one's
-LONG, LIKE_SIZE = 150, 3  # 7-grams; the longer text has at most so many times as many
+COPIED = 0.85  # shared 7-grams / union of both texts; for two long texts of similar size / those of the shorter one
+LONG, LIKE_SIZE = 150, 3  # minimum 7-grams of a long text; maximum size ratio of texts of similar size
 
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _NUMBER = re.compile(r"\d+")
@@ -34,11 +34,10 @@ _WORD = re.compile(r"\w+")
 
 
 def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
-    """Return every row of the data set in ``folder`` that is a gold post, or alike to one by text or picture.
+    """Return every row of the data set in ``folder`` that is a gold post or similar to one by text or picture.
 
-    Compares thread numbers, texts as written, texts of the posts as they are known now, and pictures by content,
-    perceptual hash, MD5 and URL. Also a file that can not be read, and gold of which nothing is known, are returned:
-    what can not be checked has not passed.
+    Compares thread numbers, texts as written, the posts' texts as now known, and pictures by content, perceptual hash,
+    MD5 and URL. Unreadable files and gold of unknown content are returned too: an incomplete check does not pass.
     """
     try:
         rows = [(f"{split}.json, row {n}", row) for split in SPLITS for n, row in enumerate(read_rows(folder, split))]
@@ -46,7 +45,7 @@ def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
         written = [_text_of(row) for _, row in rows]
         pictures = {image: digest(read_regular(folder / image)) for _, row in rows for image in row["images"]}
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        return [f"{folder} can not be checked: {error!r:.200}"]
+        return [f"{folder} cannot be checked: {error!r:.200}"]
     ledger = LabelLedger(home / LEDGER)
     with database.read() as connection:
         gold = known_gold(connection, ledger)
@@ -57,11 +56,11 @@ def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
 
     leaks = [f"thread {thread}: gold" for thread in threads if thread in gold]
     if unknown := len(gold) - len(gold_posts):
-        leaks.append(f"{unknown} gold posts are unknown here, so copies of them can not be told")
+        leaks.append(f"{unknown} gold posts are unknown here, so copies of them cannot be detected")
     seen = Copies(readable(None, text) for post in gold_posts for text in post.texts)
     leaks += [f"{place}: text of gold" for (place, _), text in zip(rows, written, strict=True) if seen.has(text)]
-    whole = Copies(text for post in gold_posts for text in post.texts)
-    leaks += [f"thread {post.thread_id}: text of gold" for post in known if any(map(whole.has, post.texts))]
+    untruncated = Copies(text for post in gold_posts for text in post.texts)
+    leaks += [f"thread {post.thread_id}: text of gold" for post in known if any(map(untruncated.has, post.texts))]
     names = {name for post in gold_posts for name in _names(post)}
     leaks += [f"thread {post.thread_id}: picture of gold" for post in known if not names.isdisjoint(_names(post))]
     bits = [
@@ -75,7 +74,7 @@ def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
 
 
 class Copies:
-    """Texts by their 7-grams, to find near copies of them."""
+    """Index of texts by their 7-grams, for finding near-duplicates."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._sizes: list[int] = []
@@ -86,21 +85,21 @@ class Copies:
                 self._holders[gram].append(number)
 
     def has(self, text: str) -> bool:
-        """Whether a near copy of ``text`` is among the texts."""
+        """Whether a near-duplicate of ``text`` is among the texts."""
         return any(self._has(grams) for grams in _grams(text))
 
     def _has(self, grams: set[str]) -> bool:
         shared = Counter(number for gram in grams for number in self._holders.get(gram, ()))
         for number, count in shared.items():
             shorter, longer = sorted((len(grams), self._sizes[number]))
-            whole = shorter if shorter >= LONG and longer <= LIKE_SIZE * shorter else shorter + longer - count
-            if count >= COPIED * whole:
+            total = shorter if shorter >= LONG and longer <= LIKE_SIZE * shorter else shorter + longer - count
+            if count >= COPIED * total:
                 return True
         return False
 
 
 def _grams(text: str) -> list[set[str]]:
-    """Return the 7-grams of the words of ``text``, and of those without links and with all numbers alike."""
+    """Return the 7-grams of the words of ``text``, and those without links and with all numbers replaced by 0."""
     seen = "".join(c for c in text if not _is_unseen(c))
     plain = "".join(c for c in unicodedata.normalize("NFKD", seen) if not unicodedata.combining(c)).casefold()
     without_links = _NUMBER.sub("0", _LINK.sub(" ", plain))
@@ -115,7 +114,7 @@ def _is_unseen(character: str) -> bool:
 
 
 def _text_of(row: dict[str, Any]) -> str:
-    """Return the post's text of a row: what follows the instruction's empty line."""
+    """Return the post's text of a row: the part after the instruction's empty line."""
     return str(row["messages"][0]["content"]).partition("\n\n")[2]
 
 

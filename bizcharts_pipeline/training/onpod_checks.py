@@ -1,4 +1,4 @@
-"""Asks the checks of the on-pod scripts, in a process that may die of a hostile image, before anything is rented."""
+"""Runs the data checks of the on-pod scripts in a separate process, before a pod is rented; images may crash it."""
 
 import json
 import subprocess
@@ -16,14 +16,13 @@ CRASHED = "image cannot be decoded: the decoder crashed or took too long"
 
 
 class CheckFailed(TrainingError):
-    """The check itself did not come to an end; nothing can be said of the data."""
+    """The check itself failed; the state of the data is unknown."""
 
 
 def image_problems(paths: Iterable[Path], timeout_seconds: float = TIMEOUT_SECONDS) -> dict[Path, str]:
-    """Return why images cannot be shown to a model, as ``"category: details"``; usable ones are not in it.
+    """Return, for each image that cannot be given to a model, the reason as ``"category: details"``.
 
-    An image of which the process died, or that was being decoded when ``timeout_seconds`` of a process were over, is
-    unusable as well.
+    An image that crashes the decoding process, or is still being decoded after ``timeout_seconds``, counts as unusable.
 
     Raises:
         CheckFailed: the process dies before its first image.
@@ -39,27 +38,29 @@ def image_problems(paths: Iterable[Path], timeout_seconds: float = TIMEOUT_SECON
         found |= {Path(path): why for path, why in answers if why}
         if not finished and len(answers) < len(batch):
             if "Error" in stderr and not answers:
-                raise CheckFailed(f"{CHECK.name} does not start: {stderr.strip().splitlines()[-1]:.200}")
+                raise CheckFailed(f"{CHECK.name} cannot start: {stderr.strip().splitlines()[-1]:.200}")
             found[batch[len(answers)]] = CRASHED
         waiting = waiting[min(len(batch), len(answers) + 1) :]
     return found
 
 
 def dataset_problems(folder: Path) -> list[str]:
-    """Return what the on-pod scripts would refuse of the ShareGPT data set in ``folder``: row and thread, and why.
+    """Return the problems for which the on-pod scripts would refuse the ShareGPT data set in ``folder``, with row and
+    thread.
 
     Raises:
-        CheckFailed: the process that looks died; its error says of what.
+        CheckFailed: the checking process died; names its last error.
     """
     return _problems("dataset", folder)
 
 
 def job_problems(data: Path) -> list[str]:
-    """Return what the on-pod script of the vision model would refuse of the staged folder ``data``: its ``spec.json``,
-    the data set, and the gold questions.
+    """Return the problems for which the on-pod script of the vision model would refuse the staged folder ``data``.
+
+    Checks its ``spec.json``, the data set, and the gold questions.
 
     Raises:
-        CheckFailed: the process that looks died; its error says of what.
+        CheckFailed: the checking process died; names its last error.
     """
     return _problems("job", data)
 
@@ -74,7 +75,7 @@ def _problems(what: str, folder: Path) -> list[str]:
 
 
 def _run(*arguments: str, given: bytes = b"", timeout_seconds: float) -> tuple[bool, bytes, str]:
-    """Return whether the check ended well, what it printed, and the last of its errors."""
+    """Return whether the check succeeded, its output, and the end of its errors."""
     command = [sys.executable, "-I", str(CHECK), *arguments]
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=timeout_seconds, check=False)

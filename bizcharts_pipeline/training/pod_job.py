@@ -1,16 +1,16 @@
-"""A training on a pod, from the plan to the registered model, in one order for every kind of model:
+"""Training on a pod, from the plan to the registered model, with the same steps for every kind of model:
 
-    plan -> run, or adopt what an earlier run left -> verify -> register durably -> delete
+    plan -> run, or adopt an earlier run's result -> verify -> register durably -> delete
 
-    home/staged/<key>              what is being sent: code/, data/, …; gone when the run is over
-    home/staged/<key>-result       what was fetched and verified, and is paid for; gone once the model is registered
-    home/staged/<key>-unusable     a result that cannot be registered, kept for a person to look at
-    home/staged/<key>-registered   what is left of a result that was deleted
+    home/staged/<key>              files to send: code/, data/, …; deleted at the end of the run
+    home/staged/<key>-result       the fetched and verified, paid result; deleted once the model is registered
+    home/staged/<key>-unusable     quarantine: a result that cannot be registered, kept for inspection
+    home/staged/<key>-registered   remains of a result that is being deleted
 
 A kill at any moment loses nothing and pays nothing twice: the next run of the same job adopts the fetched result,
-registers the same version and deletes it. A result whose model is registered says so in a file that is deleted last.
-A job whose result was put aside is refused until a person has moved or deleted that folder, as it would be paid for a
-second time.
+registers the same version and deletes it. A result whose model is registered is marked by a file that is deleted last.
+A job with a quarantined result is refused until a person has moved or deleted that folder, because another run would be
+charged again.
 """
 
 import importlib.util
@@ -38,11 +38,11 @@ from bizcharts_pipeline.training.recipe import BrokenResult, TrainingError
 ONPOD = Path(__file__).parent / "onpod"
 SETUP = "bash code/bootstrap.sh"
 STAGED, RESULT, UNUSABLE, REGISTERED = "staged", "-result", "-unusable", "-registered"
-REASON = "why-unusable.txt"  # in a result that was put aside
+REASON = "why-unusable.txt"  # in a quarantined result
 MARKER = "registered.json"  # in a result whose model is registered: {"model_version"}
 _BEING_SENT = re.compile(f"([0-9a-f]{{{KEY_LENGTH}}})({REGISTERED})?")
 
-Run = Callable[[Job, Path], Finished]  # does a job and puts its result into a folder, or returns the one that is there
+Run = Callable[[Job, Path], Finished]  # runs a job and puts its result into a folder, or returns an existing one
 
 
 class Registered(Protocol):
@@ -57,7 +57,7 @@ Model = TypeVar("Model", bound=Registered)
 
 
 class ResultUnusable(TrainingError):
-    """A paid result cannot be registered; it lies in ``folder``, and the job is not paid for again meanwhile."""
+    """A paid result cannot be registered; it is quarantined in ``folder``, and the job is refused meanwhile."""
 
     def __init__(self, message: str, folder: Path) -> None:
         super().__init__(message)
@@ -66,15 +66,14 @@ class ResultUnusable(TrainingError):
 
 @dataclass(frozen=True)
 class PodTraining(Generic[Model]):
-    """What a kind of model brings to the common order.
+    """The parts of a pod training that depend on the kind of model.
 
     Args:
-        job: what is done on the pod.
+        job: the job to run on the pod.
         home: the installation's.
-        register: verifies a result and registers the model; returns when the registration survives a power cut.
-            ``BrokenResult`` and ``CorruptModel`` mean that the result itself is unusable; after any other error it
-            stays for the next run.
-        find: returns a registered model by its version; ``None``: there is none.
+        register: verifies a result and registers the model durably. ``BrokenResult`` and ``CorruptModel`` mean that the
+            result itself is unusable; after any other error it stays for the next run.
+        find: returns a registered model by its version, or ``None``.
     """
 
     job: Job
@@ -84,23 +83,24 @@ class PodTraining(Generic[Model]):
 
     @property
     def into(self) -> Path:
-        """Where the result is put."""
+        """The folder of the result."""
         return result_folder(self.home, self.job.key)
 
 
 def result_folder(home: Path, key: str) -> Path:
-    """Return where the fetched result of a job lies until its model is registered."""
+    """Return the folder of a job's fetched result until its model is registered."""
     return home / STAGED / f"{key}{RESULT}"
 
 
 @contextmanager
 def staging(home: Path, key: str) -> Iterator[Path]:
-    """Yield the new folder of what is sent for a job, which no other process stages meanwhile; it is gone at the end,
-    for it holds posts and images that may be withdrawn.
+    """Yield a new folder for the files to send for a job, locked against other processes.
+
+    It is deleted at the end, because it holds posts and images that may be withdrawn.
 
     Raises:
-        ResultUnusable: an earlier result of this job was put aside.
-        JobBusy: another process has the job.
+        ResultUnusable: an earlier result of this job is quarantined.
+        JobBusy: another process runs the job.
     """
     _sweep(home)
     with hold(_order(home, key)):
@@ -115,11 +115,11 @@ def staging(home: Path, key: str) -> Iterator[Path]:
 
 
 def train_on_pod(training: PodTraining[Model], run: Run) -> tuple[Model, Finished]:
-    """Carry out a job within its :func:`staging`, and return the registered model and what the job took.
+    """Run a job within its :func:`staging`; return the registered model and the job's cost and time.
 
     Raises:
         PodError: there is no result.
-        ResultUnusable: it was put aside.
+        ResultUnusable: the result was quarantined.
         TrainingError: it could not be registered now; it stays for the next run.
     """
     if registered := _registered_before(training):
@@ -130,7 +130,7 @@ def train_on_pod(training: PodTraining[Model], run: Run) -> tuple[Model, Finishe
         try:
             registered = training.register(finished)
         except (BrokenResult, CorruptModel) as error:
-            raise _put_aside(finished.folder, training, str(error)) from None
+            raise _quarantine(finished.folder, training, str(error)) from None
         marker = {"model_version": registered.model_version}
         write_atomically(finished.folder / MARKER, json.dumps(marker).encode())
     _delete(finished.folder, training)
@@ -138,12 +138,12 @@ def train_on_pod(training: PodTraining[Model], run: Run) -> tuple[Model, Finishe
 
 
 def unregistered_results(home: Path) -> list[Path]:
-    """Return the paid results that are no models: fetched and not yet registered, or put aside as unusable."""
+    """Return the folders of paid results without a model: not yet registered, or quarantined as unusable."""
     return sorted(path for ending in (RESULT, UNUSABLE) for path in (home / STAGED).glob(f"*{ending}"))
 
 
 def stage_code(folder: Path) -> None:
-    """Copy what runs on a pod into the new ``folder``, and the package by which it speaks to Dagster."""
+    """Copy the on-pod scripts, and the package dagster_pipes that they report with, into the new ``folder``."""
     for package, target in ((ONPOD, folder), (_package("dagster_pipes"), folder / "dagster_pipes")):
         shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__"))
 
@@ -168,11 +168,11 @@ def script_job(
 ) -> Job:
     """Return the job that runs ``script`` of `training/onpod` on ``data/spec.json``.
 
-    ``folders`` of ``staged`` go along. ``requirements`` of the script, if they are not those of the vision model, are
-    installed where the settings say so. This machine needs no GPU, and less of its disk.
+    ``folders`` of ``staged`` are sent. ``requirements`` of the script, if they differ from those of the vision model,
+    are installed if the settings say so. A run on this machine needs no GPU, and less disk space.
 
     Raises:
-        TrainingError: every pod that the settings order has too small a disk.
+        TrainingError: the pods that the settings order have too small a disk.
     """
     here = settings.pod_provider == "local"
     ordered = "volume_gb" if settings.pods.volume_gb else "container_disk_gb"
@@ -201,14 +201,14 @@ def _refuse_after_unusable(folder: Path, key: str) -> None:
     except OSError:
         reason = "no reason was kept"
     raise ResultUnusable(
-        f"The paid result of the job {key} is unusable ({reason:.400}) and lies in {folder}; to train again, at the "
+        f"The paid result of the job {key} is unusable ({reason:.400}) and is kept in {folder}; to train again, at the "
         "price of another pod, move or delete that folder",
         folder,
     )
 
 
-def _put_aside(result: Path, training: PodTraining[Model], reason: str) -> ResultUnusable:
-    """Rename a result that cannot be registered; killed before that, the next run finds it unusable again."""
+def _quarantine(result: Path, training: PodTraining[Model], reason: str) -> ResultUnusable:
+    """Rename a result that cannot be registered; after a kill before that, the next run finds it unusable again."""
     unusable = training.home / STAGED / f"{training.job.key}{UNUSABLE}"
     write_atomically(result / REASON, f"{reason}\n".encode())
     result.rename(unusable)
@@ -221,7 +221,7 @@ def _put_aside(result: Path, training: PodTraining[Model], reason: str) -> Resul
 
 
 def _registered_before(training: PodTraining[Model]) -> Model | None:
-    """Return the model of a result that a killed run had registered and not wholly deleted."""
+    """Return the model of a result that a killed run had registered but not completely deleted."""
     try:
         version = json.loads(read_regular(training.into / MARKER))["model_version"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -230,7 +230,7 @@ def _registered_before(training: PodTraining[Model]) -> Model | None:
 
 
 def _delete(result: Path, training: PodTraining[Model]) -> None:
-    """Delete a registered result, the file that says so last, and together with the folder's name."""
+    """Delete a registered result; its marker is deleted last, after the folder is renamed."""
     for path in result.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -244,21 +244,24 @@ def _delete(result: Path, training: PodTraining[Model]) -> None:
 
 
 def _order(home: Path, key: str) -> Path:
-    """Return the folder of the lock that a run holds for as long as it has files staged for a job."""
+    """Return the folder of the lock that a run holds while it has files staged for a job."""
     return home / FOLDERS / key / "order"
 
 
 def _sweep(home: Path) -> None:
-    """Remove what killed runs had staged or were deleting; results that are no models were paid for, and stay."""
+    """Delete the folders that killed runs were staging or deleting.
+
+    Results without a model stay, because the pod time for them was paid.
+    """
     for left in (home / STAGED).glob("*"):
         if named := _BEING_SENT.fullmatch(left.name):
-            # A run holds this lock from its first staged file on, and that of the pod only later.
+            # A run takes this lock before its first staged file, and that of the pod only later.
             with suppress(JobBusy), hold(_order(home, named[1])):
                 shutil.rmtree(left, ignore_errors=True)
 
 
 def _with_cost(finished: Finished, training: PodTraining[Model]) -> Finished:
-    """Return ``finished`` with what its pods took, by the ledger, where an earlier run had paid for them."""
+    """Return ``finished`` with the cost and time of its pods from the ledger, if an earlier run had paid for them."""
     if finished.pods:
         return finished
     ledger = PodLedger(training.home / LEDGER)

@@ -1,10 +1,10 @@
-"""The pod job that trains the vision-language model: what is sent, and what is made of its result.
+"""The pod job that trains the vision-language model.
 
-    code/   what runs there (`training/onpod`), and the one package by which it speaks to Dagster
+    code/   the on-pod scripts (`training/onpod`), and dagster_pipes, which they report with
     data/   spec.json, dataset/ (the ShareGPT folder), gold/ (questions and images of the gold posts)
 
-The gold posts travel without their labels: the pod answers them, and is marked here. A gold post whose image cannot be
-shown to a model is asked by its text alone; one that has no text either is not asked, and does not judge this model.
+The gold posts are sent without their labels: the pod scores them, and the scores are evaluated here. For a gold post
+whose image cannot be shown to a model only the text is sent; without text either, it is left out of this evaluation.
 """
 
 import json
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import link, write_atomically
 from bizcharts_pipeline.pods.identity import job_key
 from bizcharts_pipeline.pods.protocol import Job
@@ -49,12 +50,12 @@ _SPEC = (
 
 @dataclass(frozen=True)
 class GoldQuestions:
-    """The gold posts as they are asked, without labels."""
+    """The gold posts as questions, without labels."""
 
     rows: tuple[Mapping[str, Any], ...]  # thread_id, question, images
     images: Mapping[str, Path]  # by their name in the staged folder
-    by_text_alone: Mapping[int, str]  # by thread: why its image is not shown
-    not_asked: Mapping[int, str]  # by thread: why
+    by_text_alone: Mapping[int, str]  # by thread: why its image is not sent
+    not_asked: Mapping[int, str]  # by thread: why it is left out
 
     @property
     def asked(self) -> frozenset[int]:
@@ -64,25 +65,25 @@ class GoldQuestions:
 
 @dataclass(frozen=True)
 class QloraTraining:
-    """The job, and what its result is verified and registered by."""
+    """The job, and the data needed to verify and register its result."""
 
     job: Job
     spec: Mapping[str, Any]
     dataset: DatasetVersion
-    dataset_folder: Path  # what is sent of it
+    dataset_folder: Path  # the staged copy
     gold: GoldQuestions
     code_version: str
 
 
 @contextmanager
 def qlora_training(database: Database, home: Path, settings: Settings) -> Iterator[QloraTraining]:
-    """Yield the training on the current data set; the folders that it names are there until the end of the block.
+    """Yield the training on the current data set; its folders exist until the end of the block.
 
     Raises:
         NothingToLearn: no data set was made, or it was removed since.
-        TrainingError: the on-pod script would refuse a row, an image or a setting; named with their threads.
-        ResultUnusable: an earlier result of the same job was put aside.
-        JobBusy: another process has the job.
+        TrainingError: the on-pod script would refuse a row, an image or a setting; names the threads.
+        ResultUnusable: an earlier result of the same job is quarantined.
+        JobBusy: another process runs the job.
     """
     with database.read() as connection:
         dataset = current_dataset(connection)
@@ -111,7 +112,7 @@ def qlora_training(database: Database, home: Path, settings: Settings) -> Iterat
 
 
 def training_spec(base: str, training: TrainingSettings) -> dict[str, Any]:
-    """Return what the script is to do."""
+    """Return the content of ``spec.json``."""
     return {
         "base": base,
         "revision": training.vlm_revision or None,
@@ -121,7 +122,7 @@ def training_spec(base: str, training: TrainingSettings) -> dict[str, Any]:
 
 
 def gold_questions(gold: GoldSet, home: Path) -> GoldQuestions:
-    """Return the gold posts as questions, and which of them lack their image, or are not asked, and why."""
+    """Return the gold posts as questions, and the reasons why some lack their image or are left out."""
     usable = usable_images(gold.posts, home)
     images: dict[str, Path] = {}
     rows, by_text_alone, not_asked = [], {}, {}
@@ -136,8 +137,8 @@ def gold_questions(gold: GoldSet, home: Path) -> GoldQuestions:
         elif image.refused:
             by_text_alone[post.thread_id] = image.reason
         images |= named
-        asked = question(text, picture=image.path is not None)
-        rows.append({"thread_id": post.thread_id, "question": asked, "images": list(named)})
+        prompt = question(text, picture=image.path is not None)
+        rows.append({"thread_id": post.thread_id, "question": prompt, "images": list(named)})
     return GoldQuestions(tuple(rows), images, by_text_alone, not_asked)
 
 
@@ -146,8 +147,8 @@ def _require_acceptable(data: Path) -> None:
         return
     more = f"; and {len(problems) - MAX_NAMED_PROBLEMS} more" if len(problems) > MAX_NAMED_PROBLEMS else ""
     raise TrainingError(
-        f"The training would refuse {len(problems)} things, so no pod is rented: "
-        f"{'; '.join(problems[:MAX_NAMED_PROBLEMS])}{more}. Materialise sharegpt_dataset again, or mend the setting"
+        f"The training script would refuse the data ({counted(len(problems), 'problem')}), so no pod is rented: "
+        f"{'; '.join(problems[:MAX_NAMED_PROBLEMS])}{more}. Materialise sharegpt_dataset again, or correct the setting"
     )
 
 

@@ -1,13 +1,13 @@
-"""The data set's format: what LLaMA-Factory and TRL read, and a reader that takes nothing else.
+"""Format of the ShareGPT data set for LLaMA-Factory and TRL, and a strict reader.
 
 A folder holds ``train.json`` and ``validation.json``, lists of rows
 
     {"messages": [{"role": "user", "content": "<image>\\nClassify …"}, {"role": "assistant", "content": "bearish"}],
      "images": ["images/<SHA-256>.jpg"]}
 
-with paths relative to it, so that it can be moved as a whole (where there are too few for a validation split its file
-is missing, as loaders do not take an empty list); ``dataset_info.json``, by which LLaMA-Factory finds
-them; ``rows.json``, which post each row is; ``datasheet.md``; and ``manifest.json`` with the SHA-256 of every file.
+with paths relative to it, so that it can be moved (with too few rows for a validation split that file is missing,
+because loaders reject an empty list); ``dataset_info.json``, by which LLaMA-Factory finds them; ``rows.json`` with the
+post of each row; ``datasheet.md``; and ``manifest.json`` with the SHA-256 of every file.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _IMAGE_PATH = re.compile(r"images/([0-9a-f]{64})\.(?:jpg|png|gif|webp)")
 
 
 def row(example: Example) -> dict[str, Any]:
-    """Return an example as trainers read it: one ``<image>`` where it has a picture, else none."""
+    """Return an example in the trainers' format, with one ``<image>`` if it has a picture."""
     return {
         "messages": [
             {"role": "user", "content": question(example.text, picture=example.picture is not None)},
@@ -50,7 +50,7 @@ def image_name(example: Example) -> str:
 
 
 def about_row(example: Example, split: str) -> dict[str, Any]:
-    """Return what is known of a row; it stands at the row's place in ``rows.json``, train before validation."""
+    """Return the description of a row for ``rows.json``, which has the same order, train before validation."""
     posted_at = example.post.posted_at
     return {
         "split": split,
@@ -61,8 +61,9 @@ def about_row(example: Example, split: str) -> dict[str, Any]:
 
 
 def dataset_info(splits: Sequence[str]) -> dict[str, Any]:
-    """Return what LLaMA-Factory must know of the files of ``splits``; its ``dataset_dir`` and ``media_dir`` are the
-    folder."""
+    """Return LLaMA-Factory's description of the files of ``splits``; ``dataset_dir`` and ``media_dir`` are the
+    folder.
+    """
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
     columns = {"messages": "messages", "images": "images"}
     return {
@@ -79,9 +80,9 @@ def dataset_info(splits: Sequence[str]) -> dict[str, Any]:
 def validation_threads(
     examples: Sequence[Example], groups: Mapping[int, int], share: float, seed: int
 ) -> frozenset[int]:
-    """Return the threads of the validation split: ``share`` of each class, by whole groups of near-duplicates.
+    """Return the threads of the validation split: ``share`` of each class, by complete groups of near-duplicates.
 
-    By a hash of seed and group; a group that does not fit into what its class still lacks goes to training.
+    Groups are ordered by a hash of seed and group; a group that exceeds what a class still needs goes to training.
     """
     members: defaultdict[int, list[Example]] = defaultdict(list)
     for example in examples:
@@ -97,19 +98,19 @@ def validation_threads(
 
 
 def class_counts(examples: Sequence[Example]) -> dict[str, int]:
-    """Return the number of examples of each class, all three named."""
+    """Return the number of examples of each class, including zeros."""
     counts = Counter(example.stance for example in examples)
     return {name: counts[name] for name in STANCES}
 
 
 def as_json(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return ``rows`` as a JSON list, a row a line."""
+    """Return ``rows`` as a JSON list with one row per line."""
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
 def manifest(version: str, hashes: Mapping[str, str]) -> bytes:
-    """Return the content of the manifest: the version's hash, and that of each file by its name."""
+    """Return the content of the manifest: the hash of the version, and the hash of each file by name."""
     return (json.dumps({"version": version, "files": dict(sorted(hashes.items()))}, indent=2) + "\n").encode()
 
 
@@ -119,20 +120,20 @@ def digest(content: bytes) -> str:
 
 
 def read_rows(folder: Path, split: str) -> list[dict[str, Any]]:
-    """Return the rows of a split as they lie on disk, unchecked; none of a split that was written without any."""
+    """Return the rows of a split from disk, unchecked; empty for a split without rows."""
     if f"{split}.json" not in json.loads(read_regular(folder / MANIFEST))["files"]:
         return []
     return list(json.loads(read_regular(folder / f"{split}.json")))
 
 
 def format_problems(folder: Path) -> list[str]:
-    """Return what keeps trainers from reading the data set in ``folder``, or was changed since it was written.
+    """Return the problems that keep trainers from reading the data set in ``folder``, and changes since it was written.
 
-    Stricter than they are: a key too many, a path that leads elsewhere, or a second ``<image>`` is a problem. What the
-    on-pod script refuses, images included, is found by that script's own check.
+    Stricter than the trainers: an unknown key, a path outside the folder, or a second ``<image>`` is a problem.
+    Includes the on-pod script's own check, images included.
     """
     if not folder.is_dir():
-        return [f"{folder} is not there: materialise sharegpt_dataset again"]
+        return [f"{folder} does not exist: materialise sharegpt_dataset again"]
     try:
         files = json.loads(read_regular(folder / MANIFEST))["files"]
         problems = [f"{name}: {why}" for name, sha256 in files.items() if (why := _changed(folder / name, sha256))]
@@ -145,7 +146,7 @@ def format_problems(folder: Path) -> list[str]:
     for split, rows in splits.items():
         problems += [f"{split}.json, row {n}: {why}" for n, row in enumerate(rows) if (why := row_problem(row, files))]
     if [about.get("split") for about in abouts] != [split for split in SPLITS for _ in splits[split]]:
-        problems.append(f"{ROWS} does not go with {TRAIN}.json and {VALIDATION}.json")
+        problems.append(f"{ROWS} does not match {TRAIN}.json and {VALIDATION}.json")
     try:
         return problems + dataset_problems(folder)
     except CheckFailed as error:
@@ -153,11 +154,11 @@ def format_problems(folder: Path) -> list[str]:
 
 
 def row_problem(row: Any, files: Mapping[str, str]) -> str | None:
-    """Return what is wrong with a row whose pictures must be among ``files``; ``None``: nothing."""
+    """Return the problem of a row whose pictures must be among ``files``; ``None`` if it is valid."""
     match row:
         case {
             "messages": [
-                {"role": "user", "content": str(asked), **more_of_user},
+                {"role": "user", "content": str(prompt), **more_of_user},
                 {"role": "assistant", "content": str(answer), **more_of_assistant},
             ],
             "images": list(images),
@@ -168,13 +169,13 @@ def row_problem(row: Any, files: Mapping[str, str]) -> str | None:
             return "not exactly one question, one answer and a list of images"
     if answer not in STANCES:
         return f"the answer is {answer!r:.40}"
-    if len(images) > 1 or asked.count(PICTURE) != len(images) or (images and not asked.startswith(f"{PICTURE}\n")):
-        return f"{asked.count(PICTURE)} times {PICTURE} for {len(images)} images"
+    if len(images) > 1 or prompt.count(PICTURE) != len(images) or (images and not prompt.startswith(f"{PICTURE}\n")):
+        return f"{prompt.count(PICTURE)} times {PICTURE} for {len(images)} images"
     for image in images:
         if not isinstance(image, str) or not (named := _IMAGE_PATH.fullmatch(image)):
-            return f"no path of an image: {image!r:.80}"
+            return f"not a path of an image: {image!r:.80}"
         if files.get(image) != named[1]:
-            return f"{image} is not there, or not what its name says"
+            return f"{image} is missing, or does not match the hash in its name"
     return None
 
 
@@ -182,7 +183,7 @@ def _changed(path: Path, sha256: str) -> str | None:
     try:
         return None if digest(read_regular(path)) == sha256 else "changed since it was written"
     except FileNotFoundError:
-        return "not there"
+        return "missing"
 
 
 def _lot(seed: int, founder: int) -> bytes:

@@ -1,8 +1,8 @@
-"""Pod jobs that train text models: what comes of them is what their recipes would have made here.
+"""Pod jobs that train text models, with the same result as their recipes on this machine.
 
-code/   what runs there (`training/onpod`), and the one package by which it speaks to Dagster
-data/   spec.json, text.json (the posts to learn from), gold.json (none: the model is asked here, when it is back)
-base/   the pretrained model of this machine, which the result needs on it anyway; no hub is asked
+code/   the on-pod scripts (`training/onpod`), and dagster_pipes, which they report with
+data/   spec.json, text.json (the training posts), gold.json (empty: gold is scored on this machine afterwards)
+base/   the pretrained model of this machine, which the result needs here too; no hub is contacted
 """
 
 import json
@@ -25,23 +25,23 @@ from bizcharts_pipeline.training.recipe import Recipe, TextExample, TrainingErro
 from bizcharts_pipeline.training.text_set import TextSet
 
 REQUIREMENTS = "code/requirements-text.txt"
-DISK_GB, LOCAL_DISK_GB = 20, 1  # free; the packages are 8, the largest base half a gigabyte
+DISK_GB, LOCAL_DISK_GB = 20, 1  # free; the packages take 8, the largest base half a gigabyte
 BASE = "base"
 
 
 @dataclass(frozen=True)
 class TextScript:
-    """How a kind of text model is trained on a pod."""
+    """Training script of a kind of text model on a pod."""
 
-    recipe: Recipe  # what the script does the same as
+    recipe: Recipe  # the recipe that the script reproduces
     script: str  # of `training/onpod`
-    base: Base  # the pretrained model that is sent along
-    spec: Mapping[str, Any]  # what the script is told beside base and seed
+    base: Base  # the pretrained model to send
+    spec: Mapping[str, Any]  # further parameters of the script
 
 
 @dataclass(frozen=True)
 class TextTraining:
-    """The job, and what its result is registered by."""
+    """The job, and the data needed to register its result."""
 
     job: Job
     recipe: Recipe
@@ -51,12 +51,12 @@ class TextTraining:
 
 @contextmanager
 def text_training(script: TextScript, text_set: TextSet, settings: Settings) -> Iterator[TextTraining]:
-    """Yield the training of a text model; the folders that its job names are there until the end of the block.
+    """Yield the training of a text model; its folders exist until the end of the block.
 
     Raises:
-        TrainingError: the script would refuse the posts; named by their threads.
-        ResultUnusable: an earlier result of the same job was put aside.
-        JobBusy: another process has the job.
+        TrainingError: the script would refuse the posts; names the threads.
+        ResultUnusable: an earlier result of the same job is quarantined.
+        JobBusy: another process runs the job.
     """
     home, seed = settings.home_path, settings.ml.training.seed
     files = text_files({"base": BASE, "revision": None, "seed": seed, **script.spec}, text_set.examples, ())
@@ -69,7 +69,7 @@ def text_training(script: TextScript, text_set: TextSet, settings: Settings) -> 
         for name, content in files.items():
             write_atomically(staged / "data" / name, content)
         stage_code(staged / "code")
-        shutil.copytree(script.base.folder, staged / BASE)  # a hub's cache is links, which are followed
+        shutil.copytree(script.base.folder, staged / BASE)  # follows the symbolic links of a hub's cache
         yield TextTraining(_job(settings, key, staged, script.script), recipe, text_set, seed)
 
 
@@ -84,11 +84,11 @@ def _job(settings: Settings, key: str, staged: Path, script: str) -> Job:
         least_disk_gb=DISK_GB,
         least_disk_gb_here=LOCAL_DISK_GB,
     )
-    return replace(job, checkpoints=None)  # minutes
+    return replace(job, checkpoints=None)  # takes only minutes
 
 
 def cryptobert_script(settings: Settings) -> TextScript:
-    """Return how CryptoBERT is trained on a pod.
+    """Return the training script of CryptoBERT.
 
     Raises:
         BaseMissing: its base is not on this machine.
@@ -101,7 +101,7 @@ def cryptobert_script(settings: Settings) -> TextScript:
 
 
 def setfit_script(settings: Settings) -> TextScript:
-    """Return how SetFit is trained on a pod.
+    """Return the training script of SetFit.
 
     Raises:
         BaseMissing: its base is not on this machine.
@@ -126,7 +126,7 @@ SCRIPTS: Mapping[str, Callable[[Settings], TextScript]] = {"cryptobert": cryptob
 def text_files(
     spec: Mapping[str, Any], examples: Sequence[TextExample], gold: Sequence[TextExample]
 ) -> dict[str, bytes]:
-    """Return ``spec.json``, ``text.json`` and ``gold.json``; of gold no label goes along."""
+    """Return ``spec.json``, ``text.json`` and ``gold.json``; gold has no labels."""
     rows = [{"text": whole_text(each.post), "label": each.label, "group": each.group} for each in examples]
     questions = [{"thread_id": each.thread_id, "text": whole_text(each.post)} for each in gold]
     content = {"spec.json": dict(spec), "text.json": rows, "gold.json": questions}
@@ -134,10 +134,10 @@ def text_files(
 
 
 def require_acceptable(examples: Sequence[TextExample], files: Mapping[str, bytes]) -> None:
-    """See that the script will take what is sent, by its own check.
+    """Check with the script's own check that it will accept the files.
 
     Raises:
-        TrainingError: it will not; names the threads and the reasons.
+        TrainingError: it would refuse them; names the threads and the reasons.
     """
     rows = json.loads(files["text.json"])
     problems = [
@@ -149,6 +149,6 @@ def require_acceptable(examples: Sequence[TextExample], files: Mapping[str, byte
         problems = [why]
     if problems:
         raise TrainingError(
-            f"The training would refuse its posts, so no pod is rented: {'; '.join(problems[:20])}; label more, or "
-            "correct these"
+            f"The training script would refuse the posts, so no pod is rented: {'; '.join(problems[:20])}; label more, "
+            "or correct these"
         )

@@ -1,9 +1,9 @@
-"""What text models learn from: every post with a verdict, with or without a picture, that is not gold nor alike to it.
+"""Training set of the text models: every post with a verdict, with or without a picture, except gold and its copies.
 
 ``home/datasets/text-<first 12 digits of its hash>.json`` names each post with its label and the hash of its text, and
-holds no text: what a model learned from can be told, and looked through for gold, as long as the file is kept.
-After the gate a winner learns from all posts, gold too (``with_gold``); that is a data set of another kind, so that
-nobody takes it for one that can be judged.
+holds no text: as long as the file is kept, a model's training posts are known and can be checked for gold. After the
+gate a winner is retrained on all posts, gold included (``with_gold``); that is a data set of another kind, so that it
+is not mistaken for one that can be evaluated on gold.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ from bizcharts_pipeline.warehouse.datasets import DatasetVersion, record_dataset
 
 TEXT, TEXT_WITH_GOLD = "text", "text-with-gold"  # kinds of `dataset_versions`
 FOLDER = "datasets"  # below the home
-ONLY_ROWS = "train"  # recipes keep aside what they need themselves
+ONLY_ROWS = "train"  # recipes hold out validation posts themselves
 
 
 class NothingToLearn(TrainingError):
-    """No post may be learned from."""
+    """There are no training examples."""
 
 
 @dataclass(frozen=True)
 class TextSet:
-    """Posts to learn from, by thread."""
+    """Training posts, ordered by thread."""
 
     dataset_version: str
     examples: tuple[TextExample, ...]
@@ -45,24 +45,24 @@ class TextSet:
 
     @property
     def classes(self) -> dict[str, int]:
-        """How many posts of each class there are."""
+        """The number of posts of each class."""
         labels = [example.label for example in self.examples]
         return {name: labels.count(place) for place, name in enumerate(STANCES)}
 
 
 def load_text_set(database: Database, home: Path, now: datetime, *, with_gold: bool = False) -> TextSet:
-    """Return what the labels of this moment give, and record it as the current data set of its kind.
+    """Return the training set of the current labels, and record it as the current data set of its kind.
 
     Raises:
-        LedgerLost: the label ledger lacks what the database has of labels and gold.
-        NothingToLearn: no post may be learned from.
+        LedgerLost: the label ledger lacks labels or gold that the database has.
+        NothingToLearn: there are no training examples.
     """
     labelled = read_labelled(database, home)
-    kept_aside = [] if with_gold else labelled.gold_posts
-    examples, left_out = _choose(labelled.candidates, kept_aside, labelled.judged)
+    held_out = [] if with_gold else labelled.gold_posts
+    examples, left_out = _choose(labelled.candidates, held_out, labelled.judged)
     if not examples:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "nothing is labelled"
-        raise NothingToLearn(f"There is no post to learn from ({why}); label some with `make label` and run again")
+        raise NothingToLearn(f"There are no posts to train on ({why}); label some with `make label` and run again")
     content = (json.dumps(described(examples), indent=0) + "\n").encode()
     digest = hashlib.sha256(content).hexdigest()
     name = f"{TEXT}-{digest[:12]}"
@@ -77,7 +77,7 @@ def load_text_set(database: Database, home: Path, now: datetime, *, with_gold: b
 
 
 def described(examples: Sequence[TextExample]) -> list[dict[str, Any]]:
-    """Return which posts ``examples`` are, without their texts: what ``trained_on.json`` of a model holds."""
+    """Return the identities of ``examples`` without their texts, as stored in a model's ``trained_on.json``."""
     return [
         {"thread_id": example.thread_id, "label": example.label, "text_sha256": text_digest(example.post)}
         for example in examples
@@ -90,12 +90,12 @@ def text_digest(post: scorer.Post) -> str:
 
 
 def seen_text_digest(post: scorer.Post) -> str:
-    """Return the SHA-256 of the text of a post as a vision model sees it."""
+    """Return the SHA-256 of a post's text in the form shown to a vision model."""
     return hashlib.sha256(readable(post.subject, post.text).encode()).hexdigest()
 
 
 def text_example(post: Post, label: int, group: int) -> TextExample:
-    """Return a labelled post as text models see it."""
+    """Return a labelled post as an example for text models."""
     return TextExample(post.thread_id, post.posted_at, scorer.Post(post.subject or "", post.text or ""), label, group)
 
 

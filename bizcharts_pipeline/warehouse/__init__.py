@@ -1,1 +1,1 @@
-"""The warehouse: the schema, short connections, MERGE. The only room that opens the database."""
+"""The warehouse: DuckDB schema, short connections, merges. The only package that opens the database."""

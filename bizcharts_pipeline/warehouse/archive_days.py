@@ -1,4 +1,4 @@
-"""Which days of the archive are there, and whether they are complete."""
+"""Table ``warosu_days``: the fetched days of the archive and whether each is complete."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class ArchiveDay:
-    """One row of ``warosu_days``. ``fetched_at`` is naive UTC; ``reason`` says why a day is not complete."""
+    """One row of ``warosu_days``. ``fetched_at`` is naive UTC; ``reason`` is why a day is incomplete."""
 
     day: date
     rows: int
@@ -36,7 +36,7 @@ class ArchiveDay:
 
 
 def load_day(connection: duckdb.DuckDBPyConnection, day: date) -> ArchiveDay | None:
-    """Return what is known of a day; ``None`` if it was never fetched."""
+    """Return the row of ``day``; ``None`` if it was never fetched."""
     row = connection.execute(
         f"SELECT {', '.join(_COLUMNS)} FROM warosu_days WHERE day = DATE {literal(day.isoformat())}"
     ).fetchone()
@@ -44,12 +44,12 @@ def load_day(connection: duckdb.DuckDBPyConnection, day: date) -> ArchiveDay | N
 
 
 def complete_days(connection: duckdb.DuckDBPyConnection) -> set[date]:
-    """Return the days whose end was seen."""
+    """Return the days that were fetched completely."""
     return {row[0] for row in connection.execute("SELECT day FROM warosu_days WHERE complete").fetchall()}
 
 
 def archived_times(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> dict[int, datetime]:
-    """Return when those of the threads were posted that only the archive has."""
+    """Return the posting time of each given thread that only the archive has."""
     listed = ", ".join(str(int(number)) for number in numbers) or "NULL"
     found = connection.execute(
         f"SELECT thread_id, posted_at FROM thread_ops WHERE source = 'warosu' AND thread_id IN ({listed})"
@@ -60,9 +60,9 @@ def archived_times(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]
 def record_day(
     connection: duckdb.DuckDBPyConnection, day: ArchiveDay, threads: Sequence[PreparedThread]
 ) -> MergeResult:
-    """Compare a day's opening posts with what live saw, merge them, and say what is there of the day now.
+    """Compare a day's archived opening posts with the live ones, merge them, and record the state of the day.
 
-    Call it inside :meth:`Database.write`. A day that was complete stays so, with its comparison.
+    Call it inside :meth:`Database.write`. A complete day keeps its row and its comparison.
     """
     known = load_day(connection, day.day)
     counts = known is None or day.complete or not known.complete

@@ -1,12 +1,12 @@
-"""Labels by paid models in the warehouse: which posts wait for one, and taking them in from the ledger.
+"""Table ``auto_labels``: labels by paid models, and the posts that still need one.
 
-A row of ``auto_labels`` is what one provider, model, endpoint and prompt version say of one post. Its ``status``:
+A row is the answer of one provider, model, endpoint and prompt version for one post. Its ``status``:
 
 - ``labelled``: ``label`` is the answer.
 - ``refused``: the model or its filter declined, with the picture and without; people are to label it. Never neutral.
-- ``malformed``: it answered twice, and neither was one of the three classes.
-- ``failed``: it could not be asked: nothing of it may be sent, or the service failed at it again and again.
-- ``pending``: it was to be asked and has no answer yet; ``error`` says what came last.
+- ``malformed``: neither of two answers was one of the three classes.
+- ``failed``: no request succeeded: nothing of the post may be sent, or the service failed repeatedly.
+- ``pending``: no answer yet; ``error`` is the latest problem.
 
 All but ``pending`` are final.
 """
@@ -51,8 +51,8 @@ ON {" AND ".join(f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in _KEY)}
 WHEN MATCHED THEN UPDATE SET {", ".join(f"{name} = s.{name}" for name in _COLUMNS if name not in _KEY)}
 WHEN NOT MATCHED THEN INSERT BY NAME
 """
-# Gold first, for it measures the version; then what people labelled; then posts with a picture; then others: each in an
-# order that has nothing to do with time.
+# Gold first, because it measures the version; then posts labelled by people; then posts with a picture; then others:
+# within each group in an order independent of time.
 _CANDIDATES = """
 WITH gold AS (SELECT thread_id FROM {gold}), labelled AS (SELECT thread_id FROM {labelled}),
 posts AS (
@@ -86,7 +86,7 @@ _DOUBTFUL = (
 
 @dataclass(frozen=True)
 class LabelVersion:
-    """A model, prompt and endpoint that labels come from. The ledger refuses two texts under one prompt name."""
+    """Source of model labels: model, prompt and endpoint. The ledger refuses two texts under one prompt name."""
 
     provider: str
     model: str
@@ -96,7 +96,7 @@ class LabelVersion:
 
 @dataclass(frozen=True)
 class AutoLabel:
-    """One row of ``auto_labels``. ``labeled_at`` is naive UTC: of the answer, or of the last thing that happened."""
+    """One row of ``auto_labels``. ``labeled_at`` is naive UTC: the time of the answer, or of the latest event."""
 
     thread_id: int
     provider: str
@@ -119,7 +119,7 @@ class AutoLabel:
 
 @dataclass(frozen=True)
 class Doubt:
-    """Which posts a second model is asked about: gold, and those that the first refused or was unsure of."""
+    """Selects posts for a second model: gold, and posts that the first model refused or was unsure of."""
 
     first: LabelVersion
     unsure_below: float  # confidence: 1 - entropy / ln 3
@@ -136,10 +136,10 @@ def candidates(
     limit: int,
     doubt: Doubt | None = None,
 ) -> list[int]:
-    """Return at most ``limit`` threads that have no final row of ``version``, in the order in which to ask them.
+    """Return at most ``limit`` threads without a final row of ``version``, in the order in which to request labels.
 
-    ``gold`` and ``labelled`` are of the label ledger; ``excluded`` are never asked. Left out are pinned posts, those of
-    moderators, spam, and what has neither text nor a stored picture.
+    ``gold`` and ``labelled`` come from the label ledger; ``excluded`` threads are never sent. Pinned posts, posts of
+    moderators, spam, and posts with neither text nor a stored picture are left out.
     """
     wanted = "TRUE"
     if doubt is not None:
@@ -158,7 +158,7 @@ def candidates(
 
 
 def known_rows(connection: duckdb.DuckDBPyConnection) -> dict[tuple[object, ...], tuple[object, ...]]:
-    """Return of each row, by its key, what changes when the ledger has news of it."""
+    """Return the stored rows: key columns to request key, status, cost and time."""
     rows = connection.execute(
         f"SELECT {', '.join(_KEY)}, request_key, status, usd, labeled_at FROM auto_labels"
     ).fetchall()
@@ -166,14 +166,13 @@ def known_rows(connection: duckdb.DuckDBPyConnection) -> dict[tuple[object, ...]
 
 
 def news_key(row: AutoLabel) -> tuple[tuple[object, ...], tuple[object, ...]]:
-    """Return key and value of a row as :func:`known_rows` has them."""
+    """Return key and value of ``row`` in the form of :func:`known_rows`."""
     key = (row.thread_id, row.provider, row.model, row.endpoint, row.prompt_version)
     return key, (row.request_key, row.status, row.usd, row.labeled_at)
 
 
 def merge_auto_labels(connection: duckdb.DuckDBPyConnection, rows: Sequence[AutoLabel]) -> None:
-    """Take in ``rows`` in place of what was there of the same post and version. Call it inside
-    :meth:`Database.write`."""
+    """Upsert ``rows`` by post and version. Call it inside :meth:`Database.write`."""
     for first in range(0, len(rows), ROWS_AT_ONCE):
         chunk = [asdict(row) for row in rows[first : first + ROWS_AT_ONCE]]
         connection.execute(_MERGE.format(rows=table(chunk, _COLUMNS)))
@@ -190,12 +189,12 @@ def label_counts(connection: duckdb.DuckDBPyConnection, version: LabelVersion) -
 
 
 def models_that_answered(connection: duckdb.DuckDBPyConnection, version: LabelVersion) -> dict[str, int]:
-    """Return the number of labels by the model that says it gave them."""
+    """Return the number of labels by the model name in the responses."""
     return _counts(connection, "coalesce(model_returned, 'unknown')", f"{_is_of(version)} AND status = 'labelled'")
 
 
 def statuses_by_version(connection: duckdb.DuckDBPyConnection) -> dict[LabelVersion, Mapping[str, int]]:
-    """Return the number of posts by status, of every version."""
+    """Return the number of posts by status for every version."""
     found: dict[LabelVersion, dict[str, int]] = {}
     for *version, status, count in connection.execute(
         "SELECT provider, model, coalesce(endpoint, ''), prompt_version, status, count(*) FROM auto_labels "
@@ -206,7 +205,7 @@ def statuses_by_version(connection: duckdb.DuckDBPyConnection) -> dict[LabelVers
 
 
 def share_of_final(connection: duckdb.DuckDBPyConnection, version: LabelVersion, status: str) -> float:
-    """Return the share of the posts with a final status that have this one; 0 where there are none."""
+    """Return the share of ``status`` among the posts with a final status; 0 if there are none."""
     counts = status_counts(connection, version)
     final = sum(count for name, count in counts.items() if name in FINAL)
     return counts.get(status, 0) / final if final else 0.0

@@ -1,4 +1,4 @@
-"""Making the first database of an installation, or a new one where the old one is lost."""
+"""Creation of an installation's first database, or of a new one after a loss."""
 
 import os
 from contextlib import suppress
@@ -14,13 +14,13 @@ from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 from bizcharts_pipeline.warehouse.log import wal
 
 
-def make_database(settings: Settings, *, anew: bool) -> tuple[Path, ...]:
-    """Make an empty database; return the files of a lost one, which are kept as ``<name>.before-init-<time>``.
+def make_database(settings: Settings, *, replace: bool) -> tuple[Path, ...]:
+    """Create an empty database; return the files of a lost one, kept as ``<name>.before-init-<time>``.
 
     Raises:
-        DatabaseLost: the installation has had a database, and this is not meant ``anew``.
-        DatabaseCorrupt: the file is damaged, and this is not meant ``anew``.
-        DatabaseUnavailable: there is a database already, which can be opened.
+        DatabaseLost: the installation has had a database, and ``replace`` is not set.
+        DatabaseCorrupt: the file is damaged, and ``replace`` is not set.
+        DatabaseUnavailable: a usable database already exists.
     """
     path, installation = settings.database_path, Installation.of(settings)
     if not is_missing(path):
@@ -28,21 +28,21 @@ def make_database(settings: Settings, *, anew: bool) -> tuple[Path, ...]:
             with Database.existing(settings).write():
                 pass
         except DatabaseCorrupt:
-            if not anew:
+            if not replace:
                 raise
         else:
-            raise DatabaseUnavailable(f"{path}: there is a database already; nothing was done.")
-    if not anew:
+            raise DatabaseUnavailable(f"{path}: the database already exists; nothing was done.")
+    if not replace:
         Database.from_settings(settings).migrate()
         return ()
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = []
-    with Database(path, settings.database_wait_seconds).alone():
+    with Database(path, settings.database_wait_seconds).exclusive():
         for old in (path, wal(path), saved_blocks(path), seal_path(path), note_path(path)):
             with suppress(FileNotFoundError):
-                aside = Path(f"{path}.before-init-{utc_now():%Y%m%dT%H%M%S%f}{old.name.removeprefix(path.name)}")
-                os.replace(old, aside)
-                kept.append(aside)
+                backup = Path(f"{path}.before-init-{utc_now():%Y%m%dT%H%M%S%f}{old.name.removeprefix(path.name)}")
+                os.replace(old, backup)
+                kept.append(backup)
         installation.forget()
     Database.from_settings(settings).migrate()
     return tuple(kept)

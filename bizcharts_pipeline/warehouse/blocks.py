@@ -1,8 +1,8 @@
-"""Damage in a DuckDB file, found by its own checksums.
+"""Checksum verification of every block of a DuckDB file.
 
-DuckDB checks a block when it reads it, and a query reads only the blocks that it needs; here every block of the file is
-read, also those that hold no data. A checksum is the exclusive or of a hash of each word of eight bytes, so it does not
-change when words of a block change places, or when an even number of equal ones is replaced by equal others.
+DuckDB checks a block when it reads it, and a query reads only the blocks that it needs; this module reads every block
+of the file, including unused ones. A checksum is the exclusive or of the hashes of all eight-byte words, so it does not
+detect swapped words, or an even number of equal words replaced by other equal ones.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from bizcharts_pipeline.warehouse.checkpoints import HEADERS_BYTES
 from bizcharts_pipeline.warehouse.statistics import BLOCK_BYTES
 
 HEADER_BYTES = 4096
-HEADERS = HEADERS_BYTES // HEADER_BYTES  # the main header, and the two that checkpoints write in turn
+HEADERS = HEADERS_BYTES // HEADER_BYTES  # the main header, and two that checkpoints write alternately
 MAX_LISTED = 5
-_CHECKSUM_BYTES = 8  # at the begin of each header and block
+_CHECKSUM_BYTES = 8  # at the beginning of each header and block
 _MAGIC, _MAGIC_AT = b"DUCK", 8
 _WORD = "<u8"
 _SEED, _FACTOR = 5381, 0xBF58476D1CE4E5B9
@@ -27,8 +27,11 @@ _SEED, _FACTOR = 5381, 0xBF58476D1CE4E5B9
 
 @dataclass(frozen=True)
 class Damage:
-    """What of a DuckDB file does not have its checksum. ``end``: the file does not end with a whole block. Whether
-    whole blocks are missing there, reading the tables tells: the headers count blocks that were never written."""
+    """Headers and blocks of a DuckDB file with a wrong checksum. ``end``: the file ends within a block.
+
+    Complete blocks missing at the end are found only by reading the tables: the headers also count blocks that were
+    never written.
+    """
 
     headers: tuple[int, ...] = ()
     blocks: tuple[int, ...] = ()
@@ -46,30 +49,31 @@ class Damage:
 
 
 def is_duckdb(path: Path) -> bool:
-    """Whether the file ``path`` says of itself that it is a DuckDB database."""
+    """Whether the file ``path`` has DuckDB's magic bytes."""
     with open_regular(path) as file:
         return file.read(HEADER_BYTES)[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
 
 
 def find_damage(file: BinaryIO) -> Damage:
-    """Read a DuckDB file through while the caller keeps writers out.
+    """Check all blocks of a DuckDB file; the caller locks out writers.
 
     Raises:
         OSError: the file cannot be read.
     """
     file.seek(0)
-    headers = [number for number in range(HEADERS) if not _is_whole(file.read(HEADER_BYTES), HEADER_BYTES)]
+    headers = [number for number in range(HEADERS) if not _is_intact(file.read(HEADER_BYTES), HEADER_BYTES)]
     blocks, number = [], 0
     while len(block := file.read(BLOCK_BYTES)) == BLOCK_BYTES:
-        if not _is_whole(block, BLOCK_BYTES):
+        if not _is_intact(block, BLOCK_BYTES):
             blocks.append(number)
         number += 1
     return Damage(tuple(headers), tuple(blocks), bool(block))
 
 
 def fingerprint(descriptor: int) -> str:
-    """Return a hash of the headers and of every block's checksum, in their order: whatever changes a block or its place
-    changes it. About 30 ms for a gigabyte.
+    """Return a hash of the headers and of the checksums of all blocks in order; about 30 ms per gigabyte.
+
+    It changes whenever a block or its position changes.
 
     Raises:
         OSError: the file cannot be read.
@@ -80,7 +84,7 @@ def fingerprint(descriptor: int) -> str:
     return digest.hexdigest()
 
 
-def _is_whole(block: bytes, size: int) -> bool:
+def _is_intact(block: bytes, size: int) -> bool:
     """Whether the first eight bytes are DuckDB's checksum of the rest."""
     if len(block) != size:
         return False

@@ -1,10 +1,9 @@
-"""Checkpoints that a kill or a power cut cannot tear.
+"""Crash-safe checkpoints of a DuckDB file.
 
-DuckDB's checkpoint overwrites metadata blocks in place while the file's present header still points at them. A
-process that is killed inside such a write leaves a block whose checksum is wrong, and the whole database cannot be
-opened again (seen with 1.5.5). So the blocks at risk are first written to a file of their own. If the header has not
-changed afterwards, the checkpoint did not come to its end: the blocks are put back as they were, and as the log is
-still there, nothing is lost.
+DuckDB's checkpoint overwrites metadata blocks in place while the file's current header still points at them. A process
+killed during such a write leaves a block with a wrong checksum, and the whole database cannot be opened again (seen
+with 1.5.5). So the blocks at risk are first saved to a separate file. If the header is unchanged afterwards, the
+checkpoint was not completed: the saved blocks are restored, and as the write-ahead log still exists, nothing is lost.
 """
 
 import fcntl
@@ -29,7 +28,7 @@ class FileHeld(Exception):
 
 @dataclass(frozen=True)
 class _Saved:
-    """The headers and the blocks at risk, by their offset, as they were before a checkpoint."""
+    """The headers and the blocks at risk, by their offset, before a checkpoint."""
 
     headers: bytes
     blocks: dict[int, bytes]
@@ -43,7 +42,7 @@ class _Saved:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "_Saved | None":
-        """Read what :meth:`to_bytes` made; ``None`` if it is damaged."""
+        """Parse the output of :meth:`to_bytes`; ``None`` if it is damaged."""
         digest, content = content[:32], content[32:]
         if hashlib.sha256(content).digest() != digest:
             return None
@@ -59,14 +58,14 @@ class _Saved:
 
 
 def saved_blocks(path: Path) -> Path:
-    """The file that holds the blocks of the DuckDB file ``path`` while a checkpoint is under way."""
+    """The file with the saved blocks of the DuckDB file ``path`` while a checkpoint is in progress."""
     return Path(f"{path}.checkpoint")
 
 
 def checkpoint(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Fold the log of ``path`` into it and close ``connection``, its only one; the caller has the turn alone.
+    """Checkpoint ``path`` and close ``connection``, its only one; the caller holds the exclusive database lock.
 
-    Where the disk is too full for it the log stays, and with it everything that was committed.
+    If the disk is too full for it, the write-ahead log stays, and with it every commit.
     """
     # A closed descriptor drops all locks of the process on its file, DuckDB's too: closed after the connection.
     descriptor = regular_only(path, os.O_RDONLY)
@@ -78,7 +77,7 @@ def checkpoint(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             done = True
     finally:
         os.close(descriptor)
-    with suppress(OSError, FileHeld):  # what was committed is in the log; who opens the file next settles it
+    with suppress(OSError, FileHeld):  # commits are in the log; the next process to open the file repairs it
         if done:
             saved_blocks(path).unlink()
         else:
@@ -86,12 +85,12 @@ def checkpoint(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def settle(path: Path) -> None:
-    """Undo what a checkpoint that did not come to its end did to ``path``; the caller has the turn alone, and no
-    connection of ours is open.
+    """Undo an incomplete checkpoint of ``path``; the caller holds the exclusive lock, and no connection of ours is
+    open.
 
     Raises:
-        FileHeld: a shell has the file open, and may be writing into it; it stays as it is, to be settled later.
-        OSError: the file cannot be written; it stays as it is, to be settled later.
+        FileHeld: a shell has the file open, and may be writing into it; the file is unchanged, to be repaired later.
+        OSError: the file cannot be written; it is unchanged, to be repaired later.
     """
     kept = saved_blocks(path)
     try:
@@ -115,7 +114,7 @@ def settle(path: Path) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether another program is writing the DuckDB file ``path``; this process may have no connection to it."""
+    """Whether another program is writing the DuckDB file ``path``; this process must not have a connection to it."""
     with open_regular(path) as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # DuckDB's own lock
@@ -125,7 +124,7 @@ def is_held(path: Path) -> bool:
 
 
 def _save(path: Path, content: bytes) -> None:
-    """Write ``content``, surviving a power cut; half of it, which a kill may leave, is known by its digest."""
+    """Write ``content`` durably; a partial write after a kill is detected by its digest."""
     with open(path, "wb", opener=regular_only) as file:
         file.write(content)
         file.flush()
@@ -134,7 +133,7 @@ def _save(path: Path, content: bytes) -> None:
 
 
 def _blocks_at_risk(connection: duckdb.DuckDBPyConnection, descriptor: int) -> _Saved:
-    """The metadata blocks with room left: those the next checkpoint writes into."""
+    """Return the metadata blocks with free space: the next checkpoint writes into them."""
     size = connection.execute("SELECT block_size FROM pragma_database_size()").fetchone()
     assert size
     ids = connection.execute("SELECT block_id FROM pragma_metadata_info() WHERE free_blocks > 0").fetchall()

@@ -1,4 +1,4 @@
-"""Questions that must have the answer "none": the SQL behind the asset checks."""
+"""Queries behind the asset checks; each returns violations, so an empty result is a pass."""
 
 import duckdb
 
@@ -74,7 +74,7 @@ ORDER BY bucket_start DESC LIMIT 20
 
 
 def missing_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return the ``table.column`` names that others rely on and the database lacks."""
+    """Return the ``table.column`` names of the public schema that the database lacks."""
     present = set(connection.execute(_COLUMNS).fetchall())
     return [
         f"{table}.{column}"
@@ -90,15 +90,15 @@ def duplicate_threads(connection: duckdb.DuckDBPyConnection) -> list[int]:
 
 
 def invalid_scores(connection: duckdb.DuckDBPyConnection) -> list[int]:
-    """Return threads whose scores are no probabilities; at most 20."""
+    """Return threads whose scores are not probabilities; at most 20."""
     return [row[0] for row in connection.execute(_INVALID_SCORES).fetchall()]
 
 
 def invalid_index_rows(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return index rows off 0 to 100, outside their own interval, or with a value where there must be none."""
+    """Return index rows outside 0 to 100 or their own interval, or with a value where NULL is required; at most 20."""
     return [row[0] for row in connection.execute(_INVALID_INDEX).fetchall()]
 
 
 def invalid_coin_rows(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return coin rows off -1 to 1 or outside their own interval; at most 20."""
+    """Return coin rows outside -1 to 1 or their own interval; at most 20."""
     return [row[0] for row in connection.execute(_INVALID_COINS).fetchall()]

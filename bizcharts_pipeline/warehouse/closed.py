@@ -1,10 +1,10 @@
-"""The seal of a database that was closed with its log folded in: a fingerprint of its file.
+"""Seal of a database that was closed without a write-ahead log: a fingerprint of its file.
 
-A writer takes the seal away before it writes, and puts a new one there once no log is left. So a log beside a database
-that has one is not its own: DuckDB would replay it all the same, as neither file says which database it belongs to. A
-database that does not fit its seal was changed or replaced by another program. A writer that finds that notes it in a
-file beside the database, as its own seal would hide it. Without a seal, after a kill or beside a copy of the file
-alone, nothing can be told.
+A writer deletes the seal before it writes, and writes a new one once no log is left. So a log next to a sealed database
+belongs to another one; DuckDB would replay it, because neither file names its database. A database that does not match
+its seal was changed or replaced by another program. A writer that detects this notes it in a file next to the database,
+because its own seal would hide it. Without a seal (after a kill, or for a copy of the file alone) nothing can be
+detected.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ _HEX_DIGITS = 64
 
 @dataclass(frozen=True)
 class _Seal:
-    """What the file was when it was closed; ``size`` in bytes."""
+    """State of the file when it was closed; ``size`` in bytes."""
 
     fingerprint: str
     size: int
-    headers: str | None  # hash of the headers, which any checkpoint changes; None: of an older version
+    headers: str | None  # hash of the headers, which any checkpoint changes; None: written by an older version
 
 
 def seal_path(path: Path) -> Path:
@@ -37,8 +37,10 @@ def seal_path(path: Path) -> Path:
 
 
 def seal(path: Path) -> None:
-    """Seal ``path`` if no log is left; the caller has the turn alone, and no connection. A disk that is full leaves it
-    without a seal."""
+    """Seal ``path`` if no log is left; the caller holds the exclusive lock, and no connection is open.
+
+    On a full disk it stays without a seal.
+    """
     if has_log(path):
         return
     with suppress(OSError), _opened(path) as descriptor:
@@ -47,7 +49,7 @@ def seal(path: Path) -> None:
 
 
 def unseal(path: Path) -> None:
-    """Take the seal away, surviving a power cut: it must not come back beside a log that is the database's own.
+    """Delete the seal durably: after a power cut it must not reappear next to the database's own log.
 
     Raises:
         OSError: it cannot be removed.
@@ -58,13 +60,16 @@ def unseal(path: Path) -> None:
 
 
 def has_foreign_log(path: Path) -> bool:
-    """Whether there is a log beside ``path`` that BizCharts did not leave there."""
+    """Whether ``path`` has a log that BizCharts did not leave there."""
     return has_log(path) and _read_seal(path) is not None
 
 
 def is_changed(path: Path, descriptor: int) -> bool:
-    """Whether another program has changed the DuckDB file ``path``, opened as ``descriptor``: it is sealed but not as
-    it is now, its seal is damaged, or a writer has found it so, and nobody has accepted it since."""
+    """Whether another program has changed the DuckDB file ``path``, opened as ``descriptor``, and nobody accepted it
+    since.
+
+    That is so if it does not match its seal, if its seal is damaged, or if a writer noted either.
+    """
     if note_path(path).exists():
         return True
     sealed_as = _read_seal(path)
@@ -75,12 +80,14 @@ def is_changed(path: Path, descriptor: int) -> bool:
 
 
 def note_change(path: Path) -> bool:
-    """Note it if another program has changed ``path`` since it was sealed, or the seal is damaged; return whether that
-    is so. It costs the same for any size: only headers and size are compared. The caller has the turn alone, and no
-    connection.
+    """Record a change of ``path`` by another program since it was sealed, or a damaged seal; return whether there is
+    one.
+
+    Compares only headers and size, so the time does not depend on the file's size. The caller holds the exclusive lock,
+    and no connection is open.
 
     Raises:
-        OSError: it cannot be read, or the note not be written.
+        OSError: the file cannot be read, or the note cannot be written.
     """
     sealed_as = _read_seal(path)
     if sealed_as is None and not seal_path(path).exists():
@@ -95,12 +102,12 @@ def note_change(path: Path) -> bool:
 
 
 def note_path(path: Path) -> Path:
-    """The file that says that another program has changed the DuckDB file ``path``."""
+    """The file that records that another program has changed the DuckDB file ``path``."""
     return Path(f"{path}.changed")
 
 
 def accept(path: Path) -> None:
-    """Take ``path`` as it is; the caller has the turn alone, and no connection.
+    """Accept ``path`` as it is now; the caller holds the exclusive lock, and no connection is open.
 
     Raises:
         OSError: the old seal cannot be removed.
@@ -110,9 +117,11 @@ def accept(path: Path) -> None:
     seal(path)
 
 
-def is_cut_short(path: Path) -> bool:
-    """Whether the DuckDB file ``path`` is sealed and shorter than it was then. DuckDB notices that only when it reads a
-    part that is not there, and may have written by then."""
+def is_truncated(path: Path) -> bool:
+    """Whether the DuckDB file ``path`` is shorter than when it was sealed.
+
+    DuckDB notices that only when it reads a missing part, and may have written by then.
+    """
     try:
         sealed_as = _read_seal(path)
         return sealed_as is not None and path.stat().st_size < sealed_as.size
@@ -121,17 +130,17 @@ def is_cut_short(path: Path) -> bool:
 
 
 def changed(path: Path) -> str:
-    """Say of a database that it does not fit its seal."""
+    """Return the message for a database that does not match its seal."""
     with suppress(OSError):
         return read_regular(note_path(path)).decode(errors="replace").strip()
     if _read_seal(path) is None:
-        return f"{seal_path(path)} is damaged, so nothing tells whether {path.name} is as BizCharts closed it."
+        return f"{seal_path(path)} is damaged, so {path.name} cannot be checked for changes since BizCharts closed it."
     return f"{path} was changed or replaced by another program since BizCharts closed it."
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """Yield a descriptor whose closing drops all locks of this process on the file, DuckDB's too."""
+    """Yield a descriptor; closing it drops all locks of this process on the file, DuckDB's included."""
     descriptor = regular_only(path, os.O_RDONLY)
     try:
         yield descriptor
@@ -150,4 +159,4 @@ def _read_seal(path: Path) -> _Seal | None:
             return None
         return _Seal(digest, int(size), headers[0] if headers else None)
     except (FileNotFoundError, ValueError):
-        return None  # none, or one that is damaged
+        return None  # missing or damaged

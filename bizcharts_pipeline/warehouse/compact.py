@@ -1,4 +1,4 @@
-"""Giving space back: DuckDB keeps the blocks of what was deleted for itself, so the file is written anew."""
+"""Compaction: DuckDB does not return the space of deleted rows to the file system, so the file is rewritten."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ from bizcharts_pipeline.warehouse.errors import BackupError
 from bizcharts_pipeline.warehouse.interrupts import passed_on
 from bizcharts_pipeline.warehouse.log import wal
 
-FREE_SHARE = 0.25  # of the file, from which on it is worth the while
-FREE_BYTES = 16 << 20  # and at least so much
+FREE_SHARE = 0.25  # minimum free share of the file
+FREE_BYTES = 16 << 20  # and minimum free bytes
 MEMORY = "1GB"
 THREADS = 4
 _SUFFIX = ".compacting"
@@ -26,7 +26,7 @@ _SUFFIX = ".compacting"
 
 @dataclass(frozen=True)
 class Compaction:
-    """The file's size in bytes before and after, and how much of it held nothing."""
+    """File size in bytes before and after, and the free bytes in it before."""
 
     bytes_before: int
     free_bytes: int
@@ -36,10 +36,10 @@ class Compaction:
 
 
 def compact(database: Database, *, dry_run: bool = False) -> Compaction:
-    """Write ``database`` anew if a good part of its file holds nothing.
+    """Rewrite ``database`` if a large part of its file is free.
 
-    The copy is compared with the original and put in its place whole, so a kill leaves the one or the other. Readers
-    and writers wait meanwhile (about 20 s for a gigabyte).
+    The copy is compared with the original and replaces it atomically. Readers and writers wait meanwhile (about 20 s
+    per gigabyte).
 
     Raises:
         BackupError: the copy does not agree with the original, which stays as it is.
@@ -56,26 +56,26 @@ def compact(database: Database, *, dry_run: bool = False) -> Compaction:
 
 
 def limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep what a big rewrite takes well below two gigabytes; more than that goes to disk."""
+    """Keep the memory of a large rewrite well below two gigabytes; DuckDB spills the rest to disk."""
     connection.execute(f"SET memory_limit = '{MEMORY}'")
     connection.execute(f"SET threads = {min(THREADS, os.cpu_count() or 1)}")
 
 
 def rewrite(path: Path, kept: Path | None = None) -> None:
-    """Write the DuckDB file ``path`` anew from the rows of its tables, while the caller holds the turn alone.
+    """Rewrite the DuckDB file ``path`` from the rows of its tables; the caller holds the exclusive database lock.
 
     Args:
-        kept: the name under which the replaced file stays; without one it is deleted.
+        kept: new name of the replaced file; if ``None`` it is deleted.
 
     Raises:
         BackupError: the copy does not agree with the original, which stays as it is.
         DatabaseError: a table cannot be read, or the disk is full; the original stays as it is.
     """
     draft = Path(f"{path}.{os.getpid()}{_SUFFIX}")
-    for leftover in path.parent.glob(f"{path.name}.*{_SUFFIX}*"):  # of a killed run: we alone have the turn
+    for leftover in path.parent.glob(f"{path.name}.*{_SUFFIX}*"):  # left by a killed run: we hold the exclusive lock
         leftover.unlink()
     try:
-        # The original stays open, so locked to strangers, until the copy has its place.
+        # The original stays open, and so locked for other programs, until the copy has replaced it.
         with closing(_in_memory(path.parent)) as connection, passed_on(connection):
             connection.execute(f"ATTACH '{_quoted(path)}' AS original (READ_ONLY)")
             connection.execute(f"ATTACH '{_quoted(draft)}' AS draft")
@@ -102,7 +102,7 @@ def rewrite(path: Path, kept: Path | None = None) -> None:
 
 
 def _in_memory(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A connection that reaches nothing but the database's own folder."""
+    """Return a connection that can access only the database's own folder."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
     connection.execute(f"SET allowed_directories = ['{_quoted(folder)}']")
     connection.execute(f"SET temp_directory = '{_quoted(folder / 'compacting.tmp')}'")

@@ -1,4 +1,4 @@
-"""What the tables of a database hold, as figures that two copies can be compared by."""
+"""Row counts and digests of all tables, for comparing two copies of a database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from bizcharts_pipeline.warehouse.statistics import table_names
 
 @dataclass(frozen=True)
 class Contents:
-    """Rows of a table, and a digest of every value in it that does not depend on the rows' order.
+    """Number of rows of a table, and a digest of all its values that does not depend on the order of rows.
 
     Digests are comparable within one version of DuckDB.
     """
@@ -20,7 +20,7 @@ class Contents:
 
 
 def read_contents(connection: duckdb.DuckDBPyConnection) -> dict[str, Contents]:
-    """Read every table through, which makes DuckDB check each block of it; return what they hold, by name.
+    """Return the contents of every table by name. This reads every table, so DuckDB checks each of its blocks.
 
     Raises:
         duckdb.Error: a table cannot be read.
@@ -29,7 +29,7 @@ def read_contents(connection: duckdb.DuckDBPyConnection) -> dict[str, Contents]:
 
 
 def unreadable(connection: duckdb.DuckDBPyConnection) -> Mapping[str, str | None]:
-    """Return each table with why it cannot be read, ``None`` if it can."""
+    """Return, for each table, the reason why it cannot be read, or ``None`` if it can."""
     found: dict[str, str | None] = {}
     for table in table_names(connection):
         try:

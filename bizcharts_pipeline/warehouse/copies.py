@@ -1,8 +1,8 @@
-"""Verified copies of the database: for backups, and to explore freely.
+"""Verified copies of the database: for backups and for exploration.
 
-A copy is made of the file itself while readers' turn is held; every table is read through meanwhile, so that damage in
-the original is found and never copied in silence. Writers wait for as long as that takes (about 2 s for a gigabyte).
-Then the copy is read through too, and has to hold the same.
+The file itself is copied under the shared database lock; every table is read meanwhile, so that damage in the original
+is detected and not copied silently. Writers wait as long as that takes (about 2 s per gigabyte). Then the copy is read
+too, and its contents are compared.
 """
 
 import errno
@@ -34,24 +34,24 @@ from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
 from bizcharts_pipeline.warehouse.statistics import row_counts
 
 COPY_BYTES = 1 << 30
-REPAIR = "`bizcharts repair` says what can be done."
+REPAIR = "`bizcharts repair` shows what can be done."
 _USE_ANOTHER = "use another copy."
 
 
 def snapshot(database: Database, destination: Path) -> None:
-    """Write a copy of this moment to ``destination`` for exploration, in place of an earlier one.
+    """Write a current copy to ``destination`` for exploration; replaces an earlier copy.
 
     Raises:
-        BackupError: ``destination`` is the database itself, some other file, or has no folder, or the copy does not
+        BackupError: ``destination`` is the database itself, another file or in a missing folder, or the copy does not
             agree.
-        DatabaseError: the database cannot be read through.
+        DatabaseError: the database cannot be read completely.
     """
     if destination.resolve() == database.path.resolve():
         raise BackupError(f"{destination} is the database itself; name another file.")
     if destination.exists() and not _is_ours(destination):
-        raise BackupError(f"{destination} exists and is no earlier copy; name another file.")
+        raise BackupError(f"{destination} exists and is not an earlier copy; name another file.")
     if not destination.parent.is_dir():
-        raise BackupError(f"{destination}: there is no folder {destination.parent}; create it first.")
+        raise BackupError(f"{destination}: the folder {destination.parent} does not exist; create it first.")
     draft = destination.with_name(f".{destination.name}.{os.getpid()}.copying")
     try:
         copy_database(database, draft)
@@ -63,15 +63,15 @@ def snapshot(database: Database, destination: Path) -> None:
 
 
 def copy_database(database: Database, draft: Path) -> dict[str, Contents]:
-    """Copy ``database`` to the new file ``draft``, its log folded in; compare every table's rows and values, and return
+    """Copy ``database``, its log included, to the new file ``draft``; compare the contents of all tables and return
     them.
 
     Raises:
-        DatabaseError: the database is damaged (says which tables can be read) or cannot be used.
+        DatabaseError: the database is damaged (names the readable tables) or cannot be used.
         BackupError: the copy does not agree with it.
         OSError: the copy cannot be written.
     """
-    with _read_whole(database) as source:
+    with _verified(database) as source:
         _copy_bytes(source.file, draft)
         if source.log:
             _copy_bytes(source.log, wal(draft))
@@ -79,19 +79,19 @@ def copy_database(database: Database, draft: Path) -> dict[str, Contents]:
     if copied != source.tables:
         differing = source.tables.items() ^ copied.items()
         different = ", ".join(sorted({name for name, _ in differing}))
-        raise BackupError(f"The copy of {database.path} does not agree with it in {different}; see to the disk.")
+        raise BackupError(f"The copy of {database.path} does not agree with it in {different}; check the disk.")
     return copied
 
 
 def copy_file(source: Path, draft: Path) -> None:
-    """Copy the DuckDB file ``source``, which no process of ours writes, to the new file ``draft``, its log beside it.
+    """Copy the DuckDB file ``source``, which no process of ours writes, and its log to the new file ``draft``.
 
     Raises:
-        DatabaseCorrupt: a block of it does not have its checksum, or its log is not whole.
-        OSError: it cannot be read, or the copy not be written.
+        DatabaseCorrupt: a block has a wrong checksum, or the log is incomplete.
+        OSError: the file cannot be read, or the copy cannot be written.
     """
     log = read_log(source)
-    if log and not log.whole:
+    if log and not log.complete:
         raise DatabaseLogCorrupt(f"{cut_log(source, log)} {_USE_ANOTHER.capitalize()}")
     with open_regular(source) as original:
         if damage := find_damage(original):
@@ -103,16 +103,16 @@ def copy_file(source: Path, draft: Path) -> None:
 
 
 def verify(draft: Path, *, named: Path) -> dict[str, Contents]:
-    """Fold the log into the copy ``draft``, read it through, and see that it is one of ours and on disk.
+    """Check the copy ``draft``: merge its log into it, read it completely, check its schema, and flush it to disk.
 
     Args:
-        named: how errors call it.
+        named: name of the file in errors.
 
     Returns:
-        What its tables hold.
+        The contents of its tables.
 
     Raises:
-        DatabaseError: it is damaged, or no database of BizCharts that this program knows.
+        DatabaseError: it is damaged, or not a BizCharts database that this program knows.
     """
     try:
         with closing(connect(draft, read_only=False)) as connection, passed_on(connection):
@@ -128,10 +128,12 @@ def verify(draft: Path, *, named: Path) -> dict[str, Contents]:
     return tables
 
 
-def keep_log(path: Path, whole: Path, log: Log) -> int:
-    """Give the DuckDB file ``path``, which has no log, as many transactions of the damaged log ``whole`` as can be
-    read from its begin; return how many. The caller has the turn alone."""
-    content = read_regular(whole)
+def replay_log(path: Path, damaged: Path, log: Log) -> int:
+    """Write the readable beginning of the ``damaged`` write-ahead log as the log of ``path``, which must not have one.
+
+    Return the number of transactions in it. The caller holds the exclusive database lock.
+    """
+    content = read_regular(damaged)
     least, most = 0, len(log.commits)
     while least < most:
         middle = (least + most + 1) // 2
@@ -149,19 +151,19 @@ def keep_log(path: Path, whole: Path, log: Log) -> int:
 
 
 def check_database(database: Database) -> None:
-    """Read ``database`` through.
+    """Read ``database`` completely.
 
     Raises:
-        DatabaseCorrupt: it or its log is damaged; says which tables can be read.
+        DatabaseCorrupt: it or its log is damaged; names the readable tables.
         DatabaseChanged: another program has changed or replaced it.
         DatabaseError: it cannot be used.
     """
-    with _read_whole(database):
+    with _verified(database):
         pass
 
 
 def all_readable(database: Database) -> bool:
-    """Whether every row of every table can be read, whatever else of the file is damaged."""
+    """Whether every row of every table can be read, even if the file has other damage."""
     try:
         with database.read() as connection:
             return not any(unreadable(connection).values())
@@ -171,7 +173,7 @@ def all_readable(database: Database) -> bool:
 
 @dataclass(frozen=True)
 class _Source:
-    """A database while the turn is held: its file, its log if it has one, and what its tables hold."""
+    """A locked database: its file, its log if it has one, and the contents of its tables."""
 
     file: BinaryIO
     log: BinaryIO | None
@@ -179,14 +181,14 @@ class _Source:
 
 
 @contextmanager
-def _read_whole(database: Database) -> Iterator[_Source]:
-    """Hold a reader's turn, and yield the database once all of it was read."""
+def _verified(database: Database) -> Iterator[_Source]:
+    """Hold the shared lock, read the database completely, and yield it."""
     # Closing a descriptor drops the locks of the whole process on its file, DuckDB's too: so the files in `after` are
     # closed after the connection.
     with ExitStack() as after, database.read() as connection:
         path = database.path
         log = read_log(path)
-        if log and not log.whole:
+        if log and not log.complete:
             raise DatabaseLogCorrupt(f"{cut_log(path, log)} {REPAIR}")
         file = after.enter_context(open_regular(path))
         damage = find_damage(file)
@@ -206,7 +208,7 @@ def _read_through(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str
 
 
 def _readable(connection: duckdb.DuckDBPyConnection) -> str:
-    """Say which tables can be read."""
+    """Describe which tables can be read."""
     try:
         tables = unreadable(connection)
     except duckdb.Error:
@@ -214,11 +216,11 @@ def _readable(connection: duckdb.DuckDBPyConnection) -> str:
     lost = sorted(name for name, reason in tables.items() if reason)
     if not lost:
         return "All tables can be read."
-    return f"Not readable: {', '.join(lost)}; the other {len(tables) - len(lost)} tables are."
+    return f"Not readable: {', '.join(lost)}; the other {len(tables) - len(lost)} tables are readable."
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether ``path`` is a BizCharts database, of whatever version."""
+    """Whether ``path`` is a BizCharts database of any version."""
     try:
         with closing(connect(path, read_only=True)) as connection:
             return "schema_migrations" in row_counts(connection)
@@ -227,10 +229,10 @@ def _is_ours(path: Path) -> bool:
 
 
 def _copy_bytes(source: BinaryIO, destination: Path) -> None:
-    """Copy inside the kernel, which shares the blocks where the file system can."""
+    """Copy within the kernel, which shares blocks on file systems that support it."""
     source.seek(0)
     with open(destination, "xb", opener=owner_only) as target:
-        if not hasattr(os, "copy_file_range"):  # Linux alone has it
+        if not hasattr(os, "copy_file_range"):  # Linux only
             shutil.copyfileobj(source, target)
             return
         try:
@@ -245,6 +247,6 @@ def _copy_bytes(source: BinaryIO, destination: Path) -> None:
 
 
 def remove(draft: Path) -> None:
-    """Remove a copy that was not finished."""
+    """Remove an unfinished copy."""
     for path in (draft, wal(draft)):
         path.unlink(missing_ok=True)

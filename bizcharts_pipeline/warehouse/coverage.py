@@ -1,4 +1,4 @@
-"""Which days are there, from where, and how completely."""
+"""Coverage by day: live polls, archive state and number of posts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ HOURS = 24
 
 ArchiveState = Literal["complete", "incomplete", "not asked"]
 
-# Not by the posts that live saw: a pinned one may be years older than the first poll.
+# Live posts do not count: a pinned one may be years older than the first poll.
 _EXTENT = """
 SELECT min(first), max(last) FROM (
     SELECT min(posted_at)::DATE AS first, max(posted_at)::DATE AS last FROM thread_ops WHERE source <> 'live'
@@ -45,24 +45,24 @@ ORDER BY d.day
 
 @dataclass(frozen=True)
 class DayCoverage:
-    """One UTC day. Posts are opening posts that are here now: retention may have deleted some."""
+    """One UTC day. Post counts are of opening posts stored now: retention may have deleted some."""
 
     day: date
-    live_posts: int  # that live saw
-    archive_posts: int  # that the archive alone has
+    live_posts: int  # seen by the live poller
+    archive_posts: int  # only in the archive
     hours_polled: int  # of 24
     archive: ArchiveState
-    reason: str | None = None  # why the archive's day is not complete
+    reason: str | None = None  # why the archive's day is incomplete
     over: bool = True  # whether the day has ended
 
     @property
     def complete(self) -> bool:
-        """The archive's end of the day was seen, or live polled in each of its hours."""
+        """Whether the archive's day is complete, or the live poller polled in each of its hours."""
         return self.archive == "complete" or self.polled
 
     @property
     def polled(self) -> bool:
-        """Live polled in each hour of the day, which has ended."""
+        """Whether the day has ended and the live poller polled in each of its hours."""
         return self.over and self.hours_polled == HOURS
 
 
@@ -79,7 +79,7 @@ class Range:
 
 @dataclass(frozen=True)
 class CoverageSummary:
-    """What a stretch of days amounts to; all ``None`` or empty where there is no day."""
+    """Summary of a range of days; all ``None`` or empty without any day."""
 
     first: date | None
     last: date | None
@@ -89,15 +89,15 @@ class CoverageSummary:
     newest_complete: date | None
     live_posts: int
     archive_posts: int
-    gaps: tuple[Range, ...]  # of days that are not complete
+    gaps: tuple[Range, ...]  # incomplete days
 
 
 def coverage(
     connection: duckdb.DuckDBPyConnection, first: date | None = None, last: date | None = None
 ) -> list[DayCoverage]:
-    """Return every day from the earliest to the newest that is known, or of these from ``first`` to ``last``.
+    """Return every known day from the earliest to the newest, limited to ``first`` and ``last`` if given.
 
-    Today (UTC) counts as not over.
+    Today (UTC) has not ended.
     """
     row = connection.execute(_EXTENT).fetchone()
     assert row  # an aggregate always gives one
@@ -110,7 +110,7 @@ def coverage(
 
 
 def summary(days: Sequence[DayCoverage]) -> CoverageSummary:
-    """Sum ``days``, which ascend, up."""
+    """Summarize ``days``, which ascend."""
     complete = [day.day for day in days if day.complete]
     return CoverageSummary(
         first=days[0].day if days else None,
@@ -126,7 +126,7 @@ def summary(days: Sequence[DayCoverage]) -> CoverageSummary:
 
 
 def ranges(days: Iterable[date]) -> list[Range]:
-    """Return the unbroken stretches of ``days``, ascending; doubles count once."""
+    """Return the contiguous ranges of ``days``, ascending; duplicates count once."""
     found: list[Range] = []
     for day in sorted(set(days)):
         if found and day - found[-1].last == DAY:

@@ -1,8 +1,8 @@
-"""The one door to the database file.
+"""Access to the database file: short connections under a file lock.
 
-A process that holds a DuckDB file open for writing locks every other process out, readers too, and a reader
-locks writers out. So a connection lives for milliseconds: compute first, then open, read or merge, close.
-Never hold one across a network call, a model or a person's thinking.
+A process that holds a DuckDB file open for writing locks every other process out, readers included, and a reader locks
+writers out. So a connection lives for milliseconds: compute first, then open, read or merge, close. Never hold one
+across a network call, a model or a user's input.
 """
 
 import logging
@@ -39,7 +39,7 @@ from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
 SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.05
 
-# Nothing is fetched, read or written beside the database itself, whatever the SQL says.
+# No SQL can fetch, read or write anything outside the database itself.
 _HARDENED: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -58,9 +58,7 @@ _WHAT_TO_DO = (
 )
 
 
-WHERE_TO_GO = (
-    "`bizcharts repair` says what can be kept, `bizcharts restore FILE --only database` puts a backup in its place."
-)
+WHERE_TO_GO = "`bizcharts repair` shows what can be kept, `bizcharts restore FILE --only database` restores a backup."
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -71,16 +69,16 @@ class _HeldElsewhere(Exception):
 
 
 class _Unsettled(Exception):
-    """A process was killed in a checkpoint or while it restored a backup; a reader cannot put that in order."""
+    """A process was killed during a checkpoint or a restore; a reader cannot repair that."""
 
 
 @dataclass(frozen=True)
 class Database:
-    """A DuckDB file that many processes take turns with.
+    """A DuckDB file shared by many processes, one writer or several readers at a time.
 
-    ``wait_seconds`` is how long :meth:`read` and :meth:`write` wait for their turn. The folder must exist;
-    the file is made, and its schema brought up to date, on first use. Do not nest the two: an open reader
-    makes a writer wait. Where an ``installation`` is given, a file that it has had and lost is not made again.
+    :meth:`read` and :meth:`write` wait up to ``wait_seconds`` for the lock. The folder must exist; the file is created,
+    and its schema migrated, on first use. Do not nest the two: an open reader blocks a writer. With an
+    ``installation``, a lost database is not created again.
     """
 
     path: Path
@@ -89,7 +87,7 @@ class Database:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Database":
-        """Return the installation's database; its folder is made if it is missing.
+        """Return the installation's database; creates its folder if it is missing.
 
         Raises:
             DatabaseLost: it is missing, and the installation has had one.
@@ -98,7 +96,7 @@ class Database:
 
     @classmethod
     def of(cls, installation: Installation, wait_seconds: float) -> "Database":
-        """Return the database of ``installation``; its folder is made if it is missing.
+        """Return the database of ``installation``; creates its folder if it is missing.
 
         Raises:
             DatabaseLost: it is missing, and the installation has had one.
@@ -108,7 +106,7 @@ class Database:
         return database
 
     def prepare(self) -> None:
-        """Make the folder, and prepare a first start of the installation; call it before the first write to its home.
+        """Create the folder and prepare a first start of the installation; call it before the first write to its home.
 
         Raises:
             DatabaseLost: the file is missing, and the installation has had one.
@@ -119,33 +117,33 @@ class Database:
 
     @classmethod
     def existing(cls, settings: Settings) -> "Database":
-        """Return the installation's database for a command that has nothing to do where there is none.
+        """Return the installation's database for a command that needs an existing one.
 
         Raises:
-            DatabaseUnavailable: there is none; nothing is created.
+            DatabaseUnavailable: it does not exist; nothing is created.
         """
         path, installation = settings.database_path, Installation.of(settings)
         installation.check()
         installation.tighten()
         if is_missing(path) and not swap.journal(path).exists():
-            where = "" if path.parent.is_dir() else f" (there is no folder {path.parent})"
+            where = "" if path.parent.is_dir() else f" (the folder {path.parent} does not exist)"
             raise DatabaseUnavailable(
-                f"{path}: there is no database{where}. Correct BIZCHARTS_HOME or BIZCHARTS_DATABASE, or make one with "
-                "`bizcharts poll --once` or `bizcharts import --from DAY`."
+                f"{path}: there is no database{where}. Correct BIZCHARTS_HOME or BIZCHARTS_DATABASE, or create one "
+                "with `bizcharts poll --once` or `bizcharts import --from DAY`."
             )
         return cls(path, settings.database_wait_seconds, installation)
 
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a read-only connection; it sees one state of the database, never half a transaction.
+        """Yield a read-only connection to a consistent state of the database.
 
         Raises:
-            DatabaseBusy: somebody held it until the deadline; other :class:`DatabaseError` say what is wrong
-            with it.
+            DatabaseBusy: another process held the lock until the deadline.
+            DatabaseError: another subclass names the fault of the file.
         """
         if is_missing(self.path):
             self.migrate()
-        with self._turn(self._open_to_read, exclusive=False) as connection, closing(connection):
+        with self._acquired(self._open_to_read, exclusive=False) as connection, closing(connection):
             outdated = self._pending(connection)
             if not outdated:
                 with self._named_errors(), passed_on(connection):
@@ -153,7 +151,7 @@ class Database:
         if outdated:
             self.migrate()
             with (
-                self._turn(self._open_to_read, exclusive=False) as connection,
+                self._acquired(self._open_to_read, exclusive=False) as connection,
                 closing(connection),
                 self._named_errors(),
                 passed_on(connection),
@@ -165,11 +163,11 @@ class Database:
         """Yield a connection inside one transaction: committed at the end, rolled back on any exception.
 
         Raises:
-            DatabaseBusy: somebody held it until the deadline; other :class:`DatabaseError` say what is wrong
-            with it.
+            DatabaseBusy: another process held the lock until the deadline.
+            DatabaseError: another subclass names the fault of the file.
         """
         with (
-            self._turn(self._open_to_write, exclusive=True) as connection,
+            self._acquired(self._open_to_write, exclusive=True) as connection,
             passed_on(connection),
             self._checkpointed(connection),
             self._named_errors(),
@@ -186,25 +184,25 @@ class Database:
                 raise
 
     def migrate(self) -> None:
-        """Make the file where there is none and bring its schema up to date."""
+        """Create the file if it does not exist, and migrate its schema."""
         with self.write():
             pass
 
     @contextmanager
     def replacing(self) -> Iterator[None]:
-        """Hold the turn alone, the log folded in and no connection open: for replacing the file."""
-        with self._turn(self._fold_in_log, exclusive=True):
+        """Hold the exclusive lock, with the log checkpointed and no connection open, in order to replace the file."""
+        with self._acquired(self._checkpoint_log, exclusive=True):
             yield
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the turn alone, without opening the file: for what lies beside it."""
-        with self._turn(self._settle, exclusive=True):
+    def exclusive(self) -> Iterator[None]:
+        """Hold the exclusive lock without opening the file, in order to change the files next to it."""
+        with self._acquired(self._settle, exclusive=True):
             yield
 
     @contextmanager
     def _checkpointed(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """Close ``connection`` at the end, the log folded in if there is one."""
+        """Close ``connection`` at the end, after a checkpoint if there is a log."""
         try:
             yield
         finally:
@@ -215,8 +213,8 @@ class Database:
             closed.seal(self.path)
 
     @contextmanager
-    def _turn(self, take: Callable[[], T], *, exclusive: bool) -> Iterator[T]:
-        """Wait for the turn among ourselves, then for DuckDB's own lock; yield what ``take`` returned."""
+    def _acquired(self, take: Callable[[], T], *, exclusive: bool) -> Iterator[T]:
+        """Wait for our file lock, then for DuckDB's own lock; yield the result of ``take``."""
         deadline = time.monotonic() + self.wait_seconds
         while True:
             with self._locked(exclusive=exclusive, deadline=deadline):
@@ -237,7 +235,7 @@ class Database:
                     continue
                 except _HeldElsewhere as held:
                     held_by = held
-            # The turn is given back meanwhile: a shell that only reads keeps out writers, not our readers.
+            # Our lock is released meanwhile: a shell that only reads blocks writers, not our readers.
             if time.monotonic() >= deadline:
                 raise DatabaseBusy(self._busy(str(held_by)))
             time.sleep(random.uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
@@ -245,7 +243,7 @@ class Database:
     @contextmanager
     def _locked(self, *, exclusive: bool, deadline: float) -> Iterator[None]:
         if not self.path.parent.is_dir():
-            raise DatabaseUnavailable(f"{self.path}: there is no folder {self.path.parent}; create it first.")
+            raise DatabaseUnavailable(f"{self.path}: the folder {self.path.parent} does not exist; create it first.")
         try:
             lock = locks.acquire(self.path, exclusive=exclusive, deadline=deadline)
         except locks.LockTimeout as timeout:
@@ -268,7 +266,7 @@ class Database:
         self._check_length()
         log = self._log()
         connection = self._connect(read_only=True)
-        if log and not log.whole:
+        if log and not log.complete:
             _logger.warning("%s", cut_log(self.path, log))
         return connection
 
@@ -278,13 +276,13 @@ class Database:
             if self.installation:
                 self.installation.begin()
             with self._named_errors():
-                closed.unseal(self.path)  # of a file that is gone
+                closed.unseal(self.path)  # of a deleted file
                 create(self.path)
         self._check_length()
         self._note_change()
         log = self._log()
-        # DuckDB drops what follows the last whole transaction; it is kept beside the log.
-        dropped = read_regular(wal(self.path)) if log and not log.whole else None
+        # DuckDB drops the bytes after the last complete transaction; a copy of the log is kept.
+        dropped = read_regular(wal(self.path)) if log and not log.complete else None
         connection = self._connect(read_only=False)
         try:
             closed.unseal(self.path)
@@ -297,41 +295,42 @@ class Database:
             _logger.warning("%s It is kept as %s.", cut_log(self.path, log), kept)
         if self.installation:
             self.installation.confirm()
-        # A checkpoint is made at one place only, where it can be undone: not by a commit, nor by closing.
+        # Checkpoints are made only in `_checkpointed`, where they can be undone: not by a commit or by closing.
         connection.execute("SET checkpoint_threshold = '1TB'")
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         return connection
 
     def _check_length(self) -> None:
-        if closed.is_cut_short(self.path):
+        if closed.is_truncated(self.path):
             raise DatabaseCorrupt(
-                f"{self.path} is shorter than when BizCharts closed it: it was cut, or another program changed it; "
-                f"{WHERE_TO_GO}"
+                f"{self.path} is shorter than when BizCharts closed it: it was truncated, or another program changed "
+                f"it; {WHERE_TO_GO}"
             )
 
     def _note_change(self) -> None:
         try:
             if closed.note_change(self.path):
-                _logger.warning("%s `bizcharts repair` says what can be done.", closed.changed(self.path))
+                _logger.warning("%s `bizcharts repair` shows what can be done.", closed.changed(self.path))
         except OSError as error:
-            raise DatabaseUnavailable(f"{self.path} cannot be looked at: {error}") from None
+            raise DatabaseUnavailable(f"{self.path} cannot be checked: {error}") from None
 
     def _log(self) -> Log | None:
-        """Return the write-ahead log, if there is one; DuckDB would take one without its head for an empty one, and
-        replay that of another database.
+        """Return the write-ahead log, if there is one.
+
+        DuckDB would treat a log without its header as empty, and would replay the log of another database.
 
         Raises:
-            DatabaseLogCorrupt: it is of either kind.
+            DatabaseLogCorrupt: the log has no valid header, or belongs to another database.
         """
         log = read_log(self.path)
         if log and not log.head:
-            raise opening_error(self.path, "the WAL file does not begin as one")
+            raise opening_error(self.path, "the WAL file has no valid header")
         if log and closed.has_foreign_log(self.path):
             if checkpoints.is_held(self.path):
                 raise _HeldElsewhere("another program has it open")
             raise DatabaseLogCorrupt(
                 f"{wal(self.path)} belongs to another database or program: BizCharts closed {self.path.name} without a "
-                "log; `bizcharts repair --set-aside` puts it aside."
+                "log; `bizcharts repair --set-aside` moves it to quarantine."
             )
         return log
 
@@ -343,13 +342,13 @@ class Database:
             raise _HeldElsewhere("another program has it open") from None
         except ValueError:
             raise DatabaseUnavailable(
-                f"{swap.journal(self.path)}, the list of what a restore was replacing, cannot be read; move it away, "
+                f"{swap.journal(self.path)}, the journal of an interrupted restore, cannot be read; move it away, "
                 "and restore the backup again."
             ) from None
         except OSError as error:
-            raise DatabaseUnavailable(f"{self.path} cannot be put in order after a kill: {error}") from None
+            raise DatabaseUnavailable(f"{self.path} cannot be repaired after a kill: {error}") from None
 
-    def _fold_in_log(self) -> None:
+    def _checkpoint_log(self) -> None:
         if is_missing(self.path):
             self._settle()
             return
@@ -361,7 +360,7 @@ class Database:
             return connect(self.path, read_only=read_only)
         except duckdb.ConnectionException as error:
             if "different configuration" in str(error):
-                raise _HeldElsewhere(f"this very process ({os.getpid()}) has it open by another way") from None
+                raise _HeldElsewhere(f"this process ({os.getpid()}) has it open in another way") from None
             raise
         except duckdb.Error as error:
             message = str(error)
@@ -386,7 +385,7 @@ class Database:
         except duckdb.Error as error:
             if _FULL.search(str(error)):
                 raise DatabaseFull(
-                    f"{self.path}: nothing was written, as the disk is full; make room. ({error})"
+                    f"{self.path}: nothing was written, because the disk is full; free some space. ({error})"
                 ) from error
             if _CORRUPT.search(str(error)):
                 raise opening_error(self.path, str(error)) from error
@@ -394,7 +393,7 @@ class Database:
 
 
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    """Open ``path`` as every connection of this project is opened: closed to the outside, in UTC."""
+    """Open ``path`` with the settings of every connection of this project: no external access, UTC."""
     connection = duckdb.connect(str(path), read_only=read_only, config=_HARDENED)
     connection.execute("SET TimeZone = 'UTC'")
     # Joins of a batch with a big table then read only the blocks that can match.
@@ -403,7 +402,7 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
 
 
 def create(path: Path) -> None:
-    """Make a new database under a draft name and put it in place whole: a kill leaves no half file."""
+    """Create a new database atomically: under a draft name, which is then renamed."""
     draft = Path(f"{path}.new")
     for leftover in (draft, wal(draft), wal(path)):
         leftover.unlink(missing_ok=True)
@@ -413,21 +412,21 @@ def create(path: Path) -> None:
 
 
 def opening_error(path: Path, message: str, remedy: str = WHERE_TO_GO) -> DatabaseError:
-    """Say what DuckDB's ``message`` on opening or reading ``path`` means; ``remedy`` is what to do about damage."""
+    """Translate DuckDB's ``message`` on opening or reading ``path``; ``remedy`` is the advice about damage."""
     if "with version number" in message:
         return NewerDatabase(
             f"{path} was written by another version of DuckDB; this one is {duckdb.__version__}. ({message})"
         )
     if "not a valid DuckDB database" in message or "external extensions is disabled" in message:
-        return DatabaseCorrupt(f"{path} is no DuckDB database; name one, or move it away and start afresh.")
+        return DatabaseCorrupt(f"{path} is not a DuckDB database; name one, or move it away and start again.")
     if _FULL.search(message):
         return DatabaseFull(
-            f"{path} cannot be opened, as the disk is full or a limit is reached; make room. ({message})"
+            f"{path} cannot be opened, because the disk is full or a limit is reached; free some space. ({message})"
         )
     if _UNREACHABLE.search(message):
         return DatabaseUnavailable(f"{path} cannot be opened: {message}")
     if _NO_MEMORY.search(message):
-        return DatabaseUnavailable(f"{path}: there is not enough memory for this; close other programs. ({message})")
+        return DatabaseUnavailable(f"{path}: not enough memory; close other programs. ({message})")
     if "WAL file" in message:
-        return DatabaseLogCorrupt(f"{wal(path)} is damaged, {path.name} itself is not touched; {remedy} ({message})")
+        return DatabaseLogCorrupt(f"{wal(path)} is damaged, {path.name} itself is unaffected; {remedy} ({message})")
     return DatabaseCorrupt(f"{path} is damaged; {remedy} ({message})")

@@ -1,4 +1,4 @@
-"""Data sets for training: what models said of posts, which versions there are, and what must leave them."""
+"""Training data sets: model labels and their trust, data-set versions, and withdrawn pictures."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from bizcharts_pipeline.warehouse.trust import Version
 from bizcharts_pipeline.warehouse.values import literal, table
 
 SHAREGPT = "sharegpt"
-NONE = "none"  # in place of a version: there was nothing to learn from
+NONE = "none"  # in place of a version: there were no examples
 MIN_SHARE = 0.1
 
 _MODEL_LABELS = """
@@ -35,7 +35,7 @@ UNION SELECT hash FROM blocked_images WHERE kind = 'sha256'
 
 @dataclass(frozen=True)
 class ModelLabel:
-    """What a version of a labelling model said of a post."""
+    """The label that a version of a labelling model gave to a post."""
 
     thread_id: int
     version: Version
@@ -44,7 +44,7 @@ class ModelLabel:
 
 @dataclass(frozen=True)
 class MeasuredTrust:
-    """How far the labels of a version agree with people on the gold split, as measured last."""
+    """Latest measurement of how well a version's labels agree with people's on the gold split."""
 
     version: Version
     n: int  # gold posts
@@ -58,7 +58,7 @@ class MeasuredTrust:
 
 @dataclass(frozen=True)
 class DatasetVersion:
-    """A data set that was written; ``path`` is relative to the home."""
+    """A written data set; ``path`` is relative to the home."""
 
     dataset_version: str  # SHA-256 of the content, 64 hexadecimal digits
     kind: str
@@ -66,17 +66,17 @@ class DatasetVersion:
     train_rows: int
     validation_rows: int
     classes: dict[str, dict[str, int]]  # rows by split and class
-    created_at: datetime  # naive UTC; when it was made, or found to be the current one again
+    created_at: datetime  # naive UTC; when it was made, or became the current one again
 
 
 def model_labels(connection: duckdb.DuckDBPyConnection) -> list[ModelLabel]:
-    """Return every label of a model, by thread."""
+    """Return every label of a model, ordered by thread."""
     rows = connection.execute(_MODEL_LABELS).fetchall()
     return [ModelLabel(thread_id, Version(*version), label) for thread_id, *version, label in rows]
 
 
 def measured_trust(connection: duckdb.DuckDBPyConnection) -> list[MeasuredTrust]:
-    """Return the last measurement of every version of a labelling model."""
+    """Return the latest measurement of every version of a labelling model."""
     rows = connection.execute(_TRUST).fetchall()
     return [MeasuredTrust(Version(*row[:4]), *row[4:]) for row in rows]
 
@@ -95,12 +95,12 @@ def record_dataset(connection: duckdb.DuckDBPyConnection, version: DatasetVersio
 
 
 def record_nothing(connection: duckdb.DuckDBPyConnection, now: datetime, kind: str = SHAREGPT) -> None:
-    """Record that no version is the current one any more. Call it inside :meth:`Database.write`."""
+    """Record that no version is current any more. Call it inside :meth:`Database.write`."""
     record_dataset(connection, DatasetVersion(NONE, kind, "", 0, 0, {}, now))
 
 
 def current_dataset(connection: duckdb.DuckDBPyConnection, kind: str = SHAREGPT) -> DatasetVersion | None:
-    """Return the data set that was made last; ``None`` before the first, and when the last run made none."""
+    """Return the current data set; ``None`` before the first, and if the last run made none."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM dataset_versions WHERE kind = {literal(kind)} "
         "ORDER BY created_at DESC, dataset_version LIMIT 1"
@@ -121,12 +121,12 @@ def rare_classes(version: DatasetVersion) -> list[str]:
 
 
 def withdrawn_pictures(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Return the SHA-256 of every picture that was blocked, or taken away because the board deleted it."""
+    """Return the SHA-256 of every picture that was blocked, or purged because the board deleted it."""
     return {sha256 for (sha256,) in connection.execute(_WITHDRAWN).fetchall()}
 
 
 def perceptual_hashes(connection: duckdb.DuckDBPyConnection, sha256s: Collection[str]) -> dict[str, str]:
-    """Return the perceptual hash of each picture content that has one."""
+    """Return the perceptual hash by SHA-256, for the contents that have one."""
     wanted = table([{"sha256": sha256} for sha256 in sha256s], {"sha256": "VARCHAR"})
     rows = connection.execute(
         "SELECT DISTINCT sha256, perceptual_hash FROM thumbnails "

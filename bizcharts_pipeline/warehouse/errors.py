@@ -1,42 +1,42 @@
-"""What can go wrong between the program and its database file."""
+"""Errors of the database file and its connections."""
 
 from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class DatabaseError(BizchartsError):
-    """The database cannot be used; the root of this room's errors."""
+    """The database cannot be used; base class of this package's errors."""
 
 
 class DatabaseBusy(DatabaseError):
-    """Somebody held the database open until the deadline."""
+    """Another process held the database open until the deadline."""
 
 
 class DatabaseUnavailable(DatabaseError):
-    """The file cannot be reached: no such folder, no permission."""
+    """The file cannot be accessed: missing folder, no permission."""
 
 
 class DatabaseLost(DatabaseUnavailable):
-    """The database is missing or empty, and the installation has had one; none is made in its place."""
+    """The database is missing or empty, although the installation has had one; no new one is created."""
 
 
 class DatabaseFull(DatabaseError):
-    """The disk took no more; the transaction was rolled back."""
+    """The disk is full; the transaction was rolled back."""
 
 
 class DatabaseCorrupt(DatabaseError):
-    """The file is damaged, or no DuckDB database at all."""
+    """The file is damaged, or not a DuckDB database."""
 
 
 class DatabaseLogCorrupt(DatabaseCorrupt):
-    """The write-ahead log is damaged; the file beside it may be whole."""
+    """The write-ahead log is damaged; the database file itself may be intact."""
 
 
 class DatabaseChanged(DatabaseError):
-    """The file can be read, but it is not the one that BizCharts closed last."""
+    """The file can be read, but another program changed it since BizCharts closed it."""
 
 
 class ForeignDatabase(DatabaseError):
-    """A sound DuckDB database that is not one of BizCharts."""
+    """An intact DuckDB database that does not belong to BizCharts."""
 
 
 class NewerDatabase(DatabaseError):
@@ -44,16 +44,16 @@ class NewerDatabase(DatabaseError):
 
 
 class MigrationError(DatabaseError):
-    """A migration that was applied has been edited since, or the numbering has a gap."""
+    """An applied migration has been edited since, or the numbering has a gap."""
 
 
 class StatementRefused(DatabaseError):
-    """The database is sound, but a statement or a value in it is not."""
+    """The database is intact, but a statement or a value in it is invalid."""
 
 
 class UnknownCatalog(DatabaseError):
-    """The source says "not modified" of a catalogue that is not the last one recorded here."""
+    """The source answered "not modified", but for another catalogue than the last one recorded here."""
 
 
 class BackupError(DatabaseError):
-    """A copy was not made or not taken back; nothing was replaced."""
+    """A copy was not made or not restored; nothing was replaced."""

@@ -1,8 +1,8 @@
-"""Marks of an installation: whether a missing database is a first start, or one that was lost.
+"""Marks of an installation: distinguish a first start from a lost database.
 
-A database that is not there looks the same on the first day and on the day its disk is not mounted. So an installation
-marks, in its home and outside of it, that it has had a database. The mark outside lies in ``DAGSTER_HOME``, which an
-unmounted home does not take away. Installations that are older than the marks are known by what they left in the home.
+A missing database looks the same on the first day and when its disk is not mounted. So an installation marks, inside
+and outside its home, that it has had a database. The outside mark is in ``DAGSTER_HOME``, which does not disappear with
+an unmounted home. Installations older than the marks are recognized by other files in the home.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings
 from bizcharts_pipeline.warehouse.errors import DatabaseLost
 from bizcharts_pipeline.warehouse.swap import journal
 
-MARK = "installation.json"  # in the home: it has had a database
-FIRST_START = "installation.new"  # in the home: its first database is being made
-OUTSIDE = "installations"  # folder in DAGSTER_HOME, one file a home
+MARK = "installation.json"  # in the home: the installation has had a database
+FIRST_START = "installation.new"  # in the home: the first database is being created
+OUTSIDE = "installations"  # folder in DAGSTER_HOME, one file per home
 _REMEDY = (
     "If its disk is not mounted, mount it; correct BIZCHARTS_HOME or BIZCHARTS_DATABASE if one is wrong; "
-    "`bizcharts restore FILE` brings a backup back; `bizcharts init --new` starts from nothing."
+    "`bizcharts restore FILE` restores a backup; `bizcharts init --new` starts with an empty database."
 )
 FOLDERS = ("ledgers", "spool", "models", "images", "datasets", "pods", "staged", "runs", "http")
 _TIGHTENED: set["Installation"] = set()
-# What only an installation that had a database leaves in its home.
+# Files found only in the home of an installation that had a database.
 _LEFTOVERS = (
     "ledgers/labels.sqlite",
     "ledgers/auto_labels.sqlite",
@@ -51,28 +51,29 @@ class Installation:
 
     @classmethod
     def of(cls, settings: Settings) -> "Installation":
-        """Return the installation that ``settings`` describe."""
+        """Return the installation described by ``settings``."""
         return cls(settings.home_path, settings.database_path)
 
     def check(self) -> None:
-        """Return if the database is there, or if this is a first start.
+        """Check that the database exists or that this is a first start.
 
         Raises:
             DatabaseLost: the database is missing or empty, and the installation has had one.
-            ForeignHome: the home belongs to another user, and is closed to this one.
+            ForeignHome: the home belongs to another user, and this one has no access.
         """
         if not os.access(self.home, os.R_OK | os.X_OK):
             check_owner(self.home)
         if journal(self.database).exists():
-            return  # a restore was cut short: who opens the database finishes it
-        if is_missing(self.database) and (sign := self._sign_of_a_past()):
+            return  # a restore was interrupted: the next process to open the database finishes it
+        if is_missing(self.database) and (evidence := self._evidence()):
             state = "is empty" if self.database.exists() else "is missing"
             raise DatabaseLost(
-                f"{self.database}: the database {state}, but this installation has had one ({sign}). {_REMEDY}"
+                f"{self.database}: the database {state}, but this installation has had one ({evidence}). {_REMEDY}"
             )
 
     def begin(self) -> None:
-        """Prepare a first start where there is no database; what is put into the home from now on is no sign of a past.
+        """Prepare a first start if there is no database; files put into the home from now on are no evidence of an
+        earlier one.
 
         Raises:
             DatabaseLost: as :meth:`check`.
@@ -82,11 +83,11 @@ class Installation:
         self.check()
         self.tighten()
         if is_missing(self.database) and not (self.home / FIRST_START).exists():
-            with suppress(OSError):  # who makes the database says what is wrong with the folder
+            with suppress(OSError):  # creating the database will report the fault of the folder
                 write_atomically(self.home / FIRST_START, b"The first database of this installation is being made.\n")
 
     def tighten(self) -> None:
-        """Close to other users what an older version, or a copy, has left open; once a process."""
+        """Remove other users' access left by an older version or a copy; once per process."""
         if self not in _TIGHTENED:
             _TIGHTENED.add(self)
             own = self.home if self.home not in (Path.home(), REPOSITORY_ROOT) else self.home / "ledgers"
@@ -95,7 +96,7 @@ class Installation:
             tighten([own, *(self.home / name for name in FOLDERS)], logs)
 
     def confirm(self) -> None:
-        """Mark that the installation has a database; costs two looks at the file system where that is marked."""
+        """Mark that the installation has a database; if it is marked already, this costs two file checks."""
         outside = _outside_mark(self.home)
         marks = [mark for mark in (self.home / MARK, outside) if mark is not None and not mark.exists()]
         if not marks:
@@ -107,20 +108,20 @@ class Installation:
             (self.home / FIRST_START).unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Take the marks away: what follows is a first start, whatever lies in the home."""
+        """Delete the marks: the next start is a first start, whatever files the home holds."""
         for mark in (self.home / MARK, _outside_mark(self.home)):
             if mark is not None:
                 mark.unlink(missing_ok=True)
-        write_atomically(self.home / FIRST_START, b"A new beginning was asked for.\n")
+        write_atomically(self.home / FIRST_START, b"A new, empty database was requested.\n")
 
-    def _sign_of_a_past(self) -> str | None:
-        """Return what shows that the installation has had a database; ``None`` on a first start."""
+    def _evidence(self) -> str | None:
+        """Return the evidence that the installation has had a database; ``None`` on a first start."""
         for mark in (self.home / MARK, _outside_mark(self.home)):
             if mark is not None and mark.exists():
-                return f"{mark} says so{_since(mark)}"
+                return f"recorded in {mark}{_since(mark)}"
         if (self.home / FIRST_START).exists():
             return None
-        return next((f"{left} is there" for left in self._leftovers()), None)
+        return next((f"{left} exists" for left in self._leftovers()), None)
 
     def _leftovers(self) -> Iterator[Path]:
         for suffix in (".wal", ".checkpoint"):
@@ -131,10 +132,10 @@ class Installation:
 
 
 def check_home(home: Path) -> None:
-    """Return if ``home`` is where it was, or is new; for what keeps its records there beside the database.
+    """Check that ``home`` still exists or is new; for components that keep records there outside the database.
 
     Raises:
-        DatabaseLost: the home has had a database, and everything in it is gone.
+        DatabaseLost: the home has had a database, and all its content is missing.
     """
     outside = _outside_mark(home)
     if outside is not None and outside.exists() and not (home / MARK).exists():
@@ -142,12 +143,12 @@ def check_home(home: Path) -> None:
 
 
 def is_missing(path: Path) -> bool:
-    """Whether there is no database yet; an empty file is none."""
+    """Whether the database does not exist or is an empty file."""
     return not path.exists() or path.stat().st_size == 0
 
 
 def _outside_mark(home: Path) -> Path | None:
-    """The mark of ``home`` in ``DAGSTER_HOME``; ``None`` where that is not set or no folder."""
+    """The mark of ``home`` in ``DAGSTER_HOME``; ``None`` if that is not set or not a folder."""
     dagster_home = os.environ.get("DAGSTER_HOME")
     if not dagster_home or not Path(dagster_home).is_dir():
         return None

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while DuckDB runs a statement."""
+"""Handling of Ctrl-C and SIGTERM while DuckDB runs a statement."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,10 +10,10 @@ _INTERRUPTED = "Query interrupted"
 
 @contextmanager
 def passed_on(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Raise what a signal handler raised during a statement of ``connection``, for example ``KeyboardInterrupt``.
+    """Re-raise an exception that a signal handler raised during a statement, for example ``KeyboardInterrupt``.
 
     DuckDB replaces that exception by a ``RuntimeError``, which callers would take for a failure, and leaves the
-    statement running: a rollback would wait for its end. So the statement is stopped first.
+    statement running: a rollback would wait for its end. So the statement is interrupted first.
     """
     try:
         yield

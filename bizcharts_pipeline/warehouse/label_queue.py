@@ -1,4 +1,4 @@
-"""Which posts may be asked of people, and the queue they stand in."""
+"""Selection of posts that people may label, and the labelling queue."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from bizcharts_pipeline.warehouse.values import literal, quoted, table
 
 Stratum = Literal["uncertain", "random", "recent", "relabel", "disputed"]
 
-SPAM_CUT = 0.8  # as the index's own
+SPAM_CUT = 0.8  # same as the index's
 
 _ASKABLE_POST = f"""
 NOT t.sticky AND t.capcode IS NULL AND coalesce(t.spam_score, 0) < {SPAM_CUT}
@@ -21,7 +21,7 @@ AND (t.image_md5 IS NULL OR t.image_md5 NOT IN (SELECT hash FROM blocked_images 
 AND t.thread_id NOT IN (SELECT thread_id FROM thumbnails WHERE status = 'blocked')
 AND t.thread_id NOT IN (SELECT thread_id FROM thread_fates WHERE fate = 'deleted')
 """
-# The ticket is a hash, so that a draw is the same wherever it is made.
+# The ticket is a hash, so that a draw is reproducible on any machine.
 _ASKABLE = f"""
 CREATE OR REPLACE TEMP TABLE askable AS
 WITH barred AS (
@@ -88,11 +88,11 @@ FROM label_queue ORDER BY position LIMIT {limit}
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn: one post of each group of near-duplicates none of which is labelled, gold, blocked or spam.
+    """A sample: one post from each group of near-duplicates without labelled, gold, blocked or spam posts.
 
-    All are threads with their clusters. ``random`` are drawn with equal probability from all ``groups``; ``recent``
-    likewise from the ``recent_groups`` that are left; both in the order in which they were drawn. ``pool`` is a further
-    random part of the rest; ``differing`` are posts that two providers label differently.
+    All are threads with their clusters. ``random`` is drawn with equal probability from all ``groups``; ``recent``
+    likewise from the remaining ``recent_groups``; both in the order of the draw. ``pool`` is a further random sample of
+    the rest; ``differing`` are posts that two providers label differently.
     """
 
     groups: int
@@ -105,7 +105,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class QueuedPost:
-    """A row of ``label_queue``. ``probability`` is that of having been drawn; ``None``: chosen."""
+    """A row of ``label_queue``. ``probability`` is the inclusion probability; ``None`` if not drawn at random."""
 
     position: int
     thread_id: int
@@ -125,10 +125,10 @@ def draw_posts(
     pool: int,
     differing: int,
 ) -> Draw:
-    """Draw from the posts that nobody has labelled; the same ``salt`` draws the same from the same posts.
+    """Draw from the unlabelled posts; the same ``salt`` draws the same sample from the same posts.
 
-    ``barred`` threads are left out, and what is nearly the same as they are; ``random``, ``recent``, ``pool`` and
-    ``differing`` are how many are wanted of each.
+    ``barred`` threads and their near-duplicates are left out; ``random``, ``recent``, ``pool`` and ``differing`` are
+    the sizes of the samples.
     """
     connection.execute(_ASKABLE.format(barred=as_table(barred), recent_after=literal(recent_after), salt=quoted(salt)))
     connection.execute(_DRAWN.format(random=int(random), recent=int(recent)))
@@ -152,14 +152,14 @@ def draw_posts(
 
 
 def askable_again(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> dict[int, int]:
-    """Return those of the labelled ``threads`` that may be shown once more, with their clusters."""
+    """Return those of the labelled ``threads`` that may be shown again, with their clusters."""
     return dict(connection.execute(_AGAIN.format(wanted=as_table(threads))).fetchall()) if threads else {}
 
 
 def stored_scores(
     connection: duckdb.DuckDBPyConnection, model_version: str, threads: Collection[int]
 ) -> dict[int, tuple[float, float, float]]:
-    """Return the probabilities (bearish, neutral, bullish) that a model gave those of ``threads`` it has scored."""
+    """Return a model's probabilities (bearish, neutral, bullish) for those of ``threads`` that it has scored."""
     sql = _SCORES.format(version=literal(model_version), wanted=as_table(threads))
     return {
         thread: (bearish, neutral, bullish) for thread, bearish, neutral, bullish in connection.execute(sql).fetchall()
@@ -167,7 +167,7 @@ def stored_scores(
 
 
 def replace_queue(connection: duckdb.DuckDBPyConnection, posts: Sequence[QueuedPost], built_at: datetime) -> None:
-    """Write the queue anew, as a whole. Call it inside :meth:`Database.write`."""
+    """Replace the complete queue. Call it inside :meth:`Database.write`."""
     connection.execute("DELETE FROM label_queue")
     if posts:
         rows = table([asdict(post) for post in posts], _QUEUE)
@@ -175,5 +175,5 @@ def replace_queue(connection: duckdb.DuckDBPyConnection, posts: Sequence[QueuedP
 
 
 def first_queued(connection: duckdb.DuckDBPyConnection, limit: int = 20) -> Preview:
-    """The head of the queue."""
+    """Return the first rows of the queue."""
     return preview(connection, _PREVIEW, limit)

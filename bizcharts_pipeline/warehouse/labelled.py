@@ -1,4 +1,4 @@
-"""Which threads are labelled or gold: everything of theirs outlives its period."""
+"""Labelled and gold threads, whose data is exempt from retention."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -9,10 +9,10 @@ from bizcharts_pipeline.warehouse.values import table
 
 
 def labelled_threads(ledger: Collection[int] = ()) -> str:
-    """Return the SQL that selects the ``thread_id`` of every thread that is gold, labelled or skipped, by a person or
-    a model.
+    """Return SQL that selects the ``thread_id`` of every thread that is gold, labelled or skipped, by a person or a
+    model.
 
-    ``ledger`` are the threads of the label ledger, which is ahead of the database.
+    ``ledger`` holds the threads of the label ledger, which is ahead of the database.
     """
     return (
         "SELECT thread_id FROM training_labels UNION SELECT thread_id FROM auto_labels "
@@ -21,7 +21,7 @@ def labelled_threads(ledger: Collection[int] = ()) -> str:
 
 
 def stored_gold(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str, datetime]]:
-    """Return the rows of ``gold_split``: thread, period, when it was frozen; by thread."""
+    """Return the rows of ``gold_split``: thread, period, time of freezing; ordered by thread."""
     return connection.execute("SELECT thread_id, period, frozen_at FROM gold_split ORDER BY thread_id").fetchall()
 
 

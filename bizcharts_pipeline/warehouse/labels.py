@@ -1,4 +1,4 @@
-"""What people said of posts, as the label ledger has it: ``training_labels`` and ``gold_split``."""
+"""Tables ``training_labels`` and ``gold_split``: people's labels, copied from the label ledger."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ import duckdb
 from bizcharts_pipeline.warehouse.previews import Preview, preview
 from bizcharts_pipeline.warehouse.values import table
 
-# In the order of the table, and of the fields of a label.
+# In the order of the table and of the fields of a label.
 LABEL_COLUMNS = {
     "thread_id": "BIGINT",
     "sentiment_rating": "INTEGER",
@@ -71,9 +71,9 @@ def stored_labels(connection: duckdb.DuckDBPyConnection) -> list[Row]:
 
 
 def label_changes(keys: Collection[Row], rows: Sequence[Row]) -> list[str]:
-    """Return the statements that delete the labels with one of ``keys`` (the columns ``KEY``) and insert ``rows``.
+    """Return SQL statements that delete the labels with one of ``keys`` (the columns ``KEY``) and insert ``rows``.
 
-    They are made before the database is opened, which at 100,000 labels takes seconds.
+    They are built before the database is opened, because that takes seconds for 100,000 labels.
     """
     of_key = {name: LABEL_COLUMNS[name] for name in KEY}
     deletions = [
@@ -88,7 +88,7 @@ def label_changes(keys: Collection[Row], rows: Sequence[Row]) -> list[str]:
 
 
 def replace_gold(connection: duckdb.DuckDBPyConnection, posts: Sequence[tuple[int, str, datetime]]) -> None:
-    """Make ``gold_split`` hold ``posts`` (thread, period, time of freezing) and nothing else.
+    """Replace the content of ``gold_split`` by ``posts`` (thread, period, time of freezing).
 
     Call it inside :meth:`Database.write`.
     """
@@ -104,12 +104,12 @@ def stored_gold(connection: duckdb.DuckDBPyConnection) -> list[int]:
 
 
 def labellers(connection: duckdb.DuckDBPyConnection, limit: int = 20) -> Preview:
-    """Each labeller's posts by class; a post counts by his newest label."""
+    """Return each labeller's number of posts by class; only the newest label of a post counts."""
     return preview(connection, _NEWEST, limit)
 
 
 def invalid_labels(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return labels that are neither 1 to 3 nor skipped, or that stand there twice; at most 20."""
+    """Return labels that are neither 1 to 3 nor skipped, or that are stored twice; at most 20."""
     return [row[0] for row in connection.execute(_INVALID).fetchall()]
 
 

@@ -1,11 +1,10 @@
-"""Whose turn it is: advisory file locks beside the database.
+"""Advisory file locks of the database: shared for readers, exclusive for writers, with a turnstile.
 
-Two files. ``<database>.lock`` is held, shared by readers and alone by a writer, for as long as a connection
-is open. ``<database>.turn`` is a turnstile: everybody passes it alone, one at a time, and holds it until he
-has the lock; so a writer that waits for readers to leave keeps new readers behind him. The kernel frees both
-when a process dies. Every taker opens the files anew, so threads of one process exclude each other as
-processes do. A reader who may not write them locks them all the same; where they cannot be made, on a read-only
-file system, nobody writes.
+``<database>.lock`` is held, shared by readers and exclusively by a writer, while a connection is open.
+``<database>.turn`` is a turnstile: every process locks it exclusively until it has the first lock, so a writer that
+waits for readers to leave blocks new readers. The kernel releases both when a process dies. Each acquisition opens the
+files again, so threads of one process exclude each other as processes do. A reader without write permission can still
+lock them; if they cannot be created, on a read-only file system, no process writes.
 """
 
 import errno
@@ -23,7 +22,7 @@ _MAY_NOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class LockTimeout(Exception):
-    """The deadline passed; ``holders`` are the process ids that have the lock, as far as the kernel tells."""
+    """The deadline passed; ``holders`` are the ids of the processes with the lock, if the kernel reports them."""
 
     def __init__(self, holders: list[int]) -> None:
         super().__init__(holders)
@@ -31,8 +30,9 @@ class LockTimeout(Exception):
 
 
 def acquire(database: Path, *, exclusive: bool, deadline: float) -> int | None:
-    """Take the lock of ``database`` and return what :func:`release` wants; ``deadline`` is on the monotonic
-    clock. ``None``: there is nothing to lock, and nobody who reads can make it.
+    """Lock ``database`` and return the descriptor for :func:`release`; ``deadline`` is on the monotonic clock.
+
+    Returns ``None`` if there is no lock file and a reader cannot create it.
 
     Raises:
         LockTimeout: the lock was not free by then.
@@ -54,10 +54,10 @@ def acquire(database: Path, *, exclusive: bool, deadline: float) -> int | None:
 
 
 def release(descriptor: int | None) -> None:
-    """Give back what :func:`acquire` gave."""
+    """Release the lock returned by :func:`acquire`."""
     if descriptor is None:
         return
-    # Unlocked aloud: a forked child that inherited the descriptor would keep the lock after our close.
+    # Unlocked explicitly: a forked child that inherited the descriptor would keep the lock after our close.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
@@ -87,7 +87,7 @@ def _take(descriptor: int | None, operation: int, deadline: float, lock_path: Pa
 
 
 def holders(lock_path: Path) -> list[int]:
-    """Return the processes that hold ``lock_path``; none where there is no ``/proc/locks``."""
+    """Return the processes that hold ``lock_path``; empty without ``/proc/locks``."""
     try:
         inode = str(lock_path.stat().st_ino)
         lines = Path("/proc/locks").read_text().splitlines()

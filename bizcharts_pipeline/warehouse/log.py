@@ -1,8 +1,8 @@
-"""The write-ahead log beside a DuckDB file: whether it is whole, and how far it can be read.
+"""Integrity check of a DuckDB write-ahead log (WAL).
 
-DuckDB takes a log that ends in the middle of an entry for one that a kill cut off, and silently leaves out the rest. A
-flipped bit in an entry's length looks the same, so the frame of every entry is followed here. The entries' contents
-have checksums, which DuckDB checks itself when it reads the log.
+DuckDB takes a log that ends within an entry for one cut off by a kill, and silently drops the rest. A flipped bit in an
+entry's length looks the same, so this module follows the frames of all entries. The entries' contents have checksums,
+which DuckDB checks itself when it replays the log.
 """
 
 import struct
@@ -18,20 +18,20 @@ _COMMIT = bytes.fromhex("640064ffff")  # the entry that ends a transaction
 
 @dataclass(frozen=True)
 class Log:
-    """What a log holds as far as its entries follow one another. Positions and sizes are in bytes."""
+    """Structure of a log up to the last readable entry. Positions and sizes are in bytes."""
 
     bytes: int
-    commits: tuple[int, ...]  # where each transaction ends
-    head: bool = True  # it begins as a log does
+    commits: tuple[int, ...]  # end of each transaction
+    head: bool = True  # whether it begins with a valid header
 
     @property
-    def whole(self) -> bool:
-        """Whether it ends with a transaction."""
+    def complete(self) -> bool:
+        """Whether it ends with a complete transaction."""
         return self.head and self.bytes == (self.commits[-1] if self.commits else len(_HEAD))
 
     @property
     def rest(self) -> int:
-        """How many bytes after the last whole transaction belong to none."""
+        """How many bytes follow the last complete transaction."""
         return self.bytes - (self.commits[-1] if self.commits else 0)
 
 
@@ -49,7 +49,7 @@ def has_log(path: Path) -> bool:
 
 
 def read_log(path: Path) -> Log | None:
-    """Return what the log of the DuckDB file ``path`` holds; ``None`` if there is none, or an empty one."""
+    """Return the structure of the log of the DuckDB file ``path``; ``None`` if the log is missing or empty."""
     try:
         file = open_regular(wal(path))
     except FileNotFoundError:
@@ -75,8 +75,8 @@ def read_log(path: Path) -> Log | None:
 
 
 def cut_log(path: Path, log: Log) -> str:
-    """Say of a log that does not end with a whole transaction what becomes of it."""
+    """Return the message for a log that does not end with a complete transaction."""
     return (
-        f"{wal(path)}: {log.rest:,} of {log.bytes:,} bytes at its end form no whole transaction, as a kill leaves it, "
-        "or damage; they do not count."
+        f"{wal(path)}: the last {log.rest:,} of {log.bytes:,} bytes are an incomplete transaction, because of a kill "
+        "or damage; they are ignored."
     )

@@ -1,4 +1,4 @@
-"""The schema's history: numbered SQL files, applied once each, forward only."""
+"""Schema migrations: numbered SQL files, each applied once, forward only."""
 
 import hashlib
 import re
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 @dataclass(frozen=True)
 class Migration:
-    """One step of the schema. ``sha256`` is of its SQL, so that an edit after the fact is noticed."""
+    """One step of the schema. ``sha256`` is the hash of its SQL, so that a later edit is detected."""
 
     version: int
     name: str
@@ -35,7 +35,7 @@ class Migration:
 
 
 def read_migrations(folder: Path) -> tuple[Migration, ...]:
-    """Read ``NNNN_name.sql`` files in order; raises :class:`MigrationError` unless they count 1, 2, 3 …"""
+    """Read the ``NNNN_name.sql`` files in order; raises :class:`MigrationError` unless numbered 1, 2, 3 …."""
     found = []
     for path in sorted(folder.glob("*.sql")):
         if not (match := _FILE_NAME.fullmatch(path.name)):
@@ -43,49 +43,48 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
         sql = path.read_text(encoding="utf-8")
         found.append(Migration(int(match[1]), match[2], sql, hashlib.sha256(sql.encode()).hexdigest()))
     if [migration.version for migration in found] != list(range(1, len(found) + 1)):
-        raise MigrationError(f"{folder}: migrations must be numbered 0001, 0002 … without a gap or a double.")
+        raise MigrationError(f"{folder}: migrations must be numbered 0001, 0002 … without gaps or duplicates.")
     return tuple(found)
 
 
 @cache
 def known_migrations() -> tuple[Migration, ...]:
-    """The migrations of this program."""
+    """Return the migrations of this program."""
     return read_migrations(FOLDER)
 
 
 def pending(connection: duckdb.DuckDBPyConnection, known: Sequence[Migration]) -> list[Migration]:
-    """Return what is still to be applied.
+    """Return the migrations still to be applied.
 
     Raises:
-        ForeignDatabase: it holds tables, but not those of BizCharts.
-        NewerDatabase: a version this program does not know was applied.
-        MigrationError: an applied migration reads differently today.
+        ForeignDatabase: the database holds tables, but not those of BizCharts.
+        NewerDatabase: a migration was applied that this program does not know.
+        MigrationError: an applied migration has been edited since.
     """
     try:
         applied = connection.execute("SELECT version, name, sha256 FROM schema_migrations").fetchall()
     except duckdb.CatalogException:
         if connection.execute("SELECT 1 FROM duckdb_tables() WHERE NOT temporary LIMIT 1").fetchone():
-            raise ForeignDatabase("It holds tables, but it is no BizCharts database (no schema_migrations).") from None
+            raise ForeignDatabase("It holds tables, but is not a BizCharts database (no schema_migrations).") from None
         return list(known)
     by_version = {migration.version: migration for migration in known}
     for version, name, sha256 in applied:
         if version not in by_version:
             raise NewerDatabase(
                 f"Its schema has version {version} ({name}) and this program knows {len(known)}; "
-                "update BizCharts, or restore a backup of before."
+                "update BizCharts, or restore an earlier backup."
             )
         if by_version[version].sha256 != sha256:
             raise MigrationError(
                 f"Migration {version:04} ({name}) was edited after it had been applied; "
-                "put the old text back and write the change as a new migration."
+                "restore the old text and write the change as a new migration."
             )
     done = {version for version, _, _ in applied}
     return [migration for migration in known if migration.version not in done]
 
 
 def apply(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], applied_at: datetime) -> None:
-    """Apply ``migrations`` in order, each in a transaction of its own with its row in
-    ``schema_migrations``."""
+    """Apply ``migrations`` in order, each in its own transaction together with its row in ``schema_migrations``."""
     for migration in migrations:
         connection.begin()
         try:

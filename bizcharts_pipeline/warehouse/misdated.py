@@ -1,8 +1,8 @@
-"""Rows that a wrong clock has dated: those of the future, and polls that are older than what they brought.
+"""Repair of rows dated by a wrong clock: future rows, and polls older than the data that they fetched.
 
-What says what was seen or known at a time is deleted, as that time is wrong, and so are posts of the future; the index
-is computed again by the next ``history`` run. Of what stays (posts, scores, models), times of the future become the
-present, and sightings from before a post was made become the time of the post. Labels stay as the ledgers have them.
+Rows that record when something was seen or known are deleted, as their time is wrong, and so are future posts; the next
+``history`` run recomputes the index. In rows that stay (posts, scores, models), future times are set to now, and
+sighting times before a post's creation are set to its creation. Labels stay as in the ledgers.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.retention import OF_THREADS
 from bizcharts_pipeline.warehouse.values import literal
 
-SLACK = timedelta(minutes=10)  # a tick that is at work while this runs
+SLACK = timedelta(minutes=10)  # a tick that runs at the same time
 _DELETED = {
     "catalog_snapshots": "snapshot_at",
     "thread_observations": "seen_at",
@@ -32,7 +32,7 @@ _KEPT_TABLES = (
     "auto_labels",
     "gold_split",
     "retention_marks",
-)  # as the ledgers and retention have them
+)  # same as in the ledgers and in retention
 _KEPT_COLUMNS = ("posted_at", "last_modified")  # the source's own times
 _TIMES = """
 SELECT table_name, column_name FROM duckdb_columns()
@@ -44,7 +44,7 @@ _SEEN = ("first_seen_at", "last_seen_at", "ingested_at", "text_known_at")
 
 @dataclass(frozen=True)
 class Misdated:
-    """How many rows of a table were dated wrongly, and what becomes of them."""
+    """How many rows of a table had a wrong date, and the action taken."""
 
     table: str
     rows: int
@@ -52,10 +52,10 @@ class Misdated:
 
 
 def repair(database: Database, now: datetime, *, dry_run: bool = False) -> list[Misdated]:
-    """Delete or date anew what a wrong clock has dated, all in one transaction; ``now`` (naive UTC) must be right.
+    """Delete or re-date all rows dated by a wrong clock, in one transaction; ``now`` (naive UTC) must be right.
 
     Raises:
-        DatabaseError: as :meth:`Database.write` does; nothing was changed.
+        DatabaseError: as :meth:`Database.write`; nothing was changed.
     """
     found = []
     with database.read() if dry_run else database.write() as connection:
@@ -69,7 +69,9 @@ def repair(database: Database, now: datetime, *, dry_run: bool = False) -> list[
 
 
 def _changes(connection: duckdb.DuckDBPyConnection, now: datetime) -> list[tuple[str, str, str, str]]:
-    """Return table, fate, which rows, and the statement for them; a poll's observations before it, which finds them."""
+    """Return (table, fate, condition, statement) per change; a poll's observations precede the poll they are joined
+    with.
+    """
     after, present = literal(now + SLACK), literal(now)
     day = f"INTERVAL {MAX_DISAGREEMENT.days} DAY"
     late = _LATE_POLLS.format(day=day)

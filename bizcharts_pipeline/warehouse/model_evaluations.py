@@ -1,4 +1,4 @@
-"""What models say of gold posts, their figures, and why which was promoted or not."""
+"""Scores of models on gold posts, their metrics, and the promotion decisions."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,11 +76,11 @@ class EvaluationRow:
     recall_bullish: float | None
     ece: float
     log_loss: float
-    confusion: tuple[tuple[int, ...], ...]  # rows: truth, columns: said
+    confusion: tuple[tuple[int, ...], ...]  # rows: truth, columns: predicted
     evaluated_at: datetime
-    net_offset: float | None = None  # people's net stance less the model's certainty-weighted one
+    net_offset: float | None = None  # people's net stance minus the model's certainty-weighted one
     net_offset_variance: float | None = None
-    slope: float | None = None  # stance a unit of people's net stance, with its 95 % interval
+    slope: float | None = None  # model stance per unit of people's net stance, with its 95 % interval
     slope_lo: float | None = None
     slope_hi: float | None = None
     response: tuple[float, ...] | None = None  # five means over gold, as migration 0007 lists them
@@ -92,15 +92,15 @@ class Decision:
     """A row of ``model_decisions``."""
 
     model_version: str
-    champion: str | None  # whom it was weighed against
+    champion: str | None  # the model that it was compared with
     gold_version: str
     promoted: bool
-    decided_by: str  # 'gate', or who overrode it
+    decided_by: str  # 'gate', or the person who overrode it
     reason: str
     decided_at: datetime  # naive UTC
     mcnemar_p: float | None = None
     bootstrap_p: float | None = None
-    difference: float | None = None  # by how much its log loss is lower, and the 95 % interval
+    difference: float | None = None  # reduction in log loss, and its 95 % interval
     difference_lo: float | None = None
     difference_hi: float | None = None
 
@@ -108,8 +108,7 @@ class Decision:
 def save_gold_scores(
     connection: duckdb.DuckDBPyConnection, model_version: str, scores: Mapping[int, Probabilities], now: datetime
 ) -> None:
-    """Take in what a model says of gold posts, by thread, in place of what it said of them before. Call it inside
-    :meth:`Database.write`."""
+    """Replace a model's scores of the given gold posts. Call it inside :meth:`Database.write`."""
     rows = table([dict(zip(_SCORES, (thread, *p), strict=True)) for thread, p in scores.items()], _SCORES)
     version = literal(model_version)
     connection.execute(
@@ -121,7 +120,7 @@ def save_gold_scores(
 
 
 def gold_scores(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[int, Probabilities]]:
-    """Return what each model said of gold posts, by model version and thread."""
+    """Return the score each model gave to each gold post, by model version and thread."""
     found: defaultdict[str, dict[int, Probabilities]] = defaultdict(dict)
     rows = connection.execute(f"SELECT model_version, {', '.join(_SCORES)} FROM gold_scores ORDER BY ALL").fetchall()
     for model_version, thread_id, *probabilities in rows:
@@ -131,8 +130,7 @@ def gold_scores(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[int, Pr
 
 
 def save_evaluations(connection: duckdb.DuckDBPyConnection, rows: Sequence[EvaluationRow]) -> None:
-    """Take in figures, each in place of the earlier of the same model and gold. Call it inside
-    :meth:`Database.write`."""
+    """Insert evaluations, replacing those of the same model and gold. Call it inside :meth:`Database.write`."""
     for row in rows:
         connection.execute(
             f"DELETE FROM model_evaluations WHERE model_version = {literal(row.model_version)} "
@@ -143,8 +141,10 @@ def save_evaluations(connection: duckdb.DuckDBPyConnection, rows: Sequence[Evalu
 
 
 def append_decisions(connection: duckdb.DuckDBPyConnection, decisions: Iterable[Decision]) -> None:
-    """Append each decision that says something else than the newest one on the same two models and gold. Call it inside
-    :meth:`Database.write`."""
+    """Append each decision that differs from the newest one on the same two models and gold.
+
+    Call it inside :meth:`Database.write`.
+    """
     names = ", ".join(_DECISIONS)
     for decision in decisions:
         newest = connection.execute(
@@ -162,13 +162,13 @@ def append_decisions(connection: duckdb.DuckDBPyConnection, decisions: Iterable[
 
 
 def decisions(connection: duckdb.DuckDBPyConnection) -> list[Decision]:
-    """Return every decision, the oldest first."""
+    """Return every decision, oldest first."""
     rows = connection.execute(f"SELECT {', '.join(_DECISIONS)} FROM model_decisions ORDER BY decided_at, model_version")
     return [Decision(*row) for row in rows.fetchall()]
 
 
-def weighed_models(connection: duckdb.DuckDBPyConnection, champion_version: str | None, gold_version: str) -> set[str]:
-    """Return the models that were weighed against this champion on this gold, whatever came of it."""
+def compared_models(connection: duckdb.DuckDBPyConnection, champion_version: str | None, gold_version: str) -> set[str]:
+    """Return the models that were already compared with this champion on this gold set, promoted or not."""
     rows = connection.execute(
         "SELECT DISTINCT model_version FROM model_decisions WHERE bootstrap_p IS NOT NULL "
         f"AND champion IS NOT DISTINCT FROM {literal(champion_version)} AND gold_version = {literal(gold_version)}"

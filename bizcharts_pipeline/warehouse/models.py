@@ -1,4 +1,4 @@
-"""Which models there are, and which one speaks for the project."""
+"""Table ``model_versions``: the registered models and the champion, whose scores are published."""
 
 import json
 from collections.abc import Mapping
@@ -37,13 +37,13 @@ _TYPES = {
 }
 _NAMES = ", ".join(_TYPES)
 _MODELS = f"SELECT {_NAMES} FROM model_versions WHERE {{condition}} ORDER BY trained_at, model_version"
-# A data set that was found to be the current one again had no gold in it then, either.
+# A data set that became the current one again had no gold in it then, either.
 _LEARNED_AT = """
 SELECT m.model_version, coalesce(max(d.created_at), max(m.trained_at))
 FROM model_versions AS m LEFT JOIN dataset_versions AS d ON d.dataset_version = m.dataset_version
 GROUP BY m.model_version
 """
-# One that was promoted once and retired since is weighed no more: a person may have taken it down.
+# A model that was promoted and then retired is not evaluated again: a person may have withdrawn it.
 _CANDIDATE_AGAIN = f"""
 UPDATE model_versions SET status = '{CANDIDATE}' WHERE model_version = {{version}} AND status = '{RETIRED}'
 AND NOT EXISTS (FROM model_decisions AS d WHERE d.model_version = {{version}} AND d.promoted)
@@ -54,7 +54,7 @@ WHERE status = '{CANDIDATE}' AND kind = {{kind}} AND path IS NOT NULL AND model_
 """
 
 
-# A refit is registered with its promotion, and a decision names whom it is the refit of.
+# A refit is registered at its promotion, and the decision names the version that it was refitted from.
 _EVER_NEEDED = f"""
 SELECT model_version, refit_of FROM model_versions AS m
 WHERE status <> '{RETIRED}' OR refit_of IS NOT NULL OR usd > 0
@@ -65,14 +65,15 @@ OR EXISTS (FROM model_decisions AS d WHERE d.model_version = m.model_version AND
 @dataclass(frozen=True)
 class ModelVersion:
     """A row of ``model_versions``. ``status`` is 'candidate', 'champion' or 'retired'; ``path`` is relative to the
-    home, ``None`` for the lexicon that comes with the program."""
+    home, and ``None`` for the program's own lexicon.
+    """
 
     model_version: str
     kind: str
     base_model: str | None
     dataset_version: str | None
     trained_at: datetime | None
-    accuracy: float | None  # on gold; of a refit, those of the version it was refitted from
+    accuracy: float | None  # on gold; for a refit, that of the version it was refitted from
     macro_f1: float | None
     status: str
     path: str | None
@@ -89,12 +90,12 @@ class ModelVersion:
 
     @property
     def shipped(self) -> bool:
-        """Whether it is a lexicon as a version of the program brings it."""
+        """Whether it is the lexicon shipped with a version of the program."""
         return self.kind == LEXICON and self.path is None
 
 
 def champion(connection: duckdb.DuckDBPyConnection) -> ModelVersion | None:
-    """Return the model version whose scores are the published ones, or ``None`` before the first."""
+    """Return the model version whose scores are published, or ``None`` before the first."""
     found = _select(connection, f"status = '{CHAMPION}'")
     return found[0] if found else None
 
@@ -106,26 +107,34 @@ def model(connection: duckdb.DuckDBPyConnection, model_version: str) -> ModelVer
 
 
 def models(connection: duckdb.DuckDBPyConnection) -> list[ModelVersion]:
-    """Return all model versions, the oldest first."""
+    """Return all model versions, oldest first."""
     return _select(connection, "true")
 
 
 def learned_at(connection: duckdb.DuckDBPyConnection) -> dict[str, datetime | None]:
-    """Return for each model version when its data set was made, or where that is not known when it was trained: gold of
-    before must not be in it."""
+    """Return, for each model version, the time when its data set was made, or else when it was trained.
+
+    Gold frozen before that time is not in its training data.
+    """
     return dict(connection.execute(_LEARNED_AT).fetchall())
 
 
 def needed_versions(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Return the model versions whose files may be wanted: the candidates, every champion that there was, to go back
-    to, what those were refitted from, which judges for them, and what money was paid for."""
+    """Return the model versions whose files may be needed.
+
+    These are the candidates, all past champions (for a rollback), the versions that those were refitted from (they are
+    evaluated for the refit), and every paid training.
+    """
     rows = connection.execute(_EVER_NEEDED).fetchall()
     return {version for row in rows for version in row if version is not None}
 
 
 def register_candidate(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> ModelVersion:
-    """Take in a trained model as its kind's one candidate and return its row; one that is there already stays as it is,
-    whatever the new row says of when it was trained. Call it inside :meth:`Database.write`."""
+    """Register a trained model as the only candidate of its kind and return its row. Call it inside
+    :meth:`Database.write`.
+
+    An already registered version stays unchanged, including its time of training.
+    """
     version = literal(new.model_version)
     if model(connection, new.model_version) is None:
         _insert(connection, new)
@@ -138,8 +147,11 @@ def register_candidate(connection: duckdb.DuckDBPyConnection, new: ModelVersion)
 
 
 def promote(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> None:
-    """Make ``new`` the champion, registered if it is not, and retire the former one and what ``new`` is a refit of.
-    Call it inside :meth:`Database.write`."""
+    """Make ``new`` the champion, registering it if needed; retire the former one and the version that ``new`` is a
+    refit of.
+
+    Call it inside :meth:`Database.write`.
+    """
     if model(connection, new.model_version) is None:
         _insert(connection, new)
     connection.execute(
@@ -155,11 +167,10 @@ def promote(connection: duckdb.DuckDBPyConnection, new: ModelVersion) -> None:
 def ensure_lexicon_champion(
     connection: duckdb.DuckDBPyConnection, model_version: str, sha256: str, now: datetime
 ) -> ModelVersion:
-    """Register this program's lexicon and return the champion, which is the lexicon until a trained model
-    beat it.
+    """Register this program's lexicon and return the champion, which is the lexicon until a trained model beats it.
 
-    An older lexicon is retired; a champion of another kind stays, and the lexicon is a candidate then.
-    ``now`` is the ``trained_at`` of a version that is new. Call it inside :meth:`Database.write`.
+    An older lexicon is retired; a champion of another kind stays, and the lexicon becomes a candidate. ``now`` is the
+    ``trained_at`` of a new version. Call it inside :meth:`Database.write`.
     """
     present = champion(connection)
     if present and present.model_version == model_version:
@@ -178,15 +189,14 @@ def ensure_lexicon_champion(
         """
     )
     now_champion = champion(connection)
-    assert now_champion is not None  # there was one, or the lexicon has become it
+    assert now_champion is not None  # an earlier one, or the lexicon
     return now_champion
 
 
 def set_figures(
     connection: duckdb.DuckDBPyConnection, model_version: str, accuracy: float | None, macro_f1: float | None
 ) -> None:
-    """Write a model's figures on gold beside it, and beside what was refitted from it. Call it inside
-    :meth:`Database.write`."""
+    """Store a model's gold metrics in its row and in those of its refits. Call it inside :meth:`Database.write`."""
     connection.execute(
         f"UPDATE model_versions SET accuracy = {literal(accuracy)}, macro_f1 = {literal(macro_f1)} "
         f"WHERE model_version = {literal(model_version)} OR refit_of = {literal(model_version)}"

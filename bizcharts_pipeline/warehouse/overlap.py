@@ -1,6 +1,6 @@
-"""How honest the archive is: what it and live say of the same day, compared before the archive's posts are merged.
+"""Comparison of archive and live posts of the same day, made before the archive's posts are merged.
 
-After the merge there is one row a thread, and the difference is gone; so the comparison is kept, one row a day.
+After the merge there is one row per thread, and the difference is lost; so the comparison is stored, one row per day.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ import duckdb
 from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.values import literal, table
 
-LOWEST_RECALL = 0.95  # of what live saw
-ENOUGH_HOURS = 23  # polled, for a day's recall to say something
-MAX_TEXT_DIFFERENCES = 0.02  # of the threads that both have
+MIN_RECALL = 0.95  # share of live posts
+MIN_HOURS = 23  # polled, for a meaningful recall
+MAX_TEXT_DIFFERENCES = 0.02  # share of common threads
 HOUR_SECONDS = 3600.0
 
 _ARCHIVE_THREAD = {"thread_id": "BIGINT", "posted_at": "TIMESTAMP", "text": "VARCHAR"}
@@ -51,7 +51,7 @@ WHERE live_threads > 0 ORDER BY day DESC LIMIT {days}
 
 @dataclass(frozen=True)
 class Overlap:
-    """One UTC day of live and archive, as it was before they were merged. Differences are archive less live."""
+    """Comparison of one UTC day before the merge of live and archived posts. Differences are archive minus live."""
 
     day: date
     complete: bool  # the archive's day
@@ -59,33 +59,33 @@ class Overlap:
     live_threads: int
     archive_threads: int
     both_threads: int
-    time_differences: int  # threads of both, by more than a second
+    time_differences: int  # common threads that differ by more than a second
     largest_difference: float | None  # seconds
-    text_differences: int  # threads of both, white space apart
+    text_differences: int  # common threads that differ in more than white space
     compared_at: datetime
 
     @property
     def archive_recall(self) -> float | None:
-        """The archive's share of what live saw."""
+        """Share of the live posts that the archive has."""
         return self.both_threads / self.live_threads if self.live_threads else None
 
     @property
     def live_recall(self) -> float | None:
-        """Live's share of what the archive has."""
+        """Share of the archived posts that the live poller saw."""
         return self.both_threads / self.archive_threads if self.archive_threads else None
 
     @property
     def problems(self) -> list[str]:
-        """What is not as it should be, for people; of a day that is not complete in the archive nothing is said."""
+        """Descriptions of the day's problems; empty if the archive's day is incomplete."""
         if not self.complete:
             return []
         found = []
         recall = self.archive_recall
-        if self.hours_polled >= ENOUGH_HOURS and recall is not None and recall < LOWEST_RECALL:
-            found.append(f"{self.day}: the archive has {recall:.1%} of live's threads")
+        if self.hours_polled >= MIN_HOURS and recall is not None and recall < MIN_RECALL:
+            found.append(f"{self.day}: the archive has {recall:.1%} of the live threads")
         hours = round((self.largest_difference or 0.0) / HOUR_SECONDS)
         if hours and abs((self.largest_difference or 0.0) - hours * HOUR_SECONDS) <= 1:
-            found.append(f"{self.day}: a time is off by {hours:+d} h, as by a wrong time zone")
+            found.append(f"{self.day}: a time is off by {hours:+d} h (wrong time zone?)")
         if self.text_differences > MAX_TEXT_DIFFERENCES * self.both_threads:
             found.append(f"{self.day}: {self.text_differences} of {self.both_threads} texts differ")
         return found
@@ -94,7 +94,7 @@ class Overlap:
 def record_overlap(
     connection: duckdb.DuckDBPyConnection, day: date, archive_threads: Sequence[PreparedThread], now: datetime
 ) -> None:
-    """Compare the archive's threads of ``day`` (UTC) with those that live saw, in place of an earlier comparison.
+    """Compare the archive's threads of ``day`` (UTC) with the live ones, replacing an earlier comparison.
 
     Call it inside :meth:`Database.write`, before they are merged.
     """
@@ -115,10 +115,10 @@ def record_overlap(
 
 
 def overlap_report(connection: duckdb.DuckDBPyConnection, days: int = 90) -> list[Overlap]:
-    """Return the newest ``days`` compared days on which live saw anything, newest first."""
+    """Return the newest ``days`` compared days with at least one live post, newest first."""
     return [Overlap(*row) for row in connection.execute(_REPORT.format(days=int(days))).fetchall()]
 
 
 def overlap_problems(connection: duckdb.DuckDBPyConnection, days: int = 90) -> list[str]:
-    """Return what is wrong with the newest ``days`` compared days, for the asset check."""
+    """Return the problems of the newest ``days`` compared days, for the asset check."""
     return [problem for overlap in overlap_report(connection, days) for problem in overlap.problems]

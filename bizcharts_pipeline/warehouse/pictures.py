@@ -1,19 +1,19 @@
-"""Pictures of opening posts: which wait, what became of each, what is blocked, and what is withdrawn.
+"""Table ``thumbnails``: pictures of opening posts, their download status, block list and withdrawal.
 
-A row of ``thumbnails`` is one picture of a thread. Its ``status``:
+A row is one picture of a thread. Its ``status``:
 
-- ``stored``: the file is there, at ``path`` under the home.
+- ``stored``: the file exists, at ``path`` under the home.
 - ``spoiler``: the poster hid it; it is not fetched.
 - ``deleted``: the board removed the file before it was fetched.
-- ``missing``: the host has it no more (404), or the store has lost it.
-- ``foreign``: its URL is not of the configured image hosts; nothing was asked.
-- ``rejected``: not a picture that is kept; ``reason`` says why.
+- ``missing``: the host no longer has it (404), or the store has lost it.
+- ``foreign``: its URL is not on a configured image host; no request was sent.
+- ``rejected``: not an acceptable picture; ``reason`` is why.
 - ``blocked``: on the block list; the bytes are not kept, the hashes are.
 - ``purged``: was stored, until the board deleted the file or its thread.
-- ``expired``: was stored, until its time was over.
-- ``failed``: the host did not answer usably; asked again, later and later, a few times.
+- ``expired``: was stored, until its retention period ended.
+- ``failed``: no usable response; retried a few times with growing pauses.
 
-All but ``failed`` are final; a thread that comes back after it was taken for deleted begins anew.
+All but ``failed`` are final; a thread that reappears after it was taken for deleted starts over.
 """
 
 from collections.abc import Collection, Iterable
@@ -32,7 +32,7 @@ HashKind = Literal["sha256", "md5", "perceptual"]
 
 MAX_ATTEMPTS = 5
 FIRST_PAUSE = timedelta(minutes=5)  # after a failure; four times as long after each further one
-ON_THE_BOARD = timedelta(days=3)  # a thread's files stay with it on the board and in its archive for so long
+ON_THE_BOARD = timedelta(days=3)  # how long a thread's files stay on the board and in its archive
 # Of 44,850 pairs of different drawn charts none is nearer than 6 bits, and of 700 scaled, cropped or compressed copies
 # 99 % are within 4: tests/images/test_images_hash.py.
 NEAR_BITS = 4
@@ -134,7 +134,7 @@ _EXPIRED = "p.fetched_at < {older_than} AND p.thread_id NOT IN ({labelled})"
 
 @dataclass(frozen=True)
 class WaitingPicture:
-    """A picture that has no final state yet. ``declared_*`` are of the full picture, as the board states them."""
+    """A picture without a final status. ``declared_*`` describe the full picture, as reported by the board."""
 
     thread_id: int
     kind: Kind
@@ -152,7 +152,7 @@ class WaitingPicture:
 
 @dataclass(frozen=True)
 class PictureRow:
-    """What became of one picture; one row of ``thumbnails``. Times are naive UTC."""
+    """One row of ``thumbnails``: the status of one picture. Times are naive UTC."""
 
     thread_id: int
     kind: Kind
@@ -181,7 +181,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """Pictures that are shown no more, and the files that nothing refers to since."""
+    """Withdrawn pictures, and the files that no stored picture refers to any more."""
 
     pictures: int
     files: tuple[StoredFile, ...]
@@ -199,11 +199,11 @@ def waiting_pictures(
     limit: int,
     labelled: Collection[int] = (),
 ) -> list[WaitingPicture]:
-    """Return at most ``limit`` pictures to see to: the live board's newest first, then the archive's.
+    """Return at most ``limit`` pictures to fetch: the live board's newest first, then the archive's.
 
-    ``live`` asks for those of threads that the board can still have, ``archive`` for the archive's. Full pictures are
-    those of posts that a person has labelled, in ``training_labels`` or among ``labelled``. A URL that belongs to
-    neither host waits like those of its post's source.
+    ``live`` selects pictures of threads that the board can still have, ``archive`` those of the archive. Full pictures
+    are fetched only for posts that a person has labelled, in ``training_labels`` or in ``labelled``. A URL on neither
+    host is assigned to the source of its post.
     """
     url = "thumbnail_url" if kind == "thumbnail" else "image_url"
     places = {
@@ -212,7 +212,7 @@ def waiting_pictures(
         "archive_url": literal(f"{archive_url}/"),
         "since": literal(now - ON_THE_BOARD),
     }
-    wanted = [text.format(**places) for text, asked in ((_LIVE, live), (_ARCHIVE, archive)) if asked]
+    wanted = [text.format(**places) for text, enabled in ((_LIVE, live), (_ARCHIVE, archive)) if enabled]
     if not wanted:
         return []
     sql = _WAITING.format(
@@ -229,14 +229,14 @@ def waiting_pictures(
 
 
 def record_picture(connection: duckdb.DuckDBPyConnection, picture: PictureRow) -> None:
-    """Set what became of a picture, in place of what was said before. Call it inside :meth:`Database.write`."""
+    """Insert or replace the status of a picture. Call it inside :meth:`Database.write`."""
     connection.execute(_RECORD.format(row=table([asdict(picture)], _COLUMNS)))
 
 
 def block_reason(
     connection: duckdb.DuckDBPyConnection, *, sha256: str, md5s: Iterable[str], perceptual_hash: str | None
 ) -> str | None:
-    """Return why a picture of these hashes is blocked; ``None``: it is not.
+    """Return why a picture with these hashes is blocked; ``None`` if it is not.
 
     Perceptual hashes match within :data:`NEAR_BITS` bits.
     """
@@ -249,12 +249,12 @@ def block_reason(
 
 
 def hashes_of_thread(connection: duckdb.DuckDBPyConnection, thread_id: int) -> list[tuple[str, HashKind]]:
-    """Return every hash by which the pictures of a thread can be known again."""
+    """Return all hashes that identify the pictures of a thread."""
     return _hashes(connection, f"t.thread_id = {int(thread_id)}")
 
 
 def hashes_of_content(connection: duckdb.DuckDBPyConnection, sha256: str) -> list[tuple[str, HashKind]]:
-    """Return every other hash by which the picture of this content can be known again."""
+    """Return all other hashes that identify the picture with this content."""
     return _hashes(connection, f"p.sha256 = {literal(sha256)}")
 
 
@@ -279,7 +279,7 @@ def add_blocks(
     reason: str,
     blocked_at: datetime,
 ) -> int:
-    """Put hashes on the block list; return how many are new to it. Call it inside :meth:`Database.write`."""
+    """Add hashes to the block list; return the number of new ones. Call it inside :meth:`Database.write`."""
     rows = table([{"hash": hash, "kind": kind} for hash, kind in hashes], {"hash": "VARCHAR", "kind": "VARCHAR"})
     added = connection.execute(
         f"""
@@ -293,12 +293,12 @@ def add_blocks(
 
 
 def withdraw_blocked(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
-    """Mark as blocked whatever is stored and on the block list. Call it inside :meth:`Database.write`."""
+    """Mark stored pictures on the block list as blocked. Call it inside :meth:`Database.write`."""
     return _withdraw(connection, _ON_BLOCK_LIST, "blocked", "'on the block list'")
 
 
 def withdraw_deleted(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
-    """Mark as purged whatever is stored and deleted at its source. Call it inside :meth:`Database.write`."""
+    """Mark stored pictures deleted at their source as purged. Call it inside :meth:`Database.write`."""
     reason = f"CASE WHEN t.file_deleted THEN 'the board deleted the file' ELSE {literal(THREAD_DELETED)} END"
     return _withdraw(connection, _DELETED, "purged", reason)
 
@@ -306,9 +306,9 @@ def withdraw_deleted(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
 def withdraw_expired(
     connection: duckdb.DuckDBPyConnection, older_than: datetime, labelled: Collection[int] = ()
 ) -> Withdrawal:
-    """Mark as expired what was fetched before ``older_than``, but nothing of labelled posts.
+    """Mark pictures fetched before ``older_than`` as expired, except those of labelled posts.
 
-    ``labelled`` are threads that stay beside those in ``training_labels`` and ``auto_labels``. Call it inside
+    ``labelled`` threads are exempt like those in ``training_labels`` and ``auto_labels``. Call it inside
     :meth:`Database.write`.
     """
     return _withdraw(connection, _expired(older_than, labelled), "expired", "NULL")
@@ -317,7 +317,7 @@ def withdraw_expired(
 def expirable_pictures(
     connection: duckdb.DuckDBPyConnection, older_than: datetime, labelled: Collection[int] = ()
 ) -> tuple[int, int]:
-    """Return how many pictures :func:`withdraw_expired` would take, and their bytes."""
+    """Return the number of pictures that :func:`withdraw_expired` would mark, and their bytes."""
     row = connection.execute(
         f"SELECT count(*), coalesce(sum(bytes), 0)::BIGINT FROM thumbnails AS p "
         f"WHERE p.status = 'stored' AND {_expired(older_than, labelled)}"
@@ -331,7 +331,7 @@ def _expired(older_than: datetime, labelled: Collection[int]) -> str:
 
 
 def deleted_pictures(connection: duckdb.DuckDBPyConnection) -> int:
-    """Return how many pictures :func:`withdraw_deleted` would take."""
+    """Return the number of pictures that :func:`withdraw_deleted` would mark."""
     return _count(
         connection,
         "FROM thumbnails AS p LEFT JOIN thread_ops AS t ON t.thread_id = p.thread_id "
@@ -347,14 +347,14 @@ def _withdraw(connection: duckdb.DuckDBPyConnection, condition: str, status: str
 
 
 def stored_hashes(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Return the content hashes that stored pictures refer to."""
+    """Return the SHA-256 of all stored pictures."""
     return {
         sha256 for (sha256,) in connection.execute("SELECT sha256 FROM thumbnails WHERE status = 'stored'").fetchall()
     }
 
 
 def mark_lost(connection: duckdb.DuckDBPyConnection, hashes: Iterable[str]) -> None:
-    """Mark as missing the pictures whose files are gone. Call it inside :meth:`Database.write`."""
+    """Mark pictures whose files were lost as missing. Call it inside :meth:`Database.write`."""
     lost = table([{"sha256": sha256} for sha256 in hashes], {"sha256": "VARCHAR"})
     connection.execute(
         "UPDATE thumbnails SET status = 'missing', reason = 'lost from the store', path = NULL "

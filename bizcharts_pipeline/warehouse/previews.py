@@ -1,4 +1,4 @@
-"""The few newest rows of a table, for people to look at. No post's text: what is shown is kept by the UI for ever."""
+"""Previews of tables for run metadata. They hold no post's text, because Dagster keeps metadata for ever."""
 
 from typing import Any, NamedTuple
 
@@ -39,21 +39,21 @@ ORDER BY mentions DESC, coin LIMIT {limit}
 
 
 def preview(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> Preview:
-    """The first ``limit`` rows of ``sql``, which has the place ``{limit}``."""
+    """Return the first ``limit`` rows of ``sql``, which has the placeholder ``{limit}``."""
     cursor = connection.execute(sql.format(limit=int(limit)))
     return Preview([column[0] for column in cursor.description or []], cursor.fetchall())
 
 
 def busiest_threads(connection: duckdb.DuckDBPyConnection, limit: int = 10) -> Preview:
-    """The threads of the newest catalogue with the most replies."""
+    """Return the threads of the newest catalogue with the most replies."""
     return preview(connection, _THREADS, limit)
 
 
 def strongest_scores(connection: duckdb.DuckDBPyConnection, limit: int = 10) -> Preview:
-    """The most decided posts of the newest scoring pass."""
+    """Return the posts of the newest scoring run with the most extreme scores."""
     return preview(connection, _SCORES, limit)
 
 
 def most_mentioned_coins(connection: duckdb.DuckDBPyConnection, limit: int = 15) -> Preview:
-    """Today's coins by mentions."""
+    """Return the newest day's coins by mentions."""
     return preview(connection, _COINS, limit)

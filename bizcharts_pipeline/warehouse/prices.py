@@ -1,4 +1,4 @@
-"""Prices of coins, and the reference index beside ours."""
+"""Tables ``coin_prices`` and ``reference_index``."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
@@ -11,7 +11,7 @@ from bizcharts_pipeline.core.clock import midnight
 from bizcharts_pipeline.warehouse.previews import Preview, preview
 from bizcharts_pipeline.warehouse.values import literal, quoted, table
 
-AT_ONE_TIME = timedelta(minutes=5)  # prices of two sources that lie further apart in time are not compared
+AT_ONE_TIME = timedelta(minutes=5)  # two sources' prices further apart in time are not compared
 
 _PRICE = {"coin_symbol": "VARCHAR", "at": "TIMESTAMP", "usd": "DECIMAL(38, 12)", "source": "VARCHAR"}
 _READING = {
@@ -30,7 +30,7 @@ WHEN MATCHED AND t.usd <> s.usd THEN UPDATE SET usd = s.usd
 WHEN NOT MATCHED THEN INSERT (coin_symbol, "at", usd, source) VALUES (s.coin_symbol, s."at", s.usd, s.source)
 """
 
-# `fetched_at` stays that of the first fetch that brought this very value.
+# `fetched_at` stays that of the first fetch with this value.
 _MERGE_READINGS = """
 MERGE INTO reference_index AS t
 USING (FROM {rows} QUALIFY row_number() OVER (PARTITION BY day, source) = 1) AS s
@@ -98,7 +98,7 @@ class Price(Protocol):
 
 
 class Reading(Protocol):
-    """A day of a reference index to store."""
+    """One day of a reference index to store."""
 
     @property
     def day(self) -> date: ...
@@ -113,7 +113,7 @@ class Reading(Protocol):
 
 
 class Disagreement(NamedTuple):
-    """Two sources' prices of a coin at about one time; ``share`` is the difference over the lower one."""
+    """Two sources' prices of a coin at about the same time; ``share`` is the difference relative to the lower one."""
 
     coin_symbol: str
     one_source: str
@@ -131,7 +131,7 @@ class Disagreement(NamedTuple):
 
 
 def merge_prices(connection: duckdb.DuckDBPyConnection, prices: Iterable[Price]) -> int:
-    """Take in ``prices`` by coin, time and source; return how many were not there yet.
+    """Upsert ``prices`` by coin, time and source; return the number of new ones.
 
     Call it inside :meth:`Database.write`.
     """
@@ -143,7 +143,7 @@ def merge_prices(connection: duckdb.DuckDBPyConnection, prices: Iterable[Price])
 
 
 def merge_reference_index(connection: duckdb.DuckDBPyConnection, readings: Iterable[Reading]) -> int:
-    """Take in ``readings`` by day and source; return how many days were not there yet.
+    """Upsert ``readings`` by day and source; return the number of new days.
 
     Call it inside :meth:`Database.write`.
     """
@@ -152,17 +152,17 @@ def merge_reference_index(connection: duckdb.DuckDBPyConnection, readings: Itera
 
 
 def newest_prices(connection: duckdb.DuckDBPyConnection, limit: int = 100) -> Preview:
-    """Each coin's newest price of the last day that has any, the dearest first."""
+    """Return each coin's newest price within the last day that has prices, highest first."""
     return preview(connection, _NEWEST, limit)
 
 
 def newest_readings(connection: duckdb.DuckDBPyConnection, limit: int = 14) -> Preview:
-    """The reference index's newest days, each beside its source."""
+    """Return the newest days of the reference index, with their sources."""
     return preview(connection, _READINGS, limit)
 
 
 def disagreements(connection: duckdb.DuckDBPyConnection, share: float, since: datetime) -> list[Disagreement]:
-    """Return where two sources' newest prices of one time, from ``since`` on, differ by more than ``share``."""
+    """Return the newest simultaneous prices of two sources, from ``since`` on, that differ by more than ``share``."""
     sql = _DISAGREEMENTS.format(share=literal(share), since=literal(since), apart=int(AT_ONE_TIME.total_seconds()))
     return [Disagreement(*row) for row in connection.execute(sql).fetchall()]
 
@@ -170,7 +170,7 @@ def disagreements(connection: duckdb.DuckDBPyConnection, share: float, since: da
 def days_without_close(
     connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date, sources: Sequence[str]
 ) -> list[date]:
-    """Return the UTC days from ``first`` to ``last`` of which none of ``sources`` has a price at the midnight after."""
+    """Return the UTC days from ``first`` to ``last`` without a price of any of ``sources`` at the midnight after."""
     sql = _MISSING_CLOSES.format(
         coin=quoted(coin_symbol),
         first=literal(midnight(first)),
@@ -183,7 +183,7 @@ def days_without_close(
 def daily_closes(
     connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date, sources: Sequence[str]
 ) -> list[tuple[datetime, Decimal]]:
-    """Return (the midnight that ends the day, price in USD), oldest first; of several sources the first named."""
+    """Return (midnight that ends the day, price in USD), oldest first; the first of ``sources`` with a price wins."""
     order = _names(sources)
     sql = f"""
         SELECT "at", usd FROM coin_prices

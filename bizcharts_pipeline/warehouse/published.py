@@ -1,4 +1,4 @@
-"""The published numbers as typed rows: each bucket of the index and of the coins in its current vintage."""
+"""The published numbers as typed rows: the current vintage of each bucket of the index and of the coins."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -25,7 +25,7 @@ class Reading:
     stance: float | None  # -1 to 1, with its 90 % interval
     stance_lo: float | None
     stance_hi: float | None
-    stance_wide_lo: float | None  # 90 % interval that counts the scoring model's error too; None: not measured on gold
+    stance_wide_lo: float | None  # 90 % interval including the scoring model's error; None: not measured on gold
     stance_wide_hi: float | None
     history_days: int | None  # daily points that the value is ranked in, or would be
     n: int  # opening posts that count
@@ -56,14 +56,14 @@ class CoinReading:
     knowable_at: datetime
 
 
-# A reading by the earlier method has a value and a class while it is calibrating; they are not shown.
+# Readings of an earlier method have a value and a class while calibrating; these are hidden.
 _WITH_VALUE = {
     name: f"CASE WHEN state IN ('normal', 'thin') THEN {name} END AS {name}" for name in ("value", "lo", "hi", "label")
 }
 
 
 def index_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: int) -> list[Reading]:
-    """Return the newest ``most`` readings of the index, the newest first; the running bucket is the first one."""
+    """Return the newest ``most`` readings of the index, newest first; the first is the current bucket."""
     columns = ", ".join(_WITH_VALUE.get(field.name, field.name) for field in fields(Reading))
     rows = connection.execute(
         f"SELECT {columns} FROM fear_greed_index WHERE bucket = {literal(bucket)} "
@@ -74,7 +74,7 @@ def index_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: 
 
 
 def coin_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: int) -> list[CoinReading]:
-    """Return the newest bucket's coins, the most mentioned first."""
+    """Return the coins of the newest bucket, most mentioned first."""
     columns = ", ".join(field.name for field in fields(CoinReading))
     rows = connection.execute(
         f"SELECT {columns} FROM coin_sentiment WHERE bucket = {literal(bucket)} "

@@ -1,9 +1,9 @@
-"""How long what is kept: each rule takes away a few days' rows at a time, in transactions of about a second.
+"""Retention: each rule deletes a few days' rows at a time, in transactions of about a second.
 
-Between two transactions others have their turn. Every one of them leaves a valid database and a rule looks at
-everything again in the next run, so that a killed run is taken up by the next. What may not change is what can be
-computed again: no reading of the index differs after observations and polls were thinned; and what deleted threads take
-from it, ``retention_marks`` says.
+Other processes get the database between two transactions. Each transaction leaves a valid database and a rule checks
+everything again in the next run, which so continues a killed one. Data that can be recomputed must not change: no
+reading of the index differs after observations and polls were thinned; ``retention_marks`` records from when on deleted
+threads no longer affect it.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -21,7 +21,7 @@ from bizcharts_pipeline.warehouse.values import literal
 
 ROWS_AT_A_TIME = 250_000
 
-# Everything that is said of a thread goes with it.
+# All data about a thread is deleted with it.
 OF_THREADS = ("thread_observations", "coin_mentions", "scored_posts", "scored_mentions", "thumbnails", "thread_fates")
 
 _OLD_THREADS = """
@@ -29,7 +29,7 @@ SELECT rowid FROM thread_ops
 WHERE {span} AND greatest(posted_at, ingested_at) < {until}
   AND coalesce(greatest(reply_count, observed_reply_count, archive_reply_count), 0) < {popular}
   AND thread_id NOT IN (SELECT thread_id FROM labelled)
-  -- Still on the board, as a sticky may be for years.
+  -- Still on the board: a sticky may stay for years.
   AND (last_seen_at IS NULL OR last_seen_at < (SELECT max(last_seen_at) FROM thread_ops) - INTERVAL 1 DAY)
 """
 _FORGET_THREADS = (
@@ -47,8 +47,8 @@ _FORGET_THREADS = (
 _OLD_HTML = "SELECT rowid FROM thread_ops WHERE {span} AND op_text IS NOT NULL"
 _STRIP_HTML = ("UPDATE thread_ops SET op_text = NULL WHERE rowid IN (FROM chosen)",)
 
-# All but the last of each hour or day; of the two hours after a post the index wants the last look at or before each
-# full hour and the last at or before their end.
+# All but the last of each hour or day; in the two hours after a post, the index needs the last observation at or before
+# each full hour and the last at or before their end.
 _SURPLUS_OBSERVATIONS = """
 WITH seen AS (
     SELECT o.rowid AS place, o.thread_id, o.seen_at, o.reply_count IS NULL AS uncounted, o.seen_at <= t.posted_at
@@ -61,7 +61,7 @@ QUALIFY row_number() OVER (
                  date_trunc(CASE WHEN young OR moment >= {hourly} THEN 'hour' ELSE 'day' END, moment)
     ORDER BY seen_at DESC, place DESC) > 1
 """
-# One poll an hour stays for ever: the index's coverage counts the hours that were polled.
+# One poll per hour is kept for ever: the index's coverage counts the hours with polls.
 _SURPLUS_POLLS = """
 SELECT rowid FROM catalog_snapshots WHERE {span}
 QUALIFY row_number() OVER (PARTITION BY date_trunc('hour', snapshot_at) ORDER BY snapshot_at DESC, rowid DESC) > 1
@@ -76,7 +76,7 @@ QUALIFY row_number() OVER (
 
 @dataclass(frozen=True)
 class RuleReport:
-    """What one rule takes away: ``rows`` (posts, for their HTML) and about so many ``bytes``."""
+    """Number of ``rows`` that one rule deletes (posts, for their HTML), and the estimated ``bytes``."""
 
     rule: str
     table: str
@@ -86,40 +86,40 @@ class RuleReport:
 
 @dataclass(frozen=True)
 class _Rule:
-    """``chosen`` selects the rowids of ``table`` to be taken away, in a span of days; ``take`` takes them."""
+    """A retention rule. ``chosen`` selects the rowids of ``table`` in a span of days; ``take`` deletes them."""
 
     name: str
     table: str
-    dated_by: str  # what the days are of
+    dated_by: str  # expression of the rows' time
     until: datetime  # exclusive
     chosen: str
     take: tuple[str, ...]
-    column: str | None = None  # what goes; None: whole rows
+    column: str | None = None  # column to delete; None: entire rows
 
 
 def plan(
     database: Database, policy: RetentionSettings, now: datetime, labelled: Collection[int] = ()
 ) -> list[RuleReport]:
-    """Return what :func:`apply` would do at ``now``, rule by rule, and do nothing.
+    """Return what :func:`apply` would delete at ``now``, rule by rule, without deleting it.
 
-    Each rule is looked at by itself: the HTML of a thread that goes counts with the HTML too.
+    Rules are evaluated independently: the HTML of a thread to be deleted also counts under the HTML rule.
     """
 
-    def look(connection: duckdb.DuckDBPyConnection, chosen: str, rule: _Rule) -> int:
+    def count(connection: duckdb.DuckDBPyConnection, chosen: str, rule: _Rule) -> int:
         return _one(connection, f"SELECT count(*) FROM ({chosen})")
 
-    return _run(database, policy, now, labelled, look, writing=False)
+    return _run(database, policy, now, labelled, count, writing=False)
 
 
 def apply(
     database: Database, policy: RetentionSettings, now: datetime, labelled: Collection[int] = ()
 ) -> list[RuleReport]:
-    """Take away what ``policy`` keeps no longer at ``now`` and return what that was, rule by rule.
+    """Delete the data that ``policy`` no longer keeps at ``now``, and return what was deleted, rule by rule.
 
-    ``labelled`` are threads that stay beside those in ``training_labels`` and ``auto_labels``.
+    ``labelled`` threads are exempt like those in ``training_labels`` and ``auto_labels``.
 
     Raises:
-        DatabaseError: as :meth:`Database.write` does; what was done by then stays done.
+        DatabaseError: as :meth:`Database.write`; transactions committed before the error stay.
     """
 
     def take(connection: duckdb.DuckDBPyConnection, chosen: str, rule: _Rule) -> int:
@@ -157,7 +157,7 @@ def _run(
 
 
 def _rules(policy: RetentionSettings, now: datetime) -> Iterator[_Rule]:
-    """The rules in force, in their order; whole days (UTC) alone, so that no hour or day is divided."""
+    """Yield the active rules in order; cut-offs are at UTC midnight, so that no hour or day is divided."""
 
     def before(days: int) -> datetime:
         return datetime.combine(now.date(), datetime.min.time()) - timedelta(days=days)
@@ -185,7 +185,7 @@ def _thinning(name: str, table_name: str, dated_by: str, until: datetime, chosen
 
 
 def _spans(connection: duckdb.DuckDBPyConnection, rule: _Rule) -> Iterator[str]:
-    """Conditions for stretches of whole days, oldest first, with about :data:`ROWS_AT_A_TIME` rows each."""
+    """Yield conditions for ranges of entire days, oldest first, with about :data:`ROWS_AT_A_TIME` rows each."""
     days = connection.execute(
         f"SELECT date_trunc('day', {rule.dated_by}) AS day, count(*) FROM {rule.table} "
         f"WHERE {rule.dated_by} < {literal(rule.until)} GROUP BY day ORDER BY day"

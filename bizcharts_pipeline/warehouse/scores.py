@@ -1,4 +1,4 @@
-"""Scores: which posts wait for one, and taking them in."""
+"""Table ``scored_posts``: unscored posts, and storing of scores."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,12 +30,12 @@ WHERE rowid IN (
 )
 ORDER BY posted_at DESC, thread_id DESC
 """
-# thread_ops names the champion's scores only; another model's are found in scored_posts.
+# thread_ops holds only the champion's scores; those of other models are in scored_posts.
 _WAITS_FOR_CHAMPION = "sentiment_model_version IS DISTINCT FROM {version}"
 _WAITS_FOR_ANOTHER = (
     "NOT EXISTS (FROM scored_posts AS s WHERE s.model_version = {version} AND s.thread_id = t.thread_id)"
 )
-# Equality lets DuckDB skip every block of rows in which no post was scored by a fall-back.
+# Equality lets DuckDB skip all row groups without a fallback score.
 _SCORED_BY_FALLBACK = (
     "thread_id IN (SELECT thread_id FROM scored_posts WHERE method = {method} AND model_version = {version})"
 )
@@ -63,7 +63,7 @@ WHEN MATCHED THEN UPDATE SET
 
 @dataclass(frozen=True)
 class UnscoredPost:
-    """A post that waits for a score; missing text is empty."""
+    """A post without a score; missing text is empty."""
 
     thread_id: int
     subject: str
@@ -73,7 +73,7 @@ class UnscoredPost:
 def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, limit: int) -> list[UnscoredPost]:
     """Return at most ``limit`` posts that ``model_version`` has not scored, newest first.
 
-    A post whose text has changed counts as unscored for the champion; for another model it does not.
+    For the champion, a post with changed text counts as unscored; for another model it does not.
     """
     version = literal(model_version)
     condition = _WAITS_FOR_CHAMPION if _is_champion(connection, model_version) else _WAITS_FOR_ANOTHER
@@ -82,7 +82,7 @@ def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, li
 
 
 def fallback_scored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, limit: int) -> list[UnscoredPost]:
-    """Return at most ``limit`` posts that a fall-back has scored in place of ``model_version``, newest first."""
+    """Return at most ``limit`` posts that the lexicon scored in place of ``model_version``, newest first."""
     condition = _SCORED_BY_FALLBACK.format(
         method=literal(fallback_method(model_version)), version=literal(model_version)
     )
@@ -91,7 +91,7 @@ def fallback_scored_posts(connection: duckdb.DuckDBPyConnection, model_version: 
 
 
 def fallback_method(model_version: str) -> str:
-    """Return the ``method`` of a score that the lexicon gave in place of ``model_version``."""
+    """Return the ``method`` of lexicon scores given in place of ``model_version``."""
     return f"{LEXICON} (fallback for {model_version})"
 
 
@@ -102,10 +102,10 @@ def save_scores(
     mentions: Sequence[ScoredMention],
     scored_at: datetime,
 ) -> None:
-    """Take in what ``model_version`` says of ``posts``, in place of what it said before.
+    """Upsert the scores of ``model_version`` for ``posts``.
 
-    ``mentions`` are the posts' per-coin scores, whole. ``thread_ops`` gets the scores if the model is the
-    champion. Call it inside :meth:`Database.write`.
+    ``mentions`` are all per-coin scores of the posts. ``thread_ops`` gets the scores if the model is the champion. Call
+    it inside :meth:`Database.write`.
     """
     version = literal(model_version)
     latest = {post.thread_id: asdict(post) for post in posts}

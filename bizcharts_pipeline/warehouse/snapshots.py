@@ -1,4 +1,4 @@
-"""One poll of the live catalogue, recorded as a whole."""
+"""Table ``catalog_snapshots``: recording of complete polls of the live catalogue."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _SNAPSHOT = {
 
 @dataclass(frozen=True)
 class PollResult:
-    """What a poll changed. All but ``total_threads`` are 0 for a poll that had been recorded before."""
+    """Changes made by a poll. All but ``total_threads`` are 0 for a poll that was recorded before."""
 
     new_threads: int
     changed_threads: int
@@ -40,7 +40,7 @@ class PollResult:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A poll that another program made and of which only the summary is left."""
+    """Summary of a poll made by another program."""
 
     snapshot_at: datetime
     total_threads: int | None
@@ -59,12 +59,12 @@ def record_poll(
 ) -> PollResult:
     """Record one poll: its row in ``catalog_snapshots``, and its threads.
 
-    ``threads=None`` says that the source answered "not modified": the last poll's figures are repeated and
-    its threads were seen once more. A poll is known by ``snapshot_at``; recording it again changes nothing at
-    all. Call it inside :meth:`Database.write`.
+    ``threads=None`` means that the source answered "not modified": the last poll's figures are repeated and its threads
+    count as seen again. A poll is identified by ``snapshot_at``; recording it again changes nothing. Call it inside
+    :meth:`Database.write`.
 
     Raises:
-        UnknownCatalog: "not modified", but of another catalogue than the last one recorded here.
+        UnknownCatalog: "not modified", but for another catalogue than the last one recorded here.
     """
     recorded = connection.execute(
         f"SELECT total_threads, not_modified FROM catalog_snapshots WHERE snapshot_at = {literal(snapshot_at)} LIMIT 1"
@@ -80,7 +80,7 @@ def record_poll(
 
 
 def insert_snapshots(connection: duckdb.DuckDBPyConnection, snapshots: Sequence[Snapshot]) -> int:
-    """Take in polls of another program; return how many were new. One that is there stays as it is.
+    """Insert polls made by another program; return the number of new ones. Existing ones stay unchanged.
 
     Call it inside :meth:`Database.write`.
     """
@@ -125,13 +125,13 @@ def _insert_poll(
 
 
 def last_poll(connection: duckdb.DuckDBPyConnection) -> datetime | None:
-    """Return when the newest poll was made (naive UTC); ``None``: there was none."""
+    """Return the time of the newest poll (naive UTC); ``None`` without one."""
     row = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone()
     return row[0] if row else None
 
 
 def top_coins(threads: Sequence[PreparedThread]) -> list[dict[str, str | int]]:
-    """Return the coins that most threads name, most first, then by symbol; a thread counts a coin once."""
+    """Return the coins named by most threads, most first, then by symbol; a thread counts a coin once."""
     counted = Counter(symbol for prepared in threads for symbol in {m.coin_symbol for m in prepared.mentions})
     ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     return [{"symbol": symbol, "mentions": mentions} for symbol, mentions in ranked[:TOP_COINS]]
@@ -146,7 +146,7 @@ def _record_not_modified(
         f"WHERE snapshot_at < {now} ORDER BY snapshot_at DESC LIMIT 1"
     ).fetchone()
     if previous is None or last_modified not in (None, previous[2]):
-        raise UnknownCatalog(f"not modified since {last_modified}, of which there is no catalogue here")
+        raise UnknownCatalog(f"not modified since {last_modified}, but no catalogue of that time is recorded here")
     before, total, _ = previous
     connection.execute(
         f"""
@@ -157,6 +157,6 @@ def _record_not_modified(
         FROM catalog_snapshots AS p WHERE p.snapshot_at = {literal(before)} LIMIT 1
         """
     )
-    # The last catalogue's threads are those that were last seen in it.
+    # The threads of the last catalogue are those last seen in it.
     connection.execute(f"UPDATE thread_ops SET last_seen_at = {now} WHERE last_seen_at = {literal(before)}")
     return PollResult(0, 0, 0, total or 0, True)

@@ -1,4 +1,4 @@
-"""What the database holds, table by table."""
+"""Size statistics of the database by table."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import datetime
 
 import duckdb
 
-# The column that dates a table's rows; a table without one has no oldest and newest.
+# The time column of each table; a table without one has no oldest and newest.
 _DATED_BY = {
     "thread_ops": "posted_at",
     "thread_observations": "seen_at",
@@ -27,7 +27,7 @@ _DATED_BY = {
     "retention_marks": "gone_before",
     "schema_migrations": "applied_at",
 }
-# Long strings and the like have blocks beside those of their column.
+# Long strings have additional blocks.
 _BLOCKS = """
 SELECT DISTINCT column_name, unnest(list_append(additional_block_ids, block_id)) AS block
 FROM pragma_storage_info('{table}') WHERE persistent
@@ -37,8 +37,10 @@ BLOCK_BYTES = 262_144
 
 @dataclass(frozen=True)
 class TableStatistics:
-    """One table. ``bytes`` are those of its blocks in the file; small tables share blocks, whose bytes they
-    divide, so that the tables sum up to what is in use. Times are naive UTC.
+    """Statistics of one table. ``bytes`` are those of its blocks in the file.
+
+    Small tables share blocks, whose bytes are divided among them, so that the sum is the space in use. Times are naive
+    UTC.
     """
 
     table: str
@@ -50,7 +52,7 @@ class TableStatistics:
 
 @dataclass(frozen=True)
 class SourceStatistics:
-    """The opening posts of one source."""
+    """Statistics of the opening posts of one source."""
 
     source: str
     threads: int
@@ -59,9 +61,9 @@ class SourceStatistics:
 
 
 def table_statistics(connection: duckdb.DuckDBPyConnection) -> list[TableStatistics]:
-    """Return every table's figures, in the order of their names; a tenth of a second at five million posts.
+    """Return the statistics of every table, by name; takes a tenth of a second for five million posts.
 
-    What is still in the write-ahead log alone has no bytes yet.
+    Rows that are only in the write-ahead log do not count as bytes.
     """
     blocks = {name: _blocks(connection, name) for name in table_names(connection)}
     shared = Counter(block for own in blocks.values() for block in own)
@@ -72,7 +74,7 @@ def table_statistics(connection: duckdb.DuckDBPyConnection) -> list[TableStatist
 
 
 def source_statistics(connection: duckdb.DuckDBPyConnection) -> list[SourceStatistics]:
-    """Return how many opening posts came from where, and of when."""
+    """Return, for each source, the number of opening posts and the times of the first and last."""
     rows = connection.execute(
         "SELECT source, count(*), min(posted_at), max(posted_at) FROM thread_ops GROUP BY source ORDER BY source"
     ).fetchall()
@@ -85,13 +87,13 @@ def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def bytes_per_row(connection: duckdb.DuckDBPyConnection, table: str, column: str | None = None) -> float:
-    """Return about how much of the file a row takes, or a ``column`` of a row that has a value there."""
+    """Return the approximate bytes in the file per row, or per non-NULL value of ``column``."""
     rows = _one(connection, f'SELECT count({column or "*"}) FROM "{table}"')
     return len(_blocks(connection, table, column)) * BLOCK_BYTES / rows if rows else 0.0
 
 
 def table_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return the names of the database's own tables, in their order."""
+    """Return the names of the database's own tables, sorted."""
     tables = connection.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'main' "
         "AND NOT temporary ORDER BY table_name"

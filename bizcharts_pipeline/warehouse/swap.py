@@ -1,8 +1,8 @@
-"""Several files of a home replaced together, so that a kill leaves all the old ones or all the new ones.
+"""Atomic replacement of several files of a home, with a journal.
 
-The new files lie ready under other names. A journal beside the database lists the renames; from the moment it is there
-they will be done: whoever opens the database next goes on with them. What is replaced is kept under a name of its own.
-A folder that is being replaced has a marker beside it meanwhile, for those who open files in it without the database.
+The new files are prepared under other names. A journal next to the database lists the renames; once it exists, they
+will be completed: the next process to open the database continues them. Replaced files are kept under new names. A
+folder has a marker next to it while it is being replaced, for processes that open files in it without the database.
 """
 
 import json
@@ -17,7 +17,7 @@ from bizcharts_pipeline.core.files import read_regular, replacing_marker, sync, 
 
 @dataclass(frozen=True)
 class Move:
-    """``draft`` takes the place of ``target``, which is kept as ``kept``; without a draft the target goes aside."""
+    """Renames ``draft`` to ``target``, and the old ``target`` to ``kept``; without a draft, only the latter."""
 
     draft: Path | None
     target: Path
@@ -25,19 +25,19 @@ class Move:
 
 
 def journal(database: Path) -> Path:
-    """The file that lists the renames while they are under way."""
+    """The file that lists the renames in progress."""
     return Path(f"{database}.restoring")
 
 
 def swap(database: Path, moves: Sequence[Move]) -> None:
-    """Make all ``moves``; the caller has the database's turn alone, and the drafts survive a power cut."""
+    """Make all ``moves``; the caller holds the exclusive database lock and has flushed the drafts to disk."""
     lines = [[str(move.draft) if move.draft else None, str(move.target), str(move.kept)] for move in moves]
     write_atomically(journal(database), json.dumps(lines).encode())
     settle(database)
 
 
 def settle(database: Path) -> None:
-    """Finish the renames that a kill interrupted; nothing if there are none. The caller has the turn alone.
+    """Finish the renames of an interrupted :func:`swap`, if any; the caller holds the exclusive database lock.
 
     Raises:
         OSError: a file cannot be renamed; the journal stays.
@@ -56,7 +56,7 @@ def settle(database: Path) -> None:
     for folder in _folders(moves):
         with suppress(FileNotFoundError):
             sync(folder)
-    for marker in markers:  # before the journal: one that is left alone would never be removed
+    for marker in markers:  # before the journal: without it, a marker would never be removed
         marker.unlink(missing_ok=True)
     journal(database).unlink()
     sync(database.parent)
@@ -78,7 +78,7 @@ def _is_folder(move: Move) -> bool:
 
 
 def _free(kept: Path) -> Path:
-    """``kept``, or the first numbered name after it that is free: a file may have been made anew meanwhile."""
+    """Return ``kept``, or the first free numbered name after it: the file may have been created again meanwhile."""
     name, number = kept, 1
     while os.path.lexists(name):
         number += 1

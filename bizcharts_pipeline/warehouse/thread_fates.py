@@ -1,10 +1,10 @@
-"""What became of the threads that left the catalogue.
+"""Table ``thread_fates``: threads that left the catalogue.
 
-A row of ``thread_fates`` is one thread. Its ``fate``:
+A row is one thread. Its ``fate``:
 
-- ``archived``: it sank off the board and can still be read there.
-- ``missing once``: it was in no list so far; nothing follows from that but a second look.
-- ``deleted``: it was in no list a second time, so its pictures go.
+- ``archived``: it dropped off the catalogue and is still in the board's archive.
+- ``missing once``: it was missing from both lists once; this only leads to a second check.
+- ``deleted``: it was missing from both lists twice, so its pictures are purged.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Fate = Literal["archived", "missing once", "deleted"]
 
 THREAD_DELETED = "the board deleted the thread"  # the reason in ``thumbnails``
 
-# A catalogue with an entry that could not be read may hold any thread; an answer "not modified" is no catalogue.
+# A catalogue with an unreadable entry may hold any thread; a response "not modified" holds no catalogue.
 _UNDECIDED = """
 SELECT t.thread_id, f.thread_id IS NOT NULL AS missed
 FROM thread_ops AS t LEFT JOIN thread_fates AS f ON f.thread_id = t.thread_id
@@ -38,10 +38,11 @@ WHERE t.last_seen_at > f.decided_at
 def undecided_threads(
     connection: duckdb.DuckDBPyConnection, *, since: datetime, now: datetime, settling: timedelta
 ) -> dict[int, bool]:
-    """Return the threads that left the catalogue and may have been deleted, each with whether it was missed before.
+    """Return the threads that left the catalogue and may have been deleted, each with whether it was missing once
+    before.
 
-    They were last seen since ``since``, and ``settling`` or longer before ``now`` and the newest poll; at least one
-    catalogue after that could be read to its last entry. Of those that were missed before, that was as long ago.
+    They were last seen since ``since``, and at least ``settling`` before ``now`` and the newest poll; at least one
+    later catalogue was readable completely. Threads missing once before were so at least ``settling`` ago.
     """
     sql = _UNDECIDED.format(
         since=literal(since), left_before=literal(now - settling), settling=int(settling.total_seconds())
@@ -50,7 +51,7 @@ def undecided_threads(
 
 
 def record_fates(connection: duckdb.DuckDBPyConnection, fates: Mapping[int, Fate], decided_at: datetime) -> None:
-    """Record what became of threads; what was decided before stays. Call it inside :meth:`Database.write`."""
+    """Record the fates of threads; final fates stay unchanged. Call it inside :meth:`Database.write`."""
     rows = table(
         [{"thread_id": thread_id, "fate": fate} for thread_id, fate in fates.items()],
         {"thread_id": "BIGINT", "fate": "VARCHAR"},
@@ -70,7 +71,7 @@ def returned_threads(connection: duckdb.DuckDBPyConnection) -> list[int]:
 
 
 def forget_returned(connection: duckdb.DuckDBPyConnection) -> None:
-    """Take the fate from threads that came back, so that their purged pictures wait again.
+    """Delete the fates of threads that came back, so that their purged pictures are fetched again.
 
     Call it inside :meth:`Database.write`.
     """

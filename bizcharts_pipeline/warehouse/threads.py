@@ -1,9 +1,9 @@
-"""The one door by which rows enter ``thread_ops``.
+"""Table ``thread_ops``: the only place that writes it.
 
-One row a thread, whichever way it came. Once live has seen a thread, its newest sighting speaks for text,
-subject, picture and counts, and the archive fills what no sighting had. Counts never go down within a source;
-the archive's final count is from the future and stays in columns of its own. ``observed_*`` is the last live
-sighting, which may go down when replies are deleted. The rules themselves are in ``sql/resolve_threads.sql``.
+One row per thread, from any source. Once the live poller has seen a thread, its newest sighting determines text,
+subject, picture and counts, and the archive fills fields that no sighting had. Counts never decrease within a source;
+the archive's final count lies in the future and is stored in separate columns. ``observed_*`` is the last live
+sighting, which may decrease when replies are deleted. The rules are in ``sql/resolve_threads.sql``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from bizcharts_pipeline.core.rows import PreparedThread
 from bizcharts_pipeline.warehouse.values import table
 
 _SQL = Path(__file__).parent / "sql"
-_READ_ANEW = "SELECT thread_id FROM resolved WHERE change IN ('new', 'text')"
+_TEXT_CHANGED = "SELECT thread_id FROM resolved WHERE change IN ('new', 'text')"
 
 _INCOMING = {
     "thread_id": "BIGINT",
@@ -63,7 +63,7 @@ _MENTION = {
 
 @dataclass(frozen=True)
 class Sighting:
-    """When live saw a thread first and last; its counts are of the last time."""
+    """Times when the live poller saw a thread first and last; its counts are of the last time."""
 
     first: datetime
     last: datetime
@@ -71,10 +71,9 @@ class Sighting:
 
 @dataclass(frozen=True)
 class MergeResult:
-    """How many threads were new, had other counts, or had another text or subject (and are to be scored
-    again).
+    """Number of threads that were new, had other counts, or had another text or subject (and must be scored again).
 
-    ``changed_details`` counts what is neither: a picture deleted, a bump limit reached, a sticky.
+    ``changed_details`` counts other changes: a picture deleted, a bump limit reached, a sticky.
     """
 
     new: int = 0
@@ -85,7 +84,7 @@ class MergeResult:
 
     @property
     def changed(self) -> int:
-        """Threads that were there and changed in any way but that of having been seen again."""
+        """Number of existing threads with any change other than having been seen again."""
         return self.changed_counts + self.changed_text + self.changed_details
 
 
@@ -96,10 +95,10 @@ def merge_threads(
     ingested_at: datetime,
     seen_at: datetime | Mapping[int, Sighting] | None,
 ) -> MergeResult:
-    """Merge ``threads`` into ``thread_ops``, ``coin_mentions`` and ``thread_observations``; twice is as once.
+    """Merge ``threads`` into ``thread_ops``, ``coin_mentions`` and ``thread_observations``; idempotent.
 
-    ``seen_at`` is when live saw them (one time for all, or by thread id) and is not looked at for archive
-    rows. Of two rows of one thread the last counts. Call it inside :meth:`Database.write`.
+    ``seen_at`` is when the live poller saw them (one time for all, or by thread id); it is ignored for archive rows. If
+    a thread occurs twice, the last row counts. Call it inside :meth:`Database.write`.
     """
     latest = {prepared.thread.thread_id: prepared for prepared in threads}
     rows = [_row(prepared, ingested_at, _sighting(prepared, seen_at)) for prepared in latest.values()]
@@ -123,8 +122,8 @@ def merge_threads(
 
 
 def _replace_mentions(connection: duckdb.DuckDBPyConnection, threads: Mapping[int, PreparedThread]) -> None:
-    affected = [row[0] for row in connection.execute(_READ_ANEW).fetchall()]
-    connection.execute(f"DELETE FROM coin_mentions WHERE thread_id IN ({_READ_ANEW})")
+    affected = [row[0] for row in connection.execute(_TEXT_CHANGED).fetchall()]
+    connection.execute(f"DELETE FROM coin_mentions WHERE thread_id IN ({_TEXT_CHANGED})")
     rows = []
     for thread_id in affected:
         mentions = sorted(threads[thread_id].mentions, key=lambda mention: mention.confidence)

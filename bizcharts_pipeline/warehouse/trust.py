@@ -1,4 +1,4 @@
-"""What paid models said of gold posts, how far each is trusted, and whose labels may train."""
+"""Table ``auto_label_trust``: paid models' answers on gold posts, and the versions trusted for training."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from bizcharts_pipeline.warehouse.labelled import as_table
 from bizcharts_pipeline.warehouse.previews import Preview
 from bizcharts_pipeline.warehouse.values import literal, table
 
-_ANSWERED = "status <> 'pending'"  # of `auto_labels`: what has no answer yet says nothing
+_ANSWERED = "status <> 'pending'"  # of `auto_labels`: rows with a final status
 
 _ANSWERS = f"""
 SELECT provider, model, coalesce(endpoint, ''), prompt_version, a.thread_id, label, p_bearish, p_neutral, p_bullish,
@@ -19,7 +19,7 @@ FROM auto_labels AS a JOIN {{threads}} AS w ON a.thread_id = w.thread_id
 WHERE {_ANSWERED}
 ORDER BY ALL
 """
-# Equal posts share one request, which was paid once.
+# Equal posts share one request, which is billed once.
 _COSTS = """
 SELECT provider, model, coalesce(endpoint, ''), prompt_version, 1000.0 * sum(usd) / nullif(count(label), 0)
 FROM (
@@ -83,7 +83,7 @@ _TRUST = {
 
 @dataclass(frozen=True, order=True)
 class Version:
-    """A model as it was asked: what is measured, and trusted or not, as one."""
+    """One configuration of a labelling model; trust is measured per version."""
 
     provider: str
     model: str
@@ -96,7 +96,7 @@ class Version:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What a version said of a post; no ``label``: nothing usable, and if ``refused`` it declined."""
+    """A version's answer for a post; ``label`` is ``None`` if it was unusable, or ``refused``."""
 
     thread_id: int
     label: str | None
@@ -106,7 +106,7 @@ class ModelAnswer:
 
 @dataclass(frozen=True)
 class TrustRow:
-    """A row of ``auto_label_trust``, less its time; figures that cannot be had are ``None``."""
+    """A row of ``auto_label_trust`` without its time; unavailable metrics are ``None``."""
 
     provider: str
     model: str
@@ -131,12 +131,12 @@ class TrustRow:
 
     @property
     def version(self) -> Version:
-        """What was measured."""
+        """The measured version."""
         return Version(self.provider, self.model, self.endpoint, self.prompt_version)
 
 
 def answers(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> dict[Version, list[ModelAnswer]]:
-    """Return what each version said of ``threads``; a version that was never asked about them is there, with none."""
+    """Return each version's answers for ``threads``; versions without answers have an empty list."""
     found: dict[Version, list[ModelAnswer]] = {version: [] for version in costs(connection)}
     for *version, thread_id, label, bearish, neutral, bullish, refused in connection.execute(
         _ANSWERS.format(threads=as_table(threads))
@@ -147,12 +147,12 @@ def answers(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> 
 
 
 def costs(connection: duckdb.DuckDBPyConnection) -> dict[Version, float | None]:
-    """Return what 1,000 labels of each version cost in USD, refused and unusable answers paid for included."""
+    """Return the cost in USD of 1,000 labels per version. Paid requests that were refused or unusable count too."""
     return {Version(*version): cost for *version, cost in connection.execute(_COSTS).fetchall()}
 
 
 def append_trust(connection: duckdb.DuckDBPyConnection, rows: Sequence[TrustRow], measured_at: datetime) -> None:
-    """Add a measurement of each version; earlier ones stay. Call it inside :meth:`Database.write`."""
+    """Add a measurement of each version; earlier ones are kept. Call it inside :meth:`Database.write`."""
     if rows:
         values = table([asdict(row) for row in rows], _TRUST)
         connection.execute(
@@ -161,7 +161,7 @@ def append_trust(connection: duckdb.DuckDBPyConnection, rows: Sequence[TrustRow]
 
 
 def trusted_versions(connection: duckdb.DuckDBPyConnection) -> list[Version]:
-    """Return the versions whose newest measurement passed: only their labels may train."""
+    """Return the versions whose newest measurement passed: only their labels may be used for training."""
     return [Version(*row) for row in connection.execute(_TRUSTED).fetchall()]
 
 
@@ -171,9 +171,9 @@ def trusted_labels(connection: duckdb.DuckDBPyConnection, threads: Collection[in
 
 
 def refusals(connection: duckdb.DuckDBPyConnection) -> Preview:
-    """How often each provider declined, by what the lexicon reads in the post.
+    """Return each provider's refusal rate, by the lexicon's class of the post.
 
-    Labels are not missing at random: what is refused has other words, and so may have another stance.
+    Labels are not missing at random: refused posts use other words, and may so have another stance.
     """
     cursor = connection.execute(_REFUSALS)
     return Preview([column[0] for column in cursor.description or []], cursor.fetchall())

@@ -1,8 +1,8 @@
-"""Python values as SQL text.
+"""Conversion of Python values to SQL text.
 
-DuckDB's Python client imports pandas as soon as it is handed a parameter (0.24 s of CPU); a process that runs
-once a minute can not pay for that. So the warehouse writes its values into the SQL: rows as one JSON literal,
-10 ms for 150 threads and 0.15 s for 5,000.
+DuckDB's Python client imports pandas at the first parameter (0.24 s of CPU), which is too slow for a process that runs
+once a minute. So the warehouse writes its values into the SQL: rows as one JSON literal, 10 ms for 150 threads and 0.15
+s for 5,000.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-# NUL ends a string in too many readers of the data, and a lone surrogate has no UTF-8.
+# NUL ends a string in many readers of the data, and a lone surrogate has no UTF-8 encoding.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -34,7 +34,7 @@ def literal(value: str | float | bool | datetime | None) -> str:
 def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
     """Return ``rows`` as a SQL sub-query with ``columns`` (name to DuckDB type).
 
-    What a row lacks, and a number its column can not hold, is NULL there. Strings are made storable.
+    Missing fields, and numbers that their column cannot hold, become NULL. Strings are made storable.
     """
     struct = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
     objects = [{name: storable(row.get(name)) for name in columns} for row in rows]
@@ -48,7 +48,7 @@ def quoted(text: str) -> str:
 
 
 def storable(value: Any) -> Any:
-    """Return ``value`` as JSON and DuckDB can hold it: NUL and half surrogates as U+FFFD, NaN as None."""
+    """Return ``value`` in a form that JSON and DuckDB can hold: NUL and lone surrogates as U+FFFD, NaN as None."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
     if value is None or isinstance(value, int):

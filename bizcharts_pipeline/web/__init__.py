@@ -1,1 +1,1 @@
-"""The small servers for people: the labeller."""
+"""Local web server of the labelling page."""

@@ -1,4 +1,4 @@
-"""The labeller over HTTP: one page and the few requests it makes. What they mean is in :mod:`.session`."""
+"""HTTP server of the labelling page: the page and its API. The logic is in :mod:`.session`."""
 
 import json
 from datetime import datetime
@@ -27,7 +27,7 @@ _STRANGER = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Labeller · BizCharts</title>
 <h1>This address lacks its token</h1>
 <p>Open the whole address that <code>bizcharts label</code> printed in the terminal: it ends in
-<code>?token=…</code>, and changes with every start. Whoever has no token can neither read nor label here.</p>
+<code>?token=…</code>, and changes with every start. Without the token, nothing can be read or labelled here.</p>
 </html>
 """
 _FILES = {"labeller.css": "text/css", "labeller.js": "text/javascript", "labeller.svg": "image/svg+xml"}
@@ -37,11 +37,11 @@ def _moment(moment: datetime) -> datetime:
     try:
         return naive_utc(moment)
     except OverflowError:
-        raise ValueError("no moment of the calendar") from None
+        raise ValueError("time out of range") from None
 
 
 class LabelRequest(BaseModel):
-    """The body of a label; ``rating`` is null when the post is skipped."""
+    """Request body of a label; ``rating`` is null if the post is skipped."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -53,11 +53,11 @@ class LabelRequest(BaseModel):
     notes: str | None = Field(None, max_length=2000)
     saw_suggestion: bool = False
     image_visible: bool | None = None
-    keys: Annotated[StrictInt, Field(ge=0)]  # how many labels the page knows to stand
+    keys: Annotated[StrictInt, Field(ge=0)]  # number of standing labels known to the page
 
 
 class UndoRequest(BaseModel):
-    """The body of an undo; ``keys`` is how many labels the page knows to stand."""
+    """Request body of an undo; ``keys`` is the number of standing labels known to the page."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,7 +65,7 @@ class UndoRequest(BaseModel):
 
 
 def labeller_app(session: LabelSession, access: Access) -> "FastAPI":
-    """Return the labeller's server for one session, for those who have access."""
+    """Return the ASGI application for one session, protected by ``access``."""
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
     from starlette.requests import Request
@@ -90,7 +90,7 @@ def labeller_app(session: LabelSession, access: Access) -> "FastAPI":
 
 
 def _page(access: Access) -> "APIRouter":
-    """The page itself; the token in its address becomes a cookie and leaves the address."""
+    """Return the routes of the page; a token in its address becomes a cookie and is removed from the address."""
     from fastapi import APIRouter
     from starlette.requests import Request
     from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response

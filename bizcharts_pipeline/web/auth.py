@@ -1,8 +1,8 @@
-"""Who may talk to a server of this room: the browser that was given the token, and no page of another origin.
+"""Authentication: only the browser that was given the token has access, and no page of another origin.
 
-A server on the loopback address is reachable by every page that the browser shows. So each request must name this very
-host (against DNS rebinding), come from this origin, and bring the cookie that was given for the token in the address
-that the terminal printed; whatever changes something must bring a second token besides, which no other origin can read.
+A server on the loopback address can be reached by every page in the browser. So each request must name this host
+(against DNS rebinding), come from this origin, and carry the cookie issued for the token in the printed address;
+requests that change something must also carry a CSRF token, which other origins cannot read.
 """
 
 import secrets
@@ -42,11 +42,11 @@ class Access:
     port: int
     token: str = field(default_factory=_secret, repr=False)  # in the address, once
     session: str = field(default_factory=_secret, repr=False)  # in the cookie
-    csrf: str = field(default_factory=_secret, repr=False)  # in a header of what changes something
+    csrf: str = field(default_factory=_secret, repr=False)  # in a header of requests that change something
 
     @property
     def cookie_name(self) -> str:
-        """The cookie's name; browsers do not keep the cookies of two ports apart."""
+        """The cookie's name; browsers do not separate the cookies of two ports."""
         return f"bizcharts_{self.port}"
 
     @property
@@ -56,15 +56,15 @@ class Access:
 
     @property
     def cookie(self) -> str:
-        """The value of ``Set-Cookie`` for who brought the token."""
+        """The value of ``Set-Cookie`` for a request with the token."""
         return f"{self.cookie_name}={self.session}; Path=/; HttpOnly; SameSite=Strict"
 
     def admits(self, token: str) -> bool:
-        """Whether ``token`` is the address's."""
+        """Whether ``token`` is the token in the address."""
         return secrets.compare_digest(token.encode(), self.token.encode())
 
     def refusal(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
-        """Return status and reason for which a request is refused; header names are in lower case."""
+        """Return status and reason if a request is refused, else ``None``; header names are in lower case."""
         hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         if headers.get("host") not in hosts:
             return 421, "This server answers to 127.0.0.1 and localhost only."
@@ -72,7 +72,7 @@ class Access:
         if origin is not None and origin not in {f"http://{host}" for host in hosts}:
             return 403, "Requests from other origins are refused."
         if path == "/" and method == "GET":
-            return None  # the page's own function sees to token and cookie
+            return None  # the page's own function checks token and cookie
         if not self.knows(headers):
             return 403, "Open the address that the terminal printed."
         if method in ("GET", "HEAD"):
@@ -84,13 +84,13 @@ class Access:
         return None
 
     def knows(self, headers: dict[str, str]) -> bool:
-        """Whether a request brings the cookie."""
+        """Whether a request carries the cookie."""
         sent = cookie_values(headers.get("cookie", ""), self.cookie_name)
         return any(secrets.compare_digest(value.encode(), self.session.encode()) for value in sent)
 
 
 class AccessMiddleware:
-    """ASGI middleware: refuses requests without access, and adds the headers that keep the page to itself."""
+    """ASGI middleware: refuses requests without access, and adds security headers."""
 
     def __init__(self, app: "ASGIApp", access: Access) -> None:
         self.app, self.access = app, access
@@ -109,11 +109,11 @@ class AccessMiddleware:
             await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008})  # none here; the handshake gets a 403
+            await send({"type": "websocket.close", "code": 1008})  # unsupported; the handshake gets a 403
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if sum(name.lower() == b"host" for name, _ in scope["headers"]) > 1:
-            refused: tuple[int, str] | None = (400, "The host was named twice.")
+            refused: tuple[int, str] | None = (400, "The header Host occurs twice.")
         else:
             refused = self.access.refusal(scope["method"], scope["path"], headers)
         if refused:

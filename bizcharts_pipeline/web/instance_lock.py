@@ -1,4 +1,7 @@
-"""One labeller, one server: two would offer the same posts, and each take back what was labelled at the other."""
+"""Instance lock: one server per labeller.
+
+Two servers would offer the same posts, and each would undo labels made with the other.
+"""
 
 import hashlib
 import os
@@ -17,25 +20,25 @@ class AlreadyLabelling(BizchartsError):
 
 @contextmanager
 def labeller_lock(folder: Path, labeller: str) -> Iterator[Callable[[int], None]]:
-    """Take the labeller's place meanwhile; the kernel gives it back when the process dies.
+    """Hold the lock of a labeller; the kernel releases it when the process dies.
 
-    It yields what takes the server's port, for whoever comes second.
+    Yields a function that records the server's port, for the message to a second process.
 
     Raises:
-        AlreadyLabelling: the place is taken.
+        AlreadyLabelling: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"labeller-{hashlib.sha256(labeller.encode('utf-8', 'replace')).hexdigest()[:16]}.lock"
     with os.fdopen(regular_only(folder / name, os.O_RDWR | os.O_CREAT), "r+") as file:
         if not try_lock(file.fileno()):
             raise AlreadyLabelling(
-                f"{labeller} is labelling already, on port {file.read(5) or 'unknown'}: use the address that was "
-                "printed there, end that labeller, or give another name with --labeller."
+                f"{labeller} is already labelling, on port {file.read(5) or 'unknown'}: use the address that was "
+                "printed there, stop that process, or give another name with --labeller."
             )
         file.truncate(0)
 
-        def tell(port: int) -> None:
+        def record_port(port: int) -> None:
             file.write(str(port))
             file.flush()
 
-        yield tell
+        yield record_port

@@ -1,4 +1,4 @@
-"""``bizcharts label``: the labeller's page, on this machine alone, until Ctrl-C."""
+"""Command ``bizcharts label``: serves the labelling page on this machine only, until Ctrl-C."""
 
 import socket
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from bizcharts_pipeline.web.session import LabelSession
 
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 2
-LEDGER_SECONDS = 3  # a key waits so long for another process that writes labels, and is then said not to be saved
+LEDGER_SECONDS = 3  # maximum wait for another process that writes labels, before a label is reported as not saved
 
 
 class PortTaken(BizchartsError):
@@ -27,14 +27,15 @@ class PortTaken(BizchartsError):
 def serve_labeller(
     settings: Settings, filters: OfferFilters, port: int | None = None, *, say: Callable[[str], object] = print
 ) -> None:
-    """Serve the labeller until it is interrupted; ``port`` is the setting's unless given, 0 any that is free.
+    """Serve the labelling page until interrupted; ``port`` is by default the setting, 0 for any free one.
 
-    ``say`` gets the lines for the terminal: first the address to open, with the token that admits to it, and at the end
-    what is still to do.
+    ``say`` receives lines for the terminal: first the address to open, which contains the access token, and at the end
+    any unfinished work.
 
     Raises:
         AlreadyLabelling: another process serves the same labeller.
-        PortTaken: somebody listens there; other :class:`BizchartsError` where ledger or database cannot be used.
+        PortTaken: another program uses the port.
+        BizchartsError: another subclass if ledger or database cannot be used.
     """
     import uvicorn
 
@@ -51,7 +52,7 @@ def serve_labeller(
         config = uvicorn.Config(
             labeller_app(session, access),
             log_level="warning",
-            access_log=False,  # the token is in an address
+            access_log=False,  # an address contains the token
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -59,8 +60,8 @@ def serve_labeller(
         reader.start()
         try:
             say(
-                f"{access.address}\n\nOpen this address, token and all, in a browser on this machine.\n"
-                f"Labelling as {filters.labeller}, session {filters.session}. Ctrl-C ends it."
+                f"{access.address}\n\nOpen this address, including its token, in a browser on this machine.\n"
+                f"Labelling as {filters.labeller}, session {filters.session}. Ctrl-C stops the server."
             )
             with ledger.kept_open(), suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
@@ -68,7 +69,10 @@ def serve_labeller(
             reader.stop()
     if waiting := session.to_delete():
         threads = ", ".join(map(str, waiting))
-        say(f"Flagged as illegal and not deleted yet, as the database was busy: {threads}. `bizcharts block` does it.")
+        say(
+            f"Flagged as illegal and not deleted yet, because the database was busy: {threads}. "
+            "`bizcharts block` deletes them."
+        )
 
 
 def _listener(port: int) -> socket.socket:
@@ -76,7 +80,7 @@ def _listener(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
-        listener.listen()  # who opens the address at once waits, and is not refused
+        listener.listen()  # an early request waits instead of being refused
     except OSError as error:
         listener.close()
         raise PortTaken(f"Port {port} of {HOST} cannot be used: {error.strerror}; give another with --port.") from None

@@ -1,7 +1,7 @@
-"""One labeller's session: the posts to label, those that are labelled, and what a key press writes.
+"""One labeller's session: posts to label, labels made, undo.
 
-Everything here is in memory but the ledger, which is written before a call returns. The database is the
-:mod:`reader's <bizcharts_pipeline.web.reader>` alone, so that nobody who labels ever waits for it.
+Everything is in memory except the ledger, which is written before a call returns. Only the :mod:`reader
+<bizcharts_pipeline.web.reader>` opens the database, so labelling never waits for it.
 """
 
 import threading
@@ -29,7 +29,7 @@ from bizcharts_pipeline.web import notices
 SHOWN_AHEAD = 11  # the post on the screen and the next ten
 READY = 400  # posts kept ready for a database that is busy for long
 REFILL_BELOW = 300
-REMEMBERED = 200  # decided posts whose text and picture are read again after a restart
+REMEMBERED = 200  # decided posts whose text and picture are loaded again after a restart
 CLOCK_TOLERANCE = timedelta(days=1)
 ORIGIN = "labeller"
 
@@ -37,34 +37,34 @@ _MEDIA_TYPES: dict[str, MediaType] = {f".{ending}": media_type for media_type, e
 
 
 class NotOffered(BizchartsError):
-    """A label for a post that was not offered, or that makes no sense; or the page does not show how things stand."""
+    """A label is invalid: the post was not offered, the values are inconsistent, or the page is outdated."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a key press says of a post."""
+    """One labelling decision from the page."""
 
     thread_id: int
-    labeled_at: datetime  # naive UTC; made by the page, so that a request sent twice is one label
+    labeled_at: datetime  # naive UTC; set by the page, so that a repeated request is one label
     rating: int | None  # None: skipped
     seconds: float | None
     flag: Flag | None
     notes: str | None
     saw_suggestion: bool
-    image_visible: bool | None  # the post's image was shown uncovered; None: the page did not say
-    keys: int  # how many labels the page knows to stand
+    image_visible: bool | None  # the post's image was shown uncovered; None: unknown
+    keys: int  # number of standing labels known to the page
 
 
 class LabelSession:
-    """One labeller's session: posts to label, labels made, undo. Several threads may call its methods."""
+    """One labeller's session: posts to label, labels made, undo. Thread-safe."""
 
     def __init__(
         self, settings: Settings, filters: OfferFilters, ledger: LabelLedger, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self.settings, self.filters, self._ledger, self._clock = settings, filters, ledger, clock
-        self.wake = threading.Event()  # the reader has something to do
-        self.problem: str | None = None  # why the database can not be read at present
-        self._writing = threading.Lock()  # one key at a time goes to the ledger, for which nobody else waits
+        self.wake = threading.Event()  # set when the reader has work
+        self.problem: str | None = None  # why the database cannot be read at present
+        self._writing = threading.Lock()  # serializes writes to the ledger without blocking readers of the session
         self._lock = threading.RLock()
         self._store = PictureStore(settings.home_path)
         self._posts: dict[int, OfferedPost] = {}
@@ -75,15 +75,15 @@ class LabelSession:
         self._written = ledger.count()
         own = [label for label in standing if label.labeler_id == filters.labeller]
         self._imported = [label for label in own if label.origin != ORIGIN]
-        self._decided = [label for label in own if label.origin == ORIGIN]  # in the order of the keys
+        self._decided = [label for label in own if label.origin == ORIGIN]  # in the order of the decisions
         self._illegal = {label.thread_id for label in standing if label.flag == "illegal"}
         self._to_delete = set(self._illegal)
         self._hidden_hashes: set[str] = set()
 
-    # What the page asks for
+    # Called by the page
 
     def view(self) -> dict[str, Any]:
-        """Return the posts to show next and how far the labeller is."""
+        """Return the posts to show next, and the labeller's progress."""
         with self._lock:
             now = self._clock()
             ready = self._ready()
@@ -91,16 +91,17 @@ class LabelSession:
                 "now": now.isoformat(timespec="milliseconds"),
                 "state": self._state(ready),
                 "notice": self._notice(ready),
-                "upcoming": [self._shown(post, self._former(post.post.thread_id)) for post in ready[:SHOWN_AHEAD]],
+                "upcoming": [
+                    self._shown(post, self._earlier_label(post.post.thread_id)) for post in ready[:SHOWN_AHEAD]
+                ],
                 "progress": self._progress(now, len(ready)),
             }
 
     def decide(self, decision: Decision) -> dict[str, Any]:
-        """Write a label durably, then return the next view. The same decision again changes nothing.
+        """Write a label durably, then return the next view. Repeating the same decision changes nothing.
 
         Raises:
-            NotOffered: the post is neither offered nor decided already, the decision makes no sense, or something was
-                decided of which the page does not know.
+            NotOffered: the post is neither offered nor decided, the decision is inconsistent, or the page is outdated.
             LedgerError: it could not be written.
         """
         with self._writing:
@@ -123,10 +124,10 @@ class LabelSession:
                 return self.view()
 
     def undo(self, keys: int) -> dict[str, Any]:
-        """Take back the last label; return the next view. ``keys`` is how many the page knows to stand.
+        """Take back the last label; return the next view. ``keys`` is the number of standing labels known to the page.
 
         Raises:
-            NotOffered: there are more, or fewer.
+            NotOffered: the number is wrong.
             LedgerError: it could not be written.
         """
         with self._writing:
@@ -143,7 +144,7 @@ class LabelSession:
                 return {**self.view(), "undone": label and label.thread_id}
 
     def history(self, before: int, count: int) -> dict[str, Any]:
-        """Return ``count`` decided posts, newest first, from the one that is ``before`` places back; each post once."""
+        """Return ``count`` decided posts, newest first, after skipping ``before``; each post once."""
         with self._lock:
             newest: dict[int, Label] = {}
             for label in reversed(self._decided):
@@ -152,7 +153,7 @@ class LabelSession:
             return {"posts": [self._shown(self._remembered(label), label) for label in labels]}
 
     def strata(self) -> list[dict[str, Any]]:
-        """Return how far each month and source is."""
+        """Return the progress of each month and source."""
         with self._lock:
             candidates = self._deck.candidates if self._deck else None
             labels = [*self._imported, *self._decided]
@@ -164,7 +165,7 @@ class LabelSession:
         ]
 
     def picture(self, thread_id: int) -> tuple[Path, MediaType] | None:
-        """Return the file of a post's picture, if it is to be shown and its row names a file of the store."""
+        """Return the file of a post's picture, if it may be shown and its row names a file in the store."""
         with self._lock:
             offered = self._posts.get(thread_id)
             picture = offered.post.picture if offered else None
@@ -179,10 +180,10 @@ class LabelSession:
             return None
         return (path, media_type) if path == self._store.home / (picture.path or "") else None
 
-    # What the reader asks for and brings
+    # Called by the reader
 
     def deal(self, candidates: Candidates) -> None:
-        """Take what may be offered, as the database has it now."""
+        """Replace the deck by one of the current candidates in the database."""
         gold = [post.thread_id for post in self._ledger.gold()] if self.filters.queue else []
         known = len(self._decided)
         newest, written = self._ledger.newest(), self._ledger.count()
@@ -195,8 +196,8 @@ class LabelSession:
                 deck.put_back(Offer(label.thread_id, label.stratum or "filter", label.probability))
             self._deck, self._written = deck, written
 
-    def learn_of_others(self) -> None:
-        """Pass over what other labellers have labelled meanwhile."""
+    def drop_labelled_by_others(self) -> None:
+        """Remove posts from the deck that other labellers have labelled meanwhile."""
         if self._ledger.count() == self._written:
             return
         newest, written = self._ledger.newest(), self._ledger.count()
@@ -207,7 +208,7 @@ class LabelSession:
             self._written = written
 
     def wanted(self) -> list[int]:
-        """Return the threads whose posts are to be read, the most urgent first; few, while enough are ready."""
+        """Return the threads whose posts to load: upcoming ones if few are ready, then recently decided ones."""
         with self._lock:
             offers = self._deck.upcoming(READY) if self._deck else []
             ahead = [offer.thread_id for offer in offers]
@@ -218,22 +219,22 @@ class LabelSession:
             back = dict.fromkeys(label.thread_id for label in reversed(self._decided[-REMEMBERED:]))
             return [*missing, *(thread for thread in back if thread not in known)]
 
-    def accept(self, asked: Iterable[int], posts: Iterable[OfferedPost]) -> None:
-        """Take posts that were read; what was asked for and is not among them is there no more."""
+    def accept(self, requested: Iterable[int], posts: Iterable[OfferedPost]) -> None:
+        """Store loaded posts; requested threads that are not among them no longer exist."""
         with self._lock:
             for offered in posts:
                 self._posts[offered.post.thread_id] = offered
                 picture = offered.post.picture
                 if offered.post.thread_id in self._illegal and picture and picture.sha256:
                     self._hidden_hashes.add(picture.sha256)
-            for thread in asked:
+            for thread in requested:
                 if thread not in self._posts:
                     self._gone.add(thread)
                     if self._deck and thread not in self._taken_back:
                         self._deck.decided(thread)
 
     def is_exhausted(self) -> bool:
-        """Whether the deck is at its end."""
+        """Whether the deck is empty."""
         with self._lock:
             return self._deck is None or not self._deck.upcoming(1)
 
@@ -243,11 +244,11 @@ class LabelSession:
             return sorted(self._to_delete)
 
     def deleted(self, thread_id: int) -> None:
-        """Note that a picture is gone."""
+        """Record that a thread's pictures were deleted."""
         with self._lock:
             self._to_delete.discard(thread_id)
 
-    # Within the lock
+    # Called with the lock held
 
     def _ready(self) -> list[OfferedPost]:
         ready = []
@@ -264,13 +265,13 @@ class LabelSession:
         return "waiting" if self._deck is None or self._deck.upcoming(1) else "finished"
 
     def _is_written(self, decision: Decision) -> bool:
-        """Whether the decision is one already, of a page that did not get the answer."""
-        said = decision.thread_id, decision.labeled_at
-        return any((label.thread_id, label.labeled_at) == said for label in reversed(self._decided))
+        """Whether the decision was already written, for a page that did not get the response."""
+        key = decision.thread_id, decision.labeled_at
+        return any((label.thread_id, label.labeled_at) == key for label in reversed(self._decided))
 
     def _check_keys(self, keys: int) -> None:
         if keys != len(self._decided):
-            raise NotOffered("Something was labelled in another tab meanwhile. This is how things stand now.")
+            raise NotOffered("A post was labelled in another tab meanwhile; this is the current state.")
 
     def _notice(self, ready: list[OfferedPost]) -> notices.Notice | None:
         if ready:
@@ -283,13 +284,13 @@ class LabelSession:
         thread = decision.thread_id
         offer = self._deck.find(thread) if self._deck else None
         former = next((label for label in reversed(self._decided) if label.thread_id == thread), None)
-        asked = offer or former
-        if asked is None:
+        source = offer or former
+        if source is None:
             raise NotOffered(f"Thread {thread} was not offered; reload the page.")
         if abs(decision.labeled_at - self._clock()) > CLOCK_TOLERANCE:
             raise NotOffered("The page's clock is more than a day off; reload the page.")
         if decision.flag == "illegal" and decision.rating is not None:
-            raise NotOffered("What is flagged as illegal is skipped.")
+            raise NotOffered("A post flagged as illegal must be skipped.")
         offered = self._known(thread, self._taken_back.get(thread) or former)
         if offered is None:
             raise NotOffered(f"Thread {thread} has not been shown; reload the page.")
@@ -297,7 +298,7 @@ class LabelSession:
         shows_picture = post.picture is not None and decision.flag != "illegal"
         at = decision.labeled_at
         if former and at < former.labeled_at:
-            at = former.labeled_at + timedelta(microseconds=1)  # a clock was set back, and the newest decision counts
+            at = former.labeled_at + timedelta(microseconds=1)  # the clock was set back; the newest decision counts
         return Label(
             thread_id=thread,
             sentiment_rating=decision.rating,
@@ -312,8 +313,8 @@ class LabelSession:
             subject_snapshot=post.subject,
             flag=decision.flag,
             session=self.filters.session,
-            stratum=asked.stratum,
-            probability=asked.probability,
+            stratum=source.stratum,
+            probability=source.probability,
             suggestion=offered.suggestion if decision.saw_suggestion else None,
             image_visible=decision.image_visible if post.picture else None,
         )
@@ -323,7 +324,7 @@ class LabelSession:
             if self._decided[place] == label:
                 del self._decided[place]
                 break
-        if label.flag == "illegal" and label.thread_id in self._to_delete:  # not too late yet
+        if label.flag == "illegal" and label.thread_id in self._to_delete:  # not deleted yet
             self._to_delete.discard(label.thread_id)
             self._illegal.discard(label.thread_id)
             offered = self._posts.get(label.thread_id)
@@ -340,8 +341,8 @@ class LabelSession:
     def _is_hidden(self, thread_id: int, picture: Picture) -> bool:
         return thread_id in self._illegal or picture.sha256 in self._hidden_hashes
 
-    def _former(self, thread_id: int) -> Label | None:
-        """Return the label to mark beside a post that is offered: none beside a blind one."""
+    def _earlier_label(self, thread_id: int) -> Label | None:
+        """Return the label to show with an offered post; ``None`` for unannounced relabels."""
         if thread_id in self._taken_back:
             return self._taken_back[thread_id]
         if not self.filters.everything:
@@ -353,7 +354,7 @@ class LabelSession:
         return self._remembered(label) if label else self._posts.get(thread_id)
 
     def _remembered(self, label: Label) -> OfferedPost:
-        """Return a decided post, from its label if it has not been read again."""
+        """Return a decided post, from its label if it has not been loaded again."""
         url = label.image_url_snapshot
         picture = Picture(url, None, None, None, None, None, None) if url else None
         post = Post(label.thread_id, label.posted_at, label.subject_snapshot, label.text_snapshot, picture)

@@ -90,7 +90,7 @@ def test_a_day_without_posts_is_complete_and_empty(world: World, tmp_path: Path)
 def test_a_day_that_the_archive_has_not_finished_is_stored_but_not_complete(world: World, tmp_path: Path) -> None:
     noon = MIDDLE + timedelta(hours=12)
     with reading(world, tmp_path, now=noon) as reader:
-        with pytest.raises(IncompleteDay, match="nothing newer"):
+        with pytest.raises(IncompleteDay, match="no posts after"):
             reader.take(MIDDLE, now=MIDDLE + DAY)
         assert reader.stored() == reader.truth(MIDDLE)
         assert [row[2] for row in reader.days()] == [False]
@@ -101,7 +101,7 @@ def test_a_day_that_the_archive_has_not_finished_is_stored_but_not_complete(worl
 
 
 def test_a_day_that_still_runs_is_refused(world: World, tmp_path: Path) -> None:
-    with reading(world, tmp_path) as reader, pytest.raises(DayNotOver, match="not over yet"):
+    with reading(world, tmp_path) as reader, pytest.raises(DayNotOver, match="not ended yet"):
         reader.take(MIDDLE, now=MIDDLE + timedelta(hours=23))
 
 

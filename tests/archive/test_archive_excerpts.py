@@ -8,7 +8,7 @@ from archive_world import NOW, START, reading
 
 from bizcharts_pipeline.archive.page import ArchivedFile, ArchivedPost
 from bizcharts_pipeline.archive.search_import import import_newest, import_search
-from bizcharts_pipeline.archive.times import set_right
+from bizcharts_pipeline.archive.times import correct_times
 from bizcharts_pipeline.core.progress import silently
 from bizcharts_pipeline.demo.server import Fault
 from bizcharts_pipeline.demo.world import World
@@ -62,12 +62,12 @@ def post(number: int, minutes: float, corrected: int = 0, *, pictured: bool = Tr
 @pytest.mark.parametrize("corrected", [0, 14_400, 18_000])
 def test_a_post_without_a_picture_is_corrected_as_its_neighbours_are(corrected: int) -> None:
     hidden = ArchivedPost(2, 2, START + timedelta(minutes=1, seconds=-corrected), "", "Anonymous")
-    between = set_right([post(3, 2, corrected), hidden, post(1, 0, corrected)])
+    between = correct_times([post(3, 2, corrected), hidden, post(1, 0, corrected)])
     assert [each.posted_at for each in between] == [START + timedelta(minutes=minutes) for minutes in range(3)]
 
 
 def test_where_neighbours_differ_the_time_between_theirs_is_taken() -> None:
     hidden = ArchivedPost(2, 2, START + timedelta(minutes=1), "", "Anonymous")
-    assert set_right([post(1, 0, 18_000), hidden, post(3, 2)])[1].posted_at == START + timedelta(minutes=1)
+    assert correct_times([post(1, 0, 18_000), hidden, post(3, 2)])[1].posted_at == START + timedelta(minutes=1)
     wrong = ArchivedPost(2, 2, START + timedelta(minutes=1, seconds=-18_000), "", "Anonymous")
-    assert set_right([post(1, 0, 18_000), wrong, post(3, 2)])[1].posted_at == START + timedelta(minutes=1)
+    assert correct_times([post(1, 0, 18_000), wrong, post(3, 2)])[1].posted_at == START + timedelta(minutes=1)

@@ -13,7 +13,7 @@ from archive_world import NOW, START, Reader, reader_of
 from bizcharts_pipeline.archive.days import IncompleteDay
 from bizcharts_pipeline.archive.page import ArchivedFile, ArchivedPost
 from bizcharts_pipeline.archive.search_import import import_newest, import_search
-from bizcharts_pipeline.archive.times import set_right
+from bizcharts_pipeline.archive.times import correct_times
 from bizcharts_pipeline.core.progress import silently
 from bizcharts_pipeline.demo.archive.posts import Quirks
 from bizcharts_pipeline.demo.archive.server import SimulatedArchive
@@ -160,7 +160,7 @@ def test_an_index_that_stops_early_makes_no_day_complete(world: World, tmp_path:
 def test_an_archive_that_stopped_days_ago_completes_no_day_that_it_did_not_reach(world: World, tmp_path: Path) -> None:
     with SimulatedArchive(world, now=MIDDLE + timedelta(hours=12)) as server:
         reader = reader_of(server, tmp_path)
-        with pytest.raises(IncompleteDay, match="nothing newer"):
+        with pytest.raises(IncompleteDay, match="no posts after"):
             reader.take(MIDDLE, now=MIDDLE + 6 * DAY)
 
 
@@ -211,7 +211,7 @@ def test_an_incomplete_look_leaves_a_complete_days_comparison(world: World, tmp_
         with reader.database.read() as connection:
             before = connection.execute("SELECT * FROM archive_overlaps").fetchall()
         server.lie = times_unreadable.__get__(server)  # type: ignore[attr-defined]
-        with pytest.raises(IncompleteDay, match="can not be read"):
+        with pytest.raises(IncompleteDay, match="cannot be read"):
             reader.take(MIDDLE, again=True)
         with reader.database.read() as connection:
             assert connection.execute("SELECT * FROM archive_overlaps").fetchall() == before
@@ -224,4 +224,4 @@ def test_a_lone_wrong_time_between_right_ones_is_set_right() -> None:
         return ArchivedPost(number, number, START + timedelta(minutes=minutes), "", "Anonymous", file=file)
 
     around = [post(1, 0, True), post(2, 1 - 300, False), post(3, 2, True)]
-    assert set_right(around)[1].posted_at == START + timedelta(minutes=1)
+    assert correct_times(around)[1].posted_at == START + timedelta(minutes=1)

@@ -143,7 +143,7 @@ def try_damage(originals: Originals, seed: int, folder: Path) -> str:
     with pytest.raises(BizchartsError, match=re.escape(name)):
         create(world.database, world.home, folder / "file", NOW)
     assert not (folder / "file").exists()
-    found = repair.look(world.database, world.home)
+    found = repair.find_damage(world.database, world.home)
     assert [damage for damage in found if str(relative.parts[0]) in str(damage.path)], found
     check_rest(world, originals.clean[0], what, path)
     return f"{what} {how}"
@@ -186,7 +186,7 @@ def test_four_hundred_random_damages_are_named_and_never_called_good(originals: 
 def test_sound_homes_and_backups_are_called_good(originals: Originals, tmp_path: Path) -> None:
     for number, world in enumerate((*originals.clean, *originals.logged)):
         copied = world.copy(tmp_path / f"home{number}")
-        assert repair.look(copied.database, copied.home) == []
+        assert repair.find_damage(copied.database, copied.home) == []
         create(copied.database, copied.home, tmp_path / f"file{number}", NOW)
         second = World(tmp_path / f"second{number}")
         restore(second.database, second.home, tmp_path / f"file{number}", NOW)

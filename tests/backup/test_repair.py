@@ -31,7 +31,7 @@ def flip(path: Path, place: int) -> None:
 
 def is_sound(world: World, file: Path) -> bool:
     create(world.database, world.home, file, NOW)
-    return repair.look(world.database, world.home) == []
+    return repair.find_damage(world.database, world.home) == []
 
 
 def posts(world: World) -> int:
@@ -51,7 +51,7 @@ def test_a_damaged_log_is_set_aside_and_the_transactions_before_the_damage_are_k
     assert "bizcharts.duckdb.wal is damaged" in named.stdout
     assert "4 transactions in" in named.stdout
     (done,) = repair.set_aside(world.database, world.home, NOW)
-    assert done.outcome.startswith("2 transactions kept, 2 whole ones")
+    assert done.outcome.startswith("2 transactions kept, 2 complete ones")
     assert done.kept is not None
     assert len(done.kept.read_bytes()) == len(content)
     assert posts(world) == 24_200
@@ -63,7 +63,7 @@ def test_a_log_that_is_not_the_databases_is_set_aside_or_accepted(world: World, 
     shell.execute("PRAGMA disable_checkpoint_on_shutdown")
     shell.execute(SHELL)
     shell.close()
-    (damage,) = repair.look(world.database, world.home)
+    (damage,) = repair.find_damage(world.database, world.home)
     assert damage.path == wal(world.database.path)
     assert damage.accept
     other = world.copy(tmp_path / "other")
@@ -87,7 +87,7 @@ def test_damage_where_no_table_lies_is_named_and_the_file_written_anew_without_l
     for block in reversed(range(total)):
         world.database.path.write_bytes(sound)
         flip(world.database.path, 12_288 + block * 262_144 + 100_000)
-        (damage,) = repair.look(world.database, world.home)
+        (damage,) = repair.find_damage(world.database, world.home)
         assert damage.path == world.database.path
         if damage.set_aside:
             break
@@ -107,10 +107,10 @@ def test_what_another_program_has_changed_is_named_until_it_is_accepted(world: W
         editor.execute("PRAGMA journal_mode = DELETE")
         editor.execute("CREATE TABLE of_somebody_else (x)")
         editor.commit()
-    found = repair.look(world.database, world.home)
+    found = repair.find_damage(world.database, world.home)
     assert [damage.path.name for damage in found] == ["bizcharts.duckdb", "labels.sqlite"]
     assert len(world.labels.standing()) == 40  # it can still be used, and is named all the same afterwards
-    assert [damage.path.name for damage in repair.look(world.database, world.home)] == [
+    assert [damage.path.name for damage in repair.find_damage(world.database, world.home)] == [
         "bizcharts.duckdb",
         "labels.sqlite",
     ]
@@ -132,7 +132,7 @@ def test_what_another_program_has_changed_is_named_after_later_writes_too(
     for number in range(2):
         world.add_posts(200_000 + number, 1, seed=9)
     assert caplog.text.count("changed or replaced by another program") == 1
-    (found,) = repair.look(world.database, world.home)
+    (found,) = repair.find_damage(world.database, world.home)
     assert found.path == world.database.path
     with pytest.raises(BackupFailed, match=r"another program|damaged"):
         create(world.database, world.home, tmp_path / "refused", NOW)
@@ -154,24 +154,24 @@ def test_a_ledger_that_is_lost_is_named_and_not_begun_anew(
     path.unlink()
     if emptied:
         path.touch()
-    with pytest.raises(BizchartsError, match="gone or empty"):
+    with pytest.raises(BizchartsError, match="missing or empty"):
         world.add_label(7)
-    assert [damage.path for damage in repair.look(world.database, world.home)] == [path]
-    with pytest.raises(BackupFailed, match="gone or empty"):
+    assert [damage.path for damage in repair.find_damage(world.database, world.home)] == [path]
+    with pytest.raises(BackupFailed, match="missing or empty"):
         create(world.database, world.home, tmp_path / "refused", NOW)
-    with pytest.raises(BizchartsError, match="gone or empty"):
+    with pytest.raises(BizchartsError, match="missing or empty"):
         maintain(world.database, world.home, RetentionSettings(), NOW)  # it would delete threads that are labelled
     assert path.exists() is emptied
     restore(world.database, world.home, tmp_path / "backup", NOW, only=["ledgers"])
     assert len(world.labels.standing()) == 40
-    assert repair.look(world.database, world.home) == []
+    assert repair.find_damage(world.database, world.home) == []
 
 
 def test_a_new_ledger_is_begun_where_that_is_meant(world: World) -> None:
     (world.home / "ledgers" / "pods.sqlite").unlink()
     (begun,) = repair.accept(world.database, world.home)
     assert begun.path.name == "pods.sqlite"
-    assert repair.look(world.database, world.home) == []
+    assert repair.find_damage(world.database, world.home) == []
     assert PodLedger(world.home / "ledgers" / "pods.sqlite").spent().pods == 0
 
 
@@ -182,7 +182,7 @@ def test_a_damaged_ledger_log_is_not_opened_and_its_sound_commits_are_kept(world
     flip(log, log.stat().st_size * 2 // 3)
     with pytest.raises(Exception, match="bizcharts repair"):
         world.labels.count()
-    (damage,) = repair.look(world.database, world.home)
+    (damage,) = repair.find_damage(world.database, world.home)
     assert damage.path == log
     (done,) = repair.set_aside(world.database, world.home, NOW)
     assert done.kept is not None
@@ -208,7 +208,7 @@ def test_looking_changes_nothing_and_a_damaged_model_is_moved_away(world: World,
     model = next(world.home.glob("models/*/weights.json"))
     flip(model, 10)
     before = {name: value for name, value in tree(world.home).items() if not name.endswith((".lock", "-shm", "-wal"))}
-    (damage,) = repair.look(world.database, world.home)
+    (damage,) = repair.find_damage(world.database, world.home)
     assert damage.path == model.parent
     assert before.items() <= tree(world.home).items()
     (done,) = repair.set_aside(world.database, world.home, NOW)
@@ -223,8 +223,8 @@ def test_a_damaged_seal_is_named_and_can_be_accepted(world: World, tmp_path: Pat
     seal = world.home / name
     assert seal.exists()
     seal.write_bytes(content)
-    (damage,) = repair.look(world.database, world.home)
-    assert damage.problem.startswith(f"{seal} is damaged, so nothing tells whether {seal.stem} is as BizCharts")
+    (damage,) = repair.find_damage(world.database, world.home)
+    assert damage.problem.startswith(f"{seal} is damaged, so {seal.stem} cannot be checked for changes")
     assert damage.accept
     with pytest.raises(BizchartsError, match=re.escape(f"{seal} is damaged")):
         create(world.database, world.home, tmp_path / "none", NOW)

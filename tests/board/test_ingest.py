@@ -125,7 +125,7 @@ def test_a_poll_that_kills_two_runs_is_set_aside_by_the_third_which_stores_its_o
     assert third.returncode == 0, third.stderr
     recovered, named = third.stdout.splitlines()
     assert recovered == "1"  # the poll of the second run, which never came to it
-    assert "set aside, as 2 processes were killed" in named
+    assert "set aside, because 2 processes were killed" in named
     assert "out of memory" in third.stderr  # the log, too
     (kept,) = home.rejected()
     assert b"poison" in home.spool.read(kept).body

@@ -79,11 +79,11 @@ def fails_in_one_line(finished: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_a_failure_is_one_line_that_names_the_thing(installation: Installation) -> None:
-    assert "no whole backup" in fails_in_one_line(installation.run_command("restore", __file__))
+    assert "not a valid backup" in fails_in_one_line(installation.run_command("restore", __file__))
     assert "SQLite" in fails_in_one_line(installation.run_command("import-sqlite", __file__))
     installation.run_command("poll", "--once", now=NOW)
-    assert "no earlier copy" in fails_in_one_line(installation.run_command("snapshot", __file__))
-    assert "exists already" in fails_in_one_line(installation.run_command("backup", __file__))
+    assert "not an earlier copy" in fails_in_one_line(installation.run_command("snapshot", __file__))
+    assert "already exists" in fails_in_one_line(installation.run_command("backup", __file__))
     installation.extra["BIZCHARTS_FOURCHAN_API_URL"] = "http://127.0.0.1:9"
     assert "127.0.0.1:9" in fails_in_one_line(installation.run_command("poll", "--once", now=NOW))
 

@@ -83,7 +83,7 @@ def test_days_become_a_backfill_in_dagster_without_those_that_are_complete(insta
         (["import", "--last", "60", "--from", "2025-11-01"], 2, "give one of"),
         (["import", "--from", "yesterday"], 2, "--from"),
         (["import", "--from", "2025-11-05"], 1, "is after"),
-        (["import", "--from", "2025-10-29", "--to", "2026-01-01"], 1, "not over yet"),
+        (["import", "--from", "2025-10-29", "--to", "2026-01-01"], 1, "not ended yet"),
         (["import", "--from", "2014-01-01"], 1, "BIZCHARTS_ARCHIVE_START"),
         (["import", "--continue"], 1, "--from"),
         (["import", "--from", "2025-11-02", "--to", "2025-11-01"], 2, "is after --to"),

@@ -165,7 +165,7 @@ def test_a_pretended_time_that_is_none_is_refused_by_readers_too(installation: I
     for command in ("index", "stats", "coverage"):
         refused = installation.run_command(command)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
-        assert "BIZCHARTS_NOW is no ISO 8601 time" in refused.stderr
+        assert "BIZCHARTS_NOW is not an ISO 8601 time" in refused.stderr
 
 
 def test_health_of_a_home_without_a_database_says_that_nothing_was_polled(installation: Installation) -> None:

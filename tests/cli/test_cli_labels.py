@@ -132,7 +132,10 @@ def test_a_bad_file_is_one_line_and_status_1(installation: Installation) -> None
     broken = file(installation, "a.jsonl", {"thread_id": 1}, [2])
     imported = installation.run_command("labels", "import", broken)
     refused = fails_in_one_line(imported)
-    assert "none of its rows is a label, so nothing was taken: line 1: neither rated nor skipped; line 2" in refused
+    assert (
+        "none of its rows is a valid label, so nothing was imported: line 1: neither rated nor skipped; line 2"
+        in refused
+    )
     assert imported.stdout == ""
     installation.run_here("labels", "import", file(installation, "good.jsonl", *ROWS))
     for words in (("import", __file__), ("stats", __file__), ("export", str(installation.folder / "a.xlsx"))):
@@ -152,7 +155,7 @@ def test_an_import_is_listed_and_undone_by_its_number_and_a_named_scale_is_under
     assert "--scale -1-1" in refused
     assert installation.run_command("labels", "import", source, "--scale", "1-4").returncode == 2
     imported = installation.run_command("labels", "import", source, "--scale", "-1-1")
-    assert "`bizcharts labels undo-import 1` takes it back" in imported.stdout
+    assert "`bizcharts labels undo-import 1` undoes it" in imported.stdout
     for undone in (False, True):
         (listed,) = json.loads(installation.run_command("labels", "imports", "--json").stdout)
         assert (listed["import_id"], listed["file"], listed["labels"], listed["scale"]) == (1, "a.jsonl", 12, "-1-1")

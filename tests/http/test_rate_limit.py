@@ -76,7 +76,7 @@ def test_a_stopped_process_does_not_hold_others_beyond_their_deadline(tmp_path: 
             process.send_signal(signal.SIGSTOP)
             with (
                 PoliteSession(0.01, rate_folder=tmp_path, timeouts=Timeouts(total=0.5)) as session,
-                pytest.raises(SourceUnreachable, match="another process holds it"),
+                pytest.raises(SourceUnreachable, match="another process holds the lock"),
             ):
                 session.get(board.catalog_url)
         finally:
@@ -87,11 +87,11 @@ def test_a_stopped_process_does_not_hold_others_beyond_their_deadline(tmp_path: 
 def test_hosts_do_not_wait_for_each_other(tmp_path: Path) -> None:
     soon = time.monotonic() + 1
     for host in ("https://a.example", "https://i.example", "https://a.example:8443"):
-        with RateLimit(host, 3600, tmp_path).turn(soon):
+        with RateLimit(host, 3600, tmp_path).slot(soon):
             pass
     for same in ("http://A.example/x", "https://user@a.example:443"):
         busy = RateLimit(same, 3600, tmp_path)
-        with pytest.raises(SourceUnreachable, match=r"a\.example"), busy.turn(soon):
+        with pytest.raises(SourceUnreachable, match=r"a\.example"), busy.slot(soon):
             pass
 
 
@@ -110,17 +110,17 @@ def test_hosts_do_not_wait_for_each_other(tmp_path: Path) -> None:
 )
 def test_no_state_left_by_anybody_blocks_for_longer_than_it_may(tmp_path: Path, state: bytes) -> None:
     (tmp_path / "a.example.json").write_bytes(state)
-    with RateLimit("https://a.example", 0.05, tmp_path).turn(time.monotonic() + 1):
+    with RateLimit("https://a.example", 0.05, tmp_path).slot(time.monotonic() + 1):
         pass
 
 
 def test_a_pause_that_a_host_asked_for_outlives_the_process_and_ends(tmp_path: Path) -> None:
     RateLimit("https://a.example", 0, tmp_path).postpone(0.4)
     other = RateLimit("https://a.example", 0, tmp_path)
-    with pytest.raises(SourceBlocked, match="asked for a pause until"), other.turn(time.monotonic() + 0.1):
+    with pytest.raises(SourceBlocked, match="asked for a pause until"), other.slot(time.monotonic() + 0.1):
         pass
     began = time.time()
-    with other.turn(time.monotonic() + 5):
+    with other.slot(time.monotonic() + 5):
         state = json.loads((tmp_path / "a.example.json").read_text())
         assert time.time() >= state["postponed_until"]
         assert time.time() - began < 5
@@ -149,15 +149,15 @@ def test_the_machine_folder_is_private_and_not_somebody_elses(tmp_path: Path, mo
 
 def test_a_host_that_answers_slowly_does_not_lower_the_rate(tmp_path: Path) -> None:
     limit = RateLimit("http://127.0.0.1:1", 5.0, tmp_path)
-    with limit.turn(time.monotonic() + 1) as turn:
-        turn.sent_at = time.monotonic() - 0.3  # and since then it has been waited for the answer
+    with limit.slot(time.monotonic() + 1) as slot:
+        slot.sent_at = time.monotonic() - 0.3  # and since then it has been waited for the answer
     (state,) = (json.loads(path.read_bytes()) for path in tmp_path.glob("*.json"))
-    assert state["started"] == pytest.approx(turn.sent_at + 0.075, abs=1e-9)
+    assert state["started"] == pytest.approx(slot.sent_at + 0.075, abs=1e-9)
 
 
 def test_a_request_that_was_never_sent_counts_from_when_it_was_given_up(tmp_path: Path) -> None:
     limit = RateLimit("http://127.0.0.1:1", 5.0, tmp_path)
-    with limit.turn(time.monotonic() + 1):
+    with limit.slot(time.monotonic() + 1):
         given_up = time.monotonic()
     (state,) = (json.loads(path.read_bytes()) for path in tmp_path.glob("*.json"))
     assert state["started"] >= given_up

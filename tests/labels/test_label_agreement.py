@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bizcharts_pipeline.labels.agreement import agreements, between_labellers, cohen_kappa, measured, with_oneself
+from bizcharts_pipeline.labels.agreement import agreements, between_labellers, cohen_kappa, measured, self_agreements
 from bizcharts_pipeline.labels.ledger import GoldPost, Label, LabelLedger
 from bizcharts_pipeline.labels.statistics import file_statistics, label_statistics, ledger_statistics
 from bizcharts_pipeline.labels.transfer import import_labels
@@ -81,17 +81,17 @@ def test_labellers_are_compared_on_what_both_have_rated_last() -> None:
     (found,) = between_labellers(labels)
     assert (found.first, found.second, found.items) == ("ann", "bob", 11)
     assert found.table == ((0, 0, 0), (0, 9, 0), (1, 0, 1))
-    assert with_oneself(labels, WEEK) == []
+    assert self_agreements(labels, WEEK) == []
     assert between_labellers(rated("ann", 1)) == []
 
 
-def test_agreement_with_oneself_needs_time_in_between() -> None:
+def test_self_agreement_needs_time_in_between() -> None:
     labels = [
         *rated("ann", *[1, 2, 3] * 4),
         *rated("ann", *[3] * 12, at=NOON + timedelta(minutes=1)),
         *rated("ann", *[3] * 9, 1, 1, None, at=NOON + timedelta(days=8)),
     ]
-    (found,) = with_oneself(labels, WEEK)
+    (found,) = self_agreements(labels, WEEK)
     assert (found.first, found.second, found.items) == ("ann", "ann", 11)
     assert found.table == ((0, 0, 0), (0, 0, 0), (2, 0, 9))
     assert "ann with himself" in str(found)

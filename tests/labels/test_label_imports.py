@@ -166,7 +166,7 @@ def test_a_reversed_scale_is_noticed_where_the_ledger_rates_the_same_posts(tmp_p
     written = [1, 3, 2] * 6
     bring(tmp_path, "csv", rows_of(written))
     backwards = rows_of([4 - rating for rating in written], "bob")
-    with pytest.raises(LabelFileError, match=r"the opposite 12 times, and the same 0 times.*1=bullish"):
+    with pytest.raises(LabelFileError, match=r"opposite 12 times, and the same 0 times.*1=bullish"):
         bring(tmp_path, "csv", backwards, name="b")
     bring(tmp_path, "csv", backwards, "1=bullish,2=neutral,3=bearish", name="b")
     assert ratings(tmp_path) == written * 2
@@ -220,10 +220,10 @@ def test_a_repeated_header_or_key_is_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(LabelFileError, match=r"the column (sentiment_rating|subject) twice"):
             bring_text(tmp_path, f"thread_id,{header},labeler_id,labeled_at\n1,1,2,ann,2026-03-01\n")
     twice = bring_text(tmp_path, HEADER + "1,1,ann,2026-03-01\n" + HEADER + "2,3,ann,2026-03-01\n")
-    assert [row.reason for row in twice.rejected] == ["the header again"]
+    assert [row.reason for row in twice.rejected] == ["repeated header"]
     label = '"sentiment_rating": 1, "labeler_id": "ann", "labeled_at": "2026-03-01"'
     for key in ('"sentiment_rating": 3', '"subject": "a", "subject_snapshot": "b"'):
-        with pytest.raises(LabelFileError, match="stands there twice"):
+        with pytest.raises(LabelFileError, match="occurs twice"):
             bring_text(tmp_path, f'{{"thread_id": 9, {key}, {label}}}\n', "a.jsonl")
     assert [label.thread_id for label in ledger_of(tmp_path).all()] == [1, 2]
 

@@ -220,7 +220,7 @@ def test_bad_rows_are_named_kept_and_cost_nothing_else(ledger: LabelLedger) -> N
         (ROW | {"notes": ["x"]}, "not text"),
         (ROW | {"seconds": -1}, "seconds"),
         (ROW | {"flag": "spam"}, "flag"),
-        ([1], "no JSON object"),
+        ([1], "not a JSON object"),
     ]
     good = [ROW | {"thread_id": number} for number in range(100, 114)]
     content = "".join(lines(row, each) for (each, _), row in zip(bad, good, strict=False))

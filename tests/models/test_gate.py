@@ -118,7 +118,7 @@ def test_a_corrupt_model_is_not_promoted_by_the_gate_nor_by_a_person(gated: Gate
 def test_a_model_of_unknown_posts_is_not_promoted_by_the_gate_but_by_a_person(gated: GateWorld) -> None:
     strangers = [replace(example, thread_id=example.thread_id + 10**6) for example in gated.text_set().examples]
     foreign = gated.train(of(strangers)).model.model_version
-    assert "of the posts that it learned from are unknown here" in gated.decide()[foreign].reason
+    assert "of its training posts are unknown here" in gated.decide()[foreign].reason
     with pytest.raises(ChampionError, match="reason"):
         override(gated.database, gated.home, foreign, who="ann", reason=" ", now=LATER)
     override(gated.database, gated.home, foreign, who="ann", reason="from our other machine", now=LATER)
@@ -140,7 +140,7 @@ def test_a_refit_that_does_worse_on_gold_than_the_winner_is_left_out(gated: Gate
     winner = gated.train(recipe=Forgetful()).model.model_version
     decision = gated.decide(recipes={"tfidf": Forgetful()})[winner]
     assert decision.promoted
-    assert decision.reason.endswith("; promoted as it is")
+    assert decision.reason.endswith("; promoted unchanged")
     assert (gated.champion().model_version, gated.champion().refit_of) == (winner, None)
 
 
@@ -152,7 +152,7 @@ def test_a_model_that_says_no_number_is_neither_registered_nor_weighed(gated: Ga
             write_temperature(folder, 1.0)
 
     before = gated.models()
-    with pytest.raises(CorruptModel, match="no probabilities"):
+    with pytest.raises(CorruptModel, match="are not probabilities"):
         gated.train(recipe=Broken())
     assert gated.models() == before
     fetched = gated.published(Broken())
@@ -175,7 +175,7 @@ def test_gold_wears_out_with_each_model_that_it_has_judged(gated: GateWorld) -> 
         )
     (worn,) = gated.evaluate().judgements
     assert not worn.wins
-    assert "501 models weighed on this gold" in worn.reason
+    assert "501 models compared on this gold" in worn.reason
     with gated.database.write() as connection:
         connection.execute("UPDATE model_decisions SET gold_version = 'gold-other'")
     assert gated.evaluate().judgements == (fresh,)
@@ -185,7 +185,7 @@ def test_without_enough_gold_nobody_is_comparable(tmp_path: Path) -> None:
     world = GateWorld.prepared(tmp_path / "home", posts=120)
     version = world.train().model.model_version
     assert world.decide()[version].reason == (
-        f"not comparable: 30 gold posts can judge it and {HONEST_LEXICON}; 50 are needed"
+        f"not comparable: 30 gold posts count for it and {HONEST_LEXICON}; 50 are needed"
     )
 
 
@@ -200,7 +200,7 @@ def test_gold_that_was_frozen_after_a_training_is_no_leak_and_does_not_judge_tha
     line = next(line for line in report.lines if line.name == row.model_version)
     assert line.figures
     assert line.figures.n == len(gated.gold()) - len(late)
-    assert line.note == f"{len(late)} gold posts it learned from do not count"
+    assert line.note == f"{len(late)} gold posts it was trained on do not count"
     (judgement,) = report.judgements
     assert "trained on gold" not in judgement.reason
     assert judgement.comparisons[HONEST_LEXICON].n == line.figures.n
@@ -250,7 +250,7 @@ def test_what_was_decided_before_another_champion_was_made_is_void(gated: GateWo
 def test_the_table_has_champion_candidates_baselines_and_people(gated: GateWorld) -> None:
     version = gated.train().model.model_version
     table = gated.evaluate().table
-    for name in (version, HONEST_LEXICON, "class shares", "uniform", "not known: no two people"):
+    for name in (version, HONEST_LEXICON, "class shares", "uniform", "unknown: no post was labelled by two people"):
         assert name in table
     assert [path.name for path in (gated.home / "models").iterdir()] == [version]  # the lexicon's stand-in is not kept
     with gated.database.read() as connection:

@@ -203,7 +203,7 @@ def test_a_run_that_was_killed_in_mid_upload_is_gone_on_with(
 def test_what_arrived_before_a_failure_is_not_sent_again(github: SimulatedGitHub, here: Machine) -> None:
     version = here.train().model_version
     github.fail_next(*[GitHubFault.SERVER_ERROR] * 4, on="name=metrics.json")
-    with pytest.raises(Uncertain, match="goes on where it stopped"):
+    with pytest.raises(Uncertain, match="continues where it stopped"):
         here.release(github, version)
     assert github.releases(REPOSITORY)[0]["draft"]
     done = here.release(github, version)
@@ -258,7 +258,7 @@ def test_the_token_goes_to_the_api_alone_and_into_no_file_and_no_message(
 def test_an_upload_address_elsewhere_gets_neither_token_nor_model(github: SimulatedGitHub, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"model")
-    with pytest.raises(Refused, match="no address of"):
+    with pytest.raises(Refused, match="is not an upload address of"):
         GitHub(github.url).upload(f"{github.storage.url}/uploads?name=file", file, "text/plain")
     assert not github.tokens
     assert not github.storage.requests
@@ -311,7 +311,7 @@ def test_a_description_of_no_model_is_refused(
     sums = "".join(f"{hashlib.sha256(each).hexdigest()}  {name}\n" for name, each in names.items())
     github.exchange(REPOSITORY, f"{artifact.model_version}.tar", forged.read_bytes())
     github.exchange(REPOSITORY, "SHA256SUMS", sums.encode())
-    with pytest.raises(CorruptModel, match="describes no model"):
+    with pytest.raises(CorruptModel, match="does not describe a model"):
         fetch(there, github, artifact.model_version)
 
 

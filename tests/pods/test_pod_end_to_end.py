@@ -176,7 +176,7 @@ def test_where_nothing_was_ever_rented_no_key_is_needed_to_say_so(
     tmp_path: Path, control: PodControl, command: Callable[..., Result]
 ) -> None:
     nothing = PodWorld(tmp_path / "home", control.url, "", [])
-    for arguments, says in ((["list"], "No pods."), (["reap"], "ended: none")):
+    for arguments, says in ((["list"], "No pods."), (["reap"], "terminated: none")):
         told = command(nothing, *arguments)
         assert (told.exit_code, told.stderr) == (0, "")
         assert says in told.stdout

@@ -83,7 +83,8 @@ def test_an_older_data_set_with_an_image_that_is_refused_fails_its_check_and_ren
     for thread, why in bad.items():
         assert any(f"(thread {thread}): image {why}" in problem for problem in problems)
     settings = Settings(home=world.home, pod_provider="runpod")
-    refused = pytest.raises(TrainingError, match=r"would refuse 4 things, so no pod is rented: .*thread \d+\): image")
+    named = r"refuse the data \(4 problems\), so no pod is rented: .*thread \d+\): image"
+    refused = pytest.raises(TrainingError, match=named)
     with refused, qlora_training(world.database, world.home, settings):
         raise AssertionError("a pod would have been rented")
 
@@ -93,7 +94,7 @@ def test_a_setting_that_the_script_refuses_is_named_before_a_pod_is_rented(world
     world.draw()
     world.build()
     settings = Settings(home=world.home, pod_provider="runpod", vlm_base="nobody/nothing")
-    refused = pytest.raises(TrainingError, match="base 'nobody/nothing' is neither a folder here nor a known one")
+    refused = pytest.raises(TrainingError, match="base 'nobody/nothing' is neither a local folder nor a known base")
     with refused, qlora_training(world.database, world.home, settings):
         raise AssertionError("a pod would have been rented")
 
@@ -135,7 +136,7 @@ def test_gold_whose_image_is_refused_is_asked_by_its_text_or_not_at_all_and_judg
     (line,) = [line for line in evaluation.lines if line.name == row.model_version]
     assert line.figures
     assert line.figures.n == len(gold.truth) - 1
-    assert "1 gold posts it was not asked do not count" in line.note
+    assert "1 gold posts without its score do not count" in line.note
     (judgement,) = evaluation.judgements
     assert {found.n for found in judgement.comparisons.values()} == {len(gold.truth) - 1}
 

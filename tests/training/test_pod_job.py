@@ -72,7 +72,7 @@ def test_a_full_disk_while_registering_keeps_the_paid_result_for_the_next_run(
     models.write_text("in the way")  # as good as full: nothing can be written there
     failed = train(gated.home, "qlora")
     assert failed.returncode == 1
-    assert "it is kept, so mend that and run again" in failed.stderr
+    assert "it is kept; fix that and run again" in failed.stderr
     assert len(list((gated.home / "staged").glob("*-result"))) == 1
     models.unlink()
     assert train(gated.home, "qlora").returncode == 0

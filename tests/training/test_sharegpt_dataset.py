@@ -438,7 +438,7 @@ def test_gold_is_known_by_what_its_labeller_saw_and_if_by_nothing_the_check_fail
     assert report.left_out == {"gold": 19, "near-duplicate of a gold post": 1, "post unknown here": 1}
     assert problems(world, report) == []
     world.ledger.freeze_gold([GoldPost(6000, "2025-01", NOW)])
-    assert problems(world, world.build()) == ["1 gold posts are unknown here, so copies of them can not be told"]
+    assert problems(world, world.build()) == ["1 gold posts are unknown here, so copies of them cannot be detected"]
 
 
 def test_gold_outlives_its_label_and_every_period(world: TrainingWorld) -> None:

@@ -124,7 +124,7 @@ def test_a_rented_pod_gets_its_own_packages_and_no_hub_token(tmp_path: Path) -> 
     for seed in (1, 1, 2):
         values = {"training": {"seed": seed}}
         settings = Settings(home=tmp_path / "home", pod_provider="runpod", ml=values)
-        with pytest.raises(ResultUnusable, match="not whole"):
+        with pytest.raises(ResultUnusable, match="incomplete"):
             trained_there(setfit_script(settings), toy_examples(30, 1), settings, nothing)
         shutil.rmtree(tmp_path / "home" / "staged")
     assert [job.key == jobs[0].key for job in jobs] == [True, True, False]
@@ -155,7 +155,7 @@ def test_posts_that_the_script_would_refuse_are_named_by_thread_before_a_pod_is_
         ({"text.json": b'[{"text": " ", "label": 0, "group": 1}]'}, "row 0: empty text"),
         ({"text.json": b'[{"text": "a", "label": 3, "group": 1}]'}, "row 0: unknown class"),
         ({"text.json": b'[{"text": "a", "label": 0}]'}, "row 0: malformed row"),
-        ({"gold.json": b'[{"thread_id": 1, "text": "a", "label": 2}]'}, "gold is marked elsewhere"),
+        ({"gold.json": b'[{"thread_id": 1, "text": "a", "label": 2}]'}, "gold labels must not be sent"),
     ],
 )
 def test_a_bad_specification_or_bad_data_ends_with_a_status_of_its_own(

@@ -169,7 +169,7 @@ def test_labels_may_come_before_the_first_poll(tmp_path: Path) -> None:
 def test_starting_from_nothing_has_to_be_meant_and_keeps_the_rest(installation: Installation) -> None:
     database = installation.database.path
     refused = installation.run_here("init", "--new")
-    assert "there is a database already" in refused.stderr
+    assert "the database already exists" in refused.stderr
     log = Path(f"{database}.wal")
     log.write_bytes(b"what was not folded in")
     database.unlink()

@@ -80,10 +80,10 @@ def test_copies_made_while_others_poll_hold_one_whole_moment(database: Database,
 
 def test_a_snapshot_replaces_nothing_but_an_earlier_one(database: Database, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("precious")
-    with pytest.raises(errors.BackupError, match="no earlier copy"):
+    with pytest.raises(errors.BackupError, match="not an earlier copy"):
         snapshot(database, tmp_path / "there")
     assert (tmp_path / "there").read_text() == "precious"
-    with pytest.raises(errors.BackupError, match="no folder"):
+    with pytest.raises(errors.BackupError, match="does not exist"):
         snapshot(database, tmp_path / "nowhere" / "file")
     with pytest.raises(errors.BackupError, match="the database itself"):
         snapshot(database, database.path)

@@ -167,7 +167,7 @@ def test_a_full_disk_is_named_and_keeps_what_was_there(database: Database, start
 
 def test_what_is_no_usable_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database\n" * 2000)
-    with pytest.raises(errors.DatabaseCorrupt, match="no DuckDB database"):
+    with pytest.raises(errors.DatabaseCorrupt, match="not a DuckDB database"):
         count(Database(tmp_path / "text"))
 
     whole = Database(tmp_path / "whole")
@@ -181,7 +181,7 @@ def test_what_is_no_usable_database_is_named(tmp_path: Path) -> None:
     with pytest.raises(errors.ForeignDatabase, match="foreign"):
         Database(tmp_path / "foreign").migrate()
 
-    with pytest.raises(errors.DatabaseUnavailable, match="no folder"):
+    with pytest.raises(errors.DatabaseUnavailable, match="does not exist"):
         count(Database(tmp_path / "nowhere" / "file"))
     with pytest.raises(errors.DatabaseUnavailable):
         count(Database(tmp_path))

@@ -101,7 +101,7 @@ def test_the_jobs_refuse_a_wrong_clock_and_keep_dagsters_records(installation: I
     for job, off in (("maintenance", 400), ("history", 30), ("live", -YEARS)):
         assert "clock says" in installation.run_job(job, NOW + timedelta(days=off), fails=True)
     installation.extra["BIZCHARTS_FOURCHAN_API_URL"] = OFFLINE
-    assert "no source answers" in installation.run_job("history", NOW + timedelta(days=30), fails=True)
+    assert "no source responds" in installation.run_job("history", NOW + timedelta(days=30), fails=True)
     assert everything(installation) == before
 
 

@@ -1,7 +1,7 @@
-"""The vision-language models that can be taught: where their parts are, and which commit of them is meant.
+"""Supported vision-language base models: module names by architecture, and pinned commits.
 
-Names of modules differ by architecture and overlap between tower and language model (``gate_proj`` is in both of
-Qwen2.5-VL's), so what gets an adapter is named per architecture, by regular expressions over full names.
+Module names differ by architecture and overlap between vision tower and language model (``gate_proj`` is in both of
+Qwen2.5-VL's), so the modules that get an adapter are selected per architecture by regular expressions over full names.
 """
 
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ _LANGUAGE = r".*language_model\.layers\.\d+\.(?:self_attn|mlp)\."
 
 @dataclass(frozen=True)
 class Base:
-    """An architecture, as ``config.json`` names it in ``model_type``."""
+    """An architecture, as named by ``model_type`` in ``config.json``."""
 
     architecture: str
-    vision: str  # the vision tower's module, to which what joins it to the language model belongs
+    vision: str  # the vision tower's module, including the projector to the language model
     unquantised: tuple[str, ...]  # full names: bitsandbytes matches them from their start
-    vision_linears: str  # of the tower, for those who adapt it too
+    vision_linears: str  # linear modules of the tower, for adapting it too
 
     def targets(self, which: str, *, freeze_vision: bool) -> str:
-        """Return the regular expression of the modules that get an adapter; ``which``: 'linear' or 'qv'."""
+        """Return the regular expression of the modules that get an adapter; ``which`` is 'linear' or 'qv'."""
         names = "(?:q_proj|v_proj)" if which == "qv" else "(?:[qkvo]_proj|gate_proj|up_proj|down_proj)"
         language = f"{_LANGUAGE}{names}"
         return language if freeze_vision else f"(?:{language}|{self.vision_linears})"
 
     def of_vision(self, module: str) -> bool:
-        """Whether a module's full name, with whatever PEFT put in front of it, is of the vision tower."""
+        """Whether a module's full name, with any prefix by PEFT, belongs to the vision tower."""
         return f".{self.vision}." in f".{module}."
 
 
@@ -59,7 +59,7 @@ REVISIONS = {
 
 
 def base_of(architecture: str) -> Base:
-    """Return what is known of an architecture.
+    """Return the description of an architecture.
 
     Raises:
         BadInput: it is not a known base model.
@@ -67,4 +67,4 @@ def base_of(architecture: str) -> Base:
     try:
         return BASES[architecture]
     except KeyError:
-        raise BadInput(f"base: {architecture!r} is no known architecture ({', '.join(BASES)})") from None
+        raise BadInput(f"base: {architecture!r} is not a supported architecture ({', '.join(BASES)})") from None

@@ -1,7 +1,8 @@
-"""Fine-tunes a BERT-like classifier with LoRA. The same code trains on a pod and on the user's own machine.
+"""LoRA fine-tuning of a BERT-like classifier; the same code trains on a pod and on the user's own machine.
 
-Only the query and value projections get adapters, and the classifier on top is trained whole; rarer classes weigh more
-in the loss. It imports nothing of its neighbours, so it works as a file beside a script and as a part of the package.
+Only the query and value projections get adapters; the classification head is trained fully; rarer classes weigh more in
+the loss. It imports no other module of this folder, so it works as a file next to a script and as a part of the
+package.
 """
 
 import json
@@ -18,18 +19,18 @@ LOG_STEPS = 10
 
 
 class Unusable(ValueError):
-    """The examples or the base do not do."""
+    """A class has no example, or the base's classes are not bearish, neutral and bullish."""
 
 
 class Diverged(ArithmeticError):
-    """The loss is no number any more."""
+    """The loss or the weights became NaN or infinite."""
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """How it is trained."""
+    """Hyperparameters of the training."""
 
-    tokens: int = 128  # of a post that are read; CryptoBERT was trained at so many
+    tokens: int = 128  # read per post; same as in CryptoBERT's training
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.1
@@ -53,11 +54,11 @@ def fit(
 ) -> tuple[Any, Any]:
     """Return the trained model and its tokenizer; the same arguments give the same weights on the same kind of machine.
 
-    ``report`` is told ``step``, ``loss`` and so on, as training goes on.
+    ``report`` receives ``step``, ``loss`` and so on during training.
 
     Raises:
-        Unusable: a class has no example, or the base has other classes than bearish, neutral and bullish.
-        Diverged: training went astray; a lower learning rate may help.
+        Unusable: a class has no example, or the base's classes are not bearish, neutral and bullish.
+        Diverged: training diverged; a lower learning rate may help.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -89,7 +90,7 @@ def fit(
         trainer.add_callback(_reporting(report))
         trainer.train()
     if not all(bool(torch.isfinite(parameter).all()) for parameter in adapted.parameters() if parameter.requires_grad):
-        raise Diverged("the weights are no numbers any more")
+        raise Diverged("the weights became NaN or infinite")
     return adapted.eval(), tokenizer
 
 
@@ -130,7 +131,7 @@ def _trainer(
         report_to="none",
         disable_tqdm=True,
         logging_steps=LOG_STEPS,
-        logging_nan_inf_filter=False,  # or a loss that is no number would pass for the last one that was
+        logging_nan_inf_filter=False,  # else the trainer logs the last finite loss instead
     )
     return Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator, compute_loss_func=weighted)
 
@@ -153,7 +154,7 @@ def _reporting(report: Callable[[dict[str, float]], None]) -> Any:
 def log_probabilities(
     model: Any, tokenizer: Any, texts: Sequence[str], tokens: int, batch: int = 32
 ) -> list[list[float]]:
-    """Return the log-probabilities of bearish, neutral and bullish for each text, uncalibrated."""
+    """Return the uncalibrated log-probabilities of bearish, neutral and bullish for each text."""
     import torch
 
     order = stance_order(model.config.id2label)
@@ -170,11 +171,10 @@ def log_probabilities(
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write adapter, classifier and tokenizer to ``folder``: the same weights as the same files, wherever the base
-    is on this machine."""
+    """Write adapter, classifier and tokenizer to ``folder``; the same weights give the same files on any machine."""
     model.save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))
-    (folder / "README.md").unlink(missing_ok=True)  # a form to fill in, with the path of the base in it
+    (folder / "README.md").unlink(missing_ok=True)  # an unfilled template that contains the path of the base
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())
     config["base_model_name_or_path"] = None
@@ -187,7 +187,7 @@ def stance_order(id2label: Any) -> list[int]:
     """Return the positions of bearish, neutral and bullish among a model's outputs, by their names.
 
     Raises:
-        Unusable: its outputs are not these three.
+        Unusable: its outputs are not these three classes.
     """
     named = {str(label).lower(): int(position) for position, label in id2label.items()}
     if len(id2label) != len(STANCES) or named.keys() != set(STANCES):

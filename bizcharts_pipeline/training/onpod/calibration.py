@@ -1,4 +1,4 @@
-"""Makes scores mean what they say: undoes the shown balance of classes, then scales by one temperature."""
+"""Calibration: corrects for oversampled classes, then scales by one temperature."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from checks import LABELS
 
-FILE = "calibration.json"  # beside an adapter's weights
+FILE = "calibration.json"  # next to an adapter's weights
 _COLDEST, _HOTTEST = 0.05, 20.0
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -18,19 +18,19 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 class Calibration:
     """Probabilities are ``softmax((log_p + shift) / temperature)``."""
 
-    shift: tuple[float, ...]  # log of a class's share in nature over its share in what was shown
+    shift: tuple[float, ...]  # log of a class's natural share over its share in the training rows
     temperature: float
 
     def shifted(self, log_p: np.ndarray) -> np.ndarray:
-        """Return log-probabilities as they would be without oversampling; temperature is not applied."""
+        """Return the log-probabilities corrected for oversampling; temperature is not applied."""
         return log_softmax(log_p + np.array(self.shift))
 
     def probabilities(self, log_p: np.ndarray) -> np.ndarray:
-        """Return the calibrated probabilities for a model's own ``log_p``."""
+        """Return the calibrated probabilities for a model's raw ``log_p``."""
         return np.asarray(np.exp(log_softmax(self.shifted(log_p) / self.temperature)))
 
     def save(self, folder: Path) -> None:
-        """Write it beside an adapter."""
+        """Write the calibration to an adapter's folder."""
         (folder / FILE).write_text(json.dumps({"labels": LABELS, **asdict(self)}, indent=1) + "\n")
 
 
@@ -38,13 +38,15 @@ UNCALIBRATED = Calibration((0.0,) * len(LABELS), 1.0)
 
 
 def read_calibration(folder: Path) -> Calibration:
-    """Return what was saved beside an adapter."""
+    """Return the calibration saved in an adapter's folder."""
     values = json.loads((folder / FILE).read_bytes())
     return Calibration(tuple(values["shift"]), float(values["temperature"]))
 
 
 def prior_shift(natural: Sequence[int], shown: Sequence[int]) -> tuple[float, ...]:
-    """Return what undoes oversampling (Saerens et al. 2002): log of natural over shown share; 0 for an absent class."""
+    """Return the correction for oversampling (Saerens et al. 2002): log of natural over shown share; 0 for an absent
+    class.
+    """
     return tuple(
         math.log(n / sum(natural)) - math.log(m / sum(shown)) if n and m else 0.0
         for n, m in zip(natural, shown, strict=True)
@@ -52,8 +54,10 @@ def prior_shift(natural: Sequence[int], shown: Sequence[int]) -> tuple[float, ..
 
 
 def fit_temperature(log_p: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature with the least negative log-likelihood (Guo et al. 2017), by golden-section search over
-    its logarithm; 1 where there is nothing to fit to."""
+    """Return the temperature with the least negative log-likelihood (Guo et al. 2017), or 1 without labels.
+
+    Found by golden-section search over its logarithm.
+    """
     if not len(labels):
         return 1.0
     low, high = math.log(_COLDEST), math.log(_HOTTEST)
@@ -72,6 +76,6 @@ def nll(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Return log-probabilities that sum to one over the last axis."""
+    """Return log-probabilities whose exponentials sum to one over the last axis."""
     top = logits - logits.max(-1, keepdims=True)
     return np.asarray(top - np.log(np.exp(top).sum(-1, keepdims=True)))

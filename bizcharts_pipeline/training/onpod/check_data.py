@@ -1,11 +1,11 @@
-"""Says what is wrong with a job's data, without a GPU and without ML packages.
+"""Checks a job's data without a GPU and without ML packages.
 
     python check_data.py job DATA             # DATA/spec.json, dataset/ and gold/: what `train_qwen.py` would refuse
     python check_data.py dataset FOLDER       # one data set
     python check_data.py images < paths.json  # a list of files
 
-The first two print a JSON list of problems. The third prints one JSON line an image, as soon as it was looked at: its
-path, and what is wrong with it or null; if a decoder takes the process with it, the next path is the one to blame.
+The first two print a JSON list of problems. The third prints one JSON line per image as soon as it is checked: its
+path, and its problem or null; if a decoder crashes the process, the next path in the list is the cause.
 """
 
 import json
@@ -24,11 +24,11 @@ _LIMITS = (
 
 
 def main(what: str, *where: str) -> None:
-    """Print what is wrong."""
+    """Print the problems."""
     for kind, most in _LIMITS:
         resource.setrlimit(kind, (most, most))
     sys.dont_write_bytecode = True
-    sys.path.insert(0, str(Path(__file__).parent))  # isolated (-I), Python leaves it out
+    sys.path.insert(0, str(Path(__file__).parent))  # Python omits it in isolated mode (-I)
     if what == "images":
         from checks import image_problem
 

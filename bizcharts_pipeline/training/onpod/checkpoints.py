@@ -1,7 +1,8 @@
-"""Finds the newest checkpoint that is whole and of this training.
+"""Search for the newest complete checkpoint of this training.
 
-A process that is killed while it saves leaves a torn one, and the trainer's own search takes the highest number.
-``trainer_state.json`` is written last, so what lacks it is torn; a lost disk may tear more, so the rest is opened too.
+A process killed while it saves leaves an incomplete checkpoint, and the trainer's own search takes the highest number.
+``trainer_state.json`` is written last, so a checkpoint without it is incomplete; a disk failure may damage more, so the
+other files are opened too.
 """
 
 import json
@@ -13,25 +14,24 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 STATE = "trainer_state.json"
-OURS = "progress.json"  # what the judge of the training knew
+OURS = "progress.json"  # state of the training's Judge
 BEST = "best.safetensors"
 _NEEDED = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", OURS)
 
 
-def newest_whole(folders: Sequence[Path], fingerprint: str) -> tuple[Path | None, list[str]]:
-    """Return the checkpoint with the most steps below (or at) ``folders``, or ``None``; and why others were passed
-    over, one line each."""
-    passed_over, found = [], []
+def newest_complete(folders: Sequence[Path], fingerprint: str) -> tuple[Path | None, list[str]]:
+    """Return the checkpoint with the most steps in ``folders``, or ``None``; and the reasons for skipping others."""
+    skipped, found = [], []
     for checkpoint in _candidates(folders):
         if why := problem(checkpoint, fingerprint):
-            passed_over.append(f"{checkpoint}: {why}")
+            skipped.append(f"{checkpoint}: {why}")
         else:
             found.append((json.loads((checkpoint / STATE).read_bytes())["global_step"], checkpoint))
-    return (max(found)[1] if found else None), passed_over
+    return (max(found)[1] if found else None), skipped
 
 
 def problem(checkpoint: Path, fingerprint: str) -> str | None:
-    """Return why a checkpoint cannot be resumed; ``None``: it can."""
+    """Return why a checkpoint cannot be resumed; ``None`` if it can."""
     try:
         _read_json(checkpoint / STATE)["global_step"]
         if _read_json(checkpoint / OURS)["fingerprint"] != fingerprint:
@@ -42,9 +42,9 @@ def problem(checkpoint: Path, fingerprint: str) -> str | None:
                 with safe_open(path, framework="np"):
                     pass  # it compares the tensors' sizes with the file's
             elif path.suffix != ".json" and not zipfile.is_zipfile(path):
-                return f"{name} is torn"
+                return f"{name} is incomplete"
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        return f"not whole ({type(error).__name__}: {error})"
+        return f"incomplete ({type(error).__name__}: {error})"
     return None
 
 
@@ -58,5 +58,5 @@ def _candidates(folders: Sequence[Path]) -> Iterator[Path]:
 def _read_json(path: Path) -> dict[str, Any]:
     values = json.loads(path.read_bytes())
     if not isinstance(values, dict):
-        raise ValueError(f"{path.name} is no object")
+        raise ValueError(f"{path.name} is not a JSON object")
     return values

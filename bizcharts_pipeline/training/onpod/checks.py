@@ -1,8 +1,7 @@
-"""Which rows and images the scripts of this folder train on and score: the one answer to that, on a pod and before one
-is rented.
+"""Validation of rows and images, the same on a pod and before one is rented.
 
-It imports nothing of its neighbours, so it works as a file beside a script and as a part of the package. A reason is a
-short category, and after ``": "`` its details, where there are any: so reasons can be counted.
+It imports no other module of this folder, so it works as a file next to a script and as a part of the package. A reason
+is a short category, optionally followed by ``": "`` and details, so that reasons can be counted.
 """
 
 import re
@@ -15,49 +14,49 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LABELS = ("bearish", "neutral", "bullish")
-PLACEHOLDER = "<image>"  # stands in a question for the image, which the chat template puts in itself
-TEXT_BEGINS = "\n\n"  # between the instruction and the post's text
-# Nothing is cut off later: a length limit would take the label from the end, or an image's tokens.
+PLACEHOLDER = "<image>"  # marks the image in a question; the chat template inserts its own marker
+TEXT_BEGINS = "\n\n"  # separates the instruction and the post's text
+# Nothing is truncated later: a length limit would cut off the label at the end, or an image's tokens.
 MAX_QUESTION_BYTES = 4_000
 MAX_SOURCE_PIXELS = 50_000_000
-MAX_ASPECT_RATIO = 200  # the image processors of Qwen refuse more
-MIN_SIDE_PIXELS = 4  # a side of 1 or 3 can be taken for the colour channels by image processors
+MAX_ASPECT_RATIO = 200  # limit of Qwen's image processors
+MIN_SIDE_PIXELS = 4  # image processors can mistake a side of 1 or 3 for the colour channels
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
-MIN_GROUPS_PER_CLASS = 5  # different posts of a class that a text model needs: one a fold
-# Special tokens of the known bases; a tokenizer takes them for structure wherever they stand.
+MIN_GROUPS_PER_CLASS = 5  # minimum of different posts per class for a text model: one per fold
+# Special tokens of the supported bases; a tokenizer interprets them anywhere in the text.
 _SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?s>|<unk>|<pad>")
 
 
 def labelled_row_problem(record: Any, folder: Path) -> str | None:
-    """Return why a row of ``train.json`` or ``validation.json`` in ``folder`` cannot be learned from; ``None``: it can.
+    """Return why a row of ``train.json`` or ``validation.json`` in ``folder`` cannot be used; ``None`` if it can.
 
-    The images that it names are not opened (:func:`image_problem`).
+    The images that it names are not opened (see :func:`image_problem`).
     """
     match record:
         case {
-            "messages": [{"role": "user", "content": str(asked)}, {"role": "assistant", "content": str(answer)}],
+            "messages": [{"role": "user", "content": str(question)}, {"role": "assistant", "content": str(answer)}],
             "images": list(images),
         }:
             if answer not in LABELS:
                 return f"unknown class: {answer!r:.40} is not one of {', '.join(LABELS)}"
-            return _question_problem(asked, images, folder)
+            return _question_problem(question, images, folder)
         case _:
             return "malformed row: not one question, one answer and a list of images"
 
 
 def gold_row_problem(record: Any, folder: Path) -> str | None:
-    """Return why a row of ``gold.json`` in ``folder`` cannot be scored; ``None``: it can."""
+    """Return why a row of ``gold.json`` in ``folder`` cannot be scored; ``None`` if it can."""
     match record:
-        case {"thread_id": int(), "question": str(asked), "images": list(images), **more} if not more:
-            return _question_problem(asked, images, folder)
+        case {"thread_id": int(), "question": str(question), "images": list(images), **more} if not more:
+            return _question_problem(question, images, folder)
         case _:
             return "malformed row: not a thread_id, a question and a list of images, and nothing else"
 
 
-def _question_problem(asked: str, images: Sequence[Any], folder: Path) -> str | None:
-    if asked.count(PLACEHOLDER) != len(images):
-        return f"wrong number of images: {asked.count(PLACEHOLDER)} times {PLACEHOLDER} for {len(images)}"
-    text = without_placeholder(asked)
+def _question_problem(question: str, images: Sequence[Any], folder: Path) -> str | None:
+    if question.count(PLACEHOLDER) != len(images):
+        return f"wrong number of images: {question.count(PLACEHOLDER)} times {PLACEHOLDER} for {len(images)}"
+    text = without_placeholder(question)
     if not text.strip() or not (images or text.partition(TEXT_BEGINS)[2].strip()):
         return "empty text"
     if len(text.encode(errors="replace")) > MAX_QUESTION_BYTES:
@@ -70,13 +69,13 @@ def _question_problem(asked: str, images: Sequence[Any], folder: Path) -> str | 
     return None
 
 
-def without_placeholder(asked: str) -> str:
+def without_placeholder(question: str) -> str:
     """Return a question without the image's placeholder, which the trainer would leave in as text."""
-    return asked.replace(f"{PLACEHOLDER}\n", "").replace(PLACEHOLDER, "")
+    return question.replace(f"{PLACEHOLDER}\n", "").replace(PLACEHOLDER, "")
 
 
 def text_row_problem(row: Any) -> str | None:
-    """Return why a row of ``text.json`` (``text``, ``label`` 0 to 2, ``group``) cannot be learned from."""
+    """Return why a row of ``text.json`` (``text``, ``label`` 0 to 2, ``group``) cannot be used; ``None`` if it can."""
     match row:
         case {"text": str(text), "label": int(label), "group": int()}:
             if label not in range(len(LABELS)):
@@ -87,10 +86,12 @@ def text_row_problem(row: Any) -> str | None:
 
 
 def gold_text_problem(row: Any) -> str | None:
-    """Return why a row of a text model's ``gold.json`` (``thread_id``, ``text``) cannot be scored."""
+    """Return why a row of a text model's ``gold.json`` (``thread_id``, ``text``) cannot be scored; ``None`` if it
+    can.
+    """
     match row:
         case {"label": _}:
-            return "it has a label: gold is marked elsewhere"
+            return "it has a label: gold labels must not be sent to a pod"
         case {"thread_id": int(), "text": str()}:
             return None
         case _:
@@ -98,7 +99,7 @@ def gold_text_problem(row: Any) -> str | None:
 
 
 def class_problem(rows: Sequence[Any]) -> str | None:
-    """Return which class has too few different posts; ``rows`` are those of ``text.json`` without a problem."""
+    """Return the class with too few different posts; ``rows`` are valid rows of ``text.json``."""
     for label, name in enumerate(LABELS):
         groups = {row["group"] for row in rows if row["label"] == label}
         if len(groups) < MIN_GROUPS_PER_CLASS:
@@ -110,15 +111,15 @@ def class_problem(rows: Sequence[Any]) -> str | None:
 
 
 def image_problem(path: Path) -> str | None:
-    """Return why an image cannot be shown to a model, after it was decoded whole; ``None``: it can.
+    """Decode an image completely and return why it cannot be shown to a model; ``None`` if it can.
 
-    A decoder of hostile files may take the process with it: call it in one that may die.
+    The decoder of a hostile file may crash the process: call this in a separate process.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = open_image(path)
-    except Exception as error:  # decoders raise whatever they please
+    except Exception as error:  # decoders raise arbitrary errors
         return f"image cannot be decoded: {type(error).__name__}, {str(error)[:120]}"
     if min(image.size) < MIN_SIDE_PIXELS:
         return f"image too small: {image.width} by {image.height} pixels, at least {MIN_SIDE_PIXELS} a side are needed"
@@ -128,7 +129,7 @@ def image_problem(path: Path) -> str | None:
 
 
 def open_image(path: Path | str) -> "Image.Image":
-    """Return an image as it is seen: its first frame in RGB, on white where it is transparent."""
+    """Return the first frame of an image in RGB, on white where it is transparent."""
     from PIL import Image
 
     with Image.open(path, formats=FORMATS) as image:

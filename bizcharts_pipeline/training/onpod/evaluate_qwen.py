@@ -1,9 +1,9 @@
-"""Judges an adapter, or the base as it is, on validation, and scores the gold posts, whose labels are not here.
+"""Evaluates an adapter, or the unmodified base, on validation, and scores the gold posts, whose labels are not here.
 
     python code/evaluate_qwen.py data/spec.json --adapter output/adapter
     python code/evaluate_qwen.py data/spec.json                            # zero-shot: the base alone
 
-The first gives the very scores that the training wrote: the same base, quantised alike, with the same calibration.
+The first reproduces the scores that the training wrote: same base, quantisation and calibration.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from spec import read_spec
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a model says of the posts, and how right it is."""
+    """A model's scores of the posts, and its metrics."""
 
     calibration: Calibration
     scores: dict[str, Any]  # for scores.json
@@ -34,10 +34,10 @@ class Judgement:
 
 
 def judge(model: Any, processor: Any, data: Data, calibration: Calibration, seed: int, *, fit: bool) -> Judgement:
-    """Score validation and gold; ``fit``: the temperature is fitted to validation, else it is taken as it is.
+    """Score validation and gold; if ``fit``, the temperature is fitted to validation, else it is used unchanged.
 
-    In ``scores``, ``log_p`` are the three labels' log-probabilities, without the balance of training; probabilities
-    are ``softmax(log_p / temperature)``.
+    In ``scores``, ``log_p`` are the three labels' log-probabilities, corrected for oversampling; probabilities are
+    ``softmax(log_p / temperature)``.
     """
     validation, gold = score(model, processor, data.validation), score(model, processor, data.gold)
     labels = np.array([row.label for row in data.validation], dtype=int)
@@ -78,7 +78,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def evaluate(spec_path: Path, adapter: Path | None) -> Judgement:
-    """Load what is to be judged, and judge it on the data beside its specification."""
+    """Load a model and evaluate it on the data in the folder of its specification."""
     spec = read_spec(spec_path)
     base = read_base(spec)
     if adapter:
@@ -95,8 +95,8 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spec", type=Path)
-    parser.add_argument("--adapter", type=Path, help="folder of one; without it the base is judged as it is")
-    parser.add_argument("--into", type=Path, default=Path("output/evaluation.json"), help="where scores and report go")
+    parser.add_argument("--adapter", type=Path, help="folder of the adapter; without it the base alone is evaluated")
+    parser.add_argument("--into", type=Path, default=Path("output/evaluation.json"), help="output file")
     arguments = parser.parse_args()
     try:
         judgement = evaluate(arguments.spec, arguments.adapter)

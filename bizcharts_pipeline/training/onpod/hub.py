@@ -1,4 +1,4 @@
-"""The token by which the Hugging Face hub lets us read."""
+"""Access token of the Hugging Face hub."""
 
 import os
 import re
@@ -10,12 +10,12 @@ _FORM = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 def hub_token() -> str | None:
-    """Return the token; ``None``: there is none.
+    """Return the token, or ``None`` without one.
 
     Raises:
-        BadInput: it is none; the message of a library that was given it would show it.
+        BadInput: it has invalid characters; a library's error message would print it.
     """
     token = os.environ.get(VARIABLE, "").strip()
     if token and not _FORM.fullmatch(token):
-        raise BadInput(f"{VARIABLE} has characters that no token has")
+        raise BadInput(f"{VARIABLE} contains characters that are not allowed in a token")
     return token or None

@@ -1,4 +1,4 @@
-"""Watches a training: says how it goes, keeps what was best on validation, and stops what gains nothing any more."""
+"""Trainer callback: reports progress, keeps the best adapter on validation, and stops early."""
 
 import json
 import time
@@ -20,9 +20,9 @@ from transformers import TrainerCallback
 
 
 class Judge(TrainerCallback):
-    """Evaluates every so many steps by the likelihood of the labels on validation.
+    """Evaluates at a fixed interval of steps by the negative log-likelihood on validation.
 
-    What it knows travels inside each checkpoint: another machine that resumes gets the newest checkpoint alone.
+    Its state is saved inside each checkpoint: another machine that resumes gets only the newest checkpoint.
     """
 
     def __init__(
@@ -39,19 +39,19 @@ class Judge(TrainerCallback):
 
     @property
     def exhausted(self) -> bool:
-        """Whether training has gained nothing for too long."""
+        """Whether ``patience`` evaluations have passed without improvement."""
         return self._without_gain >= self._patience
 
     @property
     def best_step(self) -> int:
-        """The step whose adapter was best on validation; 0: none was evaluated."""
+        """The step whose adapter was best on validation; 0 if none was evaluated."""
         return self._best_step
 
     def on_log(self, args: Any, state: Any, control: Any, **event: Any) -> None:
         """Report a step.
 
         Raises:
-            Diverged: its loss or gradient is no number.
+            Diverged: its loss or gradient is NaN or infinite.
         """
         logs: dict[str, Any] = event["logs"]
         if "loss" not in logs:
@@ -73,7 +73,7 @@ class Judge(TrainerCallback):
         )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **event: Any) -> None:
-        """Evaluate, where it is time to."""
+        """Evaluate if it is due."""
         if not self._rows or (state.global_step % self.every and state.global_step != state.max_steps):
             return
         started, model = time.monotonic(), event["model"]
@@ -98,7 +98,7 @@ class Judge(TrainerCallback):
         control.should_training_stop = control.should_training_stop or self.exhausted
 
     def save(self, checkpoint: Path) -> None:
-        """Write what is known so far into a checkpoint."""
+        """Write the state into a checkpoint."""
         known = {
             "fingerprint": self._fingerprint,
             "best_nll": self._best_nll if self._best else None,
@@ -110,20 +110,20 @@ class Judge(TrainerCallback):
         (checkpoint / OURS).write_text(json.dumps(known))
 
     def load(self, checkpoint: Path) -> None:
-        """Go on from what a checkpoint knows."""
+        """Restore the state from a checkpoint."""
         known = json.loads((checkpoint / OURS).read_bytes())
         self._best_step, self._without_gain = known["best_step"], known["without_gain"]
         if known["best_nll"] is not None:
             self._best_nll, self._best = known["best_nll"], load_file(checkpoint / BEST)
 
     def restore_best(self, model: Any) -> None:
-        """Give ``model`` the adapter that was best; the last one stays where nothing was evaluated."""
+        """Load the best adapter into ``model``; without an evaluation, the last one stays."""
         if self._best:
             set_peft_model_state_dict(model, self._best)
 
 
 def gpu_mb() -> int | None:
-    """Return the most memory that was used on the GPU so far, in MB (10⁶ bytes); ``None`` without one."""
+    """Return the peak memory reserved on the GPU so far, in MB (10⁶ bytes); ``None`` without a GPU."""
     return round(torch.cuda.max_memory_reserved() / 1e6) if torch.cuda.is_available() else None
 
 

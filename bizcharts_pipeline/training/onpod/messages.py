@@ -1,4 +1,4 @@
-"""Says how the training goes: to Dagster through dagster-pipes where it listens, and as lines of JSON to the log."""
+"""Progress messages: through dagster-pipes if Dagster started the process, and always as JSON lines in the log."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class Say(Protocol):
-    """Reports something of a kind: ``say("metrics", step=3, loss=0.7)``."""
+    """Reports a message of a kind: ``say("metrics", step=3, loss=0.7)``."""
 
     def __call__(self, kind: str, **values: Any) -> None: ...
 
@@ -19,7 +19,7 @@ def _say_to_log(kind: str, **values: Any) -> None:
 
 @contextmanager
 def reporting() -> Iterator[Say]:
-    """Yield what to report with; an exception inside is reported too, as the end of the messages."""
+    """Yield the reporting function; an exception inside is reported too, as the last message."""
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield _say_to_log
         return

@@ -1,4 +1,4 @@
-"""Loads a base, 4-bit where that is asked for, and makes sure that its vision tower is left as it is."""
+"""Loading of the base model, optionally in 4 bits, with a check that its vision tower is unchanged."""
 
 from pathlib import Path
 from typing import Any
@@ -12,32 +12,32 @@ from spec import Spec
 from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 
 CUDA = torch.cuda.is_available()
-DTYPE = torch.bfloat16 if CUDA else torch.float32  # what is computed in
+DTYPE = torch.bfloat16 if CUDA else torch.float32  # of computations
 
 
 def access(spec: Spec) -> dict[str, Any]:
-    """Return how the base is reached: its commit, and the hub's token if there is one. Code of it is never run."""
+    """Return the arguments for loading the base: its commit, and the hub's token if any. Its code is never run."""
     if spec.local:
         return {"local_files_only": True, "trust_remote_code": False}
     return {"revision": spec.commit, "token": hub_token(), "trust_remote_code": False}
 
 
 def read_base(spec: Spec) -> Base:
-    """Return what is known of the base's architecture.
+    """Return the description of the base's architecture.
 
     Raises:
-        BadInput: it is of an unknown one.
-        OSError: its hub cannot be reached.
+        BadInput: the architecture is not supported.
+        OSError: the hub cannot be reached.
     """
     try:
         config = AutoConfig.from_pretrained(spec.base, **access(spec))
-    except ValueError as error:  # a model type that the library has never heard of
+    except ValueError as error:  # a model type unknown to the library
         raise BadInput(f"base {spec.base}: {str(error)[:300]}") from error
     return base_of(str(config.model_type))
 
 
 def quantisation(spec: Spec, base: Base) -> BitsAndBytesConfig | None:
-    """Return the 4-bit configuration: nf4, double quantised, of everything but vision tower and head."""
+    """Return the 4-bit configuration (nf4, double quantisation) of all modules except vision tower and head."""
     if spec.quantise == "none":
         return None
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
@@ -50,7 +50,7 @@ def quantisation(spec: Spec, base: Base) -> BitsAndBytesConfig | None:
 
 
 def load_base(spec: Spec, base: Base) -> Any:
-    """Return the base on the GPU if there is one, its vision tower and head not quantised."""
+    """Return the base, on the GPU if there is one; its vision tower and head are not quantised."""
     model = AutoModelForImageTextToText.from_pretrained(
         spec.base,
         dtype=DTYPE,
@@ -68,23 +68,28 @@ def load_base(spec: Spec, base: Base) -> Any:
 
 
 def _keep_weights(model: Any) -> None:
-    """Forbid bitsandbytes to repack 4-bit weights at the first evaluation, as it does on CPUs with AVX512-BF16: it
-    rounds their scales for good, so that what is trained on afterwards is another base."""
+    """Prevent bitsandbytes from repacking 4-bit weights at the first evaluation (it does so on CPUs with AVX512-BF16).
+
+    Repacking rounds the scales permanently, so that training would continue from changed base weights.
+    """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
 
 
 def _keep_gradients_out_of_vision(model: Any, base: Base) -> None:
-    """Let no gradient go back through a tower that learns nothing: for the sake of checkpointing, trainers make all
-    that is embedded ask for one, patches of pictures too, and find the embeddings by this method."""
+    """Prevent backpropagation through a frozen vision tower.
+
+    For checkpointing, trainers make the outputs of all embeddings require gradients, those of image patches too, and
+    find the embeddings by this method.
+    """
     for name, module in model.named_modules():
         if base.of_vision(name) and hasattr(module, "get_input_embeddings"):
             module.get_input_embeddings = lambda: None
 
 
 def load_adapted(spec: Spec, base: Base, adapter: Path) -> Any:
-    """Return the base with a trained adapter; on the same quantised base as in training, which it belongs to."""
+    """Return the base with a trained adapter; the base is quantised as in training."""
     model = PeftModel.from_pretrained(load_base(spec, base), adapter, local_files_only=True)
     return model.eval()
 
@@ -104,35 +109,42 @@ def lora(spec: Spec, base: Base) -> LoraConfig:
 
 
 def require_vision_unquantised(model: Any, base: Base, *, quantised: bool) -> None:
-    """Raise where the vision tower is 4-bit, which spoils it, or where the language model is not but should be."""
+    """Raise if the vision tower is 4-bit, which damages it, or if the language model should be 4-bit and is not."""
     four_bit = [name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"]
     if wrong := [name for name in four_bit if base.of_vision(name)]:
-        raise BadInput(f"{len(wrong)} modules of the vision tower are quantised, {wrong[0]} for one")
+        raise BadInput(f"{len(wrong)} modules of the vision tower are quantised, for example {wrong[0]}")
     if quantised and not four_bit:
-        raise BadInput("nothing of the base was quantised")
+        raise BadInput("no module of the base was quantised")
 
 
 def require_adapted(model: Any, base: Base, *, freeze_vision: bool) -> dict[str, int]:
-    """Return how many modules of language model and vision tower learn; raise where others do than were asked for."""
+    """Return the number of trainable modules of language model and vision tower.
+
+    Raises:
+        BadInput: other modules are trainable than requested.
+    """
     learning = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     if odd := [name for name in learning if ".lora_" not in name]:
-        raise BadInput(f"{odd[0]} learns and is no adapter")
+        raise BadInput(f"{odd[0]} is trainable and not an adapter")
     modules = {name.split(".lora_")[0] for name in learning}
     vision = {name for name in modules if base.of_vision(name)}
     if freeze_vision and vision:
         raise BadInput(
-            f"{len(vision)} modules of the vision tower learn, {min(vision)} for one, and it is to be frozen"
+            f"{len(vision)} modules of the vision tower are trainable, for example {min(vision)}; it should be frozen"
         )
     if not freeze_vision and not vision:
-        raise BadInput("nothing of the vision tower learns, and it is not to be frozen")
+        raise BadInput("no module of the vision tower is trainable; it should not be frozen")
     if modules == vision:
-        raise BadInput("nothing of the language model learns")
+        raise BadInput("no module of the language model is trainable")
     return {"language": len(modules - vision), "vision": len(vision)}
 
 
 def cast_adapter(model: Any) -> None:
-    """Make what learns 32-bit: the trainer makes it 16-bit, but takes it from a checkpoint as it lies there, so that
-    a resumed training would go another way."""
+    """Make the trainable parameters 32-bit.
+
+    The trainer makes them 16-bit at the start, but loads them from a checkpoint in 32 bits, so that a resumed training
+    would differ.
+    """
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -1,4 +1,4 @@
-"""How a training ends: each kind of failure has a status of its own, by which whoever started it knows what to do."""
+"""Exit statuses of a training: one per kind of failure, so that the caller can react."""
 
 import errno
 import math
@@ -7,28 +7,28 @@ from collections.abc import Iterator
 FAILED, OUT_OF_MEMORY, DIVERGED, DISK_FULL, BAD_INPUT = 1, 3, 4, 5, 6
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# What libraries of other languages say instead of raising OSError (safetensors, PyTorch's writer, CUDA's).
+# Messages of native libraries that do not raise OSError (safetensors, PyTorch's writer, CUDA's).
 _FULL_WORDS = ("No space left on device", "os error 28", "PytorchStreamWriter failed", "fail at inline_container")
 _MEMORY_WORDS = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory", "cudaErrorMemoryAllocation")
 
 
 class BadInput(Exception):
-    """The specification or the data cannot be trained with; the message says which part, and why."""
+    """The specification or the data cannot be used for training; the message names the part and the reason."""
 
 
 class Diverged(Exception):
-    """The loss is no number any more."""
+    """The loss became NaN or infinite."""
 
 
 def require_finite(step: int, **values: float | None) -> None:
-    """Raise :class:`Diverged` if one of ``values`` of a step is no finite number."""
+    """Raise :class:`Diverged` if one of ``values`` of a step is NaN or infinite."""
     for name, value in values.items():
         if value is not None and not math.isfinite(value):
-            raise Diverged(f"{name} is {value} at step {step}; lower the learning rate or look at its rows")
+            raise Diverged(f"{name} is {value} at step {step}; lower the learning rate or check the rows of that step")
 
 
 def exit_status(error: BaseException) -> int:
-    """Return the status that the process ends with after ``error``."""
+    """Return the exit status of the process after ``error``."""
     for cause in _causes(error):
         if isinstance(cause, BadInput):
             return BAD_INPUT

@@ -1,7 +1,7 @@
-"""Turns posts into what a model reads, the same way in training and in scoring, with and without a GPU.
+"""Conversion of posts to model inputs, the same in training and in scoring, with and without a GPU.
 
-Stock processors of Qwen bring a video half that needs torchvision, which CPU installations must not have; and they
-take another image backend where it is installed. Here is no video, and pixels always come from PIL.
+Qwen's stock processors include a video processor that needs torchvision, which CPU installations must not have; and
+they use another image backend where it is installed. Here videos are unsupported, and pixels always come from PIL.
 """
 
 import json
@@ -21,10 +21,11 @@ _STOCK: dict[str, type[ProcessorMixin]] = {
 
 
 def load_processor(source: str, base: Base, spec: Spec, **access: Any) -> Any:
-    """Return the processor in ``source`` (the base, or an adapter's folder), for pictures between the specified sizes.
+    """Return the processor in ``source`` (the base, or an adapter's folder), with the specified limits of pixels per
+    picture.
 
     Args:
-        access: how to reach ``source``, as in :func:`model.access`.
+        access: arguments for loading ``source``, as in :func:`model.access`.
     """
     tokenizer = AutoTokenizer.from_pretrained(source, **access)
     template = _template(source, access) or tokenizer.chat_template
@@ -43,7 +44,7 @@ def load_processor(source: str, base: Base, spec: Spec, **access: Any) -> Any:
 
 
 def _image_only(stock: type[Any]) -> type[Any]:
-    """Return a processor of Qwen's without its video half, under the stock name, so that what it saves is stock."""
+    """Return Qwen's processor without video support, under the stock name, so that it is saved as the stock one."""
 
     class ImageOnly(stock):  # type: ignore[misc]
         def __init__(

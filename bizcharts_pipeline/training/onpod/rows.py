@@ -1,6 +1,6 @@
-"""The posts to learn from and to score, every image of them decoded before anything is paid for.
+"""The posts to train on and to score; every image is decoded before training starts.
 
-A trainer meets a broken image in mid-epoch; here all that is wrong with the data is named at the start.
+A trainer would meet a broken image in mid-epoch; here all problems of the data are reported at the start.
 """
 
 import json
@@ -14,20 +14,20 @@ from typing import Any
 from checks import LABELS, gold_row_problem, image_problem, labelled_row_problem, without_placeholder
 from outcome import BadInput
 
-MAX_REPEATS = 4  # of a rare class's rows: more and they are learned by heart
-THREADS = "rows.json"  # beside the splits: which thread each row is, train before validation
+MAX_REPEATS = 4  # of a rare class's rows; more repeats lead to memorization
+THREADS = "rows.json"  # next to the splits: the thread of each row, train before validation
 _MAX_NAMED = 50
 
 
 @dataclass(frozen=True)
 class Row:
-    """A post as a model is asked about it."""
+    """A post as a question to a model."""
 
-    name: str  # for people: where it stands
-    number: int  # its place in its file, or the thread's id
+    name: str  # for messages: file and row
+    number: int  # its position in its file, or the thread's id
     question: str  # without placeholder
     images: tuple[Path, ...]
-    label: int | None  # of LABELS; None: not to be known here
+    label: int | None  # index into LABELS; None: not sent here
 
 
 @dataclass(frozen=True)
@@ -37,47 +37,48 @@ class Data:
     train: tuple[Row, ...]
     validation: tuple[Row, ...]  # may be empty
     gold: tuple[Row, ...]  # without labels; may be empty
-    content: tuple[bytes, ...]  # of the files that are learned from
+    content: tuple[bytes, ...]  # of the training and validation files
 
 
 def read_data(folder: Path, special_tokens: Collection[str] = ()) -> Data:
-    """Return the posts in ``folder`` (``dataset/`` and ``gold/``), after a look at each row and image.
+    """Return the posts in ``folder`` (``dataset/`` and ``gold/``), after checking each row and image.
 
     Args:
-        special_tokens: the tokenizer's, which no post may contain: they would be taken for structure.
+        special_tokens: the tokenizer's; no post may contain them, because they would be interpreted.
 
     Raises:
-        BadInput: naming every problem found (the first fifty).
+        BadInput: names every problem found (the first fifty).
     """
     data, problems = examine(folder / "dataset", folder / "gold", special_tokens)
     if problems:
         more = f"\n… and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
-        raise BadInput(f"{len(problems)} problems of the data:\n" + "\n".join(problems[:_MAX_NAMED]) + more)
+        raise BadInput(f"{len(problems)} problems in the data:\n" + "\n".join(problems[:_MAX_NAMED]) + more)
     return data
 
 
 def examine(dataset: Path, gold: Path | None, special_tokens: Collection[str] = ()) -> tuple[Data, list[str]]:
-    """Return the readable posts of a data set and of the gold questions, and every problem that was found, each with
-    its row and its thread where that is known."""
+    """Return the valid posts of a data set and of the gold questions, and all problems with row and, if known,
+    thread.
+    """
     problems: list[str] = []
     threads = _threads(dataset)
     train = _read(dataset / "train.json", problems, threads)
     validation = _read(dataset / "validation.json", problems, threads)
-    asked = _read_gold(gold / "gold.json", problems) if gold else []
+    gold_rows = _read_gold(gold / "gold.json", problems) if gold else []
     if not train:
-        problems.append(f"{dataset / 'train.json'}: no rows to learn from")
-    rows = (*train, *validation, *asked)
+        problems.append(f"{dataset / 'train.json'}: no rows to train on")
+    rows = (*train, *validation, *gold_rows)
     for row in rows:
         problems += [f"{row.name}: special token in the text: {t!r}" for t in special_tokens if t in row.question]
     images = {image: row for row in rows for image in row.images}
     problems += [f"{row.name}: {why} ({image.name})" for image, row in images.items() if (why := image_problem(image))]
     files = (dataset / "train.json", dataset / "validation.json")
     content = tuple(path.read_bytes() for path in files if path.exists())
-    return Data(tuple(train), tuple(validation), tuple(asked), content), problems
+    return Data(tuple(train), tuple(validation), tuple(gold_rows), content), problems
 
 
 def _threads(dataset: Path) -> dict[str, list[Any]]:
-    """Return the threads of the rows of each split; empty where the data set does not say."""
+    """Return the threads of the rows of each split; empty if the data set does not name them."""
     found: dict[str, list[Any]] = {}
     try:
         for about in json.loads((dataset / THREADS).read_bytes()):
@@ -96,9 +97,9 @@ def _read(path: Path, problems: list[str], threads: dict[str, list[Any]]) -> lis
         if why := labelled_row_problem(record, path.parent):
             problems.append(f"{name}: {why}")
             continue
-        asked, answer = (message["content"] for message in record["messages"])
+        question, answer = (message["content"] for message in record["messages"])
         images = tuple(path.parent / image for image in record["images"])
-        rows.append(Row(name, number, without_placeholder(asked), images, LABELS.index(answer)))
+        rows.append(Row(name, number, without_placeholder(question), images, LABELS.index(answer)))
     return rows
 
 
@@ -129,8 +130,7 @@ def _records(path: Path, problems: list[str]) -> list[Any]:
 
 
 def balanced(rows: Sequence[Row], seed: int) -> list[Row]:
-    """Return ``rows`` with those of rarer classes repeated, up to the commonest class's number or
-    :data:`MAX_REPEATS` times."""
+    """Return ``rows`` with rarer classes repeated, up to the size of the largest class or :data:`MAX_REPEATS` times."""
     counts = Counter(row.label for row in rows)
     draw = random.Random(seed)
     shown = list(rows)

@@ -1,6 +1,6 @@
-"""How probable each label is as the answer to a question: one forward pass, no text is generated.
+"""Probabilities of the labels as answers to a question, from one forward pass without text generation.
 
-Questions are put in the very words and pixels of training, for they go through the trainer's own functions.
+Questions have exactly the words and pixels of training, because they go through the trainer's own functions.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,24 @@ from rows import Row
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-BATCH = 8  # posts at a time; 4-bit scores depend a little on it, so it is one number for all
-IGNORED = -100  # where there is no loss
+BATCH = 8  # posts per forward pass; fixed, because 4-bit scores depend slightly on it
+IGNORED = -100  # label of positions without loss
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of some rows: log-probabilities of the three labels, as they relate to each other ``[n, 3]``, and how much of
-    all probability they have together ``[n]``. Where that is small the model does not answer with a label at all."""
+    """Scores of some rows.
+
+    ``log_p``: log-probabilities of the three labels relative to each other, ``[n, 3]``. ``mass``: total probability of
+    the three labels, ``[n]``; if it is small, the model does not answer with a label at all.
+    """
 
     log_p: np.ndarray
     mass: np.ndarray
 
 
 def record(row: Row) -> dict[str, Any]:
-    """Return a row as TRL takes it: loss is on the completion alone. Text first: pictures are opened when needed."""
+    """Return a row in TRL's format: only the completion has loss. Text first: pictures are opened when needed."""
     answer = LABELS[row.label if row.label is not None else 0]
     return {
         "prompt": [{"role": "user", "content": row.question}],
@@ -39,7 +42,7 @@ def record(row: Row) -> dict[str, Any]:
 
 
 class Collator:
-    """Makes a batch of records: opens their pictures and leaves the rest to TRL, which is told to cut off nothing."""
+    """Collates records into a batch: opens their pictures and leaves the rest to TRL, without truncation."""
 
     def __init__(self, processor: Any) -> None:
         self._inner = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
@@ -51,7 +54,7 @@ class Collator:
 
 
 def prompts(processor: Any, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-    """Return a batch that ends where the answer begins: what the collator makes, without the completion."""
+    """Return a batch that ends where the answer begins: the collator's batch without the completion."""
     pictures = [[open_image(path) for path in row.images] for row in rows]
     texts = [_text(processor, row, images)["prompt"] for row, images in zip(rows, pictures, strict=True)]
     return processor(  # type: ignore[no-any-return]
@@ -65,7 +68,7 @@ def prompts(processor: Any, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
 
 
 def answers(processor: Any) -> list[list[int]]:
-    """Return the tokens of each label as the trained completion has them, end of turn included."""
+    """Return the tokens of each label as in the trained completion, end of turn included."""
     row = Row("", 0, "?", (), None)
     completions = []
     for label in range(len(LABELS)):
@@ -76,17 +79,17 @@ def answers(processor: Any) -> list[list[int]]:
 
 def _text(processor: Any, row: Row, images: Sequence[Any]) -> dict[str, str]:
     example = record(row)
-    asked = prepare_multimodal_messages(example["prompt"], images=list(images))
-    answered = prepare_multimodal_messages(example["completion"])
-    text: dict[str, str] = apply_chat_template({"prompt": asked, "completion": answered}, processor)
+    prompt = prepare_multimodal_messages(example["prompt"], images=list(images))
+    completion = prepare_multimodal_messages(example["completion"])
+    text: dict[str, str] = apply_chat_template({"prompt": prompt, "completion": completion}, processor)
     return text
 
 
 @torch.no_grad()
 def score(model: Any, processor: Any, rows: Sequence[Row]) -> Scores:
-    """Return the labels' probabilities for each row; labels of the rows, if any, are not looked at.
+    """Return the labels' probabilities for each row; the rows' own labels are ignored.
 
-    The first tokens of the labels decide where they differ, else the whole labels are compared.
+    If the first tokens of the labels differ, they decide; otherwise the complete labels are compared.
     """
     if not rows:
         return Scores(np.zeros((0, len(LABELS))), np.zeros(0))
@@ -107,14 +110,17 @@ def score(model: Any, processor: Any, rows: Sequence[Row]) -> Scores:
 
 
 def _as_in_training(model: Any) -> torch.autocast:
-    """Return what makes a 16-bit model compute as the trainer has it compute: a 32-bit adapter in 16 bits too. The
-    trainer wraps the model it trains in the same; one that is loaded later is not, and would say something else."""
+    """Return the autocast context under which a 16-bit model computes as in the trainer, with a 32-bit adapter in 16
+    bits too.
+
+    The trainer wraps its model in the same context; a model loaded later would give different scores without it.
+    """
     weight = model.get_input_embeddings().weight
     return torch.autocast(weight.device.type, torch.bfloat16, enabled=weight.dtype is torch.bfloat16)
 
 
 def _first_tokens(processor: Any) -> list[int] | None:
-    """Return the token that each label begins with; ``None`` where two begin alike, as tokenizers may have it."""
+    """Return the first token of each label; ``None`` if two labels share one, which depends on the tokenizer."""
     first = [tokens[0] for tokens in answers(processor)]
     return first if len(set(first)) == len(first) else None
 

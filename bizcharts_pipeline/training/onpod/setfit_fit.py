@@ -1,8 +1,8 @@
-"""Tunes a sentence encoder on pairs of posts, alike in stance or not: SetFit's first half.
+"""Contrastive tuning of a sentence encoder on pairs of posts with equal or different stance: the first half of SetFit.
 
-Tunstall et al., "Efficient Few-Shot Learning Without Prompts" (2022). Of the library only the tuning is used: its own
-head would be kept as a pickle. It imports nothing of its neighbours, so it works as a file beside a script and as a
-part of the package.
+Tunstall et al., "Efficient Few-Shot Learning Without Prompts" (2022). Only the library's tuning is used, because it
+saves its own head as a pickle. This module imports no other module of this folder, so it works as a file next to a
+script and as a part of the package.
 """
 
 import tempfile
@@ -17,8 +17,9 @@ LEARNING_RATE = 2e-5
 
 
 def tune(base: Path, texts: Sequence[str], labels: Sequence[int], *, tokens: int, pairs: int, seed: int) -> Any:
-    """Return the encoder (a SentenceTransformer) after SetFit's contrastive tuning on ``pairs`` pairs at most, of each
-    text ``tokens`` read."""
+    """Return the encoder (a SentenceTransformer) after contrastive tuning on at most ``pairs`` pairs, reading
+    ``tokens`` per text.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
     from setfit import SetFitModel, Trainer, TrainingArguments, logging
@@ -26,12 +27,12 @@ def tune(base: Path, texts: Sequence[str], labels: Sequence[int], *, tokens: int
     from transformers import PrinterCallback, ProgressCallback
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Several threads wait for each other by spinning: beside any other busy process a step took 5 to 10 times as long.
+    # Several threads wait for each other by spinning: next to another busy process a step took 5 to 10 times as long.
     # One thread is never much slower, and its sums do not depend on the number of cores.
     torch.set_num_threads(1)
     body = SentenceTransformer(str(base), device=device, local_files_only=True)
     body.max_seq_length = tokens
-    order = np.random.default_rng(seed).permutation(len(texts)).tolist()  # the library's draw of pairs has one seed
+    order = np.random.default_rng(seed).permutation(len(texts)).tolist()  # the library samples pairs with a fixed seed
     with tempfile.TemporaryDirectory() as unused:
         arguments = TrainingArguments(
             output_dir=unused,
@@ -54,7 +55,7 @@ def tune(base: Path, texts: Sequence[str], labels: Sequence[int], *, tokens: int
 
 
 def weights_of(body: Any) -> dict[str, Any]:
-    """Return an encoder's weights as arrays, by the names that Hugging Face's BertModel has for them."""
+    """Return an encoder's weights as arrays, by their names in Hugging Face's BertModel."""
     return {
         name.removeprefix("0.").removeprefix("auto_model.").removeprefix("model."): tensor.detach().cpu().numpy()
         for name, tensor in body.state_dict().items()

@@ -1,4 +1,4 @@
-"""What is to be trained, and how: ``spec.json``, read strictly."""
+"""Specification of a training: ``spec.json``, parsed strictly."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from outcome import BadInput
 
 @dataclass(frozen=True)
 class Spec:
-    """One training. The same specification, data and machine give the same adapter."""
+    """Parameters of one training. The same specification, data and machine give the same adapter."""
 
     base: str  # a hub's name, or a folder
     revision: str | None  # commit of the base; None: a folder, or the pinned one
@@ -28,26 +28,26 @@ class Spec:
     freeze_vision: bool
     epochs: float
     learning_rate: float
-    batch: int  # posts of a forward pass
-    accumulate: int  # passes of a step
+    batch: int  # posts per forward pass
+    accumulate: int  # passes per step
     balance: bool
     min_pixels: int
     max_pixels: int
-    patience: int  # evaluations without gain after which training stops
-    resume: str | None  # folder of a checkpoint that another machine began
+    patience: int  # evaluations without improvement after which training stops
+    resume: str | None  # folder of a checkpoint from another machine
 
     @property
     def local(self) -> bool:
-        """Whether the base is a folder: nothing is asked of a hub then."""
+        """Whether the base is a local folder, so that no hub is contacted."""
         return Path(self.base).is_dir()
 
     @property
     def commit(self) -> str | None:
-        """The base's commit on its hub, the pinned one where none is named."""
+        """The base's commit on its hub; the pinned one by default."""
         return None if self.local else self.revision or REVISIONS[self.base]
 
     def fingerprint(self, *data: bytes) -> str:
-        """Return a hash of all that decides what is learned: a checkpoint of another training must not be resumed."""
+        """Return a hash of all inputs that determine the result; only checkpoints with the same hash are resumed."""
         decisive = {name: value for name, value in asdict(self).items() if name != "resume"}
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
         for content in data:
@@ -78,7 +78,7 @@ def read_spec(path: Path) -> Spec:
     """Return the specification in ``path``.
 
     Raises:
-        BadInput: it cannot be read, lacks a field, has another, or a value that makes no sense.
+        BadInput: it cannot be read, a field is missing or unknown, or a value is invalid.
     """
     try:
         values = json.loads(path.read_bytes())
@@ -97,12 +97,12 @@ def read_spec(path: Path) -> Spec:
     if spec.max_pixels < spec.min_pixels:
         raise BadInput(f"{path}: max_pixels is less than min_pixels")
     if not spec.local and not spec.revision and spec.base not in REVISIONS:
-        raise BadInput(f"{path}: base {spec.base!r:.80} is neither a folder here nor a known one; name its revision")
+        raise BadInput(f"{path}: base {spec.base!r:.80} is neither a local folder nor a known base; name its revision")
     return spec
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Whether ``value`` is of the type of a field; a whole number is a float too, true and false are no numbers."""
+    """Whether ``value`` is of a field's type; an integer is also a float, but a Boolean is not a number."""
     if isinstance(value, bool):
         return kind is bool
     if kind is float:

@@ -1,4 +1,4 @@
-"""Where the pretrained text model is that a script starts from: a folder on the pod, or the hub at a commit."""
+"""The pretrained text model of a training: a folder on the pod, or the hub at a fixed commit."""
 
 import hashlib
 import re
@@ -11,17 +11,17 @@ PATTERNS = ("*.json", "*.txt", "model.safetensors", "*_Pooling/*")  # never a pi
 
 
 def fetch_base(base: str, revision: str | None) -> Path:
-    """Return the folder of ``base``: a folder itself, or a hub's name, fetched at the commit ``revision``.
+    """Return the folder of ``base``: a local folder, or a name on the hub, downloaded at the commit ``revision``.
 
-    ``HF_TOKEN`` of the environment is used where there is one.
+    Uses ``HF_TOKEN`` from the environment if it is set.
 
     Raises:
-        BadInput: it is no folder and its commit is not named, or it has no safetensors.
+        BadInput: it is not a folder and has no commit, or it has no safetensors.
     """
     folder = Path(base)
     if not folder.is_dir():
         if not re.fullmatch("[0-9a-f]{40}", revision or ""):
-            raise BadInput(f"{base} is no folder here, and without a commit nothing is fetched")
+            raise BadInput(f"{base} is not a local folder, and downloading it needs a commit")
         from huggingface_hub import snapshot_download
 
         folder = Path(snapshot_download(base, revision=revision, allow_patterns=list(PATTERNS), token=hub_token()))
@@ -32,9 +32,9 @@ def fetch_base(base: str, revision: str | None) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return the hash of configuration and weights, by which whoever loads the result knows the base again."""
-    whole = hashlib.sha256()
+    """Return the hash of configuration and weights, by which the loader of the result identifies the base."""
+    digest = hashlib.sha256()
     for name in ("config.json", "model.safetensors"):
         with (folder / name).open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

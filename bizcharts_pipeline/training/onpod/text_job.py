@@ -1,10 +1,10 @@
-"""What the scripts that train text models have in common: data in, a calibrated model, its scores and a report out.
+"""Common part of the scripts that train text models: data in; calibrated model, scores and report out.
 
-``data/spec.json``: what is to be done. ``data/text.json``: ``[{"text", "label", "group"}]``, labels 0 to 2;
-near-duplicates share a group. ``data/gold.json``: ``[{"thread_id", "text"}]``, to be scored.
+``data/spec.json``: the parameters. ``data/text.json``: ``[{"text", "label", "group"}]``, labels 0 to 2; near-duplicates
+share a group. ``data/gold.json``: ``[{"thread_id", "text"}]``, to be scored.
 
-The temperature is that of a model which was trained on four fifths of the groups and judged by the rest; the model
-that is kept learned from all.
+The temperature is fitted with a model trained on four fifths of the groups and evaluated on the rest; the model that is
+kept is trained on all.
 """
 
 import json
@@ -35,11 +35,11 @@ class Model(Protocol):
     """A trained model."""
 
     def log_probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Return logarithms of the classes' probabilities, uncalibrated: (texts, 3)."""
+        """Return uncalibrated log-probabilities of the classes: (texts, 3)."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write its files into ``folder``, which is there."""
+        """Write its files into the existing ``folder``."""
         ...
 
 
@@ -48,7 +48,7 @@ Train = Callable[[list[str], list[int]], Model]
 
 @dataclass(frozen=True)
 class Posts:
-    """What is learned from, and what is scored."""
+    """Posts to train on and to score."""
 
     texts: list[str]
     labels: list[int]
@@ -57,11 +57,11 @@ class Posts:
 
 
 def main(prepare: Callable[[dict[str, Any], Say], tuple[Train, dict[str, Any]]]) -> int:
-    """Do a job and return the process's exit status.
+    """Run a job and return the process's exit status.
 
     Args:
-        prepare: takes the specification and who is told how it goes; gives what trains, and what the report shall say
-            of the base.
+        prepare: takes the specification and the reporting function; returns the training function, and a description
+            of the base for the report.
     """
     try:
         with reporting() as say:
@@ -76,26 +76,30 @@ def _job(prepare: Callable[[dict[str, Any], Say], tuple[Train, dict[str, Any]]],
     began = time.monotonic()
     spec, posts = _read_json(Path(sys.argv[1]), dict), read_posts(DATA)
     train, about = prepare(spec, say)
-    known, asked = _split(posts, int(spec["seed"]))
-    say("stage", stage="calibrating", posts=len(known))
-    judged = train([posts.texts[i] for i in known], [posts.labels[i] for i in known])
-    told, truth = judged.log_probabilities([posts.texts[i] for i in asked]), np.array([posts.labels[i] for i in asked])
-    temperature = fit_temperature(told, truth)
+    kept, held_out = _split(posts, int(spec["seed"]))
+    say("stage", stage="calibrating", posts=len(kept))
+    judged = train([posts.texts[i] for i in kept], [posts.labels[i] for i in kept])
+    predicted, truth = (
+        judged.log_probabilities([posts.texts[i] for i in held_out]),
+        np.array([posts.labels[i] for i in held_out]),
+    )
+    temperature = fit_temperature(predicted, truth)
     say("stage", stage="training", posts=len(posts.texts))
     model = train(posts.texts, posts.labels)
     gold = model.log_probabilities([text for _, text in posts.gold]).tolist() if posts.gold else []
     adapter = OUTPUT / "adapter"
-    shutil.rmtree(adapter, ignore_errors=True)  # of a run that broke off
+    shutil.rmtree(adapter, ignore_errors=True)  # left by an interrupted run
     adapter.mkdir(parents=True)
     model.save(adapter)
     (adapter / "calibration.json").write_text(json.dumps({"temperature": temperature}) + "\n")
     validation = {
-        "before": figures(np.exp(told), truth, int(spec["seed"])),
-        "after": figures(np.exp(log_softmax(told / temperature)), truth, int(spec["seed"])),
+        "before": figures(np.exp(predicted), truth, int(spec["seed"])),
+        "after": figures(np.exp(log_softmax(predicted / temperature)), truth, int(spec["seed"])),
     }
     scores = {
         "validation": [
-            {"row": i, "label": posts.labels[i], "log_p": row} for i, row in zip(asked, told.tolist(), strict=True)
+            {"row": i, "label": posts.labels[i], "log_p": row}
+            for i, row in zip(held_out, predicted.tolist(), strict=True)
         ],
         "gold": [{"thread_id": thread, "log_p": row} for (thread, _), row in zip(posts.gold, gold, strict=True)],
         "temperature": temperature,
@@ -118,7 +122,7 @@ def read_posts(folder: Path) -> Posts:
     """Return the posts in ``folder``.
 
     Raises:
-        BadInput: a file is missing, or not what it should be.
+        BadInput: a file is missing or malformed.
     """
     rows, gold = _read_json(folder / "text.json", list), _read_json(folder / "gold.json", list)
     problems = [f"text.json, row {n}: {why}" for n, row in enumerate(rows) if (why := text_row_problem(row))]
@@ -137,8 +141,8 @@ def _split(posts: Posts, seed: int) -> tuple[list[int], list[int]]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    known, asked = next(folds.split(posts.labels, posts.labels, posts.groups))
-    return known.tolist(), asked.tolist()
+    kept, held_out = next(folds.split(posts.labels, posts.labels, posts.groups))
+    return kept.tolist(), held_out.tolist()
 
 
 def _read_json(path: Path, kind: type) -> Any:
@@ -147,7 +151,7 @@ def _read_json(path: Path, kind: type) -> Any:
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({error})") from None
     if not isinstance(value, kind):
-        raise BadInput(f"{path} holds no {kind.__name__}")
+        raise BadInput(f"{path} does not hold a {kind.__name__}")
     return value
 
 

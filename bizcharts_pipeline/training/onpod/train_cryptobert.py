@@ -1,7 +1,7 @@
 """Trains an adapter for CryptoBERT: ``python code/train_cryptobert.py data/spec.json``.
 
 ``spec.json``: ``base``, ``revision``, ``seed``, and the fields of :class:`bert_lora.LoraSettings`. See `text_job` for
-the data, and `outcome` for the exit statuses.
+the data and `outcome` for the exit statuses.
 """
 
 import json
@@ -35,7 +35,7 @@ class Adapted:
 
 
 def prepare(spec: dict[str, Any], say: Say) -> tuple[text_job.Train, dict[str, Any]]:
-    """Return what trains, and what the report says of it."""
+    """Return the training function, and its description for the report."""
     names = {field.name for field in fields(bert_lora.LoraSettings)}
     if unknown := spec.keys() - names - {"base", "revision", "seed"}:
         raise BadInput(f"spec.json: unknown {min(unknown)}")

@@ -1,11 +1,11 @@
-"""Teaches a vision-language model the stance of posts, by QLoRA, on the machine it is run on.
+"""Fine-tunes a vision-language model on the stance of posts with QLoRA, on the machine that it runs on.
 
     python code/train_qwen.py data/spec.json
 
 Reads ``data/`` (`spec.py`, `rows.py`), writes ``output/`` (the adapter, report.json, scores.json) and
-``checkpoints/``, from the newest whole one of which it goes on when it is run again. It ends with 0, or by what went
-wrong with 3 (out of memory), 4 (the loss is no number), 5 (disk full), 6 (bad specification or data), 1 (all else).
-On a CPU a training that was interrupted ends in the same bits as one that was not.
+``checkpoints/``, and resumes from the newest complete checkpoint. Exit status: 0, or 3 (out of memory), 4 (the loss
+became NaN or infinite), 5 (disk full), 6 (bad specification or data), 1 (other errors). On a CPU, an interrupted and
+resumed training gives the same bits as an uninterrupted one.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from bases import Base
 from calibration import Calibration, prior_shift
-from checkpoints import newest_whole
+from checkpoints import newest_complete
 from datasets import Dataset  # type: ignore[import-untyped]
 from evaluate_qwen import Judgement
 from evaluate_qwen import judge as judge_model
@@ -41,26 +41,26 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 OUTPUT, ADAPTER, CHECKPOINTS, RESUME = Path("output"), Path("output/adapter"), Path("checkpoints"), Path("resume")
 CHECKS_PER_EPOCH = 4  # evaluations, and checkpoints
-KEPT_CHECKPOINTS = 2  # the newest may be torn
+KEPT_CHECKPOINTS = 2  # the newest may be incomplete
 _PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets", "pillow")
 
 
 class StanceTrainer(SFTTrainer):
-    """TRL's trainer, whose checkpoints also hold what the judge knows."""
+    """TRL's trainer; its checkpoints also hold the judge's state."""
 
     def __init__(self, judge: Judge, base: Base, **arguments: Any) -> None:
         super().__init__(callbacks=[judge], **arguments)
         self._judge, self.base = judge, base
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the adapter, and within a checkpoint the judge's knowledge: before the file that marks it whole."""
+        """Save the adapter, and in a checkpoint the judge's state, before the file that marks it complete."""
         super().save_model(output_dir, _internal_call)
         if _internal_call and output_dir:
             self._judge.save(Path(output_dir))
 
 
 def trainer_settings(spec: Spec, rows: int) -> SFTConfig:
-    """Return the trainer's settings for ``rows`` shown rows. What has a harmful default is set explicitly."""
+    """Return the trainer's settings for ``rows`` training rows. Harmful defaults are overridden explicitly."""
     return SFTConfig(
         output_dir=str(CHECKPOINTS),
         seed=spec.seed,
@@ -76,7 +76,7 @@ def trainer_settings(spec: Spec, rows: int) -> SFTConfig:
         use_cpu=not CUDA,
         activation_checkpointing=True,
         activation_checkpointing_kwargs={"use_reentrant": False},
-        max_length=None,  # or the label is cut off
+        max_length=None,  # else the label is cut off
         completion_only_loss=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,
@@ -85,20 +85,20 @@ def trainer_settings(spec: Spec, rows: int) -> SFTConfig:
         save_total_limit=KEPT_CHECKPOINTS,
         eval_strategy="no",  # the judge evaluates
         logging_steps=1,
-        logging_nan_inf_filter=False,  # or a lost loss is hidden
+        logging_nan_inf_filter=False,  # else a NaN loss is hidden
         disable_tqdm=True,
         report_to="none",
     )
 
 
 def check_every(spec: Spec, rows: int) -> int:
-    """Return after how many steps of the optimizer a training on ``rows`` shown rows is evaluated and saved."""
-    steps = math.ceil(math.ceil(rows / spec.batch) / spec.accumulate)  # of an epoch
+    """Return the number of optimizer steps between evaluations, and checkpoints, for ``rows`` training rows."""
+    steps = math.ceil(math.ceil(rows / spec.batch) / spec.accumulate)  # per epoch
     return max(1, steps // CHECKS_PER_EPOCH)
 
 
 def make_trainer(model: Any, processor: Any, spec: Spec, base: Base, shown: list[Row], judge: Judge) -> StanceTrainer:
-    """Return the trainer, after a look at what it would change of the model."""
+    """Return the trainer, after checking which modules it trains."""
     judge.every = check_every(spec, len(shown))
     trainer = StanceTrainer(
         judge,
@@ -116,11 +116,11 @@ def make_trainer(model: Any, processor: Any, spec: Spec, base: Base, shown: list
 
 
 def train(spec_path: Path, say: Say) -> None:
-    """Train, judge and write ``output/``."""
+    """Train, evaluate and write ``output/``."""
     started = time.monotonic()
     spec = read_spec(spec_path)
     say("stage", stage="reading the data")
-    read_data(spec_path.parent)  # all that is wrong with it is named before gigabytes are fetched
+    read_data(spec_path.parent)  # all problems are reported before gigabytes are downloaded
     base = read_base(spec)
     processor = load_processor(spec.base, base, spec, **access(spec))
     data = read_data(spec_path.parent, processor.tokenizer.all_special_tokens)
@@ -137,11 +137,11 @@ def train(spec_path: Path, say: Say) -> None:
 
 
 def _fit(trainer: StanceTrainer, judge: Judge, spec: Spec, data: Data, say: Say) -> None:
-    """Train from the newest whole checkpoint on, if there is one, and leave the best adapter in the model."""
+    """Train, from the newest complete checkpoint if there is one, and leave the best adapter in the model."""
     folders = [CHECKPOINTS, Path(spec.resume or RESUME)]
-    checkpoint, passed_over = newest_whole(folders, spec.fingerprint(*data.content))
-    for line in passed_over:
-        say("note", text=f"checkpoint passed over: {line}")
+    checkpoint, skipped = newest_complete(folders, spec.fingerprint(*data.content))
+    for line in skipped:
+        say("note", text=f"checkpoint skipped: {line}")
     if checkpoint:
         judge.load(checkpoint)
     say("stage", stage="training", resumed_from=str(checkpoint) if checkpoint else None)
@@ -187,7 +187,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spec", type=Path)
     arguments = parser.parse_args()
-    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # pictures make batches of all lengths
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # pictures make batches vary in length
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         with reporting() as say:

@@ -1,6 +1,6 @@
 """Trains a SetFit model: ``python code/train_setfit.py data/spec.json``.
 
-``spec.json``: ``base``, ``revision``, ``seed``, ``tokens``, ``pairs``, ``c`` and ``rarity`` (of the logistic
+``spec.json``: ``base``, ``revision``, ``seed``, ``tokens``, ``pairs``, ``c`` and ``rarity`` (for the logistic
 regression), and ``encoder``, the shape of the base as the scorer reads it (``encoder.json``). See `text_job` for the
 data, and `outcome` for the exit statuses.
 """
@@ -48,7 +48,7 @@ class EncoderAndHead:
 
 
 def prepare(spec: dict[str, Any], say: Say) -> tuple[text_job.Train, dict[str, Any]]:
-    """Return what trains, and what the report says of it."""
+    """Return the training function, and its description for the report."""
     if odd := spec.keys() ^ FIELDS:
         raise BadInput(f"spec.json: {min(odd)} is {'unknown' if min(odd) in spec else 'missing'}")
     base = fetch_base(spec["base"], spec["revision"])
@@ -64,7 +64,7 @@ def prepare(spec: dict[str, Any], say: Say) -> tuple[text_job.Train, dict[str, A
 
 
 def in_half_precision(body: Any) -> dict[str, Any]:
-    """Round the encoder's weights to half precision, as they are kept, and return them so."""
+    """Round the encoder's weights to half precision, as they are stored, and return them in it."""
     import torch
 
     with torch.no_grad():
@@ -74,7 +74,7 @@ def in_half_precision(body: Any) -> dict[str, Any]:
 
 
 def encode(body: Any, texts: Sequence[str]) -> np.ndarray:
-    """Return one vector of length 1 a text: (texts, dimensions)."""
+    """Return one vector of length 1 per text: (texts, dimensions)."""
     return np.asarray(body.encode(list(texts), normalize_embeddings=True, show_progress_bar=False), np.float32)
 
 

@@ -1,1 +1,1 @@
-"""Ways of training a text model, one a module: examples in, a model's files out."""
+"""Training recipes for text models, one per module: examples in, model files out."""

@@ -1,7 +1,7 @@
-"""The recipe of kind ``cryptobert``: an adapter (LoRA on query and value) and a new head for CryptoBERT.
+"""Recipe of kind ``cryptobert``: a LoRA adapter (on query and value) and a new head for CryptoBERT.
 
-The temperature is found by training a second adapter on four fifths of the posts. The training itself is
-`training.onpod.bert_lora`, which runs on pods, too.
+The temperature is fitted with a second adapter trained on four fifths of the posts. The training itself is
+`training.onpod.bert_lora`, which also runs on pods.
 """
 
 import json
@@ -24,8 +24,8 @@ class CryptoBertRecipe:
     """LoRA on a sequence classifier.
 
     Args:
-        base: hub name, or folder, of one whose classes are bearish, neutral and bullish.
-        revision: the hub's commit; empty: the one that this machine has.
+        base: hub name, or folder, of a classifier with the classes bearish, neutral and bullish.
+        revision: the hub's commit; if empty, the local one.
     """
 
     def __init__(self, base: str, revision: str = "", lora: bert_lora.LoraSettings = bert_lora.DEFAULT) -> None:
@@ -39,7 +39,7 @@ class CryptoBertRecipe:
         self.base_revision = here.revision if here else revision or None
 
     def require_base(self) -> Base:
-        """Return what it starts from.
+        """Return the base model.
 
         Raises:
             BaseMissing: it is not on this machine.
@@ -49,7 +49,9 @@ class CryptoBertRecipe:
         return self._found
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Train, calibrate and write; ``seed`` chooses weights, order and the posts that calibrate."""
+        """Train, calibrate and write the model; ``seed`` determines initial weights, order and the calibration
+        posts.
+        """
         base = self.require_base()
 
         def train(some: Sequence[TextExample]) -> _Adapted:
@@ -67,7 +69,7 @@ class CryptoBertRecipe:
 
 @dataclass(frozen=True)
 class _Adapted:
-    """A base with its adapter, as `sentiment.calibrated` takes it."""
+    """A base with its adapter, as required by `sentiment.calibrated`."""
 
     model: Any
     tokenizer: Any

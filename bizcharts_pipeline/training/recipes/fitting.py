@@ -1,4 +1,4 @@
-"""What the recipes share: class weights, the logistic head, and calibration on posts that were not learned from."""
+"""Common parts of the recipes: class weights, the logistic head, and calibration on held-out posts."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ from bizcharts_pipeline.sentiment.temperature import Floats, fit_temperature
 from bizcharts_pipeline.training.recipe import TextExample, TrainingError
 
 FOLDS = 5
-# Rarer classes weigh more, by the square root of their rarity. Cross-validated, full balance gains nothing in macro-F1
-# that is worth its loss in log loss, and after temperature scaling the mean probabilities stay near the true shares.
+# Rarer classes weigh more, by the square root of their rarity. In cross-validation, full balance improves macro-F1 too
+# little for its increase in log loss, and after temperature scaling the mean probabilities stay near the true shares.
 RARITY = 0.5
 
 Train = Callable[[Sequence[TextExample]], TextModel]
@@ -24,17 +24,17 @@ Train = Callable[[Sequence[TextExample]], TextModel]
 def fit_calibrated(
     train: Train, examples: Sequence[TextExample], folder: Path, seed: int, *, folds: int = FOLDS
 ) -> None:
-    """Write into ``folder`` the model that ``train`` makes of all examples, and its temperature.
+    """Write the model that ``train`` makes of all examples, and its temperature, into ``folder``.
 
-    The temperature is that of models which did not see the posts they are judged by, nor near-duplicates of them;
-    ``folds`` of ``FOLDS`` are judged, each by a model of its own.
+    The temperature is fitted on predictions of models that did not see the predicted posts or their near-duplicates;
+    ``folds`` of the ``FOLDS`` folds are predicted, each by its own model.
 
     Raises:
-        TrainingError: too few examples of a class.
+        TrainingError: a class has too few examples.
     """
     check(examples)
-    judged, told = out_of_fold(train, examples, seed, folds=folds)
-    temperature = fit_temperature(told, [examples[i].label for i in judged])
+    judged, predicted = out_of_fold(train, examples, seed, folds=folds)
+    temperature = fit_temperature(predicted, [examples[i].label for i in judged])
     train(examples).save(folder)
     write_temperature(folder, temperature)
 
@@ -46,7 +46,7 @@ def check(examples: Sequence[TextExample]) -> None:
     for label, name in enumerate(STANCES):
         if counts[label] < FOLDS:
             raise TrainingError(
-                f"{counts[label]} different {name} posts among {len(examples)} examples; {FOLDS} are the least: "
+                f"{counts[label]} different {name} posts among {len(examples)} examples; at least {FOLDS} are needed: "
                 "label more"
             )
 
@@ -54,22 +54,24 @@ def check(examples: Sequence[TextExample]) -> None:
 def out_of_fold(
     train: Train, examples: Sequence[TextExample], seed: int, *, folds: int = FOLDS
 ) -> tuple[list[int], Floats]:
-    """Return the judged examples' places, and what a model that saw neither them nor near-duplicates says of them."""
+    """Return the indices of held-out examples, and their log-probabilities by models that saw no near-duplicates of
+    them.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels, groups = [example.label for example in examples], [example.group for example in examples]
     judged: list[int] = []
-    told = []
+    predicted = []
     splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups)
-    for _, (known, asked) in zip(range(folds), splits, strict=False):
+    for _, (known, held_out) in zip(range(folds), splits, strict=False):
         model = train([examples[i] for i in known])
-        told.append(model.log_probabilities([examples[i].post for i in asked]))
-        judged += asked.tolist()
-    return judged, np.concatenate(told)
+        predicted.append(model.log_probabilities([examples[i].post for i in held_out]))
+        judged += held_out.tolist()
+    return judged, np.concatenate(predicted)
 
 
 def class_weights(labels: Sequence[int]) -> dict[int, float]:
-    """Return a weight a class; over the posts their mean is 1."""
+    """Return one weight per class; their mean over the posts is 1."""
     counts = Counter(labels)
     weights = {label: (count / len(labels)) ** -RARITY for label, count in counts.items()}
     mean = sum(weights[label] for label in labels) / len(labels)
@@ -77,7 +79,9 @@ def class_weights(labels: Sequence[int]) -> dict[int, float]:
 
 
 def head(values: Any, labels: Sequence[int], c: float) -> tuple[Floats, Floats]:
-    """Return weights and intercepts of a logistic regression; ``c`` is scikit-learn's C. (posts, features) in."""
+    """Return weights and intercepts of a logistic regression on ``values`` (posts, features); ``c`` is scikit-learn's
+    C.
+    """
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=c, class_weight=class_weights(labels), max_iter=5_000).fit(values, labels)

@@ -1,7 +1,7 @@
-"""The recipe of kind ``lexicon_refit``: the shipped lexicon, its calibration fitted to other posts.
+"""Recipe of kind ``lexicon_refit``: the shipped lexicon with its calibration fitted to other posts.
 
-The shipped calibration may have seen the gold posts. What a rival has to beat is the lexicon as it would be had it
-learned from the same posts as the rival.
+The shipped calibration may have seen the gold posts. A rival has to beat the lexicon fitted to the same posts as the
+rival.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,9 @@ from bizcharts_pipeline.training.recipes.fitting import check, class_weights, po
 
 
 def train(examples: Sequence[TextExample], *, weighted: bool) -> LexiconModel:
-    """Return the model of ``examples``: with the classes' own frequencies as the shipped one, or ``weighted``."""
+    """Return the model fitted to ``examples``: with natural class frequencies like the shipped one, or ``weighted``
+    classes.
+    """
     posts, labels = posts_of(examples)
     reader = make_stance_reader()
     values = [features(post, reader) for post in posts]
@@ -26,10 +28,10 @@ def train(examples: Sequence[TextExample], *, weighted: bool) -> LexiconModel:
 
 
 class LexiconRecipe:
-    """The lexicon, fitted as the shipped one was: by sentiment/fit_lexicon.py."""
+    """The lexicon, fitted like the shipped one by sentiment/fit_lexicon.py."""
 
     def __init__(self) -> None:
-        """There is nothing to choose."""
+        """There are no options."""
         self.kind = "lexicon_refit"
         self.base_model: str | None = None
         self.base_revision: str | None = None
@@ -37,7 +39,7 @@ class LexiconRecipe:
         self.settings: Mapping[str, Any] = {"c": INVERSE_REGULARISATION}
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Fit and write. Nothing is drawn; a regression on sixteen features needs no temperature."""
+        """Fit and write the model. It is deterministic; a regression on sixteen features needs no temperature."""
         check(examples)
         train(examples, weighted=False).save(folder)
         write_temperature(folder, 1.0)

@@ -1,4 +1,4 @@
-"""The recipe of kind ``minilm``: a sentence encoder as it is, and logistic regression on its vectors."""
+"""Recipe of kind ``minilm``: a frozen sentence encoder with logistic regression on its vectors."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from bizcharts_pipeline.sentiment.minilm import Encoder, EncoderModel
 from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.recipes.encoders import (
     PACKAGE,
-    RememberingEncoder,
+    CachingEncoder,
     find_encoder,
     identity,
     load_encoder,
@@ -21,18 +21,18 @@ TOKENS = 96
 
 
 def train(examples: Sequence[TextExample], encoder: Encoder) -> EncoderModel:
-    """Return the head of ``examples`` on what ``encoder`` says of them."""
+    """Return the model with a head fitted to the vectors of ``examples`` by ``encoder``."""
     posts, labels = posts_of(examples)
     return EncoderModel(encoder, *head(encoder.encode([whole_text(post) for post in posts]), labels, C))
 
 
 def trainer(base: str, tokens: int) -> Train:
-    """Return a ``train`` that reads no post twice.
+    """Return a training function that encodes each post once.
 
     Raises:
         BaseMissing: the encoder is not on this machine.
     """
-    encoder = RememberingEncoder(load_encoder(find_encoder(base), tokens))
+    encoder = CachingEncoder(load_encoder(find_encoder(base), tokens))
     return lambda examples: train(examples, encoder)
 
 
@@ -40,7 +40,7 @@ class MinilmRecipe:
     """A frozen sentence encoder and logistic regression."""
 
     def __init__(self, base: str = PACKAGE, tokens: int = TOKENS) -> None:
-        """Take an encoder (see ``find_encoder``); ``tokens`` of a post are read. It is looked for when fitting."""
+        """Set the encoder (see ``find_encoder``) and the ``tokens`` read per post. It is loaded by :meth:`fit`."""
         self.kind = "minilm"
         self.base_model, self.base_revision = identity(base)
         self.code_version = "1"
@@ -48,5 +48,5 @@ class MinilmRecipe:
         self._base, self._tokens = base, tokens
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Train, calibrate and write; ``seed`` chooses the folds that calibrate."""
+        """Train, calibrate and write the model; ``seed`` determines the calibration folds."""
         fit_calibrated(trainer(self._base, self._tokens), examples, folder, seed)

@@ -1,7 +1,7 @@
-"""The recipe of kind ``setfit``: the encoder is tuned on pairs of posts, alike or not, then gets its head.
+"""Recipe of kind ``setfit``: the encoder is tuned on pairs of posts with equal or different stance, then gets a head.
 
-The tuning itself is `training.onpod.setfit_fit`, which runs on pods, too. What the tuned encoder is worth, and the
-temperature, are found by tuning a second one on four fifths of the posts; five of them would take ten minutes.
+The tuning itself is `training.onpod.setfit_fit`, which also runs on pods. Temperature and quality are measured with a
+second encoder tuned on four fifths of the posts; five of them would take ten minutes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ PAIRS = 1_000
 
 
 class SetFitRecipe:
-    """A sentence encoder tuned by contrast, and logistic regression."""
+    """A sentence encoder with contrastive tuning, and logistic regression."""
 
     def __init__(self, base: str = PACKAGE, tokens: int = minilm.TOKENS, pairs: int = PAIRS) -> None:
-        """Take an encoder (see ``find_encoder``); it learns from ``pairs`` pairs at most, ``tokens`` of each post."""
+        """Set the encoder (see ``find_encoder``), the maximum of ``pairs``, and the ``tokens`` read per post."""
         self.kind = "setfit"
         self.base_model, self.base_revision = identity(base)
         self.code_version = "1"
@@ -40,7 +40,7 @@ class SetFitRecipe:
         self._base, self._tokens, self._pairs = base, tokens, pairs
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Tune, train, calibrate and write; ``seed`` chooses the pairs and the posts that calibrate."""
+        """Tune, train, calibrate and write the model; ``seed`` determines the pairs and the calibration posts."""
         base = find_encoder(self._base)
         untuned = load_encoder(base, self._tokens)
 
@@ -54,7 +54,7 @@ def tuned(untuned: BertEncoder, base: Base, examples: Sequence[TextExample], pai
     """Return the encoder after SetFit's contrastive tuning.
 
     Raises:
-        BaseMissing: the libraries are.
+        BaseMissing: a library is not installed.
     """
     posts, labels = posts_of(examples)
     texts = [whole_text(post) for post in posts]

@@ -1,4 +1,4 @@
-"""The recipe of kind ``tfidf``: seconds, and no pretrained model."""
+"""Recipe of kind ``tfidf``: takes seconds, and needs no pretrained model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from bizcharts_pipeline.training.recipe import TextExample, TrainingError
 from bizcharts_pipeline.training.recipes.fitting import RARITY, fit_calibrated, head, posts_of
 
 C = 5.0
-MIN_POSTS = 2  # that have a term
+MIN_POSTS = 2  # that contain a term
 
 
 def train(examples: Sequence[TextExample]) -> TfidfModel:
-    """Return the model of ``examples``.
+    """Return the model fitted to ``examples``.
 
     Raises:
         TrainingError: no two of them share a word.
@@ -41,10 +41,10 @@ def _vocabulary(vectoriser: Any) -> dict[str, int]:
 
 
 class TfidfRecipe:
-    """TF-IDF of words and characters, and logistic regression."""
+    """TF-IDF of words and characters with logistic regression."""
 
     def __init__(self) -> None:
-        """There is nothing to choose."""
+        """There are no options."""
         self.kind = "tfidf"
         self.base_model: str | None = None
         self.base_revision: str | None = None
@@ -54,5 +54,5 @@ class TfidfRecipe:
         }  # fmt: skip
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
-        """Train, calibrate and write; ``seed`` chooses the folds that calibrate."""
+        """Train, calibrate and write the model; ``seed`` determines the calibration folds."""
         fit_calibrated(train, examples, folder, seed)
