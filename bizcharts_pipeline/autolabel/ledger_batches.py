@@ -201,8 +201,8 @@ def any_under_way(ledger: AutoLabelLedger, models: Iterable[Model]) -> bool:
 
 @dataclass(frozen=True)
 class Room:
-    """How much the service's queue seems to hold: the most requests of the next batch, and whether its last word was
-    a refusal."""
+    """Estimated capacity of the service's queue: maximum size of the next batch, and whether the last batch was refused
+    as too big."""
 
     size: int
     refused: bool

@@ -1,7 +1,8 @@
-"""Pods of the job at work that nobody expected: an order may be carried out twice, or minutes after it seemed to fail.
+"""Terminates unexpected further pods of a running job: an order may be executed twice, or minutes after it seemed to
+fail.
 
-They are looked for by name while the job runs, every third of `lag_seconds` of [pods] in the first minutes after the
-order and every six times that long later, and told to end; the pod at work is never touched.
+They are searched for by name while the job runs, every third of `lag_seconds` of [pods] in the first minutes after the
+order and every six times `lag_seconds` later. The job's own pod is never touched.
 """
 
 from bizcharts_pipeline.pods import sightings
@@ -15,10 +16,10 @@ _EARLY, _LATER, _EARLY_ENDS = 1 / 3, 6, 10  # times `lag_seconds`
 
 
 def look_around(work: Work) -> None:
-    """Look for further pods of the job if it is time to, end them, and see what the pod at work is charged.
+    """If it is time, search for further pods of the job, terminate them, and update the price of the job's own pod.
 
     Raises:
-        DearerThanListed: more than the budget leaves.
+        DearerThanListed: the pod's actual price exceeds the remaining budget.
     """
     if work.row is None or work.row.pod_id is None or (work.next_look and work.now() < work.next_look):
         return
@@ -28,7 +29,7 @@ def look_around(work: Work) -> None:
     try:
         pods = [pod for pod in work.provider.find(work.name) if pod.name == work.name]
     except PodError:
-        return  # the next look may succeed; the end of the pod's life looks again in any case
+        return  # the next search may succeed; RELEASING searches again in any case
     for pod in pods:
         if pod.pod_id == work.pod_id:
             sightings.shown(work, pod)
@@ -36,14 +37,14 @@ def look_around(work: Work) -> None:
 
 
 def end_others(work: Work, others: list[Pod]) -> None:
-    """Book further pods of the job and tell them to end; that they did is proven at the end of this pod's life."""
+    """Book further pods of the job and request their termination; it is verified in RELEASING."""
     for other in others:
         known = {row.pod_id for row in work.ledger.live(work.provider.name, work.job.key)}
         if other.pod_id not in known and not is_made_here(other.name):
-            continue  # another installation may use a name of an earlier version, too
+            continue  # another installation may use a name of an earlier version too
         stray = work.ledger.stray(work.pod, other, work.now())
         if other.pod_id not in known:
-            work.say(f"a second pod of this job is there: {work.pod_id} is kept, {other.pod_id} is ended")
+            work.say(f"this job has a second pod: {work.pod_id} is kept, {other.pod_id} is terminated")
         trouble = tell_to_end(work.provider, work.ledger, stray, work.now())
         if trouble:
-            work.say(f"the second pod {other.pod_id} was told to end; it is told so again{trouble}")
+            work.say(f"the termination of the second pod {other.pod_id} failed and will be retried{trouble}")

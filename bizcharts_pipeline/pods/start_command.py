@@ -1,14 +1,13 @@
-"""What a container does first: it arms a switch that ends the pod when nobody comes, and then starts as ever.
+"""Start command of a container: arms a timer that terminates an abandoned pod, then starts as usual.
 
-The switch needs no connection to be set, so it also covers the minutes before anything else does.
+The timer needs no connection to be armed, so it also covers the minutes before anything else runs.
 """
 
 import base64
 
-GUARD_ONLY = "BIZCHARTS_GUARD_ONLY"  # set to anything: arm the switch and start nothing
+GUARD_ONLY = "BIZCHARTS_GUARD_ONLY"  # set to anything: arm the timer and start nothing
 
-# The key is in no argument list: printf is the shell's own, and curl and python3 are told on stdin or by environment.
-# The deadline is kept, for a container that restarts starts here again.
+# The key is in no argument list: printf is a shell builtin, and curl and python3 get it on stdin or in the environment.
 _SCRIPT = r"""
 set -u
 export HOME=${HOME:-/root}
@@ -129,11 +128,11 @@ exec "$(command -v sshd)" -D -e
 
 
 def guard(ttl_seconds: int) -> str:
-    """Return the start command of a pod that deletes itself after ``ttl_seconds``, whoever forgot it.
+    """Return the start command of a pod that deletes itself after ``ttl_seconds``.
 
-    It has no double quote and no line break, which the SDK does not escape: the script travels as base64. In the
-    container ``BIZCHARTS_TTL_SECONDS`` goes before ``ttl_seconds``. The script writes ``.bizcharts-pod.json`` (readable
-    by its owner) for the supervisor, then becomes the image's own ``/start.sh``, or an sshd where there is none.
+    It has no double quote and no line break, which the SDK does not escape: the script is base64-encoded. In the
+    container, ``BIZCHARTS_TTL_SECONDS`` overrides ``ttl_seconds``. The script writes ``.bizcharts-pod.json`` (readable
+    by its owner) for the supervisor, then becomes the image's own ``/start.sh``, or an sshd if there is none.
     """
     script = _SCRIPT.replace("@TTL@", str(int(ttl_seconds)))
     return f"bash -c 'exec bash <(echo {base64.b64encode(script.encode()).decode()} | base64 -d)'"
