@@ -1,4 +1,4 @@
-"""What a pretended pod finds on its machine: an ``nvidia-smi`` and a ``df`` that say what the machine should have."""
+"""Fake ``nvidia-smi`` and ``df`` for a simulated pod, which report the hardware that the machine should have."""
 
 from pathlib import Path
 from typing import Literal
@@ -55,7 +55,7 @@ echo "overlay          {total}  {used}  {free}      {percent}% ${{where:-/}}"
 
 
 def furnish(folder: Path, host: Host, gpu: str) -> None:
-    """Put the programs into ``folder``, which is to stand first in the pod's PATH."""
+    """Write the programs into ``folder``, which must be first in the pod's PATH."""
     folder.mkdir(parents=True, exist_ok=True)
     driver = OLD_DRIVER if host == "old driver" else DRIVER
     smi = _NONE if host == "no gpu" else _NVIDIA_SMI.format(gpu=gpu, driver=driver, memory=MEMORY_MIB)
