@@ -1,4 +1,4 @@
-"""Run every benchmark, print one table and keep it: ``python -m benchmarks [ROOM ...]``."""
+"""Runs all benchmarks, prints a table and stores it: ``python -m benchmarks [ROOM ...]``."""
 
 import json
 import platform

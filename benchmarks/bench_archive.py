@@ -1,8 +1,8 @@
-"""How fast the archive's pages are read, beside bare selectolax on the same pages in the same run.
+"""Speed of parsing the archive's pages, compared with bare selectolax on the same pages.
 
-Bare selectolax is what one writes with it at first: the tree, and each field of each post as a selector finds it, as
-strings and unchecked. The tree alone, in which nothing is looked for, stands beside it as the floor of both: it is
-built in C, and what makes a hundred posts of it runs in Python. Run: ``python -m benchmarks.bench_archive``
+The bare variant is the obvious code with selectolax: it builds the tree and finds each field of each post by a
+selector, as unvalidated strings. Building only the tree is the lower bound of both: it runs in C, while extracting the
+posts runs in Python. Run: ``python -m benchmarks.bench_archive``
 """
 
 import random
@@ -67,7 +67,7 @@ def _bare(body: bytes) -> list[dict[str, object]]:
 
 
 def _post(number: int, thread_id: int, words: int) -> Sample:
-    """Return a post like those of the board: half the replies quote, a third has greentext, a fifth a file."""
+    """Return a post like those of the board: half of the replies quote, a third have greentext, a fifth a file."""
     text = " ".join(random.choices(WORDS, k=random.randint(1, 2 * words)))
     if number % 3 == 0:
         text = f"<span class=unkfunc>&gt;{text[:60]}</span><br>{text}"

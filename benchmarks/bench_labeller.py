@@ -1,4 +1,4 @@
-"""What a labeller waits for: from a key to the next post, in headless Chromium, a million opening posts behind it."""
+"""Latency of the labeller: from a key press to the next post, in headless Chromium, with a million opening posts."""
 
 import hashlib
 import shutil
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 POSTS = 1_000_000
 PICTURES = 50
-LABELLED = 2_000  # before the sitting
+LABELLED = 2_000  # before the session
 KEYS = 100
 
 _FILL = f"""
@@ -68,7 +68,7 @@ _FLOOR = """async (body) => {
 
 
 def rows() -> Iterator[Row]:
-    """Yield the figures; the floor is taken in turn with the keys."""
+    """Yield the figures; the lower bound is measured alternately with the keys."""
     from playwright.sync_api import sync_playwright
 
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -104,7 +104,7 @@ def rows() -> Iterator[Row]:
 
 
 def _press(page: "Page") -> tuple[list[float], list[float], list[float]]:
-    """Press keys, as a person would: each when the post is there. Return milliseconds."""
+    """Press keys like a person, each when the post is shown. Return milliseconds."""
     page.evaluate(_WATCH)
     page.evaluate("async () => { window.csrf = (await (await fetch('/api/labeller/sitting')).json()).csrf; }")
     floor = []
@@ -142,7 +142,7 @@ def _status(pid: int) -> dict[str, str]:
 
 
 def _serve(home: Path) -> None:
-    """Serve the labeller with one request more, which does nothing but answer as much as a label's does."""
+    """Serve the labeller with an additional endpoint that only returns a response of the usual size."""
     import socket
 
     import uvicorn

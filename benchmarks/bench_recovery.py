@@ -1,4 +1,4 @@
-"""How well the index finds a hidden mood again, in several simulated worlds."""
+"""Accuracy with which the index recovers a hidden mood, in several simulated worlds."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ END = datetime(2026, 11, 22, 15, 0)
 
 
 def rows() -> Iterator[Row]:
-    """Yield one row a figure: the mean over the worlds, and each world's in the note."""
+    """Yield one row for each figure: the mean over the worlds, with each world's value in the note."""
     found = [_recovery_of(seed) for seed in SEEDS]
     hours = f"{found[0].hours} hours of each of {len(SEEDS)} worlds"
     for name, figures in (

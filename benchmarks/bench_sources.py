@@ -1,4 +1,4 @@
-"""How fast a catalogue is read, beside the bare JSON parser on the same body in the same run.
+"""Speed of parsing a catalogue, compared with the bare JSON parser on the same body.
 
 Run: ``python benchmarks/bench_sources.py``
 """

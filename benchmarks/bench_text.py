@@ -1,9 +1,9 @@
-"""How fast posts are read and scored, and how well, beside the stock vaderSentiment package in the same run.
+"""Speed and accuracy of parsing and scoring posts, compared with the stock vaderSentiment package.
 
     python -m benchmarks.bench_text
 
-Real posts are taken from ``BIZCHARTS_SHARED_DATA`` (default ``../shared/data``); without it made-up posts
-stand in and the table of accuracy is left out. Times are the median of alternating rounds on one core.
+Real posts are read from ``BIZCHARTS_SHARED_DATA`` (default ``../shared/data``); without them, synthetic posts are used
+and the table of accuracy is omitted. Times are the median of alternating rounds on one core.
 """
 
 import gzip
@@ -30,7 +30,7 @@ from bizcharts_pipeline.text.html import html_to_text
 DATA = Path(os.environ.get("BIZCHARTS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 LABELS = DATA / "labels" / "biz_op_labels_2025_part_a.jsonl"
 ROUNDS = 7
-VADER_CUT = 0.05  # the package's own: compound above it is positive, below its negative negative
+VADER_CUT = 0.05  # the package's own: a compound above it is positive, below its negative value negative
 
 
 def opening_posts() -> list[Post]:
@@ -121,7 +121,7 @@ def _reading(posts: list[Post], what: str) -> Iterable[Row]:
 
 
 def _alternate(n: int, *tasks: Callable[[], object]) -> list[float]:
-    """Return each task's posts a second of processor time."""
+    """Return the posts per second of CPU time for each task."""
     return [n / seconds for seconds in alternated_medians(*tasks, rounds=ROUNDS, clock=time.process_time)]
 
 

@@ -1,4 +1,4 @@
-"""What a minutely tick costs: the job `live` beside an empty Dagster run, whole processes in turn."""
+"""Cost of a minutely tick: the job `live` compared with an empty Dagster run, as alternating whole processes."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_settings
 ROUNDS = 9
 HISTORY_DAYS = 90
 START = datetime(2026, 3, 2, 12, 0)
-# What the code location adds to Dagster itself: its modules and building its definitions, in CPU seconds.
+# Overhead of the code location over Dagster itself: modules, and CPU seconds for building the definitions.
 _LOAD = """
 import dagster, sys, time
 before, began = len(sys.modules), time.process_time()
