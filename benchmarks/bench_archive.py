@@ -25,7 +25,7 @@ def rows() -> list[Row]:
     random.seed(1)
     pages = {
         "24 results, 2025 markup": results("B", *(_post(n, n, 90) for n in range(61_000_000, 61_000_024))),
-        "24 results, XHTML of to 2023": results("A", *(_post(n, n, 90) for n in range(61_000_000, 61_000_024))),
+        "24 results, XHTML until 2023": results("A", *(_post(n, n, 90) for n in range(61_000_000, 61_000_024))),
         "index of 10 threads, 2025 markup": index(
             "B",
             *((_post(n, n, 90), 30, tuple(_post(n + m, n, 30) for m in range(1, 6))) for n in range(1000, 1100, 10)),
@@ -44,7 +44,7 @@ def _rows(name: str, body: bytes) -> list[Row]:
     return [
         ("parse_page", 1 / ours, "pages/s", f"{name}, {len(body):,} bytes"),
         ("bare selectolax", 1 / bare, "pages/s", "same page, same run; the same fields by selectors"),
-        ("selectolax's tree alone", 1 / tree, "pages/s", "same page, same run; no field"),
+        ("selectolax's tree alone", 1 / tree, "pages/s", "same page, same run; no fields"),
         ("parse_page over bare selectolax", ours / bare, "times", f"{name}; goal: at most 2"),
         ("parse_page over the tree alone", ours / tree, "times", name),
     ]

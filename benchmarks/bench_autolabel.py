@@ -54,7 +54,7 @@ def rows() -> Iterator[Row]:
                 "requests/s",
                 f"{ours[1] / POSTS * 1000:.2f} ms CPU each; {ours[0] / bare[0]:.2f} times the bare loop's time",
             )
-    yield "ledger, claim and record", _ledger_seconds() * 1000, "ms", "two commits that survive a power cut"
+    yield "ledger, claim and record", _ledger_seconds() * 1000, "ms", "two commits that survive a power failure"
 
 
 def _bare_loop(labelling: Labelling) -> None:

@@ -125,7 +125,7 @@ def _whole(database: Database, posts: int, floor: float) -> list[Row]:
             "s",
             f"{(loading + market) / floor:.1f} times the join; goal 4",
         ),
-        ("coins with intervals, apart", coins - market, "s", "200 coins"),
+        ("coins with intervals, only", coins - market, "s", "200 coins"),
     ]
 
 
@@ -159,7 +159,7 @@ def _tick(database: Database) -> list[Row]:
         ("one tick: compute", 1000 * compute, "ms", f"{len(stretch[0].posted_at):,} posts of 5 days"),
         ("one tick: load, compute, append", 1000 * _seconds(tick, 10), "ms", "on the ten-year table"),
         (
-            "import of the room",
+            "import of the index package",
             1000 * _seconds(lambda: subprocess.run(imports, check=True)),
             "ms",
             "a new process",

@@ -98,9 +98,9 @@ def rows() -> Iterator[Row]:
                 server.kill()
     yield "labeller, key to next post", median(shown), "ms", f"goal 50 ms; p95 {quantiles(shown, n=20)[-1]:.0f} ms"
     yield "labeller, key to its first frame", median(painted), "ms", "on a screen of 60 Hz a frame is 17 ms"
-    yield "request that does nothing", median(floor), "ms", "the floor: same page, server, checks and answer"
-    yield "labeller, start to first post", seconds, "s", f"{POSTS:,} posts, with the start of Chromium"
-    yield "labeller, most memory", memory, "MB", "of the server's process"
+    yield "request that does nothing", median(floor), "ms", "lower bound: same page, server, checks and response"
+    yield "labeller, start to first post", seconds, "s", f"{POSTS:,} posts, including the start of Chromium"
+    yield "labeller, peak memory", memory, "MB", "of the server's process"
 
 
 def _press(page: "Page") -> tuple[list[float], list[float], list[float]]:

@@ -92,13 +92,13 @@ def rows(worlds: int = WORLDS) -> Iterator[Row]:
             spread = np.nanstd(each, axis=0, ddof=1)
             title = f"{kind}, {classifier}"
             yield (
-                f"{title}: wide interval holds people",
+                f"{title}: wide interval contains people's stance",
                 wide,
                 "",
                 (f"narrow {narrow:.2f}; half width {half:.3f}; spread between {len(each)} worlds {spread[1]:.2f}"),
             )
             yield (
-                f"{title}: month's interval holds people",
+                f"{title}: month's interval contains people's stance",
                 held,
                 "",
                 (f"half width {half_month:.3f}, mean error {error:.3f}; spread {spread[3]:.2f}"),

@@ -44,8 +44,8 @@ def rows() -> Iterator[Row]:
             figures = measured(home)
             note = f"{POSTS:,} posts, {labels:,} labels, margins of {figures['model']}"
             yield "building the queue", figures["seconds"], "s", note
-            yield "its process' peak memory", figures["peak_bytes"] / 1e6, "MB", "goal: below 1,500"
-            yield "longest turn at the database", figures["longest_turn"], "s", "that others waited for it"
+            yield "peak memory of the process", figures["peak_bytes"] / 1e6, "MB", "goal: below 1,500"
+            yield "longest database lock hold", figures["longest_turn"], "s", "blocks other processes"
     yield from simulated()
 
 
@@ -66,9 +66,9 @@ def simulated() -> Iterator[Row]:
         for outcome in simulate(texts, ratings, near, rounds=rounds, goal=goal):
             points = ", ".join(f"{labels}: {figure:.3f}" for labels, figure in outcome.curve[::3])
             what = f"{name}, {outcome.strategy}"
-            yield f"{what}: mean macro-F1", outcome.area, "", f"less random {outcome.area_gain}; {points}"
-            gain = f"less random {outcome.labels_to_goal_gain}; {len(rated):,} posts, {rounds} rounds"
-            yield f"{what}: to {goal:.0%} of what all labels give", outcome.labels_to_goal, "labels", gain
+            yield f"{what}: mean macro-F1", outcome.area, "", f"minus random {outcome.area_gain}; {points}"
+            gain = f"minus random {outcome.labels_to_goal_gain}; {len(rated):,} posts, {rounds} rounds"
+            yield f"{what}: labels to {goal:.0%} of the result with all", outcome.labels_to_goal, "labels", gain
 
 
 def _board() -> list[tuple[str, int]]:

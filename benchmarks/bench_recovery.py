@@ -25,7 +25,7 @@ def rows() -> Iterator[Row]:
     for name, figures in (
         ("correlation of stance and truth", [world.stance_correlation for world in found]),
         ("rank correlation of index and mood", [world.index_correlation for world in found]),
-        ("interval holds the true stance", [world.coverage for world in found]),
+        ("interval contains the true stance", [world.coverage for world in found]),
     ):
         each = ", ".join(f"{figure:.2f}" for figure in figures)
         yield name, fmean(figures), "", f"{each}; {hours}" + ("; nominal 0.90" if "interval" in name else "")

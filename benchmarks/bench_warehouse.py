@@ -128,7 +128,7 @@ def polls(database: Database) -> list[Row]:
     size = database.path.stat().st_size
     figures = [
         ("first poll", first * 1e3, "ms", f"once: {CATALOGUE - 1} new threads and a sticky's text"),
-        ("record_poll", _seconds(record) * 1e3, "ms", f"turn, open, merge, commit, close; {note}"),
+        ("record_poll", _seconds(record) * 1e3, "ms", f"lock, open, merge, commit, close; {note}"),
         ("bare DuckDB open + close", _seconds(open_and_close) * 1e3, "ms", "same file, read-write"),
         ("bare DuckDB open + MERGE + close", _seconds(bare_merge) * 1e3, "ms", "same file, two columns"),
     ]
@@ -173,7 +173,7 @@ def processes(database: Database) -> list[Row]:
     note = f"{PROCESSES} processes, {WRITES_A_PROCESS} writes each without a pause"
     return [
         ("writes under contention", PROCESSES * WRITES_A_PROCESS / took, "1/s", note),
-        ("longest wait for a turn", max(waits) * 1e3, "ms", note),
+        ("longest wait for the lock", max(waits) * 1e3, "ms", note),
     ]
 
 
