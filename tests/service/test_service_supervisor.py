@@ -70,7 +70,7 @@ def test_a_child_that_ends_is_started_again_after_growing_pauses(tmp_path: Path)
         assert child.process is None
         now[0] = child.start_at
     assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
-    assert said[0] == "short ended (status 3); starts again in 1 s"
+    assert said[0] == "short ended (status 3); restarting in 1 s"
     supervisor.look_after()
     assert child.process is not None
     child.process.wait(WAIT_SECONDS)
