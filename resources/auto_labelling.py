@@ -32,7 +32,7 @@ class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
         return Settings.model_validate({"home": self.home, **self.values})
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def batches_under_way(self) -> bool:

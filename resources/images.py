@@ -38,7 +38,7 @@ class Images(dg.ConfigurableResource["Images"]):
         )
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def limits(self) -> ImageSettings:

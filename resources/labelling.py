@@ -17,7 +17,7 @@ class Labelling(dg.ConfigurableResource["Labelling"]):
     values: dict[str, Any] = Field(description="Gold split, relabels and data set: the values of `[labelling]`.")
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def ledger(self) -> LabelLedger:

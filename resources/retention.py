@@ -15,7 +15,7 @@ class Retention(dg.ConfigurableResource["Retention"]):
     values: dict[str, int] = Field(description="Periods in days by name; 0: no limit. See docs/operating.md.")
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def policy(self) -> RetentionSettings:

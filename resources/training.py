@@ -40,7 +40,7 @@ class Training(dg.ConfigurableResource["Training"]):
         )
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def settings(self) -> Settings:

@@ -21,7 +21,7 @@ if [ -n "$pod" ]; then
     "$pod" "${RUNPOD_API_KEY:-}" "$control" > "$workspace/.bizcharts-pod.json.part" \
     && mv -f "$workspace/.bizcharts-pod.json.part" "$workspace/.bizcharts-pod.json")
 
-  # Print what METHOD URL [BODY] answers, and its status in a last line. Redirects are not followed.
+  # Print the response to METHOD URL [BODY], with its status in the last line. Redirects are not followed.
   ask() {
     if command -v curl >/dev/null; then
       printf 'header = "Authorization: Bearer %s"\n' "${RUNPOD_API_KEY:-}" \
@@ -39,7 +39,7 @@ except urllib.error.HTTPError as x: a = x
 print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
     fi
   }
-  # The API answers with nothing or with a JSON object; a page comes from somebody else.
+  # The API's responses are empty or JSON objects; a page is from a proxy.
   said() {
     answer=$(ask "$@") || return 1
     code=${answer##*$'\n'}
@@ -60,7 +60,7 @@ print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
   graphql() {
     accepted POST "$control/graphql" "{\"query\": \"mutation { $1(input: {podId: \\\"$pod\\\"})$2 }\"}"
   }
-  # A way that was accepted and did not end the pod is followed by the next one.
+  # If a request was accepted but did not delete the pod, the next method is tried.
   delete() {
     accepted DELETE "$control/v2/pods/$pod"; gone && return 0
     graphql podTerminate ""; gone && return 0
@@ -71,7 +71,7 @@ print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
     graphql podStop " { id }"
     return 1
   }
-  # Only where this is the pod's own container: all processes but this one and the first, and then the first.
+  # Only in the pod's own container: kill all processes except this one and the first, then the first.
   end_processes() {
     tr '\0' '\n' < /proc/1/environ 2>/dev/null | grep -qxF "RUNPOD_POD_ID=$pod" || return 0
     for entry in /proc/[0-9]*; do
@@ -89,7 +89,7 @@ print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
     done
   }
 
-  # Time is counted since the host's boot: a wall clock that is set has no say. After a reboot only that one is left.
+  # Time is measured since the host's boot, as the wall clock may be set. After a reboot, only the wall clock is left.
   boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)
   uptime=$(cut -d. -f1 /proc/uptime 2>/dev/null || date +%s)
   ttl=${BIZCHARTS_TTL_SECONDS:-@TTL@}
@@ -112,7 +112,7 @@ print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
 fi
 
 [ -n "${BIZCHARTS_GUARD_ONLY:-}" ] && exit 0
-# A container that restarts after its time starts nothing but its own end.
+# A container that restarts after its time limit only terminates itself.
 [ -n "$pod" ] && [ "$left" -le 0 ] && wait "$guard"
 [ -x /start.sh ] && exec /start.sh
 

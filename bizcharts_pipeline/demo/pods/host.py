@@ -45,7 +45,7 @@ exit 9
 """
 _DF = """\
 #!/bin/sh
-# POSIX output (-P) in kilobytes, whatever is asked for.
+# POSIX output (-P) in kilobytes, for any options.
 for argument in "$@"; do
     case "$argument" in -*) ;; *) where=$argument ;; esac
 done
