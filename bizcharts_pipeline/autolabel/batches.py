@@ -206,7 +206,7 @@ class BatchDispatcher:
         if not taken.wrong:
             return
         detail = next(iter(taken.wrong.values()))
-        why = f"{len(taken.wrong)} of {batch.requests} requests were refused as wrong: {detail}"
+        why = f"{len(taken.wrong)} of {batch.requests} requests were refused as invalid: {detail}"
         report.problems.append(why)
         if taken.answers > 2 * len(taken.wrong):
             self.ledger.fail(taken.wrong)

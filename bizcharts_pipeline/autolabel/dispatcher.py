@@ -216,7 +216,7 @@ class Asker:
     def _tell_gate(self, ticket: int, answer: Answer, treatment: Treatment) -> None:
         if treatment.stops:
             kind: Kind = "bug" if answer.outcome is Outcome.BUG else "stop"
-            pause = f" (asks for a pause of {answer.retry_after:.0f} s)" if answer.retry_after else ""
+            pause = f" (requested pause: {answer.retry_after:.0f} s)" if answer.retry_after else ""
             self.gate.close(Closing(kind, f"{answer.outcome}: {answer.detail}{pause}"))
         elif answer.outcome is Outcome.RATE:
             if self.gate.objected(ticket, answer.retry_after) >= MAX_OBJECTIONS:

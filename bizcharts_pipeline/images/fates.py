@@ -74,9 +74,9 @@ def _fates(client: ImageClient, undecided: Mapping[int, bool]) -> tuple[Mapping[
     try:
         archived = client.archived_threads()
     except SourceError as error:
-        return {}, f"deleted threads are not known: {error}"
+        return {}, f"deleted threads cannot be detected: {error}"
     if not archived:
-        return {}, f"deleted threads are not known: {client.archive_list_url} is empty"
+        return {}, f"deleted threads cannot be detected: {client.archive_list_url} is empty"
     return {thread: _fate(thread in archived, missed) for thread, missed in undecided.items()}, None
 
 

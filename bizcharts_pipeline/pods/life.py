@@ -157,7 +157,7 @@ def _keep_pod(work: Work, error: LocalDiskError) -> LocalDiskError:
     paid = "The training continues" if work.state is State.RUNNING else "The finished result is still"
     message = (
         f"{error}. {paid} on the pod {work.pod_id}, which is kept (and costs money) for "
-        f"{work.settings.lease_minutes:g} min: make room on this machine and start the same job again"
+        f"{work.settings.lease_minutes:g} min: free disk space on this machine and start the same job again"
     )
     with suppress(Exception):  # the listener itself may be failing
         work.say(message)

@@ -66,7 +66,7 @@ def parse(answer: object) -> dict[str, Entry]:
             case {"size": int(size), "sha256": str(digest)} if size >= 0 and _DIGEST.fullmatch(digest):
                 found[path] = Entry(size, digest)
             case _:
-                raise TransferError(f"The pod's list of files is broken at {path!r:.80}")
+                raise TransferError(f"The pod's list of files is malformed at {path!r:.80}")
         if not is_plain(path):
             raise TransferError(f"The pod's list of files has an unsafe path: {path!r:.80}")
     if sum(one.size for one in found.values()) > MAX_BYTES:

@@ -177,7 +177,7 @@ def take_prices(rotation: Rotation, symbols: Sequence[str], now: datetime) -> Pr
             priced = {quote.coin_symbol for quote in answer.quotes}
             missing = [symbol for symbol in missing if symbol not in priced]
     if not quotes:
-        raise PricesUnavailable(f"No source gave a price. {'; '.join(problems)}")
+        raise PricesUnavailable(f"No source returned a price. {'; '.join(problems)}")
     compared_with = None
     others = [source for source in rotation.sources if source.name not in used]
     every = timedelta(minutes=rotation.settings.compare_every_minutes)

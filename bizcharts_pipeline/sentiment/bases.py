@@ -69,7 +69,7 @@ def _from_hub(name: str, revision: str) -> Path:
     download = os.environ.get(DOWNLOADS, "").lower() in ("1", "true", "yes")
     if download and not _COMMIT.fullmatch(revision):
         raise NoBase(
-            f"{name} is downloaded at a commit only: choose one under https://huggingface.co/{name}/commits/main that "
+            f"{name} needs a download at a commit: choose one under https://huggingface.co/{name}/commits/main that "
             f"has {WEIGHTS}, and set its 40 digits as the revision."
         )
     endpoint = os.environ.get(ENDPOINT, "").strip()
