@@ -66,9 +66,9 @@ class BatchDispatcher:
         seen = 0
         for batch in ledger_batches.batches(self.ledger, self.version, "intent"):
             if not self.ledger.is_alive(batch.run_id):
-                seen += self._seen_to(batch, self._resume, report)
+                seen += self._looked_up(batch, self._resume, report)
         for batch in ledger_batches.batches(self.ledger, self.version, "running"):
-            seen += self._seen_to(batch, self._look_at, report)
+            seen += self._looked_up(batch, self._check, report)
         if report.unseen and not seen:
             report.closing = report.closing or Closing("stop", report.problems[-1])
 
@@ -77,45 +77,46 @@ class BatchDispatcher:
         With ``again``, do so even if the last batches failed for the same reason."""
         if report.closing is not None:
             return
-        reason = ledger_batches.failing_alike(self.ledger, self.version, self.run.now)
+        reason = ledger_batches.recurring_failure(self.ledger, self.version, self.run.now)
         if reason and not again:
             why = (
-                f"the last {ledger_batches.MAX_ALIKE} batches failed for the same reason; none is submitted for a day, "
-                f"or until the model, the prompt or `retry_batches` of the run's configuration is changed: {reason}"
+                f"the last {ledger_batches.MAX_SAME_FAILURES} batches failed for the same reason; none is submitted "
+                "for a day, or until the model, the prompt or `retry_batches` of the run's configuration is changed: "
+                f"{reason}"
             )
             report.closing = Closing("stop", why)
             return
-        room = ledger_batches.room(self.ledger, self.version, self.terms.batch_requests, self.run.now)
-        for questions in self._gathered(chunks, room.size):
-            if room.refused and report.running:
+        capacity = ledger_batches.queue_capacity(self.ledger, self.version, self.terms.batch_requests, self.run.now)
+        for questions in self._gathered(chunks, capacity.size):
+            if capacity.refused and report.running:
                 report.closing = Closing("limit", "the service's queue is full of this account's running batches")
                 return
             self._submit(questions, report)
             if report.closing is not None:
                 return
 
-    def _seen_to(self, batch: Batch, see_to: Callable[[Batch, BatchReport], None], report: BatchReport) -> bool:
-        """Return whether ``see_to`` could look the batch up. A batch that cannot be looked up does not block the
+    def _looked_up(self, batch: Batch, look_up: Callable[[Batch, BatchReport], None], report: BatchReport) -> bool:
+        """Return whether ``look_up`` could look the batch up. A batch that cannot be looked up does not block the
         others."""
         try:
-            see_to(batch, report)
+            look_up(batch, report)
         except SetAside as error:  # its answers stay with the service
-            self._not_read(batch, error, report)
+            self._record_failed_lookup(batch, error, report)
         except BatchError as error:
             report.unseen += 1
-            self._not_read(batch, error, report)
+            self._record_failed_lookup(batch, error, report)
             return False
         else:
             ledger_batches.was_readable(self.ledger, batch.run_key)
         return True
 
-    def _not_read(self, batch: Batch, error: Exception, report: BatchReport) -> None:
+    def _record_failed_lookup(self, batch: Batch, error: Exception, report: BatchReport) -> None:
         """Record a failed lookup, and abandon the batch after :data:`UNREADABLE`. The period starts at the first failed
         lookup, however old the batch is: there may have been no lookups for days."""
         report.problems.append(str(error))
         now = self.clock()
         if now - ledger_batches.unreadable_since(self.ledger, batch.run_key, now) > UNREADABLE:
-            self._lose(batch, f"could not be read for {UNREADABLE.days} days", report)
+            self._abandon(batch, f"could not be read for {UNREADABLE.days} days", report)
 
     def _resume(self, batch: Batch, report: BatchReport) -> None:
         """Look for a batch whose creation was not confirmed."""
@@ -123,17 +124,17 @@ class BatchDispatcher:
             ledger_batches.mark_running(self.ledger, batch.run_key, batch_id, self.clock())
             report.adopted += 1
         elif self.clock() - batch.since > UNSEEN:
-            self._lose(batch, "was not found", report)
+            self._abandon(batch, "was not found", report)
         else:
             report.running += 1
 
-    def _look_at(self, batch: Batch, report: BatchReport) -> None:
+    def _check(self, batch: Batch, report: BatchReport) -> None:
         assert batch.batch_id is not None
         try:
             state = self.provider.state(batch.batch_id)
             if state in (BatchState.ENDED, BatchState.EXPIRED):
                 with self.attempts.attempt(f"auto-label batch {batch.batch_id}"):
-                    self._take_in(batch, self._whole(batch, batch.batch_id, state), state, report)
+                    self._collect(batch, self._complete_answers(batch, batch.batch_id, state), state, report)
                 return
         except BatchError as error:
             # A wrong base URL answers 404 for every batch; only the service's list shows whether the batch exists.
@@ -143,11 +144,11 @@ class BatchDispatcher:
         if state is BatchState.RUNNING:
             report.running += 1
         elif state is BatchState.GONE:
-            self._lose(batch, "is unknown to the service", report)
+            self._abandon(batch, "is unknown to the service", report)
         else:
             self._failed(batch, oversized=state is BatchState.OVERSIZED, report=report)
 
-    def _whole(self, batch: Batch, batch_id: str, state: BatchState) -> Iterator[tuple[str, Answer]]:
+    def _complete_answers(self, batch: Batch, batch_id: str, state: BatchState) -> Iterator[tuple[str, Answer]]:
         """Yield all answers of a batch. For an expired batch, unprocessed requests do not count as answers.
 
         Raises:
@@ -185,11 +186,11 @@ class BatchDispatcher:
         elif queue_full or batch.requests == 1:
             report.closing = report.closing or Closing("limit", f"the service's queue is full: {reason}")
 
-    def _take_in(
+    def _collect(
         self, batch: Batch, answers: Iterable[tuple[str, Answer]], state: BatchState, report: BatchReport
     ) -> None:
         expired = state is BatchState.EXPIRED
-        taken = ledger_batches.take_in(
+        taken = ledger_batches.store_answers(
             self.ledger,
             self.version,
             batch.run_key,
@@ -215,7 +216,7 @@ class BatchDispatcher:
         if len(taken.wrong) <= MAX_SUSPECTS:
             self.ledger.count_rounds(taken.wrong)
 
-    def _lose(self, batch: Batch, why: str, report: BatchReport) -> None:
+    def _abandon(self, batch: Batch, why: str, report: BatchReport) -> None:
         why = f"batch {batch.batch_id or batch.run_key} of {batch.requests} {why}; it counts as billed"
         ledger_batches.give_up(self.ledger, batch.run_key, "abandoned", why, self.clock(), billed=True)
         report.problems.append(why)
@@ -281,7 +282,8 @@ class BatchDispatcher:
         oversized = error.state is BatchState.OVERSIZED
         # With other batches running, the queue is full; the size is not the cause.
         queue_full = oversized and (len(taken) == 1 or report.running > 0)
-        too_big = oversized and not report.running  # a refused single request is the sign of a full queue, see `room`
+        # A single request refused as too big means that the queue is full; see `queue_capacity`.
+        too_big = oversized and not report.running
         state: ledger_batches.BatchLedgerState = "oversized" if too_big else "failed"
         ledger_batches.give_up(self.ledger, run_key, state, str(error), self.clock())
         if not oversized:

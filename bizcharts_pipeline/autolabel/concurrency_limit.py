@@ -32,10 +32,10 @@ class Gate:
     def __init__(self, most: int, start: int = START) -> None:
         self._most = most
         self._limit = float(min(start, most))
-        self._inside = 0
+        self._in_flight = 0
         self._generation = 0  # of the limit; incremented at every cut
         self._held_until = 0.0  # on the monotonic clock
-        self._objections = 0  # consecutive 429 responses
+        self._throttles = 0  # consecutive 429 responses
         self._changed = threading.Condition()
         self.closing: Closing | None = None
 
@@ -45,12 +45,12 @@ class Gate:
         return int(self._limit)
 
     def enter(self) -> int | None:
-        """Wait for a slot; return a ticket for :meth:`objected`, or ``None`` if the gate is closed."""
+        """Wait for a slot; return a ticket for :meth:`throttled`, or ``None`` if the gate is closed."""
         with self._changed:
             while self.closing is None:
                 hold = self._held_until - time.monotonic()
-                if hold <= 0 and self._inside < self.limit:
-                    self._inside += 1
+                if hold <= 0 and self._in_flight < self.limit:
+                    self._in_flight += 1
                     return self._generation
                 self._changed.wait(hold if hold > 0 else None)
             return None
@@ -58,13 +58,13 @@ class Gate:
     def leave(self) -> None:
         """Release the slot."""
         with self._changed:
-            self._inside -= 1
+            self._in_flight -= 1
             self._changed.notify_all()
 
     def succeeded(self) -> None:
         """Record an answered request."""
         with self._changed:
-            self._objections = 0
+            self._throttles = 0
             self._limit = min(float(self._most), self._limit + 1 / self._limit)
             self._changed.notify_all()
 
@@ -74,23 +74,23 @@ class Gate:
             self._limit = max(self._limit, float(min(START, self._most)))
             self._changed.notify_all()
 
-    def calm(self) -> None:
+    def reset_throttles(self) -> None:
         """Reset the count of consecutive 429 responses."""
         with self._changed:
-            self._objections = 0
+            self._throttles = 0
 
-    def objected(self, ticket: int, retry_after: float | None) -> int:
+    def throttled(self, ticket: int, retry_after: float | None) -> int:
         """Record a 429 for the request of ``ticket``: halve the limit and pause all requests. Return the number of
         consecutive 429 responses."""
         with self._changed:
             if ticket == self._generation:
                 self._limit = max(1.0, self._limit / 2)
                 self._generation += 1
-                self._objections += 1
+                self._throttles += 1
             first = FIRST_HOLD_SECONDS if retry_after is None else MIN_HOLD_SECONDS
-            grown = min(LONGEST_HOLD_SECONDS, first * 2 ** max(0, min(self._objections, 10) - 1))
+            grown = min(LONGEST_HOLD_SECONDS, first * 2 ** max(0, min(self._throttles, 10) - 1))
             self._hold(max(retry_after or 0.0, grown))
-            return self._objections
+            return self._throttles
 
     def hold(self, seconds: float) -> None:
         """Let no request through for ``seconds``; never shortens a pause."""

@@ -44,9 +44,9 @@ class Terms:
         highest of the provider's prices."""
         if not any(self.price.rates):
             return self
-        others = [self.book.of(name) or self.book.dearest() for name in models if name]
+        others = [self.book.of(name) or self.book.highest() for name in models if name]
         found = self
-        for other in others if models else [self.book.dearest(own=True)]:
+        for other in others if models else [self.book.highest(own=True)]:
             found = replace(
                 found,
                 price=found.price.at_least(other.charged(in_batch=self.in_batch)),

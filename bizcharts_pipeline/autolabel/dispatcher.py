@@ -19,7 +19,7 @@ from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Prompt, Provi
 from bizcharts_pipeline.autolabel.treatment import LONGEST_RETRY_AFTER, MAX_SUSPECTS, Treatment, treat
 
 SILENT_POSTS = 12  # consecutive postponed posts; then the service is assumed to be down
-MAX_OBJECTIONS = 10  # consecutive 429 responses, with growing pauses
+MAX_THROTTLES = 10  # consecutive 429 responses, with growing pauses
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 8.0
 READY_AHEAD = 128  # posts with images held in memory while others are being requested
@@ -37,7 +37,7 @@ class _Booking:
     overrun: float
 
 
-class Asker:
+class Dispatcher:
     """Labels posts with one provider during one run. ``clock`` returns the naive UTC time stored in the ledger."""
 
     def __init__(
@@ -61,13 +61,13 @@ class Asker:
         self.gate = Gate(most_at_once, 1) if self._model_unknown else Gate(most_at_once)
         self._most_at_once = most_at_once
         self._overrun = ledger.overrun(self.version, run.now)
-        self._books = threading.Lock()  # guards the attributes below
-        self._out = 0  # requests in flight
+        self._lock = threading.Lock()  # guards the attributes below
+        self._in_flight = 0  # requests in flight
         self._answered = 0
-        self._put_off: set[int] = set()  # threads postponed in this round
-        self._put_off_in_a_row = 0  # consecutive postponed posts in this round
-        self._put_off_keys: set[str] = set()
-        self._offending: set[str] = set()  # keys of requests refused as invalid
+        self._postponed: set[int] = set()  # threads postponed in this round
+        self._postponed_in_a_row = 0  # consecutive postponed posts in this round
+        self._postponed_keys: set[str] = set()
+        self._invalid: set[str] = set()  # keys of requests refused as invalid
 
     def ask(self, chunks: Iterable[Sequence[Inquiry]]) -> Iterator[int]:
         """Send the open questions of ``chunks``; yield each thread when it is done, with any outcome.
@@ -85,40 +85,40 @@ class Asker:
                         if questions and questions[0].key in queued:  # a duplicate of a queued post
                             questions = ()
                         queued.update(question.key for question in questions[:1])
-                        waiting.add(pool.submit(self._see_to, inquiry.thread_id, questions))
+                        waiting.add(pool.submit(self._label_post, inquiry.thread_id, questions))
                     while len(waiting) > READY_AHEAD:
-                        yield from _through(waiting)
+                        yield from _completed(waiting)
                     if self.gate.closing is not None:
                         break
                 while waiting:
-                    yield from _through(waiting)
+                    yield from _completed(waiting)
             except BaseException:
                 self.gate.close(Closing("ended", "the run was stopped"))
                 raise
 
     def finish_round(self) -> list[int]:
         """Return the threads whose questions were postponed; they may be sent again."""
-        threads = sorted(self._put_off)
-        self._put_off, self._put_off_in_a_row = set(), 0
-        self.gate.calm()
+        threads = sorted(self._postponed)
+        self._postponed, self._postponed_in_a_row = set(), 0
+        self.gate.reset_throttles()
         return threads
 
     def finish_run(self) -> None:
         """Count this run as a failed round for the questions it postponed, unless the service was down, and for the
         requests refused as invalid. If most requests were answered, the invalid ones fail at once."""
         if self.gate.closing is None or self.gate.closing.kind not in ("silence", "stop"):
-            self._ledger.count_rounds(self._put_off_keys)
-        if self._answered > len(self._offending):
-            self._ledger.fail(self._offending)
-        elif len(self._offending) <= MAX_SUSPECTS:
-            self._ledger.count_rounds(self._offending)
+            self._ledger.count_rounds(self._postponed_keys)
+        if self._answered > len(self._invalid):
+            self._ledger.fail(self._invalid)
+        elif len(self._invalid) <= MAX_SUSPECTS:
+            self._ledger.count_rounds(self._invalid)
 
-    def _see_to(self, thread_id: int, questions: Sequence[Question]) -> int:
+    def _label_post(self, thread_id: int, questions: Sequence[Question]) -> int:
         for question in questions:
             state = self._until_final(question)
             if state == "retry_later":
-                with self._books:
-                    self._put_off.add(thread_id)
+                with self._lock:
+                    self._postponed.add(thread_id)
             if state not in PICTURE_IN_THE_WAY:
                 break
         return thread_id
@@ -150,7 +150,7 @@ class Asker:
 
     def _claim(self, question: Question, *, again: bool) -> _Booking | None:
         """Claim and reserve; on :class:`BudgetSpent` or :class:`LimitReached`, pause or close the gate, then raise."""
-        with self._books:
+        with self._lock:
             try:
                 reservation = self._ledger.claim(
                     question.key,
@@ -167,7 +167,7 @@ class Asker:
                 raise
             if reservation is None:
                 return None
-            self._out += 1
+            self._in_flight += 1
             return _Booking(reservation, self._overrun)
 
     def _wait_or_close(self, refusal: BudgetSpent | LimitReached) -> None:
@@ -176,7 +176,7 @@ class Asker:
                 self.gate.hold(refusal.wait)
             else:
                 self.gate.close(Closing("limit", f"{refusal}; wait {refusal.wait / 3600:.1f} hours"))
-        elif self._out:
+        elif self._in_flight:
             self.gate.hold(_BUDGET_WAIT_SECONDS)
         else:
             self.gate.close(Closing("budget", str(refusal)))
@@ -202,8 +202,8 @@ class Asker:
             self._clock(),
             time.monotonic() - started,
         )
-        with self._books:
-            self._out -= 1
+        with self._lock:
+            self._in_flight -= 1
             if booked and charged.basis == "known":
                 self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booked)
             if charged.doubt:
@@ -219,25 +219,25 @@ class Asker:
             pause = f" (requested pause: {answer.retry_after:.0f} s)" if answer.retry_after else ""
             self.gate.close(Closing(kind, f"{answer.outcome}: {answer.detail}{pause}"))
         elif answer.outcome is Outcome.RATE:
-            if self.gate.objected(ticket, answer.retry_after) >= MAX_OBJECTIONS:
+            if self.gate.throttled(ticket, answer.retry_after) >= MAX_THROTTLES:
                 self.gate.close(
-                    Closing("silence", f"{MAX_OBJECTIONS} requests in a row were answered with 429 (too many requests)")
+                    Closing("silence", f"{MAX_THROTTLES} requests in a row were answered with 429 (too many requests)")
                 )
         elif answer.outcome in _ANSWERED:
             self.gate.succeeded()
 
     def _count(self, key: str, answer: Answer, state: State) -> None:
         outcome = answer.outcome
-        with self._books:
+        with self._lock:
             if outcome in _ANSWERED:
                 self._answered += 1
-                self._put_off_in_a_row = 0
+                self._postponed_in_a_row = 0
             elif outcome is Outcome.BUG:
-                self._offending.add(key)
+                self._invalid.add(key)
             elif state == "retry_later":
-                self._put_off_keys.add(key)
-                self._put_off_in_a_row += 1
-            silent = self._put_off_in_a_row >= SILENT_POSTS
+                self._postponed_keys.add(key)
+                self._postponed_in_a_row += 1
+            silent = self._postponed_in_a_row >= SILENT_POSTS
         if silent:
             said = f"{SILENT_POSTS} posts in a row without an answer, the last: {_described(answer)}"
             self.gate.close(Closing("silence", said))
@@ -250,7 +250,7 @@ def _described(answer: Answer) -> str:
     return f"{said}; its body begins: {start}" if start and start not in said else said
 
 
-def _through(waiting: set[Future[int]]) -> list[int]:
+def _completed(waiting: set[Future[int]]) -> list[int]:
     """Wait for a future, remove all completed ones from ``waiting``, and return their threads."""
     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
     waiting -= done

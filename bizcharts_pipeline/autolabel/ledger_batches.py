@@ -17,7 +17,7 @@ from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Question
 from bizcharts_pipeline.autolabel.treatment import treat_in_batch
 
 REMEMBERED = timedelta(days=1)  # how long refused and failed batches count
-MAX_ALIKE = 2  # batches that failed for the same reason; another one would fail too
+MAX_SAME_FAILURES = 2  # batches that failed for the same reason; another one would fail too
 _IDENTIFIERS = re.compile(r"\b(?:batch|file|req|org)[-_/]\w+|\d[\d,.]*")
 
 BatchLedgerState = Literal["intent", "running", "collected", "oversized", "failed", "abandoned"]
@@ -36,7 +36,7 @@ class Batch:
 
 
 @dataclass
-class TakenIn:
+class Collected:
     """Counts of a collected batch."""
 
     answers: int = 0
@@ -128,7 +128,7 @@ def give_up(
         _mark(connection, run_key, state, why, now)
 
 
-def take_in(
+def store_answers(
     ledger: AutoLabelLedger,
     version: Version,
     run_key: str,
@@ -137,14 +137,14 @@ def take_in(
     now: datetime,
     *,
     expired: bool,
-) -> TakenIn:
+) -> Collected:
     """Store the answers of a batch.
 
     Each answer is stored as it arrives, and storing it twice changes nothing, so a kill loses nothing. Questions
     without an answer are reopened. They count as billed, unless the batch ``expired`` before it processed them; but for
     each answer with an unknown key (a damaged line), one of them counts as billed.
     """
-    taken = TakenIn()
+    taken = Collected()
     bookings = bookings_of(ledger, run_key)
     strays = 0
     for key, answer in answers:
@@ -157,7 +157,7 @@ def take_in(
                 state = treat_in_batch(answer, _times(connection, key, answer.outcome))
                 record_answer(connection, key, answer, state, now)
                 if state == "pending" and charged.basis == "assumed":
-                    _count_paid_in_vain(connection, key)
+                    _count_paid_without_answer(connection, key)
         taken.answers += 1
         taken.doubt = taken.doubt or charged.doubt
         if answer.outcome is Outcome.BUG:
@@ -200,7 +200,7 @@ def any_under_way(ledger: AutoLabelLedger, models: Iterable[Model]) -> bool:
 
 
 @dataclass(frozen=True)
-class Room:
+class QueueCapacity:
     """Estimated capacity of the service's queue: maximum size of the next batch, and whether the last batch was refused
     as too big."""
 
@@ -208,7 +208,7 @@ class Room:
     refused: bool
 
 
-def room(ledger: AutoLabelLedger, version: Version, most: int, now: datetime) -> Room:
+def queue_capacity(ledger: AutoLabelLedger, version: Version, most: int, now: datetime) -> QueueCapacity:
     """Return the size of the next batch, at most ``most``, from the results of the last day's batches.
 
     After a refusal as too big, it is half of the refused size; after an accepted batch, twice that batch. If a single
@@ -229,7 +229,7 @@ def room(ledger: AutoLabelLedger, version: Version, most: int, now: datetime) ->
             size = most
         else:
             size = min(most, max(size, 2 * requests))
-    return Room(size, refused)
+    return QueueCapacity(size, refused)
 
 
 def other_running(ledger: AutoLabelLedger, version: Version, run_key: str) -> bool:
@@ -243,9 +243,9 @@ def other_running(ledger: AutoLabelLedger, version: Version, run_key: str) -> bo
     return row is not None
 
 
-def failing_alike(ledger: AutoLabelLedger, version: Version, now: datetime) -> str | None:
-    """Return the reason of the last :data:`MAX_ALIKE` batches if the service accepted and then failed all of them in
-    the last day for the same reason (identifiers and numbers ignored)."""
+def recurring_failure(ledger: AutoLabelLedger, version: Version, now: datetime) -> str | None:
+    """Return the reason of the last :data:`MAX_SAME_FAILURES` batches if the service accepted and then failed all of
+    them in the last day for the same reason (identifiers and numbers ignored)."""
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT state, error FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
@@ -253,10 +253,10 @@ def failing_alike(ledger: AutoLabelLedger, version: Version, now: datetime) -> s
             "ORDER BY updated_at DESC, rowid DESC LIMIT ?",
             (
                 *(version.provider, version.model, version.endpoint, version.prompt_version),
-                *((now - REMEMBERED).isoformat(), MAX_ALIKE),
+                *((now - REMEMBERED).isoformat(), MAX_SAME_FAILURES),
             ),
         ).fetchall()
-    if len(rows) < MAX_ALIKE or any(state != "failed" for state, _ in rows):
+    if len(rows) < MAX_SAME_FAILURES or any(state != "failed" for state, _ in rows):
         return None
     alike = {_IDENTIFIERS.sub("#", error or "") for _, error in rows}
     return rows[0][1] if len(alike) == 1 else None
@@ -290,11 +290,11 @@ def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed
             "UPDATE requests SET owner = NULL, state = 'pending' WHERE key = ? AND owner = ?", (key, run_key)
         )
         if paid and freed.rowcount:
-            _count_paid_in_vain(connection, key)
+            _count_paid_without_answer(connection, key)
     return len(unanswered)
 
 
-def _count_paid_in_vain(connection: sqlite3.Connection, key: str) -> None:
+def _count_paid_without_answer(connection: sqlite3.Connection, key: str) -> None:
     """Count a batch that was presumably billed without answering the question; after :data:`MAX_ROUNDS` the question
     has failed."""
     connection.execute(

@@ -101,7 +101,7 @@ class PriceBook:
             f"state its price in {self._place(model)}, or set `model` of [{self.name}] to another"
         )
 
-    def dearest(self, *, own: bool = False) -> ModelPrice:
+    def highest(self, *, own: bool = False) -> ModelPrice:
         """Return the maximum of each known rate and token count, for a model without a price, without a batch discount.
         With ``own``: only of this provider's models and the configured ones, with their discount."""
         known = [_stated(name, price, None) for name, price in self.section.prices.items()]

@@ -96,12 +96,12 @@ def charge(
         if name not in seen:
             seen |= {name}
             _raise_bookings(connection, version, terms.booked(seen), now)
-    if answer.usage is not None and _too_little(connection, reservation, answer.usage):
+    if answer.usage is not None and _implausibly_few(connection, reservation, answer.usage):
         answer = replace(answer, usage=None, served=True)
     return cost.charged(answer, terms, budget.booked_nano(connection, reservation), seen)
 
 
-def _too_little(connection: sqlite3.Connection, reservation: int, usage: Usage) -> bool:
+def _implausibly_few(connection: sqlite3.Connection, reservation: int, usage: Usage) -> bool:
     """Return whether the reported input tokens are fewer than any tokenizer produces for the sent text: some gateways
     report 0 if they do not know. Reservations in older ledgers have no size."""
     row = connection.execute("SELECT text_tokens FROM sizes WHERE reservation = ?", (reservation,)).fetchone()

@@ -12,7 +12,7 @@ from bizcharts_pipeline.autolabel import cost
 from bizcharts_pipeline.autolabel.batches import BatchDispatcher, BatchReport
 from bizcharts_pipeline.autolabel.concurrency_limit import Closing
 from bizcharts_pipeline.autolabel.cost import Terms
-from bizcharts_pipeline.autolabel.dispatcher import Asker
+from bizcharts_pipeline.autolabel.dispatcher import Dispatcher
 from bizcharts_pipeline.autolabel.errors import AutoLabelError, BatchError
 from bizcharts_pipeline.autolabel.estimate import configured_models
 from bizcharts_pipeline.autolabel.keys import Model, Run, Version
@@ -103,7 +103,7 @@ class Labelling:
             batches = cast(BatchProvider, provider)
             return self._in_batches(batches, prompt, ledger, run, terms, track, ordering=ordering)
         threads = self._threads(version, prompt, ledger)
-        asker = Asker(
+        dispatcher = Dispatcher(
             cast(Provider, provider),
             prompt,
             ledger,
@@ -117,13 +117,13 @@ class Labelling:
         flagged = FlaggedPosts(self.home)
         for _ in range(ROUNDS):
             chunks = inquiries(self.database, self.home, version, again, self._images, flagged)
-            for _thread in track(asker.ask(chunks), f"Labels by {provider.name} {provider.model}", len(again)):
+            for _thread in track(dispatcher.ask(chunks), f"Labels by {provider.name} {provider.model}", len(again)):
                 pass
-            again = asker.finish_round()
-            if not again or asker.gate.closing is not None:
+            again = dispatcher.finish_round()
+            if not again or dispatcher.gate.closing is not None:
                 break
-        asker.finish_run()
-        return ProviderReport(version, len(threads), {}, asker.gate.closing, None), threads
+        dispatcher.finish_run()
+        return ProviderReport(version, len(threads), {}, dispatcher.gate.closing, None), threads
 
     def _in_batches(
         self,

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import chain, repeat
 
 from bizcharts_pipeline.pods import keys, plan
-from bizcharts_pipeline.pods.ending import tell_to_end
+from bizcharts_pipeline.pods.ending import request_termination
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,
     BadHost,
@@ -23,7 +23,7 @@ from bizcharts_pipeline.pods.errors import (
     PodError,
     Uncertain,
 )
-from bizcharts_pipeline.pods.latecomers import end_others
+from bizcharts_pipeline.pods.latecomers import terminate_others
 from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, PodStatus, State
 from bizcharts_pipeline.pods.sightings import check_price
@@ -73,7 +73,7 @@ def seconds_left(work: Work) -> float:
     return work.settings.max_hours * 3600 - sum(pod.seconds for pod in work.ledger.pods(work.job_id))
 
 
-def look_up(work: Work) -> list[Pod]:
+def find_live_pods(work: Work) -> list[Pod]:
     """Return the live pods of this job, the oldest first.
 
     Raises:
@@ -97,7 +97,7 @@ def take(work: Work, pods: Sequence[Pod], row: PodRow) -> None:
     """
     kept, *others = pods
     work.row = work.ledger.found(row.id, kept)
-    end_others(work, others)
+    terminate_others(work, others)
     if work.row.usd_per_hour > row.usd_per_hour:
         check_price(work)
 
@@ -126,7 +126,7 @@ def await_order(work: Work, ordered_at: datetime) -> list[Pod]:
     return []
 
 
-def _end_leftovers(work: Work, pods: Sequence[Pod]) -> None:
+def _terminate_leftovers(work: Work, pods: Sequence[Pod]) -> None:
     """Terminate pods of earlier orders that appeared late: the current key does not open them. No new pod is ordered as
     long as one of them cannot be terminated."""
     assert work.row is not None
@@ -134,7 +134,7 @@ def _end_leftovers(work: Work, pods: Sequence[Pod]) -> None:
     for pod in pods:
         stray = work.ledger.stray(like, pod, work.now())
         work.say(f"the pod {pod.pod_id} appeared late for an earlier order; it is terminated")
-        if trouble := tell_to_end(work.provider, work.ledger, stray, work.now()):
+        if trouble := request_termination(work.provider, work.ledger, stray, work.now()):
             raise Uncertain(f"No pod is rented as long as {pod.pod_id} cannot be terminated{trouble}")
 
 
@@ -176,10 +176,10 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
     work.row = next(pod for pod in work.ledger.live(work.provider.name, work.job.key) if pod.id == row)
     work.enter(State.CREATING, f"{where}, at ${price:f} an hour")
     for _ in range(_ORDERS):
-        if there := look_up(work):
+        if there := find_live_pods(work):
             if work.in_doubt:
                 return there
-            _end_leftovers(work, there)
+            _terminate_leftovers(work, there)
         doubted, work.in_doubt = work.in_doubt, True  # until the answer arrives
         ordered_at = work.now()
         work.ledger.ordered(row, ordered_at)
@@ -197,7 +197,7 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
             if there := await_order(work, ordered_at):
                 return there
             continue
-        late = [pod for pod in look_up(work) if pod.pod_id != created.pod_id] if doubted else []
+        late = [pod for pod in find_live_pods(work) if pod.pod_id != created.pod_id] if doubted else []
         return [*late, created]
     raise Uncertain(f"{where}: the order failed {_ORDERS} times, and no pod of its name was found")
 

@@ -29,7 +29,7 @@ _CUDA = re.compile(r"(\d{1,3})(?:\.(\d{1,3}))?")
 _DRIVER = re.compile(r"(\d{3,4})(\.\d+){1,3}")
 
 
-def least_branch(cuda: Iterable[str]) -> int | None:
+def min_branch(cuda: Iterable[str]) -> int | None:
     """Return the oldest driver branch that supports one of these CUDA versions, such as 580 for '13.0'; ``None`` if any
     does. For a version newer than the known ones, the newest known branch is returned."""
     wanted = [(int(found[1]), int(found[2] or 0)) for found in map(_CUDA.fullmatch, cuda) if found]

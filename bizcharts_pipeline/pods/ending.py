@@ -29,7 +29,7 @@ class Left:
     counts_from: datetime | None  # when absence starts to count as proof; None: an error occurred
 
 
-def end_named(
+def terminate_named(
     provider: Provider, ledger: PodLedger, key: str, name: str, now: Callable[[], datetime], lag: timedelta
 ) -> list[Left]:
     """Request the termination of every pod of one name, whether in the ledger or not, check once whether each is still
@@ -52,7 +52,7 @@ def end_named(
     return left + [Left(f"{pod_id}: its termination was requested a moment ago", None) for pod_id in unknown]
 
 
-def tell_to_end(provider: Provider, ledger: PodLedger, row: PodRow, now: datetime) -> str:
+def request_termination(provider: Provider, ledger: PodLedger, row: PodRow, now: datetime) -> str:
     """Request the termination of a pod and record whether it was accepted; return the error, or ''.
 
     A request that failed may have been executed, but does not count as accepted: a failing control plane may deny the
@@ -118,7 +118,7 @@ def _end_all(work: Work) -> tuple[Sequence[Left], Exception | None]:
     pauses = iter(PAUSES)
     while True:
         try:
-            left = end_named(work.provider, work.ledger, work.job.key, work.name, work.now, work.lag)
+            left = terminate_named(work.provider, work.ledger, work.job.key, work.name, work.now, work.lag)
         except PodLedgerError as error:  # terminate the pod first, book it later
             failure = error
             left = _end_unbooked(work)
@@ -152,7 +152,7 @@ def _tell(provider: Provider, ledger: PodLedger, row: PodRow, now: datetime) -> 
     ''."""
     if row.pod_id is None or (row.told_at is not None and row.missing_since is not None):
         return ""
-    return tell_to_end(provider, ledger, row, now)
+    return request_termination(provider, ledger, row, now)
 
 
 def _note_unknown(
@@ -181,7 +181,7 @@ def _note_unknown(
                 provider.terminate(pod.pod_id)
             without.append(pod.pod_id)
             continue
-        tell_to_end(provider, ledger, ledger.seen(row.id, now()), now())
+        request_termination(provider, ledger, ledger.seen(row.id, now()), now())
     return without
 
 

@@ -6,7 +6,7 @@ order and every six times `lag_seconds` later. The job's own pod is never touche
 """
 
 from bizcharts_pipeline.pods import sightings
-from bizcharts_pipeline.pods.ending import tell_to_end
+from bizcharts_pipeline.pods.ending import request_termination
 from bizcharts_pipeline.pods.errors import PodError
 from bizcharts_pipeline.pods.names import is_made_here
 from bizcharts_pipeline.pods.protocol import Pod
@@ -15,7 +15,7 @@ from bizcharts_pipeline.pods.work import Work
 _EARLY, _LATER, _EARLY_ENDS = 1 / 3, 6, 10  # times `lag_seconds`
 
 
-def look_around(work: Work) -> None:
+def find_further_pods(work: Work) -> None:
     """If it is time, search for further pods of the job, terminate them, and update the price of the job's own pod.
 
     Raises:
@@ -33,10 +33,10 @@ def look_around(work: Work) -> None:
     for pod in pods:
         if pod.pod_id == work.pod_id:
             sightings.shown(work, pod)
-    end_others(work, [pod for pod in pods if pod.pod_id != work.pod_id])
+    terminate_others(work, [pod for pod in pods if pod.pod_id != work.pod_id])
 
 
-def end_others(work: Work, others: list[Pod]) -> None:
+def terminate_others(work: Work, others: list[Pod]) -> None:
     """Book further pods of the job and request their termination; it is verified in RELEASING."""
     for other in others:
         known = {row.pod_id for row in work.ledger.live(work.provider.name, work.job.key)}
@@ -45,6 +45,6 @@ def end_others(work: Work, others: list[Pod]) -> None:
         stray = work.ledger.stray(work.pod, other, work.now())
         if other.pod_id not in known:
             work.say(f"this job has a second pod: {work.pod_id} is kept, {other.pod_id} is terminated")
-        trouble = tell_to_end(work.provider, work.ledger, stray, work.now())
+        trouble = request_termination(work.provider, work.ledger, stray, work.now())
         if trouble:
             work.say(f"the termination of the second pod {other.pod_id} failed and will be retried{trouble}")

@@ -33,7 +33,7 @@ from bizcharts_pipeline.pods.errors import (
     PodLost,
     Uncertain,
 )
-from bizcharts_pipeline.pods.latecomers import look_around
+from bizcharts_pipeline.pods.latecomers import find_further_pods
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.local_disk import is_of_disk, storing
 from bizcharts_pipeline.pods.lock import hold
@@ -81,7 +81,7 @@ def run_job(
     with hold(folder):
         every = timedelta(minutes=checkpoint_minutes)
         work = Work(job, provider, ledger, settings, listener, into, now, sleep, run_id, every)
-        work.between_polls = lambda: look_around(work)
+        work.between_polls = lambda: find_further_pods(work)
         try:
             result = _result(work)
         except LocalDiskError:
@@ -349,5 +349,5 @@ def _finished(work: Work, folder: Path) -> Finished:
 def _close(work: Work, outcome: str) -> None:
     """Record the job's outcome. A job still in PLANNED stays open, so that the remains of an earlier run are found
     again."""
-    if work.undertaken is not None and work.state is not State.PLANNED:
+    if work.job_row is not None and work.state is not State.PLANNED:
         work.ledger.close(work.job_id, outcome, work.now())

@@ -3,10 +3,10 @@
 from datetime import datetime
 from pathlib import Path
 
-from bizcharts_pipeline.pods.creating import await_order, look_up, take
+from bizcharts_pipeline.pods.creating import await_order, find_live_pods, take
 from bizcharts_pipeline.pods.ending import release
 from bizcharts_pipeline.pods.errors import PodError, Uncertain
-from bizcharts_pipeline.pods.latecomers import end_others
+from bizcharts_pipeline.pods.latecomers import terminate_others
 from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.protocol import Pod, State
 from bizcharts_pipeline.pods.states import ADOPTABLE
@@ -24,9 +24,9 @@ def plan(work: Work) -> Path | None:
     """
     key, provider = work.job.key, work.provider.name
     before = work.ledger.open_job(key, provider)
-    work.undertaken = before or work.ledger.begin(key, work.new_name, provider, work.run_id, work.now())
+    work.job_row = before or work.ledger.begin(key, work.new_name, provider, work.run_id, work.now())
     work.enter(State.PLANNED, f"job {key}")
-    there, rows = look_up(work), work.ledger.live(provider, key)
+    there, rows = find_live_pods(work), work.ledger.live(provider, key)
     if before and before.result and has_files(before.result):
         work.ledger.resume(before.id, work.run_id)
         work.say(f"an earlier run was killed after it fetched and verified the result: {before.result}")
@@ -38,8 +38,8 @@ def plan(work: Work) -> Path | None:
     if before and not there and (late := _order_in_flight(rows)) and has_files(work.keys):
         work.say("an earlier run was killed while it ordered a pod; searching for that pod")
         there = await_order(work, late)
-    if before and (row := _at_work(work, before.id, rows, there)):
-        _take_over(work, row, there)
+    if before and (row := _running_pod(work, before.id, rows, there)):
+        _reattach(work, row, there)
         return None
     if there or rows:
         work.say(f"terminating the pods of an earlier run: {', '.join(pod.pod_id for pod in there) or 'none left'}")
@@ -47,7 +47,7 @@ def plan(work: Work) -> Path | None:
         if work.left_behind:
             raise Uncertain(f"An earlier pod of the job {key} cannot be terminated, so no second one is rented")
     if before:
-        work.undertaken = work.ledger.begin(key, work.new_name, provider, work.run_id, work.now())
+        work.job_row = work.ledger.begin(key, work.new_name, provider, work.run_id, work.now())
         work.enter(State.PLANNED, f"job {key}, restarted")
     return None
 
@@ -57,7 +57,7 @@ def _order_in_flight(rows: list[PodRow]) -> datetime | None:
     return max((row.ordered_at for row in rows if row.pod_id is None and row.ordered_at), default=None)
 
 
-def _at_work(work: Work, job: int, rows: list[PodRow], there: list[Pod]) -> PodRow | None:
+def _running_pod(work: Work, job: int, rows: list[PodRow], there: list[Pod]) -> PodRow | None:
     """Return the killed run's pod to re-attach to: it is alive as far as known, and its keys are here.
 
     A pod that is not listed may be too new for that; BOOTING finds out.
@@ -71,7 +71,7 @@ def _at_work(work: Work, job: int, rows: list[PodRow], there: list[Pod]) -> PodR
     return None
 
 
-def _take_over(work: Work, row: PodRow, there: list[Pod]) -> None:
+def _reattach(work: Work, row: PodRow, there: list[Pod]) -> None:
     own = [pod for pod in there if row.pod_id in (None, pod.pod_id)][:1]
     others = [pod for pod in there if pod not in own]
     work.ledger.resume(row.job, work.run_id)
@@ -79,7 +79,7 @@ def _take_over(work: Work, row: PodRow, there: list[Pod]) -> None:
     if own:
         take(work, own + others, row)
     else:
-        end_others(work, others)
+        terminate_others(work, others)
     work.launched, work.in_doubt = work.pod.launched, not row.launched
     work.say(f"re-attaching to the pod {work.pod_id} of the run {row.run_id or '(unnamed)'}")
 

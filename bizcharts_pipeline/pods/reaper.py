@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from bizcharts_pipeline.pods import kept, keys
-from bizcharts_pipeline.pods.ending import Left, end_named, tell_to_end
+from bizcharts_pipeline.pods.ending import Left, request_termination, terminate_named
 from bizcharts_pipeline.pods.errors import OutOfTime, PodError
 from bizcharts_pipeline.pods.identity import installation_id
 from bizcharts_pipeline.pods.ledger import PodLedger
@@ -174,7 +174,7 @@ def _reap_job(
         return ReapReport((), pods.ids, ())
     left: list[Left] = []
     for look in range(_ROUNDS):
-        left = end_named(provider, ledger, pods.key, pods.name, now, lag)
+        left = terminate_named(provider, ledger, pods.key, pods.name, now, lag)
         if not left or any(one.counts_from is not None and one.counts_from > now() for one in left):
             break
         if look < _ROUNDS - 1:
@@ -195,7 +195,7 @@ def _reap_beside_run(provider: Provider, ledger: PodLedger, pods: _Pods, now: da
     verifies their termination and books it."""
     orphans = [row for row in pods.overdue(now) if row.pod_id is not None]
     orphans += [ledger.stray(pods.rows[0], pod, now) for pod in _unknown(provider, ledger, pods, now, lag)]
-    troubles = {row.pod_id or "": tell_to_end(provider, ledger, row, now) for row in orphans}
+    troubles = {row.pod_id or "": request_termination(provider, ledger, row, now) for row in orphans}
     return ReapReport(
         tuple(pod_id for pod_id, trouble in troubles.items() if not trouble),
         tuple(pod_id for pod_id in pods.ids if pod_id not in troubles),

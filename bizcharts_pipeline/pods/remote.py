@@ -53,7 +53,7 @@ printf 'gpu=%s\\n' "$(printf '%s' "$gpus" | head -n 1)"
 """
 
 
-def _unheard() -> None:
+def _no_progress() -> None:
     """Ignore progress."""
 
 
@@ -105,7 +105,7 @@ def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda
         raise BadHost(f"The host's answer to the preflight check is incomplete: {said[-300:]!r}") from None
     if needs_gpu and found.gpu is None:
         raise BadHost("nvidia-smi shows no GPU on the host")
-    branch = drivers.least_branch(cuda)
+    branch = drivers.min_branch(cuda)
     if needs_gpu and branch is not None and drivers.is_older(found.driver, branch):
         wanted = " or ".join(cuda)
         raise BadHost(f"The host's driver is {found.driver}; CUDA {wanted} (`cuda` of [pods]) needs {branch} or newer")
@@ -114,7 +114,7 @@ def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda
     return found
 
 
-def stage(transport: Transport, root: str, job: Job, resume: Path | None, progress: Progress = _unheard) -> None:
+def stage(transport: Transport, root: str, job: Job, resume: Path | None, progress: Progress = _no_progress) -> None:
     """Send the job's folders, the supervisor and a checkpoint to resume from; all files are verified at the target.
 
     Raises:
@@ -194,7 +194,7 @@ def renew(transport: Transport, root: str) -> None:
     transport.run(f"touch {shlex.quote(f'{root}/lease')}", timeout_seconds=20)
 
 
-def collect(transport: Transport, root: str, result: str, into: Path, progress: Progress = _unheard) -> None:
+def collect(transport: Transport, root: str, result: str, into: Path, progress: Progress = _no_progress) -> None:
     """Fetch the result of a successful job; ``into`` holds all of it, verified, or is not changed.
 
     Raises:
@@ -214,7 +214,7 @@ def confirm(transport: Transport, root: str) -> None:
     transport.run(f"touch {shlex.quote(f'{root}/collected')}")
 
 
-def fetch_checkpoint(transport: Transport, root: str, into: Path, progress: Progress = _unheard) -> bool:
+def fetch_checkpoint(transport: Transport, root: str, into: Path, progress: Progress = _no_progress) -> bool:
     """Fetch the content of the newest complete checkpoint; return whether ``into`` holds it now.
 
     The earlier content of ``into`` is replaced once the new one is verified. ``False``: there is no checkpoint yet, or
@@ -233,7 +233,11 @@ def fetch_checkpoint(transport: Transport, root: str, into: Path, progress: Prog
 
 
 def salvage(
-    transport: Transport, root: str, into: Path, progress: Progress = _unheard, shown: Callable[[bytes], bytes] = bytes
+    transport: Transport,
+    root: str,
+    into: Path,
+    progress: Progress = _no_progress,
+    shown: Callable[[bytes], bytes] = bytes,
 ) -> None:
     """Save the end of the log, the exit status and the newest checkpoint of a job without a result.
 
@@ -255,7 +259,7 @@ def salvage(
 
 
 def _fetch(
-    transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _unheard
+    transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _no_progress
 ) -> None:
     """Fetch a folder next to ``into``, verify it, and rename it to ``into``. Files that are already there are not
     fetched again."""

@@ -39,7 +39,7 @@ class Work:
     checkpoint_every: timedelta
 
     state: State | None = None
-    undertaken: JobRow | None = None  # the job in the ledger
+    job_row: JobRow | None = None  # the job in the ledger
     row: PodRow | None = None  # the pod in the ledger; without an id while its existence is unknown
     transport: Transport | None = None  # the connection to the pod, once it was reached
     address_of: Pod | None = None  # the pod to which ``transport`` connects
@@ -58,7 +58,7 @@ class Work:
     @property
     def name(self) -> str:
         """Name of all pods of this job; a job that an earlier version began keeps its name."""
-        return self.undertaken.name if self.undertaken is not None else self.new_name
+        return self.job_row.name if self.job_row is not None else self.new_name
 
     @property
     def new_name(self) -> str:
@@ -93,8 +93,8 @@ class Work:
     @property
     def job_id(self) -> int:
         """The job's row id in the ledger."""
-        assert self.undertaken is not None
-        return self.undertaken.id
+        assert self.job_row is not None
+        return self.job_row.id
 
     @property
     def pod(self) -> PodRow:

@@ -95,7 +95,7 @@ def publish(
     for path in unfinished.rglob("*"):
         sync(path)
     target = model_path(home, artifact.model_version)
-    if target.exists() and not _whole(target, artifact.sha256):
+    if target.exists() and not _is_intact(target, artifact.sha256):
         remove_model(target)
     if target.exists():
         os.utime(target)  # counts as new, however old it is
@@ -160,7 +160,7 @@ def _digest(path: Path) -> str:
         raise CorruptModel(f"{path} cannot be read ({error.strerror}); train the model again") from None
 
 
-def _whole(folder: Path, sha256: str) -> bool:
+def _is_intact(folder: Path, sha256: str) -> bool:
     try:
         read_artifact(folder, sha256)
     except CorruptModel:

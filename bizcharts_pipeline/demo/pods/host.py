@@ -54,7 +54,7 @@ echo "overlay          {total}  {used}  {free}      {percent}% ${{where:-/}}"
 """
 
 
-def furnish(folder: Path, host: Host, gpu: str) -> None:
+def install_programs(folder: Path, host: Host, gpu: str) -> None:
     """Write the programs into ``folder``, which must be first in the pod's PATH."""
     folder.mkdir(parents=True, exist_ok=True)
     driver = OLD_DRIVER if host == "old driver" else DRIVER

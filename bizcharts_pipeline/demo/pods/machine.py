@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from bizcharts_pipeline.demo.pods.faults import OF_HOST, Chance, PodFault
-from bizcharts_pipeline.demo.pods.host import Host, furnish
+from bizcharts_pipeline.demo.pods.host import Host, install_programs
 from bizcharts_pipeline.demo.pods.link import Break, PublicPort, drawn_break
 from bizcharts_pipeline.demo.pods.processes import MARKER, kill_processes
 from bizcharts_pipeline.demo.pods.sshd import Sshd, start_sshd
@@ -163,7 +163,7 @@ class Machine:
         self.boots += 1
         self.workspace.mkdir(parents=True, exist_ok=True)
         programs = self.folder / "bin"
-        furnish(programs, self._fate.host, self.order.gpu)
+        install_programs(programs, self._fate.host, self.order.gpu)
         home = self.folder / "home"  # otherwise each session would run the start-up files of the user's shell
         home.mkdir(exist_ok=True)
         session = {
