@@ -56,26 +56,26 @@ class Outcome:
     labels_to_goal_gain: Difference  # negative: labels saved
 
 
-def _random(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    return rng.permutation(len(told))[:n]
+def _random(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    return rng.permutation(len(predicted))[:n]
 
 
-def _queue(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    chosen = _unsure_and_diverse(told, terms, round(n * QUEUE_SHARE), rng)
-    rest = np.setdiff1d(np.arange(len(told)), chosen)
+def _queue(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    chosen = _unsure_and_diverse(predicted, terms, round(n * QUEUE_SHARE), rng)
+    rest = np.setdiff1d(np.arange(len(predicted)), chosen)
     return np.concatenate([chosen, rng.permutation(rest)[: n - len(chosen)]])
 
 
-def _unsure_and_diverse(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    return unsure_and_diverse(margins(told), terms, n, int(rng.integers(2**31)))
+def _unsure_and_diverse(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    return unsure_and_diverse(margins(predicted), terms, n, int(rng.integers(2**31)))
 
 
-def _breaking_ties(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    return np.argsort(margins(told), kind="stable")[:n]
+def _breaking_ties(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    return np.argsort(margins(predicted), kind="stable")[:n]
 
 
-def _entropy(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    return np.argsort((told * np.log(np.maximum(told, 1e-12))).sum(axis=1), kind="stable")[:n]
+def _entropy(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    return np.argsort((predicted * np.log(np.maximum(predicted, 1e-12))).sum(axis=1), kind="stable")[:n]
 
 
 STRATEGIES: dict[str, Strategy] = {
@@ -131,11 +131,11 @@ def _run(
     labelled, free = order[:FIRST_LABELS], order[FIRST_LABELS:]
     figures = []
     while True:
-        figure, told = _tested(terms, truth, labelled, test, free)
+        figure, predicted = _tested(terms, truth, labelled, test, free)
         figures.append(figure)
         if len(labelled) >= LAST_LABELS:
             return figures
-        chosen = strategy(told, terms[free], min(BATCH, len(free)), rng)
+        chosen = strategy(predicted, terms[free], min(BATCH, len(free)), rng)
         labelled, free = np.concatenate([labelled, free[chosen]]), np.delete(free, chosen)
 
 
@@ -147,11 +147,13 @@ def _tested(
     from sklearn.metrics import f1_score
 
     asked = test if free is None else np.concatenate([test, free])
-    told = np.full((len(asked), 3), 1 / 3)
+    predicted = np.full((len(asked), 3), 1 / 3)
     if len(np.unique(truth[labelled])) == 3:
-        told = probabilities(terms[labelled], truth[labelled].tolist(), terms[asked])
-    said = told[: len(test)].argmax(axis=1) + 1
-    return float(f1_score(truth[test], said, average="macro", labels=(1, 2, 3), zero_division=0)), told[len(test) :]
+        predicted = probabilities(terms[labelled], truth[labelled].tolist(), terms[asked])
+    score = f1_score(
+        truth[test], predicted[: len(test)].argmax(axis=1) + 1, average="macro", labels=(1, 2, 3), zero_division=0
+    )
+    return float(score), predicted[len(test) :]
 
 
 def _labels_to(goals: Floats, curve: Floats, sizes: Sequence[int]) -> Floats:

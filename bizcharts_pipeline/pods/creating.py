@@ -30,8 +30,8 @@ from bizcharts_pipeline.pods.sightings import check_price
 from bizcharts_pipeline.pods.work import Work
 
 CAPACITY_PAUSES = (60, 120, 300, 600)  # seconds between two rounds over all candidates; the last one repeats
-LOOKS = 3
-LOOK_PAUSE = 2.0  # seconds
+POLLS = 3
+POLL_PAUSE = 2.0  # seconds
 _LONGEST_PAUSE = 15.0  # seconds between two searches for the pod of a failed order
 _SLOWER = 1.5
 _ORDERS = 2  # per candidate, if the outcome of the first is unknown
@@ -79,13 +79,13 @@ def find_live_pods(work: Work) -> list[Pod]:
     Raises:
         Uncertain: the control plane gave no usable answer.
     """
-    for look in range(LOOKS):
+    for poll in range(POLLS):
         try:
             return _alive(work)
         except Uncertain:
-            if look == LOOKS - 1:
+            if poll == POLLS - 1:
                 raise
-            work.sleep(LOOK_PAUSE)
+            work.sleep(POLL_PAUSE)
     raise AssertionError
 
 
@@ -109,7 +109,7 @@ def await_order(work: Work, ordered_at: datetime) -> list[Pod]:
         Uncertain: the last search failed.
     """
     until = ordered_at + work.lag
-    pause = LOOK_PAUSE
+    pause = POLL_PAUSE
     while True:
         trouble: Uncertain | None = None
         try:
@@ -193,7 +193,7 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
             work.say(f"the outcome of the order is unknown; searching for its pod: {error}")
             ordered_at = work.now()  # the request may have been executed at any time until now
             work.ledger.ordered(row, ordered_at)
-            work.wait(LOOK_PAUSE)
+            work.wait(POLL_PAUSE)
             if there := await_order(work, ordered_at):
                 return there
             continue

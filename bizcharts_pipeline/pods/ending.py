@@ -22,7 +22,7 @@ _LONGEST_PAUSE = 15.0  # seconds between two polls of a pod that may not be list
 
 
 @dataclass(frozen=True)
-class Left:
+class Unproven:
     """A pod whose termination is not proven."""
 
     what: str  # the pod and the reason, for messages
@@ -31,25 +31,25 @@ class Left:
 
 def terminate_named(
     provider: Provider, ledger: PodLedger, key: str, name: str, now: Callable[[], datetime], lag: timedelta
-) -> list[Left]:
+) -> list[Unproven]:
     """Request the termination of every pod of one name, whether in the ledger or not, check once whether each is still
     listed, and book those whose termination is proven; return the others.
 
     A pod's cost is booked only when the number of pods of the name is known.
     """
-    refusals = {row.id: _tell(provider, ledger, row, now()) for row in ledger.live(provider.name, key)}
+    refusals = {row.id: _request_if_needed(provider, ledger, row, now()) for row in ledger.live(provider.name, key)}
     try:
         found = [pod for pod in provider.find(name) if pod.name == name]
     except PodError as error:
-        return [Left(f"{name}: the list of pods is not available: {error}{''.join(refusals.values())}", None)]
+        return [Unproven(f"{name}: the list of pods is not available: {error}{''.join(refusals.values())}", None)]
     unknown = _note_unknown(provider, ledger, key, found, now)
     listed = {pod.pod_id for pod in found}
     left = [
         one
         for row in ledger.live(provider.name, key)
-        if (one := _look(provider, ledger, row, listed, now, lag, refusals.get(row.id, "")))
+        if (one := _verify(provider, ledger, row, listed, now, lag, refusals.get(row.id, "")))
     ]
-    return left + [Left(f"{pod_id}: its termination was requested a moment ago", None) for pod_id in unknown]
+    return left + [Unproven(f"{pod_id}: its termination was requested a moment ago", None) for pod_id in unknown]
 
 
 def request_termination(provider: Provider, ledger: PodLedger, row: PodRow, now: datetime) -> str:
@@ -61,7 +61,7 @@ def request_termination(provider: Provider, ledger: PodLedger, row: PodRow, now:
     assert row.pod_id is not None
     try:
         if provider.terminate(row.pod_id):
-            ledger.told(row.id, now)
+            ledger.termination_accepted(row.id, now)
     except PodError as error:
         return f" ({error})"
     return ""
@@ -91,7 +91,7 @@ def _release(work: Work) -> Exception | None:
         work.forget_pod()
         return None
     failure = _enter(work, State.RELEASING, "terminating the pod")
-    left, trouble = _end_all(work)
+    left, trouble = _terminate_all(work)
     failure = trouble or failure
     if left:
         work.left_behind = True
@@ -112,7 +112,7 @@ def _release(work: Work) -> Exception | None:
     return failure
 
 
-def _end_all(work: Work) -> tuple[Sequence[Left], Exception | None]:
+def _terminate_all(work: Work) -> tuple[Sequence[Unproven], Exception | None]:
     """Terminate every pod of the job's name; return those without proof, and the ledger's exception, if any."""
     failure: Exception | None = None
     pauses = iter(PAUSES)
@@ -121,7 +121,7 @@ def _end_all(work: Work) -> tuple[Sequence[Left], Exception | None]:
             left = terminate_named(work.provider, work.ledger, work.job.key, work.name, work.now, work.lag)
         except PodLedgerError as error:  # terminate the pod first, book it later
             failure = error
-            left = _end_unbooked(work)
+            left = _terminate_without_ledger(work)
         if not left:
             return left, failure
         waits = [one.counts_from for one in left if one.counts_from is not None]
@@ -130,11 +130,11 @@ def _end_all(work: Work) -> tuple[Sequence[Left], Exception | None]:
             if pause is None:
                 return left, failure
         else:
-            pause = max(sightings.LOOK_PAUSE, min((min(waits) - work.now()).total_seconds(), _LONGEST_PAUSE))
+            pause = max(sightings.POLL_PAUSE, min((min(waits) - work.now()).total_seconds(), _LONGEST_PAUSE))
         work.sleep(pause)
 
 
-def _end_unbooked(work: Work) -> list[Left]:
+def _terminate_without_ledger(work: Work) -> list[Unproven]:
     """Terminate the current pod although the ledger cannot be used."""
     if work.row is None or work.row.pod_id is None:
         return []
@@ -143,11 +143,11 @@ def _end_unbooked(work: Work) -> list[Left]:
         work.provider.terminate(pod_id)
         left = work.provider.get(pod_id)
     except PodError as error:
-        return [Left(f"{pod_id}: its status is unknown: {error}", None)]
-    return [] if left is None else [Left(f"{pod_id}: terminated, but still listed as {left.status}", None)]
+        return [Unproven(f"{pod_id}: its status is unknown: {error}", None)]
+    return [] if left is None else [Unproven(f"{pod_id}: terminated, but still listed as {left.status}", None)]
 
 
-def _tell(provider: Provider, ledger: PodLedger, row: PodRow, now: datetime) -> str:
+def _request_if_needed(provider: Provider, ledger: PodLedger, row: PodRow, now: datetime) -> str:
     """Request a pod's termination, unless that was accepted and the pod is no longer listed; return the error, or
     ''."""
     if row.pod_id is None or (row.told_at is not None and row.missing_since is not None):
@@ -185,7 +185,7 @@ def _note_unknown(
     return without
 
 
-def _look(
+def _verify(
     provider: Provider,
     ledger: PodLedger,
     row: PodRow,
@@ -193,30 +193,30 @@ def _look(
     now: Callable[[], datetime],
     lag: timedelta,
     refusal: str,
-) -> Left | None:
+) -> Unproven | None:
     """Check whether a pod whose termination was requested is still listed; book it if its termination is proven."""
     what = row.pod_id or f"an order of {row.name}"
     if row.pod_id is not None:
         try:
             pod = provider.get(row.pod_id)
         except PodError as error:
-            return Left(f"{what}: its status is unknown: {error}{refusal}", None)
+            return Unproven(f"{what}: its status is unknown: {error}{refusal}", None)
         if pod is not None or row.pod_id in listed:
             row = ledger.seen(row.id, now())
             hidden_until = (row.ordered_at or row.created_at) + lag
             waits = row.told_at is None and now() < hidden_until
             status = pod.status if pod is not None else "listed"
-            return Left(f"{what}: terminated, but still {status}{refusal}", hidden_until if waits else None)
+            return Unproven(f"{what}: terminated, but still {status}{refusal}", hidden_until if waits else None)
     row = ledger.missing(row.id, now(), counts=False)
     if refusal:  # absence proves nothing if the termination request fails
-        return Left(f"{what}: it is not listed, but the request to terminate it failed{refusal}", None)
+        return Unproven(f"{what}: it is not listed, but the request to terminate it failed{refusal}", None)
     counts_from = sightings.counts_from(row, lag)
     if now() >= counts_from:
         row = ledger.missing(row.id, now(), counts=True)
     if sightings.is_gone(row):
         ledger.end(row.id, _ended_at(row, now()))
         return None
-    return Left(
+    return Unproven(
         f"{what}: its termination was requested, and it is not listed; this proves it if it lasts until shortly after "
         f"{counts_from:%H:%M:%S} UTC{refusal}",
         counts_from,

@@ -53,7 +53,7 @@ def overview(settings: Settings, ledger: PodLedger, now: datetime, is_running: C
         except PodError as error:
             rows = ledger.live(name)
             if rows or name == settings.pod_provider:
-                unreachable.append(_says(name, len(rows), error))
+                unreachable.append(_failure_text(name, len(rows), error))
             for row in rows:
                 folder = ledger.folder(row.key)
                 has_run = is_held(folder) or is_running(row.run_id)
@@ -96,7 +96,7 @@ def _reap_each(
             provider: Provider = open_provider(settings, name, sleep)
         except AccessDenied as error:
             if rows := ledger.live(name):
-                report += ReapReport((), (), (_says(name, len(rows), error),))
+                report += ReapReport((), (), (_failure_text(name, len(rows), error),))
                 asked = True
             continue
         asked = True
@@ -105,7 +105,7 @@ def _reap_each(
         except PodLedgerError:
             raise
         except PodError as error:
-            report += ReapReport((), (), (_says(name, len(ledger.live(name)), error),))
+            report += ReapReport((), (), (_failure_text(name, len(ledger.live(name)), error),))
     return report if asked else None
 
 
@@ -126,6 +126,6 @@ def _names(settings: Settings, ledger: PodLedger, now: datetime) -> list[str]:
     return [settings.pod_provider, *sorted(others)]
 
 
-def _says(name: str, rows: int, error: PodError) -> str:
+def _failure_text(name: str, rows: int, error: PodError) -> str:
     known = f"; the ledger has {rows} unmanaged pod{'' if rows == 1 else 's'} there" if rows else ""
     return f"{name} cannot be queried{known}: {error}"

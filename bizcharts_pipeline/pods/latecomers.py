@@ -21,18 +21,18 @@ def find_further_pods(work: Work) -> None:
     Raises:
         DearerThanListed: the pod's actual price exceeds the remaining budget.
     """
-    if work.row is None or work.row.pod_id is None or (work.next_look and work.now() < work.next_look):
+    if work.row is None or work.row.pod_id is None or (work.next_search and work.now() < work.next_search):
         return
     lag = work.lag
     age = work.now() - (work.pod.ordered_at or work.pod.created_at)
-    work.next_look = work.now() + lag * (_EARLY if age < _EARLY_ENDS * lag else _LATER)
+    work.next_search = work.now() + lag * (_EARLY if age < _EARLY_ENDS * lag else _LATER)
     try:
         pods = [pod for pod in work.provider.find(work.name) if pod.name == work.name]
     except PodError:
         return  # the next search may succeed; RELEASING searches again in any case
     for pod in pods:
         if pod.pod_id == work.pod_id:
-            sightings.shown(work, pod)
+            sightings.record_listed(work, pod)
     terminate_others(work, [pod for pod in pods if pod.pod_id != work.pod_id])
 
 

@@ -230,7 +230,7 @@ class PodLedger:
             )
             return _one(connection, row)
 
-    def told(self, row: int, now: datetime) -> PodRow:
+    def termination_accepted(self, row: int, now: datetime) -> PodRow:
         """Record that the control plane accepted the request to terminate a pod."""
         with self._transaction() as connection:
             connection.execute("UPDATE pods SET told_at = coalesce(told_at, ?) WHERE id = ?", (as_text(now), row))

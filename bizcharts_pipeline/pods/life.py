@@ -108,15 +108,15 @@ def _result(work: Work) -> Path:
     pods_before = len(work.ledger.pods(work.job_id)) - (work.row is not None)
     for number in range(pods_before + 1, work.settings.most_pods + 1):
         try:
-            return _one_pod(work)
+            return _run_on_one_pod(work)
         except PodError as failure:
-            if number == work.settings.most_pods or not _another_may_help(work, failure):
+            if number == work.settings.most_pods or not _another_pod_may_help(work, failure):
                 raise
             work.say(f"pod {number} of at most {work.settings.most_pods} returned no result: {failure}")
     raise PodLost(f"This job has used its {work.settings.most_pods} pods (`most_pods` of [pods])")
 
 
-def _one_pod(work: Work) -> Path:
+def _run_on_one_pod(work: Work) -> Path:
     """Run the job on one pod, re-attached or new, and terminate that pod in any case."""
     try:
         if work.row is None:
@@ -136,7 +136,7 @@ def _one_pod(work: Work) -> Path:
         work.candidate += 1  # the next search starts with another candidate
         raise
     except Cancelled:
-        _tell(work, remote.cancel)
+        _send_message(work, remote.cancel)
         raise
     except LocalDiskError as error:
         raise _keep_pod(work, error) from error
@@ -180,7 +180,7 @@ def _pod_is_worth_keeping(work: Work, error: Exception) -> bool:
     return work.state is State.COLLECTING or (work.state is State.RUNNING and is_of_disk(error))
 
 
-def _another_may_help(work: Work, failure: PodError) -> bool:
+def _another_pod_may_help(work: Work, failure: PodError) -> bool:
     """Return whether to continue with another pod after a failure; never while a previous pod could not be
     terminated."""
     return (
@@ -230,7 +230,7 @@ def _try_to_reach(work: Work, pod: Pod | None) -> str:
         if sightings.has_vanished(work):
             raise lost(f"The control plane no longer lists the pod {work.pod_id}, which was not terminated here")
         return "the control plane does not list it yet"
-    sightings.shown(work, pod)
+    sightings.record_listed(work, pod)
     if pod.status is PodStatus.ENDED:
         raise lost(f"The pod {work.pod_id} ended by itself before it could be reached")
     if pod.status is not PodStatus.RUNNING or pod.address is None:
@@ -318,13 +318,13 @@ def _collect(work: Work) -> Path:
             )
     except CommandFailed as error:
         raise JobFailed(f"The job succeeded, but its result cannot be fetched: {error}", "no result") from error
-    _tell(work, remote.confirm)
+    _send_message(work, remote.confirm)
     with suppress(OSError):
         kept.forget(work.folder)
     return work.into
 
 
-def _tell(work: Work, what: Callable[[Transport, str], None]) -> None:
+def _send_message(work: Work, what: Callable[[Transport, str], None]) -> None:
     """Send the pod a message that does not matter if it is lost, as the pod is terminated afterwards."""
     if work.transport is not None and work.launched:
         with suppress(PodError):
@@ -333,12 +333,12 @@ def _tell(work: Work, what: Callable[[Transport, str], None]) -> None:
 
 def _finished(work: Work, folder: Path) -> Finished:
     pods = work.ledger.pods(work.job_id)
-    did_it = [pod for pod in pods if pod.launched][-1]
+    last_pod = [pod for pod in pods if pod.launched][-1]
     ends = [pod.ended_at for pod in pods if pod.ended_at is not None] or [work.now()]
     return Finished(
         folder=folder,
-        pod_id=did_it.pod_id or "",
-        gpu=did_it.gpu,
+        pod_id=last_pod.pod_id or "",
+        gpu=last_pod.gpu,
         usd=work.ledger.spent(job=work.job_id).usd,
         seconds=(max(ends) - pods[0].created_at).total_seconds(),
         pods=len(pods),

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from bizcharts_pipeline.pods import kept, keys
-from bizcharts_pipeline.pods.ending import Left, request_termination, terminate_named
+from bizcharts_pipeline.pods.ending import Unproven, request_termination, terminate_named
 from bizcharts_pipeline.pods.errors import OutOfTime, PodError
 from bizcharts_pipeline.pods.identity import installation_id
 from bizcharts_pipeline.pods.ledger import PodLedger
@@ -21,12 +21,12 @@ from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.lock import JobBusy, hold
 from bizcharts_pipeline.pods.names import is_made_here, key_of
 from bizcharts_pipeline.pods.protocol import Pod, PodStatus, Provider, State
-from bizcharts_pipeline.pods.sightings import LOOK_PAUSE, LOOKS
+from bizcharts_pipeline.pods.sightings import POLL_PAUSE, POLLS
 from bizcharts_pipeline.settings import PodSettings
 
 NOT_LISTED = "not listed"
 _REMEMBERED = timedelta(days=7)  # how long pods of a closed job are searched for under an earlier prefix
-_ROUNDS = LOOKS + 2  # of termination requests and polls
+_ROUNDS = POLLS + 2  # of termination requests and polls
 _GRACE_LAGS = 2  # times `lag_seconds`: for this long, a pod without a row may have just been ordered by a run
 
 
@@ -78,7 +78,7 @@ def listing(
     Raises:
         PodError: the control plane's list or the ledger cannot be read.
     """
-    jobs = _ours(provider, ledger, settings, now)
+    jobs = _our_pods(provider, ledger, settings, now)
     lease = timedelta(minutes=settings.lease_minutes)
     return [listed for pods in jobs for listed in _list(ledger, pods, provider.name, now, is_running, lease)]
 
@@ -102,7 +102,7 @@ def reap(
     """
     report = ReapReport((), (), ())
     lag = timedelta(seconds=settings.lag_seconds)
-    for pods in _ours(provider, ledger, settings, now()):
+    for pods in _our_pods(provider, ledger, settings, now()):
         try:
             sleep(0)
             folder = ledger.folder(pods.key)
@@ -138,7 +138,7 @@ class _Pods:
         return tuple(row for row in self.rows if now >= row.deadline)
 
 
-def _ours(provider: Provider, ledger: PodLedger, settings: PodSettings, now: datetime) -> list[_Pods]:
+def _our_pods(provider: Provider, ledger: PodLedger, settings: PodSettings, now: datetime) -> list[_Pods]:
     """Return our pods by job. Pods in the ledger are ours even if they have an earlier prefix or installation id; with
     a name of an earlier version, which others may use too, only the pods in the ledger are ours."""
     installation = installation_id(ledger.path.parent)
@@ -172,13 +172,13 @@ def _reap_job(
     """Terminate the pods of a job that no process on this machine works on."""
     if any(is_running(row.run_id) for row in pods.rows) and not pods.overdue(now()):
         return ReapReport((), pods.ids, ())
-    left: list[Left] = []
-    for look in range(_ROUNDS):
+    left: list[Unproven] = []
+    for poll in range(_ROUNDS):
         left = terminate_named(provider, ledger, pods.key, pods.name, now, lag)
         if not left or any(one.counts_from is not None and one.counts_from > now() for one in left):
             break
-        if look < _ROUNDS - 1:
-            sleep(LOOK_PAUSE)
+        if poll < _ROUNDS - 1:
+            sleep(POLL_PAUSE)
     if left:
         return ReapReport(
             (),
@@ -232,14 +232,14 @@ def _list(
     by_id = {pod.pod_id: pod for pod in pods.listed}
     for row in pods.rows:
         pod = by_id.pop(row.pod_id or "", None)
-        yield of_row(row, _word(pod.status) if pod else NOT_LISTED, now, busy or is_running(row.run_id), kept_until)
+        yield of_row(row, _status(pod.status) if pod else NOT_LISTED, now, busy or is_running(row.run_id), kept_until)
     for pod in by_id.values():
         why = "not the pod that its run uses" if busy and pods.rows else "the ledger does not know it"
         price = pod.usd_per_hour
-        yield Listed(pods.name, pod.pod_id, _word(pod.status), None, pod.gpu, price, None, None, None, why, provider)
+        yield Listed(pods.name, pod.pod_id, _status(pod.status), None, pod.gpu, price, None, None, None, why, provider)
 
 
-def _word(status: PodStatus) -> str:
+def _status(status: PodStatus) -> str:
     """Return a status for people: an exited pod still exists and is still billed."""
     return "stopped, still billed" if status is PodStatus.ENDED else str(status)
 

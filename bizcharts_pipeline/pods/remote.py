@@ -43,7 +43,7 @@ _WORKSPACE = (
     'w=${BIZCHARTS_WORKSPACE:-/workspace}; { mkdir -p "$w" 2>/dev/null && [ -w "$w" ]; } '
     '|| { w=$HOME/workspace; mkdir -p "$w"; }'
 )
-_LOOK = f"""
+_FACTS = f"""
 {_WORKSPACE}
 printf 'workspace=%s\\n' "$w"
 printf 'free_kb=%s\\n' "$(df -Pk "$w" | tail -n 1 | awk '{{print $4}}')"
@@ -95,7 +95,7 @@ def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda
     Raises:
         BadHost: the GPU is missing or does not respond, its driver is too old, or the disk is too small.
     """
-    said = blank_text(transport.run(_LOOK, timeout_seconds=90))
+    said = blank_text(transport.run(_FACTS, timeout_seconds=90))
     facts = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     try:
         gpu, _, driver = facts["gpu"].partition(",")
@@ -237,11 +237,11 @@ def salvage(
     root: str,
     into: Path,
     progress: Progress = _no_progress,
-    shown: Callable[[bytes], bytes] = bytes,
+    mask: Callable[[bytes], bytes] = bytes,
 ) -> None:
     """Save the end of the log, the exit status and the newest checkpoint of a job without a result.
 
-    Parts that cannot be fetched are left out without an error. ``shown`` masks secrets in the saved log.
+    Parts that cannot be fetched are left out without an error. ``mask`` removes secrets from the saved log.
     """
     fetched: Mapping[str, Callable[[], bytes]] = {
         name: partial(transport.run, f"tail -c {_LOG_TAIL_BYTES} {shlex.quote(f'{root}/{name}')}")
@@ -249,7 +249,7 @@ def salvage(
     }
     for name, fetch in fetched.items():
         try:
-            write_atomically(into / name, shown(fetch()))
+            write_atomically(into / name, mask(fetch()))
         except PodError:
             continue
     try:

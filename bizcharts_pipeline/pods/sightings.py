@@ -20,8 +20,8 @@ from bizcharts_pipeline.pods.protocol import Pod, PodStatus
 if TYPE_CHECKING:
     from bizcharts_pipeline.pods.work import Work
 
-LOOKS = 3  # consecutive polls
-LOOK_PAUSE = 2.0  # minimum seconds between them
+POLLS = 3  # consecutive polls
+POLL_PAUSE = 2.0  # minimum seconds between them
 _VANISHED_LAGS = 2
 
 
@@ -37,10 +37,10 @@ def counts_from(row: PodRow, lag: timedelta) -> datetime:
 
 def is_gone(row: PodRow) -> bool:
     """Return whether enough counting polls did not list the pod; without a sent order, there is no pod."""
-    return row.absences >= LOOKS or (row.pod_id is None and row.ordered_at is None)
+    return row.absences >= POLLS or (row.pod_id is None and row.ordered_at is None)
 
 
-def shown(work: "Work", pod: Pod) -> None:
+def record_listed(work: "Work", pod: Pod) -> None:
     """Record that the control plane lists the current pod, and its price.
 
     Raises:
@@ -90,4 +90,4 @@ def has_vanished(work: "Work") -> bool:
     row = work.row = work.ledger.missing(work.pod.id, now, counts=False)
     assert row.missing_since is not None
     late = now >= (row.ordered_at or row.created_at) + work.lag
-    return late and work.misses >= LOOKS and now - row.missing_since >= timedelta(seconds=LOOKS * LOOK_PAUSE)
+    return late and work.misses >= POLLS and now - row.missing_since >= timedelta(seconds=POLLS * POLL_PAUSE)

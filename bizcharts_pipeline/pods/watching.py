@@ -49,7 +49,7 @@ class _Watched:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.messages_offset = self.log_offset = 0
-        self.last_word = self.last_checkpoint = work.now()
+        self.last_output_at = self.last_checkpoint = work.now()
         self.shown_log, self.shown_messages = Blanker(work.job.secrets), Blanker(work.job.secrets)
         self.last_output: int | None = None
         self.dead_polls = 0
@@ -81,7 +81,7 @@ class _Watched:
                 f"The job did not finish in time (max_hours of [pods] is {work.settings.max_hours:g})",
             )
         stall = timedelta(minutes=work.settings.stall_minutes)
-        if now - self.last_word >= stall:
+        if now - self.last_output_at >= stall:
             _stop(work)
             _fail(
                 work, "hung", f"No output of the job for {work.settings.stall_minutes:g} min (stall_minutes of [pods])"
@@ -102,7 +102,7 @@ class _Watched:
     def _pass_on(self, poll: Poll) -> None:
         work = self.work
         if poll.messages or poll.log or poll.last_output != self.last_output:
-            self.last_word = work.now()
+            self.last_output_at = work.now()
         self.last_output = poll.last_output
         if poll.log:
             self.log_offset += len(poll.log)

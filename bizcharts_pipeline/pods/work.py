@@ -51,7 +51,7 @@ class Work:
     candidate: int = 0  # index at which the next search starts
     priced: str = ""  # the pod whose price is known, or known to be unavailable
     misses: int = 0  # consecutive polls without the pod in the control plane's answer
-    next_look: datetime | None = None  # when to search for further pods of the job
+    next_search: datetime | None = None  # when to search for further pods of the job
     between_polls: Callable[[], None] = lambda: None  # called after each pause between two polls
     tail: bytes = field(default=b"", repr=False)  # the end of the job's output
 
@@ -163,7 +163,7 @@ class Work:
             except HostChanged as error:
                 raise PodLost(f"The pod {self.pod_id} was reset, and the job on it is lost: {error}") from error
             except LinkError as error:
-                self._outlast(error)
+                self._await_link(error)
             else:
                 self.heard_at = self.now()
                 return result
@@ -189,12 +189,12 @@ class Work:
     def forget_pod(self) -> None:
         """Forget the current pod."""
         self.row = self.transport = self.address_of = self.heard_at = None
-        self.next_look = None
+        self.next_search = None
         self.launched = self.in_doubt = False
         self.misses = 0
         self.tail = b""
 
-    def _outlast(self, error: LinkError) -> None:
+    def _await_link(self, error: LinkError) -> None:
         """Handle a connection loss: wait, then update the pod's address."""
         lease = timedelta(minutes=self.settings.lease_minutes)
         assert self.heard_at is not None
@@ -212,7 +212,7 @@ class Work:
             if sightings.has_vanished(self):
                 raise PodLost(f"The pod {self.pod_id} is no longer listed, and was not terminated here") from error
             return
-        sightings.shown(self, pod)
+        sightings.record_listed(self, pod)
         if pod.status is PodStatus.ENDED:
             raise PodLost(f"The pod {self.pod_id} ended, and was not terminated here") from error
         if pod.address is not None:

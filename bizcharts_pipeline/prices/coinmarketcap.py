@@ -43,7 +43,7 @@ class CoinMarketCap:
         """See :class:`PriceSource`; raises ``KeyMissing`` without a key."""
         key = api_key_for(self._url, KEY_VARIABLE)
         if key is None:
-            raise KeyMissing(f"CoinMarketCap requires a key; set {KEY_VARIABLE}")
+            raise KeyMissing(f"CoinMarketCap requires a key, but {KEY_VARIABLE} is not set")
         ids = {symbol: coin_id for symbol in symbols if (coin_id := _coin_id(symbol))}
         unknown = tuple(id_is_unknown(symbol, "CoinMarketCap") for symbol in symbols if symbol not in ids)
         if not ids:

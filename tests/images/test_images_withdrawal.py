@@ -301,7 +301,7 @@ def test_a_store_that_is_away_for_a_while_loses_nothing(world: PictureWorld) -> 
     world.fetch()  # and something is put there meanwhile
     report = maintained(world)
     assert report.problem
-    assert "2 of 3 pictures are not there" in report.problem
+    assert "2 of 3 pictures are missing" in report.problem
     assert set(world.rows().values()) == {"stored"}
     images.rename(world.home / "underneath")
     away.rename(images)

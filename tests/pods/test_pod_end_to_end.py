@@ -194,7 +194,10 @@ def test_after_the_provider_changes_its_pods_are_listed_and_reaped_all_the_same(
     (listed,) = json.loads(command(installation, "list", "--json").stdout)["pods"]
     assert (listed["provider"], listed["status"]) == ("runpod", "running")
     # Without its key, or with nobody there, what the ledger knows is shown, and what to do.
-    for changed, says in (({"key": ""}, "set RUNPOD_API_KEY"), ({"url": "http://127.0.0.1:9"}, "no whole answer")):
+    for changed, says in (
+        ({"key": ""}, "set RUNPOD_API_KEY"),
+        ({"url": "http://127.0.0.1:9"}, "incomplete or missing response"),
+    ):
         blind = replace(installation, **changed)
         for arguments in (["list"], ["reap"]):
             told = command(blind, *arguments)

@@ -329,7 +329,7 @@ def test_a_pod_that_is_charged_more_than_the_budget_leaves_is_ended_and_another_
     finished = world.run()
     assert (finished.gpu, finished.pods) == ("B", 3)
     assert all(machine.launched == 0 for machine in world.machines[:2])
-    assert any("is charged $2.88 an hour" in detail for _, detail in world.told)
+    assert any("costs $2.88 an hour" in detail for _, detail in world.told)
     assert finished.usd >= world.bill()
 
 
@@ -847,7 +847,7 @@ def test_a_pod_whose_key_is_gone_is_ended_and_another_rented(world: World) -> No
 def test_a_folder_that_is_there_is_not_written_over_and_costs_nothing(world: World) -> None:
     (world.home / "result").mkdir()
     (world.home / "result" / "model").touch()
-    with pytest.raises(PodError, match="there already"):
+    with pytest.raises(PodError, match="already exists"):
         world.run()
     assert not world.orders
 

@@ -32,9 +32,9 @@ class Reply:
     @property
     def detail(self) -> str:
         """The error message (RFC 9457, or a page's text), at most 300 characters."""
-        told = self.body if isinstance(self.body, Mapping) else {}
-        errors = told.get("errors")
-        words = told.get("detail") or told.get("title") or told.get("message") or told.get("error") or self.text
+        fields = self.body if isinstance(self.body, Mapping) else {}
+        errors = fields.get("errors")
+        words = fields.get("detail") or fields.get("title") or fields.get("message") or fields.get("error") or self.text
         parts = [words or "without explanation", *(errors if isinstance(errors, list) else ())]
         return "; ".join(str(part) for part in parts)[:300]
 

@@ -45,7 +45,7 @@ _INVALID = re.compile(
     r"does not exist in .* enum",
     re.IGNORECASE,
 )
-_TOLD = 200  # maximum characters of a repeated message
+_EXCERPT = 200  # maximum characters of a repeated message
 
 Answer = TypeVar("Answer")
 
@@ -65,10 +65,10 @@ class RunPodGraphQL:
 
     def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
         try:
-            told = _asked(lambda sdk: sdk.get_gpu(candidate.gpu))
+            answer = _asked(lambda sdk: sdk.get_gpu(candidate.gpu))
         except OrderRefused as error:
             raise NotOffered(f"RunPod has no GPU {candidate.gpu!r}: {error}") from None
-        return price_of(told, candidate.cloud)
+        return price_of(answer, candidate.cloud)
 
     def create(self, order: Order) -> Pod:
         check_order(order)
@@ -179,13 +179,13 @@ def _refusal(error: Exception) -> PodError:
     if isinstance(error, errors.AuthenticationError):
         return AccessDenied("RunPod does not accept the key; check RUNPOD_API_KEY.")
     if isinstance(error, errors.QueryError):
-        return _told(str(error.message or ""), getattr(error, "status_code", None))
+        return _error_for(str(error.message or ""), getattr(error, "status_code", None))
     if isinstance(error, requests.exceptions.JSONDecodeError | KeyError):
         return _without_data()
     if isinstance(error, requests.RequestException):
         return Uncertain(f"RunPod did not answer ({type(error).__name__}); try again later.")
     if type(error) is ValueError:  # raised by the SDK itself, before it sends the order
-        return OrderRefused(f"The runpod SDK refused: {str(error)[:_TOLD]}")
+        return OrderRefused(f"The runpod SDK refused: {str(error)[:_EXCERPT]}")
     return Uncertain(f"RunPod's answer could not be read ({type(error).__name__}); try again later.")
 
 
@@ -200,17 +200,17 @@ def _without_data() -> PodError:
     return Uncertain(f"RunPod answered without data ({reply.status}); try again later.")
 
 
-def _told(message: str, status: int | None) -> PodError:
+def _error_for(message: str, status: int | None) -> PodError:
     """Map RunPod's error message to one of our errors; only the SDK's successor provides a status."""
-    told = message[:_TOLD]
+    excerpt = message[:_EXCERPT]
     if CAPACITY.search(message):
-        return NoCapacity(f"RunPod has no free capacity: {told}")
+        return NoCapacity(f"RunPod has no free capacity: {excerpt}")
     if _GONE.search(message) or status == 404:
-        return _PodGone(f"RunPod: {told}")
+        return _PodGone(f"RunPod: {excerpt}")
     if status == 402 or _FUNDS.search(message):
-        return OutOfFunds(f"RunPod requires payment: {told}")
+        return OutOfFunds(f"RunPod requires payment: {excerpt}")
     if status == 403:
-        return AccessDenied(f"RunPod's key lacks the permission: {told}")
+        return AccessDenied(f"RunPod's key lacks the permission: {excerpt}")
     if status == 422 or _INVALID.search(message):
-        return OrderRefused(f"RunPod rejects the request as invalid: {told}")
-    return Uncertain(f"RunPod: {told}")
+        return OrderRefused(f"RunPod rejects the request as invalid: {excerpt}")
+    return Uncertain(f"RunPod: {excerpt}")

@@ -85,15 +85,15 @@ class RunPodRest:
         return pod
 
     def find(self, prefix: str) -> list[Pod]:
-        told: dict[str, Any] = {}  # by id: a pod that moves between pages counts once
+        pods: dict[str, Any] = {}  # by id: a pod that moves between pages counts once
         cursors: list[str] = []
         for _ in range(MAX_PAGES):
             reply = self._ask("GET", _PODS, query={"cursor": cursors[-1]} if cursors else None)
             for pod in _listed(reply, "pods"):
-                told[str(pod.get("id")) if isinstance(pod, Mapping) else f"not a pod {len(told)}"] = pod
+                pods[str(pod.get("id")) if isinstance(pod, Mapping) else f"not a pod {len(pods)}"] = pod
             cursor = _next_page(reply.body)
             if cursor is None:
-                return pods_of(list(told.values()), prefix)
+                return pods_of(list(pods.values()), prefix)
             if cursor in cursors:
                 raise Uncertain("RunPod's list of pods repeats a page; try again later.")
             cursors.append(cursor)
