@@ -136,7 +136,7 @@ class Dispatcher:
                 if booking is None:
                     return None
                 answer, treatment = self._send(question, booking, met)
-                self._tell_gate(ticket, answer, treatment)
+                self._update_gate(ticket, answer, treatment)
             finally:
                 self.gate.leave()
             if treatment.state != "reserved":
@@ -213,7 +213,7 @@ class Dispatcher:
                 self.gate.widen()
         return answer, treatment
 
-    def _tell_gate(self, ticket: int, answer: Answer, treatment: Treatment) -> None:
+    def _update_gate(self, ticket: int, answer: Answer, treatment: Treatment) -> None:
         if treatment.stops:
             kind: Kind = "bug" if answer.outcome is Outcome.BUG else "stop"
             pause = f" (requested pause: {answer.retry_after:.0f} s)" if answer.retry_after else ""

@@ -105,13 +105,13 @@ def label_by_people(world: World, database: Database, ledger: LabelLedger, now: 
     truth = {thread.thread_id: thread.stance for thread in world.threads_between(world.start, now)}
     known = [thread for thread in threads if thread in truth]
     labels = [
-        *_said(known, truth, "labeller-1", now - timedelta(hours=3)),
-        *_said(known[::3], truth, "labeller-2", now - timedelta(hours=1)),
+        *_labels_by(known, truth, "labeller-1", now - timedelta(hours=3)),
+        *_labels_by(known[::3], truth, "labeller-2", now - timedelta(hours=1)),
     ]
     return ledger.append(labels)
 
 
-def _said(threads: Sequence[int], truth: dict[int, Stance], labeller: str, begin: datetime) -> list[Label]:
+def _labels_by(threads: Sequence[int], truth: dict[int, Stance], labeller: str, begin: datetime) -> list[Label]:
     source = random.Random(f"{SEED} {labeller}")
     said = [truth[t] if source.random() < PEOPLE_RIGHT else source.choice(STANCES) for t in threads]
     return [

@@ -89,7 +89,7 @@ def fetch_pictures(
     with Decoder(settings.max_pixels) as decoder:
         work = _Pass(database, PictureStore(home), client, decoder, settings, now, Attempts.of_home(home))
         for picture in track(waiting, "Pictures", len(waiting)):
-            if row := work.see_to(picture):
+            if row := work.process(picture):
                 counts[row.status] += 1
                 if row.status in _NAMED_STATES:
                     problems.append(f"thread {row.thread_id} ({row.kind}): {row.status}: {row.reason}")
@@ -113,12 +113,12 @@ class _Pass:
     silent: Counter[Source] = field(default_factory=Counter)  # consecutive failures by host
     given_up: dict[Source, str] = field(default_factory=dict)  # skipped hosts with the reason
 
-    def see_to(self, picture: WaitingPicture) -> PictureRow | None:
+    def process(self, picture: WaitingPicture) -> PictureRow | None:
         """Process a picture and record its status; ``None`` if its host is skipped."""
         source = self.client.source_of(picture.url or "")
         row = PictureRow(picture.thread_id, picture.kind, "", self.now, source=source, attempts=picture.attempts)
         fetched = None
-        if known := _known_beforehand(picture, source, self.settings):
+        if known := _known_without_fetching(picture, source, self.settings):
             row = replace(row, status=known[0], reason=known[1])
         elif source is None or source in self.given_up:
             return None
@@ -229,7 +229,7 @@ def _waiting(
     return found
 
 
-def _known_beforehand(
+def _known_without_fetching(
     picture: WaitingPicture, source: Source | None, settings: ImageSettings
 ) -> tuple[str, str | None] | None:
     """Return the status and reason of a picture that need not be fetched."""

@@ -83,7 +83,7 @@ def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
 def _reading(entry: Any, fetched_at: datetime) -> ReferenceReading | None:
     if not isinstance(entry, dict):
         return None
-    value, seconds = _whole(entry.get("value")), _whole(entry.get("timestamp"))
+    value, seconds = _integer(entry.get("value")), _integer(entry.get("timestamp"))
     if value is None or seconds is None or not 0 <= value <= 100:
         return None
     label = entry.get("value_classification")
@@ -94,7 +94,7 @@ def _reading(entry: Any, fetched_at: datetime) -> ReferenceReading | None:
     return ReferenceReading(day, value, label[:40] if isinstance(label, str) else None, NAME, fetched_at)
 
 
-def _whole(value: object) -> int | None:
+def _integer(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return None
     return int(str(value)) if _DIGITS.fullmatch(str(value)) else None

@@ -57,13 +57,13 @@ class Supervisor:
             signal.signal(number, self._stop)
         try:
             while not self._stopping:
-                self.look_after()
+                self.check_children()
                 self.each_round()
                 time.sleep(POLL_SECONDS)
         finally:
             self.stop()
 
-    def look_after(self) -> None:
+    def check_children(self) -> None:
         """Record ended children, and start those that are due."""
         for child in self.children:
             if child.process is not None and (status := child.process.poll()) is not None:

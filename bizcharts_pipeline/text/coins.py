@@ -145,19 +145,23 @@ class _Post:
                 continue
             for entry in entries[word]:
                 first, end = i - len(entry.before), i + 1 + len(entry.behind)
-                if first >= taken and self._stands(entry, first, i, end) and self._holds(entry, first, i, end):
+                if (
+                    first >= taken
+                    and self._is_complete(entry, first, i, end)
+                    and self._is_plausible(entry, first, i, end)
+                ):
                     taken = end
                     source = entry.source + ("_with_cue" if entry.needs_cue else "")
                     yield Mention(entry.symbol, CONFIDENCE[source], source, self._context())
                     break
 
-    def _stands(self, entry: _Entry, first: int, i: int, end: int) -> bool:
+    def _is_complete(self, entry: _Entry, first: int, i: int, end: int) -> bool:
         if not entry.before and not entry.behind:
             return True
         around = (*self._words[first:i], *self._words[i + 1 : end])
         return tuple(word.lower() for word in around) == entry.before + entry.behind
 
-    def _holds(self, entry: _Entry, first: int, i: int, end: int) -> bool:
+    def _is_plausible(self, entry: _Entry, first: int, i: int, end: int) -> bool:
         if entry.source == "cashtag":
             return not (entry.stock and self._non_crypto)
         if entry.source == "symbol" and (self._non_crypto or self._part_of_a_word() or self._shouted(i)):

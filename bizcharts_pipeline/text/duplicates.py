@@ -170,13 +170,13 @@ def assign(openings: Sequence[Opening]) -> list[int]:
     ``openings`` are sorted by (posted_at, thread_id). A given ``cluster`` is kept. The result does not depend on how a
     stream is split, as long as each part is preceded by the previous 48 hours with their clusters.
     """
-    told = [_told_by(opening) for opening in openings]
-    shingles = [_shingles(text) for text, _ in told]
+    compared = [_compared_by(opening) for opening in openings]
+    shingles = [_shingles(text) for text, _ in compared]
     keys = _band_keys(shingles)
     known: defaultdict[int | str, deque[int]] = defaultdict(deque)
     clusters: list[int] = []
     for place, opening in enumerate(openings):
-        buckets = [known[key] for key in keys[place] or told[place][1]]
+        buckets = [known[key] for key in keys[place] or compared[place][1]]
         for bucket in buckets:
             while bucket and openings[bucket[0]].posted_at < opening.posted_at - MEMORY:
                 bucket.popleft()
@@ -192,7 +192,7 @@ def assign(openings: Sequence[Opening]) -> list[int]:
     return clusters
 
 
-def _told_by(opening: Opening) -> tuple[str, list[str]]:
+def _compared_by(opening: Opening) -> tuple[str, list[str]]:
     """Return the text by which a post is compared; for a post with hardly any words, an empty text, and its links or
     else its picture."""
     clean = clean_text(opening.text)

@@ -76,7 +76,7 @@ class _Gemini:
         try:
             return send(options)
         except errors.APIError as error:
-            if options is not None or self._version_named or not _unknown_there(error):
+            if options is not None or self._version_named or not _needs_beta(error):
                 raise
         beta = types.HttpOptions(api_version="v1beta")
         result = send(beta)
@@ -170,7 +170,7 @@ class GeminiBatches(_Gemini):
         """Return the service's reason for failing a batch; empty if it cannot be read."""
         from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
 
-        return one_line(scrubbed(_said_of_failure(self._operation(batch_id)), self._key))
+        return one_line(scrubbed(_failure_message(self._operation(batch_id)), self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
         """Yield question key and answer of each result of the batch."""
@@ -249,7 +249,7 @@ def gemini_failure(error: Exception, *, gateway: bool = False) -> Answer:
     return lost(error) or Answer(Outcome.BUG, detail=f"{type(error).__name__}: {error}")
 
 
-def _unknown_there(error: Any) -> bool:
+def _needs_beta(error: Any) -> bool:
     return error.code == 404 or (error.code == 400 and "Unknown name" in (error.message or ""))
 
 
@@ -306,7 +306,7 @@ def _count(value: object) -> int:
     return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0
 
 
-def _said_of_failure(operation: dict[str, Any]) -> str:
+def _failure_message(operation: dict[str, Any]) -> str:
     """Return code and message of a failed operation; empty if it has none."""
     metadata = operation.get("metadata")
     error = operation.get("error") or (metadata.get("error") if isinstance(metadata, dict) else None)

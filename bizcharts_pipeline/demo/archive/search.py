@@ -55,7 +55,7 @@ class Query:
         return tuple(sorted(self.fields.items()))
 
     @property
-    def says_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether all text fields are empty."""
         return not any(self.fields.get(name, "").strip() for name in TEXT_FIELDS)
 

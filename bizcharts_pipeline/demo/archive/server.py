@@ -171,7 +171,7 @@ class SimulatedArchive(BoardServer):
 
     def _find(self, holdings: Holdings, query: Query) -> Integers:
         """Return all results of a search; cached for its next pages."""
-        if self.empty_text_finds_nothing and query.says_nothing:
+        if self.empty_text_finds_nothing and query.is_empty:
             return np.zeros(0, dtype=np.int64)
         key = (query.key, self._second, self.clock)
         with self._lock:

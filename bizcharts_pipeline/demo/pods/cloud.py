@@ -49,7 +49,7 @@ class RentedPod:
     @property
     def port(self) -> int | None:
         """The published port of sshd, if known."""
-        return self.machine.told_port
+        return self.machine.reported_port
 
     @property
     def is_listed(self) -> bool:

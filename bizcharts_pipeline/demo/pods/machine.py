@@ -83,7 +83,7 @@ class Machine:
         self._sshd: Sshd | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._port: PublicPort | None = None
-        self._told_port: int | None = None
+        self._reported_port: int | None = None
         threading.Thread(target=self._live, daemon=True).start()
 
     @property
@@ -92,9 +92,9 @@ class Machine:
         return self.folder / "workspace"
 
     @property
-    def told_port(self) -> int | None:
+    def reported_port(self) -> int | None:
         """The port of its sshd as reported by the control plane, possibly an old one."""
-        return self._told_port if self.phase in (Phase.PUBLISHED, Phase.EXITED) else None
+        return self._reported_port if self.phase in (Phase.PUBLISHED, Phase.EXITED) else None
 
     def end(self) -> None:
         """Kill every process and remove the folder; idempotent."""
@@ -125,7 +125,7 @@ class Machine:
             self._boot()
             self._reach()
         if not self._fate.stale or not self._stopped.wait(self._chance.faults.stale_seconds):
-            self._tell_port()
+            self._report_port()
 
     def _live(self) -> None:
         fate, wait = self._fate, self._stopped.wait
@@ -135,7 +135,7 @@ class Machine:
             if self._stopped.is_set():
                 return
             self._boot()
-            self._tell_port()
+            self._report_port()
             self.phase = Phase.STARTED
         if wait(fate.boot_seconds / 4):
             return
@@ -176,8 +176,8 @@ class Machine:
         self._start_guard(session)
         self._port = PublicPort(self._break_of_connection, self._chance.faults.link_bytes_per_second)
 
-    def _tell_port(self) -> None:
-        self._told_port = self._port.number if self._port else None
+    def _report_port(self) -> None:
+        self._reported_port = self._port.number if self._port else None
 
     def _reach(self) -> None:
         assert self._port is not None

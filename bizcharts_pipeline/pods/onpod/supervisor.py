@@ -334,12 +334,12 @@ def is_alive(folder: Path) -> bool:
 def supervise(folder: Path) -> None:
     """Run the job to its end, then delete the pod in every case, even after a full disk, say."""
     try:
-        see_through(folder)
+        run_to_end(folder)
     finally:
         delete_this_pod(folder)
 
 
-def see_through(folder: Path) -> None:
+def run_to_end(folder: Path) -> None:
     """Run the job, record its exit, and wait until the result is collected."""
     log = Log(folder / "train.log")
     code: int | None = None

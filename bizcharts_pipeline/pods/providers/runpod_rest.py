@@ -101,7 +101,7 @@ class RunPodRest:
 
     def get(self, pod_id: str) -> Pod | None:
         reply = self._ask("GET", f"{_PODS}/{check_id(pod_id)}")
-        if _says_no_such_pod(reply):
+        if _is_unknown_pod(reply):
             return None
         if reply.status != 200 or reply.body is None:
             raise _refused(reply)
@@ -109,7 +109,7 @@ class RunPodRest:
 
     def terminate(self, pod_id: str) -> bool:
         reply = self._ask("DELETE", f"{_PODS}/{check_id(pod_id)}")
-        if _says_no_such_pod(reply):
+        if _is_unknown_pod(reply):
             return False
         if reply.status not in (200, 202, 204):
             raise _refused(reply)
@@ -166,7 +166,7 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdecimal())
 
 
-def _says_no_such_pod(reply: Reply) -> bool:
+def _is_unknown_pod(reply: Reply) -> bool:
     """Return whether the API itself reports an unknown pod; a 404 page may come from a proxy."""
     return reply.status == 404 and isinstance(reply.body, Mapping)
 
