@@ -23,7 +23,7 @@ CHECK = "models_could_be_asked"
 
 
 class AutoLabelsConfig(dg.Config):
-    """What one run does."""
+    """Options of one run."""
 
     dry_run: bool = Field(False, description="Only estimate the number of waiting posts and their cost; send nothing.")
     retry_batches: bool = Field(

@@ -33,7 +33,7 @@ class PodMessages(dg.PipesMessageReader):
 
     @property
     def expected_writer_count(self) -> int:
-        """One script writes."""
+        """The number of processes that write messages: the job's script only."""
         return 1
 
     def no_messages_debug_text(self) -> str:

@@ -28,7 +28,7 @@ class ProviderReport:
 
     @property
     def fault(self) -> str | None:
-        """Why the provider failed; ``None`` if it did not."""
+        """The reason why the provider failed; ``None`` if it did not."""
         if self.closing is None or self.closing.kind not in _FAULTS:
             return None
         return f"{self.version.provider} {self.version.model}: {self.closing.why}"

@@ -47,7 +47,7 @@ class DayBesideMood:
 
 @dataclass(frozen=True)
 class Recovery:
-    """How well the index recovered the hidden mood, over the hours with an index value."""
+    """Agreement of the index with the hidden mood, over the hours with an index value."""
 
     hours: int
     stance_correlation: float  # of the published stance with the true present stance

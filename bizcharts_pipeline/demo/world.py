@@ -46,7 +46,7 @@ class World:
 
     @cached_property
     def sticky(self) -> WorldThread:
-        """The board's sticky."""
+        """The board's sticky thread."""
         return sticky_thread(self.start)
 
     def mood(self, moment: datetime) -> float:

@@ -58,7 +58,7 @@ class PodLedger:
             return found and job_row(found)
 
     def job(self, job: int) -> JobRow:
-        """Return a job."""
+        """Return the job with this id."""
         with self._reading() as connection:
             return job_row(connection.execute(f"{JOB_QUERY} WHERE id = ?", (job,)).fetchone())
 
@@ -82,7 +82,7 @@ class PodLedger:
             connection.execute("UPDATE jobs SET run_id = ? WHERE id = ?", (run_id, job))
 
     def collecting(self, job: int, into: Path) -> None:
-        """Record where the result will be once it is complete."""
+        """Record the folder into which the result is fetched."""
         with self._transaction() as connection:
             connection.execute("UPDATE jobs SET result = ? WHERE id = ?", (str(into.absolute()), job))
 

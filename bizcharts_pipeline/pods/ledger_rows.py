@@ -62,7 +62,7 @@ class PodRow:
 
     @property
     def seconds(self) -> float:
-        """Its lifetime; for a live pod, its maximum lifetime."""
+        """The pod's lifetime; for a live pod, its maximum lifetime."""
         return ((self.ended_at or self.deadline) - self.created_at).total_seconds()
 
 

@@ -70,7 +70,7 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a job ended. ``reason``: 'exited', 'setup', 'killed', 'max_runtime', 'lease' or 'cancelled'."""
+    """Result of a job. ``reason``: 'exited', 'setup', 'killed', 'max_runtime', 'lease' or 'cancelled'."""
 
     code: int | None  # negative: killed by this signal; None: unknown
     reason: str

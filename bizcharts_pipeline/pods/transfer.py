@@ -20,7 +20,7 @@ _SECONDS = 300.0
 
 
 class Run(Protocol):
-    """`protocol.Transport.run`."""
+    """Signature of `protocol.Transport.run`."""
 
     def __call__(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes: ...
 

@@ -82,7 +82,7 @@ class Work:
 
     @property
     def lag(self) -> timedelta:
-        """How long a new pod may be missing in the control plane's answers."""
+        """The time for which a new pod may be missing from the control plane's answers."""
         return timedelta(seconds=self.settings.lag_seconds)
 
     @property

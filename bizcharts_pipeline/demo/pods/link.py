@@ -17,7 +17,7 @@ _THROTTLED_BUFFER = 32 * 1024  # of a socket: data waiting in a large buffer loo
 
 
 class Break(StrEnum):
-    """How a connection breaks."""
+    """Way in which a connection breaks."""
 
     RESET = "reset"
     STALL = "stall"

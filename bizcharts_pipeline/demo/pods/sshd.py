@@ -125,7 +125,7 @@ def _free_port() -> int:
 
 
 def _answers(sshd: Sshd, deadline: float) -> bool:
-    """Wait until it sends its greeting; return ``False`` if it has ended, even if another process answers on the
+    """Wait until sshd sends its greeting; return ``False`` if it has ended, even if another process answers on the
     port."""
     while sshd.process.poll() is None and time.monotonic() < deadline:
         try:
