@@ -96,8 +96,8 @@ def weigh(votes: Votes, ends: Ints, window_hours: int, parameters: Parameters) -
     window = window_hours * HOUR
     begin, stop = np.searchsorted(votes.posted_at, [ends[0] - window, ends[-1]], side="right")
     if begin == stop:
-        none, nothing, nobody = votes.series[:0], np.zeros((len(ends), 0)), np.zeros((len(ends), 0), np.int64)
-        return Weighed(none, none, none, nothing, nothing, nothing, nobody, nobody)
+        no_series, no_floats, no_ints = votes.series[:0], np.zeros((len(ends), 0)), np.zeros((len(ends), 0), np.int64)
+        return Weighed(no_series, no_series, no_series, no_floats, no_floats, no_floats, no_ints, no_ints)
     order = begin + np.lexsort((votes.cluster[begin:stop], votes.series[begin:stop]))
     series, cluster, posted = votes.series[order], votes.cluster[order], votes.posted_at[order]
 

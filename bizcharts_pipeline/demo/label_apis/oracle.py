@@ -26,7 +26,7 @@ _QUOTE = re.compile(r">>\d+")
 
 
 class Gullible(StrEnum):
-    """Which instructions in a user message the model obeys, in addition to the system's."""
+    """Instructions in a user message that the model obeys, in addition to those of the system message."""
 
     NEVER = "never"
     OUTSIDE = "outside"  # those outside the part marked as a post
