@@ -1,1 +1,1 @@
-"""Software-defined assets, one file a stage: fetch, compute, write, report."""
+"""Software-defined assets, one file for each stage: fetch, compute, write, report."""

@@ -1,4 +1,4 @@
-"""How far the archive can be trusted: questions put to what came from it at the end of every run."""
+"""Checks of the archive's data, made at the end of every run of `warosu_posts`."""
 
 import dagster as dg
 
@@ -14,25 +14,25 @@ ARCHIVE_CHECKS = [
     dg.AssetCheckSpec(
         "live_and_archive_agree",
         asset="warosu_posts",
-        description="What live and archive say of the same day: who missed how many threads, other times, other texts.",
+        description="Compares live and archive on the same days: missed threads, different times, different texts.",
     ),
     dg.AssetCheckSpec(
         "no_day_is_missing",
         asset="warosu_posts",
-        description="No gap between the first and the last complete day; with a calendar of the last two years.",
+        description="No day is missing between the first and the last complete one; with a calendar of two years.",
     ),
 ]
 
 
 def live_and_archive_agree(database: Database) -> dg.AssetCheckResult:
-    """Compare what was recorded of the newest days."""
+    """Check the recorded comparisons of the newest days."""
     with database.read() as connection:
         problems = overlap_problems(connection)
     return check(problems, asset="warosu_posts", name="live_and_archive_agree", severity=dg.AssetCheckSeverity.WARN)
 
 
 def no_day_is_missing(database: Database) -> dg.AssetCheckResult:
-    """Look for gaps, and draw the calendar."""
+    """Find missing days, and draw the calendar."""
     with database.read() as connection:
         days = coverage(connection)
     sums = summary(days)
@@ -46,6 +46,6 @@ def no_day_is_missing(database: Database) -> dg.AssetCheckResult:
         metadata={
             "complete_days": sums.complete_days,
             "days": sums.days,
-            "calendar": picture(svg_calendar(days[-DAYS_DRAWN:]), "Calendar of the days that are there"),
+            "calendar": picture(svg_calendar(days[-DAYS_DRAWN:]), "Calendar of the imported days"),
         },
     )

@@ -1,4 +1,4 @@
-"""Questions put to the labels of paid models after every run. Whether they can be trusted is another file's."""
+"""Checks of the labels by paid models after every run; `trust_checks` has the comparison with people."""
 
 import dagster as dg
 
@@ -10,7 +10,7 @@ from resources.warehouse import Warehouse
 
 @dg.asset_check(
     asset="auto_labels",
-    description="Not more refusals than `most_refused`: they are not at random, and people must label those posts.",
+    description="At most the share `most_refused` is refused: refusals are not random, so people must label them.",
 )
 def few_are_refused(warehouse: Warehouse, auto_labelling: AutoLabelling) -> dg.AssetCheckResult:
     from bizcharts_pipeline.autolabel.health import too_many
@@ -19,7 +19,7 @@ def few_are_refused(warehouse: Warehouse, auto_labelling: AutoLabelling) -> dg.A
     return check(too_many(warehouse.open(), settings, "refused", settings.auto_labels.most_refused))
 
 
-@dg.asset_check(asset="auto_labels", description="Not more unusable answers than `most_malformed`.")
+@dg.asset_check(asset="auto_labels", description="At most the share `most_malformed` of answers is unusable.")
 def few_are_malformed(warehouse: Warehouse, auto_labelling: AutoLabelling) -> dg.AssetCheckResult:
     from bizcharts_pipeline.autolabel.health import too_many
 
@@ -27,7 +27,7 @@ def few_are_malformed(warehouse: Warehouse, auto_labelling: AutoLabelling) -> dg
     return check(too_many(warehouse.open(), settings, "malformed", settings.auto_labels.most_malformed))
 
 
-@dg.asset_check(asset="auto_labels", description="One model answers under each name; a retired one may be re-routed.")
+@dg.asset_check(asset="auto_labels", description="One model answers for each model id; a retired id may be re-routed.")
 def one_model_answers(warehouse: Warehouse, auto_labelling: AutoLabelling) -> dg.AssetCheckResult:
     from bizcharts_pipeline.autolabel.health import mixed_models
 

@@ -1,4 +1,4 @@
-"""Labels of paid vision models: within a budget, each question paid once."""
+"""Labels by paid vision models: within a budget, each question paid once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,13 +23,13 @@ CHECK = "models_could_be_asked"
 
 
 class AutoLabelsConfig(dg.Config):
-    """Whether anything is ordered."""
+    """Options of one run."""
 
-    dry_run: bool = Field(False, description="Only say how many posts wait and what they would cost; send nothing.")
+    dry_run: bool = Field(False, description="Only estimate the number of waiting posts and their cost; send nothing.")
     retry_batches: bool = Field(
-        False, description="Hand in batches although the last ones failed for one reason: the cause is mended."
+        False, description="Submit batches even if the last ones failed for the same reason (after fixing it)."
     )
-    collect_only: bool = Field(False, description="Only take in what batches have answered; order nothing.")
+    collect_only: bool = Field(False, description="Only collect the answers of batches; send no paid request.")
 
 
 @dg.asset(
@@ -43,16 +43,16 @@ class AutoLabelsConfig(dg.Config):
             CHECK,
             asset="auto_labels",
             description=(
-                "Every paid model could be asked: key, model, price, quota and prompt are in order. It fails with the "
-                "reason and stops nothing: what was answered before is there, and the data set is made."
+                "Every paid model is usable: key, model, price, quota and prompt. It fails with the "
+                "reason and stops nothing: earlier labels are kept, and the data set is built."
             ),
         )
     ],
     description=(
-        "What vision models say of posts: one row a post, provider, model, endpoint and prompt version. Asks first "
-        "about gold, then what people labelled, then the rest, within the budget of [auto_labels]; takes what has no "
-        "final status yet, so any run may be killed and repeated. Batches are collected first, then handed in. A "
-        "refusal is never 'neutral'. docs/auto-labels.md says what is sent and what each status means."
+        "Labels by vision models: one row for each post, provider, model, endpoint and prompt version. Labels gold "
+        "first, then posts labelled by people, then the rest, within the budget of [auto_labels]; posts with a final "
+        "status are skipped, so any run may be killed and repeated. Batches are collected first, then submitted. A "
+        "refusal is never 'neutral'. docs/auto-labels.md lists the data sent and the meaning of each status."
     ),
 )
 def auto_labels(
@@ -69,7 +69,7 @@ def auto_labels(
         with stopwatch("ask and write"), auto_labelling.opened(database) as labelling:
             labelling = replace(labelling, retry_batches=config.retry_batches)
             report = labelling.label_posts(ordering=not config.collect_only)
-    except KeyMissing as missing:  # people who label by hand alone need no key
+    except KeyMissing as missing:  # users who only label by hand need no key
         return _result(context, {"nothing_asked": str(missing)})
     except AutoLabelError as error:
         return _result(context, {}, [str(error)])
@@ -82,7 +82,8 @@ def auto_labels(
 def _result(
     context: dg.AssetExecutionContext, metadata: Mapping[str, Any], faults: Sequence[str] = ()
 ) -> dg.MaterializeResult:
-    """Return what the asset yields. Faults of paid models fail its check and not the run: people's labels go on."""
+    """Return the asset's result. Faults of paid models fail the check, not the run, so that people's labels are still
+    used."""
     for fault in faults:
         context.log.error(f"auto_labels: {fault}")
     return dg.MaterializeResult(

@@ -1,4 +1,4 @@
-"""The live board, polled."""
+"""One poll of the live board."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from resources.fourchan import Fourchan
 from resources.warehouse import Warehouse
 
 EXPECTED_THREADS = range(100, 204)  # ten pages of 15 and a sticky; some boards have pages of 20
-UNREACHABLE = "bizcharts/board_unreachable"  # tag of a run after which the next ones wait: no answer, or a wrong clock
+UNREACHABLE = "bizcharts/board_unreachable"  # tag that delays the next runs: no response, or a wrong clock
 CATALOG_GROWS_STALE = timedelta(minutes=30)
 
 
@@ -24,14 +24,14 @@ CATALOG_GROWS_STALE = timedelta(minutes=30)
     kinds={"python", "duckdb"},
     description=(
         "One poll of the board's catalogue: every opening post into `thread_ops`, its counts into "
-        "`thread_observations` when they changed, and one row in `catalog_snapshots`, also when the board had nothing "
-        "new (304). Source: 4chan /biz/, https://boards.4chan.org/biz/"
+        "`thread_observations` when they changed, and one row in `catalog_snapshots`, even if the board was unchanged "
+        "(304). Source: 4chan /biz/, https://boards.4chan.org/biz/"
     ),
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=15)),
     retry_policy=dg.RetryPolicy(max_retries=1, delay=5, jitter=dg.Jitter.PLUS_MINUS),
     check_specs=[
         dg.AssetCheckSpec("thread_count", asset="catalog_snapshot", description="About 150 threads, all readable."),
-        dg.AssetCheckSpec("catalog_is_fresh", asset="catalog_snapshot", description="The board moves."),
+        dg.AssetCheckSpec("catalog_is_fresh", asset="catalog_snapshot", description="The catalogue changed lately."),
     ],
 )
 def catalog_snapshot(

@@ -1,4 +1,4 @@
-"""The model whose scores count."""
+"""The model whose scores are published."""
 
 from typing import Annotated, Any
 
@@ -19,16 +19,16 @@ def _text(value: object) -> str:
     return value
 
 
-# Dagster lets run config name an environment variable in place of a `str`: a key could be stored as a reason.
+# Dagster allows run config to name an environment variable for a `str`, so a key could be stored as a reason.
 Text = Annotated[Any, AfterValidator(_text)]
 
 
 class ChampionConfig(dg.Config):
-    """Whether a person decides instead of the gate."""
+    """A manual decision that replaces the gate's."""
 
-    override: Text = Field("", description="A model version that a person makes the champion; empty: the gate decides.")
-    who: Text = Field("", description="Who decides so; needed with `override`, and kept.")
-    reason: Text = Field("", description="Why; needed with `override`, and kept.")
+    override: Text = Field("", description="Model version to promote by hand; empty: the gate decides.")
+    who: Text = Field("", description="Name of the person who decides; required with `override`, and stored.")
+    reason: Text = Field("", description="Reason; required with `override`, and stored.")
 
 
 @dg.asset(
@@ -37,9 +37,9 @@ class ChampionConfig(dg.Config):
     owners=["team:bizcharts"],
     kinds={"python", "duckdb"},
     description=(
-        "The model whose scores are published. A candidate takes over only if it is significantly better than the "
-        "champion and the baselines on gold; a winner that trains on this machine is fitted once more, on all labels. "
-        "A person may override that, with a name and a reason. Every decision stays in `model_decisions`."
+        "The model whose scores are published. A candidate is promoted only if it is significantly better than the "
+        "champion and the baselines on gold; a winner that trains on this machine is then refitted on all labels. "
+        "A person may override that, with a name and a reason. Every decision is stored in `model_decisions`."
     ),
 )
 def champion_model(

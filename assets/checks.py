@@ -1,7 +1,7 @@
-"""Questions put to what is stored: part of the hourly job and of every materialisation by hand.
+"""Checks of stored data, run by the hourly job and by every manual materialisation.
 
-The minutely job leaves them out, as each costs it 40 ms of Dagster's book-keeping; what a tick can tell from its own
-poll or reading, it checks itself.
+The minutely job omits them, as each costs it 40 ms of Dagster's overhead; a tick checks its own poll and reading
+itself.
 """
 
 import dagster as dg
@@ -17,13 +17,13 @@ from bizcharts_pipeline.warehouse.checks import (
 from resources.warehouse import Warehouse
 
 
-@dg.asset_check(asset="catalog_snapshot", description="Every column that others rely on is there.")
+@dg.asset_check(asset="catalog_snapshot", description="All columns of the public schema exist.")
 def schema(warehouse: Warehouse) -> dg.AssetCheckResult:
     with warehouse.open().read() as connection:
         return check(missing_columns(connection))
 
 
-@dg.asset_check(asset="catalog_snapshot", description="One row a thread.")
+@dg.asset_check(asset="catalog_snapshot", description="One row for each thread.")
 def no_duplicate_threads(warehouse: Warehouse) -> dg.AssetCheckResult:
     with warehouse.open().read() as connection:
         return check(duplicate_threads(connection))
@@ -35,13 +35,13 @@ def probabilities_are_valid(warehouse: Warehouse) -> dg.AssetCheckResult:
         return check(invalid_scores(connection))
 
 
-@dg.asset_check(asset="fear_greed_index", description="0 to 100 within its interval, or no reading.")
+@dg.asset_check(asset="fear_greed_index", description="Each value is 0 to 100 and within its interval, or missing.")
 def values_are_in_range(warehouse: Warehouse) -> dg.AssetCheckResult:
     with warehouse.open().read() as connection:
         return check(invalid_index_rows(connection))
 
 
-@dg.asset_check(asset="coin_sentiment", description="-1 to 1 within its interval, or no score.")
+@dg.asset_check(asset="coin_sentiment", description="Each score is -1 to 1 and within its interval, or missing.")
 def scores_are_in_range(warehouse: Warehouse) -> dg.AssetCheckResult:
     with warehouse.open().read() as connection:
         return check(invalid_coin_rows(connection))

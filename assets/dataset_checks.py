@@ -1,4 +1,4 @@
-"""Questions put to the newest data set as it lies on the disk, before anything is trained on it."""
+"""Checks of the newest data set's files, before anything is trained on it."""
 
 import dagster as dg
 
@@ -10,7 +10,7 @@ from resources.warehouse import Warehouse
 @dg.asset_check(
     asset="sharegpt_dataset",
     blocking=True,
-    description="No row is a gold post or alike to one, by number, text or picture; the files themselves are read.",
+    description="No row is a gold post or similar to one, by number, text or picture; this reads the files themselves.",
 )
 def gold_is_absent(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
     from bizcharts_pipeline.training.leaks import gold_leaks
@@ -26,8 +26,8 @@ def gold_is_absent(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckR
     asset="sharegpt_dataset",
     blocking=True,
     description=(
-        "The files are as they were written, each row is one that TRL and LLaMA-Factory take, and the own check of the "
-        "training script, which decodes the images, refuses nothing."
+        "The files are unchanged, TRL and LLaMA-Factory accept each row, and the training script's own check, which "
+        "decodes the images, refuses none."
     ),
 )
 def rows_are_readable(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
@@ -39,7 +39,7 @@ def rows_are_readable(warehouse: Warehouse, labelling: Labelling) -> dg.AssetChe
     return check(format_problems(labelling.home_path() / version.path) if version else [])
 
 
-@dg.asset_check(asset="sharegpt_dataset", description="No class is rarer than one row in ten.")
+@dg.asset_check(asset="sharegpt_dataset", description="Each class has at least one row in ten.")
 def classes_are_balanced(warehouse: Warehouse) -> dg.AssetCheckResult:
     from bizcharts_pipeline.warehouse.datasets import current_dataset, rare_classes
 

@@ -1,4 +1,4 @@
-"""People's labels."""
+"""Labels by people."""
 
 from datetime import timedelta
 
@@ -16,10 +16,10 @@ from resources.warehouse import Warehouse
     owners=["team:bizcharts"],
     kinds={"python", "sqlite", "duckdb"},
     description=(
-        "What people said of opening posts: bearish, neutral or bullish, from picture and text together. The label "
-        "ledger, where the labeller's page and imports write, is the truth; this brings `training_labels` to every "
-        "label in it that was not taken back, and draws what the frozen test set `gold_split` still lacks. "
-        "docs/labelling-guide.md says what the classes mean."
+        "Labels by people on opening posts: bearish, neutral or bullish, judged from picture and text together. The "
+        "source of truth is the label ledger, to which the labeller's page and imports write. This asset updates "
+        "`training_labels` to all labels in it that were not withdrawn, and completes the frozen test set "
+        "`gold_split`. docs/labelling-guide.md defines the classes."
     ),
 )
 def human_labels(warehouse: Warehouse, labelling: Labelling) -> dg.MaterializeResult:

@@ -1,4 +1,4 @@
-"""The published numbers: the Fear/Greed index and the coins' sentiment, one computation for both."""
+"""The published indexes: Fear/Greed and coin sentiment, computed together."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -23,13 +23,13 @@ PLOTTED_DAYS, SHOWN_HOURS, SHOWN_DAYS = 180, 4, 4
 
 
 class IndexesConfig(dg.Config):
-    """How far back one run looks."""
+    """Period that one run computes."""
 
     scope: Literal["recent", "everything"] = Field(
         "everything",
         description=(
             "recent: the hours since the newest final reading and the running ones. everything: every bucket again; "
-            "where one now says something else, a corrected vintage stands beside the published one."
+            "if a value has changed, a corrected vintage is added to the published one."
         ),
     )
 
@@ -44,9 +44,9 @@ class IndexesConfig(dg.Config):
             owners=["team:bizcharts"],
             kinds={"python", "duckdb"},
             description=(
-                "The board's present mood by hour and day, 0 (fear) to 100 (greed), with a 90 % interval: the stance "
-                "of the opening posts, filtered, as a percentile of its own past year. Append-only: "
-                "corrections are new vintages. No price is in it. docs/methodology.md has every formula. "
+                "The board's present mood by hour and day, 0 (fear) to 100 (greed), with a 90 % interval: the filtered "
+                "stance of the opening posts, as a percentile of its own past year. Append-only: corrections are new "
+                "vintages. It does not use prices. docs/methodology.md has every formula. "
                 "Research, not financial advice."
             ),
             freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=30)),
@@ -58,7 +58,7 @@ class IndexesConfig(dg.Config):
             kinds={"python", "duckdb"},
             description=(
                 "The board's stance towards each coin by hour and day, -1 to 1, with an interval: the market's "
-                "stance and the coin's own deviation from it. Few mentions make a wide interval."
+                "stance and the coin's own deviation from it. With few mentions, the interval is wide."
             ),
         ),
     ],
@@ -99,7 +99,7 @@ def indexes(
 
 
 def in_rows(readings: Sequence[Reading], parameters: FearGreedSettings) -> Preview:
-    """Return readings as a table for people."""
+    """Return readings as a table."""
     columns = ["bucket", "start (UTC)", "index", "lo", "hi", "stance", "lo", "hi", "posts", "in words"]
     rows: list[tuple[object, ...]] = [
         (
@@ -119,7 +119,7 @@ def in_rows(readings: Sequence[Reading], parameters: FearGreedSettings) -> Previ
 
 
 def numbers(reading: Reading) -> dict[str, dg.MetadataValue]:
-    """Return the numbers of the newest hour that there are, which the UI plots over the materialisations."""
+    """Return the available numbers of the newest hour, which the UI plots over the materialisations."""
     names = ("value", "lo", "hi", "stance", "stance_lo", "stance_hi", "n_eff", "coverage", "history_days")
     told = {name: getattr(reading, name) for name in names}
     floats = {name: dg.MetadataValue.float(round(float(value), 3)) for name, value in told.items() if value is not None}

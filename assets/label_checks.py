@@ -1,4 +1,4 @@
-"""Questions put to people's labels, at every materialisation of them."""
+"""Checks of people's labels, made at every materialisation."""
 
 import dagster as dg
 
@@ -8,7 +8,7 @@ from resources.labelling import Labelling
 from resources.warehouse import Warehouse
 
 
-@dg.asset_check(asset="human_labels", description="Every label is 1, 2 or 3, or skipped, and stands there once.")
+@dg.asset_check(asset="human_labels", description="Every label is 1, 2 or 3, or skipped, and unique.")
 def labels_are_valid(warehouse: Warehouse) -> dg.AssetCheckResult:
     from bizcharts_pipeline.warehouse.labels import invalid_labels
 
@@ -16,9 +16,7 @@ def labels_are_valid(warehouse: Warehouse) -> dg.AssetCheckResult:
         return check(invalid_labels(connection))
 
 
-@dg.asset_check(
-    asset="human_labels", description="The gold split is the ledger's: frozen, nothing lost, nothing added."
-)
+@dg.asset_check(asset="human_labels", description="The gold split equals the ledger's frozen one.")
 def gold_is_the_ledgers(warehouse: Warehouse, labelling: Labelling) -> dg.AssetCheckResult:
     from bizcharts_pipeline.warehouse.labels import stored_gold
 
@@ -27,7 +25,7 @@ def gold_is_the_ledgers(warehouse: Warehouse, labelling: Labelling) -> dg.AssetC
         return check(sorted(frozen.symmetric_difference(stored_gold(connection))))
 
 
-@dg.asset_check(asset="human_labels", description="No label is dated in the future: its clock was wrong.")
+@dg.asset_check(asset="human_labels", description="No label is dated in the future, which would mean a wrong clock.")
 def labels_are_of_the_past(labelling: Labelling) -> dg.AssetCheckResult:
     now = utc_now()
     early = [label for label in labelling.ledger().standing() if label.labeled_at > now]

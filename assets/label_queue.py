@@ -1,4 +1,4 @@
-"""Which posts people label next."""
+"""Queue of the posts that people label next."""
 
 from datetime import timedelta
 
@@ -17,10 +17,10 @@ from resources.warehouse import Warehouse
     owners=["team:bizcharts"],
     kinds={"python", "scikitlearn", "duckdb"},
     description=(
-        "The posts to label next, for `bizcharts label --queue`: half where a model is unsure and the posts differ, a "
-        "quarter at random (with the probability, for measuring), the rest recent or labelled before. Never gold, "
-        "never near-duplicates. Of models' labels it takes those that are there: it waits for none, however bad "
-        "they are. Written anew as a whole. docs/methodology.md has the rules, and what they do not gain."
+        "The posts to label next, for `bizcharts label --queue`: half are diverse posts with uncertain predictions, a "
+        "quarter are random (with the probability, for measuring), the rest are recent or to be labelled again. "
+        "Never gold, never near-duplicates. It uses models' labels if there are any, but does not depend on them. "
+        "Replaced completely by each run. docs/methodology.md has the rules, and their limits."
     ),
 )
 def label_queue(warehouse: Warehouse, labelling: Labelling, active_learning: ActiveLearning) -> dg.MaterializeResult:

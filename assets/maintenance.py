@@ -1,4 +1,4 @@
-"""The installation's own housekeeping."""
+"""Housekeeping of the installation."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ RUNS_KEPT = {
 }
 
 
-# Named apart from its asset: a job of that name exists too, and Dagster allows a name one graph only.
+# Named differently from its asset: a job of that name exists, and Dagster requires unique graph names.
 @dg.multi_asset(
     name="housekeeping",
     group_name="operations",
@@ -33,10 +33,10 @@ RUNS_KEPT = {
             owners=["team:bizcharts"],
             kinds={"dagster", "duckdb"},
             description=(
-                "Takes away what has outlived its period (raw HTML, observations, old threads, pictures, prices; "
-                "labels and the published index stay) and gives the space back. docs/operating.md says what is kept "
-                "how long. Also deletes the records of finished minutely runs after a day, and of the other scheduled "
-                "jobs later (those of `warosu_posts` stay, as they show which days are there): a year of minutely runs "
+                "Deletes data past its retention period (raw HTML, observations, old threads, pictures, prices; "
+                "labels and the published index are kept) and frees the space. docs/operating.md lists the periods. "
+                "Also deletes the records of finished minutely runs after a day, and of the other scheduled jobs "
+                "later (those of `warosu_posts` are kept, as they show the imported days): a year of minutely runs "
                 "would be 525,600 records and about 80 GB."
             ),
         )
@@ -46,8 +46,8 @@ def maintenance(context: dg.AssetExecutionContext, warehouse: Warehouse, retenti
     from bizcharts_pipeline.maintenance import COLUMNS, maintain
 
     now = utc_now()
-    database = warehouse.open_at(now, to_delete=True)  # before anything is deleted
-    fail_dead_runs(context.instance, warehouse.run_locks_folder())  # without a service no sensor does it
+    database = warehouse.open_at(now, to_delete=True)  # checked before anything is deleted
+    fail_dead_runs(context.instance, warehouse.run_locks_folder())  # without the service, no sensor does this
     deleted = {job: delete_old_runs(context.instance, job, kept) for job, kept in RUNS_KEPT.items()}
     report = maintain(database, retention.home_path(), retention.policy(), now)
     return dg.MaterializeResult(

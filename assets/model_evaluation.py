@@ -1,4 +1,4 @@
-"""Every model on the same gold posts."""
+"""Evaluation of all models on the same gold posts."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     kinds={"python", "duckdb"},
     description=(
         "Every candidate, the champion and trivial baselines on the same frozen gold posts: accuracy, macro-F1, "
-        "recall, calibration, log loss, with 95 % intervals, and how far people agree. Each candidate is tested "
-        "against the champion by pairs of answers; a model that has seen gold, or whose files were changed, is named "
-        "and is out. Figures go to `model_evaluations`; nothing is promoted here."
+        "recall, calibration, log loss, with 95 % intervals, and the agreement of people. Each candidate is "
+        "compared with the champion in a paired test; a model that has seen gold, or whose files were changed, is "
+        "listed and excluded. The results are stored in `model_evaluations`; nothing is promoted here."
     ),
 )
 def model_evaluation(warehouse: Warehouse, training: Training) -> dg.MaterializeResult:
     stopwatch = Stopwatch()
     with stopwatch("evaluate"):
         report = training.evaluate(warehouse.open(), utc_now())
-    # By kind, not by version: so the UI draws one curve for all the ensembles that there were.
+    # By kind, not by version, so that the UI draws one curve for all ensembles.
     judged = {
         line.name.rpartition("-")[0] or line.name: line.figures
         for line in report.lines
@@ -55,6 +55,6 @@ def model_evaluation(warehouse: Warehouse, training: Training) -> dg.Materialize
 
 
 def _version(report: "EvaluationReport") -> str:
-    """Return what changes with the gold posts and with the models that were judged by them."""
+    """Return a version that changes with the gold posts and with the evaluated models."""
     names = "\n".join(sorted(line.name for line in report.lines))
     return f"{report.gold_version}-{hashlib.sha256(names.encode()).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""The champion, for other machines."""
+"""Release of the champion for other machines."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from resources.warehouse import Warehouse
     owners=["team:bizcharts"],
     kinds={"python", "github"},
     description=(
-        "A GitHub release of the champion: the model, its card, its figures and check sums. Off unless `repository` of "
-        "[ml.release] names one; repeated, it does nothing more. `bizcharts models fetch` takes it from there."
+        "A GitHub release of the champion: model, model card, metrics and checksums. Off unless `repository` of "
+        "[ml.release] is set; idempotent. `bizcharts models fetch` downloads the model from there."
     ),
 )
 def model_release(warehouse: Warehouse, model_releases: ModelReleases) -> dg.MaterializeResult:
@@ -25,11 +25,11 @@ def model_release(warehouse: Warehouse, model_releases: ModelReleases) -> dg.Mat
     from bizcharts_pipeline.warehouse.models import champion
 
     if not model_releases.repository:
-        return dg.MaterializeResult(metadata={"released": False, "why": "off: [ml.release] names no repository"})
+        return dg.MaterializeResult(metadata={"released": False, "why": "off: [ml.release] has no repository"})
     with warehouse.open().read() as connection:
         current = champion(connection)
     if current is None or current.path is None:
-        return dg.MaterializeResult(metadata={"released": False, "why": "the lexicon, which comes with the program"})
+        return dg.MaterializeResult(metadata={"released": False, "why": "the champion is the built-in lexicon"})
     stopwatch = Stopwatch()
     with stopwatch("release"):
         home = Path(model_releases.home)

@@ -1,4 +1,4 @@
-"""A training on a pod, as an asset runs it and shows it."""
+"""Runs a training on a pod within an asset, and reports its result."""
 
 import dataclasses
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resources.pod_watch import PodWatch
 
 MAX_TAIL = 4_000  # characters of a failed job's log
-RETRY_SECONDS = (120, 240)  # before each further attempt
+RETRY_SECONDS = (120, 240)  # before each retry
 Made = TypeVar("Made")
 
 
@@ -32,10 +32,10 @@ def on_pod(
     run_id: str,
     checkpoint_minutes: float,
 ) -> "tuple[Registered, Finished]":
-    """Carry out a training on a pod, with what it needs to speak to this run; return the model and what it took.
+    """Carry out a training on a pod with a connection to this run; return the model and the pod's report.
 
     Raises:
-        Failure: there is no result. Dagster tries again only where that may help.
+        Failure: there is no result. Dagster retries only if that may help.
         TrainingError: the result could not be registered.
     """
     from bizcharts_pipeline.training.pod_job import train_on_pod
@@ -46,10 +46,10 @@ def on_pod(
 def run_on_pod(
     runpod: RunPodResource, job: "Job", watch: "PodWatch", into: Path, run_id: str, checkpoint_minutes: float
 ) -> "Finished":
-    """Run a job on a pod, with what it needs to speak to this run, and put its result into the folder ``into``.
+    """Run a job on a pod with a connection to this run, and put its result into the folder ``into``.
 
     Raises:
-        Failure: there is no result. Dagster tries again only where that may help.
+        Failure: there is no result. Dagster retries only if that may help.
     """
     from bizcharts_pipeline.pods.errors import PodError
 
@@ -64,10 +64,10 @@ def run_on_pod(
 
 
 def with_retries(context: dg.AssetExecutionContext, attempt: Callable[[], Made]) -> Made:
-    """Return what ``attempt`` returns; repeat it after a failure that another attempt may mend.
+    """Return the result of ``attempt``, which is repeated after failures that a retry may fix.
 
-    This stands in place of a ``RetryPolicy``: Dagster applies one to a step that was interrupted, too, so that a run
-    that a user stopped would rent another pod minutes later.
+    This replaces a ``RetryPolicy``: Dagster also applies that to an interrupted step, so a run stopped by a user would
+    rent another pod minutes later.
     """
     for pause in RETRY_SECONDS:
         try:
@@ -76,27 +76,29 @@ def with_retries(context: dg.AssetExecutionContext, attempt: Callable[[], Made])
             if isinstance(error, dg.Failure) and not error.allow_retries:
                 raise
             said = (error.description if isinstance(error, dg.Failure) else None) or error
-            context.log.warning(f"this attempt failed, the next one begins in {pause} s: {said}")
+            context.log.warning(f"this attempt failed; retrying in {pause} s: {said}")
         time.sleep(pause)
     return attempt()
 
 
 @contextmanager
 def stopped_for_good(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Let a run of `bizcharts run` that is interrupted count as cancelled: Dagster's daemon would take it for one that
-    crashed, start it again, and rent another pod. (One that is terminated in the UI counts as cancelled anyway.)"""
+    """Mark an interrupted run of `bizcharts run` as cancelled: otherwise Dagster's daemon would treat it as crashed,
+    restart it and rent another pod. (A run terminated in the UI counts as cancelled anyway.)"""
     try:
         yield
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
         if os.environ.get(PROGRESS):
-            context.instance.report_run_canceling(context.run, "The run was stopped; its pod was told to end.")
+            context.instance.report_run_canceling(
+                context.run, "The run was cancelled; the termination of its pod was requested."
+            )
         raise
 
 
 @contextmanager
 def not_retried_in_vain() -> Iterator[None]:
-    """Turn what another try cannot mend into a failure that Dagster does not retry, in one line; a paid result that
-    was put aside is shown with its path."""
+    """Convert errors that a retry cannot fix into a one-line failure without retries; the path of a quarantined paid
+    result is shown."""
     from bizcharts_pipeline.pods.lock import JobBusy
     from bizcharts_pipeline.training.pod_job import ResultUnusable
     from bizcharts_pipeline.training.recipe import BaseMissing, TrainingError
@@ -115,7 +117,7 @@ def not_retried_in_vain() -> Iterator[None]:
 
 
 def pod_metadata(finished: "Finished", watch: "PodWatch", home: Path) -> dict[str, Any]:
-    """Return what a training took and how it went, and which paid results below ``home`` are no models."""
+    """Return cost, duration and metrics of a training, and the paid results below ``home`` that are not registered."""
     from bizcharts_pipeline.training.curve import svg_curve
     from bizcharts_pipeline.training.pod_job import unregistered_results
 

@@ -1,4 +1,4 @@
-"""Prices of coins, and the reference index: what the board's mood is compared with. Neither is part of our index."""
+"""Coin prices and the reference index, for comparison with the board's mood. Neither is part of our index."""
 
 from datetime import timedelta
 
@@ -16,15 +16,15 @@ MAX_HISTORY_DAYS = 5_000
 
 
 class CoinPricesConfig(dg.Config):
-    """How far back one run looks."""
+    """Period that one run fetches."""
 
     history_days: int = Field(
         0,
         ge=0,
         le=MAX_HISTORY_DAYS,
         description=(
-            "Also store the closing prices of so many past days, where they are missing: from Binance, else from "
-            "CoinGecko (a year back). 0, as the schedule runs it: current prices only."
+            "Also store missing closing prices of this many past days: from Binance, else from CoinGecko (a year "
+            "back). 0, the schedule's value: current prices only."
         ),
     )
 
@@ -35,14 +35,14 @@ class CoinPricesConfig(dg.Config):
     kinds={"python", "duckdb"},
     description=(
         "Prices in US dollars of the coins of `[price_data]`, every five minutes: from CoinGecko, else from Binance (a "
-        "USDT taken for a dollar), else from CoinMarketCap, each within its budget of requests. Once an hour a second "
-        "source is asked too. A day's close stands at the midnight (UTC) that ends the day. Data by CoinGecko, "
+        "USDT counts as a dollar), else from CoinMarketCap, each within its request budget. Once an hour a second "
+        "source is compared. A day's close has the time of the midnight (UTC) that ends the day. Data by CoinGecko, "
         "https://www.coingecko.com, Binance and CoinMarketCap."
     ),
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=30)),
     check_specs=[
-        dg.AssetCheckSpec("sources_agree", asset="coin_prices", description="Two sources have about the same prices."),
-        dg.AssetCheckSpec("every_coin_has_a_price", asset="coin_prices", description="No configured coin is missing."),
+        dg.AssetCheckSpec("sources_agree", asset="coin_prices", description="Two sources have similar prices."),
+        dg.AssetCheckSpec("every_coin_has_a_price", asset="coin_prices", description="Each configured coin is priced."),
     ],
 )
 def coin_prices(config: CoinPricesConfig, warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
@@ -84,9 +84,9 @@ def coin_prices(config: CoinPricesConfig, warehouse: Warehouse, prices: Prices) 
     owners=["team:bizcharts"],
     kinds={"python", "duckdb"},
     description=(
-        "alternative.me's Crypto Fear & Greed Index by UTC day, for comparison only: nothing of it is in our index. "
-        "Source: alternative.me, https://alternative.me/crypto/fear-and-greed-index/ ; its terms ask for this "
-        "attribution beside every display of the data, so each row has its source."
+        "alternative.me's Crypto Fear & Greed Index by UTC day, for comparison only: our index does not use it. "
+        "Source: alternative.me, https://alternative.me/crypto/fear-and-greed-index/ ; its terms require this "
+        "attribution with every display of the data, so each row has its source."
     ),
     retry_policy=dg.RetryPolicy(max_retries=2, delay=60, jitter=dg.Jitter.PLUS_MINUS),
 )

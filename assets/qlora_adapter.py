@@ -1,4 +1,4 @@
-"""An adapter for the vision-language model, trained on a rented GPU."""
+"""Adapter for the vision-language model, trained on a rented GPU."""
 
 import dagster as dg
 
@@ -22,10 +22,9 @@ POOL = "pods"
     pool=POOL,
     description=(
         "A QLoRA adapter for `BIZCHARTS_VLM_BASE`, trained on `sharegpt_dataset` on a rented pod, within the budget of "
-        "[pods]. Log and figures stream into the run; cancelling it ends the pod; what a killed run left at work, the "
-        "next run takes up where it is. The pod answers the gold posts without knowing their labels. What the "
-        "training script would refuse is refused before a pod is rented. docs/runpod.md "
-        "says what is billed when."
+        "[pods]. Log and metrics stream into the run; cancelling it terminates the pod; the next run re-attaches to "
+        "the pod of a killed run. The pod classifies the gold posts without their labels. Data that the training "
+        "script would refuse is refused before a pod is rented. docs/runpod.md explains the billing."
     ),
 )
 def qlora_adapter(

@@ -1,4 +1,4 @@
-"""What a run shows in the UI: tables, pictures, and where its time went."""
+"""Metadata of runs for the UI: tables, pictures, durations and check results."""
 
 import base64
 import time
@@ -14,7 +14,7 @@ _MARKDOWN_SPECIALS = {ord(character): f"\\{character}" for character in "\\`*_{}
 
 
 class Stopwatch:
-    """Times the named steps of one materialisation: ``with stopwatch("write"): …``."""
+    """Measures the named steps of one materialisation: ``with stopwatch("write"): …``."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -28,25 +28,25 @@ class Stopwatch:
             self._seconds[step] = self._seconds.get(step, 0.0) + time.perf_counter() - started
 
     def metadata(self) -> dict[str, dg.MetadataValue]:
-        """Return one number a step, which the UI plots over materialisations."""
+        """Return one number for each step, which the UI plots over the materialisations."""
         return {f"seconds: {step}": dg.MetadataValue.float(round(s, 3)) for step, s in self._seconds.items()}
 
 
 def table(preview: Preview) -> dg.MarkdownMetadataValue:
-    """Return a preview as a markdown table; what comes from outside is escaped."""
+    """Return a preview as a Markdown table; external text is escaped."""
     lines = [preview.columns, ["---"] * len(preview.columns)]
     lines += [["" if cell is None else str(cell).translate(_MARKDOWN_SPECIALS) for cell in row] for row in preview.rows]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
 def picture(svg: str, alternative_text: str) -> dg.MarkdownMetadataValue:
-    """Return an SVG drawing as markdown that the UI shows inline."""
+    """Return an SVG drawing as Markdown that the UI shows inline."""
     data = base64.b64encode(svg.encode()).decode()
     return dg.MetadataValue.md(f"![{alternative_text}](data:image/svg+xml;base64,{data})")
 
 
 def by_thread(reasons: Mapping[int, str]) -> dict[str, str]:
-    """Return reasons by thread as metadata, the first hundred."""
+    """Return the reasons by thread as metadata, limited to one hundred."""
     return {str(thread): reason for thread, reason in sorted(reasons.items())[:100]}
 
 
@@ -58,9 +58,9 @@ def check(
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
     metadata: Mapping[str, Any] | None = None,
 ) -> dg.AssetCheckResult:
-    """Return a check that passes where there is no offender, and names the first ones where there are.
+    """Return a check that passes without offenders, and otherwise lists the first ones.
 
-    ``asset`` and ``name`` are for a check that an asset makes itself; ``metadata`` is shown beside the offenders.
+    ``asset`` and ``name`` are for a check made by an asset itself; ``metadata`` is shown in addition to the offenders.
     """
     offending = {"offenders": ", ".join(str(offender) for offender in offenders[:20])} if offenders else {}
     return dg.AssetCheckResult(

@@ -1,4 +1,4 @@
-"""Stance of every opening post."""
+"""Stance scores of the opening posts."""
 
 import dagster as dg
 from pydantic import Field
@@ -12,9 +12,9 @@ from resources.warehouse import Warehouse
 
 
 class ScoredPostsConfig(dg.Config):
-    """How much one run scores."""
+    """Number of posts that one run scores."""
 
-    limit: int | None = Field(None, ge=1, description="At most so many posts, newest first; nothing: all that wait.")
+    limit: int | None = Field(None, ge=1, description="Maximum number of posts, newest first; null: all waiting ones.")
 
 
 @dg.asset(
@@ -23,8 +23,8 @@ class ScoredPostsConfig(dg.Config):
     owners=["team:bizcharts"],
     kinds={"python", "duckdb"},
     description=(
-        "One row a thread and model version: calibrated probabilities of bearish, neutral and bullish. Takes the posts "
-        "that the champion has not scored yet, newest first, so any run may be killed and repeated."
+        "One row for each thread and model version: calibrated probabilities of bearish, neutral and bullish. Scores "
+        "the posts without a score of the champion, newest first, so any run may be killed and repeated."
     ),
 )
 def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Scorers) -> dg.MaterializeResult:

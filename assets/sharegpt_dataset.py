@@ -1,4 +1,4 @@
-"""The data set that vision-language models are trained on."""
+"""Training data set of the vision-language models."""
 
 import dagster as dg
 
@@ -14,12 +14,11 @@ from resources.warehouse import Warehouse
     owners=["team:bizcharts"],
     kinds={"python", "huggingface"},
     description=(
-        "Labelled posts in the ShareGPT format that TRL and LLaMA-Factory read: train.json, validation.json, the "
-        "pictures and a datasheet, in a folder named by the hash of its content. Of people's labels and those of "
-        "trusted models; never the gold split or anything alike to it. The same content is the same version. "
-        "Labelled posts without a stored picture are left out, and if all are, there is no data set: "
-        "`images.archive = true` in settings.toml fetches the thumbnails of posts that the archive has, "
-        "`labelling.text_only = true` takes posts without a picture."
+        "Labelled posts in the ShareGPT format of TRL and LLaMA-Factory: train.json, validation.json, the pictures and "
+        "a datasheet, in a folder named by its content hash. It uses labels of people and of trusted models, never the "
+        "gold split or similar posts. The same content is the same version. Labelled posts without a stored picture "
+        "are left out; if all are, there is no data set: `images.archive = true` in settings.toml fetches the "
+        "thumbnails of archived posts, `labelling.text_only = true` includes posts without a picture."
     ),
 )
 def sharegpt_dataset(

@@ -1,4 +1,4 @@
-"""The text models, one asset each: a baseline, encoders as they are and fine-tuned, and the mean of several."""
+"""Text models, one asset each: a baseline, frozen and fine-tuned encoders, and an ensemble."""
 
 import dagster as dg
 
@@ -31,36 +31,36 @@ tfidf_model = _text_model(
     "tfidf_model",
     "tfidf",
     ("scikitlearn",),
-    "TF-IDF over words and characters with logistic regression: the baseline that every other model has to beat. "
+    "TF-IDF over words and characters with logistic regression: the baseline for all other models. "
     "Trained on the labels of people and of trusted models, never on gold; stored as plain numbers, no pickle.",
 )
 minilm_model = _text_model(
     "minilm_model",
     "minilm",
     ("scikitlearn", "pytorch"),
-    "The sentence encoder of `BIZCHARTS_SETFIT_BASE` as it is, and logistic regression on its vectors: what SetFit "
-    "has to do better than.",
+    "The frozen sentence encoder `BIZCHARTS_SETFIT_BASE` with logistic regression on its vectors: the baseline for "
+    "SetFit.",
 )
 text_ensemble = _text_model(
     "text_ensemble",
     "ensemble",
     ("scikitlearn", "pytorch"),
-    "The mean of TF-IDF, frozen encoder and lexicon, each trained on the same posts: they err on different ones. "
-    "docs/training-flow.md says what each brings.",
+    "The mean of TF-IDF, frozen encoder and lexicon, each trained on the same posts: their errors differ. "
+    "docs/training-flow.md has the contribution of each.",
 )
 setfit_model = _text_model(
     "setfit_model",
     "setfit",
     ("huggingface", "pytorch"),
-    "SetFit: the sentence encoder of `BIZCHARTS_SETFIT_BASE` learns which labelled posts belong together, then a "
-    "logistic regression tells the classes apart. Minutes on a CPU, and offline: the default encoder comes in a "
+    "SetFit: the sentence encoder `BIZCHARTS_SETFIT_BASE` is fine-tuned on pairs of labelled posts, then a logistic "
+    "regression separates the classes. Takes minutes on a CPU, and works offline: the default encoder is part of a "
     "package. With `text_on_pod`, it trains on a pod.",
 )
 cryptobert_adapter = _text_model(
     "cryptobert_adapter",
     "cryptobert",
     ("huggingface", "pytorch"),
-    "A LoRA adapter for CryptoBERT (a RoBERTa that was trained on posts about coins). Its weights are fetched only "
-    "where that is allowed; where they are not at hand this says what is missing, and nothing is registered. "
-    "With `text_on_pod`, it trains on a pod.",
+    "A LoRA adapter for CryptoBERT (a RoBERTa trained on posts about coins). Its weights are downloaded only if that "
+    "is allowed; without them, the run reports what is missing, and registers nothing. With `text_on_pod`, it trains "
+    "on a pod.",
 )

@@ -20,9 +20,9 @@ NAMED_PROBLEMS = 50
     owners=["team:bizcharts"],
     kinds={"python", "duckdb"},
     description=(
-        "Thumbnails of opening posts (and, where set, full pictures of labelled ones): checked, decoded in a guarded "
-        "process, stored once by content hash, rated, and purged when the board deletes them. What can not be kept is "
-        "a state with its reason in `thumbnails`, never a failed run. docs/content-safety.md says what is kept and why."
+        "Thumbnails of opening posts (and, if configured, full pictures of labelled ones): validated, decoded in a "
+        "restricted process, stored once by content hash, rated, and purged when the board deletes them. An unusable "
+        "picture is a status with a reason in `thumbnails`, never a failed run. See docs/content-safety.md."
     ),
 )
 def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:

@@ -1,4 +1,4 @@
-"""What a trained model shows in the UI, whichever way it was trained."""
+"""Trains the text models for their assets, and reports the result in the UI."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.models.registry import Registered
     from bizcharts_pipeline.training.text_set import TextSet
 
-POOL = "models"  # one training at a time: each takes all cores
+POOL = "models"  # one training at a time, as each uses all cores
 
 
 def train_text_model(
@@ -27,11 +27,11 @@ def train_text_model(
     kind: str,
     runpod: RunPodResource,
 ) -> dg.MaterializeResult:
-    """Train a text model on what may be learned from, register it as a candidate and say what it is. Where its kind
-    has a script for that and ``text_on_pod`` is set, it trains on a pod.
+    """Train a text model, register it as a candidate and report it. It trains on a pod if its kind has a script for
+    that and ``text_on_pod`` is set.
 
-    Where the pretrained model that it starts from is not at hand, say what is missing: who has no network or no extra
-    still gets the other models.
+    If the pretrained base model is missing, report that without failing: the other models can be trained without
+    network or extras.
     """
     from bizcharts_pipeline.training.recipe import BaseMissing
     from bizcharts_pipeline.training.text_pod_job import SCRIPTS
@@ -93,10 +93,10 @@ def _train_on_pod(
     runpod: RunPodResource,
     now: datetime,
 ) -> "tuple[Registered, dict[str, Any]]":
-    """Return the registered model and what its pod took.
+    """Return the registered model and its pod's report.
 
     Raises:
-        BaseMissing: the pretrained model is sent from here.
+        BaseMissing: the pretrained model, which is sent from this machine, is missing.
         Failure: there is no model.
     """
     from bizcharts_pipeline.models.pod_results import registered_as_text_model
@@ -114,7 +114,7 @@ def _train_on_pod(
 
 
 def model_metadata(registered: "Registered", training: Training) -> dict[str, Any]:
-    """Return what identifies a model, what it was made from, and how it does on gold."""
+    """Return a model's identity, its origin, and its metrics on gold."""
     model, figures = registered.model, registered.figures
     known = {
         "model_version": model.model_version,

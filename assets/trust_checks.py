@@ -1,4 +1,4 @@
-"""How far paid models' labels can be trusted, before anything is trained on them."""
+"""Check whether paid models' labels can be trusted, before anything is trained on them."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -26,9 +26,9 @@ _FIGURES = (
 @dg.asset_check(
     asset="auto_labels",
     description=(
-        "Every model and prompt version against people on the gold split. Only labels of versions that pass train "
-        "anything; the check fails when a version that the settings ask now was measured and did not pass. It stops "
-        "nothing: the data set is made without that version's labels. Too little gold to measure is a warning."
+        "Compares every model and prompt version with people on the gold split. Only labels of versions that pass are "
+        "used in training; the check fails if a configured version was measured and did not pass. It stops nothing: "
+        "the data set is built without that version's labels. Too little gold is a warning."
     ),
 )
 def trusted_on_gold(warehouse: Warehouse, labelling: Labelling, auto_labelling: AutoLabelling) -> dg.AssetCheckResult:

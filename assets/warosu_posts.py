@@ -1,4 +1,4 @@
-"""The archive, day by day."""
+"""Import of the archive, day by day."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -16,17 +16,17 @@ from resources.warosu import Warosu
 
 DAYS_A_RUN = 30
 NOTES_SHOWN = 20
-FAILED_DAYS_IN_A_ROW = 3  # then it is the archive, not the day
+FAILED_DAYS_IN_A_ROW = 3  # then the archive is the cause, not the day
 
 
 class WarosuPostsConfig(dg.Config):
-    """What a run does with days that are there."""
+    """Handling of days that are already complete."""
 
-    again: bool = Field(False, description="Fetch days again that are complete already.")
+    again: bool = Field(False, description="Fetch complete days again.")
 
 
 def warosu_posts(first_day: date) -> dg.AssetsDefinition:
-    """Return the asset, whose partitions are the UTC days from ``first_day`` to yesterday."""
+    """Return the asset, with one partition for each UTC day from ``first_day`` to yesterday."""
 
     @dg.asset(
         name="warosu_posts",
@@ -35,13 +35,13 @@ def warosu_posts(first_day: date) -> dg.AssetsDefinition:
         kinds={"python", "duckdb"},
         partitions_def=dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone="UTC"),
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=DAYS_A_RUN),
-        # Each day is reported when it is stored: what a killed run has done stays done, also in the UI.
+        # Each day is reported when it is stored, so the UI also shows the completed days of a killed run.
         output_required=False,
         check_specs=ARCHIVE_CHECKS,
         description=(
-            "Every opening post of a UTC day from the Warosu archive into `thread_ops`; `warosu_days` says which days "
-            "are complete. One request in two seconds at most, whatever runs at the same time. Days that are complete "
-            "are not asked for again, so a backfill may be stopped and repeated at any time. Source: "
+            "Imports every opening post of a UTC day from the Warosu archive into `thread_ops`; `warosu_days` lists "
+            "the complete days. At most one request in two seconds, over all processes. Complete days are not "
+            "requested again, so a backfill may be stopped and repeated at any time. Source: "
             "https://warosu.org/biz/"
         ),
     )

@@ -1,1 +1,1 @@
-"""Repeatable figures, each beside a peer or a floor measured in the same run."""
+"""Repeatable benchmarks, each with a baseline or lower bound measured in the same run."""

@@ -1,4 +1,4 @@
-"""Run every benchmark, print one table and keep it: ``python -m benchmarks [ROOM ...]``."""
+"""Runs all benchmarks, prints a table and stores it: ``python -m benchmarks [ROOM ...]``."""
 
 import json
 import platform
@@ -32,7 +32,7 @@ def main(rooms: list[str]) -> None:
     console = Console(width=140)
     kept = []
     for room in rooms or ROOMS:
-        table = Table("figure", "value", "unit", "beside", title=room, box=None, title_justify="left")
+        table = Table("figure", "value", "unit", "note", title=room, box=None, title_justify="left")
         for name, value, unit, note in import_module(f"benchmarks.bench_{room}").rows():
             table.add_row(name, f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}", unit, note)
             kept.append({"room": room, "name": name, "value": value, "unit": unit, "note": note})
@@ -42,7 +42,7 @@ def main(rooms: list[str]) -> None:
     file = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
     machine = {"machine": platform.machine(), "python": platform.python_version()}
     file.write_text(json.dumps({"at": now.isoformat(), **machine, "rows": kept}, indent=1), encoding="utf-8")
-    console.print(f"kept in {file.relative_to(Path.cwd())}")
+    console.print(f"stored in {file.relative_to(Path.cwd())}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How fast the archive's pages are read, beside bare selectolax on the same pages in the same run.
+"""Speed of parsing the archive's pages, compared with bare selectolax on the same pages.
 
-Bare selectolax is what one writes with it at first: the tree, and each field of each post as a selector finds it, as
-strings and unchecked. The tree alone, in which nothing is looked for, stands beside it as the floor of both: it is
-built in C, and what makes a hundred posts of it runs in Python. Run: ``python -m benchmarks.bench_archive``
+The bare variant is the obvious code with selectolax: it builds the tree and finds each field of each post by a
+selector, as unvalidated strings. Building only the tree is the lower bound of both: it runs in C, while extracting the
+posts runs in Python. Run: ``python -m benchmarks.bench_archive``
 """
 
 import random
@@ -25,7 +25,7 @@ def rows() -> list[Row]:
     random.seed(1)
     pages = {
         "24 results, 2025 markup": results("B", *(_post(n, n, 90) for n in range(61_000_000, 61_000_024))),
-        "24 results, XHTML of to 2023": results("A", *(_post(n, n, 90) for n in range(61_000_000, 61_000_024))),
+        "24 results, XHTML until 2023": results("A", *(_post(n, n, 90) for n in range(61_000_000, 61_000_024))),
         "index of 10 threads, 2025 markup": index(
             "B",
             *((_post(n, n, 90), 30, tuple(_post(n + m, n, 30) for m in range(1, 6))) for n in range(1000, 1100, 10)),
@@ -44,7 +44,7 @@ def _rows(name: str, body: bytes) -> list[Row]:
     return [
         ("parse_page", 1 / ours, "pages/s", f"{name}, {len(body):,} bytes"),
         ("bare selectolax", 1 / bare, "pages/s", "same page, same run; the same fields by selectors"),
-        ("selectolax's tree alone", 1 / tree, "pages/s", "same page, same run; no field"),
+        ("selectolax's tree alone", 1 / tree, "pages/s", "same page, same run; no fields"),
         ("parse_page over bare selectolax", ours / bare, "times", f"{name}; goal: at most 2"),
         ("parse_page over the tree alone", ours / tree, "times", name),
     ]
@@ -67,7 +67,7 @@ def _bare(body: bytes) -> list[dict[str, object]]:
 
 
 def _post(number: int, thread_id: int, words: int) -> Sample:
-    """Return a post like those of the board: half the replies quote, a third has greentext, a fifth a file."""
+    """Return a post like those of the board: half of the replies quote, a third have greentext, a fifth a file."""
     text = " ".join(random.choices(WORDS, k=random.randint(1, 2 * words)))
     if number % 3 == 0:
         text = f"<span class=unkfunc>&gt;{text[:60]}</span><br>{text}"

@@ -1,6 +1,6 @@
-"""What the labelling loop costs beside a bare loop over the same SDK, against the same service on loopback.
+"""Overhead of the labelling loop, compared with a bare loop over the same SDK, against the same service on loopback.
 
-The service runs in a process of its own, so that its work is not counted as ours.
+The service runs in its own process, so that its CPU time is not counted.
 """
 
 import os
@@ -40,7 +40,7 @@ with SimulatedLabelApis() as apis:
 
 
 def rows() -> Iterator[Row]:
-    """Yield the figures: requests a second and CPU of this process a request, of both loops."""
+    """Yield requests per second and this process's CPU time per request, for both loops."""
     for latency in (0.0, 0.2):
         with tempfile.TemporaryDirectory() as folder, _service(latency):
             labelling = _labelling(Path(folder))
@@ -54,7 +54,7 @@ def rows() -> Iterator[Row]:
                 "requests/s",
                 f"{ours[1] / POSTS * 1000:.2f} ms CPU each; {ours[0] / bare[0]:.2f} times the bare loop's time",
             )
-    yield "ledger, claim and record", _ledger_seconds() * 1000, "ms", "two commits that survive a power cut"
+    yield "ledger, claim and record", _ledger_seconds() * 1000, "ms", "two commits that survive a power failure"
 
 
 def _bare_loop(labelling: Labelling) -> None:
@@ -109,7 +109,7 @@ def _labelling(home: Path) -> Labelling:
     labelling = Labelling(database, home, settings, open_providers(settings), lambda: NOON)
     (provider,) = labelling.providers.values()
     version = Version.of(provider, load_prompt("stance-v1"))
-    with ThreadPoolExecutor(THREADS) as pool:  # connections and lazy imports are there before anything is timed
+    with ThreadPoolExecutor(THREADS) as pool:  # set up connections and lazy imports before timing
         warm = [version.question(question_text(None, f"warm {number}"), None) for number in range(4 * THREADS)]
         list(pool.map(lambda question: _as_provider(provider).ask(load_prompt("stance-v1"), question), warm))
     return labelling
@@ -135,7 +135,7 @@ def _ledger_seconds() -> float:
 
 
 class _service:
-    """The label APIs in a process of their own; OPENAI_BASE_URL leads there."""
+    """The label APIs in their own process; sets OPENAI_BASE_URL to them."""
 
     def __init__(self, latency: float) -> None:
         self._latency = latency

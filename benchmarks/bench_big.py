@@ -1,6 +1,6 @@
-"""Five million opening posts: what maintenance, statistics and coverage take, and the memory of each.
+"""Five million opening posts: time and memory of maintenance, statistics and coverage.
 
-Run it: ``python -m benchmarks big``. Every task runs in a process of its own, whose peak memory the kernel tells.
+Run: ``python -m benchmarks big``. Every task runs in its own process, whose peak memory the kernel reports.
 """
 
 import json
@@ -30,11 +30,11 @@ POSTS = 5_000_000
 POSTS_PER_DAY = 1_150
 NOW = datetime(2026, 11, 1, 3, 30)
 LIVE_SINCE = NOW - timedelta(days=420)
-IMPORTED_LONG_AGO = NOW - timedelta(days=400)  # the older half of the archive: to be forgotten
+IMPORTED_LONG_AGO = NOW - timedelta(days=400)  # the older half of the archive, to be deleted
 IMPORTED_LATELY = NOW - timedelta(days=20)
 TASKS = ("dry run", "maintenance", "maintenance again", "statistics", "coverage")
 
-# Words of a small vocabulary, so that text compresses about as posts do.
+# Words of a small vocabulary, so that the text compresses about as well as real posts.
 _WORDS = """
 CREATE OR REPLACE TEMP MACRO words(seed, many) AS
     list_aggregate(list_transform(range(many), n ->
@@ -61,7 +61,7 @@ FROM (
            CASE WHEN live THEN posted WHEN i < {posts} // 2 THEN {long_ago} ELSE {lately} END AS ingested
     FROM (SELECT i, {now} - INTERVAL ({seconds}) SECOND * ({posts} - i) AS posted FROM range({first}, {last}) AS t(i)))
 """
-# Ten looks at a recent thread; three at an older one, which has been thinned.
+# Ten observations of a recent thread; three of an older one, which has been thinned.
 _OBSERVATIONS = """
 INSERT INTO thread_observations
 SELECT thread_id, posted_at + INTERVAL (looked * looked * 7) MINUTE, looked * 2, 1, 1, 1, FALSE, FALSE
@@ -86,7 +86,7 @@ FROM range({now} - INTERVAL 100 DAY, {now}, INTERVAL 5 MINUTE) AS t(minute), ran
 
 
 def build(path: Path, posts: int = POSTS) -> Database:
-    """Make a database of ``posts`` threads over the years up to ``NOW``: archive, then live."""
+    """Create a database of ``posts`` threads over the years up to ``NOW``: archive, then live."""
     database = Database(path)
     values = {
         "posts": posts, "now": literal(NOW), "live_since": literal(LIVE_SINCE), "per_day": POSTS_PER_DAY,
@@ -110,16 +110,21 @@ def rows(posts: int = POSTS) -> Iterator[Row]:
         started = time.perf_counter()
         build(path, posts)
         took = time.perf_counter() - started
-        yield "building it", took, "s", f"{posts:,} posts, {path.stat().st_size / 1e6:,.0f} MB, by SQL"
+        yield "building the database", took, "s", f"{posts:,} posts, {path.stat().st_size / 1e6:,.0f} MB, by SQL"
         for task in TASKS:
             figures = measured(task, path)
             yield task, figures["seconds"], "s", figures["result"]
-            yield f"{task}: longest turn", figures["longest_turn"], "s", "that others waited for it; compaction apart"
-            yield f"{task}: peak memory", figures["peak_bytes"] / 1e6, "MB", "of its process; goal: below 2,000"
+            yield (
+                f"{task}: longest lock hold",
+                figures["longest_turn"],
+                "s",
+                "blocks other processes; without compaction",
+            )
+            yield f"{task}: peak memory", figures["peak_bytes"] / 1e6, "MB", "of the process; goal: below 2,000"
 
 
 def measured(task: str, path: Path) -> dict[str, Any]:
-    """Run one of :data:`TASKS` in a process of its own and return its figures."""
+    """Run one of :data:`TASKS` in its own process and return its figures."""
     command = [sys.executable, "-m", "benchmarks.bench_big", task, str(path)]
     finished = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parents[1])
     figures: dict[str, Any] = json.loads(finished.stdout)
@@ -127,7 +132,7 @@ def measured(task: str, path: Path) -> dict[str, Any]:
 
 
 class Timed(Database):
-    """A database that takes the time of each turn."""
+    """A database that measures how long each lock is held."""
 
     turns: ClassVar[list[float]] = []
 
@@ -147,7 +152,7 @@ class Timed(Database):
 
 
 def run(task: str, path: Path) -> dict[str, Any]:
-    """Do ``task`` on the database ``path`` here and now."""
+    """Run ``task`` on the database ``path`` in this process."""
     database, home = Timed(path), path.parent
     database.migrate()
     database.turns.clear()

@@ -1,10 +1,11 @@
-"""How well the index estimates the present stance: eight kinds of simulated worlds, and prediction on real posts.
+"""Accuracy of the index's estimate of the present stance: eight kinds of simulated worlds, and prediction on real
+posts.
 
     python -m benchmarks estimator
 
-Each kind has 40 worlds of 100 days (``mood_worlds.py``), half of them with a classifier that reads clearly and half
-with one that hardly does, with and without replies. The first 20 days are not scored. Beside the published estimator
-stands the one that it replaced: a shrunk, exponentially smoothed daily mean with a bootstrap interval.
+Each kind has 40 worlds of 100 days (``mood_worlds.py``), half of them with an accurate classifier and half with a noisy
+one, with and without replies. The first 20 days are not scored. The published estimator is compared with its
+predecessor: a shrunk, exponentially smoothed daily mean with a bootstrap interval.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,18 +29,18 @@ Estimator = Callable[[Posts, Ints], tuple[Floats, Floats, Floats]]  # stance, lo
 
 @dataclass(frozen=True)
 class Figures:
-    """What an estimator achieved in one world."""
+    """Results of an estimator in one world."""
 
     rmse: float  # against the present stance
-    coverage: float  # share of the hours whose interval holds it
+    coverage: float  # share of the hours whose interval contains it
     half_width: float
-    lag: float  # hours by which the estimate has to be moved to fit the truth best
+    lag: float  # shift in hours that fits the estimate best to the truth
     rank_correlation: float
     forecast_rmse: float  # against the mean of the next 12 hours
 
 
 def published(posts: Posts, ends: Ints) -> tuple[Floats, Floats, Floats]:
-    """The estimator of this version, as the index runs it."""
+    """Run this version's estimator, as the index does."""
     none, nothing = np.empty(0, np.int64), np.empty(0)
     mentions = Mentions(none, none, (), nothing, none, nothing, nothing)
     begin = State.nothing(int(ends[0]) - HOUR)
@@ -71,7 +72,7 @@ def figures(world: MadeWorld, estimator: Estimator) -> Figures:
 
 
 def simulate(kind: str, worlds: int = WORLDS, days: int = DAYS) -> dict[str, dict[str, list[Figures]]]:
-    """Figures of each world of a kind, by variant and estimator."""
+    """Return the figures of each world of a kind, by variant and estimator."""
     found: dict[str, dict[str, list[Figures]]] = {}
     for number in range(worlds):
         world, variant = make_world(kind, number, days)
@@ -81,7 +82,7 @@ def simulate(kind: str, worlds: int = WORLDS, days: int = DAYS) -> dict[str, dic
 
 
 def rows(worlds: int = WORLDS) -> Iterator[Row]:
-    """Yield the figures of each kind: the published estimator's, and in the note the average's."""
+    """Yield the published estimator's figures of each kind, with the average's in the note."""
     for kind in KINDS:
         by_variant = simulate(kind, worlds)
         pooled = {name: [one for variant in by_variant.values() for one in variant[name]] for name in ESTIMATORS}

@@ -1,8 +1,8 @@
-"""How long the index takes over ten years, beside bare DuckDB aggregations of the same posts.
+"""Computation time of the index over ten years, compared with bare DuckDB aggregations of the same posts.
 
     python benchmarks/bench_index.py [--posts 1000000]
 
-The posts are made up: a hidden mood that wanders, a daily rhythm, one post in eight a copy of an earlier one.
+The posts are synthetic: a hidden random-walk mood, a daily rhythm, one post in eight a copy of an earlier one.
 """
 
 import subprocess
@@ -46,7 +46,7 @@ INSERT INTO coin_mentions
 SELECT thread_id, 'C' || (200 * random() ** 3)::INTEGER, 0.9, 'bench' FROM thread_ops WHERE random() < 0.6;
 """
 
-# What any database would do for a smooth line of the same buckets: the mean of the 24 hours before each.
+# The usual SQL for a smooth line of the same buckets: the mean of the previous 24 hours.
 _TRAILING_JOIN = f"""
 CREATE OR REPLACE TEMP TABLE floor_join AS
 SELECT e.moment, sum(w * score) / sum(w) AS mean FROM (
@@ -76,7 +76,7 @@ WHERE s.model_version = '{MODEL}' GROUP BY hour
 
 
 def rows(posts: int = 1_000_000) -> list[Row]:
-    """Measure; each row is (name, value, unit, note)."""
+    """Return the rows (name, value, unit, note)."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "bench.duckdb", 60)
         with database.write() as connection:
@@ -125,12 +125,12 @@ def _whole(database: Database, posts: int, floor: float) -> list[Row]:
             "s",
             f"{(loading + market) / floor:.1f} times the join; goal 4",
         ),
-        ("coins with intervals, apart", coins - market, "s", "200 coins"),
+        ("coins with intervals, only", coins - market, "s", "200 coins"),
     ]
 
 
 def none_named() -> Mentions:
-    """No mention of any coin."""
+    """Return empty mentions."""
     none, nothing = np.empty(0, np.int64), np.empty(0)
     return Mentions(none, none, (), nothing, none, nothing, nothing)
 
@@ -159,7 +159,7 @@ def _tick(database: Database) -> list[Row]:
         ("one tick: compute", 1000 * compute, "ms", f"{len(stretch[0].posted_at):,} posts of 5 days"),
         ("one tick: load, compute, append", 1000 * _seconds(tick, 10), "ms", "on the ten-year table"),
         (
-            "import of the room",
+            "import of the index package",
             1000 * _seconds(lambda: subprocess.run(imports, check=True)),
             "ms",
             "a new process",

@@ -1,4 +1,4 @@
-"""What a labeller waits for: from a key to the next post, in headless Chromium, a million opening posts behind it."""
+"""Latency of the labeller: from a key press to the next post, in headless Chromium, with a million opening posts."""
 
 import hashlib
 import shutil
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 POSTS = 1_000_000
 PICTURES = 50
-LABELLED = 2_000  # before the sitting
+LABELLED = 2_000  # before the session
 KEYS = 100
 
 _FILL = f"""
@@ -68,7 +68,7 @@ _FLOOR = """async (body) => {
 
 
 def rows() -> Iterator[Row]:
-    """Yield the figures; the floor is taken in turn with the keys."""
+    """Yield the figures; the lower bound is measured alternately with the keys."""
     from playwright.sync_api import sync_playwright
 
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -98,13 +98,13 @@ def rows() -> Iterator[Row]:
                 server.kill()
     yield "labeller, key to next post", median(shown), "ms", f"goal 50 ms; p95 {quantiles(shown, n=20)[-1]:.0f} ms"
     yield "labeller, key to its first frame", median(painted), "ms", "on a screen of 60 Hz a frame is 17 ms"
-    yield "request that does nothing", median(floor), "ms", "the floor: same page, server, checks and answer"
-    yield "labeller, start to first post", seconds, "s", f"{POSTS:,} posts, with the start of Chromium"
-    yield "labeller, most memory", memory, "MB", "of the server's process"
+    yield "request that does nothing", median(floor), "ms", "lower bound: same page, server, checks and response"
+    yield "labeller, start to first post", seconds, "s", f"{POSTS:,} posts, including the start of Chromium"
+    yield "labeller, peak memory", memory, "MB", "of the server's process"
 
 
 def _press(page: "Page") -> tuple[list[float], list[float], list[float]]:
-    """Press keys, as a person would: each when the post is there. Return milliseconds."""
+    """Press keys like a person, each when the post is shown. Return milliseconds."""
     page.evaluate(_WATCH)
     page.evaluate("async () => { window.csrf = (await (await fetch('/api/labeller/sitting')).json()).csrf; }")
     floor = []
@@ -142,7 +142,7 @@ def _status(pid: int) -> dict[str, str]:
 
 
 def _serve(home: Path) -> None:
-    """Serve the labeller with one request more, which does nothing but answer as much as a label's does."""
+    """Serve the labeller with an additional endpoint that only returns a response of the usual size."""
     import socket
 
     import uvicorn

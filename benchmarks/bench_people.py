@@ -1,11 +1,11 @@
-"""How often the figures that speak of people hold people's net stance: the wide interval, and the monthly figure.
+"""Coverage of people's net stance by the wide interval and the monthly figure.
 
     python -m benchmarks people
 
-Simulated boards (``mood_worlds.py``), whose classifiers confuse the classes in a known way. Gold posts are drawn
-from the first 20 days, their true classes are what people say, and the rest is as the program does it: offset and
-response with their errors from gold, the interval around each hour's stance, people's net stance of each later month
-of 30 days.
+Simulated boards (``mood_worlds.py``) have classifiers with a known confusion of classes. Gold posts are drawn from the
+first 20 days, and their true classes serve as people's labels. The rest is the program's own computation: offset and
+response with their errors from gold, the interval of each hour's stance, and people's net stance of each later month of
+30 days.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ MONTH_DAYS = 30
 
 @dataclass(frozen=True)
 class Read:
-    """What the scale reads of a score."""
+    """A score as read by the scale measurement."""
 
     score: float
     confidence: float
@@ -52,7 +52,8 @@ def gold_response(world: MadeWorld, number: int) -> Response:
 
 
 def wide_coverage(world: MadeWorld, response: Response) -> tuple[float, float, float]:
-    """Shares of the scored hours whose narrow and wide interval holds people's net stance, and the half width."""
+    """Return the shares of scored hours whose narrow and wide interval contain people's net stance, and the wide one's
+    half width."""
     interval = FearGreedSettings().interval
     stance, lo, hi = (column[BURN_IN_DAYS * 24 :] for column in published(world.posts, world.ends))
     variance = ((hi - lo) / 2 / NormalDist().inv_cdf((1 + interval) / 2)) ** 2
@@ -64,7 +65,8 @@ def wide_coverage(world: MadeWorld, response: Response) -> tuple[float, float, f
 
 
 def monthly_coverage(world: MadeWorld, response: Response) -> tuple[float, float, float]:
-    """Share of the later months whose interval holds people's net stance, its half width, and the figure's error."""
+    """Return the share of later months whose interval contains people's net stance, its half width, and the figure's
+    mean error."""
     votes = market_votes(world.posts)
     day = (votes.posted_at - world.posts.posted_at[0]) // DAY - BURN_IN_DAYS
     months = (DAYS - BURN_IN_DAYS) // MONTH_DAYS
@@ -90,13 +92,13 @@ def rows(worlds: int = WORLDS) -> Iterator[Row]:
             spread = np.nanstd(each, axis=0, ddof=1)
             title = f"{kind}, {classifier}"
             yield (
-                f"{title}: wide interval holds people",
+                f"{title}: wide interval contains people's stance",
                 wide,
                 "",
                 (f"narrow {narrow:.2f}; half width {half:.3f}; spread between {len(each)} worlds {spread[1]:.2f}"),
             )
             yield (
-                f"{title}: month's interval holds people",
+                f"{title}: month's interval contains people's stance",
                 held,
                 "",
                 (f"half width {half_month:.3f}, mean error {error:.3f}; spread {spread[3]:.2f}"),

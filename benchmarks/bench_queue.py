@@ -1,9 +1,9 @@
-"""The label queue: what it takes over a million opening posts, and whether it saves people labels.
+"""The label queue: time and memory with a million opening posts, and the number of labels that it saves.
 
     python -m benchmarks queue
 
-The second part labels posts that people have rated anew, as if nobody had: see ``labels/simulation.py``. It is left
-out where they are not at hand (``BIZCHARTS_SHARED_DATA``, default ``../shared/data``).
+The second part simulates labelling on posts with known ratings: see ``label_simulation.py``. It is skipped if they are
+missing (``BIZCHARTS_SHARED_DATA``, default ``../shared/data``).
 """
 
 import csv
@@ -44,15 +44,16 @@ def rows() -> Iterator[Row]:
             figures = measured(home)
             note = f"{POSTS:,} posts, {labels:,} labels, margins of {figures['model']}"
             yield "building the queue", figures["seconds"], "s", note
-            yield "its process' peak memory", figures["peak_bytes"] / 1e6, "MB", "goal: below 1,500"
-            yield "longest turn at the database", figures["longest_turn"], "s", "that others waited for it"
+            yield "peak memory of the process", figures["peak_bytes"] / 1e6, "MB", "goal: below 1,500"
+            yield "longest database lock hold", figures["longest_turn"], "s", "blocks other processes"
     yield from simulated()
 
 
 def simulated() -> Iterator[Row]:
-    """Yield what each strategy achieves on posts that are labelled, and what that is more than random.
+    """Yield each strategy's results on labelled posts, and the gain over random selection.
 
-    Opening posts of /biz/ with one rater, then news that several people rated: what the board's own noise costs.
+    Opening posts of /biz/ with one rater, then news with several raters, which shows the effect of the board's own
+    noise.
     """
     if not RATED_POSTS.exists():
         return
@@ -65,9 +66,9 @@ def simulated() -> Iterator[Row]:
         for outcome in simulate(texts, ratings, near, rounds=rounds, goal=goal):
             points = ", ".join(f"{labels}: {figure:.3f}" for labels, figure in outcome.curve[::3])
             what = f"{name}, {outcome.strategy}"
-            yield f"{what}: mean macro-F1", outcome.area, "", f"less random {outcome.area_gain}; {points}"
-            gain = f"less random {outcome.labels_to_goal_gain}; {len(rated):,} posts, {rounds} rounds"
-            yield f"{what}: to {goal:.0%} of what all labels give", outcome.labels_to_goal, "labels", gain
+            yield f"{what}: mean macro-F1", outcome.area, "", f"minus random {outcome.area_gain}; {points}"
+            gain = f"minus random {outcome.labels_to_goal_gain}; {len(rated):,} posts, {rounds} rounds"
+            yield f"{what}: labels to {goal:.0%} of the result with all", outcome.labels_to_goal, "labels", gain
 
 
 def _board() -> list[tuple[str, int]]:
@@ -87,7 +88,7 @@ def _news() -> list[tuple[str, int]]:
 
 
 def label_some(home: Path, count: int) -> None:
-    """Label ``count`` posts at random."""
+    """Label ``count`` random posts."""
     rng = random.Random(count)
     threads = rng.sample(range(POSTS), count)
     long_ago = NOW - timedelta(days=30)
@@ -95,7 +96,7 @@ def label_some(home: Path, count: int) -> None:
 
 
 def measured(home: Path) -> dict[str, Any]:
-    """Build the queue in a process of its own and return its figures."""
+    """Build the queue in its own process and return its figures."""
     command = [sys.executable, "-m", "benchmarks.bench_queue", str(home)]
     finished = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parents[1])
     figures: dict[str, Any] = json.loads(finished.stdout)
@@ -103,7 +104,7 @@ def measured(home: Path) -> dict[str, Any]:
 
 
 def run(home: Path) -> dict[str, Any]:
-    """Build the queue here and now."""
+    """Build the queue in this process."""
     database = Timed(home / "big.duckdb")
     started = time.perf_counter()
     report = build_queue(database, LabelLedger(home / LEDGER), ActiveLearningSettings(), NOW)

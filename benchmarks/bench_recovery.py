@@ -1,4 +1,4 @@
-"""How well the index finds a hidden mood again, in several simulated worlds."""
+"""Accuracy with which the index recovers a hidden mood, in several simulated worlds."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ END = datetime(2026, 11, 22, 15, 0)
 
 
 def rows() -> Iterator[Row]:
-    """Yield one row a figure: the mean over the worlds, and each world's in the note."""
+    """Yield one row for each figure: the mean over the worlds, with each world's value in the note."""
     found = [_recovery_of(seed) for seed in SEEDS]
     hours = f"{found[0].hours} hours of each of {len(SEEDS)} worlds"
     for name, figures in (
         ("correlation of stance and truth", [world.stance_correlation for world in found]),
         ("rank correlation of index and mood", [world.index_correlation for world in found]),
-        ("interval holds the true stance", [world.coverage for world in found]),
+        ("interval contains the true stance", [world.coverage for world in found]),
     ):
         each = ", ".join(f"{figure:.2f}" for figure in figures)
         yield name, fmean(figures), "", f"{each}; {hours}" + ("; nominal 0.90" if "interval" in name else "")

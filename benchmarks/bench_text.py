@@ -1,9 +1,9 @@
-"""How fast posts are read and scored, and how well, beside the stock vaderSentiment package in the same run.
+"""Speed and accuracy of parsing and scoring posts, compared with the stock vaderSentiment package.
 
     python -m benchmarks.bench_text
 
-Real posts are taken from ``BIZCHARTS_SHARED_DATA`` (default ``../shared/data``); without it made-up posts
-stand in and the table of accuracy is left out. Times are the median of alternating rounds on one core.
+Real posts are read from ``BIZCHARTS_SHARED_DATA`` (default ``../shared/data``); without them, synthetic posts are used
+and the table of accuracy is omitted. Times are the median of alternating rounds on one core.
 """
 
 import gzip
@@ -30,13 +30,13 @@ from bizcharts_pipeline.text.html import html_to_text
 DATA = Path(os.environ.get("BIZCHARTS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 LABELS = DATA / "labels" / "biz_op_labels_2025_part_a.jsonl"
 ROUNDS = 7
-VADER_CUT = 0.05  # the package's own: compound above it is positive, below its negative negative
+VADER_CUT = 0.05  # the package's own: a compound above it is positive, below its negative value negative
 
 
 def opening_posts() -> list[Post]:
     """Return the rated opening posts of 2025 and the posts of the 2025 snapshots, each thread once."""
     if not LABELS.exists():
-        return _made_up(1_000)
+        return _synthetic(1_000)
     posts = {item.post: None for item in read_labels(LABELS)}
     snapshots = DATA / "biz_posts" / "biz_thread_snapshots_2025-11_12_part_a.jsonl"
     threads = {row["id"]: row for row in map(json.loads, snapshots.read_text(encoding="utf-8").splitlines())}
@@ -49,13 +49,13 @@ def long_posts(n: int = 3_000) -> list[Post]:
     """Return posts of 300 to 600 characters, from the threads of 2017."""
     archive = DATA / "biz_posts" / "biz_threads_text_2017_part_a.jsonl.gz"
     if not archive.exists():
-        return [Post(post.subject, (post.text * 9)[:450]) for post in _made_up(n)]
+        return [Post(post.subject, (post.text * 9)[:450]) for post in _synthetic(n)]
     with gzip.open(archive, "rt", encoding="utf-8") as lines:
         texts = (text for line in lines for text in json.loads(line)["lines"] if 300 <= len(text) <= 600)
         return [Post("", text) for text, _ in zip(texts, range(n), strict=False)]
 
 
-def _made_up(n: int) -> list[Post]:
+def _synthetic(n: int) -> list[Post]:
     rng = random.Random(1)
     words = [word for word in package_lexicon() if word.isalpha()]
     common = [
@@ -121,7 +121,7 @@ def _reading(posts: list[Post], what: str) -> Iterable[Row]:
 
 
 def _alternate(n: int, *tasks: Callable[[], object]) -> list[float]:
-    """Return each task's posts a second of processor time."""
+    """Return the posts per second of CPU time for each task."""
     return [n / seconds for seconds in alternated_medians(*tasks, rounds=ROUNDS, clock=time.process_time)]
 
 

@@ -1,4 +1,4 @@
-"""What a minutely tick costs: the job `live` beside an empty Dagster run, whole processes in turn."""
+"""Cost of a minutely tick: the job `live` compared with an empty Dagster run, as alternating whole processes."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_settings
 ROUNDS = 9
 HISTORY_DAYS = 90
 START = datetime(2026, 3, 2, 12, 0)
-# What the code location adds to Dagster itself: its modules and building its definitions, in CPU seconds.
+# Overhead of the code location over Dagster itself: modules, and CPU seconds for building the definitions.
 _LOAD = """
 import dagster, sys, time
 before, began = len(sys.modules), time.process_time()
@@ -62,11 +62,11 @@ def rows() -> Iterator[Row]:
             load.append(_load(environment))
     empty, tick, warm, load = empty[1:], tick[1:], warm[1:], load[1:]  # the first round fills the caches
     ratio = median(b / a for a, b in zip(empty, tick, strict=True))
-    yield "empty Dagster run", median(empty), "s", "one asset that does nothing, a process"
+    yield "empty Dagster run", median(empty), "s", "one asset that does nothing, in one process"
     yield "tick (job live)", median(tick), "s", f"{ratio:.2f} times the empty run; goal 1.3, at most 1.6"
     yield "tick without Dagster", median(warm), "s", "in a warm process"
     modules, seconds = load[0][0], median(seconds for _, seconds in load)
-    yield "loading the code location", seconds, "s", f"CPU; {modules} modules beside those of `import dagster`"
+    yield "loading the code location", seconds, "s", f"CPU; {modules} modules more than `import dagster`"
 
 
 def _seconds(module: str, job: str, environment: dict[str, str]) -> float:

@@ -1,7 +1,7 @@
-"""What the warehouse costs: a poll into a million threads, a look for unscored posts, twelve processes.
+"""Cost of warehouse operations: a poll into a million threads, a query for unscored posts, twelve writing processes.
 
-Run it: ``python benchmarks/bench_warehouse.py``. A figure is a median unless its note says otherwise; beside
-the poll stand the floors that no wrapper gets below: DuckDB opening and closing the file, and a bare MERGE.
+Run: ``python benchmarks/bench_warehouse.py``. A figure is a median unless its note says otherwise. The poll is compared
+with its lower bounds: opening and closing the file in DuckDB, and a bare MERGE.
 """
 
 import subprocess
@@ -86,7 +86,7 @@ def rows() -> list[Row]:
 
 
 def catalogue(poll: int) -> list[PreparedThread]:
-    """A sticky of years ago and the newest threads, of which ``CHANGED`` have another count in every poll."""
+    """Return an old sticky and the newest threads, of which ``CHANGED`` have another count in every poll."""
     numbers = [10_000_000, *(10_000_000 + (THREADS + k) * 40 for k in range(CATALOGUE - 1))]
     return [prepared(number, poll if k < CHANGED else 1) for k, number in enumerate(numbers)]
 
@@ -101,7 +101,7 @@ def prepared(number: int, replies: int) -> PreparedThread:
 
 
 def polls(database: Database) -> list[Row]:
-    """A poll, and the floors beside it, on the same file."""
+    """Measure a poll, and its lower bounds on the same file."""
     state = {"poll": 0}
 
     def record() -> None:
@@ -128,7 +128,7 @@ def polls(database: Database) -> list[Row]:
     size = database.path.stat().st_size
     figures = [
         ("first poll", first * 1e3, "ms", f"once: {CATALOGUE - 1} new threads and a sticky's text"),
-        ("record_poll", _seconds(record) * 1e3, "ms", f"turn, open, merge, commit, close; {note}"),
+        ("record_poll", _seconds(record) * 1e3, "ms", f"lock, open, merge, commit, close; {note}"),
         ("bare DuckDB open + close", _seconds(open_and_close) * 1e3, "ms", "same file, read-write"),
         ("bare DuckDB open + MERGE + close", _seconds(bare_merge) * 1e3, "ms", "same file, two columns"),
     ]
@@ -137,7 +137,7 @@ def polls(database: Database) -> list[Row]:
 
 
 def reads(database: Database) -> list[Row]:
-    """What readers ask of a million threads."""
+    """Measure queries over a million threads."""
 
     def unscored() -> None:
         with database.read() as connection:
@@ -155,7 +155,7 @@ def reads(database: Database) -> list[Row]:
 
 
 def batches(database: Database) -> list[Row]:
-    """A batch of a backfill."""
+    """Measure one batch of a backfill."""
     threads = [prepared(number, 1) for number in range(1, 5_001)]
     started = time.perf_counter()
     with database.write() as connection:
@@ -164,7 +164,7 @@ def batches(database: Database) -> list[Row]:
 
 
 def processes(database: Database) -> list[Row]:
-    """Processes that write as fast as they can."""
+    """Measure processes that write without a pause."""
     start = time.time() + 3  # all have imported DuckDB by then
     command = [sys.executable, "-c", _WRITER, str(database.path), str(start), str(WRITES_A_PROCESS)]
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
@@ -173,7 +173,7 @@ def processes(database: Database) -> list[Row]:
     note = f"{PROCESSES} processes, {WRITES_A_PROCESS} writes each without a pause"
     return [
         ("writes under contention", PROCESSES * WRITES_A_PROCESS / took, "1/s", note),
-        ("longest wait for a turn", max(waits) * 1e3, "ms", note),
+        ("longest wait for the lock", max(waits) * 1e3, "ms", note),
     ]
 
 

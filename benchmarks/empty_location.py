@@ -1,4 +1,4 @@
-"""The floor of a tick: a Dagster run of one asset that does nothing."""
+"""Lower bound of a tick: a Dagster run of one asset that does nothing."""
 
 import dagster as dg
 

@@ -1,11 +1,11 @@
-"""Does the queue save labels? Labelled posts are labelled anew, as if nobody had, and a model is tested on the way.
+"""Simulates the label queue on posts with known labels, to measure how many labels it saves.
 
-In each round a part of the posts, by whole groups of near-duplicates, is held out. The rest begins with a few random
-labels and gains batches, chosen by each strategy in turn; after each batch the macro-F1 on the held-out part is taken.
-Every strategy meets the same rounds, so the differences are paired.
+In each round a part of the posts, by whole groups of near-duplicates, is held out. The rest starts with a few random
+labels and gains batches chosen by each strategy; after each batch the macro-F1 on the held-out part is measured. Every
+strategy gets the same rounds, so the differences are paired.
 
-What it does not show: pictures (the small model reads text only), relabels (a tenth of the queue, which teach nothing
-new here) and a pool a hundred times as large as the labels, where choosing has more to choose from.
+Not covered: pictures (the small model reads text only), repeated labels (a tenth of the queue, without effect here),
+and a pool a hundred times as large as the labels, which leaves more choice.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,19 +21,19 @@ TESTED_SHARE = 0.3
 FIRST_LABELS = 40
 BATCH = 20
 LAST_LABELS = 300
-QUEUE_SHARE = 5 / 9  # of a batch is unsure and diverse, as of the queue's posts that nobody has labelled
+QUEUE_SHARE = 5 / 9  # share of uncertain, diverse posts in a batch, as among the queue's unlabelled posts
 REPLICATES = 10_000
 BASELINE = "random"
 
-# Probabilities and term rows of the unlabelled posts, how many to choose, a source of randomness: places.
+# Maps probabilities and term rows of the unlabelled posts, the number to choose and a random generator to indices.
 Strategy = Callable[[Floats, Matrix, int, np.random.Generator], Ints]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean over the rounds of a strategy's figure less that of random, with its 95 % bootstrap interval over rounds.
+    """Mean over the rounds of a strategy's figure minus that of random, with its 95 % bootstrap interval over rounds.
 
-    Rounds share posts, so the interval speaks of these posts and not of all posts of the board.
+    Rounds share posts, so the interval is for these posts, not for all posts of the board.
     """
 
     mean: float
@@ -46,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one strategy achieved, as means over the rounds."""
+    """Results of one strategy, as means over the rounds."""
 
     strategy: str
     curve: tuple[tuple[int, float], ...]  # labels, macro-F1
@@ -56,26 +56,26 @@ class Outcome:
     labels_to_goal_gain: Difference  # negative: labels saved
 
 
-def _random(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    return rng.permutation(len(told))[:n]
+def _random(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    return rng.permutation(len(predicted))[:n]
 
 
-def _queue(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    chosen = _unsure_and_diverse(told, terms, round(n * QUEUE_SHARE), rng)
-    rest = np.setdiff1d(np.arange(len(told)), chosen)
+def _queue(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    chosen = _unsure_and_diverse(predicted, terms, round(n * QUEUE_SHARE), rng)
+    rest = np.setdiff1d(np.arange(len(predicted)), chosen)
     return np.concatenate([chosen, rng.permutation(rest)[: n - len(chosen)]])
 
 
-def _unsure_and_diverse(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    return unsure_and_diverse(margins(told), terms, n, int(rng.integers(2**31)))
+def _unsure_and_diverse(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    return unsure_and_diverse(margins(predicted), terms, n, int(rng.integers(2**31)))
 
 
-def _breaking_ties(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    return np.argsort(margins(told), kind="stable")[:n]
+def _breaking_ties(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    return np.argsort(margins(predicted), kind="stable")[:n]
 
 
-def _entropy(told: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
-    return np.argsort((told * np.log(np.maximum(told, 1e-12))).sum(axis=1), kind="stable")[:n]
+def _entropy(predicted: Floats, terms: Matrix, n: int, rng: np.random.Generator) -> Ints:
+    return np.argsort((predicted * np.log(np.maximum(predicted, 1e-12))).sum(axis=1), kind="stable")[:n]
 
 
 STRATEGIES: dict[str, Strategy] = {
@@ -92,8 +92,8 @@ def simulate(
 ) -> tuple[Outcome, ...]:
     """Return the outcome of each of :data:`STRATEGIES`, random first, over ``rounds`` rounds.
 
-    ``ratings`` are 1 to 3; ``groups`` are what near-duplicates share; ``goal`` is a share of the macro-F1 that all
-    labels give. Repeatable.
+    ``ratings`` are 1 to 3; near-duplicates share a value of ``groups``; ``goal`` is a share of the macro-F1 with all
+    labels. Deterministic.
     """
     terms, truth, group = term_matrix(texts), np.asarray(ratings), np.asarray(groups)
     sizes = list(range(FIRST_LABELS, LAST_LABELS + 1, BATCH))
@@ -131,30 +131,33 @@ def _run(
     labelled, free = order[:FIRST_LABELS], order[FIRST_LABELS:]
     figures = []
     while True:
-        figure, told = _tested(terms, truth, labelled, test, free)
+        figure, predicted = _tested(terms, truth, labelled, test, free)
         figures.append(figure)
         if len(labelled) >= LAST_LABELS:
             return figures
-        chosen = strategy(told, terms[free], min(BATCH, len(free)), rng)
+        chosen = strategy(predicted, terms[free], min(BATCH, len(free)), rng)
         labelled, free = np.concatenate([labelled, free[chosen]]), np.delete(free, chosen)
 
 
 def _tested(
     terms: Matrix, truth: NDArray[np.int64], labelled: Ints, test: Ints, free: Ints | None = None
 ) -> tuple[float, Floats]:
-    """Return the macro-F1 on ``test`` of a model taught by ``labelled``, and what it says of the ``free`` posts."""
+    """Return the macro-F1 on ``test`` of a model trained on ``labelled``, and its probabilities for the ``free``
+    posts."""
     from sklearn.metrics import f1_score
 
     asked = test if free is None else np.concatenate([test, free])
-    told = np.full((len(asked), 3), 1 / 3)
+    predicted = np.full((len(asked), 3), 1 / 3)
     if len(np.unique(truth[labelled])) == 3:
-        told = probabilities(terms[labelled], truth[labelled].tolist(), terms[asked])
-    said = told[: len(test)].argmax(axis=1) + 1
-    return float(f1_score(truth[test], said, average="macro", labels=(1, 2, 3), zero_division=0)), told[len(test) :]
+        predicted = probabilities(terms[labelled], truth[labelled].tolist(), terms[asked])
+    score = f1_score(
+        truth[test], predicted[: len(test)].argmax(axis=1) + 1, average="macro", labels=(1, 2, 3), zero_division=0
+    )
+    return float(score), predicted[len(test) :]
 
 
 def _labels_to(goals: Floats, curve: Floats, sizes: Sequence[int]) -> Floats:
-    """Return with how many labels each round reaches its goal: where the mean of three batches in a row does."""
+    """Return the number of labels with which each round reaches its goal, by the mean of three consecutive batches."""
     smooth = np.stack([curve[:, max(0, i - 1) : i + 2].mean(axis=1) for i in range(len(sizes))], axis=1)
     reached = smooth >= goals[:, None]
     return np.where(reached.any(axis=1), np.asarray(sizes, np.float64)[reached.argmax(axis=1)], sizes[-1])

@@ -1,8 +1,8 @@
-"""Simulated boards whose present stance is known: the test bed for estimators of the mood.
+"""Simulated boards with a known present stance: the test bed for estimators of the mood.
 
-A world has a hidden mood (-1 to 1), posts that arrive at random times with a true class drawn from the mood, and a
-classifier that says probabilities of each post. The *present stance* is the expected certainty-weighted stance of a
-post made at that moment under that classifier; it is computed from the mood, not from the posts.
+A world has a hidden mood (-1 to 1), posts at random times with a true class drawn from the mood, and a classifier that
+outputs probabilities for each post. The *present stance* is the expected certainty-weighted stance of a post made at
+that moment under that classifier; it is computed from the mood, not from the posts.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Classifier:
     base: tuple[float, float, float]
 
     def read(self, classes: NDArray[np.int64], rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """Stance and confidence of posts of the given true ``classes`` (0 bearish, 1 neutral, 2 bullish)."""
+        """Return stance and confidence of posts of the given true ``classes`` (0 bearish, 1 neutral, 2 bullish)."""
         logits = np.asarray(self.base) + self.noise * rng.normal(size=(len(classes), 3))
         logits[np.arange(len(classes)), classes] += self.gain
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -40,7 +40,7 @@ class Classifier:
         return p[:, 2] - p[:, 0], np.clip(1 - entropy / np.log(3), 0, 1)
 
     def means(self) -> tuple[Floats, Floats]:
-        """Mean weight times stance, and mean weight, of each true class."""
+        """Return the mean of weight times stance, and the mean weight, of each true class."""
         rng = np.random.default_rng(99)
         weighted, weight = np.empty(3), np.empty(3)
         for true in range(3):
@@ -56,18 +56,18 @@ NOISY = Classifier("noisy", gain=0.6, noise=0.7, base=(-0.1, 0.5, -0.4))
 
 @dataclass(frozen=True)
 class Kind:
-    """How the mood of a kind of world moves, and how posts arrive."""
+    """Mood process and arrival process of a kind of world."""
 
     mood: Callable[[np.random.Generator, int], Floats]  # by hour
     posts_a_day: float = 250.0
-    rhythm: float = 0.3  # amplitude of the day's rhythm of arrivals
+    rhythm: float = 0.3  # amplitude of the daily rhythm of arrivals
     bursts_a_day: float = 0.0  # hours with several times the posts, a third of them copies
     copies: float = 0.03
 
 
 @dataclass(frozen=True)
 class MadeWorld:
-    """One world: what an estimator may see, and the truth at each hour's end."""
+    """One world: the estimator's input, and the truth at each hour's end."""
 
     posts: Posts
     ends: NDArray[np.int64]  # (H,)
@@ -86,7 +86,7 @@ def _returning(spread: float, hours_to_return: float) -> Callable[[np.random.Gen
 
 
 def _swinging(rng: np.random.Generator, hours: int) -> Floats:
-    """Two waves of two to seven days whose speed wanders, upon a slow one."""
+    """Return two waves of two to seven days with wandering frequency, on top of a slow one."""
     time, path = np.arange(hours), np.zeros(hours)
     for height, low, high in ((0.5, 48, 168), (0.3, 48, 168), (0.2, 400, 900)):
         period = rng.uniform(low, high)
@@ -111,7 +111,7 @@ def _constant(rng: np.random.Generator, hours: int) -> Floats:
 
 
 def _shocks(rng: np.random.Generator, hours: int) -> Floats:
-    """A calm mood, and news every few days that fades within two."""
+    """Return a calm mood, with news every few days that fades within two."""
     news = rng.normal(0, 0.7, hours) * (rng.random(hours) < 1 / 120)
     return np.tanh(np.arctanh(_returning(0.12, 200)(rng, hours)) + _recursion(news, np.exp(-1 / 30)))
 
@@ -129,12 +129,12 @@ KINDS = {
 
 
 def classifier_of(number: int) -> Classifier:
-    """The classifier of world ``number`` of any kind."""
+    """Return the classifier of world ``number`` of any kind."""
     return (CLEAR, NOISY)[number % 2]
 
 
 def make_world(kind: str, number: int, days: int = DAYS) -> tuple[MadeWorld, str]:
-    """World ``number`` of a kind, and its variant: the classifier and whether posts carry replies."""
+    """Return world ``number`` of a kind, and its variant: the classifier and whether posts have replies."""
     rng = np.random.default_rng([sorted(KINDS).index(kind), number])
     shape, classifier, replies = KINDS[kind], classifier_of(number), number // 2 % 2 == 1
     hours = days * 24
@@ -170,7 +170,8 @@ def make_world(kind: str, number: int, days: int = DAYS) -> tuple[MadeWorld, str
 
 
 def shares_of(mood: Floats) -> Floats:
-    """Shares of the three classes (len(mood), 3) among the posts made at each mood; neutral at 0.3 of it."""
+    """Return the shares of the three classes (len(mood), 3) among posts at each mood; bearish and bullish are
+    equal at 0.2."""
     odds = np.exp(1.5 * np.multiply.outer(mood - 0.2, _CLASSES)) * np.array([1.0, 1.5, 1.0])
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 

@@ -1,7 +1,7 @@
-"""Prediction on real posts: what one half of the posts of November 2017 says of the other half.
+"""Prediction on real posts: one half of the posts of November 2017 predicts the other half.
 
-The files lie beside the repository (``BIZCHARTS_SHARED_DATA``) and are skipped where they are absent. They have thread
-numbers and no times; numbers are given out at about 18,000 a day, so time is taken as linear in them.
+The files are outside the repository (``BIZCHARTS_SHARED_DATA``); without them this is skipped. They have thread numbers
+but no times; about 18,000 numbers are assigned per day, so time is modelled as linear in them.
 """
 
 import gzip
@@ -43,7 +43,7 @@ def prediction_rows(estimators: dict[str, Estimator]) -> Iterator[Row]:
 
 
 def _predict(posts: Posts, split: int, estimator: Estimator) -> tuple[float, ...]:
-    """RMSE and coverage for the last and the next hours of the half that the estimator has not seen."""
+    """Return RMSE and coverage for the last and the next hours of the half that the estimator has not seen."""
     chosen = np.random.default_rng([2017, split]).random(len(posts.posted_at)) < 0.5
     half, other = _part(posts, chosen), _part(posts, ~chosen)
     ends = np.arange(BEGIN + HOUR, int(posts.posted_at[-1]) // HOUR * HOUR + 1, HOUR, dtype=np.int64)
@@ -53,14 +53,14 @@ def _predict(posts: Posts, split: int, estimator: Estimator) -> tuple[float, ...
     for first, last in ((-SPAN_HOURS, 0), (0, SPAN_HOURS)):
         mean, error = _means(other, ends + first * HOUR, ends + last * HOUR)
         miss = np.abs(stance - mean)[scored]
-        # The other half's mean has an error of its own, which the interval is widened by.
+        # The other half's mean has an error of its own, so the interval is widened by it.
         reach = np.hypot((hi - lo) / 2, 1.645 * error)[scored]
         result += [float(np.sqrt(np.mean(miss**2))), float(np.mean(miss <= reach))]
     return (*result, float(np.mean((hi - lo)[scored]) / 2))
 
 
 def _means(posts: Posts, after: Ints, until: Ints) -> tuple[Floats, Floats]:
-    """Certainty-weighted mean stance of the posts of each span, and its standard error."""
+    """Return the certainty-weighted mean stance of the posts of each span, and its standard error."""
     weight = certainty_factor(posts.confidence)
     begin, stop = (np.searchsorted(posts.posted_at, border, side="right") for border in (after, until))
     mean, error = np.full(len(after), np.nan), np.full(len(after), np.nan)

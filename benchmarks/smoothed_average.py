@@ -1,6 +1,6 @@
-"""The estimator before the filter: a daily mean, shrunk, exponentially smoothed, with a bootstrap interval.
+"""The previous estimator: a daily mean, shrunk, exponentially smoothed, with a bootstrap interval.
 
-Kept as it was, to be compared with; nothing but the benchmarks uses it.
+Kept unchanged for comparison; used only by the benchmarks.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NORMAL_MOOD_DAYS = 30
 
 @dataclass(frozen=True)
 class Parameters:
-    """The defaults that it had."""
+    """The estimator's default parameters."""
 
     window_hours: int = 24
     recency_half_life_hours: float = 12
@@ -28,7 +28,7 @@ class Parameters:
 
 
 def smoothed_average(posts: Posts, ends: Ints) -> tuple[Floats, Floats, Floats]:
-    """Stance, lo and hi at each of the hourly ``ends``; 0 before the first post."""
+    """Return stance, lo and hi at each of the hourly ``ends``; 0 before the first post."""
     parameters, votes = Parameters(), market_votes(posts)
     raw, n_eff, shares = np.zeros(len(ends)), np.zeros(len(ends)), []
     for first in range(0, len(ends), 24):
@@ -63,46 +63,46 @@ def _hour_end(times: Ints) -> Ints:
 
 @dataclass(frozen=True)
 class Weighed:
-    """The votes of ``R`` windows, added up by ``K`` pairs of series and cluster, for ``S`` series.
+    """The votes of ``R`` windows, summed by ``K`` pairs of series and cluster, for ``S`` series.
 
-    Columns are sorted by (series, cluster). A cluster that has no vote in a window has weight 0 there.
+    Columns are sorted by (series, cluster). A cluster without a vote in a window has weight 0 there.
     """
 
     series: Ints  # (S,)
-    first: Ints  # (S,) the column that each series begins at
+    first: Ints  # (S,) first column of each series
     cluster: Ints  # (K,)
     weight: Floats  # (R, K)
     stance: Floats  # (R, K) weight times stance
     total: Floats  # (R, S) weight
     votes: Ints  # (R, S)
-    clusters: Ints  # (R, S) that have a vote
+    clusters: Ints  # (R, S) with a vote
 
     @cached_property
     def mean(self) -> Floats:
-        """Weighted mean stance (R, S); NaN where there is no vote."""
+        """Weighted mean stance (R, S); NaN without votes."""
         return _divide(np.add.reduceat(self.stance, self.first, axis=1), self.total, np.nan)
 
     @cached_property
     def n_eff(self) -> Floats:
         """Kish's effective sample size (R, S): (sum w)^2 / sum w^2.
 
-        Over clusters, not votes: ten copies are one opinion, however much weight they keep together.
+        Over clusters, not votes: ten copies are one opinion, regardless of their total weight.
         """
         return _divide(self.total**2, np.add.reduceat(self.weight**2, self.first, axis=1), 0.0)
 
 
 def weigh(votes: Votes, ends: Ints, window_hours: int, parameters: Parameters) -> Weighed:
-    """Weigh the votes of the windows ``(end - window, end]``; ``ends`` (R,) ascend."""
+    """Weigh the votes of the windows ``(end - window, end]``; ``ends`` (R,) are ascending."""
     window = window_hours * HOUR
     begin, stop = np.searchsorted(votes.posted_at, [ends[0] - window, ends[-1]], side="right")
     if begin == stop:
-        none, nothing, nobody = votes.series[:0], np.zeros((len(ends), 0)), np.zeros((len(ends), 0), np.int64)
-        return Weighed(none, none, none, nothing, nothing, nothing, nobody, nobody)
+        no_series, no_floats, no_ints = votes.series[:0], np.zeros((len(ends), 0)), np.zeros((len(ends), 0), np.int64)
+        return Weighed(no_series, no_series, no_series, no_floats, no_floats, no_floats, no_ints, no_ints)
     order = begin + np.lexsort((votes.cluster[begin:stop], votes.series[begin:stop]))
     series, cluster, posted = votes.series[order], votes.cluster[order], votes.posted_at[order]
 
     inside = (posted <= ends[:, None]) & (posted > ends[:, None] - window)
-    # Only the weights' ratios matter, so recency is taken relative to the last end for all of them.
+    # Only ratios of weights matter, so recency is relative to the last end for all of them.
     recency = np.exp2((posted - ends[-1]) / (parameters.recency_half_life_hours * HOUR))
     weight = _engaged(votes.engagement[order], posted, ends) * (votes.weight[order] * recency) * inside
 
@@ -139,7 +139,7 @@ def weigh(votes: Votes, ends: Ints, window_hours: int, parameters: Parameters) -
 
 
 def _engaged(engagement: Floats, posted: Ints, ends: Ints) -> Floats:
-    """Engagement (R, M) as it was known at each end; (M,) where nobody ever looked."""
+    """Return the engagement (R, M) as known at each end; (M,) if there were no observations."""
     if (engagement == 1).all():
         return engagement[:, 2]
     known = np.broadcast_to(engagement[:, 2], (len(ends), len(posted))).copy()
@@ -152,11 +152,11 @@ def _engaged(engagement: Floats, posted: Ints, ends: Ints) -> Floats:
 
 
 def _water_fill(weight: Floats, first: Ints, cap: Floats) -> Floats:
-    """``weight`` (R, K) so shifted that none holds more than the share ``cap`` (R, S) of its series.
+    """Return ``weight`` (R, K) redistributed so that none exceeds the share ``cap`` (R, S) of its series.
 
-    What is cut off flows to the others in proportion, which may lift more of them to the cap. Each series,
-    which begins at column ``first``, keeps its total and its order. ``cap`` times the number of positive
-    weights must be at least 1.
+    The excess is distributed to the others in proportion, which may lift more of them to the cap. Each series, which
+    starts at column ``first``, keeps its total and its order. ``cap`` times the number of positive weights must be at
+    least 1.
     """
     width = np.diff(first, append=weight.shape[1])
     total = np.repeat(np.add.reduceat(weight, first, axis=1), width, axis=1)
@@ -172,7 +172,7 @@ def _water_fill(weight: Floats, first: Ints, cap: Floats) -> Floats:
 
 
 def _divide(numerator: Floats, denominator: Floats, otherwise: float) -> Floats:
-    """The quotient, or ``otherwise`` where the denominator is 0."""
+    """Return the quotient, or ``otherwise`` where the denominator is 0."""
     quotient = np.full(numerator.shape, otherwise)
     np.divide(numerator, denominator, out=quotient, where=denominator > 0)
     return quotient
@@ -184,15 +184,15 @@ Words = NDArray[np.uint64]
 SEED = 20_190_601
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-# Exp(1) at the middles of 65,536 equally likely steps: 16 random bits make one multiplier.
+# Exp(1) at the midpoints of 65,536 equally likely steps: 16 random bits give one multiplier.
 _EXPONENTIAL = (-np.log((np.arange(65_536) + 0.5) / 65_536)).astype(np.float32)
 
 
 def multipliers(clusters: Ints, replicates: int) -> Replicates:
-    """Exp(1) multipliers (len(clusters), replicates).
+    """Return Exp(1) multipliers (len(clusters), replicates).
 
-    A row depends on its cluster's id alone, neither on the other clusters nor on how the posts were cut into
-    runs. It is a stream of SplitMix64 (Steele, Lea and Flood 2014), evaluated at its counter.
+    A row depends only on its cluster's id, not on other clusters or on how the posts were split into runs. It is a
+    stream of SplitMix64 (Steele, Lea and Flood 2014), evaluated at its counter.
     """
     key = _mix(clusters.astype(np.uint64) + np.uint64((SEED * _GOLDEN) % 2**64))
     steps = np.arange(1, -(-replicates // 4) + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
@@ -211,9 +211,9 @@ def _mix(words: Words) -> Words:
 
 
 def deviations(weighed: Weighed, column: int, rows: Ints, replicates: int) -> Replicates:
-    """Replicated minus actual mean stance of one series, by its place: (len(rows), replicates).
+    """Return replicated minus actual mean stance of one series, by its index: (len(rows), replicates).
 
-    0 where the window has no vote.
+    0 if the window has no vote.
     """
     if not replicates:
         return np.zeros((len(rows), 0), np.float32)
@@ -222,7 +222,7 @@ def deviations(weighed: Weighed, column: int, rows: Ints, replicates: int) -> Re
     weight, stance = weighed.weight[rows, block], weighed.stance[rows, block]
     total = weight.sum(axis=1, keepdims=True)
     mean = np.divide(stance.sum(axis=1, keepdims=True), total, out=np.zeros_like(total), where=total > 0)
-    # Centred before rounding to single precision, and scaled so that the denominator is near 1.
+    # Centred before rounding to single precision, and scaled to make the denominator close to 1.
     scale = np.divide(1, total, out=np.zeros_like(total), where=total > 0)
     random = multipliers(weighed.cluster[block], replicates)
     numerator = ((stance - mean * weight) * scale).astype(np.float32) @ random
@@ -231,7 +231,7 @@ def deviations(weighed: Weighed, column: int, rows: Ints, replicates: int) -> Re
 
 
 def bounds(deviation: Replicates, mass: float) -> tuple[Floats, Floats]:
-    """The equal-tailed quantiles that hold ``mass`` of each row, linearly interpolated: two of (rows,).
+    """Return the equal-tailed quantiles that contain ``mass`` of each row, linearly interpolated: two of (rows,).
 
     NaN without replicates.
     """

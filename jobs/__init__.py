@@ -1,1 +1,1 @@
-"""Selections of assets that run together."""
+"""Jobs: selections of assets that run together."""

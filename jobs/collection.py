@@ -1,4 +1,4 @@
-"""The jobs that collect beside the live board: pictures, prices, the reference index."""
+"""Jobs that collect pictures, prices and the reference index."""
 
 import dagster as dg
 
@@ -9,11 +9,11 @@ from resources.console_log import CONSOLE
 THUMBNAILS_MAX_RUNTIME_SECONDS = 1800
 PRICES_MAX_RUNTIME_SECONDS = 600
 
-# Named apart from their assets: Dagster allows a name one graph only.
+# Named differently from their assets: Dagster requires unique graph names.
 fetch_thumbnails = dg.define_asset_job(
     "fetch_thumbnails",
     selection=dg.AssetSelection.assets(thumbnails),
-    description="Fetch the pictures that wait, and purge those whose posts are gone.",
+    description="Fetch waiting pictures, and purge those of deleted posts.",
     config=CONSOLE,
     tags={"dagster/max_runtime": str(THUMBNAILS_MAX_RUNTIME_SECONDS)},
 )
@@ -21,7 +21,7 @@ fetch_thumbnails = dg.define_asset_job(
 fetch_prices = dg.define_asset_job(
     "fetch_prices",
     selection=dg.AssetSelection.assets(coin_prices),
-    description="Ask the first price source that has budget left.",
+    description="Fetch prices from the first source with remaining budget.",
     config=CONSOLE,
     tags={"dagster/max_runtime": str(PRICES_MAX_RUNTIME_SECONDS)},
 )
@@ -29,7 +29,7 @@ fetch_prices = dg.define_asset_job(
 fetch_reference_index = dg.define_asset_job(
     "fetch_reference_index",
     selection=dg.AssetSelection.assets(reference_index),
-    description="The newest days of alternative.me's index, for comparison.",
+    description="Fetch the newest days of alternative.me's index, for comparison.",
     config=CONSOLE,
     tags={"dagster/max_runtime": str(PRICES_MAX_RUNTIME_SECONDS)},
 )

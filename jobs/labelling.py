@@ -1,4 +1,4 @@
-"""The job that brings labels in: people's, then models' within their budget, then what to label next."""
+"""Job that updates the labels: people's, then models' within their budget, then the queue of posts to label next."""
 
 import dagster as dg
 
@@ -15,8 +15,8 @@ labelling = dg.define_asset_job(
     "labelling",
     selection=dg.AssetSelection.assets(human_labels, auto_labels, label_queue, sharegpt_dataset),
     description=(
-        "People's labels and gold, labels by paid models up to the budget, the data set of what can be trusted, and "
-        "the queue of what people label next."
+        "Update people's labels and gold, label posts with paid models up to the budget, build the data set of trusted "
+        "labels, and the queue of posts to label next."
     ),
     config=CONSOLE,
     tags={"dagster/max_runtime": str(LABELLING_MAX_RUNTIME_SECONDS)},
@@ -25,7 +25,7 @@ labelling = dg.define_asset_job(
 collect_auto_labels = dg.define_asset_job(
     "collect_auto_labels",
     selection=dg.AssetSelection.assets(auto_labels),
-    description="Take in what batches have answered, and order nothing.",
+    description="Collect the answers of batches; send no paid request.",
     config={**CONSOLE, "ops": {"auto_labels": {"config": {"collect_only": True}}}},
     tags={"dagster/max_runtime": str(COLLECTION_MAX_RUNTIME_SECONDS)},
 )

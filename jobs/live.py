@@ -1,4 +1,4 @@
-"""The jobs that keep the index: every minute on what is new, every hour on what imports left behind."""
+"""Jobs that maintain the index: every minute for new posts, every hour for imported ones."""
 
 import dagster as dg
 
@@ -18,7 +18,7 @@ live = dg.define_asset_job(
         dg.AssetSelection.assets(catalog_snapshot, scored_posts, indexes).without_checks()
         | dg.AssetSelection.checks(*catalog_snapshot.check_keys)
     ),
-    description="One tick: poll the catalogue, score what is new, bring the indexes up to now.",
+    description="One tick: poll the catalogue, score new posts, update the indexes.",
     config={
         **CONSOLE,
         "ops": {
@@ -32,7 +32,7 @@ live = dg.define_asset_job(
 history = dg.define_asset_job(
     "history",
     selection=dg.AssetSelection.assets(scored_posts, indexes) | dg.AssetSelection.checks(schema, no_duplicate_threads),
-    description="Score everything that has no score yet and bring every past bucket up to date, as new vintages.",
+    description="Score all unscored posts and update every past bucket, as new vintages.",
     config=CONSOLE,
     tags={"dagster/max_runtime": str(HISTORY_MAX_RUNTIME_SECONDS)},
 )

@@ -1,4 +1,4 @@
-"""The job that keeps the installation small."""
+"""Job that deletes old data."""
 
 import dagster as dg
 
@@ -10,7 +10,7 @@ MAINTENANCE_MAX_RUNTIME_SECONDS = 7200
 maintenance = dg.define_asset_job(
     "maintenance",
     selection=dg.AssetSelection.assets(maintenance_asset),
-    description="Delete what has outlived its period, and return its space.",
+    description="Delete data past its retention period, and free its space.",
     config=CONSOLE,
     tags={"dagster/max_runtime": str(MAINTENANCE_MAX_RUNTIME_SECONDS)},
 )

@@ -1,4 +1,4 @@
-"""The jobs that train: on this machine, and on a rented GPU."""
+"""Training jobs: on this machine, and on a rented GPU."""
 
 import dagster as dg
 
@@ -10,7 +10,7 @@ from assets.text_models import cryptobert_adapter, minilm_model, setfit_model, t
 from resources.console_log import CONSOLE
 
 TRAINING_MAX_RUNTIME_SECONDS = 2 * 3600
-QLORA_MAX_RUNTIME_SECONDS = 48 * 3600  # three pods of six hours, their boots, and the waits for one
+QLORA_MAX_RUNTIME_SECONDS = 48 * 3600  # three pods of six hours, their boots, and the waits for capacity
 
 training = dg.define_asset_job(
     "training",
@@ -19,8 +19,8 @@ training = dg.define_asset_job(
         *(model_evaluation, champion_model),
     ),
     description=(
-        "Train every model that a CPU can, on the labels of this moment, judge all on gold, and promote the one that "
-        "is proven better, if one is. Rents nothing, unless `text_on_pod` is set."
+        "Train every model that needs no GPU on the current labels, evaluate all on gold, and promote the best one if "
+        "it is significantly better. Rents nothing, unless `text_on_pod` is set."
     ),
     config=CONSOLE,
     tags={"dagster/max_runtime": str(TRAINING_MAX_RUNTIME_SECONDS)},
@@ -30,8 +30,8 @@ training_qlora = dg.define_asset_job(
     "training_qlora",
     selection=dg.AssetSelection.assets(qlora_adapter, model_evaluation, champion_model),
     description=(
-        "Rent a GPU within the budget of [pods], train the vision-language model on the newest data set, judge it on "
-        "gold beside the others, and promote it if it is proven better. The pod is gone at the end."
+        "Rent a GPU within the budget of [pods], train the vision-language model on the newest data set, evaluate it "
+        "on gold with the others, and promote it if it is significantly better. The pod is terminated at the end."
     ),
     config=CONSOLE,
     tags={"dagster/max_runtime": str(QLORA_MAX_RUNTIME_SECONDS)},

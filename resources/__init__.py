@@ -1,1 +1,1 @@
-"""Thin handles on settings, sources and the warehouse."""
+"""Dagster resources: thin wrappers of settings, sources and the warehouse."""

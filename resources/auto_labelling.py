@@ -1,4 +1,4 @@
-"""The paid models that label, as a Dagster resource. Keys are read from the environment at the moment of use."""
+"""The paid labelling models, as a Dagster resource. Keys are read from the environment when used."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,23 +20,23 @@ SECTIONS = ("auto_labels", "openai", "gemini", "images", "fear_greed")
 
 
 class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
-    """The providers, the budget, and the ledger of labels by models; docs/auto-labels.md says how they are used."""
+    """The providers, the budget, and the ledger of labels by models; see docs/auto-labels.md."""
 
-    home: str = Field(description="The installation's home; the ledger is kept in it.")
+    home: str = Field(description="The installation's home; contains the ledger.")
     values: dict[str, dict[str, Any]] = Field(
         description="The settings of [auto_labels], [openai], [gemini], [images] and [fear_greed], by section."
     )
 
     def settings(self) -> Settings:
-        """Return the settings that labelling reads, validated; the others are at their defaults."""
+        """Return the settings used in labelling, validated; the others have their defaults."""
         return Settings.model_validate({"home": self.home, **self.values})
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def batches_under_way(self) -> bool:
-        """Whether there may be something to collect of the models that the settings name."""
+        """Return whether a batch of a configured model may have to be collected."""
         from bizcharts_pipeline.autolabel.estimate import configured_models
         from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
         from bizcharts_pipeline.autolabel.ledger_batches import any_under_way
@@ -49,14 +49,14 @@ class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
             return any_under_way(ledger, configured_models(self.settings()))
 
     def missing_keys(self) -> list[str]:
-        """Return of each provider without a key what to do about it; the others are asked all the same."""
+        """Return, for each provider without a key, a hint how to set it; the others are used nevertheless."""
         from bizcharts_pipeline.autolabel.providers import missing_keys
 
         return missing_keys(self.settings())
 
     @contextmanager
     def opened(self, database: Database) -> "Iterator[Labelling]":
-        """Yield what a run works with; its connections are given up at the end.
+        """Yield the labelling with open providers, which are closed at the end.
 
         Raises:
             KeyMissing: no provider has a key.
@@ -74,7 +74,7 @@ class AutoLabelling(dg.ConfigurableResource["AutoLabelling"]):
                 provider.close()
 
     def estimate(self, database: Database) -> "Estimate":
-        """Return what a run would cost; nothing is sent, and no key is needed."""
+        """Return the estimated cost of a run; nothing is sent, and no key is needed."""
         from bizcharts_pipeline.autolabel.estimate import estimate
 
         return estimate(database, self.home_path(), self.settings(), utc_now())

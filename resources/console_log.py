@@ -1,4 +1,4 @@
-"""What a run prints on stderr: one line for each thing that a person has to know. Everything else is in the UI."""
+"""Logger of runs for stderr: one line for each warning and failure. Everything else is in the UI."""
 
 import logging
 import os
@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 import dagster as dg
 
-PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # set by `bizcharts run`: the steps too
-# Run config with which a job uses `console_log` instead of Dagster's own logger.
+PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # set by `bizcharts run`, to log the steps too
+# Run config that replaces Dagster's own logger by `console_log` in a job.
 CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
 _STEPS = {"STEP_START": "started", "STEP_SUCCESS": "done", "STEP_SKIPPED": "skipped"}
 _TROUBLE = {"STEP_FAILURE", "RUN_FAILURE"}
@@ -17,7 +17,7 @@ _CLASS = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_]\w*)+: ")
 
 
 class OneLine(logging.Filter):
-    """Lets pass what a person has to know, as one line in ``record.line``."""
+    """Filter for the relevant records, each as one line in ``record.line``."""
 
     def __init__(self, *, progress: bool) -> None:
         super().__init__()
@@ -45,16 +45,16 @@ class OneLine(logging.Filter):
 
 
 def reason(event: Any) -> str:
-    """Return the message of the error that the asset raised; without a traceback."""
+    """Return the message of the asset's exception, without a traceback."""
     error = getattr(event.event_specific_data, "error", None)
     if error is not None and error.cause is not None:
-        error = error.cause  # of Dagster's own error around it
+        error = error.cause  # unwrap Dagster's own error
     message = error.message.strip() if error is not None else (event.message or "no reason given")
     return _CLASS.sub("", message)
 
 
 def _is_of_a_step(event: Any) -> bool:
-    """Whether the run failed because a step did, which has been said already."""
+    """Return whether the run failed because of a step, which has already been logged."""
     return "Steps failed" in (event.message or "")
 
 
@@ -68,15 +68,15 @@ def _console_logger(context: dg.InitLoggerContext) -> logging.Logger:
 
 
 def _own_stderr() -> TextIO:
-    """Return stderr as it is before Dagster captures a step's: it forwards that through another process, which may end
-    before the last lines, and a failure is among those."""
+    """Return the stderr from before Dagster captures that of steps: Dagster forwards it through another process, which
+    may end before the last lines, such as a failure."""
     try:
         return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
-    except (OSError, ValueError):  # one without a descriptor
+    except (OSError, ValueError):  # a stderr without a descriptor
         return sys.stderr
 
 
 console_log = dg.LoggerDefinition(
     _console_logger,
-    description="One line for each warning and failure; with BIZCHARTS_RUN_PROGRESS for each step too.",
+    description="One line for each warning and failure; with BIZCHARTS_RUN_PROGRESS, for each step too.",
 )

@@ -1,4 +1,4 @@
-"""The index's parameters as a Dagster resource, so that the UI shows what the numbers were made with."""
+"""The index's parameters as a Dagster resource, so that the UI shows them."""
 
 import dagster as dg
 from pydantic import Field

@@ -11,13 +11,13 @@ from bizcharts_pipeline.live import catalog_spool, fourchan_client
 
 
 class Fourchan(dg.ConfigurableResource["Fourchan"]):
-    """One board's catalogue, asked politely, and the spool that its answers pass through."""
+    """One board's catalogue, with a rate limit, and the spool for its responses."""
 
-    home: str = Field(description="The installation's home; spool and validators are kept in it.")
+    home: str = Field(description="The installation's home; contains the spool and the HTTP validators.")
     board: str = Field(description="The board's short name.")
     api_url: str = Field(description="Host of the catalogue JSON.")
     image_url: str = Field(description="Host of the pictures.")
-    seconds_per_request: float = Field(description="Least time between two requests to one host.")
+    seconds_per_request: float = Field(description="Minimum time between two requests to one host.")
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
 
     def client(self) -> FourchanClient:
@@ -32,5 +32,5 @@ class Fourchan(dg.ConfigurableResource["Fourchan"]):
         )
 
     def spool(self) -> Spool:
-        """Return the folder where a poll waits until the warehouse has it."""
+        """Return the folder in which polls wait until the warehouse has stored them."""
         return catalog_spool(Path(self.home))

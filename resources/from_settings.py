@@ -1,7 +1,7 @@
-"""Resources whose values come from the settings alone: run config can neither replace nor add to them.
+"""Resources whose values come only from the settings: run config can neither replace nor extend them.
 
-A resource holds the addresses that keys are sent to, the caps of paid jobs, and the folders that are written to.
-Whoever may launch a run must not be able to choose those.
+A resource holds the addresses to which keys are sent, the caps of paid jobs, and the folders that are written to. Users
+who may launch a run must not be able to choose those.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import dagster as dg
 
 
 def from_settings(resource: "dg.ConfigurableResource[Any]") -> dg.ResourceDefinition:
-    """Return the definition of ``resource`` without a config schema; its description shows the values it has."""
+    """Return the definition of ``resource`` without a config schema; its description lists its values."""
     inner = cast("Callable[[dg.InitResourceContext], Any]", resource.get_resource_definition().resource_fn)
 
     def initialize(context: dg.InitResourceContext) -> Any:

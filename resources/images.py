@@ -11,18 +11,18 @@ from bizcharts_pipeline.settings import ImageSettings
 
 
 class Images(dg.ConfigurableResource["Images"]):
-    """The two image hosts, asked politely; where pictures are kept; and the settings of ``[images]``."""
+    """The two image hosts with rate limits, the folder of the pictures, and the settings of ``[images]``."""
 
-    home: str = Field(description="The installation's home; pictures are kept in its images folder.")
+    home: str = Field(description="The installation's home; its images folder contains the pictures.")
     board: str = Field(description="The board's short name.")
     api_url: str = Field(description="Host of the list of archived threads.")
     image_url: str = Field(description="Host of the live board's pictures.")
     archive_image_url: str = Field(description="Host of the archive's pictures.")
-    seconds_per_request: float = Field(description="Least time between two requests to the live board's hosts.")
-    archive_seconds_per_request: float = Field(description="Least time between two requests to the archive's host.")
+    seconds_per_request: float = Field(description="Minimum time between two requests to the live board's hosts.")
+    archive_seconds_per_request: float = Field(description="Minimum time between two requests to the archive's host.")
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
     values: dict[str, Any] = Field(
-        description="What is fetched, kept, blurred and sent, by name; docs/content-safety.md says why."
+        description="Limits of fetching, storing, blurring and sending, by name; see docs/content-safety.md."
     )
 
     def client(self) -> ImageClient:
@@ -38,7 +38,7 @@ class Images(dg.ConfigurableResource["Images"]):
         )
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def limits(self) -> ImageSettings:

@@ -13,15 +13,15 @@ from bizcharts_pipeline.settings import LabellingSettings
 class Labelling(dg.ConfigurableResource["Labelling"]):
     """The label ledger, and the values of ``[labelling]``."""
 
-    home: str = Field(description="The installation's home; the label ledger is kept in it.")
+    home: str = Field(description="The installation's home; contains the label ledger.")
     values: dict[str, Any] = Field(description="Gold split, relabels and data set: the values of `[labelling]`.")
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def ledger(self) -> LabelLedger:
-        """Return the label ledger; nothing is opened before it is asked."""
+        """Return the label ledger; it is opened only on use."""
         return LabelLedger(self.home_path() / LEDGER)
 
     def settings(self) -> LabellingSettings:

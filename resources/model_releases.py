@@ -5,8 +5,8 @@ from pydantic import Field
 
 
 class ModelReleases(dg.ConfigurableResource["ModelReleases"]):
-    """Where the champion is released: the values of ``[ml.release]``. The token stays in ``GITHUB_TOKEN``."""
+    """Destination of the champion's releases: the values of ``[ml.release]``. The token stays in ``GITHUB_TOKEN``."""
 
     repository: str = Field("", description="`owner/name` on GitHub; empty: nothing is released.")
     api_url: str = Field("https://api.github.com", description="GitHub's API, or that of an Enterprise server.")
-    home: str = Field(description="The installation's home; models are kept in it.")
+    home: str = Field(description="The installation's home; contains the models.")

@@ -1,8 +1,8 @@
-"""What happens on a pod, shown in the Dagster run while it happens.
+"""Live view of a pod's job in its Dagster run.
 
-The pod's script speaks Dagster Pipes into a file; the life of the pod fetches what is new of it with each poll and
-hands it on here. So there is no thread that reads, and a broken link loses nothing: the next poll goes on where the
-last one stopped.
+The pod's script writes Dagster Pipes messages to a file; each poll of the pod fetches the new ones and passes them on
+here. So no reader thread is needed, and a broken connection loses nothing: the next poll resumes where the last one
+stopped.
 """
 
 import codecs
@@ -17,7 +17,7 @@ import dagster as dg
 
 from bizcharts_pipeline.pods.protocol import State
 
-MESSAGES = "messages.jsonl"  # in the folder in which the job runs
+MESSAGES = "messages.jsonl"  # in the job's folder
 MAX_LINE_BYTES = 1_000_000
 MAX_OBSERVATIONS = 500
 MAX_SAID = 500  # characters
@@ -25,7 +25,7 @@ _STOPPED = {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
 
 
 class PodMessages(dg.PipesMessageReader):
-    """Tells the script where to write; reading is the poll's business."""
+    """Tells the script where to write; the polls do the reading."""
 
     @contextmanager
     def read_messages(self, handler: dg.PipesMessageHandler) -> Iterator[dict[str, str]]:
@@ -33,15 +33,15 @@ class PodMessages(dg.PipesMessageReader):
 
     @property
     def expected_writer_count(self) -> int:
-        """One script writes."""
+        """The number of processes that write messages: the job's script only."""
         return 1
 
     def no_messages_debug_text(self) -> str:
-        return f"The job's {MESSAGES} was fetched with its log; the log says how far it came."
+        return f"The job's {MESSAGES} was fetched with its log; the log shows how far the job came."
 
 
 class PodWatch:
-    """The listener of one materialisation. ``environment`` is what the script needs to speak to it."""
+    """The listener of one materialisation. ``environment`` contains the Pipes variables for the script."""
 
     def __init__(self, context: dg.AssetExecutionContext, session: dg.PipesSession) -> None:
         self.environment: Mapping[str, str] = session.get_bootstrap_env_vars()
@@ -53,19 +53,19 @@ class PodWatch:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def state(self, state: State, detail: str) -> None:
-        """Write it into the run's log."""
-        if state is State.CREATING:  # another pod has another file
+        """Write the state to the run's log."""
+        if state is State.CREATING:  # another pod has another message file
             self._unfinished, self._too_long = b"", False
         log = self._context.log.warning if state in (State.LOST, State.ORPHAN) else self._context.log.info
         log(f"pod {state.value}: {detail}" if detail else f"pod {state.value}")
 
     def log(self, chunk: bytes) -> None:
-        """Write it to the step's stdout, where Dagster keeps the compute log."""
+        """Write the output to the step's stdout, which Dagster stores as compute log."""
         sys.stdout.write(self._decoder.decode(chunk))
         sys.stdout.flush()
 
     def messages(self, chunk: bytes) -> None:
-        """Take in the lines that are whole; the rest waits for the next chunk."""
+        """Process the complete lines; the rest waits for the next chunk."""
         *lines, self._unfinished = (self._unfinished + chunk).split(b"\n")
         for line in lines:
             if line and not self._too_long:
@@ -75,12 +75,12 @@ class PodWatch:
             self._unfinished, self._too_long = b"", True
 
     def cancelled(self) -> bool:
-        """Whether the run is being cancelled; the signal may have come while nothing could be interrupted."""
+        """Return whether the run is being cancelled; the signal may have come while it could not interrupt."""
         run = self._context.instance.get_run_by_id(self._context.run.run_id)
         return run is not None and run.status in _STOPPED
 
     def metadata(self) -> dict[str, dg.MetadataValue]:
-        """Return the last value of every figure that the script reported."""
+        """Return the last value of every reported metric."""
         last: dict[str, float] = {}
         for _, figures in sorted(self.metrics.items()):
             last |= figures
@@ -95,7 +95,7 @@ class PodWatch:
             else:
                 self._handler.handle_message(message)
         except Exception as error:
-            self._context.log.warning(f"a message of the pod can not be read ({type(error).__name__}): {line[:200]!r}")
+            self._context.log.warning(f"a message of the pod cannot be parsed ({type(error).__name__}): {line[:200]!r}")
 
     def _tell(self, payload: Mapping[str, Any]) -> None:
         about = {name: value for name, value in payload.items() if name != "kind"}
@@ -109,7 +109,7 @@ class PodWatch:
         self.metrics[step] = self.metrics.get(step, {}) | figures
         said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self._context.log.info(f"step {step}{f' of {steps}' if steps else ''}: {said}")
-        if len(self.metrics) <= MAX_OBSERVATIONS:  # the UI draws them while they come
+        if len(self.metrics) <= MAX_OBSERVATIONS:  # the UI plots them as they come
             self._context.log_event(dg.AssetObservation(self._context.asset_key, metadata={"step": step, **figures}))
 
 
@@ -123,7 +123,7 @@ def watched(context: dg.AssetExecutionContext) -> Iterator[PodWatch]:
 
 
 def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures that are finite numbers; a mapping's are named after it."""
+    """Return the finite numbers; those of a nested mapping are prefixed with its name."""
     found: dict[str, float] = {}
     for name, value in figures.items():
         if isinstance(value, Mapping):

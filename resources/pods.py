@@ -1,4 +1,4 @@
-"""Rented GPUs as a Dagster resource. Keys are read from the environment at the moment of use."""
+"""Rented GPUs as a Dagster resource. Keys are read from the environment when used."""
 
 import os
 import time
@@ -23,10 +23,10 @@ KEY = "RUNPOD_API_KEY"
 
 
 class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
-    """Runs one job on a rented pod, or on a host of yours, and ends the pod whatever happens; docs/runpod.md has the
-    account, the prices and what to do when something hangs. The key is `RUNPOD_API_KEY` in the environment."""
+    """Runs one job on a rented pod, or on a host of your own, and terminates the pod in every case; docs/runpod.md
+    explains the account, the prices and troubleshooting. The key is `RUNPOD_API_KEY` in the environment."""
 
-    home: str = Field(description="The installation's home; the ledger of pods and their keys are kept in it.")
+    home: str = Field(description="The installation's home; contains the ledger of pods and their SSH keys.")
     provider: str = Field(description=Settings.model_fields["pod_provider"].description)
     values: dict[str, Any] = Field(description="The values of `[pods]`.")
 
@@ -38,17 +38,17 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         )
 
     def settings(self) -> Settings:
-        """Return the settings that a pod's life reads, validated; the others are at their defaults."""
+        """Return the settings used for pods, validated; the others have their defaults."""
         return Settings.model_validate({"home": self.home, "pod_provider": self.provider, "pods": self.values})
 
     def run(
         self, job: "Job", listener: "Listener", into: Path, *, run_id: str, checkpoint_minutes: float
     ) -> "Finished":
-        """Run ``job`` to its end and put its result into the folder ``into``; a job that is under way is re-attached,
-        and a result that was fetched and not made use of is taken as it is.
+        """Run ``job`` and put its result into the folder ``into``. A running job is re-attached to, and a fetched
+        result that was not used is returned.
 
         Raises:
-            PodError: there is no result; its ``retry`` says whether another try may bring one.
+            PodError: there is no result; ``retry`` is whether a retry may succeed.
         """
         from bizcharts_pipeline.pods.ledger import PodLedger
         from bizcharts_pipeline.pods.life import run_job
@@ -72,24 +72,24 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
         )
 
     def ledger_path(self) -> Path:
-        """Return the file of the ledger, which may not be there yet."""
+        """Return the path of the ledger, which may not exist yet."""
         from bizcharts_pipeline.pods.ledger import LEDGER
 
         return Path(self.home) / LEDGER
 
     def clock(self) -> Callable[[], datetime]:
-        """Return the clock of pods: naive UTC, which neither ``BIZCHARTS_NOW`` nor a jump of the wall clock changes."""
+        """Return the clock of pods: naive UTC, independent of ``BIZCHARTS_NOW`` and of changes of the wall clock."""
         from bizcharts_pipeline.pods.steady_clock import open_clock
 
         return open_clock(self.ledger_path().parent)
 
     def reap(self, is_running: Callable[[str], bool], seconds: float) -> "ReapReport | None":
-        """End the pods of this installation that no run looks after, at every provider that it rented from; ``None``:
-        there can be none. What takes longer than ``seconds`` is left for the next time.
+        """Terminate this installation's pods without a run, at every provider used; ``None`` if there can be none. Work
+        beyond ``seconds`` is left for the next call.
 
         Raises:
             PodError: the ledger cannot be read.
-            DatabaseLost: the home has been used, and everything in it is gone, the ledger too.
+            DatabaseLost: the home was in use before, but is empty, so the ledger is lost too.
         """
         check_home(Path(self.home))
         if not is_known(self.ledger_path()) and not (self.provider == "runpod" and os.environ.get(KEY)):

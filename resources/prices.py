@@ -1,4 +1,4 @@
-"""The price hosts as a Dagster resource. Keys are read from the environment for each request, and kept nowhere."""
+"""The price hosts as a Dagster resource. Keys are read from the environment for each request, and stored nowhere."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from bizcharts_pipeline.settings import PriceSettings
 
 
 class Prices(dg.ConfigurableResource["Prices"]):
-    """The sources of prices in their order, with their budgets; and alternative.me's index."""
+    """The price sources in order, with their budgets; and alternative.me's index."""
 
-    home: str = Field(description="The installation's home; the ledger of requests is kept in it.")
+    home: str = Field(description="The installation's home; contains the ledger of requests.")
     coingecko_url: str = Field(description="Host of CoinGecko's API.")
     binance_url: str = Field(description="Binance's market-data host.")
     coinmarketcap_url: str = Field(description="Host of CoinMarketCap's API.")
@@ -23,7 +23,7 @@ class Prices(dg.ConfigurableResource["Prices"]):
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
 
     def rotation(self) -> Rotation:
-        """Return the sources, ready to be asked."""
+        """Return the rotation of the sources."""
         urls = {
             "coingecko": self.coingecko_url,
             "binance": self.binance_url,

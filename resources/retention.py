@@ -1,4 +1,4 @@
-"""How long what is kept, as a Dagster resource."""
+"""Retention periods, as a Dagster resource."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from bizcharts_pipeline.settings import RetentionSettings
 
 
 class Retention(dg.ConfigurableResource["Retention"]):
-    """The values of ``[retention]``, and where pictures and label ledgers are."""
+    """The values of ``[retention]``, and the location of pictures and label ledgers."""
 
     home: str = Field(description="The installation's home.")
-    values: dict[str, int] = Field(description="Periods in days by name; 0 keeps for ever. See docs/operating.md.")
+    values: dict[str, int] = Field(description="Periods in days by name; 0: no limit. See docs/operating.md.")
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def policy(self) -> RetentionSettings:

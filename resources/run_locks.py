@@ -1,7 +1,7 @@
-"""Runs that Dagster takes for STARTED although their process is gone.
+"""Marks runs as failed that Dagster lists as STARTED although their process has died.
 
-Dagster leaves a run STARTED for hours when its machine lost power or its process was killed with all others. So each
-run holds a lock (:mod:`bizcharts_pipeline.core.run_locks`) while it is at work.
+Dagster leaves a run STARTED for hours after a power failure, or if all its processes were killed. So each active run
+holds a lock (:mod:`bizcharts_pipeline.core.run_locks`).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,14 +11,14 @@ import dagster as dg
 
 from bizcharts_pipeline.core.run_locks import stale
 
-YOUNG = timedelta(seconds=20)  # its lock may not be there yet
+YOUNG = timedelta(seconds=20)  # its lock may not exist yet
 _AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
 def fail_dead_runs(instance: dg.DagsterInstance, folder: Path) -> list[str]:
-    """Report the runs as failed that are STARTED (or CANCELING) and whose process is gone; return their ids.
+    """Report STARTED (or CANCELING) runs as failed if their process has died; return their ids.
 
-    Locks of runs that have ended are removed. A run without a lock file is left alone.
+    Locks of ended runs are removed. A run without a lock file is left alone.
     """
     dead = []
     before = datetime.now(UTC) - YOUNG
@@ -30,7 +30,7 @@ def fail_dead_runs(instance: dg.DagsterInstance, folder: Path) -> list[str]:
         record = instance.get_run_record_by_id(run.run_id)
         if record is None or record.create_timestamp > before or run.status not in _AT_WORK:
             continue
-        instance.report_run_failed(run, "The process of this run is gone: it was killed, or the machine lost power.")
+        instance.report_run_failed(run, "The process of this run has died: it was killed, or the machine lost power.")
         path.unlink(missing_ok=True)
         dead.append(run.run_id)
     return dead

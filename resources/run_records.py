@@ -1,4 +1,4 @@
-"""Keeping Dagster's own records small: nothing else deletes the runs of a minutely job."""
+"""Deletion of old runs in Dagster's storage, as nothing else deletes the runs of a minutely job."""
 
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -12,11 +12,11 @@ _BATCH = 500
 
 
 def delete_old_runs(instance: dg.DagsterInstance, job_name: str, older_than: timedelta) -> tuple[int, int]:
-    """Delete the finished runs of one job that are older than ``older_than``, with the files they leave behind.
+    """Delete the finished runs of one job that are older than ``older_than``, with their files.
 
-    ``delete_run`` keeps the run's own event-log file and its log folder, which are most of its size, and the results of
-    its asset checks; all of them go too.
-    The newest run always stays, so that the assets do not look as if they had never been materialised.
+    ``delete_run`` leaves most of a run's data: its own event-log file, its log folder, and the results of its asset
+    checks. This deletes them too. The newest run is always kept, so that the assets do not appear as never
+    materialised.
 
     Returns:
         The number of deleted runs and the bytes of the files removed.

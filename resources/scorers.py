@@ -1,4 +1,4 @@
-"""The models that read stance, as a Dagster resource."""
+"""The scoring models, as a Dagster resource."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from bizcharts_pipeline.warehouse.database import Database
 
 
 class Scorers(dg.ConfigurableResource["Scorers"]):
-    """Finds the scorer whose numbers count: the champion of `model_versions`, the same for a whole run."""
+    """Provides the champion of `model_versions`, the same one for a whole run."""
 
-    home: str = Field(description="The installation's home; trained models lie in it.")
+    home: str = Field(description="The installation's home; contains the trained models.")
 
     _champion: Scorer | None = PrivateAttr(default=None)
 
     def champion(self, database: Database) -> Scorer:
-        """Return the champion, ready to score."""
+        """Return the champion's scorer."""
         if self._champion is None:
             self._champion = champion_scorer(database, Path(self.home), utc_now())
         return self._champion

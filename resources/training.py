@@ -1,4 +1,4 @@
-"""How models are trained, as a Dagster resource."""
+"""Training of models, as a Dagster resource."""
 
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +20,9 @@ SECTIONS = ("ml", "labelling", "pods")
 
 
 class Training(dg.ConfigurableResource["Training"]):
-    """The bases that models start from, and the values of `[ml.training]`; docs/training-flow.md explains them."""
+    """The base models, and the values of `[ml.training]`; docs/training-flow.md explains them."""
 
-    home: str = Field(description="The installation's home; models are kept in it.")
+    home: str = Field(description="The installation's home; contains the models.")
     setfit_base: str = Field(description=Settings.model_fields["setfit_base"].description)
     vlm_base: str = Field(description=Settings.model_fields["vlm_base"].description)
     pod_provider: str = Field(description=Settings.model_fields["pod_provider"].description)
@@ -40,16 +40,16 @@ class Training(dg.ConfigurableResource["Training"]):
         )
 
     def home_path(self) -> Path:
-        """Return the home."""
+        """Return the installation's home folder."""
         return Path(self.home)
 
     def settings(self) -> Settings:
-        """Return the settings that training reads, validated; the others are at their defaults."""
+        """Return the settings used in training, validated; the others have their defaults."""
         bases = {"setfit_base": self.setfit_base, "vlm_base": self.vlm_base, "pod_provider": self.pod_provider}
         return Settings.model_validate({"home": self.home, **bases, **self.values})
 
     def recipes(self) -> "dict[str, Recipe]":
-        """Return the ways of training on this machine, by the kind of model that comes of them."""
+        """Return the recipes for training on this machine, by kind of model."""
         from bizcharts_pipeline.training.recipes.cryptobert import CryptoBertRecipe
         from bizcharts_pipeline.training.recipes.ensemble import EnsembleRecipe
         from bizcharts_pipeline.training.recipes.minilm import MinilmRecipe
@@ -67,10 +67,10 @@ class Training(dg.ConfigurableResource["Training"]):
         return {recipe.kind: recipe for recipe in recipes}
 
     def evaluate(self, database: Database, now: datetime) -> "EvaluationReport":
-        """Judge every candidate on gold; nothing is promoted.
+        """Evaluate every candidate on gold; nothing is promoted.
 
         Raises:
-            TrainingError: there is nothing to learn or judge by.
+            TrainingError: there are no labels to train or evaluate on.
         """
         from bizcharts_pipeline.models.evaluate import evaluate_all
         from bizcharts_pipeline.training.recipes.lexicon import LexiconRecipe
@@ -89,14 +89,14 @@ class Training(dg.ConfigurableResource["Training"]):
         )
 
     def decide(self, database: Database, now: datetime, run_id: str) -> "tuple[Decision, ...]":
-        """Judge every candidate as things stand now, and promote the best that is proven better, if one is."""
+        """Evaluate every candidate now, and promote the best one if it is significantly better."""
         from bizcharts_pipeline.models.promotion import decide
 
         report = self.evaluate(database, now)
         return decide(database, self.home_path(), report, self.recipes(), now=now, run_id=run_id)
 
     def _stock_models(self) -> "dict[str, Scorer]":
-        """Return pretrained models as they are, where they are on this machine: what an adapter has to beat."""
+        """Return the pretrained models without adapters that are on this machine: the baselines for adapters."""
         from bizcharts_pipeline.sentiment.bases import NoBase
         from bizcharts_pipeline.sentiment.cryptobert import stock_cryptobert
 

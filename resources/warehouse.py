@@ -20,42 +20,42 @@ class Warehouse(DuckDBResource):
     """The DuckDB file behind every table, opened for milliseconds.
 
     It is configured and shown as Dagster's own DuckDB resource. Its connections come from
-    :class:`~bizcharts_pipeline.warehouse.database.Database`, which waits its turn fairly, has a read-only door and
-    always closes.
+    :class:`~bizcharts_pipeline.warehouse.database.Database`, which waits for the database lock in order, offers
+    read-only connections and always closes them.
     """
 
-    home: str = Field("", description="The installation's home; empty: a database that may be made at any time.")
-    witnesses: list[str] = Field([], description="Pages of sources that are asked for the time; none: no check.")
-    seconds_per_request: float = Field(2, description="Least time between two requests to one of them.")
+    home: str = Field("", description="The installation's home; empty: the database is created if missing.")
+    witnesses: list[str] = Field([], description="Pages of sources whose Date header checks the clock; or none.")
+    seconds_per_request: float = Field(2, description="Minimum time between two requests to one of them.")
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
-    wait_seconds: float = Field(60, description="How long to wait for a database that somebody else holds open.")
+    wait_seconds: float = Field(60, description="Maximum wait for a database that another process holds open.")
     _lock: run_locks.RunLock | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Show that this run is alive, for as long as it is; not in a home that is lost, which gets no new folder."""
+        """Hold a lock that shows that this run is alive; not in a lost home, in which no folder must be created."""
         try:
             if self.home:
                 Installation(Path(self.home), Path(self.database)).check()
         except BizchartsError:
-            return  # the asset says why
+            return  # the asset reports the reason
         if context.run is not None and self._lock is None:
             self._lock = run_locks.acquire(self.run_locks_folder(), context.run.run_id)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """The run is over."""
+        """Release the lock at the end of the run."""
         if self._lock is not None:
             run_locks.release(self._lock)
             self._lock = None
 
     def run_locks_folder(self) -> Path:
-        """Return where the runs that use this database show that they are alive."""
+        """Return the folder of the locks of runs that use this database."""
         return Path(self.database).parent / "runs"
 
     def open(self) -> Database:
-        """Return the database; nothing is opened before its ``read()`` or ``write()`` is entered.
+        """Return the database; it is opened only by ``read()`` or ``write()``.
 
         Raises:
-            DatabaseLost: it is missing, and the installation has had one.
+            DatabaseLost: it is missing, although the installation has had one.
         """
         path = Path(self.database)
         if self.home:
@@ -64,10 +64,11 @@ class Warehouse(DuckDBResource):
         return Database(path, self.wait_seconds)
 
     def open_at(self, now: datetime, *, to_delete: bool = False) -> Database:
-        """Return the database for rows that become final at ``now`` (naive UTC), or for deleting what is too old then.
+        """Return the database for rows that become final at ``now`` (naive UTC), or for deleting rows that are too old
+        then.
 
         Raises:
-            ClockDisagrees: the clock is not to be believed; docs/operating.md.
+            ClockDisagrees: the clock is implausible; see docs/operating.md.
             DatabaseLost: as :meth:`open`.
         """
         database = self.open()
@@ -81,6 +82,6 @@ class Warehouse(DuckDBResource):
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a read-write connection inside one transaction (the name that Dagster's own resource has)."""
+        """Yield a read-write connection in one transaction. The name is that of Dagster's own resource."""
         with self.open().write() as connection:
             yield connection

@@ -9,13 +9,13 @@ from bizcharts_pipeline.archive.patience import Archive
 
 
 class Warosu(dg.ConfigurableResource["Warosu"]):
-    """One board's Warosu archive, asked politely, and the folder where its pages wait until a day is stored."""
+    """One board's Warosu archive with a rate limit, and the folder in which its pages wait until a day is stored."""
 
-    home: str = Field(description="The installation's home; pages are kept in it until their day is stored.")
+    home: str = Field(description="The installation's home; contains pages until their day is stored.")
     board: str = Field(description="The board's short name.")
     url: str = Field(description="The archive.")
     image_url: str = Field(description="Host of the archive's pictures.")
-    seconds_per_request: float = Field(description="Least time between two requests, over all processes.")
+    seconds_per_request: float = Field(description="Minimum time between two requests, over all processes.")
     contact: str = Field("", description="E-mail or URL put into the User-Agent.")
 
     def archive(self) -> Archive:

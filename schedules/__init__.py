@@ -1,1 +1,1 @@
-"""When the jobs run."""
+"""Schedules and sensors of the jobs."""

@@ -1,4 +1,4 @@
-"""What is looked after while pods are rented."""
+"""Sensor that terminates abandoned pods."""
 
 import time
 
@@ -8,16 +8,16 @@ from bizcharts_pipeline.core.clock import to_epoch
 from resources.pods import RunPodResource
 
 REAP_SECONDS = 300
-TICK_SECONDS = 40.0  # Dagster gives a sensor 60
+TICK_SECONDS = 40.0  # Dagster's limit for a sensor is 60
 
 
 @dg.sensor(
     minimum_interval_seconds=REAP_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Ends pods that this installation rented, from whichever provider, and that no run looks after. The pod of a "
-        "run that crashed is left alone for as long as its lease, so that the next run can take it up. Asks nobody "
-        "where there is no key and the ledger knows of no pod."
+        "Terminates pods that this installation rented, from any provider, and that no run manages. The pod of a "
+        "crashed run is kept until its lease ends, so that the next run can re-attach to it. Sends no request "
+        "without a key if the ledger has no live pod."
     ),
 )
 def pods_reaped(context: dg.SensorEvaluationContext, runpod: RunPodResource) -> dg.SkipReason:
@@ -26,8 +26,8 @@ def pods_reaped(context: dg.SensorEvaluationContext, runpod: RunPodResource) -> 
         if record is None:
             return False
         crashed = record.dagster_run.status is dg.DagsterRunStatus.FAILURE
-        # Dagster notes the end by the wall clock. If that was set since, the earlier of both clocks leaves the pod
-        # alone for longer; the pod ends itself after its lease anyway.
+        # Dagster records the end by the wall clock. If that was set since, the earlier of both clocks keeps the pod
+        # longer; the pod terminates itself after its lease anyway.
         now = min(time.time(), to_epoch(runpod.clock()()))
         recently = (record.end_time or 0) > now - runpod.settings().pods.lease_minutes * 60
         return not record.dagster_run.is_finished or (crashed and recently)
@@ -37,5 +37,5 @@ def pods_reaped(context: dg.SensorEvaluationContext, runpod: RunPodResource) -> 
         return dg.SkipReason("no key, and no pod in the ledger")
     if report.failed:
         raise dg.Failure("; ".join(report.failed))
-    said = f"ended {', '.join(report.ended) or 'none'}; at work: {', '.join(report.running) or 'none'}"
+    said = f"terminated {', '.join(report.ended) or 'none'}; running: {', '.join(report.running) or 'none'}"
     return dg.SkipReason("; ".join([said, *report.waiting]))

@@ -1,4 +1,4 @@
-"""When the jobs run. Times are UTC."""
+"""Schedules of the jobs. Times are UTC."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -20,9 +20,9 @@ from resources.auto_labelling import AutoLabelling
 from resources.console_log import CONSOLE
 
 MAX_PAUSE_MINUTES = 5
-PAUSE_RUNS = 4  # runs that are looked at: enough to double the pause up to its maximum
-EARLIER = timedelta(seconds=15)  # a run is made some seconds after its minute
-MONITORING_SECONDS = 60  # until run monitoring has noticed
+PAUSE_RUNS = 4  # number of runs checked: enough to double the pause up to its maximum
+EARLIER = timedelta(seconds=15)  # a run is created some seconds after its minute
+MONITORING_SECONDS = 60  # until run monitoring has detected it
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -35,26 +35,26 @@ _UNFINISHED = [
 def unless_at_work(
     context: dg.ScheduleEvaluationContext, job_name: str, max_runtime_seconds: int, tags: dict[str, str]
 ) -> dg.RunRequest | dg.SkipReason:
-    """Ask for a run of the job, unless one is at work that can still be alive.
+    """Request a run of the job, unless an active run may still be alive.
 
-    A run whose machine lost power stays STARTED until the sensor `dead_runs` ends it or, where it has no lock yet, run
-    monitoring does at the job's maximum run time. Looking no further back than that keeps a dead run from silencing
-    the schedule even if nothing ever ends it.
+    A run whose machine lost power stays STARTED until the sensor `dead_runs` or, if it has no lock yet, run monitoring
+    at the job's maximum run time marks it as failed. The limited look-back prevents a dead run from silencing the
+    schedule even if nothing ever marks it.
     """
     young = datetime.now(UTC) - timedelta(seconds=max_runtime_seconds + MONITORING_SECONDS)
     runs = context.instance.get_run_records(
         dg.RunsFilter(job_name=job_name, statuses=_UNFINISHED, created_after=young), limit=1
     )
     if runs:
-        return dg.SkipReason(f"run {runs[0].dagster_run.run_id} is still at work")
+        return dg.SkipReason(f"run {runs[0].dagster_run.run_id} is still active")
     return dg.RunRequest(tags=tags)
 
 
 def unreachable_pause(instance: dg.DagsterInstance, now: datetime) -> dg.SkipReason | None:
-    """Return why no run is due while the board cannot be reached; ``None`` when one is. ``now`` is in UTC.
+    """Return the reason for skipping a run while the board is unreachable; ``None`` if one is due. ``now`` is in UTC.
 
-    After each run in a row that got no answer, or met a wrong clock, the pause doubles. Runs that failed otherwise do
-    not count: they may have spooled the board's minute. Nor do runs of a clock that has been set back since.
+    After each consecutive run without a response, or with a wrong clock, the pause doubles. Other failed runs do not
+    count, as they may have spooled a poll; nor do runs dated in the future because the clock was set back.
     """
     since = now - timedelta(minutes=(MAX_PAUSE_MINUTES + 5) * PAUSE_RUNS)
     records = instance.get_run_records(dg.RunsFilter(job_name=live.name, created_after=since), limit=PAUSE_RUNS)
@@ -77,7 +77,7 @@ def unreachable_pause(instance: dg.DagsterInstance, now: datetime) -> dg.SkipRea
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description=(
-        "A tick every minute; a minute whose predecessor is still at work is skipped. While the board cannot be "
+        "A tick every minute, skipped while the previous one is still active. While the board cannot be "
         f"reached, the pauses grow to {MAX_PAUSE_MINUTES} minutes."
     ),
 )
@@ -92,7 +92,7 @@ def live_every_minute(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | 
     cron_schedule="17 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Scores and indexes what imports and backfills left behind.",
+    description="Scores and indexes posts from imports and backfills.",
 )
 def history_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     return unless_at_work(context, history.name, HISTORY_MAX_RUNTIME_SECONDS, {})
@@ -103,7 +103,7 @@ def history_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.
     cron_schedule="2-59/5 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Fetches the pictures that wait, and purges those whose posts are gone.",
+    description="Fetches waiting pictures, and purges those of deleted posts.",
 )
 def thumbnails_every_5_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     return unless_at_work(context, fetch_thumbnails.name, THUMBNAILS_MAX_RUNTIME_SECONDS, {})
@@ -114,7 +114,7 @@ def thumbnails_every_5_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunR
     cron_schedule="*/5 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Prices, from the first source that has budget left.",
+    description="Fetches prices from the first source with remaining budget.",
 )
 def prices_every_5_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     return unless_at_work(context, fetch_prices.name, PRICES_MAX_RUNTIME_SECONDS, {})
@@ -126,7 +126,7 @@ reference_index_daily = dg.ScheduleDefinition(
     cron_schedule="21 1 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="alternative.me's index of the day, for comparison.",
+    description="Fetches alternative.me's index of the day, for comparison.",
 )
 
 
@@ -137,8 +137,8 @@ reference_index_daily = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description=(
-        "Yesterday from the archive, some hours after its end. The second run of a day finds it complete, or tries it "
-        "again where the archive had not got to its end."
+        "Imports yesterday from the archive, some hours after its end. The day's second run finds it complete, or "
+        "retries it if the archive was incomplete."
     ),
 )
 def warosu_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -152,7 +152,7 @@ maintenance_daily = dg.ScheduleDefinition(
     cron_schedule="43 4 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Deletes what has outlived its period, and returns its space.",
+    description="Deletes data past its retention period, and frees its space.",
 )
 
 
@@ -161,11 +161,11 @@ maintenance_daily = dg.ScheduleDefinition(
     cron_schedule="4-59/15 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Takes in the batches that paid models have answered. It orders nothing.",
+    description="Collects the answers of paid models' batches. Sends no paid request.",
 )
 def auto_label_batches_every_15_minutes(
     context: dg.ScheduleEvaluationContext, auto_labelling: AutoLabelling
 ) -> dg.RunRequest | dg.SkipReason:
     if not auto_labelling.batches_under_way():
-        return dg.SkipReason("no batch is under way")
+        return dg.SkipReason("no batch is running")
     return unless_at_work(context, collect_auto_labels.name, COLLECTION_MAX_RUNTIME_SECONDS, {})

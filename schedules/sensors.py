@@ -1,4 +1,4 @@
-"""What is looked after between the runs."""
+"""Sensor that marks dead runs as failed."""
 
 import dagster as dg
 
@@ -10,10 +10,10 @@ from resources.warehouse import Warehouse
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Ends runs whose process is gone, as after a power cut; else they would hold their place in the queue for "
-        "hours. Dagster then starts them again, three times at most."
+        "Marks runs as failed if their process has died, for example after a power failure; otherwise they would "
+        "occupy the queue for hours. Dagster then restarts them, at most three times."
     ),
 )
 def dead_runs(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SkipReason:
     dead = fail_dead_runs(context.instance, warehouse.run_locks_folder())
-    return dg.SkipReason(f"ended {', '.join(dead)}" if dead else "every run that is at work is alive")
+    return dg.SkipReason(f"marked as failed: {', '.join(dead)}" if dead else "every active run is alive")

@@ -1,1 +1,1 @@
-"""Labels by paid vision models: asked politely, paid once, never beyond the budget."""
+"""Labels by paid vision models: rate-limited, within a hard budget, each answer paid only once."""

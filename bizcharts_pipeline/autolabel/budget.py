@@ -1,8 +1,7 @@
-"""Money that can not be overrun: the most that a request may cost is booked before it is sent.
+"""Hard budget: the maximum cost of a request is reserved before the request is sent.
 
-All functions work inside the caller's transaction on the ledger, which only one thread of one process has at a time:
-check and booking are one step. What was booked and never settled, as its process was killed, stays booked: the service
-may have answered it.
+All functions run inside the caller's exclusive transaction on the ledger, so that check and reservation are atomic. A
+reservation that was never settled because its process was killed stays reserved: the service may have answered.
 """
 
 import sqlite3
@@ -19,22 +18,22 @@ from bizcharts_pipeline.core.money import in_usd, nano_usd
 MINUTE = 60.0
 DAY = 86_400.0
 
-# A request can cost more than was booked for it, but not so many times more: such a report is none.
+# A request can cost more than was reserved for it. A reported cost beyond this factor is not believed.
 MAX_OVERRUN = 20
-REMEMBERED = timedelta(days=7)  # overruns, and which models answered
+REMEMBERED = timedelta(days=7)  # period for which overruns and answering models are remembered
 
 Basis = Literal["free", "known", "assumed"]
 
-# Of these a service that reports no usage may have billed all the same.
+# With these outcomes, a service that reports no usage may still have billed the request.
 _MAYBE_BILLED = frozenset({Outcome.OK, Outcome.MALFORMED, Outcome.TIMEOUT})
 
 
 class BudgetSpent(AutoLabelError):
-    """The request might cost more than is left."""
+    """The request's maximum cost exceeds the remaining budget."""
 
 
 class LimitReached(AutoLabelError):
-    """The account's limit of requests is reached; ``wait`` is the number of seconds until it is not."""
+    """The account's request limit is reached; ``wait`` is the number of seconds until a request is allowed."""
 
     def __init__(self, message: str, wait: float) -> None:
         super().__init__(message)
@@ -43,7 +42,7 @@ class LimitReached(AutoLabelError):
 
 @dataclass(frozen=True)
 class Caps:
-    """The most that a run and a calendar month may cost, in nano-USD."""
+    """Maximum cost of a run and of a calendar month, in nano-USD."""
 
     per_run: int
     per_month: int
@@ -51,7 +50,7 @@ class Caps:
 
 @dataclass(frozen=True)
 class Limits:
-    """The most requests in any minute and in any 24 hours, over all processes and restarts."""
+    """Maximum number of requests in any minute and in any 24 hours, over all processes and restarts."""
 
     per_minute: int
     per_day: int
@@ -59,7 +58,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Charge:
-    """What a request cost, in nano-USD, and how that is known; ``doubt`` says why a report was not believed."""
+    """Cost of a request in nano-USD, and its basis. ``doubt`` is the reason why the reported usage was not believed."""
 
     basis: Basis
     nano_usd: int
@@ -69,10 +68,10 @@ class Charge:
 
 @dataclass(frozen=True)
 class Spent:
-    """What was spent, by how it is known.
+    """Cost by basis.
 
-    ``known`` is what the services reported; ``assumed`` the worst case of requests that nobody saw the end of: timed
-    out, or under way when their process was killed; ``reserved`` the worst case of those under way now.
+    ``known`` was reported by the services. ``assumed`` is the maximum cost of requests with unknown outcome: timed out,
+    or in flight when their process was killed. ``reserved`` is the maximum cost of the requests in flight now.
     """
 
     known_usd: Decimal
@@ -84,19 +83,19 @@ class Spent:
 
     @property
     def usd(self) -> Decimal:
-        """All of it: what the caps count."""
+        """The total, which is compared with the caps."""
         return self.known_usd + self.assumed_usd + self.reserved_usd
 
 
 def charge(answer: Answer, price: Price, reserved: int) -> Charge:
-    """Return what an answer cost whose request had ``reserved`` nano-USD booked."""
+    """Return the cost of an answer to a request for which ``reserved`` nano-USD were reserved."""
     if answer.usage is not None:
         known = nano_usd(price.cost(answer.usage))
         if known <= MAX_OVERRUN * reserved or not reserved:
             return Charge("known", known, answer.usage)
         doubt = (
             f"it reports {answer.usage.input_tokens:,} tokens in and {answer.usage.output_tokens:,} out for one "
-            f"request, over {MAX_OVERRUN} times the most expected; see `image_tokens` and the prices"
+            f"request, over {MAX_OVERRUN} times the expected maximum; check `image_tokens` and the prices"
         )
         return Charge("assumed", reserved, doubt=doubt)
     return Charge("assumed", reserved) if answer.served or answer.outcome in _MAYBE_BILLED else Charge("free", 0)
@@ -112,11 +111,11 @@ def reserve(
     limits: Limits | None,
     sent_at: float,
 ) -> int:
-    """Book ``nano`` for one request that is to be sent at ``sent_at`` (Unix seconds); return the booking's number.
+    """Reserve ``nano`` nano-USD for one request to be sent at ``sent_at`` (Unix seconds); return the reservation's id.
 
     Raises:
-        BudgetSpent: that might be more than a cap allows; nothing was booked.
-        LimitReached: one more request would be too many; nothing was booked.
+        BudgetSpent: a cap might be exceeded; nothing was reserved.
+        LimitReached: a request limit would be exceeded; nothing was reserved.
     """
     for scope, cap in ((f"run {run.run_id}", caps.per_run), (f"month {run.month}", caps.per_month)):
         if (total := _total(connection, scope)) + nano > cap:
@@ -143,7 +142,7 @@ def settle(
     at: datetime,
     seconds: float | None = None,
 ) -> bool:
-    """Replace a booking and its raises by what the request cost; return whether it was not settled before."""
+    """Replace a reservation and its surcharges by the actual cost; return ``False`` if it was already settled."""
     usage = charged.usage
     done = connection.execute(
         "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (reservation) DO NOTHING",
@@ -169,7 +168,7 @@ def settle(
 
 
 def booked_nano(connection: sqlite3.Connection, reservation: int) -> int:
-    """Return what is booked for a request that is not settled, raises included."""
+    """Return the amount reserved for an unsettled request, surcharges included, in nano-USD."""
     row = connection.execute(
         "SELECT sum(nano_usd) FROM reservations "
         "WHERE id = ?1 OR id IN (SELECT surcharge FROM surcharges WHERE reservation = ?1)",
@@ -179,8 +178,7 @@ def booked_nano(connection: sqlite3.Connection, reservation: int) -> int:
 
 
 def overrun(connection: sqlite3.Connection, version: Version, now: datetime) -> float:
-    """Return by which factor a request of this model has at most cost more than was booked for it in the last days;
-    at least 1."""
+    """Return the largest ratio of actual to reserved cost of this model's requests in the last days; at least 1."""
     row = connection.execute(
         "SELECT max(s.nano_usd * 1.0 / (r.nano_usd + coalesce((SELECT sum(q.nano_usd) FROM surcharges AS x "
         "JOIN reservations AS q ON q.id = x.surcharge WHERE x.reservation = r.id), 0))) "
@@ -193,7 +191,7 @@ def overrun(connection: sqlite3.Connection, version: Version, now: datetime) -> 
 
 
 def spent(connection: sqlite3.Connection, *, run_id: str | None = None, month: str | None = None) -> Spent:
-    """Return what a run, or a month, or with neither everything has cost."""
+    """Return the cost of a run or of a month; without arguments, of everything."""
     column, value = ("run_id", run_id) if run_id is not None else ("month", month)
     condition = f"WHERE r.{column} = ?" if value is not None else ""
     sums = {"known": (0, 0), "assumed": (0, 0), "reserved": (0, 0), "free": (0, 0)}
@@ -217,7 +215,8 @@ def _total(connection: sqlite3.Connection, scope: str) -> int:
 
 def _check_limits(connection: sqlite3.Connection, version: Version, limits: Limits, sent_at: float) -> None:
     for most, period, name in ((limits.per_minute, MINUTE, "minute"), (limits.per_day, DAY, "24 hours")):
-        # Who read the clock first may come here last: both sides count, so order does not matter.
+        # The caller with the earlier clock reading may get here last. Requests before and after ``sent_at`` count, so
+        # the order does not matter.
         row = connection.execute(
             "SELECT sent_at FROM reservations WHERE provider = ? AND model = ? AND endpoint = ? "
             "AND sent_at > ? AND sent_at < ? ORDER BY sent_at DESC LIMIT 1 OFFSET ?",
@@ -225,4 +224,4 @@ def _check_limits(connection: sqlite3.Connection, version: Version, limits: Limi
         ).fetchone()
         if row:
             wait = min(row[0], sent_at) + period - sent_at
-            raise LimitReached(f"{most:,} requests in {name}, the account's limit", wait)
+            raise LimitReached(f"the account's limit of {most:,} requests in {name} is reached", wait)

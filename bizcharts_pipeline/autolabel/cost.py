@@ -1,4 +1,4 @@
-"""What a question may cost at most, what its answer did cost, and what a provider's account allows."""
+"""Cost of requests: maximum, actual and likely, and the limits of a provider's account."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -21,14 +21,14 @@ from bizcharts_pipeline.settings import (
     is_loopback,
 )
 
-# Beside prompt and post: the schema of the answer and the marks between messages.
+# In addition to prompt and post: the answer's schema and the separators between messages.
 FRAME_TOKENS = 300
-BYTES_PER_TOKEN = 4  # of English, on average; at least 1 for every tokenizer that falls back to bytes
+BYTES_PER_TOKEN = 4  # average for English; at least 1 for every tokenizer with byte fallback
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What one provider takes and allows."""
+    """Prices and limits of one provider."""
 
     price: Price
     image_tokens: int
@@ -40,13 +40,13 @@ class Terms:
     book: PriceBook
 
     def booked(self, models: Collection[str]) -> "Terms":
-        """Return the terms that cover whichever of ``models`` answers (``""`` is the one that was asked); where none is
-        known, the dearest of the provider's."""
+        """Return the terms that cover any of ``models`` (``""`` is the requested one); if ``models`` is empty, the
+        highest of the provider's prices."""
         if not any(self.price.rates):
             return self
-        others = [self.book.of(name) or self.book.dearest() for name in models if name]
+        others = [self.book.of(name) or self.book.highest() for name in models if name]
         found = self
-        for other in others if models else [self.book.dearest(own=True)]:
+        for other in others if models else [self.book.highest(own=True)]:
             found = replace(
                 found,
                 price=found.price.at_least(other.charged(in_batch=self.in_batch)),
@@ -58,8 +58,8 @@ class Terms:
 
 @dataclass(frozen=True)
 class Size:
-    """The most that a request may be billed as: text, a token for every byte; and the longest answer, without thinking.
-    Requests have cost ``overrun`` times the worst case before, at least 1."""
+    """Upper bounds of a request's billed tokens: one token per byte of text, and the longest answer without reasoning.
+    ``overrun`` is the factor by which earlier requests exceeded their maximum, at least 1."""
 
     text_tokens: int
     has_image: bool
@@ -68,10 +68,10 @@ class Size:
 
 
 def terms(settings: Settings, provider: str, endpoint: Endpoint, today: date) -> Terms:
-    """Return the terms of a provider: prices of the configured model that hold today, and what the settings state.
+    """Return a provider's terms: today's prices of the configured model, and the limits from the settings.
 
     Raises:
-        AutoLabelError: the model has no price that can be believed.
+        AutoLabelError: the model has no plausible price.
     """
     name, section = _section(settings, provider)
     book = PriceBook(section, name, today)
@@ -90,17 +90,17 @@ def terms(settings: Settings, provider: str, endpoint: Endpoint, today: date) ->
 
 
 def other_model(answer: Answer, terms: Terms) -> str:
-    """Return the name of the model that answered, empty if it is the one that was asked or names itself not at all."""
+    """Return the name of the model that answered; empty if it is the requested one or the answer names no model."""
     name = answer.model_returned
     return "" if name is None or terms.book.same(name, terms.model) else name
 
 
 def charged(answer: Answer, terms: Terms, booked: int, models: Collection[str] = ("",)) -> Charge:
-    """Return what an answer cost whose request had ``booked`` nano-USD booked.
+    """Return the cost of an answer to a request for which ``booked`` nano-USD were reserved.
 
-    Another model than the one that was asked may have answered, as services re-route retired ids: the dearer price of
-    both counts. One without a price counts as the dearest known, and is doubted. An answer that names no model may be
-    of any of ``models``.
+    Services re-route retired model ids, so another model may have answered: the higher of both prices is charged. A
+    model without a price is charged at the highest known price, with a doubt. An answer that names no model may be from
+    any of ``models``.
     """
     name = other_model(answer, terms)
     if not any(terms.price.rates):
@@ -114,26 +114,26 @@ def charged(answer: Answer, terms: Terms, booked: int, models: Collection[str] =
 
 
 def caps(settings: AutoLabelSettings) -> Caps:
-    """Return the caps that the settings state."""
+    """Return the configured caps."""
     return Caps(nano_usd(settings.usd_per_run), nano_usd(settings.usd_per_month))
 
 
 def size(prompt: Prompt, question: Question, overrun: float = 1.0) -> Size:
-    """Return the size of the request that asks ``question``."""
+    """Return the size of the request for ``question``."""
     tokens = FRAME_TOKENS + len(prompt.system.encode()) + len(question.text.encode())
     return Size(tokens, question.image is not None, prompt.max_output_tokens, overrun)
 
 
 def worst_case(size: Size, terms: Terms) -> int:
-    """Return the most that a request may cost, in nano-USD: all input at the dearest rate of input (as if it were
-    written to a cache), the longest answer, and what the model may think beyond it."""
+    """Return the maximum cost of a request in nano-USD: all input at the highest input rate (as if written to a cache),
+    the longest answer, and the maximum of reasoning tokens."""
     tokens = size.text_tokens + (terms.image_tokens if size.has_image else 0)
     usd = terms.price.worst.cost(Usage(tokens, size.output_tokens + terms.thinking_tokens))
     return ceil(nano_usd(usd) * size.overrun)
 
 
 def likely_cost(prompt: Prompt, text: str, *, image: bool, terms: Terms) -> Decimal:
-    """Return about what a question costs, in USD, before any was asked."""
+    """Return the estimated cost of a request in USD, before any was sent."""
     tokens = (len(prompt.system.encode()) + len(text.encode())) // BYTES_PER_TOKEN + 80
     return terms.price.cost(Usage(tokens + (terms.image_tokens if image else 0), 10))
 
@@ -147,5 +147,5 @@ def _section(settings: Settings, provider: str) -> tuple[Provider, OpenAISetting
 
 
 def days(requests: int, limits: Limits) -> float:
-    """Return how many days so many requests take at the account's limits."""
+    """Return the number of days that ``requests`` take within the account's limits."""
     return max(requests / limits.per_day, requests / limits.per_minute / (24 * 60))

@@ -1,4 +1,4 @@
-"""The loop that asks one provider from many threads: claim and book, send, write down, and treat what came back."""
+"""Multi-threaded request loop for one provider: claim and reserve, send, record, and handle the outcome."""
 
 import random
 import threading
@@ -18,27 +18,27 @@ from bizcharts_pipeline.autolabel.ledger import PICTURE_IN_THE_WAY, AutoLabelLed
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Prompt, Provider, Question
 from bizcharts_pipeline.autolabel.treatment import LONGEST_RETRY_AFTER, MAX_SUSPECTS, Treatment, treat
 
-SILENT_POSTS = 12  # put off one after the other: the service is down, and no post is to blame
-MAX_OBJECTIONS = 10  # 429 in a row, with ever longer pauses between
+SILENT_POSTS = 12  # consecutive postponed posts; then the service is assumed to be down
+MAX_THROTTLES = 10  # consecutive 429 responses, with growing pauses
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 8.0
-READY_AHEAD = 128  # posts whose pictures are held in memory while others are asked
-SHOWN_CHARACTERS = 200  # of a body, in an error
-_BUDGET_WAIT_SECONDS = 0.05  # for requests under way that may cost less than was booked
+READY_AHEAD = 128  # posts with images held in memory while others are being requested
+SHOWN_CHARACTERS = 200  # of a response body, in an error
+_BUDGET_WAIT_SECONDS = 0.05  # for requests in flight that may cost less than was reserved
 
 _ANSWERED = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.MALFORMED, Outcome.BAD_IMAGE})
 
 
 @dataclass(frozen=True)
 class _Booking:
-    """What is booked for one request: the worst case times ``overrun``."""
+    """Reservation for one request: its maximum cost times ``overrun``."""
 
     reservation: int
     overrun: float
 
 
-class Asker:
-    """Asks one provider, in one run; ``clock`` gives the naive UTC time that is written down."""
+class Dispatcher:
+    """Labels posts with one provider during one run. ``clock`` returns the naive UTC time stored in the ledger."""
 
     def __init__(
         self,
@@ -56,23 +56,24 @@ class Asker:
         self._provider, self._prompt, self._ledger, self._run = provider, prompt, ledger, run
         self._terms, self._caps, self._clock = terms, caps, clock
         seen = ledger.models_seen(self.version, run.now)
-        # Until the first answer tells which model gives it, and what that costs, one request at a time is risked.
+        # Until the first answer names its model, and so its price, only one request at a time is sent.
         self._model_unknown = not seen or any(name and terms.book.of(name) is None for name in seen)
         self.gate = Gate(most_at_once, 1) if self._model_unknown else Gate(most_at_once)
         self._most_at_once = most_at_once
         self._overrun = ledger.overrun(self.version, run.now)
-        self._books = threading.Lock()  # of what follows
-        self._out = 0  # requests under way
+        self._lock = threading.Lock()  # guards the attributes below
+        self._in_flight = 0  # requests in flight
         self._answered = 0
-        self._put_off: set[int] = set()  # threads, in this round
-        self._put_off_in_a_row = 0  # likewise
-        self._put_off_keys: set[str] = set()
-        self._offending: set[str] = set()  # keys of requests that were refused as wrong
+        self._postponed: set[int] = set()  # threads postponed in this round
+        self._postponed_in_a_row = 0  # consecutive postponed posts in this round
+        self._postponed_keys: set[str] = set()
+        self._invalid: set[str] = set()  # keys of requests refused as invalid
 
     def ask(self, chunks: Iterable[Sequence[Inquiry]]) -> Iterator[int]:
-        """Ask what is still open of the inquiries; yield the thread of each that is through, whatever became of it.
+        """Send the open questions of ``chunks``; yield each thread when it is done, with any outcome.
 
-        Ends early when the gate is closed. What is under way when the caller goes away is waited for and written down.
+        Ends early when the gate is closed. If the caller stops iterating, requests in flight are completed and
+        recorded.
         """
         queued: set[str] = set()
         with ThreadPoolExecutor(self._most_at_once, thread_name_prefix="ask") as pool:
@@ -81,50 +82,50 @@ class Asker:
                 for chunk in chunks:
                     still_open = self._ledger.register(self.version, chunk, self._clock())
                     for inquiry, questions in zip(chunk, still_open, strict=True):
-                        if questions and questions[0].key in queued:  # two posts that are alike
+                        if questions and questions[0].key in queued:  # a duplicate of a queued post
                             questions = ()
                         queued.update(question.key for question in questions[:1])
-                        waiting.add(pool.submit(self._see_to, inquiry.thread_id, questions))
+                        waiting.add(pool.submit(self._label_post, inquiry.thread_id, questions))
                     while len(waiting) > READY_AHEAD:
-                        yield from _through(waiting)
+                        yield from _completed(waiting)
                     if self.gate.closing is not None:
                         break
                 while waiting:
-                    yield from _through(waiting)
+                    yield from _completed(waiting)
             except BaseException:
-                self.gate.close(Closing("ended", "the run was ended"))
+                self.gate.close(Closing("ended", "the run was stopped"))
                 raise
 
     def finish_round(self) -> list[int]:
-        """Return the threads whose questions were put off: they may be asked again."""
-        threads = sorted(self._put_off)
-        self._put_off, self._put_off_in_a_row = set(), 0
-        self.gate.calm()
+        """Return the threads whose questions were postponed; they may be sent again."""
+        threads = sorted(self._postponed)
+        self._postponed, self._postponed_in_a_row = set(), 0
+        self.gate.reset_throttles()
         return threads
 
     def finish_run(self) -> None:
-        """Hold against the questions what became of them, once a run: that they were put off to its end, unless the
-        service was down; and that their requests were refused as wrong. Where most were answered such a one has failed.
-        """
+        """Count this run as a failed round for the questions it postponed, unless the service was down, and for the
+        requests refused as invalid. If most requests were answered, the invalid ones fail at once."""
         if self.gate.closing is None or self.gate.closing.kind not in ("silence", "stop"):
-            self._ledger.count_rounds(self._put_off_keys)
-        if self._answered > len(self._offending):
-            self._ledger.fail(self._offending)
-        elif len(self._offending) <= MAX_SUSPECTS:
-            self._ledger.count_rounds(self._offending)
+            self._ledger.count_rounds(self._postponed_keys)
+        if self._answered > len(self._invalid):
+            self._ledger.fail(self._invalid)
+        elif len(self._invalid) <= MAX_SUSPECTS:
+            self._ledger.count_rounds(self._invalid)
 
-    def _see_to(self, thread_id: int, questions: Sequence[Question]) -> int:
+    def _label_post(self, thread_id: int, questions: Sequence[Question]) -> int:
         for question in questions:
             state = self._until_final(question)
             if state == "retry_later":
-                with self._books:
-                    self._put_off.add(thread_id)
+                with self._lock:
+                    self._postponed.add(thread_id)
             if state not in PICTURE_IN_THE_WAY:
                 break
         return thread_id
 
     def _until_final(self, question: Question) -> State | None:
-        """Ask a question until it has its state; ``None``: somebody else asks it, or the gate was closed."""
+        """Send a question until its state is final for this run; ``None`` if it is not claimable or the gate was
+        closed."""
         met: Counter[Outcome] = Counter()
         while (ticket := self.gate.enter()) is not None:
             try:
@@ -135,7 +136,7 @@ class Asker:
                 if booking is None:
                     return None
                 answer, treatment = self._send(question, booking, met)
-                self._tell_gate(ticket, answer, treatment)
+                self._update_gate(ticket, answer, treatment)
             finally:
                 self.gate.leave()
             if treatment.state != "reserved":
@@ -148,8 +149,8 @@ class Asker:
         return None
 
     def _claim(self, question: Question, *, again: bool) -> _Booking | None:
-        """Return the booking; raises as :meth:`AutoLabelLedger.claim`, after it has made the gate wait or close."""
-        with self._books:
+        """Claim and reserve; on :class:`BudgetSpent` or :class:`LimitReached`, pause or close the gate, then raise."""
+        with self._lock:
             try:
                 reservation = self._ledger.claim(
                     question.key,
@@ -166,7 +167,7 @@ class Asker:
                 raise
             if reservation is None:
                 return None
-            self._out += 1
+            self._in_flight += 1
             return _Booking(reservation, self._overrun)
 
     def _wait_or_close(self, refusal: BudgetSpent | LimitReached) -> None:
@@ -174,19 +175,19 @@ class Asker:
             if refusal.wait <= LONGEST_RETRY_AFTER:
                 self.gate.hold(refusal.wait)
             else:
-                self.gate.close(Closing("limit", f"{refusal}; it has room again in {refusal.wait / 3600:.1f} hours"))
-        elif self._out:
+                self.gate.close(Closing("limit", f"{refusal}; wait {refusal.wait / 3600:.1f} hours"))
+        elif self._in_flight:
             self.gate.hold(_BUDGET_WAIT_SECONDS)
         else:
             self.gate.close(Closing("budget", str(refusal)))
 
     def _send(self, question: Question, booking: _Booking, met: Counter[Outcome]) -> tuple[Answer, Treatment]:
-        """Send a request, and write down what became of it and what it cost."""
+        """Send a request; record its outcome and cost."""
         started = time.monotonic()
         try:
             answer = self._provider.ask(self._prompt, question)
-            cost.other_model(answer, self._terms)  # reads it: no answer is an error here
-        except Exception as error:  # against the protocol; the request may have been sent
+            cost.other_model(answer, self._terms)  # parse it here, where an exception counts as a provider's bug
+        except Exception as error:  # violates the protocol; the request may have been sent
             what = f"{type(error).__name__} in the provider {self.version.provider}"
             answer = Answer(Outcome.BUG, detail=what, served=True)
         met[answer.outcome] += 1
@@ -201,8 +202,8 @@ class Asker:
             self._clock(),
             time.monotonic() - started,
         )
-        with self._books:
-            self._out -= 1
+        with self._lock:
+            self._in_flight -= 1
             if booked and charged.basis == "known":
                 self._overrun = max(self._overrun, booking.overrun * charged.nano_usd / booked)
             if charged.doubt:
@@ -212,43 +213,45 @@ class Asker:
                 self.gate.widen()
         return answer, treatment
 
-    def _tell_gate(self, ticket: int, answer: Answer, treatment: Treatment) -> None:
+    def _update_gate(self, ticket: int, answer: Answer, treatment: Treatment) -> None:
         if treatment.stops:
             kind: Kind = "bug" if answer.outcome is Outcome.BUG else "stop"
-            pause = f" (asks for a pause of {answer.retry_after:.0f} s)" if answer.retry_after else ""
+            pause = f" (requested pause: {answer.retry_after:.0f} s)" if answer.retry_after else ""
             self.gate.close(Closing(kind, f"{answer.outcome}: {answer.detail}{pause}"))
         elif answer.outcome is Outcome.RATE:
-            if self.gate.objected(ticket, answer.retry_after) >= MAX_OBJECTIONS:
-                self.gate.close(Closing("silence", f"{MAX_OBJECTIONS} requests in a row came too soon for it"))
+            if self.gate.throttled(ticket, answer.retry_after) >= MAX_THROTTLES:
+                self.gate.close(
+                    Closing("silence", f"{MAX_THROTTLES} requests in a row were answered with 429 (too many requests)")
+                )
         elif answer.outcome in _ANSWERED:
             self.gate.succeeded()
 
     def _count(self, key: str, answer: Answer, state: State) -> None:
         outcome = answer.outcome
-        with self._books:
+        with self._lock:
             if outcome in _ANSWERED:
                 self._answered += 1
-                self._put_off_in_a_row = 0
+                self._postponed_in_a_row = 0
             elif outcome is Outcome.BUG:
-                self._offending.add(key)
+                self._invalid.add(key)
             elif state == "retry_later":
-                self._put_off_keys.add(key)
-                self._put_off_in_a_row += 1
-            silent = self._put_off_in_a_row >= SILENT_POSTS
+                self._postponed_keys.add(key)
+                self._postponed_in_a_row += 1
+            silent = self._postponed_in_a_row >= SILENT_POSTS
         if silent:
             said = f"{SILENT_POSTS} posts in a row without an answer, the last: {_described(answer)}"
             self.gate.close(Closing("silence", said))
 
 
 def _described(answer: Answer) -> str:
-    """Return what came last: outcome, status, and the beginning of the body, which the provider keeps free of keys."""
+    """Return outcome, detail and the beginning of the body, from which the provider has removed API keys."""
     said = f"{answer.outcome}: {answer.detail}" if answer.detail else str(answer.outcome)
     start = " ".join(answer.raw[:SHOWN_CHARACTERS].split())
     return f"{said}; its body begins: {start}" if start and start not in said else said
 
 
-def _through(waiting: set[Future[int]]) -> list[int]:
-    """Take out of ``waiting`` what is through; return its threads."""
+def _completed(waiting: set[Future[int]]) -> list[int]:
+    """Wait for a future, remove all completed ones from ``waiting``, and return their threads."""
     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
     waiting -= done
     return [future.result() for future in done]

@@ -1,15 +1,15 @@
-"""What ends a run of labelling, by name."""
+"""Errors of labelling by models."""
 
 from bizcharts_pipeline.autolabel.protocol import BatchState
 from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class AutoLabelError(BizchartsError):
-    """Labelling by models cannot go on; says why and what to do."""
+    """Labelling by models cannot continue; the message names the reason and what to do."""
 
 
 class KeyMissing(AutoLabelError):
-    """A service that is not on this machine, and no key for it."""
+    """A remote service is configured without an API key."""
 
 
 class SdkMissing(AutoLabelError):
@@ -17,7 +17,7 @@ class SdkMissing(AutoLabelError):
 
 
 class BatchError(AutoLabelError):
-    """A batch was refused; ``state`` says whether smaller ones may pass."""
+    """A batch was refused or could not be looked up; ``state`` tells which."""
 
     def __init__(self, message: str, state: BatchState) -> None:
         super().__init__(message)

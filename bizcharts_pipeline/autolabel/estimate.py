@@ -1,4 +1,4 @@
-"""What a run of labelling would ask and cost. Nothing is sent, no picture is opened, and no key is needed."""
+"""Estimate of a labelling run's requests and cost. Sends nothing, opens no image and needs no key."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ POSTS_AT_ONCE = 1_000  # held in memory
 
 @dataclass(frozen=True)
 class ConfiguredModel:
-    """A model as the settings name it."""
+    """A configured model."""
 
     name: str
     model: str
@@ -34,7 +34,7 @@ class ConfiguredModel:
 
 
 def configured_models(settings: Settings) -> list[ConfiguredModel]:
-    """Return the models that the settings ask for, in their order."""
+    """Return the configured models, in the order of the settings."""
     models = {
         "openai": ConfiguredModel("openai", settings.openai.model, settings.openai.endpoint),
         "gemini": ConfiguredModel("gemini", settings.gemini.model, settings.gemini.endpoint),
@@ -43,9 +43,9 @@ def configured_models(settings: Settings) -> list[ConfiguredModel]:
 
 
 def estimate(database: Database, home: Path, settings: Settings, now: datetime) -> Estimate:
-    """Return what the next run would ask and cost; ``now`` is naive UTC.
+    """Return the estimated number of requests and cost of the next run; ``now`` is naive UTC.
 
-    What a second provider will be asked depends on what the first says: counted is what is known to wait for it now.
+    The requests to a second provider depend on the first one's answers; only those already known are counted.
 
     Raises:
         AutoLabelError: the ledger or the prompt cannot be used.
@@ -78,7 +78,7 @@ def _estimated(
     now: datetime,
     models: Collection[str],
 ) -> ProviderEstimate:
-    """``models`` answered lately; where none did, it is the one that is asked."""
+    """Return the estimate of one provider. ``models`` answered recently; if empty, the requested model is assumed."""
     terms = cost.terms(settings, version.provider, version.endpoint, now.date())
     booked = terms.booked(models or [""])
     with_picture, likely, worst = 0, Decimal(0), 0
@@ -100,7 +100,7 @@ def _estimated(
 
 
 def _as_sent(database: Database, settings: Settings, threads: Sequence[int]) -> Iterator[tuple[str, bool]]:
-    """Yield of each post its text as it would be sent, and whether its picture would be."""
+    """Yield each post's text as it would be sent, and whether its image would be sent too."""
     for first in range(0, len(threads), POSTS_AT_ONCE):
         with database.read() as connection:
             posts = load_posts(connection, threads[first : first + POSTS_AT_ONCE])

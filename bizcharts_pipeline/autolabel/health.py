@@ -1,4 +1,4 @@
-"""What is wrong with the labels of the models that are in use: the questions behind the asset checks."""
+"""Problems with the labels of the configured models, for the asset checks."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ NEARLY_SPENT = Decimal("0.95")  # of the month's budget
 
 
 def too_many(database: Database, settings: Settings, status: str, most: float) -> list[str]:
-    """Return the models in use of whose final posts more than the share ``most`` have this status."""
+    """Return a message for each configured model if more than the share ``most`` of its final posts have ``status``."""
     with database.read() as connection:
         shares = {version: share_of_final(connection, version, status) for version in _in_use(settings)}
     return [
@@ -27,7 +27,8 @@ def too_many(database: Database, settings: Settings, status: str, most: float) -
 
 
 def mixed_models(database: Database, settings: Settings) -> list[str]:
-    """Return the models in use under whose name more than one has answered: labels of two are not to be mixed."""
+    """Return a message for each configured model id under which several models have answered, as their labels must not
+    be mixed."""
     with database.read() as connection:
         answered = {version: models_that_answered(connection, version) for version in _in_use(settings)}
     return [
@@ -38,7 +39,7 @@ def mixed_models(database: Database, settings: Settings) -> list[str]:
 
 
 def budget_nearly_spent(home: Path, settings: Settings, now: datetime) -> list[str]:
-    """Return the month's budget with what of it is spent or reserved, if that is nearly all."""
+    """Return a message if nearly all of the month's budget is spent or reserved."""
     cap = settings.auto_labels.usd_per_month
     if not is_known(home / LEDGER):
         return []

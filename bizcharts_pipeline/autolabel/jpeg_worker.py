@@ -1,9 +1,10 @@
-"""The guarded process that makes small JPEGs of pictures nobody can vouch for. Run as a file.
+"""Sandboxed process that converts untrusted images to small JPEGs. Run as a file.
 
-It imports nothing of BizCharts but the decoder beside it in ``images/worker.py``, which says what guards and what does
-not. Pictures come in on stdin, each as four bytes of length (big-endian) and its content; for each goes out on stdout,
-framed alike, a JPEG without metadata, or nothing: it cannot be decoded. The first frame says that the process is ready.
-Usage: ``python -I jpeg_worker.py MAX_PIXELS MAX_SIDE QUALITY CPU_SECONDS MAX_OUTPUT_BYTES``.
+It imports nothing of BizCharts except the decoder in ``images/worker.py``, which documents the limits of the sandbox.
+Images are read from stdin, each as four bytes of length (big-endian) and its content. For each image a frame of the
+same format is written to stdout: a JPEG without metadata, or empty if the image cannot be decoded. The first frame
+signals that the process is ready. Usage: ``python -I jpeg_worker.py MAX_PIXELS MAX_SIDE QUALITY CPU_SECONDS
+MAX_OUTPUT_BYTES``.
 """
 
 import os
@@ -16,14 +17,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
-MEMORY_BYTES = 1024 * 2**20  # address space, the libraries included; limits hold on Linux
+MEMORY_BYTES = 1024 * 2**20  # address space, including libraries; resource limits are enforced on Linux
 READY = b"ready"
 
 
 def main(max_pixels: int, max_side: int, quality: int, cpu_seconds: int, max_output_bytes: int) -> None:
-    """Answer pictures until stdin ends."""
+    """Convert images until stdin ends."""
     incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not be taken for a picture
+    os.dup2(2, 1)  # a library's prints must not be mistaken for an image
     worker = _decoder()
     from PIL import Image, ImageFile
 
@@ -52,7 +53,7 @@ def _jpeg(worker: ModuleType, content: bytes, max_side: int, quality: int) -> by
         made = BytesIO()
         image.save(made, "JPEG", quality=quality)
         return made.getvalue()
-    except Exception:  # a decoder may raise anything, and the next picture must not suffer
+    except Exception:  # a decoder may raise anything; continue with the next image
         return b""
 
 

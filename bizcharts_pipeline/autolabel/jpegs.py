@@ -1,7 +1,7 @@
-"""Pictures as they are sent: JPEG, small, without metadata; made in a guarded process.
+"""Small JPEGs without metadata, as they are sent to the services; made in a sandboxed process.
 
-Nothing is kept of them: a copy beside the picture store would outlive what the board deletes. Making one takes a few
-milliseconds, and only of posts that are about to be asked.
+They are not stored: a copy outside the image store would survive a deletion. Making one takes a few milliseconds, and
+only posts about to be sent need one.
 """
 
 import subprocess
@@ -24,9 +24,9 @@ _READY = b"ready"
 
 
 def small_jpegs(pictures: Sequence[bytes]) -> list[bytes | None]:
-    """Return of each picture a JPEG of at most ``MAX_SIDE`` pixels a side; ``None``: it cannot be decoded.
+    """Return, for each image, a JPEG of at most ``MAX_SIDE`` pixels a side, or ``None`` if it cannot be decoded.
 
-    A picture that crashes or stalls the process costs itself alone: those behind it have a new process.
+    An image that crashes or stalls the process affects no other: a new process handles the following ones.
 
     Raises:
         DecoderUnavailable: the process does not start.
@@ -35,12 +35,12 @@ def small_jpegs(pictures: Sequence[bytes]) -> list[bytes | None]:
     while len(made) < len(pictures):
         made += [_checked(jpeg) for jpeg in _run(pictures[len(made) :])]
         if len(made) < len(pictures):
-            made.append(None)  # the process came to its end with this one
+            made.append(None)  # the image that crashed or stalled the process
     return made
 
 
 def _run(pictures: Sequence[bytes]) -> list[bytes]:
-    """Return what one process makes of ``pictures``, as far as it gets."""
+    """Return the output of one process for ``pictures``, up to the image that crashes or stalls it."""
     seconds = round(SECONDS_EACH * len(pictures)) + 5
     arguments = (MAX_PIXELS, MAX_SIDE, QUALITY, seconds, (MAX_BYTES + 4) * (len(pictures) + 1))
     command = [sys.executable, "-I", str(_WORKER), *map(str, arguments)]
@@ -80,7 +80,7 @@ def _frames(content: bytes) -> list[bytes]:
 
 
 def _checked(jpeg: bytes) -> bytes | None:
-    """Take nothing on trust that the guarded process says."""
+    """Validate the sandboxed process's output."""
     try:
         outline = examine(jpeg, max_bytes=MAX_BYTES, max_pixels=MAX_SIDE * MAX_SIDE)
     except PictureRejected:

@@ -1,4 +1,4 @@
-"""What a label is of: the model that was asked, and the question that was put."""
+"""Identity of a label: the requested model and the question."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from bizcharts_pipeline.autolabel.protocol import Endpoint, Prompt, Question
 
 
 class Model(Protocol):
-    """What every provider says of itself."""
+    """Static description of a provider."""
 
     @property
     def name(self) -> str: ...
@@ -21,7 +21,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Version:
-    """One way of asking. Labels of two versions are never mixed."""
+    """A model, endpoint and prompt. Labels of two versions are never mixed."""
 
     provider: str
     model: str
@@ -31,11 +31,11 @@ class Version:
 
     @classmethod
     def of(cls, model: Model, prompt: Prompt) -> Self:
-        """Return the version that ``model`` and ``prompt`` make."""
+        """Return the version for ``model`` and ``prompt``."""
         return cls(model.name, model.model, model.endpoint, prompt.version, prompt.sha256)
 
     def question(self, text: str, image: bytes | None) -> Question:
-        """Return the question of this text and picture, known by the hash of all that decides its answer."""
+        """Return the question with this text and image; its key hashes everything that determines the answer."""
         parts = (self.provider, self.model, self.endpoint, self.prompt_sha256, _sha256(text.encode()))
         image_sha256 = _sha256(image) if image is not None else ""
         return Question(_sha256("\x1f".join((*parts, image_sha256)).encode()), text, image)
@@ -43,10 +43,8 @@ class Version:
 
 @dataclass(frozen=True)
 class Inquiry:
-    """The questions that may be put about a post, first choice first: with its picture, then without.
-
-    None: there is nothing of it that may be sent.
-    """
+    """The possible questions about a post, in order of preference: with its image, then without. Empty if the post has
+    nothing that may be sent."""
 
     thread_id: int
     questions: tuple[Question, ...]
@@ -54,18 +52,18 @@ class Inquiry:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of labelling; times are naive UTC."""
+    """One labelling run; times are naive UTC."""
 
     run_id: str
     now: datetime
 
     @property
     def month(self) -> str:
-        """The calendar month whose budget it spends, as 2026-11."""
+        """The calendar month whose budget is charged, as 2026-11."""
         return f"{self.now:%Y-%m}"
 
     def at(self, now: datetime) -> Self:
-        """Return the run at a later time: what it orders then is of that month."""
+        """Return the run at a later time; later requests are charged to that month."""
         return replace(self, now=now)
 
 

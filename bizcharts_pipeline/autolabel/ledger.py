@@ -1,7 +1,7 @@
-"""The ledger of labels by paid models: what was asked, what was answered, what was paid, written as it happens.
+"""Ledger of labels by paid models: questions, answers and costs, written as they occur.
 
-SQLite in WAL mode, in a file of its own: a kill at any moment loses nothing that was answered, and no booking of what
-was sent. A question is claimed in the ledger before it is sent, by one run; the claim ends with the run's process.
+SQLite in WAL mode, in its own file: a kill at any moment loses no stored answer and no reservation of a sent request. A
+run claims a question in the ledger before it sends it; the claim ends with the run's process.
 """
 
 import sqlite3
@@ -25,9 +25,9 @@ from bizcharts_pipeline.core.sqlite import connect, transaction, upgrade
 
 LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
-MAX_ROUNDS = 3  # a question that was put off in so many runs has failed
+MAX_ROUNDS = 3  # a question that was postponed in this many runs has failed
 MAX_RAW_CHARACTERS = 65_536
-# 1: bookings without their sizes, and no memory of which models answered. 2: not since when a batch is unreadable.
+# 1: no sizes of reservations, no answering models. 2: no time since when a batch is unreadable.
 SCHEMA_VERSION = 3
 
 State = Literal[
@@ -36,7 +36,7 @@ State = Literal[
 
 OPEN: frozenset[State] = frozenset({"pending", "retry_later"})
 UNDER_WAY: frozenset[State] = frozenset({"reserved", "submitted"})
-PICTURE_IN_THE_WAY: frozenset[State] = frozenset({"refused", "bad_image"})  # without it there may be an answer
+PICTURE_IN_THE_WAY: frozenset[State] = frozenset({"refused", "bad_image"})  # the text alone may still be answered
 
 _ADD_REQUEST = """
 INSERT INTO requests (key, provider, model, endpoint, prompt_version, prompt_sha256, image_used, state, text_only_key,
@@ -57,16 +57,15 @@ WHERE key = ?
 
 
 class AutoLabelLedgerError(AutoLabelError):
-    """The ledger cannot be used, so nothing may be asked."""
+    """The ledger cannot be used, so no request may be sent."""
 
 
 class PromptChanged(AutoLabelError):
-    """A prompt's file is not what its answers were given to."""
+    """A prompt file was changed after answers were given to it."""
 
 
 class AutoLabelLedger:
-    """The ledger in the file ``path``, made on first use. A context manager; its methods may be called by any thread,
-    and many processes may have it open at once."""
+    """The ledger in the file ``path``, created on first use. A context manager; safe for many threads and processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -89,7 +88,7 @@ class AutoLabelLedger:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection, which no other thread uses meanwhile."""
+        """Yield the connection, locked against other threads."""
         with self._lock, self._named_errors():
             if self._connection is None:
                 raise AutoLabelLedgerError(f"{self.path}: the ledger is not open")
@@ -97,26 +96,26 @@ class AutoLabelLedger:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection inside a transaction that no other thread or process writes beside."""
+        """Yield the connection in a write transaction that excludes other threads and processes."""
         with self.reading() as connection, transaction(connection):
             yield connection
 
     @contextmanager
     def working(self, run: Run) -> Iterator[None]:
-        """Show that the run is at work; before that, take back what dead runs had claimed."""
+        """Mark the run as active; first release the claims of dead runs."""
         with alive(self._runs, run.run_id):
             self._release_stale_claims(run)
             yield
 
     def is_alive(self, run_id: str) -> bool:
-        """Whether the process of a run lives."""
+        """Return whether the process of a run is alive."""
         return is_alive(self._runs, run_id)
 
     def use_prompt(self, prompt: Prompt, now: datetime) -> None:
-        """Note that answers will be given to ``prompt``.
+        """Register ``prompt`` before answers are stored.
 
         Raises:
-            PromptChanged: there are answers to another text under its name.
+            PromptChanged: the ledger has answers to a different text of that name.
         """
         with self.transaction() as connection:
             row = connection.execute("SELECT sha256 FROM prompts WHERE version = ?", (prompt.version,)).fetchone()
@@ -127,7 +126,7 @@ class AutoLabelLedger:
                 ).fetchone()[0]
                 if answered:
                     raise PromptChanged(
-                        f"The prompt {prompt.version} was changed, but {answered:,} answers were given to what it was. "
+                        f"The prompt {prompt.version} was changed, but {answered:,} answers are to the earlier text. "
                         "Undo the change, or save it under a new name and set `prompt` of [auto_labels] to that."
                     )
             connection.execute(
@@ -136,7 +135,7 @@ class AutoLabelLedger:
             )
 
     def register(self, version: Version, inquiries: Sequence[Inquiry], now: datetime) -> list[tuple[Question, ...]]:
-        """Note the questions of posts; return of each post those that are still to be asked, first choice first."""
+        """Register the questions of posts; return the open ones of each post, in order of preference."""
         with self.transaction() as connection:
             return [_register(connection, version, inquiry, _text(now)) for inquiry in inquiries]
 
@@ -152,11 +151,11 @@ class AutoLabelLedger:
         *,
         again: bool = False,
     ) -> int | None:
-        """Claim a question and book the most that it may cost; return the booking, or ``None``: it is not to be asked,
-        as it has its answer or somebody else asks it. ``again``: the claim is ours already, for a further try.
+        """Claim a question and reserve its maximum cost; return the reservation's id, or ``None`` if the question is
+        answered or claimed by another run. With ``again``, this run already holds the claim and retries.
 
         Raises:
-            BudgetSpent, LimitReached: nothing was booked.
+            BudgetSpent, LimitReached: nothing was reserved.
         """
         with self.transaction() as connection:
             row = connection.execute("SELECT state, owner FROM requests WHERE key = ?", (key,)).fetchone()
@@ -180,8 +179,8 @@ class AutoLabelLedger:
         now: datetime,
         seconds: float | None = None,
     ) -> tuple[Charge, int]:
-        """Write down an answer, what it cost, and the state that the question is in now; nothing if that was done.
-        Return what it cost and how many nano-USD were booked for it."""
+        """Store an answer, its cost and the question's new state, unless they are already stored. Return the cost and
+        the amount that was reserved, in nano-USD."""
         with self.transaction() as connection:
             charged = repricing.charge(connection, version, reservation, answer, terms, now)
             booked = budget.booked_nano(connection, reservation)
@@ -190,14 +189,15 @@ class AutoLabelLedger:
             return charged, booked
 
     def put_back(self, key: str, run: Run) -> None:
-        """Give up this run's claim on a question."""
+        """Release this run's claim on a question."""
         with self.transaction() as connection:
             connection.execute(
                 "UPDATE requests SET state = 'pending', owner = NULL WHERE key = ? AND owner = ?", (key, run.run_id)
             )
 
     def count_rounds(self, keys: Collection[str]) -> None:
-        """Count that these questions were put off, or refused as wrong, in a run; the third time they have failed."""
+        """Count a failed round for these questions (postponed or refused as invalid); after :data:`MAX_ROUNDS` they
+        have failed."""
         with self.transaction() as connection:
             connection.executemany(
                 "UPDATE requests SET rounds = rounds + 1, "
@@ -207,7 +207,7 @@ class AutoLabelLedger:
             )
 
     def fail(self, keys: Collection[str]) -> None:
-        """Let these questions never be asked again."""
+        """Mark these questions as failed; they are never sent again."""
         with self.transaction() as connection:
             connection.executemany(
                 "UPDATE requests SET state = 'failed' WHERE key = ? AND state IN ('pending', 'retry_later')",
@@ -215,7 +215,7 @@ class AutoLabelLedger:
             )
 
     def latencies(self, run_id: str) -> list[float]:
-        """Return how many seconds each request of a run took, sorted; batches apart."""
+        """Return the duration of each request of a run in seconds, sorted; batches excluded."""
         with self.reading() as connection:
             rows = connection.execute(
                 "SELECT s.seconds FROM settlements AS s JOIN reservations AS r ON r.id = s.reservation "
@@ -225,7 +225,7 @@ class AutoLabelLedger:
             return [seconds for (seconds,) in rows]
 
     def under_way(self, version: Version) -> set[int]:
-        """Return the threads whose question is being asked now, or is in a batch."""
+        """Return the threads with a question in flight or in a batch."""
         with self.reading() as connection:
             rows = connection.execute(
                 "SELECT p.thread_id FROM requests AS r JOIN posts AS p ON p.key = r.key "
@@ -238,17 +238,17 @@ class AutoLabelLedger:
             return {row[0] for row in rows}
 
     def spent(self, *, run_id: str | None = None, month: str | None = None) -> Spent:
-        """Return what a run, or a month, or with neither everything has cost."""
+        """Return the cost of a run or of a month; without arguments, of everything."""
         with self.reading() as connection:
             return budget.spent(connection, run_id=run_id, month=month)
 
     def models_seen(self, version: Version, now: datetime) -> frozenset[str]:
-        """As :func:`repricing.models_seen`."""
+        """See :func:`repricing.models_seen`."""
         with self.reading() as connection:
             return repricing.models_seen(connection, version, now)
 
     def overrun(self, version: Version, now: datetime) -> float:
-        """As :func:`budget.overrun`."""
+        """See :func:`budget.overrun`."""
         with self.reading() as connection:
             return budget.overrun(connection, version, now)
 
@@ -257,7 +257,7 @@ class AutoLabelLedger:
         return self.path.with_suffix(".runs")
 
     def _release_stale_claims(self, run: Run) -> None:
-        """Free what runs had claimed whose process is gone; what they had booked counts as spent."""
+        """Release the claims of runs whose process has died; their reservations count as spent."""
         with self.transaction() as connection:
             owners = connection.execute("SELECT DISTINCT owner FROM requests WHERE state = 'reserved'")
             dead = [owner for (owner,) in owners if owner != run.run_id and not self.is_alive(owner)]
@@ -280,8 +280,8 @@ class AutoLabelLedger:
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         schema = (files("bizcharts_pipeline.autolabel") / "schema.sql").read_text(encoding="utf-8")
-        if not upgrade(connection, [schema] * SCHEMA_VERSION):  # it makes what is missing
-            raise AutoLabelLedgerError(f"{self.path} was written by a newer BizCharts; use that")
+        if not upgrade(connection, [schema] * SCHEMA_VERSION):  # the schema creates only missing tables
+            raise AutoLabelLedgerError(f"{self.path} was written by a newer version of BizCharts; use that version")
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -292,7 +292,7 @@ class AutoLabelLedger:
 
 
 def record_answer(connection: sqlite3.Connection, key: str, answer: Answer, state: State, now: datetime) -> None:
-    """Write down what was answered to a question, inside the caller's transaction."""
+    """Store the answer to a question, inside the caller's transaction."""
     _record(connection, key, answer, state, now)
 
 
@@ -313,7 +313,7 @@ def _register(connection: sqlite3.Connection, version: Version, inquiry: Inquiry
                 question.image is not None,
                 "failed" if unaskable else "pending",
                 after,
-                "there is nothing that may be sent" if unaskable else None,
+                "the post has no text or image that may be sent" if unaskable else None,
                 at,
             ),
         )

@@ -1,4 +1,4 @@
-"""Batches in the ledger: the intent before anything is sent, the id after, and what became of each."""
+"""Batches in the ledger: the intent before submission, the id after it, and the result."""
 
 import re
 import secrets
@@ -16,8 +16,8 @@ from bizcharts_pipeline.autolabel.ledger import MAX_ROUNDS, OPEN, AutoLabelLedge
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Question
 from bizcharts_pipeline.autolabel.treatment import treat_in_batch
 
-REMEMBERED = timedelta(days=1)  # how long refused and failed batches are kept in mind
-MAX_ALIKE = 2  # batches that failed for one reason; a third would fail, too
+REMEMBERED = timedelta(days=1)  # how long refused and failed batches count
+MAX_SAME_FAILURES = 2  # batches that failed for the same reason; another one would fail too
 _IDENTIFIERS = re.compile(r"\b(?:batch|file|req|org)[-_/]\w+|\d[\d,.]*")
 
 BatchLedgerState = Literal["intent", "running", "collected", "oversized", "failed", "abandoned"]
@@ -25,24 +25,24 @@ BatchLedgerState = Literal["intent", "running", "collected", "oversized", "faile
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch. ``run_key`` is fresh for each; the service keeps it with the batch, so that it can be found again."""
+    """A batch. ``run_key`` is unique; the service stores it with the batch, so that the batch can be found again."""
 
     run_key: str
     run_id: str
     batch_id: str | None
     state: BatchLedgerState
     requests: int
-    since: datetime  # naive UTC: when it came into this state
+    since: datetime  # naive UTC: time of the last state change
 
 
 @dataclass
-class TakenIn:
-    """What a batch has answered."""
+class Collected:
+    """Counts of a collected batch."""
 
     answers: int = 0
     left_open: int = 0  # questions without an answer
-    wrong: dict[str, str] = field(default_factory=dict)  # refused as wrong: question key, and why
-    doubt: str | None = None  # why a reported cost was not believed
+    wrong: dict[str, str] = field(default_factory=dict)  # refused as invalid: question key and reason
+    doubt: str | None = None  # reason why a reported cost was not believed
 
 
 def open_batch(
@@ -55,11 +55,11 @@ def open_batch(
     caps: Caps,
     sent_at: float,
 ) -> tuple[str, list[Question]]:
-    """Write the intent of a batch of as many of ``questions`` as are free and as money allows, each booked with the
-    most that it may cost; return the batch's run key and its questions. None: there is no intent.
+    """Record the intent of a batch with as many of ``questions`` as are open and affordable, each with its maximum cost
+    reserved. Return the batch's run key and its questions; if there are none, no intent is recorded.
 
     Raises:
-        BudgetSpent: there is no money for the first.
+        BudgetSpent: the budget does not cover the first question.
     """
     run_key = secrets.token_hex(16)
     taken: list[Question] = []
@@ -95,14 +95,14 @@ def open_batch(
 
 
 def mark_running(ledger: AutoLabelLedger, run_key: str, batch_id: str, now: datetime) -> None:
-    """The service has the batch, under this id."""
+    """Record that the service has the batch, under ``batch_id``."""
     with ledger.transaction() as connection:
         _mark(connection, run_key, "running", None, now)
         connection.execute("UPDATE batches SET batch_id = ? WHERE run_key = ?", (batch_id, run_key))
 
 
 def unreadable_since(ledger: AutoLabelLedger, run_key: str, now: datetime) -> datetime:
-    """Note that a batch could not be looked up or read at ``now``; return since when that is so."""
+    """Record a failed lookup of a batch at ``now``; return the time of the first one."""
     with ledger.transaction() as connection:
         connection.execute(
             "INSERT INTO unreadable_batches VALUES (?, ?) ON CONFLICT (run_key) DO NOTHING",
@@ -113,7 +113,7 @@ def unreadable_since(ledger: AutoLabelLedger, run_key: str, now: datetime) -> da
 
 
 def was_readable(ledger: AutoLabelLedger, run_key: str) -> None:
-    """Note that the service told about a batch."""
+    """Record a successful lookup of a batch."""
     with ledger.transaction() as connection:
         connection.execute("DELETE FROM unreadable_batches WHERE run_key = ?", (run_key,))
 
@@ -121,13 +121,14 @@ def was_readable(ledger: AutoLabelLedger, run_key: str) -> None:
 def give_up(
     ledger: AutoLabelLedger, run_key: str, state: BatchLedgerState, why: str, now: datetime, *, billed: bool = False
 ) -> None:
-    """The service refused the batch whole, or has none; its questions wait again. ``billed``: it may have had it."""
+    """Close a batch that the service refused or lost, and reopen its questions. With ``billed``, it may have been
+    billed."""
     with ledger.transaction() as connection:
         _release(connection, run_key, now, None if billed else 0)
         _mark(connection, run_key, state, why, now)
 
 
-def take_in(
+def store_answers(
     ledger: AutoLabelLedger,
     version: Version,
     run_key: str,
@@ -136,14 +137,14 @@ def take_in(
     now: datetime,
     *,
     expired: bool,
-) -> TakenIn:
-    """Write down what a batch has answered.
+) -> Collected:
+    """Store the answers of a batch.
 
-    Each is written as it comes, and a repetition changes nothing: a kill in between loses nothing. A question without
-    an answer waits again. It counts as billed, unless the batch ``expired`` before it came to it; but for each answer
-    that names no question (a damaged line), one of those counts as billed, too.
+    Each answer is stored as it arrives, and storing it twice changes nothing, so a kill loses nothing. Questions
+    without an answer are reopened. They count as billed, unless the batch ``expired`` before it processed them; but for
+    each answer with an unknown key (a damaged line), one of them counts as billed.
     """
-    taken = TakenIn()
+    taken = Collected()
     bookings = bookings_of(ledger, run_key)
     strays = 0
     for key, answer in answers:
@@ -156,7 +157,7 @@ def take_in(
                 state = treat_in_batch(answer, _times(connection, key, answer.outcome))
                 record_answer(connection, key, answer, state, now)
                 if state == "pending" and charged.basis == "assumed":
-                    _count_paid_in_vain(connection, key)
+                    _count_paid_without_answer(connection, key)
         taken.answers += 1
         taken.doubt = taken.doubt or charged.doubt
         if answer.outcome is Outcome.BUG:
@@ -168,7 +169,7 @@ def take_in(
 
 
 def bookings_of(ledger: AutoLabelLedger, run_key: str) -> dict[str, int]:
-    """Return the booking of each question of a batch, by the question's key."""
+    """Return the reservation of each question of a batch, by the question's key."""
     with ledger.reading() as connection:
         return dict(
             connection.execute("SELECT key, reservation FROM batch_requests WHERE run_key = ?", (run_key,)).fetchall()
@@ -176,7 +177,7 @@ def bookings_of(ledger: AutoLabelLedger, run_key: str) -> dict[str, int]:
 
 
 def batches(ledger: AutoLabelLedger, version: Version, state: BatchLedgerState) -> list[Batch]:
-    """Return the batches of a provider, model and endpoint that are in ``state``, oldest first."""
+    """Return the batches of a provider, model and endpoint in ``state``, oldest first."""
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT run_key, run_id, batch_id, state, requests, updated_at FROM batches "
@@ -190,7 +191,7 @@ def batches(ledger: AutoLabelLedger, version: Version, state: BatchLedgerState) 
 
 
 def any_under_way(ledger: AutoLabelLedger, models: Iterable[Model]) -> bool:
-    """Whether a batch of one of these models is handed in and not taken in."""
+    """Return whether a batch of one of these models is submitted and not collected."""
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT DISTINCT provider, model, endpoint FROM batches WHERE state IN ('intent', 'running')"
@@ -199,19 +200,19 @@ def any_under_way(ledger: AutoLabelLedger, models: Iterable[Model]) -> bool:
 
 
 @dataclass(frozen=True)
-class Room:
-    """How much the service's queue seems to hold: the most requests of the next batch, and whether its last word was
-    a refusal."""
+class QueueCapacity:
+    """Estimated capacity of the service's queue: maximum size of the next batch, and whether the last batch was refused
+    as too big."""
 
     size: int
     refused: bool
 
 
-def room(ledger: AutoLabelLedger, version: Version, most: int, now: datetime) -> Room:
-    """Return the size of the next batch, at most ``most``, from what became of the batches of the last day.
+def queue_capacity(ledger: AutoLabelLedger, version: Version, most: int, now: datetime) -> QueueCapacity:
+    """Return the size of the next batch, at most ``most``, from the results of the last day's batches.
 
-    After a refusal as too big it is half of what was refused, after a batch that was taken twice that batch: a limit
-    is found from both sides. Where even one request was refused, the queue was full and no size was too big.
+    After a refusal as too big, it is half of the refused size; after an accepted batch, twice that batch. If a single
+    request was refused, the queue was full, and no size counts as too big.
     """
     with ledger.reading() as connection:
         rows = connection.execute(
@@ -228,11 +229,11 @@ def room(ledger: AutoLabelLedger, version: Version, most: int, now: datetime) ->
             size = most
         else:
             size = min(most, max(size, 2 * requests))
-    return Room(size, refused)
+    return QueueCapacity(size, refused)
 
 
 def other_running(ledger: AutoLabelLedger, version: Version, run_key: str) -> bool:
-    """Whether another batch of this model is handed in and not taken in."""
+    """Return whether another batch of this model is submitted and not collected."""
     with ledger.reading() as connection:
         row = connection.execute(
             "SELECT 1 FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
@@ -242,9 +243,9 @@ def other_running(ledger: AutoLabelLedger, version: Version, run_key: str) -> bo
     return row is not None
 
 
-def failing_alike(ledger: AutoLabelLedger, version: Version, now: datetime) -> str | None:
-    """Return the reason of the last batches if the service took them in and then failed them all for the same reason,
-    :data:`MAX_ALIKE` times in the last day; identifiers and numbers in it aside."""
+def recurring_failure(ledger: AutoLabelLedger, version: Version, now: datetime) -> str | None:
+    """Return the reason of the last :data:`MAX_SAME_FAILURES` batches if the service accepted and then failed all of
+    them in the last day for the same reason (identifiers and numbers ignored)."""
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT state, error FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
@@ -252,10 +253,10 @@ def failing_alike(ledger: AutoLabelLedger, version: Version, now: datetime) -> s
             "ORDER BY updated_at DESC, rowid DESC LIMIT ?",
             (
                 *(version.provider, version.model, version.endpoint, version.prompt_version),
-                *((now - REMEMBERED).isoformat(), MAX_ALIKE),
+                *((now - REMEMBERED).isoformat(), MAX_SAME_FAILURES),
             ),
         ).fetchall()
-    if len(rows) < MAX_ALIKE or any(state != "failed" for state, _ in rows):
+    if len(rows) < MAX_SAME_FAILURES or any(state != "failed" for state, _ in rows):
         return None
     alike = {_IDENTIFIERS.sub("#", error or "") for _, error in rows}
     return rows[0][1] if len(alike) == 1 else None
@@ -271,9 +272,9 @@ def _times(connection: sqlite3.Connection, key: str, outcome: Outcome) -> int:
 
 
 def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed: int | None) -> int:
-    """Free the questions of a batch that have no answer; return how many.
+    """Reopen the questions of a batch that have no answer; return their number.
 
-    The dearest ``billed`` of them count as billed, all if ``None``.
+    The ``billed`` most expensive of them count as billed; ``None``: all.
     """
     unanswered = connection.execute(
         "SELECT b.key, b.reservation FROM batch_requests AS b "
@@ -289,13 +290,13 @@ def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed
             "UPDATE requests SET owner = NULL, state = 'pending' WHERE key = ? AND owner = ?", (key, run_key)
         )
         if paid and freed.rowcount:
-            _count_paid_in_vain(connection, key)
+            _count_paid_without_answer(connection, key)
     return len(unanswered)
 
 
-def _count_paid_in_vain(connection: sqlite3.Connection, key: str) -> None:
-    """Count a batch that was billed for a question, as far as is known, and brought no answer; the third time the
-    question has failed."""
+def _count_paid_without_answer(connection: sqlite3.Connection, key: str) -> None:
+    """Count a batch that was presumably billed without answering the question; after :data:`MAX_ROUNDS` the question
+    has failed."""
     connection.execute(
         "UPDATE requests SET rounds = rounds + 1, state = CASE WHEN rounds + 1 >= ? THEN 'failed' ELSE state END "
         "WHERE key = ?",

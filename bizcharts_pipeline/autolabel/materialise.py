@@ -1,4 +1,4 @@
-"""From the ledger to the table ``auto_labels``: only what has changed is written, and a repetition writes nothing."""
+"""Copies the ledger to the table ``auto_labels``. Only changed rows are written."""
 
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger, State
 from bizcharts_pipeline.autolabel.results import Result, results
@@ -9,7 +9,7 @@ STATUS: dict[State, str] = {
     "done": "labelled",
     "refused": "refused",
     "malformed": "malformed",
-    "bad_image": "failed",  # and there is no text to ask about without it
+    "bad_image": "failed",  # and the post has no text to label without it
     "failed": "failed",
     "pending": "pending",
     "reserved": "pending",
@@ -19,7 +19,7 @@ STATUS: dict[State, str] = {
 
 
 def materialise(ledger: AutoLabelLedger, database: Database) -> int:
-    """Bring ``auto_labels`` up to date with the ledger; return how many rows were new or other.
+    """Update ``auto_labels`` from the ledger; return the number of new or changed rows.
 
     Raises:
         DatabaseError: the database cannot be used.

@@ -1,6 +1,7 @@
-"""Prices by model and date: the table ``prices.toml`` of the package, and the prices that the settings state.
+"""Prices by model and date: the package's table ``prices.toml``, overridden by the settings.
 
-A price belongs to a model, never to a provider: who changes the model gets the new model's price, or a refusal.
+A price belongs to a model, not to a provider: after a change of model, the new model's price is used, or an error
+raised.
 """
 
 import re
@@ -15,8 +16,8 @@ from bizcharts_pipeline.autolabel.errors import AutoLabelError
 from bizcharts_pipeline.autolabel.protocol import Price
 from bizcharts_pipeline.settings import GeminiSettings, ModelPriceSettings, OpenAISettings
 
-WRITE_FACTOR = Decimal("1.25")  # of the input rate, where nothing else is stated: the dearest in use
-# A model that no table knows: the largest image and the longest thinking of those it does.
+WRITE_FACTOR = Decimal("1.25")  # of the input rate, if not configured; the highest in use
+# For a model in no table: the largest image and the longest reasoning of the known models.
 UNKNOWN_IMAGE_TOKENS = 2833
 UNKNOWN_THINKING_TOKENS = 512
 # gpt-4o-mini-2024-07-18, gemini-2.0-flash-001, gemini-2.5-flash-lite-preview-09-2025
@@ -25,8 +26,8 @@ _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|\d{3}|preview-\d{2}-\d{4}|previe
 
 @dataclass(frozen=True)
 class ModelPrice:
-    """What a model costs from ``valid_from`` on. ``price`` is that of single requests, ``batch`` the share of it that
-    a request in a batch costs."""
+    """Price of a model from ``valid_from`` on. ``price`` is for single requests; ``batch`` is the share of it charged
+    in a batch."""
 
     model: str
     valid_from: date
@@ -42,17 +43,17 @@ class ModelPrice:
 
 @dataclass(frozen=True)
 class PriceBook:
-    """The prices that hold on one day, for one provider's section of the settings."""
+    """Today's prices for one provider's section of the settings."""
 
     section: OpenAISettings | GeminiSettings
     name: str  # of the section
     today: date
 
     def asked(self, *, loopback: bool) -> ModelPrice:
-        """Return the price of the model that the settings name.
+        """Return the price of the configured model.
 
         Raises:
-            AutoLabelError: it has none, or one that cannot be believed; says what to set.
+            AutoLabelError: it has no price or an implausible one; the message names the setting.
         """
         model, unnamed = self.section.model, self.section.prices.get("")
         listed = _listed(model, self.today)
@@ -80,8 +81,8 @@ class PriceBook:
         return found
 
     def of(self, model: str) -> ModelPrice | None:
-        """Return the price of a model by its id, or by its id without a date; ``None``: it is not known. What the
-        settings state under either id overrides the table."""
+        """Return the price of a model by its id, or by its id without the date; ``None`` if it is unknown. Configured
+        prices override the table."""
         model = model.removeprefix("models/")
         listed = _listed(model, self.today)
         for name in (model, _DATED.sub("", model)):
@@ -90,20 +91,19 @@ class PriceBook:
         return listed
 
     def same(self, model: str, other: str) -> bool:
-        """Whether two ids name one model, dates aside."""
+        """Return whether two ids name the same model, ignoring dates."""
         return _DATED.sub("", model.removeprefix("models/")) == _DATED.sub("", other.removeprefix("models/"))
 
     def unknown(self, model: str) -> str:
-        """Return what to do about an answer of a model without a price."""
+        """Return the message for an answer from a model without a price."""
         return (
-            f"an answer came from the model {model!r}, which has no price: it is booked at the dearest known; "
+            f"an answer came from the model {model!r}, which has no price: the highest known price is charged; "
             f"state its price in {self._place(model)}, or set `model` of [{self.name}] to another"
         )
 
-    def dearest(self, *, own: bool = False) -> ModelPrice:
-        """Return the highest of every figure that is known: what a model without a price is booked at, at no discount
-        for batches. ``own``: of this provider's models and those that the settings name alone, with their discount.
-        """
+    def highest(self, *, own: bool = False) -> ModelPrice:
+        """Return the maximum of each known rate and token count, for a model without a price, without a batch discount.
+        With ``own``: only of this provider's models and the configured ones, with their discount."""
         known = [_stated(name, price, None) for name, price in self.section.prices.items()]
         known += [entry for entry in _table() if not own or (self.name == "gemini") == entry.model.startswith("gemini")]
         price = Price(Decimal(0), Decimal(0))
@@ -137,7 +137,7 @@ def _stated(model: str, stated: ModelPriceSettings, listed: ModelPrice | None) -
 
 
 def _listed(model: str, today: date) -> ModelPrice | None:
-    """Return the entry of the table that holds today; before the first one's date, the first."""
+    """Return the table's entry valid today; before the first one's date, the first."""
     name = model if any(entry.model == model for entry in _table()) else _DATED.sub("", model)
     entries = sorted((entry for entry in _table() if entry.model == name), key=lambda entry: entry.valid_from)
     valid = [entry for entry in entries if entry.valid_from <= today]

@@ -1,4 +1,4 @@
-"""The instructions, as versioned files: ``prompts/<version>.toml``. One that has answers is never changed."""
+"""Prompts as versioned files, ``prompts/<version>.toml``. A prompt with answers is never changed."""
 
 import hashlib
 import json
@@ -10,26 +10,26 @@ from bizcharts_pipeline.autolabel.protocol import Prompt
 from bizcharts_pipeline.autolabel.questions import QUESTION_FORMAT
 from bizcharts_pipeline.labels.stances import STANCES
 
-# Of the providers' requests: schema of the answer, detail of the picture, effort, filters. To be counted up with them.
+# Version of the providers' request format: answer schema, image detail, effort, filters. Increment it when they change.
 REQUEST_FORMAT = 1
 
 
 class PromptError(AutoLabelError):
-    """There is no such prompt, or its file is not as it should be."""
+    """The prompt does not exist, or its file is malformed."""
 
 
 def load_prompt(version: str) -> Prompt:
-    """Return a prompt. Its hash covers the file's values, the classes, and how posts are put into a question.
+    """Return a prompt. Its hash covers the file's values, the classes and the format of questions.
 
     Raises:
-        PromptError: see there.
+        PromptError: the prompt does not exist, or its file is malformed.
     """
     folder = files("bizcharts_pipeline.autolabel") / "prompts"
     try:
         values = tomllib.loads((folder / f"{version}.toml").read_text(encoding="utf-8"))
     except FileNotFoundError:
         there = ", ".join(sorted(path.name.removesuffix(".toml") for path in folder.iterdir()))
-        raise PromptError(f"There is no prompt {version!r} in {folder}; there are: {there}") from None
+        raise PromptError(f"There is no prompt {version!r} in {folder}; available: {there}") from None
     except ValueError as error:
         raise PromptError(f"The prompt {version} cannot be read as TOML: {error}") from None
     system, most = values.get("system"), values.get("max_output_tokens")

@@ -1,7 +1,7 @@
-"""What passes between the labelling loop and the providers of vision models.
+"""Types exchanged between the labelling loop and the providers of vision models.
 
-A provider turns one question into one answer and never raises for what a service may do: every failure is an outcome
-that the loop knows how to treat. Providers keep no books and wait for nothing; the loop does.
+A provider maps one question to one answer and does not raise for failures of the service: every failure is an outcome
+handled by the loop. Providers keep no state and do not retry; the loop does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,33 +17,33 @@ ConfidenceSource = Literal["decisions", "logprobs"]
 
 
 class Outcome(StrEnum):
-    """What became of one request."""
+    """Outcome of one request."""
 
     OK = "ok"  # one of the three classes
-    RATE = "rate"  # asked to slow down; nothing was billed
-    TRANSIENT = "transient"  # a fault of theirs or of the network; not billed, unless ``served``
+    RATE = "rate"  # rate limit (429); not billed
+    TRANSIENT = "transient"  # error of the service or the network; not billed, unless ``served``
     TIMEOUT = "timeout"  # no answer in time; may have been billed
-    STOP = "stop"  # quota, key or model: this provider cannot go on
+    STOP = "stop"  # quota, key or model: this provider cannot be used
     REFUSED = "refused"  # the model or a filter declined; not neutral
     MALFORMED = "malformed"  # an answer that names no class
     BAD_IMAGE = "bad_image"  # the picture was refused as unreadable
-    BUG = "bug"  # any other refusal of the request itself: it would repeat for every post
+    BUG = "bug"  # any other refusal of the request itself, which would recur for every post
 
 
 class BatchState(StrEnum):
-    """How far a batch is."""
+    """State of a batch."""
 
     RUNNING = "running"
-    ENDED = "ended"  # all of it was worked on: what it has can be collected
-    EXPIRED = "expired"  # or cancelled: what it has can be collected, the rest was not billed
+    ENDED = "ended"  # fully processed: the results can be collected
+    EXPIRED = "expired"  # or cancelled: the existing results can be collected, the rest was not billed
     FAILED = "failed"  # refused as a whole; nothing was billed
-    OVERSIZED = "oversized"  # refused as too big for the account's queue: to be split
-    GONE = "gone"  # the service does not know it; it may have been billed
+    OVERSIZED = "oversized"  # too big for the account's queue: must be split
+    GONE = "gone"  # unknown to the service; may have been billed
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A versioned instruction; ``version`` is the file's name and ``sha256`` covers text and parameters."""
+    """A versioned instruction. ``version`` is the file's name; ``sha256`` covers text and parameters."""
 
     version: str
     system: str
@@ -53,14 +53,14 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Question:
-    """One post to be labelled: its text as it is sent, and its picture as JPEG bytes, if it has one."""
+    """One post to be labelled: its text as sent, and its image as JPEG bytes, if it has one."""
 
-    key: str  # of the ledger, 64 hexadecimal digits
+    key: str  # ledger key, 64 hexadecimal digits
     text: str
     image: bytes | None
 
     def batch_bytes(self, prompt: Prompt) -> int:
-        """Return the most bytes that its request takes in a batch, its picture in base64."""
+        """Return an upper bound, in bytes, on the size of its request in a batch file, with the image in base64."""
         return 4 * len(self.image or b"") // 3 + 4 * len(self.text) + len(prompt.system.encode()) + 1_000
 
 
@@ -76,30 +76,29 @@ class Usage:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a provider said to one question. ``raw`` is kept as it came; no key or header is in it."""
+    """A provider's answer to one question. ``raw`` is the unchanged body, without keys and headers."""
 
     outcome: Outcome
     raw: str = ""
     label: Stance | None = None  # exactly when OK
     probabilities: tuple[float, float, float] | None = None  # bearish, neutral, bullish; sum 1
     confidence_source: ConfidenceSource | None = None
-    usage: Usage | None = None  # None: unknown or nothing billed
+    usage: Usage | None = None  # None: unknown, or not billed
     model_returned: str | None = None
     request_id: str | None = None
-    detail: str = ""  # why, in a line
+    detail: str = ""  # the reason, in one line
     retry_after: float | None = None  # seconds
-    served: bool = False  # it came as a success, so that it may have been billed, whatever is in it
+    served: bool = False  # the response was a success, so it may have been billed regardless of its content
 
     @property
     def from_model(self) -> bool:
-        """Whether a model gave it, and no gateway before one."""
+        """Whether a model produced the answer, not a gateway in front of it."""
         return self.outcome is Outcome.OK or self.usage is not None or self.model_returned is not None
 
 
 @dataclass(frozen=True)
 class Price:
-    """USD per million tokens, after any discount. Without rates of their own, cached and written tokens cost what
-    fresh input does."""
+    """USD per million tokens, after any discount. Cached and cache-written tokens default to the input rate."""
 
     input_tokens: Decimal
     output_tokens: Decimal
@@ -115,24 +114,24 @@ class Price:
 
     @property
     def has_zero(self) -> bool:
-        """Whether some rate is 0."""
+        """Whether any rate is 0."""
         return not all(self.rates)
 
     @property
     def worst(self) -> "Price":
-        """The price with all input at the dearest rate that input can have."""
+        """The price with all input at the highest input rate."""
         entry, output, cached, write = self.rates
         return Price(max(entry, cached, write), output)
 
     def cost(self, usage: Usage) -> Decimal:
-        """Return what ``usage`` costs in USD."""
+        """Return the cost of ``usage`` in USD."""
         entry, output, cached, write = self.rates
         fresh = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
         dear = entry * fresh + cached * usage.cached_tokens + write * usage.cache_write_tokens
         return (dear + output * usage.output_tokens) / 1_000_000
 
     def times(self, share: Decimal) -> "Price":
-        """Return the price at a share of every rate."""
+        """Return the price with every rate multiplied by ``share``."""
         return Price(*(rate * share for rate in self.rates))
 
     def at_least(self, other: "Price") -> "Price":
@@ -140,44 +139,44 @@ class Price:
         return Price(*(max(pair) for pair in zip(self.rates, other.rates, strict=True)))
 
     def covers(self, other: "Price") -> bool:
-        """Whether input and output cost at least what they do at ``other``."""
+        """Return whether the input and output rates are at least those of ``other``."""
         return self.input_tokens >= other.input_tokens and self.output_tokens >= other.output_tokens
 
 
 class Provider(Protocol):
-    """A model that labels one post at a time; used by many threads at once."""
+    """A model that labels one post at a time; thread-safe."""
 
     name: str  # 'openai' or 'gemini'
     model: str
     endpoint: Endpoint
 
     def ask(self, prompt: Prompt, question: Question) -> Answer:
-        """Send one request, once, without retries, and say what became of it."""
+        """Send one request, once, without retries, and return the answer."""
         ...
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         ...
 
 
 class BatchProvider(Protocol):
-    """A model that labels many posts within a day, for half the price.
+    """A model that labels many posts within a day, at half the price.
 
-    Every method raises :class:`~bizcharts_pipeline.autolabel.errors.BatchError` where the service cannot be used; its
-    state RUNNING means that it is not known whether the batch is there, and that :meth:`find` is to be asked later;
-    GONE that the service says it is not.
+    Every method raises :class:`~bizcharts_pipeline.autolabel.errors.BatchError` if the service cannot be used. Its
+    state is RUNNING if it is unknown whether the batch exists (call :meth:`find` later), and GONE if the service does
+    not know the batch.
     """
 
     name: str
     model: str
     endpoint: Endpoint
-    max_batch_bytes: int  # as :meth:`Question.batch_bytes` counts
+    max_batch_bytes: int  # as computed by :meth:`Question.batch_bytes`
 
     def submit(self, run_key: str, prompt: Prompt, questions: Sequence[Question]) -> str:
         """Upload and create a batch that carries ``run_key``; return its id.
 
         Raises:
-            BatchError: it was refused; ``state`` says whether a smaller one may pass.
+            BatchError: the batch was refused; with the state OVERSIZED, a smaller one may be accepted.
         """
         ...
 
@@ -186,28 +185,28 @@ class BatchProvider(Protocol):
         ...
 
     def state(self, batch_id: str) -> BatchState:
-        """Return how far the batch is."""
+        """Return the state of the batch."""
         ...
 
     def reason(self, batch_id: str) -> str:
-        """Return in a line why the service failed the batch, as it says itself; empty where it does not."""
+        """Return the service's reason for failing the batch, in one line; empty if it gives none."""
         ...
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-        """Yield question key and answer of all that the batch has; unordered, some may lack.
+        """Yield question key and answer of each available result; unordered, possibly incomplete.
 
-        An answer that cannot be told whose it is comes under an empty key: it was billed.
+        An answer that matches no question has an empty key; it was billed.
 
         Raises:
-            BatchError: what the service says is there cannot be read.
+            BatchError: the results cannot be read.
         """
         ...
 
     def answered(self, batch_id: str) -> int:
-        """Return how many requests of an ended batch must have an entry in its results, as the service counts them;
-        0 where it gives no count."""
+        """Return the number of results that an ended batch must have, as counted by the service; 0 if it gives no
+        count."""
         ...
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         ...

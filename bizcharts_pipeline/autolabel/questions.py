@@ -1,4 +1,4 @@
-"""Posts as they are put to a model: text that cannot leave its place, and a small picture that may be sent."""
+"""Builds the questions about posts: delimited, normalised text and a small image that may be sent."""
 
 import re
 import unicodedata
@@ -19,8 +19,8 @@ from bizcharts_pipeline.warehouse.pictures import block_reason
 MAX_CHARACTERS = 2_400  # a post on /biz/ has at most 2,000, its subject 100
 CUT = " [cut here]"
 NO_TEXT = "(no text)"
-POSTS_AT_ONCE = 64  # whose pictures are held in memory
-# Whatever changes what is sent changes this, and with it the hash of every prompt.
+POSTS_AT_ONCE = 64  # posts whose images are held in memory
+# Change this with every change of the question's content; it is part of every prompt's hash.
 QUESTION_FORMAT = f"1: <post>, {MAX_CHARACTERS} characters, JPEG {MAX_SIDE} px {QUALITY}"
 
 _QUOTE_LINK = re.compile(r">>(?:>/[a-z0-9]{1,10}/)?\d+")
@@ -31,7 +31,7 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Co"}  # control, format (bidirectional, zero-wi
 
 
 def normal_text(text: str) -> str:
-    """Return ``text`` in one form for all that look alike: NFKC, nothing invisible, no quote links, few blanks."""
+    """Return ``text`` in a canonical form: NFKC, without invisible characters and quote links, with single blanks."""
     text = _LINE_END.sub("\n", unicodedata.normalize("NFKC", text))
     text = "".join(c for c in text.replace("\t", " ") if c == "\n" or unicodedata.category(c) not in _INVISIBLE)
     text = _BLANKS.sub(" ", _QUOTE_LINK.sub("", text))
@@ -39,10 +39,10 @@ def normal_text(text: str) -> str:
 
 
 def question_text(subject: str | None, text: str | None) -> str:
-    """Return the user message of a post; empty where the post says nothing.
+    """Return the user message of a post; empty if the post has no text.
 
-    The post stands between ``<post>`` and ``</post>``, and has no ``<`` of its own: each is replaced by ``‹``, which
-    looks like it, so nothing in a post can end it. What is too long is cut, and says so.
+    The post is delimited by ``<post>`` and ``</post>``. Each ``<`` in it is replaced by the similar ``‹``, so a post
+    cannot close the delimiter. A longer text is truncated, with a mark.
     """
     title, body = normal_text(subject or "").replace("\n", " "), normal_text(text or "")
     whole = f"Subject: {title}\n\n{body}".strip() if title else body
@@ -61,10 +61,10 @@ def inquiries(
     images: ImageSettings | None,
     flagged: Callable[[], Collection[int]] = tuple,
 ) -> Iterator[list[Inquiry]]:
-    """Yield what is to be asked about ``threads``, a few posts at a time; with pictures unless ``images`` is ``None``.
+    """Yield the inquiries about ``threads``, a few posts at a time; with images unless ``images`` is ``None``.
 
-    Posts that are not known any more are left out, and those that are ``flagged`` when their turn comes. The
-    database is opened for each few posts alone, and never while a picture is decoded.
+    Posts that were deleted, or are ``flagged`` at that moment, are left out. The database is opened for each group of
+    posts only, and never during image decoding.
     """
     for first in range(0, len(threads), POSTS_AT_ONCE):
         forbidden = frozenset(flagged())
@@ -87,12 +87,12 @@ def inquiries(
 
 
 def may_send(picture: Picture | None, images: ImageSettings) -> bool:
-    """Whether a post's thumbnail may go to a labelling API, as far as its row in ``thumbnails`` tells."""
+    """Return whether a post's thumbnail may be sent to a labelling API, according to its row in ``thumbnails``."""
     return picture is not None and may_be_sent(picture.nsfw, picture.status or "", images)
 
 
 def _is_blocked(connection: duckdb.DuckDBPyConnection, picture: Picture) -> bool:
-    """Whether it is on the block list, to which hashes may have been added since it was stored."""
+    """Return whether the image matches the block list, to which hashes may have been added since it was stored."""
     if picture.sha256 is None:
         return True
     md5s = [picture.md5] if picture.md5 else []
@@ -115,12 +115,12 @@ def _delimited(text: str) -> str:
 
 
 def _pictures(home: Path, paths: dict[int, str]) -> dict[int, bytes]:
-    """Return the pictures that are there, made small; by thread."""
+    """Return the existing images as small JPEGs, by thread."""
     contents = {}
     for thread_id, path in paths.items():
         try:
             contents[thread_id] = read_regular(home / path)
-        except OSError:  # purged since the database was read
+        except OSError:  # deleted since the database was read
             continue
     made = small_jpegs(list(contents.values()))
     return {thread_id: jpeg for thread_id, jpeg in zip(contents, made, strict=True) if jpeg is not None}

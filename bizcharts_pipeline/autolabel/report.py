@@ -1,4 +1,4 @@
-"""What a run of labelling did, and what it would cost."""
+"""Report and estimate of a labelling run."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,22 +13,22 @@ _FAULTS = frozenset({"stop", "bug", "silence"})
 
 @dataclass(frozen=True)
 class ProviderReport:
-    """What became of the posts that one provider was to be asked about in this run."""
+    """Result of one provider in this run."""
 
     version: Version
     posts: int
-    by_status: dict[str, int]  # of those posts, as in `auto_labels`
-    closing: Closing | None  # why it was asked nothing more, if it was not asked everything
+    by_status: dict[str, int]  # of those posts, with the status names of `auto_labels`
+    closing: Closing | None  # why no more requests were sent, if it stopped early
     batches: BatchReport | None
 
     @property
     def left(self) -> int:
-        """How many have no final status."""
+        """The number of posts without a final status."""
         return self.by_status.get("pending", 0)
 
     @property
     def fault(self) -> str | None:
-        """Why the provider could not go on; ``None`` where it could."""
+        """The reason why the provider failed; ``None`` if it did not."""
         if self.closing is None or self.closing.kind not in _FAULTS:
             return None
         return f"{self.version.provider} {self.version.model}: {self.closing.why}"
@@ -36,27 +36,27 @@ class ProviderReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What one run did."""
+    """Result of one run."""
 
     run_id: str
     providers: tuple[ProviderReport, ...]
     run: Spent
     month: Spent
-    latencies: tuple[float, ...]  # seconds of each request that was waited for, sorted
+    latencies: tuple[float, ...]  # seconds of each synchronous request, sorted
     rows_changed: int
 
     @property
     def faults(self) -> list[str]:
-        """Why providers could not go on."""
+        """The reasons why providers failed."""
         return [provider.fault for provider in self.providers if provider.fault]
 
     @property
     def left(self) -> int:
-        """How many of the posts that were to be asked have no final status."""
+        """The number of this run's posts without a final status."""
         return sum(provider.left for provider in self.providers)
 
     def latency(self, share: float) -> float | None:
-        """Return the latency in seconds that ``share`` of the requests had at most."""
+        """Return the ``share`` quantile of the latencies, in seconds."""
         if not self.latencies:
             return None
         return self.latencies[min(len(self.latencies) - 1, int(share * len(self.latencies)))]
@@ -64,20 +64,20 @@ class Report:
 
 @dataclass(frozen=True)
 class ProviderEstimate:
-    """What one provider would be asked next, and what that would cost."""
+    """Estimated requests and cost of one provider's next run."""
 
     version: Version
     posts: int
     with_picture: int
-    already_paid: int  # posts that have a final status of this version
+    already_paid: int  # posts with a final status of this version
     likely_usd: Decimal
     worst_usd: Decimal
-    days: float  # at the account's limits
+    days: float  # within the account's limits
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would cost if nothing stopped it; the caps may."""
+    """Estimated cost of a run that no cap stops."""
 
     providers: tuple[ProviderEstimate, ...]
     month: Spent

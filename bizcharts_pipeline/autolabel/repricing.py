@@ -1,9 +1,9 @@
-"""Which models answer for an asked one, and the price of bookings that follows from it.
+"""Tracks which models answer for a requested one, and adjusts reservations to their prices.
 
-A service may answer with another, dearer model than was asked, and a request whose end nobody saw names no model. So
-the models that answered are kept in the ledger: later bookings cover the dearest of them, and the open and unseen
-bookings of the asked model are raised when a new one is seen. A raise is a booking of its own, as what was spent is
-append-only. All functions work inside the caller's transaction.
+A service may answer with another, more expensive model than requested, and a request with unknown outcome names no
+model. So the ledger stores the models that answered: later reservations cover the most expensive of them, and when a
+new model is seen, the requested model's open and unresolved reservations are raised. A raise (surcharge) is a
+reservation of its own, as the ledger is append-only. All functions run inside the caller's transaction.
 """
 
 import sqlite3
@@ -17,10 +17,10 @@ from bizcharts_pipeline.autolabel.cost import Size, Terms
 from bizcharts_pipeline.autolabel.keys import Run, Version
 from bizcharts_pipeline.autolabel.protocol import Answer, Usage
 
-# Of a whole request. English has four to five bytes a token; long runs of one character have more.
+# Of a request's whole text. English has four to five bytes a token; long runs of one character have more.
 MAX_BYTES_PER_TOKEN = 32
 
-# Open bookings, and those of requests that nobody saw the end of, with what is booked for each, raises included.
+# Open reservations, and those of requests with unknown outcome, each with its amount including surcharges.
 _RAISABLE = """
 SELECT r.id, r.key, r.run_id, r.month, s.reservation IS NOT NULL,
        z.text_tokens, z.has_image, z.output_tokens, z.overrun,
@@ -36,8 +36,8 @@ AND (s.reservation IS NULL OR (s.basis = 'assumed' AND s.input_tokens IS NULL))
 
 
 def models_seen(connection: sqlite3.Connection, version: Version, now: datetime) -> frozenset[str]:
-    """Return the models that answered for the asked one in the last days, ``""`` for the asked one itself; empty where
-    nothing is known."""
+    """Return the models that answered for the requested one in the last days, ``""`` for the requested one itself;
+    empty if none is known."""
     rows = connection.execute(
         "SELECT answered_by FROM answering_models WHERE provider = ? AND model = ? AND endpoint = ? AND seen_at > ?",
         (version.provider, version.model, version.endpoint, (now - REMEMBERED).isoformat()),
@@ -56,10 +56,10 @@ def reserve(
     limits: Limits | None,
     sent_at: float,
 ) -> int:
-    """Book the most that a request of ``size`` may cost whichever of the known models answers; return the booking.
+    """Reserve the maximum cost of a request of ``size`` over all known answering models; return the reservation's id.
 
-    While it is not known which model answers, a booking covers the dearest of the provider's. Where a cap has no room
-    for that, a single request is booked at the price of the model that is asked: its answer tells the rest.
+    While the answering model is unknown, a reservation covers the provider's most expensive one. If a cap does not
+    allow that, a single request is reserved at the requested model's price, as its answer reveals the model.
 
     Raises:
         BudgetSpent, LimitReached: as :func:`budget.reserve`.
@@ -84,7 +84,7 @@ def reserve(
 def charge(
     connection: sqlite3.Connection, version: Version, reservation: int, answer: Answer, terms: Terms, now: datetime
 ) -> Charge:
-    """Return what an answer cost. A model that answers for the first time raises the other bookings first."""
+    """Return the cost of an answer. A model that answers for the first time first raises the other reservations."""
     seen = models_seen(connection, version, now)
     if answer.from_model:
         name = cost.other_model(answer, terms)
@@ -96,14 +96,14 @@ def charge(
         if name not in seen:
             seen |= {name}
             _raise_bookings(connection, version, terms.booked(seen), now)
-    if answer.usage is not None and _too_little(connection, reservation, answer.usage):
+    if answer.usage is not None and _implausibly_few(connection, reservation, answer.usage):
         answer = replace(answer, usage=None, served=True)
     return cost.charged(answer, terms, budget.booked_nano(connection, reservation), seen)
 
 
-def _too_little(connection: sqlite3.Connection, reservation: int, usage: Usage) -> bool:
-    """Whether a report has fewer tokens of input than any tokenizer makes of the text that was sent: gateways report 0
-    where they do not know. Bookings of older ledgers have no size."""
+def _implausibly_few(connection: sqlite3.Connection, reservation: int, usage: Usage) -> bool:
+    """Return whether the reported input tokens are fewer than any tokenizer produces for the sent text: some gateways
+    report 0 if they do not know. Reservations in older ledgers have no size."""
     row = connection.execute("SELECT text_tokens FROM sizes WHERE reservation = ?", (reservation,)).fetchone()
     reported = max(usage.input_tokens, usage.cached_tokens + usage.cache_write_tokens)
     return row is not None and reported * MAX_BYTES_PER_TOKEN < row[0]
@@ -116,7 +116,7 @@ def _raise_bookings(connection: sqlite3.Connection, version: Version, terms: Ter
         missing = cost.worst_case(Size(*size), terms) - booked
         if missing <= 0:
             continue
-        # Its time is no time of sending: it counts against no limit of requests.
+        # A time of 0 keeps it out of the request limits.
         raised = connection.execute(
             "INSERT INTO reservations (key, run_id, provider, model, endpoint, month, nano_usd, sent_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, 0)",

@@ -1,4 +1,4 @@
-"""What the ledger says of posts: of each, the one answer that is its label."""
+"""Labels of posts from the ledger: for each post, the one answer that counts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from bizcharts_pipeline.autolabel.keys import Version
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger, State
 from bizcharts_pipeline.core.money import in_usd
 
-# The answer that a post's label is: without the picture where that was in the way.
+# The answer that counts: the text-only one if the image prevented an answer.
 _ANSWERING = """CASE WHEN q.text_only_key IS NOT NULL AND q.state IN ('refused', 'bad_image')
                                         THEN q.text_only_key ELSE q.key END"""
 _RESULTS = f"""
@@ -33,7 +33,8 @@ FROM reservations AS r LEFT JOIN settlements AS s ON s.reservation = r.id GROUP 
 
 @dataclass(frozen=True)
 class Result:
-    """What one version says of one post. ``usd`` is what that cost; of posts with one question, the first bears it."""
+    """A version's result for one post. ``usd`` is its cost; if several posts share a question, the first one carries
+    it."""
 
     thread_id: int
     provider: str
@@ -53,7 +54,7 @@ class Result:
 
 
 def results(ledger: AutoLabelLedger) -> list[Result]:
-    """Return what every version says of every post that was to be asked."""
+    """Return the results of every version for all registered posts."""
     with ledger.reading() as connection:
         connection.execute("DROP TABLE IF EXISTS temp.costs")
         connection.execute(_COSTS)
@@ -62,8 +63,8 @@ def results(ledger: AutoLabelLedger) -> list[Result]:
 
 
 def states_of_posts(ledger: AutoLabelLedger, version: Version) -> dict[int, State]:
-    """Return the states of a version's posts, by thread: of the question without the picture where that was in the
-    way."""
+    """Return the states of a version's posts by thread; the text-only question's state if the image prevented an
+    answer."""
     with ledger.reading() as connection:
         rows = connection.execute(
             "SELECT p.thread_id, coalesce(a.state, 'pending') FROM posts AS p JOIN requests AS q ON q.key = p.key "
@@ -74,7 +75,7 @@ def states_of_posts(ledger: AutoLabelLedger, version: Version) -> dict[int, Stat
         return dict(rows.fetchall())
 
 
-def _result(*row: Any) -> Result:  # as _RESULTS selects
+def _result(*row: Any) -> Result:  # in the order of _RESULTS
     thread_id, provider, model, endpoint, prompt_version, key, state, label, *rest = row
     bearish, neutral, bullish, source, image_used, model_returned, error, at, bears_cost, nano = rest
     return Result(

@@ -1,4 +1,4 @@
-"""A run of labelling: every provider in turn, and what became of the posts."""
+"""A labelling run over all providers."""
 
 import secrets
 from collections import Counter
@@ -12,7 +12,7 @@ from bizcharts_pipeline.autolabel import cost
 from bizcharts_pipeline.autolabel.batches import BatchDispatcher, BatchReport
 from bizcharts_pipeline.autolabel.concurrency_limit import Closing
 from bizcharts_pipeline.autolabel.cost import Terms
-from bizcharts_pipeline.autolabel.dispatcher import Asker
+from bizcharts_pipeline.autolabel.dispatcher import Dispatcher
 from bizcharts_pipeline.autolabel.errors import AutoLabelError, BatchError
 from bizcharts_pipeline.autolabel.estimate import configured_models
 from bizcharts_pipeline.autolabel.keys import Model, Run, Version
@@ -29,29 +29,29 @@ from bizcharts_pipeline.core.progress import Track, silently
 from bizcharts_pipeline.settings import ImageSettings, Settings
 from bizcharts_pipeline.warehouse.database import Database
 
-ROUNDS = 2  # of a run: what was put off in the first is asked again in the second
+ROUNDS = 2  # per run: questions postponed in the first round are sent again in the second
 
 Providers = Mapping[str, Provider | BatchProvider]
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """What a run of labelling works with; ``clock`` gives naive UTC times."""
+    """Dependencies and configuration of labelling runs; ``clock`` returns naive UTC times."""
 
     database: Database
     home: Path
     settings: Settings
-    providers: Providers  # by name, in the order of the settings: the first is asked about everything
+    providers: Providers  # by name, in the order of the settings: the first labels every post
     clock: Callable[[], datetime]
-    retry_batches: bool = False  # hand in batches although the last ones failed for one reason
+    retry_batches: bool = False  # submit batches even if the last ones failed for the same reason
 
     def label_posts(self, *, ordering: bool = True, track: Track = silently) -> Report:
-        """Collect what batches have answered, then ask about at most ``per_run`` posts a provider.
+        """Collect the answers of batches, then label at most ``per_run`` posts per provider.
 
-        Without ``ordering``, nothing is asked that costs money.
+        Without ``ordering``, no paid request is sent.
 
-        Whatever ends it, what was answered is in the ledger, and in ``auto_labels`` if the database can be used. The
-        next call goes on where this one was.
+        Even after an error, all answers are in the ledger, and in ``auto_labels`` if the database can be used. The next
+        call continues from there.
 
         Raises:
             AutoLabelError: the ledger cannot be used, or the prompt was changed.
@@ -65,7 +65,7 @@ class Labelling:
             reports, changed = [], 0
             try:
                 for provider in self.providers.values():
-                    changed += materialise(ledger, self.database)  # which posts wait is read from the table
+                    changed += materialise(ledger, self.database)  # the selection of waiting posts reads this table
                     if ordering or provider.endpoint == "batch":
                         reports.append(self._with(provider, prompt, ledger, run, track, ordering=ordering))
             finally:
@@ -93,7 +93,7 @@ class Labelling:
         *,
         ordering: bool,
     ) -> tuple[ProviderReport, list[int]]:
-        """Let one provider label; return what became of it, and the posts that it was to be asked about."""
+        """Run one provider; return its report and the posts it had to label."""
         version = Version.of(provider, prompt)
         try:
             terms = cost.terms(self.settings, provider.name, provider.endpoint, self.clock().date())
@@ -103,7 +103,7 @@ class Labelling:
             batches = cast(BatchProvider, provider)
             return self._in_batches(batches, prompt, ledger, run, terms, track, ordering=ordering)
         threads = self._threads(version, prompt, ledger)
-        asker = Asker(
+        dispatcher = Dispatcher(
             cast(Provider, provider),
             prompt,
             ledger,
@@ -117,13 +117,13 @@ class Labelling:
         flagged = FlaggedPosts(self.home)
         for _ in range(ROUNDS):
             chunks = inquiries(self.database, self.home, version, again, self._images, flagged)
-            for _thread in track(asker.ask(chunks), f"Labels by {provider.name} {provider.model}", len(again)):
+            for _thread in track(dispatcher.ask(chunks), f"Labels by {provider.name} {provider.model}", len(again)):
                 pass
-            again = asker.finish_round()
-            if not again or asker.gate.closing is not None:
+            again = dispatcher.finish_round()
+            if not again or dispatcher.gate.closing is not None:
                 break
-        asker.finish_run()
-        return ProviderReport(version, len(threads), {}, asker.gate.closing, None), threads
+        dispatcher.finish_run()
+        return ProviderReport(version, len(threads), {}, dispatcher.gate.closing, None), threads
 
     def _in_batches(
         self,
@@ -164,12 +164,12 @@ class Labelling:
         return waiting_posts(self.database, self.home, self.settings, ledger, version, self._first(prompt))
 
     def _first(self, prompt: Prompt) -> Version:
-        """The version that is asked about everything: of the settings' first provider, even if it has no key now."""
+        """Return the version that labels every post: the first configured provider's, even if it has no key now."""
         model: Model = configured_models(self.settings)[0]
         return Version.of(self.providers.get(model.name, model), prompt)
 
     def _counted(self, report: ProviderReport, ledger: AutoLabelLedger, posts: Collection[int]) -> ProviderReport:
-        """Return the report with what became of the posts."""
+        """Return the report with its posts counted by status."""
         states = states_of_posts(ledger, report.version)
         by_status = Counter(STATUS[states.get(thread_id, "pending")] for thread_id in posts)
         return ProviderReport(report.version, report.posts, dict(by_status), report.closing, report.batches)

@@ -1,4 +1,4 @@
--- The ledger of labels by paid models. Times are UTC, ISO 8601 with microseconds; money is in integer nano-USD.
+-- Ledger of labels by paid models. Times are UTC, ISO 8601 with microseconds; money is in integer nano-USD.
 
 CREATE TABLE IF NOT EXISTS prompts (
     version        TEXT PRIMARY KEY,
@@ -7,9 +7,9 @@ CREATE TABLE IF NOT EXISTS prompts (
     first_used_at  TEXT NOT NULL
 );
 
--- One row a question: the same text and picture put to the same model with the same prompt is asked once.
+-- One row for each question: the same text and picture is sent to the same model with the same prompt only once.
 CREATE TABLE IF NOT EXISTS requests (
-    key                TEXT PRIMARY KEY,  -- SHA-256; keys.py says of what
+    key                TEXT PRIMARY KEY,  -- SHA-256, see keys.py
     provider           TEXT NOT NULL,
     model              TEXT NOT NULL,
     endpoint           TEXT NOT NULL,
@@ -19,9 +19,9 @@ CREATE TABLE IF NOT EXISTS requests (
     state              TEXT NOT NULL CHECK (state IN ('pending', 'reserved', 'submitted', 'retry_later', 'done',
                                                       'refused', 'malformed', 'bad_image', 'failed')),
     owner              TEXT CHECK ((owner IS NULL) = (state NOT IN ('reserved', 'submitted'))),  -- run, or batch
-    text_only_key      TEXT,              -- asked instead when this one's picture is in the way
-    attempts           INTEGER NOT NULL DEFAULT 0,  -- answers that were none of the final ones included
-    rounds             INTEGER NOT NULL DEFAULT 0,  -- in how many runs it was put off
+    text_only_key      TEXT,              -- sent instead if the picture prevents an answer
+    attempts           INTEGER NOT NULL DEFAULT 0,  -- including those without a final answer
+    rounds             INTEGER NOT NULL DEFAULT 0,  -- number of runs that postponed it
     label              TEXT CHECK ((label IS NULL) = (state <> 'done')),
     p_bearish          REAL,
     p_neutral          REAL,
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS requests (
 );
 CREATE INDEX IF NOT EXISTS requests_under_way ON requests (state, owner) WHERE owner IS NOT NULL;
 
--- Which question a post's label is the answer to.
+-- The question whose answer is a post's label.
 CREATE TABLE IF NOT EXISTS posts (
     thread_id       INTEGER NOT NULL,
     provider        TEXT NOT NULL,
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS posts (
 );
 CREATE INDEX IF NOT EXISTS posts_by_key ON posts (key);
 
--- One row a request, written before it is sent, with the most that it may cost.
+-- One row for each request, written before it is sent, with its maximum cost.
 CREATE TABLE IF NOT EXISTS reservations (
     id        INTEGER PRIMARY KEY,
     key       TEXT NOT NULL,
@@ -67,10 +67,10 @@ CREATE INDEX IF NOT EXISTS reservations_by_run ON reservations (run_id);
 CREATE INDEX IF NOT EXISTS reservations_by_month ON reservations (month);
 CREATE INDEX IF NOT EXISTS reservations_by_key ON reservations (key);
 
--- What a request turned out to cost; until it has a row here, its reservation counts.
+-- Actual cost of a request; until it has a row here, its reservation counts.
 CREATE TABLE IF NOT EXISTS settlements (
     reservation    INTEGER PRIMARY KEY REFERENCES reservations,
-    outcome        TEXT NOT NULL,   -- of protocol.py; 'orphaned' and 'abandoned' of requests nobody waits for
+    outcome        TEXT NOT NULL,   -- of protocol.py; 'orphaned' and 'abandoned' if the outcome is unknown
     basis          TEXT NOT NULL CHECK (basis IN ('free', 'known', 'assumed')),
     nano_usd       INTEGER NOT NULL CHECK (nano_usd >= 0),
     input_tokens   INTEGER,
@@ -79,34 +79,34 @@ CREATE TABLE IF NOT EXISTS settlements (
     settled_at     TEXT NOT NULL
 );
 
--- What a booking of a request covers, so that it can be priced again; older bookings have no row here.
+-- Token counts of a reservation, so that it can be repriced; older reservations have no row here.
 CREATE TABLE IF NOT EXISTS sizes (
     reservation    INTEGER PRIMARY KEY REFERENCES reservations,
-    text_tokens    INTEGER NOT NULL,   -- of the input, the image apart
+    text_tokens    INTEGER NOT NULL,   -- of the input, without the image
     has_image      INTEGER NOT NULL,
-    output_tokens  INTEGER NOT NULL,   -- without thinking
+    output_tokens  INTEGER NOT NULL,   -- without reasoning
     overrun        REAL NOT NULL       -- factor on the price
 );
 
--- Bookings that raise another one, as a dearer model was seen to answer for the one that was asked. While the raised one
--- is open, so is the surcharge; a settlement of the raised one covers both.
+-- Reservations that raise another one, because a more expensive model answers for the requested one. A surcharge is open
+-- as long as the raised reservation; the settlement of the latter covers both.
 CREATE TABLE IF NOT EXISTS surcharges (
     surcharge    INTEGER PRIMARY KEY REFERENCES reservations,
     reservation  INTEGER NOT NULL REFERENCES reservations
 );
 CREATE INDEX IF NOT EXISTS surcharges_by_reservation ON surcharges (reservation);
 
--- Which models answered, as they name themselves; '' is the one that was asked, dates aside.
+-- Models that answered, by the name in their answers; '' is the requested one, ignoring dates.
 CREATE TABLE IF NOT EXISTS answering_models (
     provider     TEXT NOT NULL,
-    model        TEXT NOT NULL,   -- that was asked
+    model        TEXT NOT NULL,   -- the requested one
     endpoint     TEXT NOT NULL,
     answered_by  TEXT NOT NULL,
     seen_at      TEXT NOT NULL,   -- last
     PRIMARY KEY (provider, model, endpoint, answered_by)
 );
 
--- Sums of what is spent and reserved, so that a cap is checked in one look-up.
+-- Sums of spent and reserved amounts, so that a cap is checked in one look-up.
 CREATE TABLE IF NOT EXISTS totals (scope TEXT PRIMARY KEY, nano_usd INTEGER NOT NULL);
 
 CREATE TRIGGER IF NOT EXISTS reserving_adds AFTER INSERT ON reservations BEGIN
@@ -129,8 +129,8 @@ CREATE TRIGGER IF NOT EXISTS settlements_are_never_deleted BEFORE DELETE ON sett
 BEGIN SELECT raise(ABORT, 'what was spent is append-only'); END;
 
 CREATE TABLE IF NOT EXISTS batches (
-    run_key         TEXT PRIMARY KEY,   -- fresh for every batch; the service stores it with the batch
-    run_id          TEXT NOT NULL,      -- that wrote the intent
+    run_key         TEXT PRIMARY KEY,   -- unique for every batch; the service stores it with the batch
+    run_id          TEXT NOT NULL,      -- the run that wrote the intent
     provider        TEXT NOT NULL,
     model           TEXT NOT NULL,
     endpoint        TEXT NOT NULL,
@@ -142,7 +142,7 @@ CREATE TABLE IF NOT EXISTS batches (
     error           TEXT,
     updated_at      TEXT NOT NULL
 );
--- Batches that could not be looked up or read, and since when; one that was read since has no row.
+-- Batches that cannot be looked up or read, and since when; a successful read deletes the row.
 CREATE TABLE IF NOT EXISTS unreadable_batches (
     run_key  TEXT PRIMARY KEY REFERENCES batches,
     since    TEXT NOT NULL

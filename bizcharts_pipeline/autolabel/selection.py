@@ -1,4 +1,4 @@
-"""Which posts a model is to be asked about next."""
+"""Selects the posts that a model labels next."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from bizcharts_pipeline.warehouse.database import Database
 
 
 class FlaggedPosts:
-    """The threads that somebody has flagged as illegal and did not take that back, as of the moment it is called.
+    """Callable that returns the threads currently flagged as illegal.
 
-    They are read again only when there are more labels: a flag that was taken back since may be one still.
+    The labels are read again only when their number has grown, as withdrawing a flag adds a label too.
     """
 
     def __init__(self, home: Path) -> None:
@@ -32,10 +32,10 @@ class FlaggedPosts:
 def waiting_posts(
     database: Database, home: Path, settings: Settings, ledger: AutoLabelLedger, version: Version, first: Version
 ) -> list[int]:
-    """Return at most ``per_run`` threads in the order in which ``version`` is to be asked about them.
+    """Return at most ``per_run`` threads, in the order in which ``version`` labels them.
 
-    If it is not the ``first``, those are gold and what the first refused or was unsure of. Posts that somebody flagged
-    as illegal are never among them, nor those that are being asked now. The table ``auto_labels`` is to be up to date.
+    A version other than ``first`` labels only gold posts and those that the first refused or was unsure of. Posts
+    flagged as illegal and posts in flight are excluded. The table ``auto_labels`` must be up to date.
     """
     people = LabelLedger(home / LEDGER)
     known = is_known(people.path)
@@ -55,5 +55,5 @@ def waiting_posts(
 
 
 def stored_version(version: Version) -> LabelVersion:
-    """Return a version as ``auto_labels`` knows it."""
+    """Return a version as stored in ``auto_labels``."""
     return LabelVersion(version.provider, version.model, version.endpoint, version.prompt_version)

@@ -1,4 +1,4 @@
-"""What each outcome of a request means for its question: asked again, put off, or an end."""
+"""Maps the outcome of a request to the state of its question: retry, postpone, or final."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from bizcharts_pipeline.autolabel.ledger import State
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome
 
-LONGEST_RETRY_AFTER = 120.0  # seconds; who wants a longer pause is asked nothing more in this run
-MAX_SUSPECTS = 3  # more requests that are refused as wrong at once point to the settings, not to the posts
+LONGEST_RETRY_AFTER = 120.0  # seconds; after a longer requested pause, the run sends no more requests
+MAX_SUSPECTS = 3  # if more requests are refused as invalid, the cause is the settings, not the posts
 
-# How often a question may meet with an outcome, and its state when it has.
+# For each outcome, the maximum number of attempts and the state after the last one.
 _ENDS: dict[Outcome, tuple[int, State]] = {
     Outcome.OK: (1, "done"),
     Outcome.REFUSED: (1, "refused"),
@@ -25,14 +25,14 @@ _ENDS: dict[Outcome, tuple[int, State]] = {
 
 @dataclass(frozen=True)
 class Treatment:
-    """The state of a question from now on; 'reserved': it is asked again at once."""
+    """New state of a question; 'reserved': it is sent again at once."""
 
     state: State
-    stops: bool  # the provider is asked nothing more in this run
+    stops: bool  # no more requests are sent to the provider in this run
 
 
 def treat(answer: Answer, met: Counter[Outcome]) -> Treatment:
-    """Return what is to be done; ``met`` counts the outcomes of the question in this run, this one included."""
+    """Return the treatment of an answer; ``met`` counts the question's outcomes in this run, including this one."""
     if answer.outcome is Outcome.RATE and (answer.retry_after or 0) > LONGEST_RETRY_AFTER:
         return Treatment("pending", True)
     most, state = _ENDS[answer.outcome]
@@ -41,6 +41,6 @@ def treat(answer: Answer, met: Counter[Outcome]) -> Treatment:
 
 
 def treat_in_batch(answer: Answer, times: int) -> State:
-    """Return the state of a question that a batch has answered, and that had this outcome so many ``times`` by now."""
+    """Return the state of a question answered in a batch; ``times`` counts this outcome of the question so far."""
     most, state = _ENDS[answer.outcome]
     return state if state != "retry_later" and times >= most else "pending"

@@ -1,1 +1,1 @@
-"""A simulated world on loopback with a hidden mood."""
+"""A simulated board with a hidden mood, and the services around it, on loopback."""

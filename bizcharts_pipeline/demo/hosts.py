@@ -1,4 +1,4 @@
-"""The three simulated hosts of one world, and the settings and variables that lead a program to them."""
+"""The three simulated hosts of one world, and the settings and environment that point a program to them."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,18 +16,18 @@ from bizcharts_pipeline.demo.world import World
 
 @dataclass(frozen=True)
 class Hosts:
-    """Board, archive and price sources of one world, on loopback."""
+    """Board, archive and price services of one world, on loopback."""
 
     board: SimulatedBoard
     archive: SimulatedArchive
     prices: SimulatedPrices
 
     def move_to(self, now: datetime) -> None:
-        """Let it be ``now`` (naive UTC) for all of them."""
+        """Set the simulated time of all hosts to ``now`` (naive UTC)."""
         self.board.now = self.archive.now = self.prices.now = now
 
     def settings(self, home: Path) -> dict[str, object]:
-        """Return the settings of an installation in ``home`` that asks these hosts, as fast as it likes."""
+        """Return the settings of an installation in ``home`` that uses these hosts, without rate limits."""
         return {
             "home": home,
             "database": "",
@@ -43,7 +43,7 @@ class Hosts:
         }
 
     def environment(self, home: Path, dagster_home: Path) -> dict[str, str]:
-        """Return the environment of a program of that installation; no key of a real service is in it."""
+        """Return the environment for a program of that installation, without API keys of real services."""
         variables: Mapping[str, object] = self.settings(home)
         return {
             **{name: value for name, value in os.environ.items() if name not in API_KEYS},
@@ -54,7 +54,7 @@ class Hosts:
 
 @contextmanager
 def simulated_hosts(world: World, archive_until: datetime) -> Iterator[Hosts]:
-    """Serve ``world`` on loopback. The archive will hold posts up to the day after ``archive_until``."""
+    """Serve ``world`` on loopback. The archive holds posts up to the day after ``archive_until``."""
     with (
         SimulatedBoard(world) as board,
         SimulatedArchive(world, now=archive_until) as archive,

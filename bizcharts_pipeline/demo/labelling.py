@@ -1,4 +1,4 @@
-"""The demo's labels: two simulated people and a simulated model say what they read, through the job `labelling`."""
+"""Labels of the demo, by two simulated people and, through the job `labelling`, a simulated model."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from bizcharts_pipeline.labels.stances import RATINGS, STANCES, Stance
 from bizcharts_pipeline.warehouse.database import Database
 
 SEED = 5
-PEOPLE_RIGHT = 0.9  # share of a person's labels that are the hidden truth
+PEOPLE_RIGHT = 0.9  # share of a person's labels that agree with the hidden truth
 MODEL_RIGHT = 0.9
-KAPPA_BELOW_PEOPLE = "0.35"  # some fifty gold posts tell a kappa to +-0.2: by chance a good model would not be trusted
+KAPPA_BELOW_PEOPLE = "0.35"  # with some fifty gold posts, kappa has an error of +-0.2
 MODEL_POSTS = 240
 FAULTS = {LabelFault.RATE: 0.02, LabelFault.SERVER_ERROR: 0.02, LabelFault.REFUSAL: 0.02}
 SECONDS_A_LABEL = 4.0
@@ -31,7 +31,7 @@ SELECT (SELECT count(*) FROM gold_split), (SELECT count(*) FROM auto_labels WHER
        (SELECT arg_max(train_rows + validation_rows, created_at) FROM dataset_versions)
 """
 _TRUST = "SELECT accuracy, accuracy_lo, accuracy_hi FROM auto_label_trust ORDER BY measured_at DESC LIMIT 1"
-# Those with a picture first: the data set is made of them.
+# Posts with a picture first, as the data set is made of them.
 _TO_LABEL = """
 SELECT t.thread_id FROM thread_ops AS t
 LEFT JOIN thumbnails AS p ON p.thread_id = t.thread_id AND p.kind = 'thumbnail' AND p.status = 'stored'
@@ -41,7 +41,7 @@ WHERE NOT t.sticky AND t.op_text_clean IS NOT NULL ORDER BY p.thread_id IS NULL,
 
 @dataclass(frozen=True)
 class LabelsReport:
-    """What people and the model said, and what was made of it; the accuracy is the model's on gold, with 95 %."""
+    """Counts of labels and of the resulting data; accuracy is the model's on gold posts, with a 95 % interval."""
 
     people: int
     gold: int
@@ -70,7 +70,8 @@ class LabelsReport:
 def label_world(
     world: World, database: Database, home: Path, now: datetime, run_job: Callable[[dict[str, str]], None]
 ) -> LabelsReport:
-    """Let people and the model label; ``run_job`` runs the Dagster job `labelling` with more environment variables."""
+    """Create the labels of people and model; ``run_job`` runs the Dagster job `labelling` with extra environment
+    variables."""
     people = label_by_people(world, database, LabelLedger(home / LEDGER), now)
     with SimulatedLabelApis(Oracle(world_truth(world, world.start, now), MODEL_RIGHT), rates=FAULTS) as apis:
         run_job(label_environment(apis))
@@ -84,10 +85,10 @@ def label_world(
 
 
 def label_environment(apis: SimulatedLabelApis) -> dict[str, str]:
-    """Return the variables that lead the job `labelling` to the simulated model."""
+    """Return the environment variables that point the job `labelling` to the simulated model."""
     return {
         "OPENAI_BASE_URL": apis.openai_url,
-        "OPENAI_API_KEY": "",  # one that is set for the real service stays at home
+        "OPENAI_API_KEY": "",  # a real key must not be sent
         "BIZCHARTS_AUTO_LABELS__PROVIDERS": "openai",
         "BIZCHARTS_AUTO_LABELS__PER_RUN": str(MODEL_POSTS),
         "BIZCHARTS_AUTO_LABELS__KAPPA_BELOW_PEOPLE": KAPPA_BELOW_PEOPLE,
@@ -97,19 +98,20 @@ def label_environment(apis: SimulatedLabelApis) -> dict[str, str]:
 
 
 def label_by_people(world: World, database: Database, ledger: LabelLedger, now: datetime) -> int:
-    """Write the labels of two people; the second sees a third of the first one's posts. Return how many."""
+    """Store the labels of two people; the second labels a third of the first one's posts. Return the number of
+    labels."""
     with database.read() as connection:
         threads = [row[0] for row in connection.execute(_TO_LABEL.format(most=240)).fetchall()]
     truth = {thread.thread_id: thread.stance for thread in world.threads_between(world.start, now)}
     known = [thread for thread in threads if thread in truth]
     labels = [
-        *_said(known, truth, "labeller-1", now - timedelta(hours=3)),
-        *_said(known[::3], truth, "labeller-2", now - timedelta(hours=1)),
+        *_labels_by(known, truth, "labeller-1", now - timedelta(hours=3)),
+        *_labels_by(known[::3], truth, "labeller-2", now - timedelta(hours=1)),
     ]
     return ledger.append(labels)
 
 
-def _said(threads: Sequence[int], truth: dict[int, Stance], labeller: str, begin: datetime) -> list[Label]:
+def _labels_by(threads: Sequence[int], truth: dict[int, Stance], labeller: str, begin: datetime) -> list[Label]:
     source = random.Random(f"{SEED} {labeller}")
     said = [truth[t] if source.random() < PEOPLE_RIGHT else source.choice(STANCES) for t in threads]
     return [

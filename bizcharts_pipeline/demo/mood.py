@@ -1,4 +1,4 @@
-"""The hidden mood of the simulated board, which the index is meant to find."""
+"""The hidden mood of the simulated board, which the index should recover."""
 
 import math
 from datetime import datetime
@@ -13,17 +13,17 @@ Floats = NDArray[np.float64]
 Stance = Literal["bearish", "neutral", "bullish"]
 
 _HOUR = 3600.0
-_PULL_PER_HOUR = 1 / 72  # mean reversion: half of a deviation is gone after 50 hours
+_PULL_PER_HOUR = 1 / 72  # mean reversion: half of a deviation has decayed after 50 hours
 _SPREAD = 0.45  # standard deviation of the mean-reverting part
 _SHOCKS_PER_DAY = 0.15
-_BULL_RUN = (0.28, 0.48, 0.9)  # begin and end as shares of the span, and height
+_BULL_RUN = (0.28, 0.48, 0.9)  # start and end as shares of the span, and height
 _CRASH = (0.62, 0.72, -1.6)
-_NEUTRAL_WEIGHT = 2.0  # half of the posts at mood 0
-_LEAN = 1.3  # log odds a unit of mood
+_NEUTRAL_WEIGHT = 2.0  # gives half of the posts at mood 0
+_LEAN = 1.3  # log odds per unit of mood
 
 
 class MoodPath:
-    """A mean-reverting path with shocks, a bull run and a crash, from -1 to 1; linear between full hours."""
+    """A mean-reverting path from -1 to 1 with shocks, a bull run and a crash; linear between full hours."""
 
     def __init__(self, seed: int, start: datetime, days: float) -> None:
         rng = np.random.default_rng([seed, 1])
@@ -41,7 +41,7 @@ class MoodPath:
         self._grid = np.tanh(path + _bump(share, *_BULL_RUN) + _bump(share, *_CRASH))
 
     def at(self, moment: datetime) -> float:
-        """Return the mood at ``moment``; before and after the path it is that of the nearer end."""
+        """Return the mood at ``moment``; outside the path, that of the nearer end."""
         return float(self.at_epochs(np.array([to_epoch(moment)]))[0])
 
     def at_epochs(self, epochs: NDArray[Any]) -> Floats:
@@ -52,7 +52,7 @@ class MoodPath:
 
 
 def class_probabilities(mood: float) -> dict[Stance, float]:
-    """Return the share of each stance among the posts written at ``mood``: a softmax in it."""
+    """Return the share of each stance among posts written at ``mood``: a softmax of it."""
     weights: dict[Stance, float] = {
         "bearish": math.exp(-_LEAN * mood),
         "neutral": _NEUTRAL_WEIGHT,
@@ -63,7 +63,7 @@ def class_probabilities(mood: float) -> dict[Stance, float]:
 
 
 def _bump(share: Floats, begin: float, end: float, height: float) -> Floats:
-    """A steep rise to ``height`` within the first fifth, then a slow return to 0 at ``end``."""
+    """Return a steep rise to ``height`` within the first fifth, then a slow return to 0 at ``end``."""
     peak = begin + (end - begin) / 5
     heights: Floats = np.interp(share, [begin, peak, end], [0.0, height, 0.0])
     return heights

@@ -1,4 +1,4 @@
-"""What the simulated board says: phrase banks of our own, flavoured like the board but clean.
+"""Phrase banks of the simulated board: our own phrases in the board's tone, without offensive words.
 
 Slots in braces are filled by :mod:`bizcharts_pipeline.demo.writer`.
 """

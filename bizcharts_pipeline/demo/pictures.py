@@ -1,4 +1,4 @@
-"""Pictures for the simulated board: a price line that rises, falls or idles, as the thread's stance is."""
+"""Pictures for the simulated board: a price line that rises, falls or stays level, according to the thread's stance."""
 
 import random
 from functools import lru_cache

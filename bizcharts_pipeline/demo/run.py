@@ -1,5 +1,5 @@
-"""The demo: ninety days of a simulated board's history from its archive, then three live days, the last hour
-through the Dagster job; with pictures, prices and labels."""
+"""The demo: ninety days of a simulated board's history from its archive, then three live days, the last hour through
+the Dagster job; with pictures, prices and labels."""
 
 import math
 import os
@@ -44,7 +44,7 @@ POLL_EVERY = timedelta(hours=1)
 INDEX_EVERY_HOURS = 6
 DAGSTER_HOURS = 1
 DAGSTER_TICK_EVERY = timedelta(minutes=30)
-ARCHIVE_JOB = "__anonymous_asset_job_warosu_daily"  # as Dagster names the target of the schedule `warosu_daily`
+ARCHIVE_JOB = "__anonymous_asset_job_warosu_daily"  # Dagster's name for the target of the schedule `warosu_daily`
 DAYS_A_RUN = 45
 JOB_TIMEOUT_SECONDS = 180
 SHOWN_DAYS = 10
@@ -55,31 +55,31 @@ _PICTURES = "SELECT status, count(*) FROM thumbnails GROUP BY ALL"
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo made and how well it found what it should."""
+    """Results of the demo, and how well the index recovered the hidden mood."""
 
     home: Path
     dagster_home: Path
     plot: Path
     days: list[DayBesideMood]
-    notes: list[str]  # what explains a table of them
+    notes: list[str]  # explanations of the table of days
     recovery: Recovery
-    archive: Overlap  # the last whole day, as the archive and the live board saw it
-    pictures: dict[str, int]  # by state
+    archive: Overlap  # the last complete day, compared between archive and live board
+    pictures: dict[str, int]  # counts by status
     prices: int
     labels: LabelsReport
-    training: TrainingReport | None  # None: it was not asked for
+    training: TrainingReport | None  # None: not requested
     seconds: float
 
 
 def run_demo(settings: Settings, *, history_days: int, full: bool, track: Track) -> DemoReport:
-    """Run the whole pipeline on a simulated board, in a home of its own that is made anew each time; ``full``: train
-    models too, which takes minutes more.
+    """Run the whole pipeline on a simulated board, in a separate home that is recreated each time. ``full`` also trains
+    models, which takes minutes more.
 
     Raises:
         SdkMissing: the extra ``auto-labels`` is not installed.
-        NotInstalled: training needs libraries or programs that are not here.
+        NotInstalled: libraries or programs needed for training are missing.
         DemoError: the Dagster job failed; other ``BizchartsError`` as the stages raise them.
-        ServiceError: the demo in this home is being made or looked at.
+        ServiceError: another process is making or showing the demo in this home.
     """
     require_sdks(("openai", "gemini"))
     if full:
@@ -120,7 +120,7 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
         for tick in track(range(1, ticks + 1), "The last hour, through the Dagster job `live`"):
             hosts.board.now = dagster_from + tick * DAGSTER_TICK_EVERY
             job("live", hosts.board.now)
-        # Shortly after midnight the archive can not yet tell that yesterday is all there.
+        # Shortly after midnight, the archive cannot yet confirm that yesterday is complete.
         settled = (end - ARCHIVE_SETTLES).date() - timedelta(days=1)
         import_days(job, settled, settled, end)
         for _ in track(range(1), "Pictures, through the Dagster job `fetch_thumbnails`"):
@@ -142,7 +142,7 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
     plot = home / "index.svg"
     caption = in_words(drawn[-1], settings.fear_greed) if drawn else ""
     plot.write_text(svg_plot(drawn, caption=caption), encoding="utf-8")
-    remember_world(home, world, days)  # last: a demo that was cut short is none
+    remember_world(home, world, days)  # last, so that an interrupted demo does not count as finished
     return DemoReport(
         home=home,
         dagster_home=dagster_home,
@@ -160,7 +160,7 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
 
 
 def _clear(home: Path) -> None:
-    """Remove everything from the demo's home but the lock that is held."""
+    """Remove everything from the demo's home except the held lock."""
     for path in home.iterdir():
         if path.name == LOCK:
             continue
@@ -171,13 +171,13 @@ def _clear(home: Path) -> None:
 
 
 def import_days(job: Callable[..., None], first: date, last: date, now: datetime) -> None:
-    """Import the archive's days from ``first`` to ``last`` in one Dagster run, as a backfill does."""
+    """Import the archive's days from ``first`` to ``last`` in one Dagster run, like a backfill."""
     tags = {"dagster/asset_partition_range_start": f"{first}", "dagster/asset_partition_range_end": f"{last}"}
     job(ARCHIVE_JOB, now, tags=tags)
 
 
 def fill_history(world: World, pipeline: LivePipeline, until: datetime, track: Track = silently) -> None:
-    """Merge the archive's posts up to ``until`` as they are in the world, score them and compute their index."""
+    """Merge the archive's posts up to ``until`` directly from the world, score them and compute their index."""
     days = [world.start + timedelta(days=day) for day in range(math.ceil((until - world.start) / timedelta(days=1)))]
     for day in track(days, f"{len(days)} days of history"):
         following = min(until, day + timedelta(days=1))
@@ -188,7 +188,7 @@ def fill_history(world: World, pipeline: LivePipeline, until: datetime, track: T
 
 
 def score_everything(pipeline: LivePipeline, now: datetime) -> None:
-    """Score what waits and compute every reading up to ``now``."""
+    """Score all unscored posts and compute every reading up to ``now``."""
     scorer = champion_scorer(pipeline.database, pipeline.home, now)
     score_new_posts(pipeline.database, scorer, limit=None, now=now)
     bring_indexes_up_to_date(pipeline.database, scorer, now, pipeline.parameters, everything=True)
@@ -197,7 +197,7 @@ def score_everything(pipeline: LivePipeline, now: datetime) -> None:
 def fast_forward(
     board: SimulatedBoard, pipeline: LivePipeline, begin: datetime, end: datetime, track: Track = silently
 ) -> None:
-    """Poll the board through the simulated time from ``begin`` to ``end``; score and index every sixth hour."""
+    """Poll the board every simulated hour from ``begin`` to ``end``; score and index every sixth hour."""
     times = [begin + POLL_EVERY * step for step in range(1, (end - begin) // POLL_EVERY + 1)]
     for now in track(times, f"{LIVE_DAYS} days live, a poll every simulated hour over HTTP"):
         board.now = now
@@ -218,10 +218,10 @@ def run_job(
     more: Mapping[str, str] | None = None,
     timeout_seconds: int = JOB_TIMEOUT_SECONDS,
 ) -> None:
-    """Run a Dagster job in a process of its own, as a schedule does, at the simulated time ``now``.
+    """Run a Dagster job in its own process, like a schedule, at the simulated time ``now``.
 
     Raises:
-        DemoError: it failed, or took too long; says where its output is.
+        DemoError: it failed or timed out; the message names the log.
     """
     environment = hosts.environment(home, dagster_home) | {"BIZCHARTS_NOW": now.isoformat(), **(more or {})}
     try:

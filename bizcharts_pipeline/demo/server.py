@@ -1,4 +1,4 @@
-"""A web server on loopback that answers as 4chan's hosts do, and fails on demand as they may."""
+"""Base of the simulated hosts: a web server on loopback that answers like 4chan's hosts and fails on demand."""
 
 import email.utils
 import gzip
@@ -30,7 +30,7 @@ _DRIP_SECONDS = 0.05
 
 
 class Fault(StrEnum):
-    """What can go wrong with one answer."""
+    """Fault of one response."""
 
     SERVER_ERROR = "500"
     UNAVAILABLE = "503"
@@ -39,25 +39,25 @@ class Fault(StrEnum):
     HANG = "hang"  # no byte at all
     RESET = "reset"  # the connection is reset before the answer
     TRUNCATED = "truncated"  # half of the announced body
-    TRUNCATED_GZIP = "truncated gzip"  # a whole answer whose gzip stream ends early
+    TRUNCATED_GZIP = "truncated gzip"  # a complete response whose gzip stream ends early
     HTML = "html"  # 200, but an HTML page
     MALFORMED = "malformed"  # 200 and JSON's content type, but half of the JSON
     HUGE = "huge"  # a gigabyte of zeros
     GZIP_BOMB = "gzip bomb"  # 256 MiB of zeros, compressed to a quarter of one
     DRIP = "drip"  # the body, byte by byte
     DRIP_HEADERS = "drip headers"  # a header that never ends, byte by byte
-    CLOUDFLARE_BLOCK = "cloudflare 403"  # Cloudflare's pages, as browsers of the archive meet them
+    CLOUDFLARE_BLOCK = "cloudflare 403"  # Cloudflare's pages, as seen by browsers of the archive
     CLOUDFLARE_LIMIT = "cloudflare 429"  # with the server's `retry_after`
     CLOUDFLARE_CHALLENGE = "cloudflare 503"  # with the server's `retry_after`
     CLOUDFLARE_SILENT = "cloudflare 200"
     FUUKA_ERROR = "fuuka error"  # the archive's own error page, 404
-    NEW_LAYOUT = "new layout"  # 200, a page that is nothing like the archive's
+    NEW_LAYOUT = "new layout"  # 200, with a page unlike the archive's
     EMPTY = "empty"  # 200, HTML's content type and no body
 
 
 @dataclass(frozen=True)
 class Page:
-    """An answer as it should be. ``last_modified`` is an HTTP date as served, ``location`` where a redirect leads."""
+    """A normal response. ``last_modified`` is an HTTP date as served, ``location`` the target of a redirect."""
 
     body: bytes
     content_type: str = JSON
@@ -69,7 +69,7 @@ class Page:
 
 @dataclass(frozen=True)
 class RequestRecord:
-    """One request as it arrived. ``at`` is the monotonic clock, which all processes of a machine share."""
+    """One received request. ``at`` is on the monotonic clock, which all processes of a machine share."""
 
     at: float
     method: str
@@ -77,20 +77,21 @@ class RequestRecord:
     query: str
     if_modified_since: str | None
     user_agent: str | None
-    status: int  # 0 where a fault gives none
+    status: int  # 0 if a fault sends none
     fault: Fault | None
 
 
 class BoardServer:
-    """The server; a context manager. Subclasses say which :class:`Page` a path has.
+    """The server; a context manager. Subclasses define the :class:`Page` of each path.
 
-    ``enforce_seconds`` answers 429 to requests that follow each other more quickly; ``retry_after`` is what a
-    429 or 503 says (``None``: nothing). Every ``fail_every``-th request, if that is set, meets ``fail_with``.
-    ``latency_seconds`` pass before an answer's headers leave. A simulated host serves its ``now`` as the Date.
+    ``enforce_seconds`` is the minimum interval between requests; earlier ones get a 429. ``retry_after`` is the header
+    sent with a 429 or 503 (``None``: no header). If ``fail_every`` is set, every such request gets the fault
+    ``fail_with``. ``latency_seconds`` is the delay before a response's headers. A simulated host sends its ``now`` as
+    the Date.
     """
 
-    now: datetime | None = None  # simulated time, naive UTC; None: the machine's
-    timeless = False  # serves no Date
+    now: datetime | None = None  # simulated time, naive UTC; None: the real time
+    timeless = False  # sends no Date
 
     def __init__(self, board: str = "biz") -> None:
         self.board = board
@@ -119,7 +120,7 @@ class BoardServer:
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """What has been asked so far, in the order of arrival."""
+        """The requests so far, in order of arrival."""
         with self._lock:
             return sorted(self._requests, key=lambda record: record.at)
 
@@ -127,16 +128,16 @@ class BoardServer:
         """Answer the next requests with ``faults``, one each."""
         wanted = [Fault(fault) for fault in faults]
         if Fault.GZIP_BOMB in wanted:
-            _bomb()  # takes a moment, which no client shall wait for
+            _bomb()  # built here, as a client must not wait for it
         with self._lock:
             self._faults.extend(wanted)
 
     def page(self, path: str, query: str) -> Page | None:
-        """Return what ``path`` has, asked with ``query`` (what follows the ``?``); ``None`` for 404."""
+        """Return the page at ``path`` with the query string ``query``; ``None`` for 404."""
         raise NotImplementedError
 
     def outage(self) -> Fault | None:
-        """Return the fault that every answer has at present."""
+        """Return the fault of all responses at present, if any."""
         return None
 
     def __enter__(self) -> Self:
@@ -152,7 +153,7 @@ class BoardServer:
         self._thread.join()
 
     def admit(self, at: float) -> Fault | None:
-        """Return the fault that the request which arrived ``at`` shall meet."""
+        """Return the fault for the request that arrived at ``at``."""
         with self._lock:
             quick = self.enforce_seconds is not None and at - self._last_arrival < self.enforce_seconds
             self._last_arrival = at
@@ -166,7 +167,7 @@ class BoardServer:
             return self.outage()
 
     def log(self, record: RequestRecord) -> None:
-        """Note a request; called before its answer leaves."""
+        """Record a request; called before its response is sent."""
         with self._lock:
             self._requests.append(record)
 
@@ -182,7 +183,7 @@ class _Server(ThreadingHTTPServer):
         self.closing = threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that leaves early is no error of ours."""
+        """Ignore clients that disconnect early."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -224,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
         return http_date(now) if now is not None and timestamp is None else super().date_time_string(timestamp)
 
     def log_message(self, format: str, *args: object) -> None:
-        """The log is kept in memory."""
+        """Suppress the log; requests are recorded in memory."""
 
     def _head(self, status: int, page: Page, extra: Iterable[tuple[str, str]]) -> None:
         self.send_response(status)
@@ -245,7 +246,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _answer(self, status: int, page: Page, *extra: tuple[str, str]) -> None:
-        """Send text as the API does, compressed and in chunks; files with their length."""
+        """Send text as the API does, compressed and chunked; send files with their length."""
         if status == 304:
             self._head(status, page, extra)
             return
@@ -300,7 +301,7 @@ class Handler(BaseHTTPRequestHandler):
             self._stream(fault, page)
 
     def _stream(self, fault: Fault, page: Page) -> None:
-        """Answers without a good end: they last until the client has had enough."""
+        """Send responses without a normal end, until the client disconnects."""
         if fault is Fault.HUGE:
             self._head(200, page, [("Transfer-Encoding", "chunked")])
             for _ in range(1024):
@@ -344,5 +345,5 @@ def _bomb() -> bytes:
 
 
 def http_date(moment: datetime) -> str:
-    """Return the HTTP date of a naive UTC ``moment``, whose fraction of a second is lost."""
+    """Return the HTTP date of a naive UTC ``moment``, truncated to seconds."""
     return email.utils.format_datetime(datetime.fromtimestamp(int(to_epoch(naive_utc(moment))), UTC), usegmt=True)

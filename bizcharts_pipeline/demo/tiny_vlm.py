@@ -1,7 +1,7 @@
-"""Makes a vision-language model that fits into a test: Qwen2.5-VL's architecture, tiny and random, with a tokenizer.
+"""Builds a vision-language model for tests: Qwen2.5-VL's architecture, tiny and random, with a tokenizer.
 
-Two layers of 64 in the language model and in the vision tower, 1.5 MB on disk, made in seconds without any download.
-It knows nothing, but can be taught by the same script as the real one.
+Language model and vision tower have two layers of width 64; the model takes 1.5 MB on disk and is built in seconds
+without any download. It is untrained, but the real model's script can train it.
 """
 
 import json
@@ -14,7 +14,7 @@ from bizcharts_pipeline.labels.stances import STANCES
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Qwen's own, in its order; they come after the vocabulary, as there.
+# Qwen's own tokens in their order, placed after the vocabulary as in the original.
 _SPECIAL_TOKENS = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>"),
     *("<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
@@ -22,17 +22,17 @@ _SPECIAL_TOKENS = (
 )
 _WIDTH, _LAYERS, _HEADS = 64, 2, 4
 _MERGES = 250  # of the tokenizer, on top of the 256 bytes
-# With the usual 0.02 a random, frozen head can not be steered by adapters below it.
+# With the usual 0.02, adapters below a random, frozen head cannot steer it.
 _SPREAD, _HEAD_GAIN = 0.1, 5.0
-_ANSWERS = tuple(STANCES)  # each one token, as in a vocabulary of the real size their first ones differ
+_ANSWERS = tuple(STANCES)  # each a single token; in a vocabulary of real size, their first tokens differ
 _PATCH_PIXELS = 28 * 28
 
 
 def build_tiny_vlm(folder: Path, corpus: Sequence[str], seed: int = 0) -> None:
-    """Write the model and its processor into ``folder``, as a hub would hold them.
+    """Write the model and its processor into ``folder``, in the hub's format.
 
     Args:
-        corpus: texts like those it will read, from which the tokenizer's byte pairs are learned.
+        corpus: texts similar to the training texts, from which the tokenizer's byte pairs are learned.
     """
     import torch
     from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
@@ -74,7 +74,7 @@ def _tokenizer(corpus: Sequence[str]) -> "PreTrainedTokenizerBase":
     trainer = trainers.BpeTrainer(vocab_size=256 + _MERGES, initial_alphabet=alphabet, show_progress=False)
     learner.train_from_iterator([*corpus, *_ANSWERS * len(corpus)], trainer)
     learned = json.loads(learner.to_str())["model"]
-    stock: Any = Qwen2Tokenizer  # its annotations are narrower than what it takes
+    stock: Any = Qwen2Tokenizer  # its type annotations are narrower than the accepted types
     tokenizer: PreTrainedTokenizerBase = stock(
         vocab=learned["vocab"],
         merges=[tuple(merge) for merge in learned["merges"]],
@@ -89,7 +89,7 @@ def _tokenizer(corpus: Sequence[str]) -> "PreTrainedTokenizerBase":
 
 
 def _chat_template() -> str:
-    """Return Qwen2.5-VL's chat template, which TRL brings."""
+    """Return Qwen2.5-VL's chat template, which is part of TRL."""
     import trl
 
     return (Path(trl.__file__).parent / "chat_templates" / "qwen2_5_vl.jinja").read_text()
@@ -111,7 +111,7 @@ def _config(tokenizer: Any) -> Any:
         "bos_token_id": padding,
         "eos_token_id": number("<|im_end|>"),
         "pad_token_id": padding,
-        # the sections are half of a head's width together
+        # the sections sum to half of a head's width
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
     }
     vision = {

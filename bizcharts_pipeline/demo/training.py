@@ -1,8 +1,9 @@
-"""What `demo --full` adds: models trained on the demo's labels, one of them on a rented pod that is not far away.
+"""The additional steps of `demo --full`: models trained on the demo's labels, one of them on a simulated rented pod.
 
-The job `training` trains the text models here. The job `training_qlora` rents a pod from a control plane on loopback,
-pushes the data set through a real sshd, trains a tiny, random Qwen2.5-VL by the script that a real pod runs, fetches
-the adapter and ends the pod; on the way an order lands although it failed, no GPU is free at first, and links break.
+The job `training` trains the text models on this machine. The job `training_qlora` rents a pod from a control plane on
+loopback, sends the data set through a real sshd, trains a tiny, random Qwen2.5-VL with the script of real pods, fetches
+the adapter and terminates the pod. Injected faults: an order that succeeds despite an error response, no free GPU at
+first, and connection losses.
 """
 
 import os
@@ -20,7 +21,7 @@ from bizcharts_pipeline.text.question import question
 from bizcharts_pipeline.warehouse.database import Database
 
 FAULTS = (PodFault.NO_CAPACITY, PodFault.CREATE_LANDS, PodFault.LINK_DROPPED, PodFault.LINK_DROPPED)
-TRAINING_SECONDS = 900  # that a job may take
+TRAINING_SECONDS = 900  # time limit of a job
 CORPUS_POSTS = 500
 
 _MODELS = """
@@ -36,13 +37,13 @@ _TEXTS = "SELECT subject, op_text_clean FROM thread_ops ORDER BY thread_id LIMIT
 
 
 class NotInstalled(BizchartsError):
-    """`demo --full` needs the libraries that train."""
+    """The libraries or programs for `demo --full` are missing."""
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One model on the demo's gold posts; the interval holds 95 %. Of a champion that was fitted once more on all
-    labels the figures are those with which it won."""
+    """One model's results on the demo's gold posts, with a 95 % interval. A champion refitted on all labels has the
+    results with which it won."""
 
     model_version: str
     status: str
@@ -55,17 +56,17 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """The models, and what the pods would have cost."""
+    """The models, and the simulated cost of the pods."""
 
     models: list[TrainedModel]
     bill: PodBill
 
 
 def require_training() -> None:
-    """See that everything is there before minutes are spent.
+    """Check that all requirements are installed, before minutes are spent.
 
     Raises:
-        NotInstalled: names what is missing and how to get it.
+        NotInstalled: one is missing; the message says how to install it.
     """
     from importlib.util import find_spec
     from shutil import which
@@ -80,7 +81,7 @@ def require_training() -> None:
 
 
 def train_world(database: Database, home: Path, run_job: Callable[[str, dict[str, str]], None]) -> TrainingReport:
-    """Train every model on the labels of the demo; ``run_job`` runs a Dagster job with more environment variables."""
+    """Train every model on the labels of the demo; ``run_job`` runs a Dagster job with extra environment variables."""
     from bizcharts_pipeline.demo.tiny_vlm import build_tiny_vlm
 
     base = home / "tiny-vlm"
@@ -101,9 +102,9 @@ def train_world(database: Database, home: Path, run_job: Callable[[str, dict[str
                 "BIZCHARTS_PODS__BOOTSTRAP": "false",
                 "BIZCHARTS_PODS__PYTHON": sys.executable,
                 "BIZCHARTS_PODS__POLL_SECONDS": "0.5",
-                "BIZCHARTS_ML__TRAINING__LEARNING_RATE": "0.002",  # it knows nothing, and has little to learn from
+                "BIZCHARTS_ML__TRAINING__LEARNING_RATE": "0.002",  # the model is untrained, and the data set small
                 "BIZCHARTS_ML__TRAINING__EPOCHS": "4",
-                "OMP_NUM_THREADS": "1",  # such small matrices are slower on two
+                "OMP_NUM_THREADS": "1",  # such small matrices are slower on two threads
             },
         )
         bill = control.bill()

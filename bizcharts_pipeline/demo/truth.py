@@ -1,4 +1,4 @@
-"""What the index should have found: the present stance, which the scorer would find on infinitely many posts."""
+"""Compares the index with the truth: the present stance, which the scorer would measure on infinitely many posts."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ ORDER BY bucket_start
 
 @dataclass(frozen=True)
 class DayBesideMood:
-    """One day of the index beside the mean of the hidden mood (-1 to 1) over the day."""
+    """One day of the index and the day's mean of the hidden mood (-1 to 1)."""
 
     day: datetime
     value: float | None
@@ -40,19 +40,19 @@ class DayBesideMood:
     posts: int
     final: bool
     mood: float
-    running: bool  # the day is not over
+    running: bool  # the day is not complete
     short: str  # class and state, for a table
-    words: str  # where it stands in its past, and its state
+    words: str  # position in the index's past, and state
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """How well the index found the hidden mood again, over the hours that have an index value."""
+    """Agreement of the index with the hidden mood, over the hours with an index value."""
 
     hours: int
-    stance_correlation: float  # of the published stance with the present stance
+    stance_correlation: float  # of the published stance with the true present stance
     index_correlation: float  # Spearman's, of the published index with the hidden mood
-    coverage: float  # share of the hours whose interval holds the present stance
+    coverage: float  # share of the hours whose interval contains the true present stance
 
 
 def recovery(world: World, database: Database) -> Recovery:
@@ -80,7 +80,7 @@ def recovery(world: World, database: Database) -> Recovery:
 def days_beside_mood(
     world: World, database: Database, parameters: FearGreedSettings, days: int, now: datetime
 ) -> list[DayBesideMood]:
-    """Return the newest days of the index as they are at ``now`` (naive UTC), newest first, each beside the truth."""
+    """Return the newest days of the index at ``now`` (naive UTC), newest first, each with the true mood."""
     with database.read() as connection:
         readings = index_readings(connection, "day", days)
     mark = marks_borderline(readings)
@@ -109,7 +109,7 @@ def _mean_mood(world: World, day: datetime) -> float:
 
 
 def _expected(world: World, grid: NDArray[np.int64], scores: dict[str, NDArray[np.float64]]) -> tuple[Floats, Floats]:
-    """Present stance under the scoring model, and the mood itself, at each Unix second of the hourly ``grid``."""
+    """Return the present stance under the scoring model, and the mood, at each Unix second of the hourly ``grid``."""
     weight_of, stance_of = _mean_weights(world, grid, scores)
     mood = world.mood_path.at_epochs(grid)
     shares = [class_probabilities(float(level)) for level in mood]
@@ -121,7 +121,7 @@ def _expected(world: World, grid: NDArray[np.int64], scores: dict[str, NDArray[n
 def _mean_weights(
     world: World, grid: NDArray[np.int64], scores: dict[str, NDArray[np.float64]]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean weight, and mean weight times stance, of the posts of each true class."""
+    """Return the mean weight, and the mean of weight times stance, of the posts of each true class."""
     end = datetime(1970, 1, 1) + timedelta(seconds=int(grid[-1]))
     truth = {thread.thread_id: thread.stance for thread in world.threads_between(world.start, end)}
     classes = np.array([truth.get(int(number), "") for number in scores["thread_id"]])

@@ -1,4 +1,4 @@
-"""The Dagster UI on the demo: its service, and the simulated hosts, which go on in real time."""
+"""Dagster UI of the demo: the service, with simulated hosts that run in real time."""
 
 import json
 from collections.abc import Callable
@@ -18,22 +18,22 @@ from bizcharts_pipeline.service.supervisor import Supervisor
 from bizcharts_pipeline.settings import load_settings
 
 HOST = "127.0.0.1"
-LONGEST = timedelta(days=7)  # that one UI may stay open: the archive and the labels know no later posts
+LONGEST = timedelta(days=7)  # maximum time that one UI may stay open: archive and labels have no later posts
 _WORLD = "world.json"
 
 
 def remember_world(home: Path, world: World, days: int) -> None:
-    """Note which world the demo in ``home`` was made of."""
+    """Store the parameters of the world from which the demo in ``home`` was made."""
     content = {"seed": world.seed, "start": world.start.isoformat(), "days": days}
     write_atomically(home / _WORLD, json.dumps(content).encode())
 
 
 def open_ui(home: Path, dagster_home: Path, port: int, say: Callable[[str], object]) -> None:
-    """Serve the Dagster UI of the demo in ``home`` until Ctrl-C or SIGTERM; its schedules run.
+    """Serve the Dagster UI of the demo in ``home``, with running schedules, until Ctrl-C or SIGTERM.
 
     Raises:
         DemoError: there is no demo.
-        ServiceError: the port is taken, or the UI of this demo is open already.
+        ServiceError: the port is taken, or this demo's UI is already open.
     """
     world = _world(home)
     now = utc_now()
@@ -59,6 +59,6 @@ def _world(home: Path) -> World:
         told = json.loads((home / _WORLD).read_bytes())
         return World(int(told["seed"]), datetime.fromisoformat(told["start"]), int(told["days"]))
     except FileNotFoundError:
-        raise DemoError(f"There is no finished demo in {home}; `make demo` makes it") from None
+        raise DemoError(f"There is no finished demo in {home}; run `make demo`") from None
     except (ValueError, KeyError, TypeError):
-        raise DemoError(f"{home / _WORLD} cannot be read; `make demo` makes the demo anew") from None
+        raise DemoError(f"{home / _WORLD} cannot be read; run `make demo` to recreate the demo") from None

@@ -1,7 +1,7 @@
 """A simulated board with a hidden mood: its threads, and its state at any moment.
 
-Everything follows from the seed, and any moment can be asked for in any order: replies come at fixed ages, so
-no event has to be played to know the state of the board.
+Everything is determined by the seed, and any moment can be queried in any order: replies come at fixed ages, so no
+events have to be replayed.
 """
 
 import math
@@ -18,15 +18,15 @@ from bizcharts_pipeline.demo.board.catalog import BUMP_LIMIT, file_md5, file_nam
 from bizcharts_pipeline.demo.board.threads import DAY_SECONDS, WorldThread, sticky_thread, threads_of_day
 from bizcharts_pipeline.demo.mood import Floats, MoodPath
 
-BOARD_THREADS = 150  # of which one is the sticky
+BOARD_THREADS = 150  # including the sticky
 THREADS_A_PAGE = 15
-ARCHIVED_FOR = timedelta(days=5)  # from the post on: a day or two on the board, and three in the archive
+ARCHIVED_FOR = timedelta(days=5)  # after posting: a day or two on the board, and three in the archive
 _PUBLIC_IMAGE_URL = "https://i.4cdn.org"
 
 
 @dataclass(frozen=True)
 class _Day:
-    """The threads of one UTC day, and what the board sorts by."""
+    """The threads of one UTC day, and the arrays by which the board sorts them."""
 
     threads: tuple[WorldThread, ...]
     posted: Floats  # Unix seconds
@@ -35,7 +35,7 @@ class _Day:
 
 
 class World:
-    """The board of ``seed``, whose mood has its story within ``days`` from ``start`` (naive UTC)."""
+    """The board of ``seed``. The mood's bull run and crash are within ``days`` from ``start`` (naive UTC)."""
 
     def __init__(self, seed: int, start: datetime, days: float, *, threads_per_day: float = 300) -> None:
         self.seed = seed
@@ -46,7 +46,7 @@ class World:
 
     @cached_property
     def sticky(self) -> WorldThread:
-        """The board's sticky."""
+        """The board's sticky thread."""
         return sticky_thread(self.start)
 
     def mood(self, moment: datetime) -> float:
@@ -54,13 +54,13 @@ class World:
         return self.mood_path.at(moment)
 
     def threads_between(self, begin: datetime, end: datetime) -> list[WorldThread]:
-        """Return the threads posted in [``begin``, ``end``), oldest first; the sticky not."""
+        """Return the threads posted in [``begin``, ``end``), oldest first, without the sticky."""
         first, last = int(to_epoch(begin) // DAY_SECONDS), int(to_epoch(end) // DAY_SECONDS)
         days = (self._day(day) for day in range(first, last + 1))
         return [thread for day in days for thread in day.threads if begin <= thread.posted_at < end]
 
     def catalog(self, moment: datetime) -> list[dict[str, Any]]:
-        """Return ``catalog.json`` as at ``moment``: ten pages of fifteen threads, latest bump first."""
+        """Return ``catalog.json`` at ``moment``: ten pages of fifteen threads, latest bump first."""
         at = to_epoch(moment)
         entries = [sticky_entry(self.sticky)]
         entries += [thread_entry(thread, replies, at, self.start) for thread, replies in self._board(at)]
@@ -70,7 +70,7 @@ class World:
         ]
 
     def changed_at(self, moment: datetime) -> datetime:
-        """Return when the catalogue of ``moment`` last changed: by a thread, a reply or a deleted file."""
+        """Return the time of the last change of the catalogue at ``moment``: a thread, a reply or a deleted file."""
         at = to_epoch(moment)
         latest = to_epoch(self.sticky.posted_at)
         for thread, replies in self._board(at):
@@ -80,7 +80,7 @@ class World:
         return from_epoch(latest)
 
     def archived(self, moment: datetime) -> list[int]:
-        """Return the numbers of the last days' threads that have sunk below the board, ascending."""
+        """Return the numbers of recent threads that have dropped off the board, ascending."""
         shown = {thread.thread_id for thread, _ in self._board(to_epoch(moment))}
         recent = self.threads_between(moment - ARCHIVED_FOR, moment)
         return [thread.thread_id for thread in recent if thread.thread_id not in shown]
@@ -97,7 +97,7 @@ class World:
     def as_archive(
         self, thread: WorldThread, *, image_url: str = _PUBLIC_IMAGE_URL, board: str = "biz"
     ) -> SourceThread:
-        """Return ``thread`` as an archive knows it: with its final counts, which are from the future."""
+        """Return ``thread`` as stored by an archive, with its final counts."""
         kept = thread.file_deleted_at is None
         return SourceThread(
             thread_id=thread.thread_id,
@@ -118,7 +118,7 @@ class World:
         )
 
     def _board(self, at: float) -> list[tuple[WorldThread, int]]:
-        """Return the threads on the board but the sticky, latest bump first, with their replies at ``at``."""
+        """Return the threads on the board without the sticky, latest bump first, with their replies at ``at``."""
         today = int(at // DAY_SECONDS)
         past = math.ceil(2 * max(1.0, 300 / self.threads_per_day))
         days = [self._day(day) for day in range(today - past, today + 1)]

@@ -1,4 +1,4 @@
-"""Composes the opening posts of the simulated board from the phrase banks."""
+"""Composes the opening posts of the simulated board from phrase banks."""
 
 import html
 import random
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from bizcharts_pipeline.demo import phrases
 from bizcharts_pipeline.demo.mood import Stance
 
-_IRONY = 0.08  # posts that say the opposite of what they mean
-_CROSS_TALK = 0.15  # posts that quote the other side
-_IMAGE_ONLY = 0.06  # posts whose text says nothing
-_LONGEST_WORD = 35  # where the board puts a <wbr>
+_IRONY = 0.08  # share of posts that say the opposite of what they mean
+_CROSS_TALK = 0.15  # share of posts that quote the other side
+_IMAGE_ONLY = 0.06  # share of posts without a meaningful text
+_LONGEST_WORD = 35  # longer words get a <wbr> on the board
 _SLOT = re.compile(r"\{(\w+)\}")
 _COIN_WEIGHTS = [1 / rank for rank in range(1, len(phrases.COINS) + 1)]
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A written opening post. ``subject`` and ``html`` are as the API serves them."""
+    """A written opening post. ``subject`` and ``html`` are as served by the API."""
 
     subject: str | None
     html: str
@@ -46,14 +46,14 @@ def write_post(stance: Stance, rng: random.Random) -> Draft:
 
 
 def write_copypasta(stance: Stance, rng: random.Random) -> Draft:
-    """Write the text of a raid, to be posted again and again."""
+    """Write the text of a raid, which is posted repeatedly."""
     filler = _Slots(rng)
     text = filler.fill(rng.choice(phrases.COPYPASTA[stance]))
     return Draft(None, _markup(text, rng), tuple(filler.coins))
 
 
 def write_general(index: int, rng: random.Random) -> tuple[str, Draft]:
-    """Write the next thread of a standing general; returns its name, too."""
+    """Write the next thread of a recurring general; also return its name."""
     name, title, text = phrases.GENERALS[index % len(phrases.GENERALS)]
     number = rng.randint(1000, 9999)
     link = f"https://boards.example/{name}/resources/{rng.getrandbits(64):016x}{rng.getrandbits(64):016x}"
@@ -88,7 +88,7 @@ def _bank(stance: Stance) -> tuple[str, ...]:
 
 
 class _Slots:
-    """Fills the slots of one post; notes the coins that it names. A post mostly stays with one coin."""
+    """Fills the slots of one post and records the coins that it names. A post mostly sticks to one coin."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -136,7 +136,7 @@ def _escaped(text: str) -> str:
 
 
 def _markup(line: str, rng: random.Random) -> str:
-    """Return a line as the board's HTML: greentext, quote links, now and then a spoiler."""
+    """Return a line as the board's HTML: greentext, quote links, occasionally a spoiler."""
     if quoted := re.fullmatch(r"(.*)>>(\d+)", line):
         return f'{_escaped(quoted[1])}<a href="#p{quoted[2]}" class="quotelink">&gt;&gt;{quoted[2]}</a>'
     escaped = " ".join(_broken(word) for word in line.split(" "))

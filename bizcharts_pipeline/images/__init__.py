@@ -1,1 +1,1 @@
-"""Pictures: fetched, checked, decoded under guard, stored by hash, rated, blocked and purged."""
+"""Pictures: fetched, validated, decoded in a restricted process, stored by hash, rated, blocked and purged."""

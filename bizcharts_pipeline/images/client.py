@@ -1,4 +1,4 @@
-"""Pictures of opening posts from the two image hosts, and the list that tells a sunken thread from a deleted one."""
+"""Client of the two image hosts, and of the list that distinguishes archived from deleted threads."""
 
 import json
 import re
@@ -12,18 +12,18 @@ from bizcharts_pipeline.settings import FOURCHAN_MINIMUM_SECONDS, WAROSU_MINIMUM
 _PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)+")
 _MAX_PATH_CHARACTERS = 200
 _BIGINT_MAX = 2**63 - 1
-_MAX_LIST_BYTES = 1024 * 1024  # a board's list of archived threads has 30 kB
+_MAX_LIST_BYTES = 1024 * 1024  # real lists of archived threads have 30 kB
 
 
 class ArchiveListFormatError(SourceError):
-    """An ``archive.json`` that can not be read as a list of thread numbers."""
+    """An ``archive.json`` that cannot be parsed as a list of thread numbers."""
 
 
 class ImageClient:
-    """Fetches single pictures by URL, from the two configured hosts and from nowhere else.
+    """Fetches single pictures by URL, only from the two configured hosts.
 
-    Of a board: the live host's pictures and its list of archived threads through ``live``, the archive's pictures
-    through ``archive``. One thread's own, as its sessions are.
+    ``live`` is the session for the live host's pictures and its list of archived threads, ``archive`` that for the
+    archive's pictures. Like its sessions, it is for one thread only.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ImageClient:
         self.archive_list_url = f"{api_url}/{board}/archive.json"
 
     def source_of(self, url: str) -> Source | None:
-        """Return which of the two hosts ``url`` belongs to; ``None`` for any other, or a path that is no file's."""
+        """Return the host to which ``url`` belongs; ``None`` for any other, or if the path is not a file's."""
         for source, base in self.image_urls.items():
             path = url.removeprefix(base)
             if path != url and len(path) <= _MAX_PATH_CHARACTERS and _PATH.fullmatch(path):
@@ -49,13 +49,13 @@ class ImageClient:
         return None
 
     def picture(self, url: str, *, max_bytes: int) -> Response:
-        """Return the answer of ``url`` with the picture's bytes, as yet unexamined.
+        """Return the response of ``url`` with the picture's bytes, not yet validated.
 
         Raises:
-            SourceNotFound: it is not there (404 or 410).
+            SourceNotFound: it does not exist (404 or 410).
             ResponseTooLarge: it has more than ``max_bytes``.
-            SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
-            ValueError: the URL is foreign; nothing was asked.
+            SourceError: its other subclasses, as raised by :meth:`PoliteSession.get`.
+            ValueError: the URL is of another host; nothing was sent.
         """
         source = self.source_of(url)
         if source is None:
@@ -63,11 +63,11 @@ class ImageClient:
         return self._sessions[source].get(url, max_bytes=max_bytes)
 
     def archived_threads(self) -> frozenset[int]:
-        """Return the numbers of the threads that have left the board and can still be read on it.
+        """Return the numbers of the threads that have left the board but can still be read there.
 
         Raises:
-            ArchiveListFormatError: the answer is no list of numbers.
-            SourceError: its other subclasses, as :meth:`PoliteSession.get` raises them.
+            ArchiveListFormatError: the response is not a list of numbers.
+            SourceError: its other subclasses, as raised by :meth:`PoliteSession.get`.
         """
         body = self._sessions["live"].get(self.archive_list_url, max_bytes=_MAX_LIST_BYTES).body
         try:
@@ -76,7 +76,7 @@ class ImageClient:
             numbers = None
         if not isinstance(numbers, list) or not all(type(no) is int and 0 < no <= _BIGINT_MAX for no in numbers):
             raise ArchiveListFormatError(
-                f"{self.archive_list_url}: no list of thread numbers ({len(body):,} bytes, beginning {body[:60]!r}); "
+                f"{self.archive_list_url}: not a list of thread numbers ({len(body):,} bytes, starting {body[:60]!r}); "
                 "open it in a browser"
             )
         return frozenset(numbers)
@@ -97,7 +97,7 @@ def image_client(
     archive_seconds_per_request: float,
     contact: str = "",
 ) -> ImageClient:
-    """Return a client that asks no image host but loopback more often than its minimum allows, whatever is set."""
+    """Return a client that respects the minimum interval of each host except loopback, regardless of the settings."""
     live_seconds = _polite(seconds_per_request, FOURCHAN_MINIMUM_SECONDS, image_url, api_url)
     archive_seconds = _polite(archive_seconds_per_request, WAROSU_MINIMUM_SECONDS, archive_image_url)
     return ImageClient(

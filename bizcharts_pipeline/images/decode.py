@@ -1,4 +1,4 @@
-"""The guarded decoder, seen from outside: a process that is fed pictures and replaced when it dies."""
+"""Client of the decoder process, which is restarted when it dies."""
 
 import json
 import os
@@ -27,11 +27,11 @@ _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture that could be decoded. ``nsfw`` is ``None`` where it could not be rated."""
+    """Properties of a decoded picture. ``nsfw`` is ``None`` if it could not be rated."""
 
     width: int
     height: int
-    perceptual_hash: str | None  # 64 bits as 16 hexadecimal digits; None: nearly one tone
+    perceptual_hash: str | None  # 64 bits as 16 hexadecimal digits; None: nearly a single tone
     nsfw: float | None  # 0 to 1
 
 
@@ -40,11 +40,11 @@ class _Crashed(PictureRejected):
 
 
 class Decoder:
-    """Decodes pictures in a process of its own; a context manager. The process starts with the first picture.
+    """Decodes pictures in a separate process; a context manager. The process starts with the first picture.
 
     Args:
-        max_pixels: the process refuses more, and has memory for no more.
-        seconds: wall-clock time a picture; of CPU time it has as much.
+        max_pixels: the process refuses larger pictures, and its memory limit allows no more.
+        seconds: wall-clock time limit per picture, and also its CPU time limit.
         rate: whether to load the NSFW model, which takes a quarter of a second and 100 MB.
     """
 
@@ -53,7 +53,7 @@ class Decoder:
         self._seconds = seconds
         self._rate = rate
         self._process: subprocess.Popen[bytes] | None = None
-        self._has_answered = False  # the process, some picture before
+        self._has_answered = False  # whether this process has answered before
         self.nsfw_problem: str | None = None  # why pictures are not rated
 
     def __enter__(self) -> "Decoder":
@@ -66,11 +66,11 @@ class Decoder:
 
     @property
     def pid(self) -> int | None:
-        """The process's number while it runs."""
+        """The process id while it runs."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the process now if none runs.
+        """Start the process, unless it is running.
 
         Raises:
             DecoderUnavailable: it does not start.
@@ -78,13 +78,13 @@ class Decoder:
         self._process = self._process or self._start()
 
     def decode(self, content: bytes, outline: Outline) -> Decoded:
-        """Decode the first frame of ``content``, which :func:`examine` has let pass as ``outline``.
+        """Decode the first frame of ``content``, which :func:`examine` has accepted as ``outline``.
 
-        A process that had answered before may have died of something else than this picture: of an earlier one, or
-        for want of the machine's memory. So the picture has a second try, in a new process.
+        A process that had answered before may have crashed because of an earlier picture, or of a lack of memory. So
+        the picture is retried once, in a new process.
 
         Raises:
-            PictureRejected: it can not be decoded, or its decoding was ended: by a crash, the time or the memory.
+            PictureRejected: it cannot be decoded: the decoder crashed, or exceeded its time or memory limit.
             DecoderUnavailable: the process does not start.
         """
         had_answered = self._has_answered
@@ -139,7 +139,7 @@ class Decoder:
         return process
 
     def _end(self) -> int:
-        """End the process, whatever it does; return its exit status."""
+        """Stop the process, if necessary by force; return its exit status."""
         process, self._process, self._has_answered = self._process, None, False
         if process is None:
             return 0
@@ -154,7 +154,7 @@ class Decoder:
 
 
 def _decoded(answer: dict[str, Any], outline: Outline) -> Decoded:
-    """Take nothing on trust that the guarded process says."""
+    """Validate the decoder process's answer."""
     if _FORMATS.get(str(answer.get("format"))) != outline.media_type:
         raise PictureRejected(f"decoded as something else than {outline.media_type}")
     if (answer.get("width"), answer.get("height")) != (outline.width, outline.height):
@@ -178,7 +178,7 @@ def _ask(process: subprocess.Popen[bytes], content: bytes, deadline: float) -> d
 
 
 def _receive(process: subprocess.Popen[bytes], deadline: float) -> dict[str, Any]:
-    """Return the next answer. ``EOFError``: the process is gone; ``ValueError``: what it says is no answer."""
+    """Return the next answer. ``EOFError``: the process has ended; ``ValueError``: the answer is malformed."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     length = int.from_bytes(_read(descriptor, 4, deadline), "big")
@@ -186,7 +186,7 @@ def _receive(process: subprocess.Popen[bytes], deadline: float) -> dict[str, Any
         raise ValueError(f"an answer of {length} bytes")
     answer = json.loads(_read(descriptor, length, deadline))
     if not isinstance(answer, dict):
-        raise ValueError("no object")
+        raise ValueError("not an object")
     return answer
 
 

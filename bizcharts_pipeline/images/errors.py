@@ -1,15 +1,15 @@
-"""What can go wrong with pictures; a bad picture is a state in the database, and none of these."""
+"""Errors of the images room; an unusable picture is a status in the database, not an error."""
 
 from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class ImageError(BizchartsError):
-    """Pictures can not be dealt with at all; the root of this room's errors."""
+    """Base class: pictures cannot be processed at all."""
 
 
 class DecoderUnavailable(ImageError):
-    """The guarded decoder does not start."""
+    """The decoder process does not start."""
 
 
 class NothingToBlock(ImageError):
-    """What is to be blocked is no hash, and no post whose picture is known."""
+    """The input is neither a hash nor a post with a known picture."""

@@ -1,10 +1,10 @@
-"""What became of threads that left the catalogue, and the purge of what the board has deleted.
+"""Detects deleted threads among those that left the catalogue, and purges their pictures.
 
-A thread that sinks off the board stays readable for about three days and is listed in ``archive.json``; one that was
-deleted is in neither list. So a thread that left, and is missing from two lists some time apart, was deleted, and its
-pictures go: one list may be an old copy. Nothing is decided before the catalogue could be read to its last entry, as
-the thread may be the entry that could not. One that left longer ago than the list reaches back is left undecided, and
-its pictures to retention. A thread that comes back was not deleted: its pictures are fetched again.
+A thread that drops off the board stays readable for about three days and is listed in ``archive.json``; a deleted one
+is in neither list. So a thread that left, and is missing from two copies of the list some time apart, was deleted, and
+its pictures are purged; a single copy may be outdated. Nothing is decided while an entry of the catalogue could not be
+parsed, as that may be the thread. A thread that left before the list's period stays undecided, and its pictures are
+left to retention. A thread that reappears was not deleted: its pictures are fetched again.
 """
 
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ from bizcharts_pipeline.warehouse.thread_fates import (
     undecided_threads,
 )
 
-# The list reaches back three days; the margin covers what the last poll may have missed of a thread's life.
+# The list covers three days; the margin is for the part of a thread's life that polls may have missed.
 LISTED_FOR = timedelta(days=2, hours=12)
-# Two caches of one host need not agree; a thread that left a moment ago may be in neither list. As long lies between
-# two looks at the list.
+# Two caches of one host may differ; a thread that left a moment ago may be in neither list. Also the minimum time
+# between two checks of the list.
 SETTLING = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class FateReport:
-    """How many threads turned out to be archived or deleted, and how many pictures went with the latter."""
+    """Counts of threads found to be archived or deleted, and of the purged pictures."""
 
     archived: int = 0
     deleted: int = 0
@@ -44,9 +44,9 @@ class FateReport:
 
 
 def purge_deleted(database: Database, home: Path, client: ImageClient, now: datetime) -> FateReport:
-    """Find out which threads were deleted, and remove the pictures of deleted threads and deleted files.
+    """Detect deleted threads, and remove the pictures of deleted threads and deleted files.
 
-    Asks the board once, and only if some thread is undecided.
+    Sends one request, and only if some thread is undecided.
     """
     with database.read() as connection:
         returned = returned_threads(connection)
@@ -74,9 +74,9 @@ def _fates(client: ImageClient, undecided: Mapping[int, bool]) -> tuple[Mapping[
     try:
         archived = client.archived_threads()
     except SourceError as error:
-        return {}, f"deleted threads are not known: {error}"
+        return {}, f"deleted threads cannot be detected: {error}"
     if not archived:
-        return {}, f"deleted threads are not known: {client.archive_list_url} is empty"
+        return {}, f"deleted threads cannot be detected: {client.archive_list_url} is empty"
     return {thread: _fate(thread in archived, missed) for thread, missed in undecided.items()}, None
 
 

@@ -1,4 +1,4 @@
-"""The pass over pictures that wait: ask, check, decode under guard, store, record. A bad picture costs only itself."""
+"""One pass over the waiting pictures: fetch, validate, decode, store, record. An unusable picture affects no other."""
 
 import base64
 import hashlib
@@ -37,17 +37,17 @@ from bizcharts_pipeline.warehouse.pictures import (
     waiting_pictures,
 )
 
-FAILURES_IN_A_ROW = 3  # then the host is left alone until the next run
-YOUNG = timedelta(minutes=15)  # the host may not have the pictures of so young a thread yet
+FAILURES_IN_A_ROW = 3  # consecutive; then the host is skipped until the next run
+YOUNG = timedelta(minutes=15)  # the host may not have the pictures of such a new thread yet
 _PICTURE_FILES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp"})
 _NAMED_STATES = frozenset({"foreign", "rejected", "blocked", "failed"})
 
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What one pass did. ``problems`` names each picture that is not as it should be, by thread, with the reason."""
+    """Result of one pass. ``problems`` has a message for each unusable picture, with its thread and the reason."""
 
-    counts: dict[str, int]  # pictures by the state they came to
+    counts: dict[str, int]  # pictures by their new status
     fates: FateReport
     problems: tuple[str, ...]
     more_waiting: bool
@@ -55,7 +55,7 @@ class FetchReport:
 
 @dataclass(frozen=True)
 class _Fetched:
-    """A picture that may be kept, unless it is on the block list."""
+    """A picture that may be stored, unless it is on the block list."""
 
     content: bytes
     sha256: str
@@ -73,14 +73,14 @@ def fetch_pictures(
     *,
     track: Track = silently,
 ) -> FetchReport:
-    """Purge what the board deleted, then bring at most ``settings.per_run`` waiting pictures to a state.
+    """Purge pictures deleted by the board, then process at most ``settings.per_run`` waiting pictures.
 
-    Each is recorded as soon as it is decided: a killed pass goes on where it was.
+    Each is recorded as soon as its status is known, so a killed pass is resumed by the next.
 
     Raises:
-        DatabaseError: the database can not be used.
-        DecoderUnavailable: the guarded decoder does not start.
-        LedgerError: full pictures are wanted and the label ledger can not be read.
+        DatabaseError: the database cannot be used.
+        DecoderUnavailable: the decoder process does not start.
+        LedgerError: full pictures are configured, and the label ledger cannot be read.
     """
     fates = purge_deleted(database, home, client, now)
     waiting = _waiting(database, home, client, settings, now)
@@ -89,19 +89,19 @@ def fetch_pictures(
     with Decoder(settings.max_pixels) as decoder:
         work = _Pass(database, PictureStore(home), client, decoder, settings, now, Attempts.of_home(home))
         for picture in track(waiting, "Pictures", len(waiting)):
-            if row := work.see_to(picture):
+            if row := work.process(picture):
                 counts[row.status] += 1
                 if row.status in _NAMED_STATES:
                     problems.append(f"thread {row.thread_id} ({row.kind}): {row.status}: {row.reason}")
     if decoder.nsfw_problem:
-        problems.append(f"pictures are not rated, so they stay blurred: {decoder.nsfw_problem}")
-    problems += [f"{client.image_urls[source]} is left alone for now: {why}" for source, why in work.given_up.items()]
+        problems.append(f"pictures cannot be rated and stay blurred: {decoder.nsfw_problem}")
+    problems += [f"{client.image_urls[source]} is skipped for now: {why}" for source, why in work.given_up.items()]
     return FetchReport(dict(counts), fates, tuple(problems), len(waiting) == settings.per_run)
 
 
 @dataclass
 class _Pass:
-    """What one pass works with, and which hosts it has given up."""
+    """Dependencies of one pass, and the hosts that it skips."""
 
     database: Database
     store: PictureStore
@@ -110,22 +110,22 @@ class _Pass:
     settings: ImageSettings
     now: datetime
     attempts: Attempts
-    silent: Counter[Source] = field(default_factory=Counter)  # pictures in a row without an answer
-    given_up: dict[Source, str] = field(default_factory=dict)  # and why
+    silent: Counter[Source] = field(default_factory=Counter)  # consecutive failures by host
+    given_up: dict[Source, str] = field(default_factory=dict)  # skipped hosts with the reason
 
-    def see_to(self, picture: WaitingPicture) -> PictureRow | None:
-        """Bring a picture to a state and record it; ``None``: its host is not asked any more."""
+    def process(self, picture: WaitingPicture) -> PictureRow | None:
+        """Process a picture and record its status; ``None`` if its host is skipped."""
         source = self.client.source_of(picture.url or "")
         row = PictureRow(picture.thread_id, picture.kind, "", self.now, source=source, attempts=picture.attempts)
         fetched = None
-        if known := _known_beforehand(picture, source, self.settings):
+        if known := _known_without_fetching(picture, source, self.settings):
             row = replace(row, status=known[0], reason=known[1])
         elif source is None or source in self.given_up:
             return None
         else:
             try:
                 status, reason, fetched = self._ask(picture, source)
-            except HostPaused as paused:  # nothing was asked
+            except HostPaused as paused:  # nothing was sent
                 self.given_up[source] = str(paused)
                 return None
             row = replace(row, status=status, reason=reason, attempts=picture.attempts + 1)
@@ -136,10 +136,10 @@ class _Pass:
         return row
 
     def _ask(self, picture: WaitingPicture, source: Source) -> tuple[str, str | None, _Fetched | None]:
-        """Return the state of a picture with its reason, and the picture if it may be kept.
+        """Return the status of a picture with its reason, and the picture if it may be stored.
 
         Raises:
-            HostPaused: the host asked everybody to wait, so nothing was sent.
+            HostPaused: the host requested a pause, so nothing was sent.
         """
         try:
             fetched = self._fetch(picture)
@@ -152,7 +152,7 @@ class _Pass:
             self.silent[source] = 0
             if self.now - picture.posted_at < YOUNG:
                 return "failed", "the host does not have it yet", None
-            return "missing", "the host has it no more", None
+            return "missing", "the host no longer has it", None
         except HostPaused:
             raise
         except SourceError as error:
@@ -168,13 +168,13 @@ class _Pass:
         most = self.settings.max_bytes
         answer = self.client.picture(picture.url, max_bytes=most)
         if "html" in answer.headers.get("content-type", "").lower():
-            raise SourceError(f"{picture.url}: an HTML page in a picture's place, as a bot check gives it")
+            raise SourceError(f"{picture.url}: an HTML page instead of a picture, as from a bot check")
         content = answer.body
-        self.decoder.start()  # takes a second, in which a kill says nothing about the picture
+        self.decoder.start()  # takes a second, during which a kill is not the picture's fault
         with self.attempts.attempt(f"picture {picture.url}"):
             outline = examine(content, max_bytes=most, max_pixels=self.settings.max_pixels)
             md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
-            # The board states the MD5 of the full picture only.
+            # The board publishes only the full picture's MD5.
             if picture.kind == "full" and picture.md5 is not None and picture.md5 != md5:
                 raise PictureRejected(f"its MD5 is {md5}, the board states {picture.md5}")
             content = first_frame(content, outline.media_type)
@@ -184,7 +184,7 @@ class _Pass:
     def _kept(
         self, connection: duckdb.DuckDBPyConnection, row: PictureRow, picture: WaitingPicture, fetched: _Fetched
     ) -> PictureRow:
-        """Write the file of a picture, unless it is on the block list; return its row."""
+        """Store the file of a picture, unless it is on the block list; return its row."""
         decoded = fetched.decoded
         row = replace(
             row,
@@ -229,10 +229,10 @@ def _waiting(
     return found
 
 
-def _known_beforehand(
+def _known_without_fetching(
     picture: WaitingPicture, source: Source | None, settings: ImageSettings
 ) -> tuple[str, str | None] | None:
-    """Return the state and reason of a picture that need not be asked for."""
+    """Return the status and reason of a picture that need not be fetched."""
     if picture.file_deleted:
         return "deleted", None
     if picture.blocked:
@@ -240,7 +240,7 @@ def _known_beforehand(
     if picture.spoiler:
         return "spoiler", None
     if picture.url is None or source is None:
-        return "foreign", f"not of the configured image hosts: {(picture.url or '')[:100]!r}"
+        return "foreign", f"not on the configured image hosts: {(picture.url or '')[:100]!r}"
     extension = Path(urlsplit(picture.url).path).suffix.lower()
     if extension not in _PICTURE_FILES:
         return "rejected", f"not an image: {extension[:20]!r}"

@@ -1,8 +1,8 @@
-"""The first frame of an animated picture, cut out of the file: later frames are rated by nobody, so none is kept.
+"""Cuts animated pictures to their first frame, as later frames are not rated and so must not be stored.
 
-Nothing is decoded: blocks and chunks are left out, and what remains shows the same first frame. Of a GIF that is all
-up to the end of its first picture, of a PNG the default picture without its animation, of a WebP the animation with
-one frame. JPEG has one frame, and files that hold several JPEGs are refused (:mod:`structure`), as is AVIF.
+Nothing is decoded: blocks and chunks are removed, and the rest shows the same first frame. Of a GIF everything up to
+the end of its first frame is kept, of a PNG the default image without its animation, of a WebP the animation with one
+frame. JPEG has one frame, and files with several JPEGs are refused (:mod:`structure`), as is AVIF.
 """
 
 from bizcharts_pipeline.images.structure import MediaType, PictureRejected, after_sub_blocks, colour_table_bytes
@@ -11,11 +11,11 @@ _APNG = frozenset({b"acTL", b"fcTL", b"fdAT"})
 
 
 def first_frame(content: bytes, media_type: MediaType) -> bytes:
-    """Return ``content``, which ``structure.examine`` has let pass, with its first frame alone; a picture of one frame
-    comes back as it is.
+    """Return ``content``, which ``structure.examine`` has accepted, with its first frame only; a picture with one frame
+    is unchanged.
 
     Raises:
-        PictureRejected: it has still and animated frames, of which programs show different ones.
+        PictureRejected: it has both still and animated frames, of which programs show different ones.
     """
     if media_type == "image/gif":
         return _gif(content)
@@ -57,7 +57,7 @@ def _webp(content: bytes) -> bytes:
     kinds = [kind for kind, _ in chunks]
     stills, frames = kinds.count(b"VP8 ") + kinds.count(b"VP8L"), kinds.count(b"ANMF")
     if stills > 1 or (stills and frames):
-        raise PictureRejected("damaged WebP: several pictures that are no animation")
+        raise PictureRejected("damaged WebP: several images that are not an animation")
     if frames <= 1:
         return content
     first = kinds.index(b"ANMF")

@@ -1,13 +1,13 @@
-"""What a picture's NSFW score decides. The score is 0 to 1; docs/content-safety.md says what it is worth."""
+"""Decisions based on a picture's NSFW score, which is 0 to 1; docs/content-safety.md describes its limits."""
 
 from bizcharts_pipeline.settings import ImageSettings
 
 
 def is_blurred(nsfw: float | None, settings: ImageSettings) -> bool:
-    """Whether a picture is shown blurred; one that was not rated always is."""
+    """Return whether a picture is blurred; an unrated one always is."""
     return nsfw is None or nsfw >= settings.blur_from
 
 
 def may_be_sent(nsfw: float | None, status: str, settings: ImageSettings) -> bool:
-    """Whether a picture may go to a labelling API; one that was not rated, or is not stored, never may."""
+    """Return whether a picture may be sent to a labelling API; an unrated or unstored one never may."""
     return status == "stored" and nsfw is not None and nsfw < settings.send_below

@@ -1,8 +1,9 @@
-"""Picture files by content hash: the same content is there once, however many threads show it.
+"""Picture files named by content hash: each content is stored once, for any number of threads.
 
-Files come and go only while their caller holds the database's write turn, so that no process takes away what another
-is about to refer to. A file is written before the row that names it and removed before its last row changes: a kill
-in between leaves a file too many, or a row that the repeated work changes, and never a picture that should be gone.
+Files are added and removed only while the caller holds the database's write lock, so that no process deletes a file
+that another is about to reference. A file is written before the row that names it, and removed before its last row
+changes. So a kill in between leaves a superfluous file, or a row that is corrected when the work is repeated, but never
+a picture that should be deleted.
 """
 
 import re
@@ -19,23 +20,23 @@ _NAME = re.compile(rf"([0-9a-f]{{64}})\.(?:{'|'.join(EXTENSIONS.values())})")
 
 @dataclass(frozen=True)
 class PictureStore:
-    """The pictures under ``home/images``; the folder is this user's alone."""
+    """The pictures under ``home/images``; the folder is accessible to its owner only."""
 
     home: Path
 
     @property
     def folder(self) -> Path:
-        """Where the files are."""
+        """The folder of the files."""
         return self.home / "images"
 
     def path(self, sha256: str, media_type: MediaType) -> Path:
-        """Return where that content is, or would be, as an absolute path."""
+        """Return the absolute path of a content, whether or not the file exists."""
         if not _SHA256.fullmatch(sha256):
-            raise ValueError("no SHA-256")
+            raise ValueError("not a SHA-256 hash")
         return self.folder / sha256[:2] / sha256[2:4] / f"{sha256}.{EXTENSIONS[media_type]}"
 
     def put(self, sha256: str, media_type: MediaType, content: bytes) -> str:
-        """Keep ``content``; return its path relative to the home."""
+        """Store ``content``; return its path relative to the home."""
         path = self.path(sha256, media_type)
         if not path.exists():
             self.home.mkdir(parents=True, exist_ok=True)
@@ -44,11 +45,11 @@ class PictureStore:
         return path.relative_to(self.home).as_posix()
 
     def remove(self, sha256: str, media_type: MediaType) -> int:
-        """Remove a file; return how many bytes it had, 0 if it was not there."""
+        """Remove a file; return its size in bytes, 0 if it did not exist."""
         return _removed(self.path(sha256, media_type))
 
     def files(self) -> Iterator[tuple[str | None, Path]]:
-        """Yield every file with the content hash that it is named by; ``None``: half a file that a kill has left."""
+        """Yield every file with the content hash in its name; ``None`` for a partial file of a killed process."""
         for path in self.folder.glob("??/??/*"):
             if name := _NAME.fullmatch(path.name):
                 yield name[1], path

@@ -1,10 +1,10 @@
-"""A picture's bytes, looked at before anything decodes them: what it is, how large, and that it ends where it ends.
+"""Validates a picture's structure before it is decoded: format, dimensions, and completeness.
 
 Four formats: JPEG (ITU-T T.81), PNG (W3C, third edition), GIF (89a) and WebP (RFC 9649). Their outer structure is
-walked to the end; no pixel is decompressed here. Refused are: whatever has another signature (SVG, HTML, video,
-archives), a file that ends early, one that goes on after its end (a second file may hide there), and one whose header
-claims more pixels than allowed. Nothing is repaired: the file that is stored is the file that was served, or of
-an animation its first frame (:mod:`first_frame`).
+walked to the end; no pixel is decompressed here. Refused are other signatures (SVG, HTML, video, archives), truncated
+files, files with trailing bytes (a second file may be hidden there), and files whose header claims more pixels than
+allowed. Nothing is repaired: the stored file is the file as served, or the first frame of an animation
+(:mod:`first_frame`).
 """
 
 import zlib
@@ -14,8 +14,8 @@ from typing import Literal
 MediaType = Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
 
 EXTENSIONS: dict[MediaType, str] = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
-MAX_JPEG_SEGMENTS = 1_000  # 255 of a colour profile and a few more; Pillow needs time with their square
-MAX_JPEG_SCANS = 100  # a progressive JPEG has about ten; each costs the decoder a pass over the whole picture
+MAX_JPEG_SEGMENTS = 1_000  # 255 for a colour profile and a few more; Pillow takes time quadratic in their number
+MAX_JPEG_SCANS = 100  # a progressive JPEG has about ten; each costs the decoder a pass over the whole image
 
 _OTHERS = (
     (b"\x1a\x45\xdf\xa3", "a WebM or Matroska video"),
@@ -31,12 +31,12 @@ _OTHERS = (
 
 
 class PictureRejected(Exception):
-    """Why a picture is not kept, in a few words."""
+    """A picture is refused; the message is a short reason."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What a picture says of itself; width and height in pixels."""
+    """Metadata from the image header; width and height in pixels."""
 
     media_type: MediaType
     width: int
@@ -47,7 +47,7 @@ def examine(content: bytes, *, max_bytes: int, max_pixels: int) -> Outline:
     """Return the outline of a picture that may be decoded.
 
     Raises:
-        PictureRejected: it may not; see the module.
+        PictureRejected: it may not; see the module's docstring.
     """
     if not content:
         raise PictureRejected("empty")
@@ -67,7 +67,7 @@ def examine(content: bytes, *, max_bytes: int, max_pixels: int) -> Outline:
 
 
 def _walk(content: bytes) -> tuple[Outline, int]:
-    """Return the outline and the position after the picture's end; ``IndexError`` where the file ends before it."""
+    """Return the outline and the position after the picture's end; ``IndexError`` if the file is truncated."""
     if content.startswith(b"\xff\xd8\xff"):
         return _jpeg(content)
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -104,23 +104,23 @@ def _number(content: bytes, start: int, length: int, order: Literal["big", "litt
 
 
 def _jpeg(content: bytes) -> tuple[Outline, int]:
-    """Walk the marker segments; within a scan, to the next marker that is neither stuffing nor a restart."""
+    """Walk the marker segments; within a scan, skip to the next marker that is neither stuffing nor a restart."""
     size: tuple[int, int] | None = None
     segments = scans = 0
     at = 2
     while True:
         if content[at] != 0xFF:
-            raise PictureRejected("damaged JPEG: no marker where one must be")
+            raise PictureRejected("damaged JPEG: a marker is missing")
         while content[at] == 0xFF:  # any marker may be preceded by fill bytes
             at += 1
         marker = content[at]
         at += 1
         if marker == 0xD9:
             if size is None or scans == 0:
-                raise PictureRejected("damaged JPEG: no picture in it")
+                raise PictureRejected("damaged JPEG: no image data")
             return Outline("image/jpeg", *size), at
         if marker == 0x00 or marker == 0xD8 or 0xD0 <= marker <= 0xD7:
-            raise PictureRejected("damaged JPEG: a marker out of place")
+            raise PictureRejected("damaged JPEG: a misplaced marker")
         if marker == 0x01:
             continue
         length = _number(content, at, 2, "big")
@@ -154,7 +154,7 @@ def _end_of_scan(content: bytes, at: int) -> int:
 
 
 def _png(content: bytes) -> tuple[Outline, int]:
-    """Walk the chunks, with their checksums."""
+    """Walk the chunks and verify their checksums."""
     size: tuple[int, int] | None = None
     data = False
     at = 8
@@ -165,19 +165,19 @@ def _png(content: bytes) -> tuple[Outline, int]:
         if _number(content, at + 8 + length, 4, "big") != zlib.crc32(body):
             raise PictureRejected("damaged PNG: wrong checksum")
         if (kind == b"IHDR") != (size is None) or (kind == b"IHDR" and length != 13):
-            raise PictureRejected("damaged PNG: no header, or two")
+            raise PictureRejected("damaged PNG: missing or repeated header")
         if kind == b"IHDR":
             size = _number(body, 4, 4, "big"), _number(body, 8, 4, "big")
         data = data or kind == b"IDAT"
         at += 12 + length
         if kind == b"IEND":
             if size is None or not data:
-                raise PictureRejected("damaged PNG: no picture in it")
+                raise PictureRejected("damaged PNG: no image data")
             return Outline("image/png", *size), at
 
 
 def _gif(content: bytes) -> tuple[Outline, int]:
-    """Walk the blocks; a first frame that is larger than the screen counts, as decoders enlarge it."""
+    """Walk the blocks; a first frame larger than the screen determines the size, as decoders enlarge the screen."""
     width, height = _number(content, 6, 2, "little"), _number(content, 8, 2, "little")
     at = 13 + colour_table_bytes(content[10])
     frames = 0
@@ -185,7 +185,7 @@ def _gif(content: bytes) -> tuple[Outline, int]:
         block = content[at]
         if block == 0x3B:
             if frames == 0:
-                raise PictureRejected("damaged GIF: no picture in it")
+                raise PictureRejected("damaged GIF: no image data")
             return Outline("image/gif", width, height), at + 1
         if block == 0x21:
             at = after_sub_blocks(content, at + 2)
@@ -200,19 +200,19 @@ def _gif(content: bytes) -> tuple[Outline, int]:
 
 
 def colour_table_bytes(flags: int) -> int:
-    """Return the bytes of the colour table that a GIF's ``flags`` announce."""
+    """Return the size in bytes of a GIF's colour table, from its ``flags``."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def after_sub_blocks(content: bytes, at: int) -> int:
-    """Return the position after the sub-blocks of a GIF that begin at ``at``."""
+    """Return the position after a GIF's sub-blocks that start at ``at``."""
     while length := content[at]:
         at += 1 + length
     return at + 1
 
 
 def _webp(content: bytes) -> tuple[Outline, int]:
-    """Walk the RIFF chunks; the canvas, or the size of the only picture, stands in the first."""
+    """Walk the RIFF chunks; the first one has the size of the canvas or of the only image."""
     end = 8 + _number(content, 4, 4, "little")
     if end > len(content):
         raise IndexError
@@ -225,7 +225,7 @@ def _webp(content: bytes) -> tuple[Outline, int]:
         at += 8 + length + length % 2
         data = data or kind in (b"VP8 ", b"VP8L", b"ANMF")
     if at != end or not data:
-        raise PictureRejected("damaged WebP: its chunks do not fill it")
+        raise PictureRejected("damaged WebP: its chunks do not match its size")
     return Outline("image/webp", *size), end
 
 
@@ -238,4 +238,4 @@ def _webp_size(content: bytes) -> tuple[int, int]:
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     if kind == b"VP8 ":
         return _number(content, 26, 2, "little") & 0x3FFF, _number(content, 28, 2, "little") & 0x3FFF
-    raise PictureRejected("damaged WebP: no picture in it")
+    raise PictureRejected("damaged WebP: no image data")

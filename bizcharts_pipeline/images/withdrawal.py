@@ -1,4 +1,4 @@
-"""Taking pictures away: by hash, by age, and what no row knows of."""
+"""Removal of pictures: by hash, by age, and of files without a row."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -25,7 +25,7 @@ from bizcharts_pipeline.warehouse.pictures import (
     withdraw_expired,
 )
 
-# Of no post are also the newer files after an older copy of the database was put in its place.
+# After a restore of an older database, newer files have no row either.
 ORPHAN_KEPT = timedelta(days=7)
 
 _HASHES: dict[HashKind, re.Pattern[str]] = {
@@ -37,7 +37,7 @@ _HASHES: dict[HashKind, re.Pattern[str]] = {
 
 @dataclass(frozen=True)
 class BlockReport:
-    """How many hashes are new on the block list, and how many stored pictures went."""
+    """Counts of new hashes on the block list, and of removed pictures."""
 
     new_hashes: int
     pictures: int
@@ -45,7 +45,7 @@ class BlockReport:
 
 @dataclass(frozen=True)
 class ExpiryReport:
-    """How many pictures expired, and the bytes of the files that went with them."""
+    """Number of expired pictures, and the bytes of the removed files."""
 
     pictures: int
     bytes: int
@@ -53,28 +53,28 @@ class ExpiryReport:
 
 @dataclass(frozen=True)
 class TidyReport:
-    """Files that no picture refers to, their bytes, and the contents whose file is gone."""
+    """Files without a row and their bytes, and the number of contents without a file."""
 
     orphans: int
     bytes: int
     lost: int
-    problem: str | None = None  # why nothing was taken for lost
+    problem: str | None = None  # why nothing was marked as lost
 
 
 def block(database: Database, home: Path, what: int | str, reason: str, now: datetime) -> BlockReport:
-    """Put a picture on the block list and delete it; its hashes alone are kept, so that it is known when it returns.
+    """Put a picture on the block list and delete it; only its hashes are kept, to recognise it later.
 
     ``what`` is a thread's number (all of its pictures) or a hash: SHA-256 or perceptual in hexadecimal digits, MD5 in
-    base64. Everything stored that matches any of the hashes goes, in whatever thread.
+    base64. Every stored picture that matches any of the hashes is removed, in any thread.
 
     Raises:
-        NothingToBlock: no such hash or thread, or no hash of the thread's picture is known.
+        NothingToBlock: unknown thread, invalid hash, or no known hash of the thread's picture.
     """
     with database.write() as connection:
         if isinstance(what, int):
             hashes = hashes_of_thread(connection, what)
             if not hashes:
-                raise NothingToBlock(f"Thread {what}: no picture of it is known here; give its hash instead")
+                raise NothingToBlock(f"Thread {what}: no known picture; give its hash instead")
         else:
             kind = _kind_of(what)
             others = hashes_of_content(connection, what) if kind == "sha256" else []
@@ -88,10 +88,10 @@ def block(database: Database, home: Path, what: int | str, reason: str, now: dat
 def expire_pictures(
     database: Database, home: Path, older_than: datetime, *, labelled: Collection[int] = (), dry_run: bool = False
 ) -> ExpiryReport:
-    """Remove the pictures that were fetched before ``older_than``; those of labelled posts stay.
+    """Remove the pictures that were fetched before ``older_than``, except those of labelled posts.
 
-    ``labelled`` are threads that stay beside those in ``training_labels`` and ``auto_labels``. A dry run
-    says how many pictures it would take, and the bytes that they have together, shared files counted for each.
+    ``labelled`` are threads to keep in addition to those in ``training_labels`` and ``auto_labels``. A dry run returns
+    the number of pictures and their total bytes, with shared files counted for each.
     """
     with database.read() as connection:
         expirable, size = expirable_pictures(connection, older_than, labelled)
@@ -104,10 +104,10 @@ def expire_pictures(
 
 
 def tidy_store(database: Database, home: Path, now: datetime, *, dry_run: bool = False) -> TidyReport:
-    """Remove files that no stored picture refers to, as killed runs leave them, and mark pictures without a file.
+    """Remove files without a row, left by killed runs, and mark pictures without a file.
 
-    Files of the last :data:`ORPHAN_KEPT` stay. Where most pictures' files are gone, it is rather their disk that is:
-    then nothing is marked, and the report's ``problem`` says so.
+    Files of the last :data:`ORPHAN_KEPT` are kept. If most pictures' files are missing, the cause is probably an
+    unmounted disk: then nothing is marked, and ``problem`` describes it.
     """
     store = PictureStore(home)
     with database.read() as connection:
@@ -139,8 +139,8 @@ def _loose_ends(store: PictureStore, referred: set[str], now: datetime) -> _Loos
     if 2 * len(lost) <= len(referred):
         return _LooseEnds(orphans, lost, None)
     problem = (
-        f"{store.folder}: {len(lost):,} of {len(referred):,} pictures are not there, so none is taken for lost; "
-        "see whether its disk is mounted"
+        f"{store.folder}: {len(lost):,} of {len(referred):,} pictures are missing, so none is marked as lost; "
+        "check whether its disk is mounted"
     )
     return _LooseEnds(orphans, set(), problem)
 
@@ -150,7 +150,7 @@ def _old_files(paths: Iterable[Path], before: float) -> dict[Path, int]:
     for path in paths:
         try:
             facts = path.stat()
-        except FileNotFoundError:  # half a file that has become a whole one
+        except FileNotFoundError:  # a partial file that has been completed and renamed
             continue
         if facts.st_mtime < before:
             found[path] = facts.st_size
@@ -158,7 +158,8 @@ def _old_files(paths: Iterable[Path], before: float) -> dict[Path, int]:
 
 
 def remove_files(store: PictureStore, withdrawal: Withdrawal) -> int:
-    """Remove the files that nothing refers to any more; return their bytes. Inside the same write as the withdrawal."""
+    """Remove the files that are no longer referenced; return their bytes. Call it in the withdrawal's write
+    transaction."""
     return sum(store.remove(file.sha256, cast(MediaType, file.media_type)) for file in withdrawal.files)
 
 
@@ -167,6 +168,6 @@ def _kind_of(text: str) -> HashKind:
         if pattern.fullmatch(text):
             return kind
     raise NothingToBlock(
-        f"{text!r:.80} is no hash: give a SHA-256 (64 hexadecimal digits), an MD5 (base64, 24 characters), "
+        f"{text!r:.80} is not a hash: give a SHA-256 (64 hexadecimal digits), an MD5 (base64, 24 characters), "
         "a perceptual hash (16 hexadecimal digits) or a thread's number"
     )

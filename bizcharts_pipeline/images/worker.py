@@ -1,12 +1,12 @@
-"""The guarded process: decodes pictures that nobody can vouch for. Run as a file; it imports nothing of BizCharts.
+"""Decoder process for untrusted pictures, with resource limits. Run as a file; it imports nothing of BizCharts.
 
-Pictures come in on stdin, each as four bytes of length (big-endian) and its content; one JSON object a picture goes out
-on stdout with the same four bytes before it. The first answer says that the process is ready. Usage:
+Pictures are read from stdin, each as four bytes of length (big-endian) and its content. For each, a JSON object is
+written to stdout, also preceded by four bytes of length. The first answer signals that the process is ready. Usage:
 ``python -I worker.py MAX_PIXELS CPU_SECONDS RATE``, with RATE 1 or 0: whether to load the NSFW model.
 
-What guards: limits of memory, CPU time a picture, open files and file size that the kernel enforces; four formats; the
-first frame only. What does not: it is no sandbox. A flaw in a decoder that runs foreign code could do as this user may;
-the environment it inherits holds no secret.
+Protection: the kernel limits memory, CPU time per picture, open files and file size; only four formats; only the first
+frame. Limitation: this is not a sandbox. A decoder flaw that executes foreign code has all permissions of this user;
+the inherited environment contains no secrets.
 """
 
 import json
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
-MEMORY_BYTES_A_PIXEL = 20  # an animated WebP's first frame is held five times on its way to an RGB picture
-MEMORY_BYTES = 192 * 2**20  # beside the pixels and what is loaded at the start
+MEMORY_BYTES_A_PIXEL = 20  # an animated WebP's first frame is held five times during conversion to RGB
+MEMORY_BYTES = 192 * 2**20  # in addition to the pixels and the data loaded at start
 OPEN_FILES = 32
 _HASH_SIDE = 32
 _HASH_FREQUENCIES = 8
-_FLAT = 2.0  # standard deviation of grey values, of 255, below which a picture has nothing to tell it by
+_FLAT = 2.0  # standard deviation of grey values (0 to 255) below which a picture has no usable hash
 
 Rate = Callable[["Image"], float]
 
@@ -36,7 +36,7 @@ Rate = Callable[["Image"], float]
 def main(max_pixels: int, cpu_seconds: int, rate: bool) -> None:
     """Answer pictures until stdin ends."""
     incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    os.dup2(2, 1)  # a library's prints must not be mistaken for an answer
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _load_libraries(max_pixels)
@@ -51,7 +51,7 @@ def main(max_pixels: int, cpu_seconds: int, rate: bool) -> None:
 
 
 def _answer(content: bytes, rater: Rate | None) -> dict[str, Any]:
-    """Return the picture's size, format, hash and score, or in ``error`` why it has none."""
+    """Return the picture's size, format, hash and score, or the reason in ``error``."""
     try:
         kind, image = decode(content, one_frame=True)
         nsfw, problem = _rated(image, rater)
@@ -65,26 +65,26 @@ def _answer(content: bytes, rater: Rate | None) -> dict[str, Any]:
         }
     except MemoryError:
         return {"error": "the decoder ran out of memory"}
-    except Exception as error:  # a decoder may raise anything, and the next picture must not suffer
+    except Exception as error:  # a decoder may raise anything; continue with the next picture
         return {"error": f"cannot be decoded: {type(error).__name__}: {error}"[:300]}
 
 
 def decode(content: bytes, *, one_frame: bool = False) -> tuple[str, "Image"]:
-    """Return the format's name and the first frame in RGB, what is transparent on white. ``one_frame``: there must be
-    no other."""
+    """Return the format's name and the first frame in RGB, with transparency on white. ``one_frame``: more frames are
+    an error."""
     from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         file = Image.open(BytesIO(content), formats=FORMATS)
         if one_frame and getattr(file, "n_frames", 1) != 1:
-            raise ValueError("it has frames beyond the first, which nobody rates")
+            raise ValueError("it has more than one frame; later frames are not rated")
         file.load()
     kind, image = str(file.format), cast("Image.Image", file)
     if image.mode == "RGB" and not image.has_transparency_data:
         return kind, image
     if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")  # else all but the darkest is white
+        image = image.point(lambda value: value / 256).convert("L")  # else nearly everything is white
     if not image.has_transparency_data:
         return kind, image.convert("RGB")
     paper = Image.new("RGB", image.size, "white")
@@ -93,11 +93,11 @@ def decode(content: bytes, *, one_frame: bool = False) -> tuple[str, "Image"]:
 
 
 def perceptual_hash(image: "Image") -> str | None:
-    """Return 64 bits as 16 hexadecimal digits that change little when a picture is scaled or compressed again.
+    """Return a hash of 64 bits as 16 hexadecimal digits that changes little when a picture is scaled or recompressed.
 
     The DCT hash of Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), 3.2.1: of the
-    grey picture at 32 x 32 the 8 x 8 lowest frequencies but the zeroth, each above the median or not; without its
-    mean filter, which scaling down to 32 x 32 makes needless. ``None`` for a picture of nearly one tone: its bits
+    grey image at 32 x 32, the 8 x 8 lowest frequencies without the zeroth, each above the median or not; without its
+    mean filter, which scaling to 32 x 32 makes unnecessary. ``None`` for a picture of nearly a single tone: its bits
     would be noise.
     """
     import numpy as np
@@ -115,7 +115,7 @@ def perceptual_hash(image: "Image") -> str | None:
 
 
 def _rated(image: "Image", rater: Rate | None) -> tuple[float | None, str | None]:
-    """Return the score, or why there is none: a picture without a score is blurred, not lost."""
+    """Return the score, or the reason for its absence: a picture without a score is blurred, not lost."""
     if rater is None:
         return None, None
     try:
@@ -134,7 +134,7 @@ def _load_libraries(max_pixels: int) -> None:
 
 
 def _load_model() -> tuple[Rate | None, str | None]:
-    """Return the rater of the packaged model, or why there is none. Nothing is downloaded."""
+    """Return the rater with the packaged model, or the reason for its absence. Nothing is downloaded."""
     try:
         from importlib.resources import files
 
@@ -154,7 +154,7 @@ def _limit(what: int, most: int) -> None:
 
 
 def _limit_memory(max_pixels: int) -> int | None:
-    """Limit the address space to what is in use and what decoding may need; return it. Linux alone tells and obeys."""
+    """Limit the address space to current use plus the needs of decoding; return the limit. Effective on Linux only."""
     try:
         with open("/proc/self/statm", encoding="ascii") as statm:
             used = int(statm.read().split()[0]) * resource.getpagesize()
@@ -166,7 +166,7 @@ def _limit_memory(max_pixels: int) -> int | None:
 
 
 def _allow_cpu(seconds: int) -> None:
-    """Let the kernel end this process when it has used ``seconds`` more, even if nobody waits for it any longer."""
+    """Make the kernel kill this process after ``seconds`` more of CPU time, even if the client no longer waits."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, hard))
 

@@ -1,1 +1,1 @@
-"""Takes over the database of the project's first implementation."""
+"""Imports the database of the project's first implementation."""

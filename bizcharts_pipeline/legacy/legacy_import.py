@@ -25,18 +25,18 @@ from bizcharts_pipeline.warehouse.threads import Sighting, merge_threads
 
 ORIGIN = "posts.db"
 _NOT_TAKEN = (
-    "Not taken, as it is computed anew from the texts: coin mentions, sentiment scores. "
-    "Not taken, as it is personal data: names, tripcodes."
+    "Not imported, as they are computed again from the texts: coin mentions, sentiment scores. "
+    "Not imported, as they are personal data: names, tripcodes."
 )
 _NEXT = (
-    "Scores and index follow with the next run of the job `history`. The data set `sharegpt_dataset` leaves out "
+    "The next run of the job `history` computes scores and index. The data set `sharegpt_dataset` leaves out "
     f"labelled posts without a stored picture: {REMEDY}."
 )
 
 
 @dataclass(frozen=True)
 class LegacyImportReport:
-    """What was imported, and what was not and why. A second run finds nothing new."""
+    """Counts of imported rows, and the rejected ones with their reasons. A second run imports nothing new."""
 
     threads: int
     new_threads: int
@@ -44,11 +44,11 @@ class LegacyImportReport:
     new_snapshots: int
     labels: int
     new_labels: int
-    skipped: dict[str, int]  # rows by the reason why they could not be taken
-    rejected: tuple[Rejected, ...]  # labels that were put aside
-    aside: Path | None  # where they are kept
-    import_id: int | None  # of the labels, to undo it; None: there was nothing new
-    notes: tuple[str, ...]  # on the labels
+    skipped: dict[str, int]  # rows by the reason for skipping them
+    rejected: tuple[Rejected, ...]  # quarantined labels
+    aside: Path | None  # file of the quarantined labels
+    import_id: int | None  # id of the label import, for undoing it; None: there was nothing new
+    notes: tuple[str, ...]  # about the labels
 
     def __str__(self) -> str:
         lines = [
@@ -59,10 +59,10 @@ class LegacyImportReport:
             *self.notes,
         ]
         if self.rejected:
-            lines += [f"{counted(len(self.rejected), 'label')} put aside in {self.aside}:", *named_lines(self.rejected)]
+            lines += [f"{counted(len(self.rejected), 'label')} moved to {self.aside}:", *named_lines(self.rejected)]
         if self.import_id is not None:
             lines.append(
-                f"labels are import {self.import_id}; `bizcharts labels undo-import {self.import_id}` takes them back"
+                f"labels are import {self.import_id}; `bizcharts labels undo-import {self.import_id}` undoes it"
             )
         return "\n".join([*lines, _NOT_TAKEN, _NEXT])
 
@@ -76,17 +76,17 @@ def import_posts_db(
     track: Track = silently,
     scale: Scale | None = None,
 ) -> LegacyImportReport:
-    """Take posts and polls of ``path`` into the warehouse and its labels into the ledger of ``home``; idempotent.
+    """Import posts and polls of ``path`` into the warehouse, and its labels into the ledger of ``home``; idempotent.
 
-    ``now`` is naive UTC; ``scale`` is that of the labels' ratings, if it was named.
+    ``now`` is naive UTC; ``scale`` is the scale of the labels' ratings, if it was given.
 
     Raises:
-        OriginalDatabaseError: the file is no such database.
-        LabelFileError: its ratings are on another scale than 1 to 3; nothing was taken.
-        DatabaseError, LedgerError: the warehouse or the ledger cannot be written; a repeated run goes on.
+        OriginalDatabaseError: the file is not such a database.
+        LabelFileError: its ratings are on another scale than 1 to 3; nothing was imported.
+        DatabaseError, LedgerError: the warehouse or the ledger cannot be written; a repeated run resumes.
     """
     original, ledger = read_original(path, board), LabelLedger(home / LEDGER)
-    # Labels go first: a file whose ratings mean something else is refused before anything of it is written.
+    # Labels first, so that a file with another rating scale is refused before anything is written.
     planned = plan(_read_labels(original, ledger, scale), ledger, now)
     database.prepare()
     taken = carry_out(planned, ledger, home / REJECTED, now)

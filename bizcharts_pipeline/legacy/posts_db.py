@@ -1,8 +1,8 @@
-"""Reading the database of the first implementation (``posts.db``, SQLite), whichever version wrote it.
+"""Reads the database of the first implementation (``posts.db``, SQLite), written by any of its versions.
 
-A column may be missing, any value may be NULL or of another type than declared. What can not be read is
-left out; a row is skipped only when it says nothing without the missing part, and ``skipped`` counts those by
-reason. Names and tripcodes are personal data and not taken; scores and coin mentions are computed anew.
+A column may be missing, and any value may be NULL or of another type than declared. Unreadable values are left out; a
+row is skipped only if it is useless without the missing value, and ``skipped`` counts those by reason. Names and
+tripcodes are personal data and are not imported; scores and coin mentions are computed again.
 """
 
 import html
@@ -48,7 +48,7 @@ class OriginalDatabaseError(BizchartsError):
 
 @dataclass(frozen=True)
 class OriginalThread:
-    """An opening post with the live sightings it had; counts are of the last one. Archive rows have none."""
+    """An opening post with its live sightings; counts are those of the last one. Archive rows have no sightings."""
 
     thread: SourceThread
     first_seen_at: datetime | None
@@ -57,7 +57,7 @@ class OriginalThread:
 
 @dataclass(frozen=True)
 class OriginalSnapshot:
-    """One poll. ``top_coins`` are (symbol, mentions), most first as they stood."""
+    """One poll. ``top_coins`` are (symbol, mentions), in their stored order, most mentions first."""
 
     snapshot_at: datetime
     total_threads: int | None
@@ -67,9 +67,9 @@ class OriginalSnapshot:
 
 @dataclass(frozen=True)
 class OriginalDatabase:
-    """The three things worth taking over, each read anew, in one pass, by its method.
+    """Reader of the database; each method reads its table again in one pass.
 
-    ``skipped`` counts the rows of all passes so far that could not be taken, by reason.
+    ``skipped`` counts the rows of all passes so far that could not be imported, by reason.
     """
 
     path: Path
@@ -77,7 +77,7 @@ class OriginalDatabase:
     skipped: Counter[str] = field(default_factory=Counter, compare=False)
 
     def threads(self) -> Iterator[list[OriginalThread]]:
-        """Yield the opening posts in batches, oldest number first."""
+        """Yield the opening posts in batches, by ascending number."""
         batch: list[OriginalThread] = []
         for row in self._rows("thread_ops", _THREAD_COLUMNS, "thread_id"):
             thread = _thread(row, self.board)
@@ -92,7 +92,7 @@ class OriginalDatabase:
             yield batch
 
     def thread_batches(self) -> int:
-        """Return how many batches :meth:`threads` yields, if all rows can be taken."""
+        """Return the number of batches that :meth:`threads` yields, if no row is skipped."""
         with _opened(self.path) as connection:
             (rows,) = connection.execute("SELECT count(*) FROM thread_ops").fetchone()
         return -(-int(rows) // BATCH)
@@ -111,10 +111,10 @@ class OriginalDatabase:
             )
 
     def labels(self) -> Iterator[tuple[int, Row]]:
-        """Yield a number and the columns of each label as they stand, whether or not their thread has a row here.
+        """Yield a number and the stored columns of each label, whether or not its thread is in this database.
 
-        The number is the row's id, or where it has none its place. Ratings may be on any scale, and any value of any
-        type; a time in Unix seconds is given as ISO 8601, UTC, and a text that is no time is left out.
+        The number is the row's id, or its position if it has none. Ratings may be on any scale, and values of any type;
+        a time in Unix seconds is converted to ISO 8601, UTC; a value of another type in a text column becomes ``None``.
         """
         for place, row in enumerate(self._rows("training_labels", _LABEL_COLUMNS, "id"), start=1):
             row |= {name: _text(row[name]) for name in ("notes", "text_snapshot", "image_url_snapshot")}
@@ -140,7 +140,7 @@ def read_original(path: Path, board: str = "biz") -> OriginalDatabase:
     """Open a ``posts.db``. Each board has its own thread numbers, so rows of other boards are skipped.
 
     Raises:
-        OriginalDatabaseError: ``path`` is no SQLite file, or has no ``thread_ops`` with a ``thread_id``.
+        OriginalDatabaseError: ``path`` is not an SQLite file, or has no ``thread_ops`` with a ``thread_id``.
     """
     with _opened(path) as connection:
         columns = _columns(connection, "thread_ops")
@@ -155,7 +155,7 @@ def read_original(path: Path, board: str = "biz") -> OriginalDatabase:
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise OriginalDatabaseError(f"{path}: there is no such file.")
-    # With no journal beside it nobody is writing: it is read as it lies and nothing is left beside it.
+    # Without a journal file, nothing is writing: open it as immutable, which leaves no files next to it.
     written_to = any(Path(f"{path}{suffix}").exists() for suffix in ("-wal", "-journal"))
     address = f"file:{quote(str(path.absolute()))}?{'mode=ro' if written_to else 'immutable=1'}"
     try:
@@ -174,7 +174,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
 
 
 def _thread(row: Row, board: str) -> OriginalThread | str:
-    """Return the thread, or why there is none."""
+    """Return the thread, or the reason for skipping it."""
     thread_id = _thread_id(row["thread_id"])
     posted_at = _time(row["created_at"])
     source = _SOURCES.get(_text(row["source"]) or "live")
@@ -230,7 +230,7 @@ def _html(row: Row) -> str | None:
 
 
 def _extra(row: Row) -> Row:
-    """What has no column of its own, under its name there."""
+    """Return the values without a column of their own, by name."""
     extra: Row = {name: _integer(row[name], 0, _BIGINT) for name in ("unique_ips", "page_position", "last_modified")}
     extra["source_url"] = _text(row["source_url"])
     if (archived_at := _time(row["archived_at"])) is not None:
@@ -241,7 +241,8 @@ def _extra(row: Row) -> Row:
 
 
 def _top_coins(value: Any) -> tuple[tuple[str, int], ...]:
-    """Read ``{"BTC": 3}``, ``[["BTC", 3]]`` or ``[{"symbol": "BTC", "mentions": 3}]``; else nothing."""
+    """Parse ``{"BTC": 3}``, ``[["BTC", 3]]`` or ``[{"symbol": "BTC", "mentions": 3}]``; other values give an empty
+    result."""
     try:
         coins = json.loads(_text(value) or "[]")
     except (ValueError, RecursionError):
@@ -286,7 +287,8 @@ def _flag(value: Any) -> bool:
 
 
 def _time(value: Any) -> datetime | None:
-    """Read Unix seconds or an ISO date and time, UTC; ``None`` for what is none between 4chan's opening and 2100."""
+    """Parse Unix seconds or an ISO date and time, UTC; ``None`` if it is not a time between 4chan's opening and
+    2100."""
     try:
         seconds = _number(value)
         moment = from_epoch(seconds) if seconds is not None else naive_utc(datetime.fromisoformat(value))

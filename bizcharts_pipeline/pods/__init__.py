@@ -1,1 +1,1 @@
-"""A pod's life: rented, reached, put to work, watched, emptied and ended, whatever happens meanwhile."""
+"""Rented pods: create, boot, stage, watch, collect the result and terminate, after any failure."""

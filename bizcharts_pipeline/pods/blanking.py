@@ -1,7 +1,7 @@
-"""Blanks secrets in what a pod prints: values of known API keys and of the job's own secrets.
+"""Masks secrets in a pod's output: the values of known API keys and of the job's own secrets.
 
-A value of fewer than six characters is not blanked, nor is one in another form than as it stands in the environment or
-in a JSON string (base64, say).
+Not masked: values of fewer than six characters, and other encodings than the plain text and its JSON-string form
+(base64, say).
 """
 
 import json
@@ -9,11 +9,11 @@ import os
 
 from bizcharts_pipeline.core.api_keys import API_KEYS
 
-_MIN_LENGTH = 6  # a shorter value is no key, and would blank ordinary words
+_MIN_LENGTH = 6  # a shorter value is not a key, and masking it would hit ordinary words
 
 
 class Blanker:
-    """Replaces the values of secrets by ``<NAME>`` in a stream, also where a value is split between two chunks."""
+    """Replaces the values of secrets by ``<NAME>`` in a stream, even if a value is split between two chunks."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._secrets: dict[bytes, bytes] = {}
@@ -25,14 +25,15 @@ class Blanker:
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return what can be shown by now; an end that may begin a secret is held back for the next chunk."""
+        """Return the output that can be shown; a trailing part that may begin a secret is held back for the next
+        chunk."""
         content = self._replace(self._held + chunk)
         held = max((_begun(content, secret) for secret in self._secrets), default=0)
         self._held = content[len(content) - held :]
         return content[: len(content) - held]
 
     def rest(self) -> bytes:
-        """Return what was held back, at the end of the stream."""
+        """Return the held-back part, at the end of the stream."""
         rest, self._held = self._held, b""
         return rest
 
@@ -49,13 +50,13 @@ def blank(content: bytes, names: tuple[str, ...]) -> bytes:
 
 
 def blank_text(text: str | bytes) -> str:
-    """Return a text of a pod or of a program for an error message, with the values of API keys replaced. Cut it after
-    this: the rest of a key that was cut is not known as one."""
+    """Return a pod's or program's output for an error message, with the values of API keys masked. Truncate only
+    afterwards: the rest of a truncated key is not recognised."""
     content = text.encode(errors="replace") if isinstance(text, str) else text
     return blank(content, ()).decode(errors="replace")
 
 
 def _begun(content: bytes, secret: bytes) -> int:
-    """Return how many of the last bytes of ``content`` are the beginning of ``secret``."""
+    """Return the length of the longest suffix of ``content`` that is a prefix of ``secret``."""
     longest = min(len(content), len(secret) - 1)
     return next((length for length in range(longest, 0, -1) if content.endswith(secret[:length])), 0)

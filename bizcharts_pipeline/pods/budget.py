@@ -1,7 +1,7 @@
-"""Money that cannot be overrun: the most that a pod may cost is booked before it is asked for.
+"""Hard budget: the maximum cost of a pod is reserved before the pod is ordered.
 
-All functions work inside the caller's transaction on the ledger, which only one process has at a time: check and
-booking are one step. A pod that has ended is booked with what it cost: the price that it was charged times its seconds.
+All functions run inside the caller's exclusive transaction on the ledger, so that check and reservation are atomic. A
+terminated pod is booked at its actual cost: its price times its seconds.
 """
 
 import sqlite3
@@ -17,10 +17,10 @@ HOUR = 3600
 
 @dataclass(frozen=True)
 class Caps:
-    """The most that a job until it brings its result, and a calendar month (UTC), may cost, in USD.
+    """Maximum cost in USD of a job until it has a result, and of a calendar month (UTC).
 
-    ``per_run`` holds for all pods of all attempts at the same job (same data set, settings and code) since its last
-    result: a retry goes on spending what is left of it, and other data or settings are another job.
+    ``per_run`` covers all pods of all attempts at the same job (same data set, settings and code) since its last
+    result: a retry uses what is left of it. Other data or settings make another job.
     """
 
     per_run: Decimal
@@ -29,7 +29,7 @@ class Caps:
 
 @dataclass(frozen=True)
 class Spent:
-    """What was spent: ``ended_usd`` by pods that are gone, ``booked_usd`` at most by those that are not yet."""
+    """Money spent: ``ended_usd`` by terminated pods, at most ``booked_usd`` by the others."""
 
     ended_usd: Decimal
     booked_usd: Decimal
@@ -37,20 +37,20 @@ class Spent:
 
     @property
     def usd(self) -> Decimal:
-        """Both: what the caps count."""
+        """The total, which is compared with the caps."""
         return self.ended_usd + self.booked_usd
 
 
 def cost(usd_per_hour: Decimal, seconds: float) -> int:
-    """Return what so many seconds cost, in nano-USD, rounded up."""
+    """Return the cost of ``seconds`` in nano-USD, rounded up."""
     return nano_usd(usd_per_hour * Decimal(repr(max(seconds, 0.0))) / HOUR)
 
 
 def check(connection: sqlite3.Connection, job: int, pod: int | None, nano: int, caps: Caps, now: datetime) -> None:
-    """Make sure that ``nano`` more are left for the ledger's row ``pod`` (``None``: a new one) of ``job``.
+    """Check that ``nano`` more are left for the ledger's row ``pod`` (``None``: a new one) of ``job``.
 
     Raises:
-        OverBudget: they are not; says which setting to raise.
+        OverBudget: they are not; the message names the setting to raise.
     """
     month = now.strftime("%Y-%m")
     for total, cap, setting, what in (
@@ -58,15 +58,15 @@ def check(connection: sqlite3.Connection, job: int, pod: int | None, nano: int, 
         (_of_month(connection, month, pod), caps.per_month, "usd_per_month", f" in {month}"),
     ):
         if in_usd(total + nano) > cap:
-            already = f", and ${in_usd(total):.4f} are spent or booked already{what}" if total else ""
+            already = f", and ${in_usd(total):.4f} are already spent or reserved{what}" if total else ""
             raise OverBudget(
-                f"The pod may cost up to ${in_usd(nano):.4f} until the job's time is over{already}; "
+                f"The pod may cost up to ${in_usd(nano):.4f} until the job's time limit{already}; "
                 f"{setting} of [pods] is ${cap:f}. Choose a cheaper GPU, lower max_hours, or raise it."
             )
 
 
 def _of_attempts(connection: sqlite3.Connection, job: int, pod: int | None) -> int:
-    """Return what all attempts at this job (runs with the same key) cost since one of them brought its result."""
+    """Return the cost of all attempts at this job (runs with the same key) since its last result."""
     query = """
         SELECT coalesce(sum(p.nano_usd), 0) FROM pods AS p JOIN jobs AS j ON j.id = p.job
         WHERE p.id IS NOT :pod AND j.key = (SELECT key FROM jobs WHERE id = :job)
@@ -82,7 +82,7 @@ def _of_month(connection: sqlite3.Connection, month: str, pod: int | None) -> in
 
 
 def spent(connection: sqlite3.Connection, *, job: int | None = None, month: str | None = None) -> Spent:
-    """Return what a job, or the pods created in a month ('2026-11', UTC), or with neither all of them have cost."""
+    """Return the cost of a job, or of the pods created in a month ('2026-11', UTC); without arguments, of all pods."""
     row = connection.execute(
         "SELECT coalesce(sum(nano_usd) FILTER (WHERE ended_at IS NOT NULL), 0), "
         "coalesce(sum(nano_usd) FILTER (WHERE ended_at IS NULL), 0), count(*) FILTER (WHERE pod_id IS NOT NULL) "

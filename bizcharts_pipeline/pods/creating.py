@@ -1,9 +1,9 @@
-"""CREATING: ordering pods until there is one, and never two.
+"""CREATING: order pods until one exists, and never two.
 
-A control plane that answers an order with an error may have created the pod all the same, or create it minutes later.
-So a look for a pod of the job's name precedes every order, and one that went wrong is followed by looks for as long as
-a new pod may stay hidden (`lag_seconds` of [pods]); only an explicit refusal counts as one. What comes later still is
-ended by `latecomers` while the job runs, and by the reaper after it.
+A control plane that answers an order with an error may still have created the pod, or create it minutes later. So a
+search for a pod of the job's name precedes every order, and after a failed order the search is repeated for as long as
+a new pod may stay hidden (`lag_seconds` of [pods]); only an explicit refusal counts as a refusal. Pods that appear even
+later are terminated by `latecomers` while the job runs, and by the reaper after it.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import chain, repeat
 
 from bizcharts_pipeline.pods import keys, plan
-from bizcharts_pipeline.pods.ending import tell_to_end
+from bizcharts_pipeline.pods.ending import request_termination
 from bizcharts_pipeline.pods.errors import (
     AccessDenied,
     BadHost,
@@ -23,36 +23,36 @@ from bizcharts_pipeline.pods.errors import (
     PodError,
     Uncertain,
 )
-from bizcharts_pipeline.pods.latecomers import end_others
+from bizcharts_pipeline.pods.latecomers import terminate_others
 from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, PodStatus, State
 from bizcharts_pipeline.pods.sightings import check_price
 from bizcharts_pipeline.pods.work import Work
 
-CAPACITY_PAUSES = (60, 120, 300, 600)  # seconds between two rounds over all candidates; the last one again and again
-LOOKS = 3
-LOOK_PAUSE = 2.0  # seconds
-_LONGEST_PAUSE = 15.0  # seconds between two looks for the pod of an order that went wrong
+CAPACITY_PAUSES = (60, 120, 300, 600)  # seconds between two rounds over all candidates; the last one repeats
+POLLS = 3
+POLL_PAUSE = 2.0  # seconds
+_LONGEST_PAUSE = 15.0  # seconds between two searches for the pod of a failed order
 _SLOWER = 1.5
-_ORDERS = 2  # of one candidate, where nobody knows what came of the first
+_ORDERS = 2  # per candidate, if the outcome of the first is unknown
 _MAX_CHARACTERS = 1_000
 
 
 def create(work: Work) -> None:
-    """Get a pod.
+    """Create a pod.
 
     Raises:
-        NoCapacity: nowhere was one free for as long as the settings say to try.
-        Uncertain: the control plane gave no usable answer for so long.
-        OverBudget: every candidate would be too dear; nothing was ordered.
-        DearerThanListed: a pod was created, and is charged more than the budget leaves.
-        OrderRefused: every candidate was refused; names the last one's reason.
-        AccessDenied, OutOfFunds: asking again does not help.
-        BadHost: it is on a machine that failed this job before.
-        JobFailed: the job's time is over.
+        NoCapacity: no candidate was available within the configured time.
+        Uncertain: the control plane gave no usable answer within that time.
+        OverBudget: every candidate exceeds the budget; nothing was ordered.
+        DearerThanListed: a pod was created, and its actual price exceeds the budget.
+        OrderRefused: every candidate was refused; the message has the reasons.
+        AccessDenied, OutOfFunds: retrying does not help.
+        BadHost: the pod is on a machine that failed this job before.
+        JobFailed: the job's time limit is reached.
     """
     if seconds_left(work) <= 0:
-        raise JobFailed(f"The job's {work.settings.max_hours:g} h (`max_hours` of [pods]) are over", "max_runtime")
+        raise JobFailed(f"The job has used its {work.settings.max_hours:g} h (`max_hours` of [pods])", "max_runtime")
     keys.remove_keys(work.keys)
     public_key = keys.make_keys(work.keys)
     until = work.now() + timedelta(minutes=work.settings.capacity_minutes)
@@ -64,52 +64,52 @@ def create(work: Work) -> None:
             raise _final(refusals)
         if work.now() + timedelta(seconds=pause) > until:
             raise _summary(work, refusals)
-        work.say(f"no pod to be had; asking again in {pause // 60} min: {refusals[-1]}")
+        work.say(f"no pod is available; trying again in {pause // 60} min: {refusals[-1]}")
         work.wait(pause)
 
 
 def seconds_left(work: Work) -> float:
-    """Return how long the job's next pod may live: `max_hours` are for all of them together."""
+    """Return how many seconds the job's next pod may live: `max_hours` covers all pods of the job."""
     return work.settings.max_hours * 3600 - sum(pod.seconds for pod in work.ledger.pods(work.job_id))
 
 
-def look_up(work: Work) -> list[Pod]:
-    """Return the pods of this job that are not ended, the oldest first.
+def find_live_pods(work: Work) -> list[Pod]:
+    """Return the live pods of this job, the oldest first.
 
     Raises:
-        Uncertain: the control plane did not say.
+        Uncertain: the control plane gave no usable answer.
     """
-    for look in range(LOOKS):
+    for poll in range(POLLS):
         try:
             return _alive(work)
         except Uncertain:
-            if look == LOOKS - 1:
+            if poll == POLLS - 1:
                 raise
-            work.sleep(LOOK_PAUSE)
+            work.sleep(POLL_PAUSE)
     raise AssertionError
 
 
 def take(work: Work, pods: Sequence[Pod], row: PodRow) -> None:
-    """Make the oldest of some pods of one name the job's own, and end the others.
+    """Make the oldest of several pods of one name the job's own, and terminate the others.
 
     Raises:
-        DearerThanListed: it is charged more than was listed, and more than the budget leaves.
+        DearerThanListed: its actual price is above the listed one and exceeds the budget.
     """
     kept, *others = pods
     work.row = work.ledger.found(row.id, kept)
-    end_others(work, others)
+    terminate_others(work, others)
     if work.row.usd_per_hour > row.usd_per_hour:
         check_price(work)
 
 
 def await_order(work: Work, ordered_at: datetime) -> list[Pod]:
-    """Look for the pod of an order that was sent at ``ordered_at`` until it would be shown; return what there is.
+    """Search for the pod of an order sent at ``ordered_at`` until a new pod must be visible; return the pods found.
 
     Raises:
-        Uncertain: the control plane did not say to the last.
+        Uncertain: the last search failed.
     """
     until = ordered_at + work.lag
-    pause = LOOK_PAUSE
+    pause = POLL_PAUSE
     while True:
         trouble: Uncertain | None = None
         try:
@@ -126,20 +126,20 @@ def await_order(work: Work, ordered_at: datetime) -> list[Pod]:
     return []
 
 
-def _end_leftovers(work: Work, pods: Sequence[Pod]) -> None:
-    """End what an order before this search brought late: our new key does not open it. It is told to end and booked;
-    a new pod is not ordered beside it."""
+def _terminate_leftovers(work: Work, pods: Sequence[Pod]) -> None:
+    """Terminate pods of earlier orders that appeared late: the current key does not open them. No new pod is ordered as
+    long as one of them cannot be terminated."""
     assert work.row is not None
     like = work.ledger.before(work.row) or work.row
     for pod in pods:
         stray = work.ledger.stray(like, pod, work.now())
-        work.say(f"the pod {pod.pod_id} came late of an earlier order: it is ended")
-        if trouble := tell_to_end(work.provider, work.ledger, stray, work.now()):
-            raise Uncertain(f"No pod is rented beside {pod.pod_id}, which cannot be ended{trouble}")
+        work.say(f"the pod {pod.pod_id} appeared late for an earlier order; it is terminated")
+        if trouble := request_termination(work.provider, work.ledger, stray, work.now()):
+            raise Uncertain(f"No pod is rented as long as {pod.pod_id} cannot be terminated{trouble}")
 
 
 def _one_round(work: Work, public_key: str) -> list[PodError]:
-    """Ask for each candidate once; return why none was to be had, or nothing once there is a pod."""
+    """Order each candidate once; return the reasons why none is available, or an empty list if there is a pod."""
     candidates = plan.candidates(work.settings)
     refusals: list[PodError] = []
     for turn in range(len(candidates)):
@@ -161,14 +161,14 @@ def _one_round(work: Work, public_key: str) -> list[PodError]:
 
 
 def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
-    """Order one candidate; return the pods of this job that there are then: one, or by mistake more."""
+    """Order one candidate; return the pods of this job that now exist: one, or by mistake several."""
     price = work.provider.usd_per_hour(candidate)
     where = f"{candidate.gpu}, {candidate.cloud.lower()} cloud, {candidate.data_center or 'anywhere'}"
     if price is None:
-        raise NoCapacity(f"{where}: not to be had now")
+        raise NoCapacity(f"{where}: not available now")
     seconds = seconds_left(work)
     asked_at, booked = work.now(), price
-    if work.row and work.in_doubt:  # the pod may be that of the order before, at that price
+    if work.row and work.in_doubt:  # the pod may be from the previous order, at its price
         asked_at, booked = work.row.created_at, max(price, work.row.usd_per_hour)
     row = work.ledger.book(
         work.job_id, work.row.id if work.row else None, candidate, booked, seconds, work.caps, work.now(), asked_at
@@ -176,11 +176,11 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
     work.row = next(pod for pod in work.ledger.live(work.provider.name, work.job.key) if pod.id == row)
     work.enter(State.CREATING, f"{where}, at ${price:f} an hour")
     for _ in range(_ORDERS):
-        if there := look_up(work):
+        if there := find_live_pods(work):
             if work.in_doubt:
                 return there
-            _end_leftovers(work, there)
-        doubted, work.in_doubt = work.in_doubt, True  # until there is an answer
+            _terminate_leftovers(work, there)
+        doubted, work.in_doubt = work.in_doubt, True  # until the answer arrives
         ordered_at = work.now()
         work.ledger.ordered(row, ordered_at)
         left = (work.row.deadline - ordered_at).total_seconds()  # the first order may have taken a while
@@ -190,14 +190,14 @@ def _ask(work: Work, candidate: Candidate, public_key: str) -> list[Pod]:
             work.in_doubt = doubted
             raise
         except Uncertain as error:
-            work.say(f"nobody knows what came of the order; looking for it: {error}")
-            ordered_at = work.now()  # the request may have been carried out at any time until now
+            work.say(f"the outcome of the order is unknown; searching for its pod: {error}")
+            ordered_at = work.now()  # the request may have been executed at any time until now
             work.ledger.ordered(row, ordered_at)
-            work.wait(LOOK_PAUSE)
+            work.wait(POLL_PAUSE)
             if there := await_order(work, ordered_at):
                 return there
             continue
-        late = [pod for pod in look_up(work) if pod.pod_id != created.pod_id] if doubted else []
+        late = [pod for pod in find_live_pods(work) if pod.pod_id != created.pod_id] if doubted else []
         return [*late, created]
     raise Uncertain(f"{where}: the order failed {_ORDERS} times, and no pod of its name was found")
 
@@ -208,7 +208,7 @@ def _alive(work: Work) -> list[Pod]:
 
 
 def _final(refusals: list[PodError]) -> PodError:
-    """Return what to raise when no candidate can be had, however long one waits."""
+    """Return the error to raise if no candidate can be ordered, even later."""
     for refusal in refusals:
         if isinstance(refusal, OverBudget):
             return refusal
@@ -217,9 +217,9 @@ def _final(refusals: list[PodError]) -> PodError:
 
 
 def _summary(work: Work, refusals: list[PodError]) -> PodError:
-    """Return what to raise when there was nothing to be had for long enough."""
+    """Return the error to raise if nothing was available for the configured time."""
     minutes = work.settings.capacity_minutes
-    last = f"{len(refusals)} candidates were asked for {minutes:g} min; the last answer: {refusals[-1]}"
+    last = f"{len(refusals)} candidates were tried for {minutes:g} min; the last answer: {refusals[-1]}"
     if any(isinstance(refusal, NoCapacity) for refusal in refusals):
         return NoCapacity(f"No GPU is free: {last}. Try later, or add to `gpus` or `clouds` of [pods].")
     return Uncertain(f"The control plane gives no usable answer: {last}")

@@ -1,4 +1,4 @@
-"""Which NVIDIA driver a version of CUDA needs: the first branch that offers it (NVIDIA, CUDA Toolkit release notes)."""
+"""Minimum NVIDIA driver of a CUDA version: the first branch that supports it (NVIDIA, CUDA Toolkit release notes)."""
 
 import re
 from collections.abc import Iterable
@@ -29,9 +29,9 @@ _CUDA = re.compile(r"(\d{1,3})(?:\.(\d{1,3}))?")
 _DRIVER = re.compile(r"(\d{3,4})(\.\d+){1,3}")
 
 
-def least_branch(cuda: Iterable[str]) -> int | None:
-    """Return the oldest driver branch that offers one of these versions of CUDA, such as 580 for '13.0'; ``None``: any
-    does. A version newer than those known here needs at least the newest known branch."""
+def min_branch(cuda: Iterable[str]) -> int | None:
+    """Return the oldest driver branch that supports one of these CUDA versions, such as 580 for '13.0'; ``None`` if any
+    does. For a version newer than the known ones, the newest known branch is returned."""
     wanted = [(int(found[1]), int(found[2] or 0)) for found in map(_CUDA.fullmatch, cuda) if found]
     if not wanted:
         return None
@@ -39,6 +39,6 @@ def least_branch(cuda: Iterable[str]) -> int | None:
 
 
 def is_older(driver: str | None, branch: int) -> bool:
-    """Whether a driver, such as '535.183.01', is older than a branch; one of which nothing is known is not."""
+    """Return whether a driver, such as '535.183.01', is older than a branch; an unknown driver is not."""
     found = _DRIVER.fullmatch(driver or "")
     return found is not None and int(found[1]) < branch

@@ -1,25 +1,25 @@
-"""What can become of a pod. ``retry`` says whether the same order may do better later."""
+"""Errors of pods. ``retry`` is whether the same order may succeed later."""
 
 from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class PodError(BizchartsError):
-    """Something about a pod went wrong."""
+    """Base class of errors about pods."""
 
     retry = False
 
 
-# What a control plane says.
+# From the control plane.
 
 
 class NoCapacity(PodError):
-    """It said in so many words that nothing is free: nothing was created."""
+    """The control plane explicitly reported no free capacity: nothing was created."""
 
     retry = True
 
 
 class AccessDenied(PodError):
-    """It does not accept the key, or there is none."""
+    """The key is missing or not accepted."""
 
 
 class OutOfFunds(PodError):
@@ -27,57 +27,57 @@ class OutOfFunds(PodError):
 
 
 class OrderRefused(PodError):
-    """It will never take this order: an unknown GPU, a bad field."""
+    """The control plane will never accept this order: an unknown GPU, an invalid field."""
 
 
 class NotOffered(OrderRefused):
-    """It does not know this type of GPU; others it may."""
+    """This GPU type is unknown to the control plane; others may be available."""
 
 
 class Uncertain(PodError):
-    """Nobody knows what became of a request: a time-out, a 5xx, a malformed answer. A pod may exist."""
+    """The outcome of a request is unknown: a time-out, a 5xx, a malformed answer. A pod may exist."""
 
     retry = True
 
 
 class OutOfTime(Uncertain):
-    """Whoever asks has no time to wait for the answer."""
+    """The caller's deadline was reached before the answer."""
 
 
 class ApiGone(Uncertain):
-    """The whole API was switched off, not one pod."""
+    """The whole API was switched off."""
 
 
-# What a link to a pod says.
+# From the connection to a pod.
 
 
 class LinkError(PodError):
-    """A command did not get through, or its answer did not come back."""
+    """A command did not reach the pod, or its answer was lost."""
 
     retry = True
 
 
 class LinkLost(LinkError):
-    """Nobody answers, or the connection broke."""
+    """The host does not answer, or the connection broke."""
 
 
 class LoginRefused(LinkError):
-    """The host answers and does not let us in: normal while it boots."""
+    """The host answers but refuses the login: normal while it boots."""
 
 
 class HostChanged(LinkError):
-    """Another host key than the first time: the container was reset, and what was on it is gone."""
+    """The host key differs from the first one: the container was reset and its data is lost."""
 
 
 class TransferError(LinkError):
-    """Files did not arrive as they were sent."""
+    """Files did not arrive unchanged."""
 
 
 class LocalDiskError(PodError):
-    """This machine cannot store what the pod sends: a full, broken or forbidden disk, too many open files."""
+    """This machine cannot store data from the pod: a full, broken or read-only disk, too many open files."""
 
 
-# What this machine's own books say.
+# From this machine's ledger.
 
 
 class PodLedgerError(PodError):
@@ -88,31 +88,31 @@ class LedgerNotWritable(PodLedgerError):
     """The disk of the ledger is full or read-only."""
 
 
-# How a job ends that brings no result.
+# Jobs that end without a result.
 
 
 class OverBudget(PodError):
-    """Its longest run would cost more than the budget leaves."""
+    """The job's maximum cost exceeds the remaining budget."""
 
 
 class DearerThanListed(OverBudget):
-    """A pod that was created is charged more than was listed, and more than the budget leaves; another may not be."""
+    """A created pod's actual price is above the listed one and exceeds the remaining budget; another pod may not."""
 
     retry = True
 
 
 class BadHost(PodError):
-    """The machine cannot do the job: no GPU, an old driver, a full disk."""
+    """The machine cannot run the job: no GPU, an old driver, a full disk."""
 
     retry = True
 
 
 class WrongSetting(PodError):
-    """A setting that every pod would refuse in the same way, so that another pod costs the same for nothing."""
+    """A setting with which every pod would fail, so that another pod would only cost money."""
 
 
 class PodLost(PodError):
-    """The pod is gone, was reset, or cannot be reached for longer than its lease."""
+    """The pod disappeared, was reset, or cannot be reached for longer than its lease."""
 
     retry = True
 
@@ -122,7 +122,7 @@ class JobFailed(PodError):
 
     Attributes:
         reason: 'failed', 'out of memory', 'disk full', 'diverged', 'max_runtime', 'hung', 'killed' or 'no result'.
-        log_tail: the last of what it printed, at most 4,000 characters.
+        log_tail: the end of its output, at most 4,000 characters.
     """
 
     def __init__(self, message: str, reason: str, log_tail: str = "") -> None:
@@ -133,4 +133,4 @@ class JobFailed(PodError):
 
 
 class Cancelled(PodError):
-    """Somebody stopped the run."""
+    """The run was cancelled."""

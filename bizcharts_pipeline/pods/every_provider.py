@@ -1,7 +1,7 @@
-"""The pods of this installation at every provider that the ledger names, not only at the one that is set now.
+"""Pods of this installation at every provider in the ledger, not only at the configured one.
 
-A pod that was rented before `BIZCHARTS_POD_PROVIDER` changed is still looked after. Where a provider cannot be asked,
-its rows in the ledger are shown, with the reason.
+So pods rented before a change of `BIZCHARTS_POD_PROVIDER` are still managed. If a provider cannot be queried, its rows
+in the ledger are shown, with the reason.
 """
 
 import time
@@ -24,14 +24,14 @@ _RECENT = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Overview:
-    """Every pod that is known of, and what keeps which provider from being asked."""
+    """All known pods, and the reason for each provider that cannot be queried."""
 
     pods: tuple[Listed, ...]
     unreachable: tuple[str, ...]
 
 
 def overview(settings: Settings, ledger: PodLedger, now: datetime, is_running: Callable[[str], bool]) -> Overview:
-    """Return the pods of this installation at every provider; where one does not answer, as the ledger knows them.
+    """Return this installation's pods at every provider; for a provider that does not answer, those in the ledger.
 
     Raises:
         PodLedgerError: the ledger cannot be read.
@@ -46,14 +46,14 @@ def overview(settings: Settings, ledger: PodLedger, now: datetime, is_running: C
             except AccessDenied:
                 if ledger.names(name, datetime.min):
                     raise
-                continue  # nothing was ever rented there: no key is needed to say so
+                continue  # nothing was ever rented there, so a missing key does not matter
             pods += listing(provider, ledger, settings.pods, now, is_running)
         except PodLedgerError:
             raise
         except PodError as error:
             rows = ledger.live(name)
             if rows or name == settings.pod_provider:
-                unreachable.append(_says(name, len(rows), error))
+                unreachable.append(_failure_text(name, len(rows), error))
             for row in rows:
                 folder = ledger.folder(row.key)
                 has_run = is_held(folder) or is_running(row.run_id)
@@ -68,11 +68,11 @@ def reap_everywhere(
     is_running: Callable[[str], bool],
     seconds: float | None = None,
 ) -> ReapReport | None:
-    """End every orphan at every provider; ``None``: nobody can be asked, and the ledger knows of no pod.
+    """Terminate every orphan at every provider; ``None`` if no provider can be queried and the ledger has no live pod.
 
     Args:
-        seconds: no wait begins that would end later than this from now, no job is begun after it, and a request that
-            is under way then is cut off; ``None``: it takes as long as it takes.
+        seconds: time limit. No wait that would exceed it begins, no further job is started after it, and a
+            request in flight is cut off then; ``None``: no limit.
 
     Raises:
         PodLedgerError: the ledger cannot be read.
@@ -96,7 +96,7 @@ def _reap_each(
             provider: Provider = open_provider(settings, name, sleep)
         except AccessDenied as error:
             if rows := ledger.live(name):
-                report += ReapReport((), (), (_says(name, len(rows), error),))
+                report += ReapReport((), (), (_failure_text(name, len(rows), error),))
                 asked = True
             continue
         asked = True
@@ -105,27 +105,27 @@ def _reap_each(
         except PodLedgerError:
             raise
         except PodError as error:
-            report += ReapReport((), (), (_says(name, len(ledger.live(name)), error),))
+            report += ReapReport((), (), (_failure_text(name, len(ledger.live(name)), error),))
     return report if asked else None
 
 
 def _sleep_until(end: float) -> Callable[[float], None]:
-    """Return a sleep that raises `OutOfTime` instead of sleeping beyond ``end``, by the monotonic clock."""
+    """Return a sleep that raises `OutOfTime` instead of sleeping beyond ``end``, on the monotonic clock."""
 
     def sleep(seconds: float) -> None:
         if time.monotonic() + seconds > end:
-            raise OutOfTime("there was no time left to look; the next time does")
+            raise OutOfTime("no time left in this run; the next one continues")
         time.sleep(seconds)
 
     return sleep
 
 
 def _names(settings: Settings, ledger: PodLedger, now: datetime) -> list[str]:
-    """Return the provider that is set, and those from which this installation has rented what may still be there."""
+    """Return the configured provider, and those at which this installation may still have pods."""
     others = ledger.providers(now - _RECENT) - {settings.pod_provider}
     return [settings.pod_provider, *sorted(others)]
 
 
-def _says(name: str, rows: int, error: PodError) -> str:
-    known = f"; the ledger has {rows} pod{'' if rows == 1 else 's'} there, and nobody looks after them" if rows else ""
-    return f"{name} cannot be asked{known}: {error}"
+def _failure_text(name: str, rows: int, error: PodError) -> str:
+    known = f"; the ledger has {rows} unmanaged pod{'' if rows == 1 else 's'} there" if rows else ""
+    return f"{name} cannot be queried{known}: {error}"

@@ -1,4 +1,4 @@
-"""A program that is run to its end, or to the end of our patience, with as much of its answer as we care to hold."""
+"""Runs a program with a time limit and a limit on its output."""
 
 import os
 import re
@@ -19,18 +19,18 @@ _FOR_CHILDREN = re.compile(r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|LANG|LC_\w+")
 
 
 def child_environment() -> dict[str, str]:
-    """Return the variables that ssh, rsync and ssh-keygen need; API keys are not among them."""
+    """Return the variables that ssh, rsync and ssh-keygen need; API keys are excluded."""
     return {name: value for name, value in os.environ.items() if _FOR_CHILDREN.fullmatch(name)}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended. ``status`` is negative where a signal ended it."""
+    """Result of a program. ``status`` is negative if a signal killed it."""
 
     status: int
     stdout: bytes
-    stderr: str  # the last of it, API keys blanked
-    stopped: str | None  # why we ended it: it took too long, or said too much
+    stderr: str  # the last bytes, with API keys masked
+    stopped: str | None  # why it was killed from here: time limit or output limit
 
 
 def execute(
@@ -43,10 +43,10 @@ def execute(
     stop: Callable[[], str | None] = lambda: None,
     progress: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run a program in a process group of its own, which is killed as a whole after ``timeout_seconds``.
+    """Run a program in its own process group, which is killed after ``timeout_seconds``.
 
-    ``stop`` is asked every second and returns the reason for which it is killed before that. ``progress`` is called
-    whenever the program prints something. Without ``environment`` the program gets `child_environment`.
+    ``stop`` is called every second; it returns the reason to kill the program, or ``None``. ``progress`` is called
+    whenever the program prints something. Without ``environment``, the program gets `child_environment`.
     """
     with _as_file(stdin) as given:
         process = subprocess.Popen(
@@ -68,7 +68,7 @@ def execute(
             progress()
         stdout = bytes(answer)
         if len(stdout) > most_bytes:
-            watch.end(f"its answer is longer than {most_bytes:,} bytes")
+            watch.end(f"its output exceeds {most_bytes:,} bytes")
         process.stdout.close()
         process.wait()
     finally:
@@ -79,7 +79,7 @@ def execute(
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[IO[bytes]]:
-    """Yield an open file with ``content``; without content none is made, so that a full disk does not matter."""
+    """Yield an open file with ``content``. Empty content needs no temporary file, so a full disk does not matter."""
     if not content:
         with Path(os.devnull).open("rb") as nothing:
             yield nothing
@@ -91,7 +91,7 @@ def _as_file(content: bytes) -> Iterator[IO[bytes]]:
 
 
 class _Watch(threading.Thread):
-    """Ends a process group when its time is up."""
+    """Kills a process group at its time limit."""
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float, stop: Callable[[], str | None]) -> None:
         super().__init__(daemon=True)

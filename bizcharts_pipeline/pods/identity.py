@@ -1,4 +1,4 @@
-"""What makes two jobs the same job, and two installations different ones."""
+"""Identity of jobs and of installations."""
 
 import hashlib
 import os
@@ -12,12 +12,12 @@ from bizcharts_pipeline.pods.errors import PodError
 
 KEY_LENGTH = 12
 INSTALLATION_LENGTH = 8
-INSTALLATION = "installation"  # file beside the ledger of pods
+INSTALLATION = "installation"  # file next to the ledger of pods
 
 
 def job_key(asset: str, *parts: str | bytes) -> str:
-    """Return 12 hexadecimal digits that name a job: of its asset and of the digests of all that decides its result
-    (data set, settings, code). The same job is never paid twice at once."""
+    """Return the key of a job, 12 hexadecimal digits: a hash of its asset and of everything that determines its result
+    (data set, settings, code). The same job is never paid for twice at once."""
     digest = hashlib.sha256()
     for part in (asset, *parts):
         content = part.encode() if isinstance(part, str) else part
@@ -26,11 +26,12 @@ def job_key(asset: str, *parts: str | bytes) -> str:
 
 
 def installation_id(folder: Path) -> str:
-    """Return the 8 hexadecimal digits that tell this installation's pods from those of others, made at random on first
-    use and kept in ``folder``. A copy of the folder has the same digits: two copies must not rent at the same time.
+    """Return the 8 hexadecimal digits that distinguish this installation's pods from others'. They are random, made on
+    first use and kept in ``folder``. A copy of the folder has the same digits, so two copies must not rent at the same
+    time.
 
     Raises:
-        PodError: the file cannot be read or written, or holds something else.
+        PodError: the file cannot be read or written, or its content is invalid.
     """
     file = folder / INSTALLATION
     try:
@@ -40,12 +41,12 @@ def installation_id(folder: Path) -> str:
     except (OSError, ValueError) as error:
         raise PodError(f"{file}: the installation's id cannot be read or written: {error}") from error
     if not re.fullmatch(rf"[0-9a-f]{{{INSTALLATION_LENGTH}}}", found):
-        raise PodError(f"{file} does not hold an installation's id; see that no pod runs, and delete the file")
+        raise PodError(f"{file} does not contain an installation id; check that no pod runs, then delete the file")
     return found
 
 
 def _make(file: Path) -> None:
-    """Write a new id; where several processes do so at once, the first one counts."""
+    """Write a new id; if several processes do so at once, the first one wins."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,7 +1,7 @@
-"""A note that a pod is kept until its lease ends, though no run is attached to it: this machine could not store what it
-sends, and its training or its finished result is paid for.
+"""Marker file of a pod that is kept until its lease ends although no run is attached to it, because this machine could
+not store its data and its training or finished result is already paid for.
 
-The note has to be written when the disk is full. So its room is taken before that, and the note goes over it.
+The marker must be written even when the disk is full, so its space is reserved in advance and then overwritten.
 """
 
 import os
@@ -16,13 +16,14 @@ _BYTES = 40  # longer than any time in ISO 8601
 
 
 def reserve(folder: Path) -> None:
-    """Take the room of the note in a job's folder; no pod is kept by that. Where there is none left, `keep` tries."""
+    """Reserve the marker's space in a job's folder; this alone keeps no pod. Without free space, `keep` tries to write
+    it."""
     with suppress(OSError):
         write_atomically(folder / _FILE, b" " * _BYTES)
 
 
 def keep(folder: Path, until_then: datetime) -> None:
-    """Note in a job's folder that its pod is kept; where nothing can be written, another run may end the pod."""
+    """Mark a job's pod as kept; if nothing can be written, another run may terminate the pod."""
     note = until_then.isoformat().encode().ljust(_BYTES)
     try:
         file = regular_only(folder / _FILE, os.O_WRONLY)
@@ -37,8 +38,8 @@ def keep(folder: Path, until_then: datetime) -> None:
 
 
 def until(folder: Path, now: datetime, lease: timedelta) -> datetime | None:
-    """Return until when the pod of a job is kept; ``None``: it is not, and a note further ahead than a lease does not
-    count."""
+    """Return the time until which a job's pod is kept; ``None`` if it is not. A time further ahead than one lease is
+    ignored."""
     try:
         noted = datetime.fromisoformat(read_regular(folder / _FILE).decode().strip())
     except (OSError, ValueError):
@@ -47,5 +48,5 @@ def until(folder: Path, now: datetime, lease: timedelta) -> datetime | None:
 
 
 def forget(folder: Path) -> None:
-    """Remove the note; none there is no error."""
+    """Remove the marker, if there is one."""
     (folder / _FILE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A key pair for one pod: made before it, gone with it, never an account's."""
+"""SSH key pair of one pod: created before the pod, deleted with it, never the account's."""
 
 import shutil
 import subprocess
@@ -9,14 +9,14 @@ from bizcharts_pipeline.pods.errors import PodError
 from bizcharts_pipeline.pods.execute import child_environment
 
 PRIVATE_KEY = "id_ed25519"
-KNOWN_HOSTS = "known_hosts"  # the host key that the pod showed at the first login
+KNOWN_HOSTS = "known_hosts"  # with the host key that the pod presented at the first login
 _SECONDS = 30
 
 
 def make_keys(folder: Path) -> str:
-    """Return the public key of the pair in ``folder``, which is made where there is none.
+    """Return the public key of the pair in ``folder``, which is created if missing.
 
-    The private key is readable by its owner alone and has no passphrase: nobody is there to type it.
+    The private key is readable by its owner only and has no passphrase, as nobody could enter it.
 
     Raises:
         PodError: ``ssh-keygen`` is not installed, or cannot write there.
@@ -25,7 +25,7 @@ def make_keys(folder: Path) -> str:
     if not private.exists():
         program = shutil.which("ssh-keygen")
         if program is None:
-            raise PodError("ssh-keygen is not installed: pods are reached by OpenSSH (package openssh-client)")
+            raise PodError("ssh-keygen is not installed; install the package openssh-client to connect to pods")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = folder / f"{PRIVATE_KEY}.part"
         _remove(part)
@@ -41,12 +41,12 @@ def make_keys(folder: Path) -> str:
         if made.returncode:
             raise PodError(f"ssh-keygen made no key in {folder}: {made.stderr.decode(errors='replace')[-300:].strip()}")
         _public(part).replace(_public(private))
-        part.replace(private)  # last: a private key has its public one beside it
+        part.replace(private)  # last, so that a private key always has its public key next to it
     return read_regular(_public(private)).decode().strip()
 
 
 def remove_keys(folder: Path) -> None:
-    """Remove the pair and the known host; none there is no error."""
+    """Remove the pair and the known host, if there are any."""
     _remove(folder / PRIVATE_KEY)
     for known in folder.glob(f"{KNOWN_HOSTS}*"):
         known.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""The ledger of pods: what was asked for, what it may cost, what became of it; written before each step that counts.
+"""Ledger of pods: orders, maximum and actual cost, and states, written before each relevant step.
 
-SQLite in WAL mode, each commit flushed to the disk: a kill at any moment loses neither a pod nor a booking. No secret
+SQLite in WAL mode, each commit flushed to disk: a kill at any moment loses neither a pod nor a reservation. No secret
 is ever written here.
 """
 
@@ -29,27 +29,27 @@ from bizcharts_pipeline.pods.ledger_rows import (
 from bizcharts_pipeline.pods.protocol import Candidate, Pod, State
 
 LEDGER = Path("ledgers") / "pods.sqlite"  # below the home
-FOLDERS = Path("pods")  # below the home: a folder for each job
-_SCHEMAS = ("schema.sql", "schema_2.sql")  # each makes the next version out of the one before it
+FOLDERS = Path("pods")  # below the home, with a folder for each job
+_SCHEMAS = ("schema.sql", "schema_2.sql")  # each upgrades the schema by one version
 _STRAY = "job, pod_id, state, gpu, machine, usd_per_hour"
-_LATE = timedelta(hours=1)  # a pod that nobody expected may come of an order as old as this
+_LATE = timedelta(hours=1)  # an unexpected pod may come from an order up to this old
 
 
 class PodLedger:
-    """The ledger in the file ``path``, made on first use. It is opened for each call alone; many processes may use it
-    at once."""
+    """The ledger in the file ``path``, created on first use. It is opened for each call; safe for many processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def folder(self, key: str) -> Path:
-        """Return the local folder of a job, beside the ledger's own: its lock, keys, checkpoint, salvaged logs."""
+        """Return the local folder of a job, next to the ledger's folder: its lock, keys, checkpoint and salvaged
+        logs."""
         return self.path.parent.parent / FOLDERS / key
 
     # Jobs.
 
     def open_job(self, key: str, provider: str) -> JobRow | None:
-        """Return the job that somebody has begun and not ended."""
+        """Return the open job of a key and provider, if there is one."""
         with self._reading() as connection:
             row = connection.execute(
                 f"{JOB_QUERY} WHERE key = ? AND provider = ? AND ended_at IS NULL", (key, provider)
@@ -58,12 +58,12 @@ class PodLedger:
             return found and job_row(found)
 
     def job(self, job: int) -> JobRow:
-        """Return a job."""
+        """Return the job with this id."""
         with self._reading() as connection:
             return job_row(connection.execute(f"{JOB_QUERY} WHERE id = ?", (job,)).fetchone())
 
     def begin(self, key: str, name: str, provider: str, run_id: str, now: datetime) -> JobRow:
-        """Open a job anew; one that was left open is closed as abandoned."""
+        """Open a job; an earlier open one of the same key is closed as abandoned."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET ended_at = ?, outcome = 'abandoned' "
@@ -77,17 +77,17 @@ class PodLedger:
             return job_row(connection.execute(f"{JOB_QUERY} WHERE id = ?", (job,)).fetchone())
 
     def resume(self, job: int, run_id: str) -> None:
-        """Note that another run goes on with a job."""
+        """Record that another run continues a job."""
         with self._transaction() as connection:
             connection.execute("UPDATE jobs SET run_id = ? WHERE id = ?", (run_id, job))
 
     def collecting(self, job: int, into: Path) -> None:
-        """Note where the result will be once it is whole."""
+        """Record the folder into which the result is fetched."""
         with self._transaction() as connection:
             connection.execute("UPDATE jobs SET result = ? WHERE id = ?", (str(into.absolute()), job))
 
     def close(self, job: int, outcome: str, now: datetime) -> None:
-        """Note how a job ended."""
+        """Record the outcome of a job."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET ended_at = ?, outcome = ? WHERE id = ? AND ended_at IS NULL",
@@ -107,15 +107,15 @@ class PodLedger:
         now: datetime,
         asked_at: datetime,
     ) -> int:
-        """Book the most that a pod may cost, before it is asked for; return its row.
+        """Reserve the maximum cost of a pod before it is ordered; return its row.
 
         Args:
-            row: the row of a pod that was asked for in vain, which this one replaces.
-            seconds: that it may live at most.
-            asked_at: when a pod of this name was asked for first that may be there: its life is booked from then on.
+            row: the row of an unsuccessful order that this one replaces.
+            seconds: maximum lifetime of the pod.
+            asked_at: time of the first order from which a pod of this name may exist; its life is billed from then on.
 
         Raises:
-            OverBudget: nothing was booked.
+            OverBudget: nothing was reserved.
         """
         nano = budget.cost(usd_per_hour, seconds)
         with self._transaction() as connection:
@@ -140,12 +140,12 @@ class PodLedger:
             return booked.lastrowid
 
     def ordered(self, row: int, now: datetime) -> None:
-        """Note that an order is sent: from now on a pod may come of it, whatever the answer is."""
+        """Record that an order is sent; a pod may exist from now on, whatever the answer."""
         with self._transaction() as connection:
             connection.execute("UPDATE pods SET ordered_at = ? WHERE id = ?", (as_text(now), row))
 
     def found(self, row: int, pod: Pod) -> PodRow:
-        """Note which pod came of an order, and book it at the price that it is charged, where that is told."""
+        """Record the pod of an order, at its actual price if that is known."""
         with self._transaction() as connection:
             before = _one(connection, row)
             price = before.usd_per_hour if pod.usd_per_hour is None else pod.usd_per_hour
@@ -157,7 +157,7 @@ class PodLedger:
             return _one(connection, row)
 
     def charged(self, row: int, usd_per_hour: Decimal) -> PodRow:
-        """Book a pod that is not proven to be gone at the price that it is charged, over all of its life."""
+        """Update the price of a pod whose termination is not proven, for its whole life."""
         with self._transaction() as connection:
             before = _one(connection, row)
             if before.ended_at is None:
@@ -168,7 +168,7 @@ class PodLedger:
             return _one(connection, row)
 
     def check_budget(self, row: int, caps: Caps, now: datetime) -> None:
-        """Make sure that what is booked for a pod is within the caps.
+        """Check that a pod's reservation is within the caps.
 
         Raises:
             OverBudget: it is not.
@@ -178,10 +178,10 @@ class PodLedger:
             budget.check(connection, nano[0], row, nano[1], caps, now)
 
     def stray(self, like: PodRow, pod: Pod, now: datetime) -> PodRow:
-        """Book a pod of a job's name that the ledger does not know, whatever the budget says: it is there.
+        """Book an unknown pod with a job's name, regardless of the budget, as it exists.
 
-        It counts from the oldest order that it may have come of: that of ``like``, or one shortly before of which
-        nobody knew what came. A pod that was taken to have ended and is listed all the same lives on in its own row.
+        It is billed from the oldest order that may have created it: that of ``like``, or one shortly before it with
+        unknown outcome. If the pod was booked as terminated but is listed again, its own row is reopened.
         """
         price = like.usd_per_hour if pod.usd_per_hour is None else pod.usd_per_hour
         with self._transaction() as connection:
@@ -222,7 +222,7 @@ class PodLedger:
             return _one(connection, row)
 
     def seen(self, row: int, now: datetime) -> PodRow:
-        """Note that the control plane shows a pod."""
+        """Record that the control plane lists a pod."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE pods SET seen_at = coalesce(seen_at, ?), missing_since = NULL, absences = 0 WHERE id = ?",
@@ -230,14 +230,14 @@ class PodLedger:
             )
             return _one(connection, row)
 
-    def told(self, row: int, now: datetime) -> PodRow:
-        """Note that the control plane accepted the request to end a pod."""
+    def termination_accepted(self, row: int, now: datetime) -> PodRow:
+        """Record that the control plane accepted the request to terminate a pod."""
         with self._transaction() as connection:
             connection.execute("UPDATE pods SET told_at = coalesce(told_at, ?) WHERE id = ?", (as_text(now), row))
             return _one(connection, row)
 
     def missing(self, row: int, now: datetime, *, counts: bool) -> PodRow:
-        """Note that the control plane did not show a pod; ``counts``: late enough for that to mean something."""
+        """Record that the control plane did not list a pod. ``counts``: late enough to count as evidence."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE pods SET missing_since = coalesce(missing_since, ?), absences = absences + ? WHERE id = ?",
@@ -246,7 +246,7 @@ class PodLedger:
             return _one(connection, row)
 
     def sighted(self, provider: str, pod_id: str, now: datetime) -> datetime:
-        """Return since when the reaper has known of a pod that no row names."""
+        """Return when the reaper first saw a pod that has no row."""
         with self._transaction() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO sightings (provider, pod_id, first_at) VALUES (?, ?, ?)",
@@ -258,7 +258,7 @@ class PodLedger:
             return datetime.fromisoformat(found[0])
 
     def enter(self, job: int, row: int | None, state: State, detail: str, now: datetime) -> None:
-        """Note that a job, and its pod if there is one, enter a state."""
+        """Record that a job, and its pod if there is one, enter a state."""
         with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO events (job, pod, at, state, detail) VALUES (?, ?, ?, ?, ?)",
@@ -267,23 +267,23 @@ class PodLedger:
             connection.execute("UPDATE pods SET state = ? WHERE id = ? AND ended_at IS NULL", (state, row))
 
     def staging(self, row: int, root: str, gpu: str | None) -> PodRow:
-        """Note the job's folder on a pod, and the GPU that was really seen there."""
+        """Record the job's folder on a pod, and the GPU detected there."""
         with self._transaction() as connection:
             connection.execute("UPDATE pods SET root = ?, gpu = ? WHERE id = ?", (root, gpu, row))
             return _one(connection, row)
 
     def launched(self, row: int) -> None:
-        """Note that the job was started on a pod."""
+        """Record that the job was started on a pod."""
         with self._transaction() as connection:
             connection.execute("UPDATE pods SET launched = 1 WHERE id = ?", (row,))
 
     def bad_host(self, row: int) -> None:
-        """Note that a pod's machine is not to be taken again."""
+        """Record that a pod's machine must not be used again."""
         with self._transaction() as connection:
             connection.execute("UPDATE pods SET bad_host = 1 WHERE id = ?", (row,))
 
     def bad_machines(self, job: int) -> frozenset[str]:
-        """Return the machines that this job does not take again."""
+        """Return the machines that this job must not use again."""
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT machine FROM pods WHERE job = ? AND bad_host AND machine NOT NULL", (job,)
@@ -291,8 +291,7 @@ class PodLedger:
             return frozenset(machine for (machine,) in rows)
 
     def end(self, row: int, ended_at: datetime) -> None:
-        """Note that a pod is verified to be gone, and what it cost; a row of which there never was a pod costs
-        nothing."""
+        """Record that a pod is proven to be terminated, and its cost; a row that never had a pod costs nothing."""
         with self._transaction() as connection:
             pod = _one(connection, row)
             seconds = (ended_at - pod.created_at).total_seconds() if pod.pod_id is not None else 0.0
@@ -302,7 +301,7 @@ class PodLedger:
             )
 
     def pods(self, job: int | None = None) -> list[PodRow]:
-        """Return the pods of a job, or all, the first one first; questions that came to nothing are left out."""
+        """Return the pods of a job, or all pods, by age; orders without a pod are left out."""
         with self._reading() as connection:
             rows = connection.execute(
                 f"{POD_QUERY} WHERE (?1 IS NULL OR p.job = ?1) AND p.pod_id NOT NULL ORDER BY p.id", (job,)
@@ -310,7 +309,7 @@ class PodLedger:
             return [pod_row(row) for row in rows]
 
     def live(self, provider: str | None = None, key: str | None = None) -> list[PodRow]:
-        """Return the pods of a provider, of one job or of all, that are not proven to be gone, the oldest first."""
+        """Return the pods, of a provider, a job or all, whose termination is not proven, the oldest first."""
         with self._reading() as connection:
             rows = connection.execute(
                 f"{POD_QUERY} WHERE p.ended_at IS NULL AND (?1 IS NULL OR j.provider = ?1) "
@@ -320,7 +319,7 @@ class PodLedger:
             return [pod_row(row) for row in rows]
 
     def names(self, provider: str, since: datetime) -> dict[str, str]:
-        """Return the key of each job, by the name of its pods, that rented from ``provider`` since then."""
+        """Return the job keys by pod name, for open jobs at ``provider`` and those that ended since ``since``."""
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT name, key FROM jobs WHERE provider = ? AND (ended_at IS NULL OR ended_at >= ?)",
@@ -329,7 +328,8 @@ class PodLedger:
             return dict(rows.fetchall())
 
     def providers(self, since: datetime) -> set[str]:
-        """Return the providers of the pods that are not proven to be gone, and of the jobs that ended since then."""
+        """Return the providers with pods that are not proven to be terminated, with open jobs, or with jobs that ended
+        since ``since``."""
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT provider FROM jobs AS j WHERE ended_at IS NULL OR ended_at >= ? "
@@ -339,7 +339,7 @@ class PodLedger:
             return {provider for (provider,) in rows}
 
     def first(self, provider: str, key: str) -> PodRow | None:
-        """Return the first row of the last job of a key: what is found later of that name is not older."""
+        """Return the first row of a key's last job: a pod of that name found later is not older."""
         with self._reading() as connection:
             row = connection.execute(
                 f"{POD_QUERY} WHERE j.provider = ? AND j.key = ? ORDER BY p.job DESC, p.id LIMIT 1", (provider, key)
@@ -347,7 +347,7 @@ class PodLedger:
             return row and pod_row(row)
 
     def before(self, row: PodRow) -> PodRow | None:
-        """Return the row before another of the same job's name: of its order is what comes too late for it."""
+        """Return the previous row with the same job name: a late pod may come from its order."""
         with self._reading() as connection:
             found = connection.execute(
                 f"{POD_QUERY} WHERE j.name = ? AND p.id < ? ORDER BY p.id DESC LIMIT 1", (row.name, row.id)
@@ -355,13 +355,14 @@ class PodLedger:
             return found and pod_row(found)
 
     def events(self, job: int) -> list[Event]:
-        """Return what happened to a job, in its order."""
+        """Return the events of a job, in order."""
         with self._reading() as connection:
             rows = connection.execute("SELECT at, state, detail, pod FROM events WHERE job = ? ORDER BY id", (job,))
             return [Event(datetime.fromisoformat(at), State(state), detail, pod) for at, state, detail, pod in rows]
 
     def spent(self, month: str | None = None, *, job: int | None = None) -> Spent:
-        """Return what the pods created in a month ('2026-11', UTC), or of a job, or with neither all of them cost."""
+        """Return the cost of the pods created in a month ('2026-11', UTC) or of a job; without arguments, of all
+        pods."""
         with self._reading() as connection:
             return budget.spent(connection, job=job, month=month)
 
@@ -383,7 +384,7 @@ class PodLedger:
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         folder = files("bizcharts_pipeline.pods")
         if not upgrade(connection, [(folder / name).read_text(encoding="utf-8") for name in _SCHEMAS]):
-            raise PodLedgerError(f"{self.path} was written by a newer BizCharts; use that")
+            raise PodLedgerError(f"{self.path} was written by a newer version of BizCharts; use that version")
 
 
 def _one(connection: sqlite3.Connection, row: int) -> PodRow:

@@ -1,4 +1,4 @@
-"""Rows of the ledger of pods, as frozen dataclasses."""
+"""Rows of the pod ledger, as frozen dataclasses."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -20,7 +20,7 @@ FROM pods AS p JOIN jobs AS j ON j.id = p.job
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job as it was undertaken."""
+    """A job with its latest run."""
 
     id: int
     key: str
@@ -30,12 +30,12 @@ class JobRow:
     started_at: datetime
     ended_at: datetime | None
     outcome: str | None
-    result: Path | None  # where its verified result is, if that folder is there
+    result: Path | None  # path of the verified result, valid only if that folder exists
 
 
 @dataclass(frozen=True)
 class PodRow:
-    """A pod, or the question whether there is one: ``pod_id`` is ``None``. Times are naive UTC."""
+    """A pod, or an order whose pod is not known (``pod_id`` is ``None``). Times are naive UTC."""
 
     id: int
     job: int
@@ -47,37 +47,37 @@ class PodRow:
     state: State
     gpu: str | None
     machine: str | None
-    usd_per_hour: Decimal  # what the pod is charged, as far as known; before that the listed price
-    usd: Decimal  # at most; once it has ended, exactly
+    usd_per_hour: Decimal  # actual price if known, else the listed price
+    usd: Decimal  # the maximum; once the pod has ended, the exact cost
     created_at: datetime
     deadline: datetime
     ended_at: datetime | None
     root: str | None
     launched: bool
-    ordered_at: datetime | None  # when the last order was sent; None: none was
-    seen_at: datetime | None  # when the control plane first showed the pod after its creation
-    told_at: datetime | None  # when the control plane accepted the request to end it
-    missing_since: datetime | None  # since when it is not shown; None: it was shown when last asked for
-    absences: int  # looks in a row that did not show it and count (see `ending`)
+    ordered_at: datetime | None  # when the last order was sent; None if there was none
+    seen_at: datetime | None  # when the control plane first listed the pod after its creation
+    told_at: datetime | None  # when the control plane accepted the termination request
+    missing_since: datetime | None  # since when it is not listed; None if the last poll listed it
+    absences: int  # consecutive polls without the pod that count as evidence (see `ending`)
 
     @property
     def seconds(self) -> float:
-        """How long it has lived, or may live at most."""
+        """The pod's lifetime; for a live pod, its maximum lifetime."""
         return ((self.ended_at or self.deadline) - self.created_at).total_seconds()
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a job."""
+    """An event of a job."""
 
     at: datetime
     state: State
     detail: str
-    pod: int | None  # row of the pod
+    pod: int | None  # row id of the pod
 
 
 def job_row(row: tuple[Any, ...]) -> JobRow:
-    """Return a row of ``JOB_QUERY``."""
+    """Convert a row of ``JOB_QUERY``."""
     identity, key, name, provider, run_id, started_at, ended_at, outcome, result = row
     return JobRow(
         identity,
@@ -93,7 +93,7 @@ def job_row(row: tuple[Any, ...]) -> JobRow:
 
 
 def pod_row(row: tuple[Any, ...]) -> PodRow:
-    """Return a row of ``POD_QUERY``."""
+    """Convert a row of ``POD_QUERY``."""
     values = dict(zip(_POD_NAMES, row, strict=True))
     times = ("ended_at", "ordered_at", "seen_at", "told_at", "missing_since")
     return PodRow(
@@ -118,5 +118,5 @@ def _time(text: str | None) -> datetime | None:
 
 
 def as_text(moment: datetime) -> str:
-    """Return a time as the ledger holds it: ISO 8601 with microseconds, so that texts sort as times do."""
+    """Return a time in the ledger's format, ISO 8601 with microseconds, so that text order equals time order."""
     return moment.isoformat(timespec="microseconds")

@@ -1,11 +1,12 @@
-"""A pod's life, from the plan to its end; read it from the top to the bottom.
+"""The life cycle of a job's pods, in the order of its states.
 
 PLANNED -> CREATING -> BOOTING -> PREFLIGHT -> STAGING -> RUNNING -> COLLECTING -> RELEASING -> RELEASED; LOST and
-ORPHAN are the failure states (`states.py` has the table). Whatever happens, a pod that was created is ended and seen to
-be gone; if that cannot be done, it is an ORPHAN in the ledger, which the reaper ends.
+ORPHAN are the failure states (`states.py` has the table). A created pod is always terminated, and its termination
+verified; if that fails, it is an ORPHAN in the ledger, which the reaper terminates.
 
-What a killed run leaves behind, the next run of the same job finds: a pod at work is taken over, its log and messages
-read from their start; a result that was fetched and verified is used, and its pod ended; anything else is ended.
+The next run of a job handles the state left by a killed run: it re-attaches to a running pod and reads its log and
+messages from their start; it uses a result that was fetched and verified, and terminates its pod; it terminates any
+other pod.
 """
 
 import shutil
@@ -32,7 +33,7 @@ from bizcharts_pipeline.pods.errors import (
     PodLost,
     Uncertain,
 )
-from bizcharts_pipeline.pods.latecomers import look_around
+from bizcharts_pipeline.pods.latecomers import find_further_pods
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.local_disk import is_of_disk, storing
 from bizcharts_pipeline.pods.lock import hold
@@ -46,8 +47,8 @@ from bizcharts_pipeline.pods.work import Work
 from bizcharts_pipeline.settings import PodSettings
 
 _LOGIN_SECONDS = 20.0
-_DENIALS = 5  # in a row, while a pod boots
-# After these a checkpoint may itself be what is wrong.
+_DENIALS = 5  # consecutive, while a pod boots
+# After these, the checkpoint itself may be the cause.
 _SPOILT = frozenset({"failed", "diverged", "no result"})
 
 
@@ -64,34 +65,34 @@ def run_job(
     run_id: str = "",
     checkpoint_minutes: float = 10,
 ) -> Finished:
-    """Do a job on a pod, or on several one after the other, and fetch its result.
+    """Run a job on a pod, or on several in turn, and fetch its result.
 
     Args:
-        into: folder in which the result is put, whole or not at all; it must not be there yet. Where a killed run had
-            fetched the result already, that folder is returned instead.
-        now: a clock that runs: every time-out is measured by it.
-        run_id: of whoever runs this, for the ledger and the reaper.
-        checkpoint_minutes: how often a checkpoint is fetched, for another pod to resume from.
+        into: folder that receives the result, atomically; it must not exist. If a killed run had already fetched
+            the result, that folder is returned instead.
+        now: monotonic clock for all time-outs.
+        run_id: id of the calling run, for the ledger and the reaper.
+        checkpoint_minutes: interval at which a checkpoint is fetched, for another pod to resume from.
 
     Raises:
-        PodError: there is no result; its class and message say why, its ``retry`` whether the same may work later.
+        PodError: there is no result; class and message give the reason, ``retry`` whether a retry may succeed.
     """
     folder = ledger.folder(job.key)
     with hold(folder):
         every = timedelta(minutes=checkpoint_minutes)
         work = Work(job, provider, ledger, settings, listener, into, now, sleep, run_id, every)
-        work.between_polls = lambda: look_around(work)
+        work.between_polls = lambda: find_further_pods(work)
         try:
             result = _result(work)
         except LocalDiskError:
-            raise  # the job stays open: the next run takes its pod over
+            raise  # the job stays open: the next run re-attaches to its pod
         except PodError as error:
             _close(work, error.reason if isinstance(error, JobFailed) else type(error).__name__)
             if isinstance(error, JobFailed) and error.reason in _SPOILT:
                 shutil.rmtree(work.checkpoint, ignore_errors=True)
             raise
         except BaseException as interruption:
-            if work.row is not None:  # a second signal came before its pod was told to end
+            if work.row is not None:  # a second signal came before its pod was terminated
                 release(work)
             _close(work, type(interruption).__name__)
             raise
@@ -101,22 +102,22 @@ def run_job(
 
 
 def _result(work: Work) -> Path:
-    """Return the folder of the verified result; every pod has ended by then."""
+    """Return the folder of the verified result, after all pods are terminated."""
     if fetched := plan(work):
         return fetched
     pods_before = len(work.ledger.pods(work.job_id)) - (work.row is not None)
     for number in range(pods_before + 1, work.settings.most_pods + 1):
         try:
-            return _one_pod(work)
+            return _run_on_one_pod(work)
         except PodError as failure:
-            if number == work.settings.most_pods or not _another_may_help(work, failure):
+            if number == work.settings.most_pods or not _another_pod_may_help(work, failure):
                 raise
-            work.say(f"pod {number} of at most {work.settings.most_pods} brought no result: {failure}")
+            work.say(f"pod {number} of at most {work.settings.most_pods} returned no result: {failure}")
     raise PodLost(f"This job has used its {work.settings.most_pods} pods (`most_pods` of [pods])")
 
 
-def _one_pod(work: Work) -> Path:
-    """Do the job on one pod, the one that was taken over or a new one, and end that pod in any case."""
+def _run_on_one_pod(work: Work) -> Path:
+    """Run the job on one pod, re-attached or new, and terminate that pod in any case."""
     try:
         if work.row is None:
             create(work)
@@ -132,10 +133,10 @@ def _one_pod(work: Work) -> Path:
     except (BadHost, DearerThanListed) as error:
         if work.row is not None and isinstance(error, BadHost):
             work.ledger.bad_host(work.row.id)
-        work.candidate += 1  # the next search begins with another one
+        work.candidate += 1  # the next search starts with another candidate
         raise
     except Cancelled:
-        _tell(work, remote.cancel)
+        _send_message(work, remote.cancel)
         raise
     except LocalDiskError as error:
         raise _keep_pod(work, error) from error
@@ -150,19 +151,20 @@ def _one_pod(work: Work) -> Path:
 
 
 def _keep_pod(work: Work, error: LocalDiskError) -> LocalDiskError:
-    """Leave the pod as it is, at work or with its finished result, until its lease ends; return what to tell users."""
+    """Leave the pod, running or with its finished result, until its lease ends; return the error with the message for
+    users."""
     lease = timedelta(minutes=work.settings.lease_minutes)
-    paid = "The training goes on" if work.state is State.RUNNING else "The finished result is still"
+    paid = "The training continues" if work.state is State.RUNNING else "The finished result is still"
     message = (
         f"{error}. {paid} on the pod {work.pod_id}, which is kept (and costs money) for "
-        f"{work.settings.lease_minutes:g} min: make room on this machine and start the same job again"
+        f"{work.settings.lease_minutes:g} min: free disk space on this machine and start the same job again"
     )
-    with suppress(Exception):  # what tells the user may be what fails
+    with suppress(Exception):  # the listener itself may be failing
         work.say(message)
     until = min(work.now() + lease, work.pod.deadline)
     try:
         kept.keep(work.folder, until)
-    except OSError:  # what arrived of the result has filled the disk: the note matters more
+    except OSError:  # partial result data fills the disk, and the marker is more important
         remote.discard(work.into)
         with suppress(OSError):
             kept.keep(work.folder, until)
@@ -171,15 +173,16 @@ def _keep_pod(work: Work, error: LocalDiskError) -> LocalDiskError:
 
 
 def _pod_is_worth_keeping(work: Work, error: Exception) -> bool:
-    """Whether this machine is at fault and the pod holds what was paid for: a training at work, if the disk cannot be
-    written; a finished result also if, say, the run's log fails for whatever reason."""
+    """Return whether this machine is at fault and the pod holds paid results: a running training, if the disk cannot be
+    written; a finished result, after any failure that is not the pod's."""
     if isinstance(error, PodError):
         return work.state is State.RUNNING and isinstance(error, LedgerNotWritable)
     return work.state is State.COLLECTING or (work.state is State.RUNNING and is_of_disk(error))
 
 
-def _another_may_help(work: Work, failure: PodError) -> bool:
-    """Whether to go on with another pod after a failure; never beside one that could not be ended."""
+def _another_pod_may_help(work: Work, failure: PodError) -> bool:
+    """Return whether to continue with another pod after a failure; never while a previous pod could not be
+    terminated."""
     return (
         isinstance(failure, BadHost | PodLost | JobFailed | DearerThanListed)
         and failure.retry
@@ -189,11 +192,11 @@ def _another_may_help(work: Work, failure: PodError) -> bool:
 
 
 def _boot(work: Work) -> None:
-    """BOOTING: wait until a command runs on the pod. That it is said to run means that it is wanted to.
+    """BOOTING: wait until a command runs on the pod. The control plane's status RUNNING is only the desired state.
 
     Raises:
-        BadHost: it was not to be reached in time, or ended before it was.
-        PodLost: it was reset since a run before us reached it.
+        BadHost: it could not be reached in time, or ended before that.
+        PodLost: it was reset since an earlier run reached it.
     """
     work.enter(State.BOOTING, f"waiting for the pod {work.pod_id} ({work.pod.gpu or 'no GPU named'})")
     until = min(work.now() + timedelta(minutes=work.settings.boot_minutes), work.pod.deadline)
@@ -205,7 +208,7 @@ def _boot(work: Work) -> None:
             denials = 0
         except Uncertain as error:
             last = str(error)
-        except AccessDenied as error:  # now and then the control plane refuses a key that it knows
+        except AccessDenied as error:  # the control plane occasionally refuses a valid key
             denials += 1
             if denials > _DENIALS:
                 raise
@@ -221,13 +224,13 @@ def _boot(work: Work) -> None:
 
 
 def _try_to_reach(work: Work, pod: Pod | None) -> str:
-    """Log in to the pod as the control plane describes it now; return why that cannot be done yet, or ''."""
+    """Log in to the pod at its current address; return why that is not possible yet, or ''."""
     lost = PodLost if work.launched else BadHost
     if pod is None:
         if sightings.has_vanished(work):
-            raise lost(f"The control plane does not show the pod {work.pod_id}, and nobody here ended it")
-        return "the control plane does not show it yet"
-    sightings.shown(work, pod)
+            raise lost(f"The control plane no longer lists the pod {work.pod_id}, which was not terminated here")
+        return "the control plane does not list it yet"
+    sightings.record_listed(work, pod)
     if pod.status is PodStatus.ENDED:
         raise lost(f"The pod {work.pod_id} ended by itself before it could be reached")
     if pod.status is not PodStatus.RUNNING or pod.address is None:
@@ -242,13 +245,13 @@ def _try_to_reach(work: Work, pod: Pod | None) -> str:
 
 
 def _preflight(work: Work) -> HostFacts:
-    """PREFLIGHT: see whether the machine can do the job.
+    """PREFLIGHT: check that the machine can run the job.
 
     Raises:
         BadHost: it cannot.
-        PodLost: the link was lost for too long.
+        PodLost: the connection was lost for too long.
     """
-    work.enter(State.PREFLIGHT, "looking at the machine")
+    work.enter(State.PREFLIGHT, "checking the machine")
     job = work.job
     try:
         facts = work.over_link(
@@ -263,11 +266,11 @@ def _preflight(work: Work) -> HostFacts:
 
 
 def _stage(work: Work, facts: HostFacts) -> None:
-    """STAGING: bring code, data and the last checkpoint onto the pod, and start the job. Both may be done twice.
+    """STAGING: copy code, data and the last checkpoint to the pod, and start the job. Both are idempotent.
 
     Raises:
-        BadHost: the machine did not take it.
-        PodLost: the link was lost for too long.
+        BadHost: copying or starting failed on the machine.
+        PodLost: the connection was lost for too long.
     """
     root = f"{facts.workspace}/bizcharts/{work.name}-{work.pod_id}"
     work.row = work.ledger.staging(work.pod.id, root, facts.gpu)
@@ -287,17 +290,17 @@ def _stage(work: Work, facts: HostFacts) -> None:
             )
         )
     except CommandFailed as error:
-        raise BadHost(f"The pod {work.pod_id} did not take the job: {error}") from error
+        raise BadHost(f"The pod {work.pod_id} could not start the job: {error}") from error
     work.ledger.launched(work.pod.id)
     work.launched = True
 
 
 def _collect(work: Work) -> Path:
-    """COLLECTING: fetch the result, every file verified, and only then tell the pod that it may go.
+    """COLLECTING: fetch the result, verify every file, and only then release the pod.
 
     Raises:
-        JobFailed: the job ended well and left no result.
-        PodLost: the pod was lost before all of it was here.
+        JobFailed: the job succeeded but left no result.
+        PodLost: the pod was lost before the result was complete here.
         LocalDiskError: this machine cannot store it.
     """
     try:
@@ -314,15 +317,15 @@ def _collect(work: Work) -> Path:
                 )
             )
     except CommandFailed as error:
-        raise JobFailed(f"The job ended well, but its result cannot be fetched: {error}", "no result") from error
-    _tell(work, remote.confirm)
+        raise JobFailed(f"The job succeeded, but its result cannot be fetched: {error}", "no result") from error
+    _send_message(work, remote.confirm)
     with suppress(OSError):
         kept.forget(work.folder)
     return work.into
 
 
-def _tell(work: Work, what: Callable[[Transport, str], None]) -> None:
-    """Tell the pod something that its end makes unnecessary if it does not arrive."""
+def _send_message(work: Work, what: Callable[[Transport, str], None]) -> None:
+    """Send the pod a message that does not matter if it is lost, as the pod is terminated afterwards."""
     if work.transport is not None and work.launched:
         with suppress(PodError):
             what(work.transport, work.root)
@@ -330,12 +333,12 @@ def _tell(work: Work, what: Callable[[Transport, str], None]) -> None:
 
 def _finished(work: Work, folder: Path) -> Finished:
     pods = work.ledger.pods(work.job_id)
-    did_it = [pod for pod in pods if pod.launched][-1]
+    last_pod = [pod for pod in pods if pod.launched][-1]
     ends = [pod.ended_at for pod in pods if pod.ended_at is not None] or [work.now()]
     return Finished(
         folder=folder,
-        pod_id=did_it.pod_id or "",
-        gpu=did_it.gpu,
+        pod_id=last_pod.pod_id or "",
+        gpu=last_pod.gpu,
         usd=work.ledger.spent(job=work.job_id).usd,
         seconds=(max(ends) - pods[0].created_at).total_seconds(),
         pods=len(pods),
@@ -344,6 +347,7 @@ def _finished(work: Work, folder: Path) -> Finished:
 
 
 def _close(work: Work, outcome: str) -> None:
-    """Note how the job ended; if it never got beyond its plan, what an earlier run left is still to be looked for."""
-    if work.undertaken is not None and work.state is not State.PLANNED:
+    """Record the job's outcome. A job still in PLANNED stays open, so that the remains of an earlier run are found
+    again."""
+    if work.job_row is not None and work.state is not State.PLANNED:
         work.ledger.close(work.job_id, outcome, work.now())

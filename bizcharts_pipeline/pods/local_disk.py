@@ -1,4 +1,4 @@
-"""Tells that this machine cannot store what a pod sends from everything else that can go wrong."""
+"""Distinguishes failures of this machine's disk from all other failures."""
 
 import errno
 import re
@@ -11,13 +11,13 @@ from bizcharts_pipeline.core.sqlite import is_full
 from bizcharts_pipeline.pods.errors import LocalDiskError
 
 _NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-# A library that keeps the run's log in a database of its own may hand on nothing but the words.
+# A library with its own database for the run's log may pass on only the message text.
 _WORDS = re.compile(r"disk is full|disk I/O error|readonly database|No space left on device|Disk quota exceeded")
 
 
 def is_of_disk(error: BaseException) -> bool:
-    """Whether an error, or one that it came of, says that this machine's disk is full, over quota, read-only or
-    broken."""
+    """Return whether an error, or one of its causes, is a full, over-quota, read-only or broken disk of this
+    machine."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _NUMBERS:
@@ -32,8 +32,8 @@ def is_of_disk(error: BaseException) -> bool:
 
 @contextmanager
 def storing(into: Path) -> Iterator[None]:
-    """Name whatever goes wrong with files of this machine: a full disk or quota, a read-only or forbidden folder, a
-    broken disk, a path that is too long, too many open files. Trouble of the pod or of the link has its own errors.
+    """Convert any failure with local files (a full disk or quota, a read-only or forbidden folder, a broken disk, a
+    path that is too long, too many open files). Failures of the pod and the connection have their own errors.
 
     Raises:
         LocalDiskError: instead of any ``OSError``.
@@ -41,4 +41,4 @@ def storing(into: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LocalDiskError(f"{into} cannot hold what the pod sends: {error.strerror or error}") from None
+        raise LocalDiskError(f"{into} cannot store the pod's files: {error.strerror or error}") from None

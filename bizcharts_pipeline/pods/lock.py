@@ -1,4 +1,5 @@
-"""One process a job: two would take the same pod for theirs. The kernel frees the lock when its holder dies."""
+"""Exclusive lock per job, as two processes would both claim the same pod. The kernel releases it when its holder
+dies."""
 
 import os
 from collections.abc import Iterator
@@ -13,14 +14,14 @@ LOCK = "lock"
 
 
 class JobBusy(PodError):
-    """Another process works on this job; the reaper holds one for as long as it ends the pods of it."""
+    """Another process works on this job; the reaper too holds the lock while it terminates the job's pods."""
 
     retry = True
 
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Hold the job whose local folder this is; made where it is missing.
+    """Hold the lock of the job with this local folder, which is created if missing.
 
     Raises:
         JobBusy: another process holds it.
@@ -30,7 +31,7 @@ def hold(folder: Path) -> Iterator[None]:
     try:
         if not try_lock(file):
             raise JobBusy(
-                f"Another process works on the job {folder.name}, and it is never paid twice at once; "
+                f"Another process works on the job {folder.name}, which must not be paid for twice; "
                 "wait for its end, or stop that run"
             )
         yield

@@ -1,4 +1,4 @@
-"""What is in a folder, by size and sha256: how it is known that files arrived as they were sent."""
+"""Manifest of a folder: size and SHA-256 of each file, to verify transfers."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from bizcharts_pipeline.core.files import open_regular
 from bizcharts_pipeline.pods.errors import TransferError
 
-Manifest = Mapping[str, "Entry"]  # by path below the folder, with '/' between its parts
+Manifest = Mapping[str, "Entry"]  # by relative path, with '/' as separator
 LEFT_OUT = "__pycache__"
 MAX_FILES = 100_000
 MAX_BYTES = 20 * 10**9
@@ -19,17 +19,17 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Entry:
-    """A file as it should be."""
+    """Expected size and hash of a file."""
 
     size: int
     sha256: str
 
 
 def of_folder(folder: Path) -> dict[str, Entry]:
-    """Return the manifest of a folder of our own, which is to be sent.
+    """Return the manifest of a local folder that is to be sent.
 
     Raises:
-        TransferError: it has something that cannot be sent as it is: a link, a device, a name with a line break.
+        TransferError: it contains an entry that cannot be sent: a link, a device, a name with a line break.
     """
     found = {}
     for parent, folders, names in os.walk(folder):
@@ -38,7 +38,7 @@ def of_folder(folder: Path) -> dict[str, Entry]:
             path = Path(parent, name)
             relative = path.relative_to(folder).as_posix()
             if path.is_symlink() or not (path.is_file() or path.is_dir()) or not is_plain(relative):
-                raise TransferError(f"{path!s:.200} cannot be sent: only plain files and folders without odd names can")
+                raise TransferError(f"{path!s:.200} cannot be sent: not a regular file or folder, or an unsafe name")
             if path.is_file():
                 found[relative] = entry(path)
     return found
@@ -55,33 +55,33 @@ def parse(answer: object) -> dict[str, Entry]:
     """Return the manifest that a pod sent as ``{"files": {path: {"size", "sha256"}}}``.
 
     Raises:
-        TransferError: it is malformed, or names something outside its folder: a pod is somebody else's machine.
+        TransferError: it is malformed, or has a path outside its folder: pods are untrusted.
     """
     files = answer.get("files") if isinstance(answer, dict) else None
     if not isinstance(files, dict) or len(files) > MAX_FILES:
-        raise TransferError("The pod's list of files is none")
+        raise TransferError("The pod's list of files is malformed or too long")
     found = {}
     for path, one in files.items():
         match one:
             case {"size": int(size), "sha256": str(digest)} if size >= 0 and _DIGEST.fullmatch(digest):
                 found[path] = Entry(size, digest)
             case _:
-                raise TransferError(f"The pod's list of files is broken at {path!r:.80}")
+                raise TransferError(f"The pod's list of files is malformed at {path!r:.80}")
         if not is_plain(path):
-            raise TransferError(f"The pod's list of files has a path that is no plain one: {path!r:.80}")
+            raise TransferError(f"The pod's list of files has an unsafe path: {path!r:.80}")
     if sum(one.size for one in found.values()) > MAX_BYTES:
         raise TransferError(f"The pod offers more than {MAX_BYTES:,} bytes")
     return found
 
 
 def is_plain(path: str) -> bool:
-    """Whether a relative path stays below its folder and has no character that some program reads as more than that."""
+    """Return whether a relative path stays inside its folder and has no character with a special meaning."""
     parts = path.split("/")
     return path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(parts) and not path.startswith("-")
 
 
 def differing(folder: Path, wanted: Manifest) -> list[str]:
-    """Return the paths of ``wanted`` that ``folder`` does not have as they should be."""
+    """Return the paths of ``wanted`` that are missing or different in ``folder``."""
     return [path for path, one in wanted.items() if not _is(folder, path, one)]
 
 

@@ -1,9 +1,9 @@
-"""Names of pods. A name says which installation rented the pod and for which job, so that a lost answer loses no pod.
+"""Names of pods. A name contains the installation and the job, so that a lost answer loses no pod.
 
     bizcharts-1f0c2b9e-0123456789ab-5d41a2
     prefix    installation job      checksum over the three
 
-Nobody types such a name by hand, so that whatever bears another one is not ours and is never touched.
+Nobody types such a name by hand; a pod with any other name is not ours and is never touched.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _SHAPE = re.compile(
 
 
 def pod_name(prefix: str, installation: str, key: str) -> str:
-    """Return the name that every pod of the job ``key`` of an installation has."""
+    """Return the name of all pods of an installation's job ``key``."""
     stem = f"{prefix}-{installation}-{key}"
     name = f"{stem}-{_check(stem)}"
     assert len(name) <= NAME_LENGTH, name
@@ -28,13 +28,13 @@ def pod_name(prefix: str, installation: str, key: str) -> str:
 
 
 def key_of(prefix: str, installation: str, name: str) -> str | None:
-    """Return the key of the job that a pod of this name works on; ``None``: the pod is not of this installation."""
+    """Return the job key in a pod's name; ``None`` if the pod is not of this installation."""
     return key if (key := _key(name)) and name.startswith(f"{prefix}-{installation}-") else None
 
 
 def is_made_here(name: str) -> bool:
-    """Whether this program made the name: it has the shape and the checksum, whatever the installation. Names of
-    earlier versions, which a person could have typed, do not count."""
+    """Return whether this program generated the name, for any installation: format and checksum match. Names of earlier
+    versions, which a person could have typed, do not count."""
     return _key(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""What stands between the life of a pod, whoever rents it out, and whoever watches."""
+"""Interfaces between the life cycle of a pod, its provider and its listener."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-PUBLIC_KEY = "PUBLIC_KEY"  # where official images look for the key that may log in
+PUBLIC_KEY = "PUBLIC_KEY"  # where official images expect the authorised key
 NAME_LENGTH = 60
 
 
 class State(StrEnum):
-    """Where in its life a job is."""
+    """State of a job."""
 
     PLANNED = "planned"
     CREATING = "creating"
@@ -24,20 +24,20 @@ class State(StrEnum):
     RELEASING = "releasing"
     RELEASED = "released"
     LOST = "lost"
-    ORPHAN = "orphan"  # it could not be ended; the reaper does
+    ORPHAN = "orphan"  # it could not be terminated; the reaper does
 
 
 class PodStatus(StrEnum):
-    """What the control plane says of a pod, whatever its dialect."""
+    """A pod's status according to the control plane, common to both of RunPod's APIs."""
 
     STARTING = "starting"
-    RUNNING = "running"  # it is wanted to run: that does not mean that it can be reached
-    ENDED = "ended"  # exited, failed or terminated; it may still be listed and billed for its disk
+    RUNNING = "running"  # the desired state: it may not be reachable yet
+    ENDED = "ended"  # exited, failed or terminated; it may still be listed, and billed for its disk
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a pod's sshd is to be found now; it changes with each restart."""
+    """Current address of a pod's sshd; it changes with each restart."""
 
     host: str
     port: int
@@ -46,7 +46,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to get a pod."""
+    """One combination of GPU, cloud and data centre."""
 
     gpu: str
     cloud: str  # 'SECURE' or 'COMMUNITY'
@@ -55,7 +55,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Order:
-    """A pod to be created. ``environment`` has no quotes and no newlines: the SDK does not escape them."""
+    """An order for a pod. ``environment`` has no quotes and no newlines, as the SDK does not escape them."""
 
     name: str
     candidate: Candidate
@@ -65,12 +65,12 @@ class Order:
     network_volume: str | None
     cuda: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
-    start_command: str  # the guard that ends the pod if nobody comes, then the image's own start
+    start_command: str  # the guard that terminates an abandoned pod, then the image's own start
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod as its control plane knows it."""
+    """A pod according to its control plane."""
 
     pod_id: str
     name: str
@@ -78,33 +78,33 @@ class Pod:
     address: Address | None  # None: no public port yet
     gpu: str | None
     usd_per_hour: Decimal | None
-    machine: str | None  # of the host: a bad one is not taken twice
+    machine: str | None  # id of the host; a bad one is not used twice
 
 
 class Transport(Protocol):
-    """Commands and files to and from one machine. Every call has its own connection and time-out."""
+    """Commands and file transfers to one machine. Every call has its own connection and time-out."""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
-        """Run a shell command and return what it wrote to stdout, of which the size is capped.
+        """Run a shell command and return its stdout, which is limited in size.
 
         Raises:
-            LinkLost, LoginRefused, HostChanged: it did not run to its end, as far as can be told.
-            CommandFailed: it ran and ended with another status than 0 (see `pods.transport`).
+            LinkLost, LoginRefused, HostChanged: it is not known to have run to its end.
+            CommandFailed: it ended with a non-zero status (see `pods.transport`).
         """
         ...
 
     def push(self, source: Path, target: str, progress: Callable[[], None] = ...) -> None:
-        """Copy the content of a folder into the folder ``target``; what is there already is not sent again.
+        """Copy the content of a folder to the folder ``target``; files that are already there are not sent again.
 
-        ``progress`` is called again and again while bytes really move, and not while they do not.
+        ``progress`` is called repeatedly while bytes are transferred, and only then.
 
         Raises:
-            LinkError: not all of it arrived; the next call goes on where this one stopped.
+            LinkError: the transfer is incomplete; the next call resumes it.
         """
         ...
 
     def pull(self, source: str, target: Path, progress: Callable[[], None] = ...) -> None:
-        """Copy the content of a folder of the machine into ``target``, resuming in the same way.
+        """Copy the content of a folder on the machine to ``target``, with the same resumption.
 
         Raises:
             LocalDiskError: this machine cannot store it.
@@ -113,12 +113,12 @@ class Transport(Protocol):
 
 
 class Provider(Protocol):
-    """Who rents out pods. Every call has a time-out; nothing is retried in here."""
+    """A provider of pods. Every call has a time-out; nothing is retried here."""
 
     name: str
 
     def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
-        """Return the price, or ``None`` where the candidate is not to be had now.
+        """Return the price, or ``None`` if the candidate is not available now.
 
         Raises:
             AccessDenied, OrderRefused, Uncertain
@@ -130,23 +130,24 @@ class Provider(Protocol):
 
         Raises:
             NoCapacity: nothing was created.
-            AccessDenied, OutOfFunds, OrderRefused: nothing was created, and asking again does not help.
-            Uncertain: look it up by its name before creating another.
+            AccessDenied, OutOfFunds, OrderRefused: nothing was created, and retrying does not help.
+            Uncertain: search for it by its name before creating another.
         """
         ...
 
     def find(self, prefix: str) -> list[Pod]:
-        """Return the pods whose names begin with ``prefix``, the oldest first, ended ones that are still listed too.
+        """Return the pods whose names start with ``prefix``, the oldest first, including ended ones that are still
+        listed.
 
         A pod that was created in the last minutes may not be listed yet.
 
         Raises:
-            AccessDenied, Uncertain: it is not known which pods there are.
+            AccessDenied, Uncertain: the list of pods is unknown.
         """
         ...
 
     def get(self, pod_id: str) -> Pod | None:
-        """Return a pod, or ``None`` where none is shown under this id: it is gone, or is not shown yet.
+        """Return a pod, or ``None`` if this id is not found: the pod is deleted, or is not listed yet.
 
         Raises:
             AccessDenied, Uncertain
@@ -154,63 +155,63 @@ class Provider(Protocol):
         ...
 
     def terminate(self, pod_id: str) -> bool:
-        """End a pod and its bill; return whether the request was accepted. It is not where no pod is known under this
-        id: it is gone, or is not known yet.
+        """Terminate a pod and its billing; return whether the request was accepted. It is not if this id is not found:
+        the pod is deleted, or is not known yet.
 
         Raises:
-            AccessDenied, Uncertain: the request may have been carried out all the same.
+            AccessDenied, Uncertain: the request may have been executed nevertheless.
         """
         ...
 
     def transport(self, pod: Pod, keys: Path) -> Transport:
-        """Return the way to a pod that has an address. ``keys`` is the folder of this pod's key pair and known host
-        (`pods.keys`)."""
+        """Return the transport to a pod that has an address. ``keys`` is the folder of this pod's key pair and known
+        host (`pods.keys`)."""
         ...
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done on a pod. The same key is the same job: it is never paid twice at once."""
+    """A job for a pod. Jobs with the same key are the same job, which is never paid for twice at once."""
 
     key: str  # `pods.identity.job_key`
-    folders: Mapping[str, Path]  # name below the job's folder: a local folder that is copied there
-    setup: str | None  # shell command that makes the environment, run once in the job's folder; None: nothing to do
+    folders: Mapping[str, Path]  # target folder name (below the job's folder) to local folder
+    setup: str | None  # shell command that creates the environment, run once in the job's folder; None: not needed
     command: tuple[str, ...]  # run in the job's folder; '{python}' is replaced by the environment's Python
     environment: Mapping[str, str]
-    secrets: tuple[str, ...] = ()  # names of variables handed on to the job where they are set here
+    secrets: tuple[str, ...] = ()  # environment variables passed on to the job if they are set here
     needs_gpu: bool = True
     least_disk_gb: int = 40
     result: str = "output"  # folder below the job's folder that is fetched at the end
     checkpoints: str | None = (
-        "checkpoints"  # folder of which the newest is fetched now and then, for another pod to resume
+        "checkpoints"  # the newest checkpoint in this folder is fetched regularly, for another pod to resume from
     )
 
 
 class Listener(Protocol):
-    """Who is told what happens, as it happens. After a re-attachment log and messages come again from their start."""
+    """Receives events as they happen. After re-attachment, log and messages are repeated from their start."""
 
     def state(self, state: State, detail: str) -> None:
         """The job entered a state; ``detail`` is for people."""
 
     def log(self, chunk: bytes) -> None:
-        """More of what the job wrote to stdout and stderr."""
+        """More of the job's stdout and stderr."""
 
     def messages(self, chunk: bytes) -> None:
-        """More of the job's message file, one JSON a line; a chunk may end inside a line."""
+        """More of the job's message file, one JSON object a line; a chunk may end inside a line."""
 
     def cancelled(self) -> bool:
-        """Whether somebody wants this to stop; asked between polls."""
+        """Return whether the run is cancelled; called between polls."""
         ...
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A job's end that brought its result."""
+    """A successfully finished job."""
 
     folder: Path  # the fetched result, every file verified
     pod_id: str
     gpu: str | None
-    usd: Decimal  # over all pods that it took, by their listed price
-    seconds: float  # from the first pod's creation to the last one's end
+    usd: Decimal  # over all its pods, at their listed price
+    seconds: float  # from the first pod's creation to the last one's termination
     pods: int
     reattached: bool

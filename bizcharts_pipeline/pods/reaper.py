@@ -1,8 +1,8 @@
-"""The reaper: ends pods of this installation that nobody works with; a pod of another name is never touched.
+"""The reaper: terminates this installation's pods without a run; a pod with another name is never touched.
 
-A pod is an orphan if no live run holds its job, if its time is over, or if the run at its job works with another pod.
-The reaper needs neither the process that rented the pod nor its run: the names at the control plane and the ledger say
-all there is to know. A pod that lands after its job has ended is found by its name.
+A pod is an orphan if no live run holds its job, if its time limit is reached, or if the job's run uses another pod. The
+reaper needs neither the process that rented the pod nor its run, only the names at the control plane and the ledger. A
+pod that appears after its job has ended is found by its name.
 """
 
 import time
@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from bizcharts_pipeline.pods import kept, keys
-from bizcharts_pipeline.pods.ending import Left, end_named, tell_to_end
+from bizcharts_pipeline.pods.ending import Unproven, request_termination, terminate_named
 from bizcharts_pipeline.pods.errors import OutOfTime, PodError
 from bizcharts_pipeline.pods.identity import installation_id
 from bizcharts_pipeline.pods.ledger import PodLedger
@@ -21,41 +21,41 @@ from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.pods.lock import JobBusy, hold
 from bizcharts_pipeline.pods.names import is_made_here, key_of
 from bizcharts_pipeline.pods.protocol import Pod, PodStatus, Provider, State
-from bizcharts_pipeline.pods.sightings import LOOK_PAUSE, LOOKS
+from bizcharts_pipeline.pods.sightings import POLL_PAUSE, POLLS
 from bizcharts_pipeline.settings import PodSettings
 
 NOT_LISTED = "not listed"
-_REMEMBERED = timedelta(days=7)  # for so long pods of a closed job are looked for under a prefix that was changed since
-_ROUNDS = LOOKS + 2  # of telling a pod to end and looking
-_GRACE_LAGS = 2  # for so many times `lag_seconds` a pod that no row names may be one that a run has just ordered
+_REMEMBERED = timedelta(days=7)  # how long pods of a closed job are searched for under an earlier prefix
+_ROUNDS = POLLS + 2  # of termination requests and polls
+_GRACE_LAGS = 2  # times `lag_seconds`: for this long, a pod without a row may have just been ordered by a run
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A pod of ours: as the control plane lists it, as the ledger knows it, or both."""
+    """A pod of this installation: in the control plane's list, in the ledger, or both."""
 
     name: str
-    pod_id: str | None  # None: it was ordered, and nobody knows what came of it
-    status: str  # the control plane's word, or 'not listed', or 'not asked'
-    state: State | None  # the ledger's word; None: it knows nothing of it
+    pod_id: str | None  # None: it was ordered, and the outcome is unknown
+    status: str  # according to the control plane, or 'not listed', or 'not asked'
+    state: State | None  # according to the ledger; None: unknown to it
     gpu: str | None
     usd_per_hour: Decimal | None
     created_at: datetime | None
     deadline: datetime | None
     run_id: str | None
-    orphan: str | None  # why it is one; None: a live run works with it, or it is kept
+    orphan: str | None  # why it is one; None: a live run uses it, or it is kept
     provider: str
-    kept_until: datetime | None = None  # what it was paid for waits until then for the job to be started again
+    kept_until: datetime | None = None  # until when its paid result is kept for a restart of the job
 
 
 @dataclass(frozen=True)
 class ReapReport:
-    """What became of the pods of ours, by their ids, or their names where there is no id."""
+    """Outcome by pod id, or by name without an id."""
 
     ended: tuple[str, ...]
     running: tuple[str, ...]
-    failed: tuple[str, ...]  # what went wrong; the next time it is tried again
-    waiting: tuple[str, ...] = ()  # what was told to end, and is not yet proven to have: only time is missing
+    failed: tuple[str, ...]  # errors; retried at the next call
+    waiting: tuple[str, ...] = ()  # termination requested, not proven yet
 
     def __add__(self, other: "ReapReport") -> "ReapReport":
         return ReapReport(
@@ -69,16 +69,16 @@ class ReapReport:
 def listing(
     provider: Provider, ledger: PodLedger, settings: PodSettings, now: datetime, is_running: Callable[[str], bool]
 ) -> list[Listed]:
-    """Return every pod of ours that the control plane lists or that the ledger takes to be alive.
+    """Return every pod of ours that is in the control plane's list or alive in the ledger.
 
     Args:
-        is_running: whether a run of this id lives, for runs that are not on this machine: who holds a job's lock here
-            is alive anyway.
+        is_running: whether the run of this id is alive, for runs on other machines: the holder of a job's lock
+            on this machine counts as alive anyway.
 
     Raises:
-        PodError: the control plane does not say, or the ledger cannot be read.
+        PodError: the control plane's list or the ledger cannot be read.
     """
-    jobs = _ours(provider, ledger, settings, now)
+    jobs = _our_pods(provider, ledger, settings, now)
     lease = timedelta(minutes=settings.lease_minutes)
     return [listed for pods in jobs for listed in _list(ledger, pods, provider.name, now, is_running, lease)]
 
@@ -91,21 +91,22 @@ def reap(
     is_running: Callable[[str], bool],
     sleep: Callable[[float], None] = time.sleep,
 ) -> ReapReport:
-    """End every orphan of ours; what fails with one keeps nobody from ending the others.
+    """Terminate every orphan of ours; a failure with one does not affect the others.
 
-    A pod that is not shown is looked for several times, seconds apart; where that proves nothing yet (`sightings`) it
-    is reported as waiting, and stays in the ledger for the next time. So does what ``sleep`` has no time for.
+    A pod that is not listed is polled several times, seconds apart. If that does not prove its termination yet
+    (`sightings`), it is reported as waiting and stays in the ledger for the next call. The same holds for pods for
+    which ``sleep`` has no time left.
 
     Raises:
-        PodError: the control plane does not say which pods there are, or the ledger cannot be read.
+        PodError: the control plane's list or the ledger cannot be read.
     """
     report = ReapReport((), (), ())
     lag = timedelta(seconds=settings.lag_seconds)
-    for pods in _ours(provider, ledger, settings, now()):
+    for pods in _our_pods(provider, ledger, settings, now()):
         try:
             sleep(0)
             folder = ledger.folder(pods.key)
-            with hold(folder):  # no run begins this job meanwhile
+            with hold(folder):  # prevents a run from starting this job meanwhile
                 if kept.until(folder, now(), timedelta(minutes=settings.lease_minutes)) and not pods.overdue(now()):
                     report += ReapReport((), pods.ids, ())
                     continue
@@ -121,7 +122,7 @@ def reap(
 
 @dataclass(frozen=True)
 class _Pods:
-    """Of one job: what is listed, and what the ledger takes to be alive."""
+    """Pods of one job: those listed, and those alive in the ledger."""
 
     key: str
     name: str
@@ -137,15 +138,15 @@ class _Pods:
         return tuple(row for row in self.rows if now >= row.deadline)
 
 
-def _ours(provider: Provider, ledger: PodLedger, settings: PodSettings, now: datetime) -> list[_Pods]:
-    """Return our pods by their job. What the ledger knows is ours also where the prefix or the installation's id was
-    another then; of a name of an earlier version, which somebody else may use too, only the pods that it knows."""
+def _our_pods(provider: Provider, ledger: PodLedger, settings: PodSettings, now: datetime) -> list[_Pods]:
+    """Return our pods by job. Pods in the ledger are ours even if they have an earlier prefix or installation id; with
+    a name of an earlier version, which others may use too, only the pods in the ledger are ours."""
     installation = installation_id(ledger.path.parent)
     remembered = {
         name: key for name, key in ledger.names(provider.name, now - _REMEMBERED).items() if is_made_here(name)
     }
     there = provider.find("")
-    rows = ledger.live(provider.name)  # after the list: what a run has booked meanwhile is not taken for unknown
+    rows = ledger.live(provider.name)  # read after the list, so that a pod booked meanwhile is not taken for unknown
     known = remembered | {row.name: row.key for row in rows}
     ids = {row.pod_id for row in rows}
     jobs = {row.name: _Pods(row.key, row.name) for row in rows}
@@ -168,16 +169,16 @@ def _reap_job(
     lag: timedelta,
     sleep: Callable[[float], None],
 ) -> ReapReport:
-    """End the pods of a job that no process on this machine works on."""
+    """Terminate the pods of a job that no process on this machine works on."""
     if any(is_running(row.run_id) for row in pods.rows) and not pods.overdue(now()):
         return ReapReport((), pods.ids, ())
-    left: list[Left] = []
-    for look in range(_ROUNDS):
-        left = end_named(provider, ledger, pods.key, pods.name, now, lag)
+    left: list[Unproven] = []
+    for poll in range(_ROUNDS):
+        left = terminate_named(provider, ledger, pods.key, pods.name, now, lag)
         if not left or any(one.counts_from is not None and one.counts_from > now() for one in left):
             break
-        if look < _ROUNDS - 1:
-            sleep(LOOK_PAUSE)
+        if poll < _ROUNDS - 1:
+            sleep(POLL_PAUSE)
     if left:
         return ReapReport(
             (),
@@ -190,21 +191,21 @@ def _reap_job(
 
 
 def _reap_beside_run(provider: Provider, ledger: PodLedger, pods: _Pods, now: datetime, lag: timedelta) -> ReapReport:
-    """End the pods of a live run's job whose time is over, or that the run does not know. The run notices, proves
-    their end and keeps the books."""
+    """Terminate those pods of a live run's job that are past their time limit or unknown to the run. The run notices,
+    verifies their termination and books it."""
     orphans = [row for row in pods.overdue(now) if row.pod_id is not None]
     orphans += [ledger.stray(pods.rows[0], pod, now) for pod in _unknown(provider, ledger, pods, now, lag)]
-    troubles = {row.pod_id or "": tell_to_end(provider, ledger, row, now) for row in orphans}
+    troubles = {row.pod_id or "": request_termination(provider, ledger, row, now) for row in orphans}
     return ReapReport(
         tuple(pod_id for pod_id, trouble in troubles.items() if not trouble),
         tuple(pod_id for pod_id in pods.ids if pod_id not in troubles),
-        tuple(f"{pod_id}: it could not be told to end{trouble}" for pod_id, trouble in troubles.items() if trouble),
+        tuple(f"{pod_id}: it could not be terminated{trouble}" for pod_id, trouble in troubles.items() if trouble),
     )
 
 
 def _unknown(provider: Provider, ledger: PodLedger, pods: _Pods, now: datetime, lag: timedelta) -> list[Pod]:
-    """Return the pods of a live run's job that cannot be its own: no row names them, no order is on its way, and that
-    was so a while ago already. The run itself finds them sooner; this is for one that hangs."""
+    """Return the pods of a live run's job that cannot be its own: they have no row, no order is in flight, and both
+    were true a while ago already. The run itself finds them sooner; this is for a run that hangs."""
     ids = {row.pod_id for row in pods.rows}
     if None in ids or not ids:
         return []
@@ -231,23 +232,23 @@ def _list(
     by_id = {pod.pod_id: pod for pod in pods.listed}
     for row in pods.rows:
         pod = by_id.pop(row.pod_id or "", None)
-        yield of_row(row, _word(pod.status) if pod else NOT_LISTED, now, busy or is_running(row.run_id), kept_until)
+        yield of_row(row, _status(pod.status) if pod else NOT_LISTED, now, busy or is_running(row.run_id), kept_until)
     for pod in by_id.values():
-        why = "not the pod that its run works with" if busy and pods.rows else "the ledger does not know it"
+        why = "not the pod that its run uses" if busy and pods.rows else "the ledger does not know it"
         price = pod.usd_per_hour
-        yield Listed(pods.name, pod.pod_id, _word(pod.status), None, pod.gpu, price, None, None, None, why, provider)
+        yield Listed(pods.name, pod.pod_id, _status(pod.status), None, pod.gpu, price, None, None, None, why, provider)
 
 
-def _word(status: PodStatus) -> str:
-    """Return a status for people: a pod that exited is still there and still costs."""
+def _status(status: PodStatus) -> str:
+    """Return a status for people: an exited pod still exists and is still billed."""
     return "stopped, still billed" if status is PodStatus.ENDED else str(status)
 
 
 def of_row(row: PodRow, status: str, now: datetime, has_run: bool, kept_until: datetime | None) -> Listed:
-    """Return a pod as the ledger knows it."""
+    """Return a pod according to the ledger."""
     orphan = None
     if now >= row.deadline:
-        orphan, kept_until = "its time is over", None
+        orphan, kept_until = "its time limit is reached", None
     elif not has_run and kept_until is None:
         orphan = "no run is attached to it"
     return Listed(
@@ -267,7 +268,7 @@ def of_row(row: PodRow, status: str, now: datetime, has_run: bool, kept_until: d
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process of this machine works on the job whose local folder this is."""
+    """Return whether a process on this machine works on the job with this local folder."""
     if not folder.exists():
         return False
     try:

@@ -1,6 +1,7 @@
-"""What is done on a pod once it can be reached: look at it, send the job, start it, ask after it, fetch what it made.
+"""Operations on a reachable pod: preflight check, staging, launch, polls, and fetching the result.
 
-The layout of a job's folder stands in `onpod/supervisor.py`. Every function may be called again after it broke off.
+The layout of a job's folder is described in `onpod/supervisor.py`. Every function can be repeated after an
+interruption.
 """
 
 import json
@@ -31,18 +32,18 @@ from bizcharts_pipeline.pods.local_disk import storing
 from bizcharts_pipeline.pods.protocol import Job, Transport
 from bizcharts_pipeline.pods.transport import CommandFailed
 
-Progress = Callable[[], None]  # called while bytes move
-RESUME = "resume"  # folder below the job's: the checkpoint to go on from
-SALVAGED = "checkpoint"  # folder of what was saved from a job that brought no result
+Progress = Callable[[], None]  # called while bytes are transferred
+RESUME = "resume"  # folder below the job's folder: the checkpoint to resume from
+SALVAGED = "checkpoint"  # folder for the checkpoint of a job without a result
 _SUPERVISOR = Path(__file__).parent / "onpod" / "supervisor.py"
-_PYTHON = "supervisor-python"  # file that says which Python runs it
-_GONE = 90  # status of our own: the job's folder is not there
+_PYTHON = "supervisor-python"  # file with the Python that runs it
+_GONE = 90  # exit status chosen here: the job's folder does not exist
 _LOG_TAIL_BYTES = 4_000_000
 _WORKSPACE = (
     'w=${BIZCHARTS_WORKSPACE:-/workspace}; { mkdir -p "$w" 2>/dev/null && [ -w "$w" ]; } '
     '|| { w=$HOME/workspace; mkdir -p "$w"; }'
 )
-_LOOK = f"""
+_FACTS = f"""
 {_WORKSPACE}
 printf 'workspace=%s\\n' "$w"
 printf 'free_kb=%s\\n' "$(df -Pk "$w" | tail -n 1 | awk '{{print $4}}')"
@@ -52,13 +53,13 @@ printf 'gpu=%s\\n' "$(printf '%s' "$gpus" | head -n 1)"
 """
 
 
-def _unheard() -> None:
-    """Tell nobody of progress."""
+def _no_progress() -> None:
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What a machine has."""
+    """Properties of a machine."""
 
     workspace: str  # folder for jobs, absolute
     gpu: str | None
@@ -69,42 +70,42 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a job ended. ``reason``: 'exited', 'setup', 'killed', 'max_runtime', 'lease' or 'cancelled'."""
+    """Result of a job. ``reason``: 'exited', 'setup', 'killed', 'max_runtime', 'lease' or 'cancelled'."""
 
-    code: int | None  # negative: of the signal that ended it; None: nobody saw it
+    code: int | None  # negative: killed by this signal; None: unknown
     reason: str
     ended_at: datetime  # by the pod's clock
 
 
 @dataclass(frozen=True)
 class Poll:
-    """What there was to hear. ``exit`` is given once messages and log have been delivered to their ends."""
+    """Result of one poll. ``exit`` is set once messages and log have been delivered completely."""
 
     messages: bytes
     log: bytes
     exit: Exit | None
-    alive: bool  # the supervisor is at work; neither alive nor ended: it was killed, and the job with it
-    last_output: int | None  # changes with each output, also where a full log does not grow; not a time to compute with
+    alive: bool  # the supervisor is running; if neither alive nor ended, it was killed, and the job with it
+    last_output: int | None  # changes with each output, even if a full log does not grow; not usable as a time
 
 
 def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda: Sequence[str] = ()) -> HostFacts:
-    """Look at a machine and return what it has. Where a GPU is needed, its driver must offer one of the versions
-    ``cuda``; none: it may be any.
+    """Check a machine and return its properties. If a GPU is needed, its driver must support one of the CUDA versions
+    ``cuda`` (empty: any).
 
     Raises:
-        BadHost: it has no GPU that answers, a driver that is too old, or too little disk.
+        BadHost: the GPU is missing or does not respond, its driver is too old, or the disk is too small.
     """
-    said = blank_text(transport.run(_LOOK, timeout_seconds=90))
+    said = blank_text(transport.run(_FACTS, timeout_seconds=90))
     facts = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     try:
         gpu, _, driver = facts["gpu"].partition(",")
         free = int(facts["free_kb"]) * 1024 / 1e9
         found = HostFacts(facts["workspace"], gpu.strip() or None, driver.strip() or None, free, bool(facts["rsync"]))
     except (KeyError, ValueError):
-        raise BadHost(f"The host did not say what it has: {said[-300:]!r}") from None
+        raise BadHost(f"The host's answer to the preflight check is incomplete: {said[-300:]!r}") from None
     if needs_gpu and found.gpu is None:
         raise BadHost("nvidia-smi shows no GPU on the host")
-    branch = drivers.least_branch(cuda)
+    branch = drivers.min_branch(cuda)
     if needs_gpu and branch is not None and drivers.is_older(found.driver, branch):
         wanted = " or ".join(cuda)
         raise BadHost(f"The host's driver is {found.driver}; CUDA {wanted} (`cuda` of [pods]) needs {branch} or newer")
@@ -113,11 +114,11 @@ def preflight(transport: Transport, *, needs_gpu: bool, least_disk_gb: int, cuda
     return found
 
 
-def stage(transport: Transport, root: str, job: Job, resume: Path | None, progress: Progress = _unheard) -> None:
-    """Send the job's folders, the supervisor and a checkpoint to go on from; all is verified where it arrived.
+def stage(transport: Transport, root: str, job: Job, resume: Path | None, progress: Progress = _no_progress) -> None:
+    """Send the job's folders, the supervisor and a checkpoint to resume from; all files are verified at the target.
 
     Raises:
-        TransferError: it did not arrive as it was sent.
+        TransferError: a file did not arrive unchanged.
         BadHost: the disk is full.
     """
     transport.run(f"umask 077; mkdir -p {shlex.quote(root)}")
@@ -129,10 +130,10 @@ def stage(transport: Transport, root: str, job: Job, resume: Path | None, progre
 def launch(
     transport: Transport, root: str, job: Job, *, python: str, max_runtime_seconds: float, lease_seconds: float
 ) -> None:
-    """Start the job in the background; one that runs already, or has ended, is left as it is.
+    """Start the job in the background, unless it is running or has ended.
 
-    ``python`` runs the supervisor on the pod, and the job where its set-up writes no other into the file
-    ``environment-python``. Secrets travel on stdin into a file that the supervisor removes when it has read it.
+    ``python`` runs the supervisor on the pod, and also the job, unless its setup writes another one to the file
+    ``environment-python``. Secrets are sent on stdin to a file that the supervisor deletes after reading.
 
     Raises:
         WrongSetting: the pod has no such Python.
@@ -156,18 +157,18 @@ def launch(
     except CommandFailed as error:
         if error.status in (126, 127):
             raise WrongSetting(
-                f"The pod cannot run {python!r}, the `python` of [pods]; name a Python that its image has: "
+                f"The pod cannot run {python!r}, the `python` of [pods]; set it to a Python in the pod's image: "
                 f"{error.stderr[-300:]}"
             ) from None
         raise
 
 
 def poll(transport: Transport, root: str, messages_offset: int, log_offset: int) -> Poll:
-    """Renew the job's lease and return how it is, with what it wrote behind the offsets, about a megabyte of each.
+    """Renew the job's lease and return its status and its output after the offsets, about a megabyte of each.
 
     Raises:
-        PodLost: the job's folder is gone: the container was reset.
-        LinkError: ask again with the same offsets.
+        PodLost: the job's folder does not exist: the container was reset.
+        LinkError: retry with the same offsets.
     """
     answer = _supervisor(transport, root, f"poll {messages_offset} {log_offset}")
     line, _, content = answer.partition(b"\n")
@@ -177,14 +178,14 @@ def poll(transport: Transport, root: str, messages_offset: int, log_offset: int)
         ended, last = header["exit"], header["last_output"]
         end = Exit(ended["code"], str(ended["reason"]), from_epoch(ended["ended_at"])) if ended else None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        raise LinkLost(f"The supervisor's answer is broken: {blank_text(line)[:200]!r}") from None
+        raise LinkLost(f"The supervisor's answer is malformed: {blank_text(line)[:200]!r}") from None
     if len(content) != messages + log:
         raise LinkLost(f"The supervisor announced {messages + log} bytes and sent {len(content)}")
     return Poll(content[:messages], content[messages:], end, bool(header["alive"]), last)
 
 
 def cancel(transport: Transport, root: str) -> None:
-    """Ask for the job's end; a poll tells when it has come."""
+    """Request the job to stop; a poll shows when it has."""
     _supervisor(transport, root, "cancel")
 
 
@@ -193,31 +194,31 @@ def renew(transport: Transport, root: str) -> None:
     transport.run(f"touch {shlex.quote(f'{root}/lease')}", timeout_seconds=20)
 
 
-def collect(transport: Transport, root: str, result: str, into: Path, progress: Progress = _unheard) -> None:
-    """Fetch the result of a job that ended well; ``into`` holds all of it, verified, or is not touched.
+def collect(transport: Transport, root: str, result: str, into: Path, progress: Progress = _no_progress) -> None:
+    """Fetch the result of a successful job; ``into`` holds all of it, verified, or is not changed.
 
     Raises:
-        JobFailed: it made no result.
-        TransferError: it did not arrive as the pod has it.
+        JobFailed: there is no result.
+        TransferError: a file did not arrive unchanged.
         LocalDiskError: this machine cannot store it.
     """
     answer = _json(transport.run(f"cat {shlex.quote(f'{root}/manifest.json')}"))
     wanted = manifest.parse(answer)
     if not wanted:
-        raise JobFailed(f"The job ended well and left nothing in its folder {result!r}", "no result")
+        raise JobFailed(f"The job succeeded, but its folder {result!r} is empty", "no result")
     _fetch(transport, f"{root}/{result}", wanted, into, progress)
 
 
 def confirm(transport: Transport, root: str) -> None:
-    """Tell the supervisor that the result is safe: it ends the pod, if nobody does before."""
+    """Tell the supervisor that the result is safe; it then terminates the pod, if nothing else does before."""
     transport.run(f"touch {shlex.quote(f'{root}/collected')}")
 
 
-def fetch_checkpoint(transport: Transport, root: str, into: Path, progress: Progress = _unheard) -> bool:
-    """Fetch the content of the newest whole checkpoint; return whether ``into`` holds it now.
+def fetch_checkpoint(transport: Transport, root: str, into: Path, progress: Progress = _no_progress) -> bool:
+    """Fetch the content of the newest complete checkpoint; return whether ``into`` holds it now.
 
-    What ``into`` held is replaced once the new one is verified. ``False``: there is none yet, or the job removed it
-    meanwhile.
+    The earlier content of ``into`` is replaced once the new one is verified. ``False``: there is no checkpoint yet, or
+    the job deleted it meanwhile.
     """
     answer = _json(_supervisor(transport, root, "checkpoint", timeout_seconds=600))
     wanted = manifest.parse(answer)
@@ -232,11 +233,15 @@ def fetch_checkpoint(transport: Transport, root: str, into: Path, progress: Prog
 
 
 def salvage(
-    transport: Transport, root: str, into: Path, progress: Progress = _unheard, shown: Callable[[bytes], bytes] = bytes
+    transport: Transport,
+    root: str,
+    into: Path,
+    progress: Progress = _no_progress,
+    mask: Callable[[bytes], bytes] = bytes,
 ) -> None:
-    """Save what there is of a job that brought no result: its log's end, how it ended, its newest checkpoint.
+    """Save the end of the log, the exit status and the newest checkpoint of a job without a result.
 
-    What cannot be had is left out: nothing is raised for it. ``shown`` blanks secrets in the saved log.
+    Parts that cannot be fetched are left out without an error. ``mask`` removes secrets from the saved log.
     """
     fetched: Mapping[str, Callable[[], bytes]] = {
         name: partial(transport.run, f"tail -c {_LOG_TAIL_BYTES} {shlex.quote(f'{root}/{name}')}")
@@ -244,7 +249,7 @@ def salvage(
     }
     for name, fetch in fetched.items():
         try:
-            write_atomically(into / name, shown(fetch()))
+            write_atomically(into / name, mask(fetch()))
         except PodError:
             continue
     try:
@@ -254,9 +259,10 @@ def salvage(
 
 
 def _fetch(
-    transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _unheard
+    transport: Transport, source: str, wanted: manifest.Manifest, into: Path, progress: Progress = _no_progress
 ) -> None:
-    """Fetch a folder beside ``into``, verify it, and put it in its place. What is there already is fetched no more."""
+    """Fetch a folder next to ``into``, verify it, and rename it to ``into``. Files that are already there are not
+    fetched again."""
     with storing(into):
         if into.is_dir() and _is_exactly(into, wanted):
             return
@@ -268,7 +274,7 @@ def _fetch(
                     (part / path).unlink(missing_ok=True)
             transport.pull(source, part, progress)
             if wrong := manifest.differing(part, wanted):
-                raise TransferError(f"{len(wrong)} files of {source} arrived broken, such as {wrong[0]:.80}")
+                raise TransferError(f"{len(wrong)} files of {source} arrived damaged, such as {wrong[0]:.80}")
         for found in [found for found in part.rglob("*") if not found.is_dir()]:
             if found.relative_to(part).as_posix() not in wanted:
                 found.unlink()
@@ -278,7 +284,7 @@ def _fetch(
 
 
 def discard(into: Path) -> None:
-    """Remove what has arrived of a folder that is being fetched into ``into``; the next time all of it is fetched."""
+    """Delete the partial download of a folder that is being fetched to ``into``; the next attempt fetches all of it."""
     shutil.rmtree(_part(into), ignore_errors=True)
 
 
@@ -292,7 +298,7 @@ def _is_exactly(folder: Path, wanted: manifest.Manifest) -> bool:
 
 
 def _supervisor(transport: Transport, root: str, verb: str, timeout_seconds: float = 60) -> bytes:
-    """Run a verb of the supervisor; its arguments after the folder follow the verb."""
+    """Run a command of the supervisor; arguments after the folder follow in ``verb``."""
     name, _, rest = verb.partition(" ")
     there = shlex.quote(root)
     command = (
@@ -303,12 +309,12 @@ def _supervisor(transport: Transport, root: str, verb: str, timeout_seconds: flo
         return transport.run(command, timeout_seconds=timeout_seconds)
     except CommandFailed as error:
         if error.status == _GONE:
-            raise PodLost(f"{root} is gone from the pod: its container was reset") from None
+            raise PodLost(f"{root} no longer exists on the pod: its container was reset") from None
         raise
 
 
 def _write(transport: Transport, path: str, content: bytes) -> None:
-    """Write a small file for its owner alone, whole or not at all."""
+    """Write a small file, readable by its owner only, atomically."""
     name, part = shlex.quote(path), shlex.quote(f"{path}.part")
     transport.run(
         f"umask 077; cat > {part} && [ $(wc -c < {part}) = {len(content)} ] && mv -f {part} {name}", stdin=content
@@ -319,4 +325,4 @@ def _json(answer: bytes) -> Any:
     try:
         return json.loads(answer)
     except (ValueError, RecursionError):
-        raise TransferError(f"The pod's answer is no JSON: {blank_text(answer)[:200]!r}") from None
+        raise TransferError(f"The pod's answer is not JSON: {blank_text(answer)[:200]!r}") from None

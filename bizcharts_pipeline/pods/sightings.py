@@ -1,13 +1,13 @@
-"""What the control plane's silence about a pod proves.
+"""Decides when a pod's absence from the control plane's answers proves its termination.
 
-RunPod creates a pod and shows it later: its list and the single pod's page each learn of it on their own, seconds to
-minutes after the order. Until then both say that there is no such pod, and a request to end it is refused as "not
-found". So a pod that is not shown has ended only if enough looks in a row say so, and late enough:
+RunPod creates a pod and lists it later: its list and the single pod's page are updated independently, seconds to
+minutes after the order. Until then both report that the pod does not exist, and a termination request is refused as
+"not found". So an unlisted pod counts as terminated only after enough consecutive polls without it, and late enough:
 
-- it was shown before, and the control plane accepted the request to end it: from that moment on;
-- the request was accepted, and the pod was never shown: when the order is older than `lag_seconds` of [pods];
-- no request was accepted, so that the pod vanished without us: another `_VANISHED_LAGS` times `lag_seconds` later, the
-  request being repeated all the while.
+- it was listed before, and the termination request was accepted: from then on;
+- the request was accepted, and the pod was never listed: when the order is older than `lag_seconds` of [pods];
+- no request was accepted, so the pod vanished by itself: `_VANISHED_LAGS` times `lag_seconds` later, with the request
+  repeated meanwhile.
 """
 
 from datetime import datetime, timedelta
@@ -20,13 +20,13 @@ from bizcharts_pipeline.pods.protocol import Pod, PodStatus
 if TYPE_CHECKING:
     from bizcharts_pipeline.pods.work import Work
 
-LOOKS = 3  # in a row
-LOOK_PAUSE = 2.0  # seconds between them, at least
+POLLS = 3  # consecutive polls
+POLL_PAUSE = 2.0  # minimum seconds between them
 _VANISHED_LAGS = 2
 
 
 def counts_from(row: PodRow, lag: timedelta) -> datetime:
-    """Return the time from which on looks count that do not show the pod of ``row``."""
+    """Return the time from which polls without the pod of ``row`` count."""
     if row.told_at is not None and row.seen_at is not None:
         return row.told_at
     shown_by = row.ordered_at + lag if row.ordered_at else datetime.min
@@ -36,15 +36,15 @@ def counts_from(row: PodRow, lag: timedelta) -> datetime:
 
 
 def is_gone(row: PodRow) -> bool:
-    """Whether enough looks that count did not show the pod; where no order was sent, there is nothing to see."""
-    return row.absences >= LOOKS or (row.pod_id is None and row.ordered_at is None)
+    """Return whether enough counting polls did not list the pod; without a sent order, there is no pod."""
+    return row.absences >= POLLS or (row.pod_id is None and row.ordered_at is None)
 
 
-def shown(work: "Work", pod: Pod) -> None:
-    """Note that the control plane shows the pod at work, and what it charges for it.
+def record_listed(work: "Work", pod: Pod) -> None:
+    """Record that the control plane lists the current pod, and its price.
 
     Raises:
-        DearerThanListed: it costs more than the budget leaves.
+        DearerThanListed: it costs more than the remaining budget.
     """
     work.misses = 0
     if work.pod.seen_at is None or work.pod.missing_since is not None:
@@ -55,18 +55,18 @@ def shown(work: "Work", pod: Pod) -> None:
         work.priced = pod.pod_id
     if charged is None:
         if first and booked:
-            work.say(f"nobody tells what the pod {pod.pod_id} is charged; ${booked:f} an hour are booked, as listed")
+            work.say(f"the actual price of the pod {pod.pod_id} is unknown; the listed ${booked:f} an hour are booked")
     elif charged > booked:
         work.row = work.ledger.charged(work.pod.id, charged)
-        work.say(f"the pod {pod.pod_id} is charged ${charged:f} an hour, more than the ${booked:f} that were booked")
+        work.say(f"the pod {pod.pod_id} costs ${charged:f} an hour, more than the booked ${booked:f}")
         check_price(work)
     elif charged < booked and first and not work.reattached:
-        # What was booked until now was only listed. A price that falls later does not change what went before.
+        # The price booked so far was only the listed one. A later price cut does not apply to the past.
         work.row = work.ledger.charged(work.pod.id, charged)
 
 
 def check_price(work: "Work") -> None:
-    """Make sure that the pod at work is within the budget at the price that it is charged.
+    """Check that the current pod is within the budget at its actual price.
 
     Raises:
         DearerThanListed: it is not.
@@ -75,19 +75,19 @@ def check_price(work: "Work") -> None:
         work.ledger.check_budget(work.pod.id, work.caps, work.now())
     except OverBudget as error:
         raise DearerThanListed(
-            f"The pod {work.pod_id} is charged ${work.pod.usd_per_hour:f} an hour, and is ended: {error}"
+            f"The pod {work.pod_id} costs ${work.pod.usd_per_hour:f} an hour, and is terminated: {error}"
         ) from None
 
 
 def has_vanished(work: "Work") -> bool:
-    """Note that the control plane does not show the pod at work; return whether the pod is to be given up.
+    """Record that the control plane does not list the current pod; return whether to give the pod up.
 
-    It is given up after several looks in a row, once its order is old enough. It still counts as alive in the ledger,
-    until its end is proven as that of any other pod.
+    It is given up after several consecutive polls without it, once its order is old enough. In the ledger it counts as
+    alive until its termination is proven, like any other pod.
     """
     work.misses += 1
     now = work.now()
     row = work.row = work.ledger.missing(work.pod.id, now, counts=False)
     assert row.missing_since is not None
     late = now >= (row.ordered_at or row.created_at) + work.lag
-    return late and work.misses >= LOOKS and now - row.missing_since >= timedelta(seconds=LOOKS * LOOK_PAUSE)
+    return late and work.misses >= POLLS and now - row.missing_since >= timedelta(seconds=POLLS * POLL_PAUSE)

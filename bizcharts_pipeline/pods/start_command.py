@@ -1,14 +1,13 @@
-"""What a container does first: it arms a switch that ends the pod when nobody comes, and then starts as ever.
+"""Start command of a container: arms a timer that terminates an abandoned pod, then starts as usual.
 
-The switch needs no connection to be set, so it also covers the minutes before anything else does.
+The timer needs no connection to be armed, so it also covers the minutes before anything else runs.
 """
 
 import base64
 
-GUARD_ONLY = "BIZCHARTS_GUARD_ONLY"  # set to anything: arm the switch and start nothing
+GUARD_ONLY = "BIZCHARTS_GUARD_ONLY"  # set to anything: arm the timer and start nothing
 
-# The key is in no argument list: printf is the shell's own, and curl and python3 are told on stdin or by environment.
-# The deadline is kept, for a container that restarts starts here again.
+# The key is in no argument list: printf is a shell builtin, and curl and python3 get it on stdin or in the environment.
 _SCRIPT = r"""
 set -u
 export HOME=${HOME:-/root}
@@ -22,7 +21,7 @@ if [ -n "$pod" ]; then
     "$pod" "${RUNPOD_API_KEY:-}" "$control" > "$workspace/.bizcharts-pod.json.part" \
     && mv -f "$workspace/.bizcharts-pod.json.part" "$workspace/.bizcharts-pod.json")
 
-  # Print what METHOD URL [BODY] answers, and its status in a last line. Redirects are not followed.
+  # Print the response to METHOD URL [BODY], with its status in the last line. Redirects are not followed.
   ask() {
     if command -v curl >/dev/null; then
       printf 'header = "Authorization: Bearer %s"\n' "${RUNPOD_API_KEY:-}" \
@@ -40,7 +39,7 @@ except urllib.error.HTTPError as x: a = x
 print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
     fi
   }
-  # The API answers with nothing or with a JSON object; a page comes from somebody else.
+  # The API's responses are empty or JSON objects; a page is from a proxy.
   said() {
     answer=$(ask "$@") || return 1
     code=${answer##*$'\n'}
@@ -61,7 +60,7 @@ print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
   graphql() {
     accepted POST "$control/graphql" "{\"query\": \"mutation { $1(input: {podId: \\\"$pod\\\"})$2 }\"}"
   }
-  # A way that was accepted and did not end the pod is followed by the next one.
+  # If a request was accepted but did not delete the pod, the next method is tried.
   delete() {
     accepted DELETE "$control/v2/pods/$pod"; gone && return 0
     graphql podTerminate ""; gone && return 0
@@ -72,7 +71,7 @@ print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
     graphql podStop " { id }"
     return 1
   }
-  # Only where this is the pod's own container: all processes but this one and the first, and then the first.
+  # Only in the pod's own container: kill all processes except this one and the first, then the first.
   end_processes() {
     tr '\0' '\n' < /proc/1/environ 2>/dev/null | grep -qxF "RUNPOD_POD_ID=$pod" || return 0
     for entry in /proc/[0-9]*; do
@@ -90,7 +89,7 @@ print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
     done
   }
 
-  # Time is counted since the host's boot: a wall clock that is set has no say. After a reboot only that one is left.
+  # Time is measured since the host's boot, as the wall clock may be set. After a reboot, only the wall clock is left.
   boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)
   uptime=$(cut -d. -f1 /proc/uptime 2>/dev/null || date +%s)
   ttl=${BIZCHARTS_TTL_SECONDS:-@TTL@}
@@ -113,7 +112,7 @@ print(a.read(100000).decode(errors="replace") + "\n" + str(a.status))'
 fi
 
 [ -n "${BIZCHARTS_GUARD_ONLY:-}" ] && exit 0
-# A container that restarts after its time starts nothing but its own end.
+# A container that restarts after its time limit only terminates itself.
 [ -n "$pod" ] && [ "$left" -le 0 ] && wait "$guard"
 [ -x /start.sh ] && exec /start.sh
 
@@ -129,11 +128,11 @@ exec "$(command -v sshd)" -D -e
 
 
 def guard(ttl_seconds: int) -> str:
-    """Return the start command of a pod that deletes itself after ``ttl_seconds``, whoever forgot it.
+    """Return the start command of a pod that deletes itself after ``ttl_seconds``.
 
-    It has no double quote and no line break, which the SDK does not escape: the script travels as base64. In the
-    container ``BIZCHARTS_TTL_SECONDS`` goes before ``ttl_seconds``. The script writes ``.bizcharts-pod.json`` (readable
-    by its owner) for the supervisor, then becomes the image's own ``/start.sh``, or an sshd where there is none.
+    It has no double quote and no line break, which the SDK does not escape: the script is base64-encoded. In the
+    container, ``BIZCHARTS_TTL_SECONDS`` overrides ``ttl_seconds``. The script writes ``.bizcharts-pod.json`` (readable
+    by its owner) for the supervisor, then becomes the image's own ``/start.sh``, or an sshd if there is none.
     """
     script = _SCRIPT.replace("@TTL@", str(int(ttl_seconds)))
     return f"bash -c 'exec bash <(echo {base64.b64encode(script.encode()).decode()} | base64 -d)'"

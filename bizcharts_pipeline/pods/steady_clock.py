@@ -1,7 +1,7 @@
-"""A clock for durations and cost that no change of the wall clock moves, shared by all processes of one boot.
+"""Clock for durations and cost that is independent of changes of the wall clock, shared by all processes of one boot.
 
-It is the wall clock as it was when the installation first asked in this boot, carried on by the time since boot. After
-a reboot it starts from the wall clock again. Where the system has no boot id (macOS), each process starts its own.
+It is the wall clock at the installation's first use in this boot, advanced by the time since boot. After a reboot it
+restarts from the wall clock. If the system has no boot id (macOS), each process starts its own.
 """
 
 import json
@@ -17,9 +17,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def open_clock(folder: Path) -> Callable[[], datetime]:
-    """Return a function that returns the present, naive UTC; ``BIZCHARTS_NOW`` does not change it.
+    """Return a function that returns the current time, naive UTC; ``BIZCHARTS_NOW`` does not change it.
 
-    ``folder`` holds the anchor that processes share; without write access to it the clock is this process's own.
+    ``folder`` holds the anchor shared by processes; without write access to it, the clock is local to this process.
     """
     boot, file = _boot_id(), folder / ANCHOR
     wall, uptime = time.time(), _uptime()
@@ -31,7 +31,7 @@ def open_clock(folder: Path) -> Callable[[], datetime]:
                 folder.mkdir(parents=True, exist_ok=True)
                 write_atomically(file, json.dumps({"boot_id": boot, "wall_at_boot": anchor}).encode())
             except OSError:
-                pass  # durations within this process are right all the same
+                pass  # durations within this process are still correct
     start = datetime.fromtimestamp(anchor, UTC).replace(tzinfo=None)
     return lambda: start + timedelta(seconds=_uptime())
 

@@ -1,6 +1,6 @@
-"""Files through a shell alone, for machines without rsync: what is missing is sent, a large one goes on where it was.
+"""File transfers through a shell only, for machines without rsync: only missing files are sent, large ones resume.
 
-Small files travel together as a tar; a large one grows as ``<name>.part`` and takes its name when its hash is right.
+Small files are sent together as a tar; a large one grows as ``<name>.part`` and is renamed when its hash is right.
 """
 
 import io
@@ -14,19 +14,19 @@ from bizcharts_pipeline.core.files import open_regular, read_regular, regular_on
 from bizcharts_pipeline.pods.errors import TransferError
 from bizcharts_pipeline.pods.manifest import MAX_BYTES, MAX_FILES, Entry, Manifest, entry, is_plain
 
-CHUNK_BYTES = 8_000_000  # of one command
+CHUNK_BYTES = 8_000_000  # per command
 PART = ".part"
 _SECONDS = 300.0
 
 
 class Run(Protocol):
-    """`protocol.Transport.run`."""
+    """Signature of `protocol.Transport.run`."""
 
     def __call__(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes: ...
 
 
 def differing(run: Run, target: str, wanted: Manifest) -> list[str]:
-    """Return the paths of ``wanted`` that ``target`` on the machine does not have as they should be."""
+    """Return the paths of ``wanted`` that are missing or different in ``target`` on the machine."""
     lines = "".join(f"{one.sha256}  {path}\n" for path, one in wanted.items())
     found = _below(run, target, "sha256sum --check 2>/dev/null || true", stdin=lines.encode()).decode(errors="replace")
     right = {line.removesuffix(": OK") for line in found.splitlines() if line.endswith(": OK")}
@@ -34,10 +34,10 @@ def differing(run: Run, target: str, wanted: Manifest) -> list[str]:
 
 
 def push(run: Run, source: Path, target: str, wanted: Manifest) -> None:
-    """Make ``target`` on the machine hold ``wanted`` of the folder ``source``, and nothing else.
+    """Make ``target`` on the machine contain exactly ``wanted`` from the folder ``source``.
 
     Raises:
-        TransferError: a file did not arrive as it was sent.
+        TransferError: a file did not arrive unchanged.
     """
     there = set(_files(run, target))
     missing = differing(run, target, wanted)
@@ -53,10 +53,10 @@ def push(run: Run, source: Path, target: str, wanted: Manifest) -> None:
 
 
 def pull(run: Run, source: str, target: Path) -> None:
-    """Make the folder ``target`` hold the regular files of ``source`` on the machine.
+    """Make the folder ``target`` contain the regular files of ``source`` on the machine.
 
     Raises:
-        TransferError: a file did not arrive as it was sent, or more than ``MAX_BYTES`` are offered.
+        TransferError: a file did not arrive unchanged, or more than ``MAX_BYTES`` are offered.
     """
     sizes = _files(run, source)
     if sum(sizes.values()) > MAX_BYTES or len(sizes) > MAX_FILES:
@@ -65,12 +65,12 @@ def pull(run: Run, source: str, target: Path) -> None:
     digests = {line[66:].removeprefix("./"): line[:64] for line in listed.split("\0")}
     for path, size in sizes.items():
         if not is_plain(path) or path not in digests:
-            raise TransferError(f"{source:.100} changed meanwhile, or has a path that is no plain one: {path!r:.80}")
+            raise TransferError(f"{source:.100} changed meanwhile, or has an unsafe path: {path!r:.80}")
         _pull_one(run, source, target, path, Entry(size, digests[path]))
 
 
 def _files(run: Run, folder: str) -> dict[str, int]:
-    """Return the sizes of the regular files in a folder of the machine by their paths."""
+    """Return the sizes of the regular files in a folder on the machine, by path."""
     listed = _below(run, folder, "find . -type f -printf '%s %P\\0'").decode(errors="surrogateescape")
     lines = (line.partition(" ") for line in listed.split("\0") if line)
     return {path: int(size) for size, _, path in lines}
@@ -78,7 +78,7 @@ def _files(run: Run, folder: str) -> dict[str, int]:
 
 def _push_large(run: Run, source: Path, target: str, path: str, wanted: Entry) -> None:
     part, name, parent = (shlex.quote(f"./{one}") for one in (path + PART, path, PurePosixPath(path).parent))
-    # asked anew each time: a command that was cut off may have written a part of its chunk
+    # queried each time: an interrupted command may have written a part of its chunk
     arrived = int(_below(run, target, f"mkdir -p {parent}; stat -c %s {part} 2>/dev/null || echo 0"))
     if arrived > wanted.size:
         _below(run, target, f"rm -f {part}")
@@ -89,7 +89,7 @@ def _push_large(run: Run, source: Path, target: str, path: str, wanted: Entry) -
             _below(run, target, f"cat >> {part}", stdin=chunk)
     right = f'[ "$(sha256sum < {part})" = "{wanted.sha256}  -" ]'
     if not _below(run, target, f"if {right}; then mv -f {part} {name} && echo right; else rm -f {part}; fi"):
-        raise TransferError(f"{path:.100} did not arrive as it was sent; the next attempt sends it from its start")
+        raise TransferError(f"{path:.100} arrived damaged; the next attempt sends all of it")
 
 
 def _pull_one(run: Run, source: str, folder: Path, path: str, wanted: Entry) -> None:
@@ -109,7 +109,7 @@ def _pull_one(run: Run, source: str, folder: Path, path: str, wanted: Entry) -> 
             file.write(chunk)
     if entry(part) != wanted:
         part.unlink()
-        raise TransferError(f"{path:.100} did not arrive as it was sent; the next attempt fetches it from its start")
+        raise TransferError(f"{path:.100} arrived damaged; the next attempt fetches all of it")
     part.replace(target)
 
 
@@ -118,7 +118,7 @@ def _below(run: Run, folder: str, command: str, stdin: bytes = b"") -> bytes:
 
 
 def _batches(paths: Sequence[str], sizes: dict[str, int]) -> Iterator[list[str]]:
-    """Yield paths in lots of about ``CHUNK_BYTES``."""
+    """Yield paths in batches of about ``CHUNK_BYTES``."""
     batch: list[str] = []
     size = 0
     for path in paths:

@@ -1,8 +1,8 @@
-"""Commands and files to and from one machine, by the ``ssh`` and ``rsync`` programs.
+"""Commands and file transfers to one machine, through the programs ``ssh`` and ``rsync``.
 
-Why programs and not a library: rsync resumes and is the fastest over a long line, ssh notices a dead peer, and nothing
-of a broken connection is left in this process. ssh's own status is of no use: 255 may be its own, the command's, or a
-signal. So a command says on its stdout that it began, and with which status it ended.
+Programs instead of a library: rsync resumes and is the fastest over long distances, ssh detects a dead peer, and a
+broken connection leaves nothing in this process. ssh's exit status is ambiguous: 255 may be its own, the command's, or
+a signal. So a command prints a token when it starts, and again with its status when it ends.
 """
 
 import errno
@@ -31,18 +31,18 @@ from bizcharts_pipeline.pods.keys import KNOWN_HOSTS, PRIVATE_KEY
 from bizcharts_pipeline.pods.local_disk import storing
 from bizcharts_pipeline.pods.protocol import Address
 
-ANSWER_BYTES = 16_000_000  # most that a command may print
+ANSWER_BYTES = 16_000_000  # maximum output of a command
 CONNECT_SECONDS = 10
-ALIVE_SECONDS = 5  # a peer that is silent for three times as long is gone
+ALIVE_SECONDS = 5  # a peer that is silent for three times as long counts as dead
 ALIVE_TIMES = 3
 TRANSFER_SECONDS = 3 * 3600.0
-SILENT_SECONDS = 120  # rsync's own: without a byte for so long, it ends
+SILENT_SECONDS = 120  # rsync's own time-out without a byte
 _ALIAS = "pod"
 _HOST_CHANGED = re.compile(r"Host key verification failed|IDENTIFICATION HAS CHANGED")
 _REFUSED = re.compile(r"Permission denied \([a-z,-]+\)|Too many authentication failures")
 _NO_RSYNC = re.compile(r"rsync: (command )?not found|rsync: No such file|rsync.*command not found")
 _FULL = "No space left on device"
-# Of a pull: who writes is the receiver or the generator; rsync before 3.2 does not name them.
+# On a pull, the receiver or the generator writes; rsync before 3.2 does not name them.
 _LOCAL_DISK = re.compile(
     r"(?:\[(?:receiver|generator|Receiver)[^]]*\]|rsync: write failed on ).*"
     r"(?:No space left on device|Disk quota exceeded|Read-only file system|Permission denied|Input/output error"
@@ -56,7 +56,7 @@ _KEPT_VARIABLES = re.compile(
 
 
 class CommandFailed(PodError):
-    """A command ran on the machine and ended with another status than 0."""
+    """A command on the machine ended with a non-zero status."""
 
     def __init__(self, command: str, status: int, stderr: str) -> None:
         super().__init__(
@@ -67,11 +67,11 @@ class CommandFailed(PodError):
 
 
 class SshTransport:
-    """The way to a machine with an sshd.
+    """Transport to a machine with an sshd.
 
     ``keys`` is the folder of a pod's own pair (`pods.keys`). The host key is pinned there after the first successful
-    login, and any other is refused from then on: a wrong host that refuses the login is not pinned. With
-    ``known_host``, ``keys`` is the private key for a host of your own, whose host key stands in that file.
+    login, and any other is refused from then on; a wrong host that refuses the login is not pinned. With
+    ``known_host``, ``keys`` is the private key for a host of your own, whose host key is in that file.
     """
 
     def __init__(self, address: Address, keys: Path, known_host: Path | None = None) -> None:
@@ -98,7 +98,7 @@ class SshTransport:
         self._own_host = known_host is not None
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
-        """See `protocol.Transport`; the answer is capped at ``ANSWER_BYTES``."""
+        """See `protocol.Transport`; the output is limited to ``ANSWER_BYTES``."""
         token = secrets.token_hex(8)
         unpinned = None if self._is_pinned() else self._host_keys.with_name(f"{KNOWN_HOSTS}.{token}")
         try:
@@ -129,20 +129,20 @@ class SshTransport:
         return self._own_host or self._host_keys.exists()
 
     def _ssh(self, unpinned: Path | None = None) -> list[str]:
-        """Return the ssh command; it accepts any host key only into the file ``unpinned``."""
+        """Return the ssh command; it accepts an unknown host key only with the file ``unpinned``."""
         known = unpinned or self._host_keys
         checked = ["-oStrictHostKeyChecking=" + ("accept-new" if unpinned else "yes")]
         return ["ssh", "-F", "none", "-T", *self._options, f"-oUserKnownHostsFile={_quoted(known)}", *checked]
 
     def push(self, source: Path, target: str, progress: Callable[[], None] = lambda: None) -> None:
-        """See `protocol.Transport`; what else is in ``target`` is removed, and every file verified."""
+        """See `protocol.Transport`; other files in ``target`` are removed, and every file is verified."""
         wanted = manifest.of_folder(source)
         self.run(f"mkdir -p {shlex.quote(target)}")
         arguments = ["--delete", f"--exclude={manifest.LEFT_OUT}", f"{source}/", f"{_ALIAS}:{target}/"]
         if not self._rsync(arguments, progress):
             transfer.push(_reporting(self.run, progress), source, target, wanted)
         if wrong := transfer.differing(self.run, target, wanted):
-            raise TransferError(f"{len(wrong)} files arrived broken at {self._where}, such as {wrong[0]:.80}")
+            raise TransferError(f"{len(wrong)} files arrived damaged at {self._where}, such as {wrong[0]:.80}")
 
     def pull(self, source: str, target: Path, progress: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Transport`; links are left out, and more than ``manifest.MAX_BYTES`` is an error."""
@@ -154,10 +154,10 @@ class SshTransport:
             transfer.pull(_reporting(self.run, progress), source, target)
 
     def _rsync(self, arguments: Sequence[str], progress: Callable[[], None], into: Path | None = None) -> bool:
-        """Return whether rsync did it; it cannot where the machine has none.
+        """Transfer with rsync; return ``False`` if either machine has no rsync.
 
-        ``--inplace`` leaves what had arrived under its own name, whichever end dies, and ``--checksum`` finds a file
-        that changed without changing its size: rsync then sends what differs, whatever was there.
+        ``--inplace`` keeps partial files under their own names if either end dies, and ``--checksum`` detects changed
+        files of the same size: rsync then sends only the differences.
         """
         if shutil.which("rsync") is None:
             return False
@@ -172,7 +172,7 @@ class SshTransport:
         if ended.status == 0:
             return True
         if into is not None and _LOCAL_DISK.search(ended.stderr):
-            raise LocalDiskError(f"{into} cannot hold what the pod sends: {ended.stderr[-300:]}")
+            raise LocalDiskError(f"{into} cannot store the pod's files: {ended.stderr[-300:]}")
         if _NO_RSYNC.search(ended.stderr):
             return False
         if ended.status in (11, 23, 24) or ended.stopped or _FULL in ended.stderr:
@@ -183,16 +183,16 @@ class SshTransport:
     def _lost(self, ended: Ended, *, logged_in: bool) -> LinkError:
         why = ended.stopped or ended.stderr[-300:] or "no reason given"
         if not logged_in and _HOST_CHANGED.search(ended.stderr):
-            return HostChanged(f"{self._where} does not show the host key in {self._host_keys}: {why}")
+            return HostChanged(f"{self._where} does not have the host key in {self._host_keys}: {why}")
         if not logged_in and _REFUSED.search(ended.stderr):
-            return LoginRefused(f"{self._where} does not let us in: {why}")
-        return LinkLost(f"{self._where} does not answer, or the line broke: {why}")
+            return LoginRefused(f"{self._where} refuses the login: {why}")
+        return LinkLost(f"{self._where} does not answer, or the connection broke: {why}")
 
 
 class LocalTransport:
-    """This machine in the part of a pod, below a folder of its own; it is not confined to it.
+    """This machine as a pod, in its own folder; commands are not confined to it.
 
-    Commands see no variables of this process but those that programs need to run at all: a pod has no keys either.
+    Commands get only the environment variables that programs need to run: a pod has no keys either.
     """
 
     def __init__(self, root: Path) -> None:
@@ -209,7 +209,7 @@ class LocalTransport:
             environment=self._environment,
         )
         if ended.stopped:
-            raise LinkLost(f"`{blank_text(command):.80}` was ended here: {ended.stopped}")
+            raise LinkLost(f"`{blank_text(command):.80}` was killed: {ended.stopped}")
         if ended.status:
             raise CommandFailed(command, ended.status, ended.stderr)
         return ended.stdout
@@ -230,13 +230,13 @@ class LocalTransport:
                 _copy(Path(source), target)
             except OSError as error:
                 of_source = error.filename is not None and Path(error.filename).is_relative_to(source)
-                if not of_source or error.filename2 is not None:  # with two names it is the copying that failed
+                if not of_source or error.filename2 is not None:  # with two names, the copy itself failed
                     raise
                 raise TransferError(f"{source} was not copied to {target}: {error}") from None
 
 
 def _reporting(run: transfer.Run, progress: Callable[[], None]) -> transfer.Run:
-    """Return ``run``, which reports progress after each command: transfers by a shell go in chunks."""
+    """Return ``run``, extended to report progress after each command: transfers through a shell are chunked."""
 
     def reporting(command: str, *, stdin: bytes = b"", timeout_seconds: float = 60) -> bytes:
         answer = run(command, stdin=stdin, timeout_seconds=timeout_seconds)
@@ -254,7 +254,7 @@ def _execute(command: Sequence[str], **how: object) -> Ended:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Make ``target`` hold the plain files of a folder; links are left out."""
+    """Make ``target`` contain the regular files of a folder; links are left out."""
 
     def fail(error: OSError) -> None:
         raise error
@@ -270,7 +270,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _too_big(folder: Path | None) -> str | None:
-    """A host may announce little and send much."""
+    """Return an error if a download exceeds the size limit: a host may announce little and send much."""
     if folder is None:
         return None
     size = 0
@@ -280,19 +280,19 @@ def _too_big(folder: Path | None) -> str | None:
                 size += os.lstat(os.path.join(parent, name)).st_size
             except FileNotFoundError:
                 continue
-    return f"more than {manifest.MAX_BYTES:,} bytes came" if size > manifest.MAX_BYTES else None
+    return f"more than {manifest.MAX_BYTES:,} bytes were received" if size > manifest.MAX_BYTES else None
 
 
 def _known_name(address: Address) -> str:
-    """A host's name as ssh writes it into a file of known hosts."""
+    """Return a host's name as ssh writes it to a known-hosts file."""
     return address.host if address.port == 22 else f"[{address.host}]:{address.port}"
 
 
 def _quoted(path: Path) -> str:
-    """A path as ssh reads it in an option: blanks part words there, and % begins a token."""
+    """Return a path quoted for an ssh option, in which blanks separate words and % starts a token."""
     return '"' + str(path.absolute()).replace("%", "%%") + '"'
 
 
 def _for_rsync(word: str) -> str:
-    """A word as rsync reads it in its ``-e``: quotes hold it together, a doubled one is itself."""
+    """Return a word quoted for rsync's ``-e``, in which a doubled quote stands for one."""
     return "'" + word.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""RUNNING: reading what a job writes until it ends, through lost links, and telling a finished job from a dead one."""
+"""RUNNING: read a job's output until it ends, through connection losses, and distinguish finished from dead jobs."""
 
 import shutil
 from datetime import timedelta
@@ -16,21 +16,21 @@ from bizcharts_pipeline.pods.work import Work
 TAIL_BYTES = 4_000
 _MUCH_BYTES = 500_000
 
-# What the training scripts mean by their status.
+# Meanings of the training scripts' exit statuses.
 _BY_STATUS = {3: "out of memory", 4: "diverged", 5: "disk full"}
-# Ended by somebody else: the kernel, the host's shutdown.
+# Killed from outside: by the kernel or the host's shutdown.
 _KILLED = frozenset({-9, -15, 128 + 9, 128 + 15})
-# The supervisor ended it, as nobody asked after it or an earlier run told it to: another pod may do better.
+# Stopped by the supervisor, as nothing polled it or an earlier run cancelled it: another pod may succeed.
 _INTERRUPTED = frozenset({"lease", "cancelled", "killed"})
 
 
 def watch(work: Work) -> None:
-    """Follow the job until it has ended well.
+    """Follow the job until it has succeeded.
 
     Raises:
-        JobFailed: it ended badly, hung, or took too long; what could be saved of it is on this machine.
-        PodLost: the pod is gone, was reset, or cannot be reached.
-        Cancelled: somebody stopped the run.
+        JobFailed: it failed, hung, or took too long; the salvaged files are on this machine.
+        PodLost: the pod disappeared, was reset, or cannot be reached.
+        Cancelled: the run was cancelled.
     """
     work.enter(State.RUNNING, f"job in {work.root}")
     watched = _Watched(work)
@@ -44,47 +44,47 @@ def watch(work: Work) -> None:
 
 
 class _Watched:
-    """What was read of a job so far, and when."""
+    """Progress of reading a job's output."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
         self.messages_offset = self.log_offset = 0
-        self.last_word = self.last_checkpoint = work.now()
+        self.last_output_at = self.last_checkpoint = work.now()
         self.shown_log, self.shown_messages = Blanker(work.job.secrets), Blanker(work.job.secrets)
         self.last_output: int | None = None
         self.dead_polls = 0
-        self.behind = False  # there is more to read than one answer holds
+        self.behind = False  # more output is available than one poll returns
         self.training_ends = end_of_training(work.pod.created_at, work.pod.deadline)
 
     def listen(self) -> Exit | None:
-        """Read what is new; return how the job ended, once it has and all of what it wrote was read."""
+        """Read new output; return the job's exit once all output has been read."""
         poll = self._poll()
         self._pass_on(poll)
         if poll.exit is not None:
             self._show(self.shown_log.rest(), self.shown_messages.rest())
             return poll.exit
         self.behind = len(poll.messages) + len(poll.log) >= _MUCH_BYTES
-        # A supervisor writes how the job ended before it goes: between the two a poll may see neither.
+        # A supervisor records the exit before it ends: a poll between the two may see neither.
         self.dead_polls = 0 if poll.alive else self.dead_polls + 1
         if self.dead_polls > 1:
-            _fail(self.work, "killed", "The job's supervisor died without a word")
+            _fail(self.work, "killed", "The job's supervisor died without recording the job's exit")
         return None
 
     def check_times(self) -> None:
-        """Stop a job that hangs or has had its time; fetch a checkpoint when one is due."""
+        """Stop a job that hangs or has reached its time limit; fetch a checkpoint when one is due."""
         work, now = self.work, self.work.now()
         if now >= self.training_ends:
             _stop(work)
             _fail(
                 work,
                 "max_runtime",
-                f"The job was not done in time (max_hours of [pods] is {work.settings.max_hours:g})",
+                f"The job did not finish in time (max_hours of [pods] is {work.settings.max_hours:g})",
             )
         stall = timedelta(minutes=work.settings.stall_minutes)
-        if now - self.last_word >= stall:
+        if now - self.last_output_at >= stall:
             _stop(work)
             _fail(
-                work, "hung", f"No word from the job for {work.settings.stall_minutes:g} min (stall_minutes of [pods])"
+                work, "hung", f"No output of the job for {work.settings.stall_minutes:g} min (stall_minutes of [pods])"
             )
         if work.job.checkpoints is not None and now - self.last_checkpoint >= work.checkpoint_every:
             self.last_checkpoint = now
@@ -94,7 +94,7 @@ class _Watched:
         def poll(transport: Transport) -> Poll:
             try:
                 return remote.poll(transport, self.work.root, self.messages_offset, self.log_offset)
-            except CommandFailed as error:  # a machine short of memory or disk may answer the next one
+            except CommandFailed as error:  # a machine short of memory or disk may answer the next poll
                 raise LinkLost(str(error)) from error
 
         return self.work.over_link(poll)
@@ -102,7 +102,7 @@ class _Watched:
     def _pass_on(self, poll: Poll) -> None:
         work = self.work
         if poll.messages or poll.log or poll.last_output != self.last_output:
-            self.last_word = work.now()
+            self.last_output_at = work.now()
         self.last_output = poll.last_output
         if poll.log:
             self.log_offset += len(poll.log)
@@ -112,7 +112,7 @@ class _Watched:
         work.stop_if_cancelled()
 
     def _show(self, log: bytes, messages: bytes) -> None:
-        """Pass on what the job wrote; secrets are blanked by now."""
+        """Pass the job's output on to the listener; secrets are masked by now."""
         work = self.work
         if log:
             work.tail = (work.tail + log)[-TAIL_BYTES:]
@@ -127,11 +127,11 @@ class _Watched:
             if remote.fetch_checkpoint(transport, work.root, work.checkpoint, work.progress_over(transport)):
                 self.work.say("checkpoint fetched")
         except (PodError, OSError) as error:
-            self.work.say(f"no checkpoint could be fetched, the next one may: {error}")
+            self.work.say(f"no checkpoint could be fetched; the next attempt may succeed: {error}")
 
 
 def _reason(ended: Exit) -> str | None:
-    """Return why a job failed, in the words of :class:`JobFailed`, or ``None``: it did not."""
+    """Return why a job failed, as a reason of :class:`JobFailed`; ``None`` if it succeeded."""
     if ended.reason == "max_runtime":
         return "max_runtime"
     if ended.reason in _INTERRUPTED or ended.code in _KILLED:
@@ -144,16 +144,16 @@ def _reason(ended: Exit) -> str | None:
 
 
 def _stop(work: Work) -> None:
-    """Tell the job to end; what it leaves is saved next, and its pod ended in any case."""
+    """Cancel the job; its output is salvaged next, and its pod terminated in any case."""
     assert work.transport is not None
     try:
         remote.cancel(work.transport, work.root)
     except PodError as error:
-        work.say(f"the job could not be told to end: {error}")
+        work.say(f"the job could not be cancelled: {error}")
 
 
 def _fail(work: Work, reason: str, message: str) -> NoReturn:
-    """Save what can be saved, and raise."""
+    """Salvage what can be fetched, and raise."""
     assert work.transport is not None
     saved = work.folder / "salvaged"
     try:
@@ -169,7 +169,7 @@ def _fail(work: Work, reason: str, message: str) -> NoReturn:
             shutil.rmtree(work.checkpoint, ignore_errors=True)
             (saved / remote.SALVAGED).replace(work.checkpoint)
     except (PodError, OSError) as error:
-        work.say(f"not all could be saved: {error}")
+        work.say(f"not everything could be salvaged: {error}")
     tail = work.tail.decode("utf-8", "replace")
     last_line = next((line for line in reversed(tail.splitlines()) if line.strip()), "")
     raise JobFailed(f"{message}. Its last line: {last_line:.300}" if last_line else message, reason, tail)

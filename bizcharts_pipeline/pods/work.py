@@ -1,4 +1,4 @@
-"""What the states of a pod's life share: whose job it is, which pod it has now, and the link to it."""
+"""State shared by the phases of a pod's life: the job, its current pod, and the connection to it."""
 
 import time
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from bizcharts_pipeline.pods.states import TRANSITIONS
 from bizcharts_pipeline.settings import PodSettings
 
 Result = TypeVar("Result")
-_RENEW_SECONDS = 20.0  # between two renewals of a lease while files travel
+_RENEW_SECONDS = 20.0  # seconds between two renewals of a lease during a transfer
 
 
 @dataclass
 class Work:
-    """One run's work on a job. No secret is in it: keys are files, tokens stay in the environment."""
+    """One run's work on a job. It holds no secrets: keys are files, tokens stay in the environment."""
 
     job: Job
     provider: Provider
@@ -39,35 +39,35 @@ class Work:
     checkpoint_every: timedelta
 
     state: State | None = None
-    undertaken: JobRow | None = None  # the job in the ledger
-    row: PodRow | None = None  # the pod in the ledger; without an id while nobody knows whether there is one
-    transport: Transport | None = None  # the link to the pod, once it was reached
-    address_of: Pod | None = None  # whom the transport leads to
+    job_row: JobRow | None = None  # the job in the ledger
+    row: PodRow | None = None  # the pod in the ledger; without an id while its existence is unknown
+    transport: Transport | None = None  # the connection to the pod, once it was reached
+    address_of: Pod | None = None  # the pod to which ``transport`` connects
     heard_at: datetime | None = None  # when the pod last answered
-    launched: bool = False  # the job was started on the pod, by us or by a run before us
+    launched: bool = False  # the job was started on the pod, by this run or an earlier one
     reattached: bool = False
-    in_doubt: bool = False  # an order of which nobody knows what came
-    left_behind: bool = False  # a pod could not be ended
-    candidate: int = 0  # with which the next search begins
-    priced: str = ""  # the pod of which the price is known, or known not to be told
-    misses: int = 0  # looks in a row in which the control plane did not show the pod
-    next_look: datetime | None = None  # when to look for further pods of the job
+    in_doubt: bool = False  # an order with unknown outcome exists
+    left_behind: bool = False  # a pod could not be terminated
+    candidate: int = 0  # index at which the next search starts
+    priced: str = ""  # the pod whose price is known, or known to be unavailable
+    misses: int = 0  # consecutive polls without the pod in the control plane's answer
+    next_search: datetime | None = None  # when to search for further pods of the job
     between_polls: Callable[[], None] = lambda: None  # called after each pause between two polls
-    tail: bytes = field(default=b"", repr=False)  # the last that the job printed
+    tail: bytes = field(default=b"", repr=False)  # the end of the job's output
 
     @property
     def name(self) -> str:
-        """Of all pods of this job; a job that an earlier version began keeps its name."""
-        return self.undertaken.name if self.undertaken is not None else self.new_name
+        """Name of all pods of this job; a job that an earlier version began keeps its name."""
+        return self.job_row.name if self.job_row is not None else self.new_name
 
     @property
     def new_name(self) -> str:
-        """Of the pods of this job if it is begun now."""
+        """Name of the job's pods if it is started now."""
         return pod_name(self.settings.name, installation_id(self.ledger.path.parent), self.job.key)
 
     @property
     def folder(self) -> Path:
-        """On this machine, of this job: lock, keys, checkpoint, salvaged logs."""
+        """Local folder of this job: lock, keys, checkpoint, salvaged logs."""
         return self.ledger.folder(self.job.key)
 
     @property
@@ -77,35 +77,35 @@ class Work:
 
     @property
     def checkpoint(self) -> Path:
-        """Folder of the newest checkpoint that was fetched."""
+        """Folder of the newest fetched checkpoint."""
         return self.folder / "checkpoint"
 
     @property
     def lag(self) -> timedelta:
-        """How long a new pod may be missing in the control plane's answers."""
+        """The time for which a new pod may be missing from the control plane's answers."""
         return timedelta(seconds=self.settings.lag_seconds)
 
     @property
     def caps(self) -> Caps:
-        """What it may cost."""
+        """The configured caps."""
         return Caps(self.settings.usd_per_run, self.settings.usd_per_month)
 
     @property
     def job_id(self) -> int:
-        """Of the job in the ledger."""
-        assert self.undertaken is not None
-        return self.undertaken.id
+        """The job's row id in the ledger."""
+        assert self.job_row is not None
+        return self.job_row.id
 
     @property
     def pod(self) -> PodRow:
-        """The pod that there is."""
+        """The current pod's row."""
         assert self.row is not None
         assert self.row.pod_id is not None
         return self.row
 
     @property
     def pod_id(self) -> str:
-        """Of the pod that there is."""
+        """The current pod's id."""
         assert self.pod.pod_id is not None
         return self.pod.pod_id
 
@@ -116,62 +116,62 @@ class Work:
         return self.pod.root
 
     def enter(self, state: State, detail: str) -> None:
-        """Go over to a state: first in the ledger, then for those who watch."""
+        """Enter a state: record it in the ledger, then notify the listener."""
         assert self.state is None or state in TRANSITIONS[self.state], f"{self.state} -> {state}"
         self.ledger.enter(self.job_id, self.row.id if self.row else None, state, detail, self.now())
         self.state = state
         self.listener.state(state, detail)
 
     def say(self, detail: str) -> None:
-        """Tell those who watch something about the present state."""
+        """Send the listener a message about the current state."""
         assert self.state is not None
         self.listener.state(self.state, detail)
 
     def stop_if_cancelled(self) -> None:
-        """Raise :class:`Cancelled` if somebody wants this to stop."""
+        """Raise :class:`Cancelled` if the run was cancelled."""
         if self.listener.cancelled():
-            raise Cancelled("The run was stopped; its pod is ended")
+            raise Cancelled("The run was cancelled; its pod has been terminated")
 
     def wait(self, seconds: float) -> None:
-        """Wait, and stop if somebody wants that."""
+        """Sleep; raise :class:`Cancelled` if the run was cancelled."""
         self.stop_if_cancelled()
         self.sleep(seconds)
         self.stop_if_cancelled()
 
     def poll_pause(self) -> None:
-        """Wait as long as the settings say between two questions to a pod or to its control plane."""
+        """Sleep for the configured interval between two polls of a pod or of the control plane."""
         self.wait(self.settings.poll_seconds)
         self.between_polls()
 
     def connect(self, pod: Pod) -> Transport:
-        """Return the way to a pod, a new one where its address has changed."""
+        """Return the transport to a pod, a new one if its address has changed."""
         if self.transport is None or self.address_of is None or self.address_of.address != pod.address:
             self.transport = self.provider.transport(pod, self.keys)
             self.address_of = pod
         return self.transport
 
     def over_link(self, call: Callable[[Transport], Result]) -> Result:
-        """Do something over the link; after each loss of it again, as long as the pod's lease may run.
+        """Call ``call`` with the transport; after a connection loss, retry it until the pod's lease ends.
 
         Raises:
-            PodLost: the pod is gone, was reset, or did not answer for longer than its lease.
+            PodLost: the pod disappeared, was reset, or did not answer for longer than its lease.
         """
         while True:
             assert self.transport is not None
             try:
                 result = call(self.transport)
             except HostChanged as error:
-                raise PodLost(f"The pod {self.pod_id} was reset, and the job on it is gone: {error}") from error
+                raise PodLost(f"The pod {self.pod_id} was reset, and the job on it is lost: {error}") from error
             except LinkError as error:
-                self._outlast(error)
+                self._await_link(error)
             else:
                 self.heard_at = self.now()
                 return result
 
     def progress_over(self, transport: Transport) -> Callable[[], None]:
-        """Return what a transfer calls while bytes move: the pod has been heard, and its lease is renewed now and then.
+        """Return the progress callback of a transfer: it records that the pod responds, and renews its lease regularly.
 
-        A transfer that does not progress renews nothing, so that its pod ends as it would without us.
+        A stalled transfer renews nothing, so its pod terminates itself as if this run did not exist.
         """
         every = min(_RENEW_SECONDS, self.settings.lease_minutes * 60 / 4)
         renewed = -every
@@ -187,33 +187,33 @@ class Work:
         return progress
 
     def forget_pod(self) -> None:
-        """Have no pod any more."""
+        """Forget the current pod."""
         self.row = self.transport = self.address_of = self.heard_at = None
-        self.next_look = None
+        self.next_search = None
         self.launched = self.in_doubt = False
         self.misses = 0
         self.tail = b""
 
-    def _outlast(self, error: LinkError) -> None:
-        """Go on after a lost link: wait, and ask where the pod is now."""
+    def _await_link(self, error: LinkError) -> None:
+        """Handle a connection loss: wait, then update the pod's address."""
         lease = timedelta(minutes=self.settings.lease_minutes)
         assert self.heard_at is not None
         silent = self.now() - self.heard_at
         if silent > lease:
             minutes = silent.total_seconds() / 60
             raise PodLost(f"The pod {self.pod_id} cannot be reached for {minutes:.0f} min: {error}") from error
-        self.say(f"link lost, the job goes on without us; trying again: {error}")
+        self.say(f"connection lost; the job continues; retrying: {error}")
         self.poll_pause()
         try:
             pod = self.provider.get(self.pod_id)
         except PodError:
-            return  # the control plane being away says nothing about the pod
+            return  # an unreachable control plane says nothing about the pod
         if pod is None:
             if sightings.has_vanished(self):
-                raise PodLost(f"The pod {self.pod_id} is not shown any more, and nobody here ended it") from error
+                raise PodLost(f"The pod {self.pod_id} is no longer listed, and was not terminated here") from error
             return
-        sightings.shown(self, pod)
+        sightings.record_listed(self, pod)
         if pod.status is PodStatus.ENDED:
-            raise PodLost(f"The pod {self.pod_id} ended, and nobody here ended it") from error
+            raise PodLost(f"The pod {self.pod_id} ended, and was not terminated here") from error
         if pod.address is not None:
             self.connect(pod)

@@ -1,1 +1,1 @@
-"""Prices of coins and the reference index, from four services in rotation."""
+"""Coin prices from three services in rotation, and alternative.me's reference index."""

@@ -1,6 +1,6 @@
-"""alternative.me's Crypto Fear & Greed Index (https://alternative.me/crypto/fear-and-greed-index/), day by day.
+"""alternative.me's daily Crypto Fear & Greed Index (https://alternative.me/crypto/fear-and-greed-index/).
 
-Its terms ask for the source to be named beside every display of the data; it is stored with each row for that.
+Its terms require the source to be named with every display of the data, so it is stored with each row.
 """
 
 import json
@@ -21,12 +21,12 @@ _DIGITS = re.compile(r"[0-9]{1,12}")
 
 
 class ReferenceFormatError(SourceError):
-    """An answer that can not be read as the index."""
+    """A response that cannot be parsed as the index."""
 
 
 @dataclass(frozen=True)
 class ReferenceReading:
-    """One UTC day of somebody else's index: ``value`` from 0 (fear) to 100 (greed)."""
+    """One UTC day of an external index: ``value`` from 0 (fear) to 100 (greed)."""
 
     day: date
     value: int
@@ -37,33 +37,33 @@ class ReferenceReading:
 
 @dataclass(frozen=True)
 class ReferenceAnswer:
-    """The readings by day, oldest first, and what could not be read."""
+    """The readings by day, oldest first, and a message for each unreadable entry."""
 
     readings: tuple[ReferenceReading, ...]
     problems: tuple[str, ...] = ()
 
 
 def fetch_reference_index(session: PoliteSession, url: str, days: int, now: datetime) -> ReferenceAnswer:
-    """Ask for the newest ``days`` days, or for ``EVERYTHING``.
+    """Fetch the newest ``days`` days, or ``EVERYTHING``.
 
     Raises:
-        SourceError: no answer, or none that can be read.
+        SourceError: the response is missing or cannot be parsed.
     """
     return parse_reference_index(session.get(f"{url}/fng/?limit={days}&format=json").body, now)
 
 
 def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
-    """Read ``{"data": [{"value": "40", "value_classification": "Fear", "timestamp": "1551157200"}, …]}``.
+    """Parse ``{"data": [{"value": "40", "value_classification": "Fear", "timestamp": "1551157200"}, …]}``.
 
     Raises:
-        ReferenceFormatError: the body as a whole is no such thing.
+        ReferenceFormatError: the body does not have this format.
     """
     try:
         entries = read_json(body, NAME, dict).get("data")
     except PriceFormatError as error:
         raise ReferenceFormatError(str(error)) from None
     if not isinstance(entries, list):
-        raise ReferenceFormatError(f"{NAME}: an answer without a list of data; has the API changed?")
+        raise ReferenceFormatError(f"{NAME}: the response has no list of data; has the API changed?")
     readings: dict[date, ReferenceReading] = {}
     problems: list[str] = []
     tomorrow = (fetched_at + timedelta(days=1)).date()
@@ -72,7 +72,7 @@ def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
         if reading is None:
             problems.append(f"{NAME}: an entry without a readable value and time: {json.dumps(entry, default=str):.60}")
         elif reading.day > tomorrow:
-            problems.append(f"{NAME}: its reading of {reading.day} lies in the future; check this machine's clock")
+            problems.append(f"{NAME}: its reading of {reading.day} is in the future; check this machine's clock")
         else:
             readings.setdefault(reading.day, reading)
     if entries and not readings:
@@ -83,7 +83,7 @@ def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
 def _reading(entry: Any, fetched_at: datetime) -> ReferenceReading | None:
     if not isinstance(entry, dict):
         return None
-    value, seconds = _whole(entry.get("value")), _whole(entry.get("timestamp"))
+    value, seconds = _integer(entry.get("value")), _integer(entry.get("timestamp"))
     if value is None or seconds is None or not 0 <= value <= 100:
         return None
     label = entry.get("value_classification")
@@ -94,7 +94,7 @@ def _reading(entry: Any, fetched_at: datetime) -> ReferenceReading | None:
     return ReferenceReading(day, value, label[:40] if isinstance(label, str) else None, NAME, fetched_at)
 
 
-def _whole(value: object) -> int | None:
+def _integer(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return None
     return int(str(value)) if _DIGITS.fullmatch(str(value)) else None

@@ -1,10 +1,10 @@
 """Binance's market-data host (https://developers.binance.com/docs/binance-spot-api-docs): last trades of USDT pairs.
 
-No key is needed. **A USDT is taken for a US dollar here**; it has strayed from it by some per cent for hours.
+No key is needed. **A USDT counts as a US dollar here**, although it has deviated by some per cent for hours.
 
-The prices of *all* pairs in trade are asked for with one request (weight 4 of 6,000 a minute, some 60 kB): a list that
-names a single unlisted pair is refused as a whole (-1121), and a delisted pair, as Monero's, goes on showing its last
-price of years ago unless ``symbolStatus=TRADING`` leaves it out.
+One request fetches the prices of *all* trading pairs (weight 4 of 6,000 a minute, some 60 kB). A list of pairs would be
+refused completely if one of them is unlisted (-1121), and a delisted pair, such as Monero's, keeps its last price of
+years ago unless ``symbolStatus=TRADING`` excludes it.
 """
 
 import json
@@ -29,14 +29,14 @@ from bizcharts_pipeline.prices.quote import (
 
 NAME = "binance"
 CANDLES_PER_REQUEST = 1000
-# On that day Terra began a new chain, with a new coin under the old symbol; what the pair traded before is LUNC today.
+# On that day Terra started a new chain, with a new coin under the old symbol; the pair's earlier coin is now LUNC.
 FIRST_DAYS = {"LUNA": date(2022, 5, 28)}
 _UNLISTED = -1121
-_OPEN_TIME, _CLOSE, _TRADES = 0, 4, 8  # places within a candle
+_OPEN_TIME, _CLOSE, _TRADES = 0, 4, 8  # indices within a candle
 
 
 class Binance:
-    """A client; ``session`` counts its requests."""
+    """Client of Binance's API. ``session`` charges each request to the request budget."""
 
     name = NAME
 
@@ -50,7 +50,7 @@ class Binance:
         return parse_tickers(answer.body, symbols, max(now, answer.fetched_at))
 
     def daily(self, symbol: str, first: date, last: date, now: datetime) -> Answer:
-        """See :class:`DailySource`; a request for each thousand days. ``FIRST_DAYS`` are not gone behind."""
+        """See :class:`DailySource`; one request per thousand days. Days before ``FIRST_DAYS`` are left out."""
         quotes: list[Quote] = []
         problems: list[str] = []
         if first < FIRST_DAYS.get(symbol, first):
@@ -72,10 +72,10 @@ class Binance:
 
 
 def parse_tickers(body: bytes, symbols: Sequence[str], answered_at: datetime) -> Answer:
-    """Read ``[{"symbol": "BTCUSDT", "price": "…"}, …]``, of which the USDT pairs of ``symbols`` count.
+    """Parse ``[{"symbol": "BTCUSDT", "price": "…"}, …]``, using the USDT pairs of ``symbols``.
 
     Raises:
-        PriceFormatError: the body as a whole is no such thing.
+        PriceFormatError: the body does not have this format.
     """
     prices = {
         entry["symbol"]: entry.get("price")
@@ -83,7 +83,7 @@ def parse_tickers(body: bytes, symbols: Sequence[str], answered_at: datetime) ->
         if isinstance(entry, dict) and isinstance(entry.get("symbol"), str)
     }
     if not prices:
-        raise PriceFormatError(f"{NAME}: a list of prices without one; has the API changed?")
+        raise PriceFormatError(f"{NAME}: the price list is empty; has the API changed?")
     quotes: list[Quote] = []
     problems: list[str] = []
     for symbol in symbols:
@@ -98,10 +98,10 @@ def parse_tickers(body: bytes, symbols: Sequence[str], answered_at: datetime) ->
 
 
 def parse_candles(body: bytes, symbol: str, first: date, last: date) -> Answer:
-    """Read daily candles (``klines``); one without a trade only repeats an older price and is left out.
+    """Parse daily candles (``klines``); one without a trade only repeats an older price and is left out.
 
     Raises:
-        PriceFormatError: the body as a whole is no such thing.
+        PriceFormatError: the body does not have this format.
     """
     quotes: dict[datetime, Quote] = {}
     problems: list[str] = []

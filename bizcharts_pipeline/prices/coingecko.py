@@ -1,7 +1,7 @@
 """CoinGecko (https://docs.coingecko.com): prices by coin id, volume-weighted over exchanges.
 
-A key is optional: without one the limit is by address and lower. The header's name depends on the plan, and each plan
-has a host of its own: demo keys are for api.coingecko.com, paid ones for pro-api.coingecko.com.
+The key is optional; without one, the limit is per IP address and lower. The header's name depends on the plan, and each
+plan has its own host: demo keys are for api.coingecko.com, paid ones for pro-api.coingecko.com.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +31,13 @@ from bizcharts_pipeline.prices.quote import (
 
 NAME = "coingecko"
 KEY_VARIABLE = "COINGECKO_API_KEY"
-HISTORY_DAYS = 364  # what the free plans give: the past 365 days
-# Ranges of up to 90 days come by the hour, at times that are not quite the hour's; longer ones at midnight.
+HISTORY_DAYS = 364  # the limit of the free plans: the past 365 days
+# Ranges of up to 90 days have hourly points, at times slightly off the hour; longer ones have points at midnight.
 _CLOSE_MAX_AGE = timedelta(minutes=65)
 
 
 class CoinGecko:
-    """A client; ``session`` counts its requests."""
+    """Client of CoinGecko's API. ``session`` charges each request to the request budget."""
 
     name = NAME
 
@@ -62,7 +62,7 @@ class CoinGecko:
         return Answer(answer.quotes, unknown + answer.problems)
 
     def daily(self, symbol: str, first: date, last: date, now: datetime) -> Answer:
-        """See :class:`DailySource`. Days that lie more than a year back are not asked for."""
+        """See :class:`DailySource`. Days more than a year ago are not requested."""
         coin_id = _coin_id(symbol)
         if coin_id is None:
             return Answer((), (id_is_unknown(symbol, "CoinGecko"),))
@@ -81,16 +81,16 @@ class CoinGecko:
 
 
 def key_header(url: str) -> str:
-    """Return the name of the header that a key for the host of ``url`` goes into."""
+    """Return the name of the header for a key, by the host of ``url``."""
     paid = (urlsplit(url).hostname or "").startswith("pro-api.")
     return "x-cg-pro-api-key" if paid else "x-cg-demo-api-key"
 
 
 def parse_simple_price(body: bytes, ids: Mapping[str, str], answered_at: datetime) -> Answer:
-    """Read ``{id: {"usd": price, "last_updated_at": seconds}}``; ``ids`` are CoinGecko's by symbol.
+    """Parse ``{id: {"usd": price, "last_updated_at": seconds}}``; ``ids`` are CoinGecko's, by symbol.
 
     Raises:
-        PriceFormatError: the body as a whole is no such thing.
+        PriceFormatError: the body does not have this format.
     """
     coins: dict[str, Any] = read_json(body, NAME, dict)
     quotes: list[Quote] = []
@@ -109,10 +109,10 @@ def parse_simple_price(body: bytes, ids: Mapping[str, str], answered_at: datetim
 
 
 def parse_market_chart(body: bytes, symbol: str, first: date, last: date) -> Answer:
-    """Read ``{"prices": [[milliseconds, price], …]}``: the last price of each day, none from after its midnight.
+    """Parse ``{"prices": [[milliseconds, price], …]}``: the last price of each day, at or before its closing midnight.
 
     Raises:
-        PriceFormatError: the body as a whole is no such thing.
+        PriceFormatError: the body does not have this format.
     """
     points = read_json(body, NAME, dict).get("prices")
     if not isinstance(points, list):
@@ -155,5 +155,5 @@ def _midnight_after(day: date) -> datetime:
 
 
 def _midnight_ending(at: datetime) -> datetime:
-    """Return the midnight that ends the day of ``at``; a midnight ends the day before."""
+    """Return the midnight that ends the day of ``at``; a midnight ends the previous day."""
     return at if at == midnight(at.date()) else _midnight_after(at.date())

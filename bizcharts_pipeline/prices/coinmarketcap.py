@@ -1,6 +1,6 @@
-"""CoinMarketCap (https://pro.coinmarketcap.com/api/documentation): prices by coin id; with a key only.
+"""CoinMarketCap (https://pro.coinmarketcap.com/api/documentation): prices by coin id; requires a key.
 
-Coins are asked for by id, as several share a symbol. One request of up to 200 coins costs one credit.
+Coins are requested by id, as several share a symbol. One request of up to 200 coins costs one credit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ KEY_VARIABLE = "COINMARKETCAP_API_KEY"
 
 
 class CoinMarketCap:
-    """A client; ``session`` counts its requests."""
+    """Client of CoinMarketCap's API. ``session`` charges each request to the request budget."""
 
     name = NAME
 
@@ -40,10 +40,10 @@ class CoinMarketCap:
         self._url = url
 
     def latest(self, symbols: Sequence[str], now: datetime) -> Answer:
-        """See :class:`PriceSource`; ``KeyMissing`` without a key."""
+        """See :class:`PriceSource`; raises ``KeyMissing`` without a key."""
         key = api_key_for(self._url, KEY_VARIABLE)
         if key is None:
-            raise KeyMissing(f"it is asked with a key only; {KEY_VARIABLE} is not set")
+            raise KeyMissing(f"CoinMarketCap requires a key, but {KEY_VARIABLE} is not set")
         ids = {symbol: coin_id for symbol in symbols if (coin_id := _coin_id(symbol))}
         unknown = tuple(id_is_unknown(symbol, "CoinMarketCap") for symbol in symbols if symbol not in ids)
         if not ids:
@@ -55,19 +55,19 @@ class CoinMarketCap:
 
 
 def parse_quotes(body: bytes, ids: Mapping[str, str], answered_at: datetime) -> Answer:
-    """Read the quotes of coins, ``ids`` by symbol; coins and their quotes may be arrays (v3) or objects (v1, v2).
+    """Parse the quotes of coins, with ``ids`` by symbol; coins and their quotes may be arrays (v3) or objects (v1, v2).
 
     Raises:
-        PriceFormatError: the body as a whole is no such thing, or says that something went wrong.
+        PriceFormatError: the body does not have this format, or contains an error.
     """
     envelope: dict[str, Any] = read_json(body, NAME, dict)
     status = envelope.get("status")
     code = status.get("error_code") if isinstance(status, dict) else None
     if str(code or 0) != "0":
-        named = f"its error {shown(code)}" if isinstance(code, int) else "an error without a number"
+        named = f"error {shown(code)}" if isinstance(code, int) else "an error without a number"
         raise PriceFormatError(f"{NAME}: it answered with {named}")
     if not isinstance(envelope.get("data"), list | dict):
-        raise PriceFormatError(f"{NAME}: an answer without data; has the API changed?")
+        raise PriceFormatError(f"{NAME}: the response has no data; has the API changed?")
     coins = {str(coin.get("id")): coin for coin in _coins(envelope["data"])}
     quotes: list[Quote] = []
     problems: list[str] = []
@@ -97,7 +97,7 @@ def _coins(data: object) -> Iterator[dict[str, Any]]:
 
 
 def _usd(quotes: object) -> dict[str, Any] | None:
-    """Return the quote in dollars of an object by currency, or of an array."""
+    """Return the dollar quote of an object by currency, or of an array."""
     found = None
     if isinstance(quotes, dict):
         found = quotes.get("USD")

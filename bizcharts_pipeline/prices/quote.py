@@ -1,4 +1,4 @@
-"""What every price source gives: quotes, and what was wrong with the rest of its answer."""
+"""Common types of the price sources: quotes, answers and errors; and the validation of prices, times and keys."""
 
 import csv
 import json
@@ -18,8 +18,8 @@ from bizcharts_pipeline.http.fields import json_kind
 from bizcharts_pipeline.settings import key_address_problem
 
 COIN_IDS = Path(__file__).parent / "data" / "coin_ids.csv"
-SMALLEST_USD = Decimal("1e-12")  # what the column of the warehouse can hold
-LARGEST_USD = Decimal(10**9)  # no coin was ever near it
+SMALLEST_USD = Decimal("1e-12")  # the smallest value of the database column
+LARGEST_USD = Decimal(10**9)  # far above any coin's price so far
 STALE_AFTER = timedelta(hours=1)
 CLOCKS_DIFFER = timedelta(minutes=5)
 SHOWN_LENGTH = 14  # shorter than any key
@@ -27,24 +27,24 @@ _KEY = re.compile(r"[!-~]{1,200}")
 
 
 class PriceFormatError(SourceError):
-    """An answer that can not be read as prices."""
+    """A response that cannot be parsed as prices."""
 
 
 class KeyMissing(SourceError):
-    """A source that is asked with a key only, and there is none."""
+    """A source requires a key, and none is set."""
 
 
 class BadKey(SourceError):
-    """A key that can not be sent; it is not repeated in the message."""
+    """A key that cannot be sent; the message does not repeat it."""
 
 
 class BadQuote(Exception):
-    """Why one price can not be taken."""
+    """One price is unusable; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Quote:
-    """The price of one coin: ``usd`` at ``at`` (naive UTC), as ``source`` has it."""
+    """The price of one coin: ``usd`` at ``at`` (naive UTC), from ``source``."""
 
     coin_symbol: str
     at: datetime
@@ -54,7 +54,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class Answer:
-    """The usable quotes of one answer, and in words what coins it did not give and why."""
+    """The usable quotes of one response, and a message for each coin without one."""
 
     quotes: tuple[Quote, ...]
     problems: tuple[str, ...] = ()
@@ -67,29 +67,29 @@ class PriceSource(Protocol):
     def name(self) -> str: ...
 
     def latest(self, symbols: Sequence[str], now: datetime) -> Answer:
-        """Return the prices of ``symbols`` with one request at most.
+        """Return the prices of ``symbols``, with at most one request.
 
         Raises:
-            SourceError: no answer, or none that can be read.
+            SourceError: the response is missing or cannot be parsed.
         """
         ...
 
 
 class DailySource(PriceSource, Protocol):
-    """A source that also knows past days."""
+    """A source that also has prices of past days."""
 
     def daily(self, symbol: str, first: date, last: date, now: datetime) -> Answer:
-        """Return the closing prices of the UTC days ``first`` to ``last``; both must be over at ``now``.
+        """Return the closing prices of the UTC days ``first`` to ``last``; both must have ended at ``now``.
 
-        The close of a day is known at the midnight that ends it, so that is its ``at``: nothing that is computed as of
-        an earlier time can see it.
+        The close of a day is known at the midnight that ends it, so that is its ``at``: computations as of an earlier
+        time cannot see it.
         """
         ...
 
 
 @dataclass(frozen=True)
 class CoinIds:
-    """What the sources call a coin; ``None`` where it is not known."""
+    """A coin's ids at the sources; ``None`` if unknown."""
 
     coingecko: str | None
     coinmarketcap: str | None
@@ -97,26 +97,26 @@ class CoinIds:
 
 @cache
 def coin_ids() -> dict[str, CoinIds]:
-    """Return the table of ``data/coin_ids.csv`` by symbol. A symbol alone is ambiguous: many coins may share it."""
+    """Return the table of ``data/coin_ids.csv`` by symbol. Symbols alone are ambiguous: many coins may share one."""
     with COIN_IDS.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         return {row["symbol"]: CoinIds(row["coingecko"] or None, row["coinmarketcap"] or None) for row in rows}
 
 
 def id_is_unknown(symbol: str, source: str) -> str:
-    """Say that no id of ``symbol`` is known, and what to do."""
-    return f"{symbol}: {source} has coins by an id and none is known for it; add a line to {COIN_IDS}"
+    """Return the message for a ``symbol`` without a known id."""
+    return f"{symbol}: {source} identifies coins by id, and its id is unknown; add a line to {COIN_IDS}"
 
 
 def api_key(variable: str) -> str | None:
-    """Return the key in the environment's ``variable``, ``None`` if there is none.
+    """Return the key in the environment's ``variable``, ``None`` if it is not set.
 
     Raises:
-        BadKey: it has characters that can not be sent.
+        BadKey: it has characters that cannot be sent.
     """
     key = os.environ.get(variable, "").strip()
     if key and not _KEY.fullmatch(key):
-        raise BadKey(f"{variable} has characters that no key has (blanks, quotes of a word processor); set it again")
+        raise BadKey(f"{variable} has characters not allowed in a key (blanks, typographic quotes); set it again")
     return key or None
 
 
@@ -124,7 +124,7 @@ def api_key_for(url: str, variable: str) -> str | None:
     """Return the key in the environment's ``variable`` for the service at ``url``, which comes from the settings.
 
     Raises:
-        BadKey: the key cannot be sent, or would be readable on its way; nothing was sent.
+        BadKey: the key cannot be sent, or would be sent unencrypted; nothing was sent.
     """
     key = api_key(variable)
     if key and (problem := key_address_problem(url)):
@@ -133,30 +133,30 @@ def api_key_for(url: str, variable: str) -> str | None:
 
 
 def read_json(body: bytes, source: str, kind: type) -> Any:
-    """Return the JSON of ``body``, whose top level must be of ``kind``; fractions are exact ``Decimal``.
+    """Return the JSON of ``body``, whose top level must be of type ``kind``; fractions are exact ``Decimal``.
 
     Raises:
-        PriceFormatError: it is no JSON, or of another kind.
+        PriceFormatError: it is not JSON, or of another type.
     """
     try:
         value = json.loads(body, parse_float=Decimal, parse_constant=str)
     except (ValueError, ArithmeticError, RecursionError):
         html = body.lstrip()[:1] == b"<"
-        why = "an HTML page, as a bot check or a provider's portal gives it" if html else "not JSON"
+        why = "an HTML page, as from a bot check or a provider's portal" if html else "not JSON"
         why = why if body else "empty"
-        raise PriceFormatError(f"{source}: the answer is {why}; if it lasts, open its URL in a browser") from None
+        raise PriceFormatError(f"{source}: the response is {why}; if it persists, open its URL in a browser") from None
     if not isinstance(value, kind):
         raise PriceFormatError(
-            f"{source}: the answer is {json_kind(value)}, not {json_kind(kind())}; has its API changed?"
+            f"{source}: the response is {json_kind(value)}, not {json_kind(kind())}; has its API changed?"
         )
     return value
 
 
 def quote(symbol: str, at: datetime, price: object, source: str) -> Quote:
-    """Return a checked quote; ``price`` is a JSON string or number.
+    """Return a validated quote; ``price`` is a JSON string or number.
 
     Raises:
-        BadQuote: it is no plausible price.
+        BadQuote: the price is not plausible.
     """
     return Quote(symbol, at, usd(price), source)
 
@@ -183,19 +183,19 @@ def usd(price: object) -> Decimal:
 
 
 def undated(answered_at: datetime) -> datetime:
-    """Return the time of a price that comes without one: the full minute after its answer.
+    """Return the time of a price without a timestamp: the full minute after its response.
 
-    So nothing that is computed as of an earlier time can see it. Midnight is left to the daily closes.
+    So computations as of an earlier time cannot see it. Midnight is reserved for daily closes.
     """
     at = answered_at.replace(second=0, microsecond=0) + timedelta(minutes=1)
     return at + timedelta(minutes=1) if at == midnight(at.date()) else at
 
 
 def epoch_moment(seconds: object) -> datetime:
-    """Return the naive UTC time of Unix ``seconds``, whole or not.
+    """Return the naive UTC time of Unix ``seconds``, which may have a fraction.
 
     Raises:
-        BadQuote: it is no time.
+        BadQuote: it is not a valid time.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | Decimal):
         raise BadQuote(f"its time is {shown(seconds)}")
@@ -206,7 +206,7 @@ def epoch_moment(seconds: object) -> datetime:
 
 
 def current(at: datetime, now: datetime) -> datetime:
-    """Return ``at`` if a price of then is a current one.
+    """Return ``at`` if a price of that time is current.
 
     Raises:
         BadQuote: it is too old, or in the future.
@@ -219,7 +219,7 @@ def current(at: datetime, now: datetime) -> datetime:
 
 
 def shown(value: object) -> str:
-    """Return a value from outside for a message; of a longer text its kind alone, as it may repeat the key we sent."""
+    """Return an external value for a message; for a longer text only its type, as it may contain the key."""
     if isinstance(value, Decimal):
         return f"{value:.40}"
     text = json.dumps(value, default=str)

@@ -1,8 +1,8 @@
-"""Prices of coins: which source is asked, what happens when it fails, and whether the sources agree.
+"""Rotation of the price sources, with fail-over and comparison.
 
-A pass asks the sources in their order until every coin has a price; as a rule that is one request. A source that has
-spent its budget, refuses us or fails is passed over; one that refuses (401, 403, 429, 451) is then left alone for a
-while, longer each time. Once in a while a second source is asked too, for comparison.
+A pass queries the sources in order until every coin has a price; usually that is one request. A source that has used
+its budget, refuses requests or fails is skipped; one that refuses (401, 403, 429, 451) is then suspended for a while,
+longer each time. Occasionally a second source is queried too, for comparison.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,55 +32,56 @@ from bizcharts_pipeline.warehouse.prices import (
 
 SECONDS_PER_REQUEST = 1.0
 TIMEOUTS = Timeouts(connect=5, read=10, total=20)
-WHOLE_HISTORY_AFTER_DAYS = 60  # a longer gap in the reference index is filled by asking for all of it
+WHOLE_HISTORY_AFTER_DAYS = 60  # a longer gap in the reference index is filled by fetching all of it
 _CLIENTS: Mapping[str, type[CoinGecko] | type[Binance] | type[CoinMarketCap]] = {
     "coingecko": CoinGecko,
     "binance": Binance,
     "coinmarketcap": CoinMarketCap,
 }
-# An exchange's candles end at midnight; the other's points lie near it, and go back a year only.
+# Binance's candles end at midnight; CoinGecko's points are near it, and go back only a year.
 _DAILY_ORDER = ("binance", "coingecko")
 
 
 class PricesUnavailable(SourceError):
-    """No source gave any price; the message has each one's reason."""
+    """No source returned any price; the message has each one's reason."""
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """The sources in the order in which they are asked, and the ledger that counts their requests."""
+    """The sources in the order of queries, and the ledger that counts their requests."""
 
     sources: tuple[PriceSource, ...]
     ledger: RequestLedger
     settings: PriceSettings
 
     def ask(self, source: PriceSource, symbols: Sequence[str], now: datetime) -> Answer:
-        """Return the answer of one source, unless it rests; let it rest if it refuses.
+        """Return the answer of one source, unless it is suspended; suspend it if it refuses.
 
         Raises:
-            SourceError: no answer.
+            SourceError: there is no answer.
         """
         return self._asked(source.name, now, lambda: source.latest(symbols, now))
 
     def daily(self, source: DailySource, symbol: str, first: date, last: date, now: datetime) -> Answer:
-        """Return a source's closing prices, as :meth:`ask` does current ones; each may be refused without the other."""
+        """Return a source's closing prices, like :meth:`ask`; current and closing prices are suspended
+        independently."""
         return self._asked(f"{source.name}, daily", now, lambda: source.daily(symbol, first, last, now))
 
     def _asked(self, what: str, now: datetime, question: Callable[[], Answer]) -> Answer:
         self.ledger.check_rest(what, now)
         try:
             answer = question()
-        except HostPaused:  # nothing was sent, so nobody refused
+        except HostPaused:  # nothing was sent, so this is not a refusal
             raise
         except SourceBlocked as error:
             self.ledger.refused(what, str(error), now)
             raise
-        if answer.quotes:  # without any, it may not even have been asked
+        if answer.quotes:  # without any, a request may not even have been sent
             self.ledger.answered(what)
         return answer
 
     def budget_left(self, now: datetime) -> dict[str, int]:
-        """Return how many requests of this month's budget each source has left."""
+        """Return the remaining requests of this month's budget for each source."""
         return {
             source.name: self.ledger.left_this_month(source.name, allowance(self.settings, source.name), now)
             for source in self.sources
@@ -89,7 +90,7 @@ class Rotation:
 
 @dataclass(frozen=True)
 class PricePass:
-    """What one pass brought: the quotes, whose they are, the coins without one, and what went wrong on the way."""
+    """Result of one pass: the quotes, their sources, the coins without one, and messages about failures."""
 
     quotes: tuple[Quote, ...]
     used: tuple[str, ...]
@@ -100,7 +101,7 @@ class PricePass:
 
 @dataclass(frozen=True)
 class PriceReport:
-    """A pass, stored. ``disagreements`` are those of the last comparison, also where it was an earlier pass's."""
+    """A stored pass. ``disagreements`` are those of the last comparison, even if that was in an earlier pass."""
 
     taken: PricePass
     new_rows: int
@@ -110,7 +111,7 @@ class PriceReport:
 
 @dataclass(frozen=True)
 class HistoryReport:
-    """What a look into the past brought; ``days_missing`` by coin is what no source has."""
+    """Result of filling past days; ``days_missing``, by coin, are in no source."""
 
     new_rows: int
     days_missing: Mapping[str, int]
@@ -119,7 +120,7 @@ class HistoryReport:
 
 @dataclass(frozen=True)
 class ReferenceReport:
-    """What a fetch of the reference index brought."""
+    """Result of fetching the reference index."""
 
     new_days: int
     newest_day: date | None
@@ -151,16 +152,16 @@ def rotation_from_settings(settings: Settings) -> Rotation:
 
 
 def polite_session(url: str, contact: str, rate_folder: Path | None = None) -> PoliteSession:
-    """Return a session for a price host. It tries once: another source, or the next pass, is the second try."""
+    """Return a session for a price host. It does not retry: another source or the next pass takes that role."""
     seconds = 0.0 if is_loopback(url) else SECONDS_PER_REQUEST
     return PoliteSession(seconds, contact=contact, rate_folder=rate_folder, timeouts=TIMEOUTS, attempts=1)
 
 
 def take_prices(rotation: Rotation, symbols: Sequence[str], now: datetime) -> PricePass:
-    """Ask for the prices of ``symbols``, and of a second source when a comparison is due.
+    """Fetch the prices of ``symbols``, and of a second source when a comparison is due.
 
     Raises:
-        PricesUnavailable: no source gave any.
+        PricesUnavailable: no source returned any price.
     """
     quotes: list[Quote] = []
     used: list[str] = []
@@ -176,7 +177,7 @@ def take_prices(rotation: Rotation, symbols: Sequence[str], now: datetime) -> Pr
             priced = {quote.coin_symbol for quote in answer.quotes}
             missing = [symbol for symbol in missing if symbol not in priced]
     if not quotes:
-        raise PricesUnavailable(f"No source gave a price. {'; '.join(problems)}")
+        raise PricesUnavailable(f"No source returned a price. {'; '.join(problems)}")
     compared_with = None
     others = [source for source in rotation.sources if source.name not in used]
     every = timedelta(minutes=rotation.settings.compare_every_minutes)
@@ -192,10 +193,10 @@ def take_prices(rotation: Rotation, symbols: Sequence[str], now: datetime) -> Pr
 
 
 def update_prices(database: Database, rotation: Rotation, symbols: Sequence[str], now: datetime) -> PriceReport:
-    """Take the prices of ``symbols`` and store them.
+    """Fetch the prices of ``symbols`` and store them.
 
     Raises:
-        PricesUnavailable: no source gave any.
+        PricesUnavailable: no source returned any price.
         DatabaseError: they could not be stored.
     """
     taken = take_prices(rotation, symbols, now)
@@ -210,10 +211,10 @@ def update_prices(database: Database, rotation: Rotation, symbols: Sequence[str]
 def fill_daily(
     database: Database, rotation: Rotation, symbols: Sequence[str], first: date, last: date, now: datetime
 ) -> HistoryReport:
-    """Store the closing prices of the UTC days ``first`` to ``last`` that are missing, as far as a source has them.
+    """Store the missing closing prices of the UTC days ``first`` to ``last``, if a source has them.
 
-    A close is stored at the midnight that ends its day, when it is known; days that are not over are left out. What is
-    there is not asked for again, so a run that was killed goes on where it was.
+    A close is stored at the midnight that ends its day, when it is known; days that have not ended are left out. Stored
+    days are not requested again, so a killed run is resumed by the next.
     """
     last = min(last, now.date() - timedelta(days=1))
     new_rows = 0
@@ -244,10 +245,10 @@ def fill_daily(
 
 
 def update_reference_index(database: Database, session: PoliteSession, url: str, now: datetime) -> ReferenceReport:
-    """Fetch the days of alternative.me's index that are missing, and the newest one again.
+    """Fetch the missing days of alternative.me's index, and the newest one again.
 
     Raises:
-        SourceError: no answer, or none that can be read.
+        SourceError: the response is missing or cannot be parsed.
         DatabaseError: it could not be stored.
     """
     with database.read() as connection:
@@ -262,7 +263,7 @@ def update_reference_index(database: Database, session: PoliteSession, url: str,
 
 
 def _try(rotation: Rotation, source: PriceSource, symbols: Sequence[str], now: datetime, problems: list[str]) -> Answer:
-    """Return a source's answer, without a quote if it failed; why goes to ``problems``."""
+    """Return a source's answer, without quotes if it failed; the reason is appended to ``problems``."""
     try:
         answer = rotation.ask(source, symbols, now)
     except SourceError as error:

@@ -1,1 +1,1 @@
-"""Scorers behind one protocol: posts in, calibrated stance probabilities out."""
+"""Sentiment scorers behind one protocol: posts in, calibrated stance probabilities out."""

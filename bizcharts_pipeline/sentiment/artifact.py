@@ -1,8 +1,8 @@
-"""A trained model as files: ``home/models/<model version>/``, every file of it known by its hash.
+"""Files of a trained model: ``home/models/<model version>/``, each verified by its hash.
 
-``model.json`` says what the model is and names each file with its SHA-256; the hash of ``model.json`` itself stands in
-``model_versions``, so nothing in the folder can change unseen. The version is that hash's start: the same files are
-the same version, whenever they were made. Weights are safetensors, the rest is JSON or text; nothing is unpickled.
+``model.json`` describes the model and lists each file with its SHA-256; the hash of ``model.json`` itself is stored in
+``model_versions``, so any change in the folder is detected. The version starts with that hash: identical files have the
+same version, whenever they were made. Weights are safetensors, the rest is JSON or text; nothing is unpickled.
 """
 
 import hashlib
@@ -21,21 +21,21 @@ from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, sync, 
 
 MODELS = "models"  # below the home
 MANIFEST = "model.json"
-TRAINED_ON = "trained_on.json"  # what it learned from: a list of {"thread_id", "label", "text_sha256"}
+TRAINED_ON = "trained_on.json"  # the training posts: a list of {"thread_id", "label", "text_sha256"}
 SAFE_ENDINGS = {".safetensors", ".json", ".txt", ".jinja", ".model", ".md", ".onnx"}
 MAX_MANIFEST_BYTES = 4_000_000
 
 
 class CorruptModel(BizchartsError):
-    """A model's files are not what was registered; they are not loaded."""
+    """A model's files differ from the registered ones and are not loaded."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What ``model.json`` says of a model."""
+    """Content of ``model.json``."""
 
-    kind: str  # 'tfidf', 'setfit', …: which code can run it
-    base_model: str | None  # a hub's name or a package's; None: learned from nothing
+    kind: str  # 'tfidf', 'setfit', …: determines the code that runs it
+    base_model: str | None  # name on the hub or of a package; None: trained from scratch
     base_revision: str | None
     dataset_version: str
     code_version: str
@@ -50,7 +50,7 @@ class Artifact:
 
     @property
     def sha256(self) -> str:
-        """The hash that ``model_versions`` keeps."""
+        """The hash stored in ``model_versions``."""
         return hashlib.sha256(self.content).hexdigest()
 
     @property
@@ -61,8 +61,8 @@ class Artifact:
 
 @contextmanager
 def new_model(home: Path) -> Iterator[Path]:
-    """Yield an empty folder to train into, beside the finished ones; it is gone afterwards unless :func:`publish`
-    took it."""
+    """Yield an empty folder for training, next to the finished models; it is deleted afterwards unless :func:`publish`
+    has renamed it."""
     unfinished = home / MODELS / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
     unfinished.mkdir(parents=True, mode=0o700)
     try:
@@ -83,11 +83,11 @@ def publish(
     seed: int,
     settings: Mapping[str, Any],
 ) -> Artifact:
-    """Describe the files of ``unfinished`` in ``model.json`` and give the folder its name at once. The same files that
-    are there already stay; if they were damaged since, these take their place.
+    """Write ``model.json`` for the files of ``unfinished`` and rename the folder atomically to its final name. An
+    intact existing copy is kept; a damaged one is replaced.
 
     Raises:
-        CorruptModel: a file of it could run code or cannot be told (see :data:`SAFE_ENDINGS`), or a link.
+        CorruptModel: a file is a link, or of a type that is unknown or could run code (see :data:`SAFE_ENDINGS`).
     """
     files = {path.relative_to(unfinished).as_posix(): _digest(path) for path in _files(unfinished)}
     artifact = Artifact(kind, base_model, base_revision, dataset_version, code_version, seed, settings, files)
@@ -95,10 +95,10 @@ def publish(
     for path in unfinished.rglob("*"):
         sync(path)
     target = model_path(home, artifact.model_version)
-    if target.exists() and not _whole(target, artifact.sha256):
+    if target.exists() and not _is_intact(target, artifact.sha256):
         remove_model(target)
     if target.exists():
-        os.utime(target)  # wanted again, however old it is
+        os.utime(target)  # counts as new, however old it is
     else:
         unfinished.rename(target)
         sync(target.parent)
@@ -111,17 +111,17 @@ def model_path(home: Path, model_version: str) -> Path:
 
 
 def remove_model(folder: Path) -> None:
-    """Remove a model's files: all at once for who looks for them."""
+    """Delete a model's files; to readers, they disappear atomically."""
     doomed = folder.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
     folder.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
 
 def read_artifact(folder: Path, sha256: str) -> Artifact:
-    """Return what a model is, after every file of it was read and found to be what ``sha256`` stands for.
+    """Return a model's manifest, after verifying every file against ``sha256``.
 
     Raises:
-        CorruptModel: the folder or a file is missing, unreadable, changed, added, a link, or of a kind that is not
+        CorruptModel: the folder or a file is missing, unreadable, changed, added, a link, or of a type that is not
             loaded.
     """
     try:
@@ -145,10 +145,10 @@ def read_artifact(folder: Path, sha256: str) -> Artifact:
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
-            raise CorruptModel(f"{path} is a link; a model's files are plain ones")
+            raise CorruptModel(f"{path} is a link; a model must consist of regular files")
         if path.is_file() and path != folder / MANIFEST:
             if path.suffix not in SAFE_ENDINGS:
-                raise CorruptModel(f"{path} is of no kind that a model may have ({', '.join(sorted(SAFE_ENDINGS))})")
+                raise CorruptModel(f"{path} has a file type not allowed in models ({', '.join(sorted(SAFE_ENDINGS))})")
             yield path
 
 
@@ -160,7 +160,7 @@ def _digest(path: Path) -> str:
         raise CorruptModel(f"{path} cannot be read ({error.strerror}); train the model again") from None
 
 
-def _whole(folder: Path, sha256: str) -> bool:
+def _is_intact(folder: Path, sha256: str) -> bool:
     try:
         read_artifact(folder, sha256)
     except CorruptModel:

@@ -1,8 +1,8 @@
-"""Where the pretrained model is that a fine-tuned one was made from: a folder, or the Hugging Face hub's local cache.
+"""Finds the pretrained base model of a fine-tuned one: in a folder, or in the Hugging Face hub's local cache.
 
-Nothing is downloaded unless ``BIZCHARTS_HUB_DOWNLOADS=true`` is set: a scoring run that fetches half a gigabyte by
-itself is a surprise, and a training that takes whatever a branch holds today cannot be repeated. A download therefore
-names a commit. What was found is named by what it is: a hub's commit, or the hash of a folder's files.
+Nothing is downloaded unless ``BIZCHARTS_HUB_DOWNLOADS=true`` is set: a scoring run should not fetch half a gigabyte by
+itself, and a training that uses a branch's current state cannot be repeated. So a download requires a commit. A base is
+identified by a hub's commit, or by the hash of a folder's files.
 """
 
 import hashlib
@@ -15,44 +15,44 @@ from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.settings import key_address_problem
 
 DOWNLOADS = "BIZCHARTS_HUB_DOWNLOADS"
-ENDPOINT = "HF_ENDPOINT"  # as the hub's library reads it
+ENDPOINT = "HF_ENDPOINT"  # as read by the hub's library
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
-_SENTENCE = ("modules.json", "*_Pooling/config.json", "sentence_bert_config.json")  # what sentence-transformers adds
+_SENTENCE = ("modules.json", "*_Pooling/config.json", "sentence_bert_config.json")  # added by sentence-transformers
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class NoBase(BizchartsError):
-    """A pretrained model is not on this machine, or is not the one that is meant."""
+    """A pretrained model is not on this machine, or differs from the expected one."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A pretrained model at hand."""
+    """A pretrained model on this machine."""
 
     folder: Path
-    name: str  # on the hub; of a folder its name
-    revision: str  # the hub's commit; of a folder the start of ``sha256``
-    sha256: str  # of its weights and its configuration, the names of the classes included
+    name: str  # on the hub, or of the folder
+    revision: str  # the hub's commit, or the start of ``sha256`` for a folder
+    sha256: str  # of weights and configuration, which includes the names of the classes
 
 
 def find_base(base: str, revision: str = "") -> Base:
-    """Return the model that ``base``, a folder or a hub's name, stands for.
+    """Return the model ``base``, a folder or a hub's name.
 
     Args:
         base: a folder with ``config.json``, ``model.safetensors`` and a tokenizer, or ``owner/name``.
-        revision: the hub's commit; empty: the one that this machine has under the branch ``main``. Of a folder, if
-            given, what :attr:`Base.revision` said of it.
+        revision: the hub's commit; empty: the local one of the branch ``main``. For a folder, the expected
+            :attr:`Base.revision`, if given.
 
     Raises:
-        NoBase: it is not here, is another, or keeps its weights as a pickle.
+        NoBase: it is not on this machine, differs from ``revision``, or has its weights only as a pickle.
     """
     folder = Path(base).expanduser()
     if folder.is_dir():
         sha256 = _fingerprint(folder)
         if revision and not sha256.startswith(revision):
-            raise NoBase(f"{folder} holds another model ({sha256[:12]}) than the one that is meant ({revision[:12]}).")
+            raise NoBase(f"{folder} contains another model ({sha256[:12]}) than expected ({revision[:12]}).")
         return Base(folder, folder.resolve().name, sha256[:40], sha256)
     if not _HUB_NAME.fullmatch(base):
         raise NoBase(f"{base} is neither a folder nor the name of a model on the Hugging Face hub (owner/name).")
@@ -69,7 +69,7 @@ def _from_hub(name: str, revision: str) -> Path:
     download = os.environ.get(DOWNLOADS, "").lower() in ("1", "true", "yes")
     if download and not _COMMIT.fullmatch(revision):
         raise NoBase(
-            f"{name} is downloaded at a commit only: choose one under https://huggingface.co/{name}/commits/main that "
+            f"{name} needs a download at a commit: choose one under https://huggingface.co/{name}/commits/main that "
             f"has {WEIGHTS}, and set its 40 digits as the revision."
         )
     endpoint = os.environ.get(ENDPOINT, "").strip()
@@ -100,7 +100,7 @@ def _fingerprint(folder: Path) -> str:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
         except OSError:
             raise NoBase(
-                f"{folder} has no {name} that can be read. Weights as a pickle are not loaded: take a revision that "
-                f"has {WEIGHTS}, or save the model anew with transformers (safe_serialization)."
+                f"{folder} has no readable {name}. Weights as a pickle are not loaded: choose a revision that "
+                f"has {WEIGHTS}, or save the model again with transformers (safe_serialization)."
             ) from None
     return whole.hexdigest()

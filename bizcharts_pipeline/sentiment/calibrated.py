@@ -1,4 +1,4 @@
-"""What the trained text models share: a model that reads posts, and the temperature that calibrates it."""
+"""Scorer for the trained text models: a model, and the temperature that calibrates it."""
 
 import json
 from collections.abc import Sequence
@@ -13,27 +13,27 @@ CALIBRATION = "calibration.json"
 
 
 class TextModel(Protocol):
-    """A model that reads a post's words."""
+    """A model that classifies a post's text."""
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return logarithms of the classes' probabilities, uncalibrated: (posts, 3)."""
+        """Return the log-probabilities of the classes, uncalibrated: (posts, 3)."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write what its ``load`` reads into ``folder``, which is there."""
+        """Write the model's files, for its ``load``, into the existing ``folder``."""
         ...
 
 
 class CalibratedScorer:
-    """A text model behind the scorers' protocol."""
+    """Adapts a text model to the scorer protocol."""
 
     def __init__(self, kind: str, model_version: str, model: TextModel, temperature: float) -> None:
-        """Take a model that is ready to read."""
+        """Wrap a loaded model."""
         self.kind, self.model_version = kind, model_version
         self._model, self._temperature = model, temperature
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score a post, in their order. Any text is taken; of a long one only the start is read."""
+        """Return one score for each post, in order. Any text is accepted; only the start of a long one is read."""
         if not posts:
             return []
         rows = at_temperature(self._model.log_probabilities(posts), self._temperature)
@@ -41,16 +41,17 @@ class CalibratedScorer:
 
 
 def whole_text(post: Post) -> str:
-    """Return subject and text as the models read them: half characters, which no tokeniser takes, as question marks."""
+    """Return subject and text as the models read them; lone surrogates, which no tokeniser accepts, become question
+    marks."""
     text = f"{post.subject}\n{post.text}".strip()[:MAX_CHARACTERS]
     return text.encode("utf-8", "replace").decode()
 
 
 def write_temperature(folder: Path, temperature: float) -> None:
-    """Keep the temperature beside a model's files."""
+    """Store the temperature with a model's files."""
     (folder / CALIBRATION).write_text(json.dumps({"temperature": temperature}) + "\n", encoding="utf-8")
 
 
 def read_temperature(folder: Path) -> float:
-    """Return what :func:`write_temperature` kept."""
+    """Return the temperature stored by :func:`write_temperature`."""
     return float(json.loads((folder / CALIBRATION).read_bytes())["temperature"])

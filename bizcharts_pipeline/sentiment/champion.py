@@ -1,4 +1,4 @@
-"""Which scorer's numbers count."""
+"""Selects the scorer in use: the champion model, or the lexicon."""
 
 import logging
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ _log = logging.getLogger(__name__)
 
 
 class ChampionScorer:
-    """The champion, loaded with the first post; the lexicon in its place where it cannot be run on this machine.
+    """The champion, loaded with the first post; replaced by the lexicon if it cannot run on this machine.
 
-    ``kind`` is what the scores' ``method`` says: once a post was scored, it tells who did it.
+    ``kind`` becomes the scores' ``method``; after the first score it shows which of the two was used.
     """
 
     def __init__(self, champion: ModelVersion, home: Path) -> None:
-        """Nothing is read yet."""
+        """Prepare the scorer; nothing is read yet."""
         self.kind = champion.kind
         self.model_version = champion.model_version
         self._folder = home / (champion.path or "")
@@ -30,7 +30,7 @@ class ChampionScorer:
         self._scorer: Scorer | None = None
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score a post, in their order."""
+        """Return one score for each post, in order."""
         if not posts:
             return []
         if self._scorer is None:
@@ -40,11 +40,11 @@ class ChampionScorer:
     def _load(self) -> Scorer:
         try:
             return _loaded(self._folder, self._sha256)
-        # Whatever a model or a library of another version raises here, the minute's posts are scored.
+        # Posts must be scored in every case, whatever exception a model or another library version raises.
         except Exception as error:
             _log.warning(
-                "The champion %s cannot be run on this machine: %s. The lexicon scores in its place; those posts are "
-                "scored again when the champion can.",
+                "The champion %s cannot run on this machine: %s. The lexicon is used instead; its posts are "
+                "scored again when the champion can run.",
                 self.model_version,
                 error,
             )
@@ -53,10 +53,10 @@ class ChampionScorer:
 
 
 def champion_scorer(database: Database, home: Path, now: datetime) -> Scorer:
-    """Return the champion of ``model_versions``; the lexicon, registered on first use, until another model earns it.
+    """Return the champion of ``model_versions``; the lexicon, registered on first use, until another model is promoted.
 
-    Costs one look into the database: a trained model is loaded when it is first given a post. ``home`` is the
-    installation's, below which models lie.
+    This takes one query: a trained model is loaded with its first post. ``home`` is the installation's; models are
+    below it.
     """
     lexicon = _lexicon()
     with database.read() as connection:

@@ -1,7 +1,7 @@
-"""Scores by CryptoBERT: a RoBERTa that was trained on posts about coins, as it is or with an adapter of ours.
+"""Scorer for CryptoBERT, a RoBERTa trained on posts about coins: stock, or with a trained adapter.
 
-Which output means which stance stands in the model's own configuration. It is read by name, never by position: models
-of this family differ in their order.
+The model's configuration names the stance of each output. Outputs are mapped by name, never by position, as models of
+this family differ in their order.
 """
 
 import json
@@ -20,20 +20,20 @@ from bizcharts_pipeline.settings import load_settings
 
 KIND, STOCK_KIND = "cryptobert", "cryptobert-stock"
 ABOUT = "cryptobert.json"  # in a model's folder: {"base_sha256", "tokens"}
-TOKENS = 128  # what the base was trained at; its authors advise against more
+TOKENS = 128  # the base's training length; its authors advise against more
 STANCES = ("bearish", "neutral", "bullish")
 _BATCH = 32
 
 
 class UnknownClasses(NoBase):
-    """A model's outputs do not say that they are bearish, neutral and bullish."""
+    """A model's outputs are not named bearish, neutral and bullish."""
 
 
 class Classifier:
-    """A sequence classifier that is ready to read."""
+    """A loaded sequence classifier."""
 
     def __init__(self, model: Any, tokenizer: Any, tokens: int) -> None:
-        """Take a model and its tokenizer; ``tokens`` of each post are read.
+        """Wrap a model and its tokenizer; ``tokens`` of each post are read.
 
         Raises:
             UnknownClasses: its outputs are not the three stances.
@@ -42,11 +42,11 @@ class Classifier:
         self._order = stance_order(model.config.id2label)
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return logarithms of the classes' probabilities, uncalibrated: (posts, 3)."""
+        """Return the log-probabilities of the classes, uncalibrated: (posts, 3)."""
         import torch
 
         texts = [whole_text(post) for post in posts]
-        by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding
+        by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # reduces padding
         logits = np.empty((len(texts), len(STANCES)))
         for start in range(0, len(texts), _BATCH):
             batch = by_length[start : start + _BATCH]
@@ -64,15 +64,15 @@ class Classifier:
 
 
 class CryptoBertScorer:
-    """A classifier and its temperature behind the scorers' protocol."""
+    """Adapts a classifier and its temperature to the scorer protocol."""
 
     def __init__(self, kind: str, model_version: str, classifier: Classifier, temperature: float) -> None:
-        """Take a classifier that is ready to read."""
+        """Wrap a loaded classifier."""
         self.kind, self.model_version = kind, model_version
         self._classifier, self._temperature = classifier, temperature
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score a post, in their order; of a long one only the start is read."""
+        """Return one score for each post, in order; only the start of a long one is read."""
         rows = at_temperature(self._classifier.log_probabilities(posts), self._temperature)
         return [Score(*row) for row in rows.tolist()]
 
@@ -93,14 +93,13 @@ def stance_order(id2label: Mapping[int, str]) -> list[int]:
 
 
 def load_cryptobert(folder: Path, artifact: Artifact) -> CryptoBertScorer:
-    """Return the scorer of an adapter whose files were verified (`sentiment.artifact.read_artifact`).
+    """Return the scorer of an adapter with verified files (`sentiment.artifact.read_artifact`).
 
-    Its base must be on this machine: in the hub's cache, or the folder that ``cryptobert_base`` of ``[ml.training]``
-    names.
+    Its base must be on this machine: in the hub's cache, or in the folder ``cryptobert_base`` of ``[ml.training]``.
 
     Raises:
-        NoBase: it is not, or not the same one.
-        CorruptModel: the adapter is no whole one.
+        NoBase: the base is missing or a different one.
+        CorruptModel: the adapter is incomplete or damaged.
     """
     try:
         about = json.loads((folder / ABOUT).read_text())
@@ -109,7 +108,7 @@ def load_cryptobert(folder: Path, artifact: Artifact) -> CryptoBertScorer:
         raise CorruptModel(f"{folder}: {ABOUT} or its calibration is damaged; train the model again") from None
     base = _base_of(artifact)
     if base.sha256 != base_sha256:
-        raise NoBase(f"{base.folder} is not what {artifact.model_version} was trained on.")
+        raise NoBase(f"{base.folder} is not the base on which {artifact.model_version} was trained.")
     model = load_classifier(base)
     try:
         from peft import PeftModel
@@ -129,14 +128,14 @@ def _base_of(artifact: Artifact) -> Base:
     folder = load_settings().ml.training.cryptobert_base
     if not Path(folder).expanduser().is_dir():
         raise NoBase(
-            f"{artifact.model_version} was trained on a folder named {name}; let cryptobert_base of [ml.training] name "
-            "its place on this machine."
+            f"{artifact.model_version} was trained on a folder named {name}; set cryptobert_base of [ml.training] to "
+            "that folder on this machine."
         )
     return find_base(folder, revision)
 
 
 def stock_cryptobert(base: str, revision: str) -> CryptoBertScorer:
-    """Return the scorer of the pretrained model as it is, uncalibrated: what an adapter has to beat.
+    """Return the scorer of the pretrained model without an adapter, uncalibrated: the baseline for adapters.
 
     Raises:
         NoBase: it is not on this machine.
@@ -154,7 +153,7 @@ def load_classifier(base: Base) -> Any:
     """Return the pretrained classifier in 32-bit floats.
 
     Raises:
-        NoBase: its files are damaged, or this is no machine for it.
+        NoBase: its files are damaged, or required packages are missing.
     """
     try:
         import torch

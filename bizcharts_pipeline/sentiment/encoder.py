@@ -1,11 +1,11 @@
-"""A sentence encoder of BERT's architecture in plain NumPy: a text becomes a vector of length 1.
+"""A sentence encoder of BERT's architecture in plain NumPy, which maps a text to a vector of length 1.
 
-Scoring runs every minute in a new process, and importing PyTorch alone takes longer than reading a minute's posts.
-The forward pass is that of Devlin et al. (2019); pooling is Reimers and Gurevych's (2019), the mean over the tokens or
-the first token. Tested to be equal to sentence-transformers.
+Scoring runs every minute in a new process, and importing PyTorch alone takes longer than scoring a minute's posts. The
+forward pass is that of Devlin et al. (2019); pooling is Reimers and Gurevych's (2019), the mean over the tokens or the
+first token. Tests compare it with sentence-transformers.
 
-A folder of sentence-transformers is read by :meth:`BertEncoder.from_base`, for training; :meth:`BertEncoder.save`
-writes what scoring needs, the weights in half precision.
+:meth:`BertEncoder.from_base` reads a folder of sentence-transformers, for training; :meth:`BertEncoder.save` writes the
+files for scoring, with the weights in half precision.
 """
 
 import json
@@ -22,35 +22,35 @@ from bizcharts_pipeline.core.errors import BizchartsError
 
 Single = NDArray[np.float32]
 
-BATCH = 16  # texts at once, of like length: few enough to stay in the processor's cache
-ROWS = 64  # tokens at once, where a layer is widest
+BATCH = 16  # texts per batch, of similar length: small enough for the processor's cache
+ROWS = 64  # tokens at once in the widest layer
 
 WEIGHTS, TOKENIZER, SHAPE = "encoder.safetensors", "tokenizer.json", "encoder.json"
 WEIGHTS_OF_BASE = "model.safetensors"
 
 
 class UnusableEncoder(BizchartsError):
-    """The folder holds no sentence encoder, or none that can be run here."""
+    """The folder has no sentence encoder, or one that cannot run here."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What an encoder's weights do not tell."""
+    """Properties of an encoder that its weights do not determine."""
 
     layers: int
     heads: int
-    epsilon: float  # of the layers' normalisation
+    epsilon: float  # of the layer normalisation
     pooling: str  # 'mean' or 'cls'
-    tokens: int  # of a text that are read
+    tokens: int  # maximum number of tokens read from a text
 
 
 class BertEncoder:
-    """A sentence encoder that is ready to read."""
+    """A loaded sentence encoder."""
 
     def __init__(self, shape: Shape, weights: Mapping[str, Single], tokenizer: str) -> None:
-        """Take weights by the names that Hugging Face's BertModel has for them; ``tokenizer`` is tokenizer.json.
+        """Use weights named as in Hugging Face's BertModel; ``tokenizer`` is the content of tokenizer.json.
 
-        The weights are rounded to half precision first, as :meth:`save` will write them.
+        The weights are first rounded to half precision, as :meth:`save` writes them.
         """
         self.shape, self._tokenizer_json = shape, tokenizer
         used = {name: weights[name] for name in _names(shape.layers)}
@@ -59,10 +59,10 @@ class BertEncoder:
 
     @classmethod
     def from_base(cls, folder: Path, tokens: int) -> "BertEncoder":
-        """Read a folder of sentence-transformers; of each text ``tokens`` will be read.
+        """Read a folder of sentence-transformers; of each text, ``tokens`` will be read.
 
         Raises:
-            UnusableEncoder: a file is missing, or the architecture is another.
+            UnusableEncoder: a file is missing, or the architecture is different.
         """
         from safetensors.numpy import load_file
 
@@ -75,14 +75,14 @@ class BertEncoder:
 
     @classmethod
     def load(cls, folder: Path) -> "BertEncoder":
-        """Read what :meth:`save` wrote."""
+        """Read the files of :meth:`save`."""
         from safetensors.numpy import load_file
 
         shape = Shape(**json.loads((folder / SHAPE).read_bytes()))
         return cls(shape, load_file(folder / WEIGHTS), (folder / TOKENIZER).read_text(encoding="utf-8"))
 
     def save(self, folder: Path) -> None:
-        """Write shape, weights and tokeniser into ``folder``, which is there."""
+        """Write shape, weights and tokeniser into the existing ``folder``."""
         from safetensors.numpy import save_file
 
         save_file(self._half, folder / WEIGHTS)
@@ -94,7 +94,7 @@ class BertEncoder:
         return BertEncoder(self.shape, weights, self._tokenizer_json)
 
     def encode(self, texts: Sequence[str]) -> Single:
-        """Return one vector of length 1 a text: (texts, dimensions)."""
+        """Return one vector of length 1 for each text: (texts, dimensions)."""
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         vectors = np.empty((len(tokens), self._weights[_WORDS].shape[1]), np.float32)
         by_length = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
@@ -113,7 +113,8 @@ class BertEncoder:
         return tokenizer
 
     def _forward(self, rows: Sequence[Sequence[int]]) -> Single:
-        """Return the vectors of texts as token numbers; the tokens of all lie in one matrix (texts * length, …)."""
+        """Return the vectors of texts given as token ids; the tokens of all texts are in one matrix (texts * length,
+        …)."""
         texts, length = len(rows), max(map(len, rows))
         ids, there = np.zeros((texts, length), np.int64), np.zeros((texts, length), np.float32)
         for i, row in enumerate(rows):
@@ -160,21 +161,21 @@ def base_shape(folder: Path, tokens: int) -> Shape:
     """Return the shape of a folder of sentence-transformers.
 
     Raises:
-        UnusableEncoder: a file is missing, or the architecture is none that can be run here.
+        UnusableEncoder: a file is missing, or the architecture is not supported.
     """
     try:
         config = json.loads((folder / "config.json").read_bytes())
         modules = [module["type"].rpartition(".")[2] for module in json.loads((folder / "modules.json").read_bytes())]
         pooling = json.loads((folder / "1_Pooling" / "config.json").read_bytes())
     except (OSError, ValueError, KeyError) as error:
-        raise UnusableEncoder(f"{folder}: no folder of sentence-transformers ({error})") from None
+        raise UnusableEncoder(f"{folder}: not a folder of sentence-transformers ({error})") from None
     modes = {"cls": pooling.get("pooling_mode_cls_token"), "mean": pooling.get("pooling_mode_mean_tokens")}
     mode = pooling.get("pooling_mode") or "+".join(name for name, on in modes.items() if on)
     architecture = config.get("model_type"), config.get("hidden_act"), config.get("position_embedding_type", "absolute")
     if architecture != ("bert", "gelu", "absolute") or mode not in modes or modules[2:] not in ([], ["Normalize"]):
         raise UnusableEncoder(
-            f"{folder}: {architecture}, pooling {mode!r}, modules {modules}: only BERT's architecture with the mean's "
-            "or the first token's pooling is run here, as in all-MiniLM, e5 and bge"
+            f"{folder}: {architecture}, pooling {mode!r}, modules {modules}: only BERT's architecture with mean "
+            "or first-token pooling is supported, as in all-MiniLM, e5 and bge"
         )
     tokens = min(tokens, int(config["max_position_embeddings"]))
     epsilon = float(config["layer_norm_eps"])
@@ -192,8 +193,8 @@ def _names(layers: int) -> Iterator[str]:
 
 
 def _gelu(values: Single) -> Single:
-    """Gaussian error linear unit, in place. The error function by Abramowitz and Stegun's 7.1.26: off by at most
-    1.5e-7, as single precision is."""
+    """Gaussian error linear unit, in place. The error function is Abramowitz and Stegun's 7.1.26, with an error of at
+    most 1.5e-7, the order of single precision."""
     for start in range(0, len(values), ROWS):
         x = values[start : start + ROWS]
         a = np.abs(x) * np.float32(0.5**0.5)

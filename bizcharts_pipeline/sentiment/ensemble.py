@@ -1,7 +1,7 @@
-"""Several text models as one: the geometric mean of what they say.
+"""Ensemble of text models: the geometric mean of their probabilities.
 
-Averaging logarithms ("logarithmic opinion pool", Heskes 1998) lets a model that excludes a class have its way. Each
-member's files lie in a folder of their own below the ensemble's, named by its kind.
+Averaging logarithms ("logarithmic opinion pool", Heskes 1998) lets a single model veto a class. Each member's files are
+in a subfolder of the ensemble's folder, named after its kind.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +26,12 @@ MEMBERS: Mapping[str, Callable[[Path], TextModel]] = {
 
 @dataclass(frozen=True)
 class EnsembleModel:
-    """Text models by their kind; each counts alike."""
+    """Text models by kind, equally weighted."""
 
     members: Mapping[str, TextModel]
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return logarithms of the classes' probabilities: (posts, 3)."""
+        """Return the log-probabilities of the classes: (posts, 3)."""
         return log_softmax(np.mean([member.log_probabilities(posts) for member in self.members.values()], axis=0))
 
     def save(self, folder: Path) -> None:
@@ -42,5 +42,5 @@ class EnsembleModel:
 
     @classmethod
     def load(cls, folder: Path) -> "EnsembleModel":
-        """Read what :meth:`save` wrote."""
+        """Read the files of :meth:`save`."""
         return cls({kind: MEMBERS[kind](folder / kind) for kind in sorted(MEMBERS) if (folder / kind).is_dir()})

@@ -1,4 +1,4 @@
-"""How good a scorer is: the figures every model is judged by."""
+"""Evaluation metrics of scorers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,36 +10,36 @@ BINS = 10
 
 
 class EvaluationError(BizchartsError):
-    """Scores and truth do not belong together."""
+    """The numbers of scores and labels differ, are zero, or a label is invalid."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one scorer on ``n`` labelled posts.
+    """Metrics of one scorer on ``n`` labelled posts.
 
     Classes are 0 bearish, 1 neutral, 2 bullish; the highest probability decides.
     """
 
     n: int
     accuracy: float
-    macro_f1: float  # mean over the three classes; a class that neither occurs nor is said counts 0
+    macro_f1: float  # mean over the three classes; a class that is neither in the truth nor predicted counts 0
     f1: tuple[float, float, float]
     ece: float  # expected calibration error of the highest probability, ten bins of equal mass
-    bull_bear_auc: float | None  # how often a bullish post's stance is above a bearish one's; None without both
-    confusion: tuple[tuple[int, ...], ...]  # rows: truth, columns: said
+    bull_bear_auc: float | None  # probability that a bullish post's stance is above a bearish one's; None without both
+    confusion: tuple[tuple[int, ...], ...]  # rows: truth, columns: predicted
 
 
 def evaluate(scores: Sequence[Score], truth: Sequence[int]) -> Evaluation:
-    """Return the figures of ``scores`` against ``truth`` (0 bearish, 1 neutral, 2 bullish).
+    """Return the metrics of ``scores`` against ``truth`` (0 bearish, 1 neutral, 2 bullish).
 
-    Expected calibration error as in Guo et al. (ICML 2017), with bins of equal mass instead of equal width.
+    The expected calibration error is that of Guo et al. (ICML 2017), with bins of equal mass instead of equal width.
 
     Raises:
-        EvaluationError: no posts, numbers that differ, or a class outside 0 to 2.
+        EvaluationError: no posts, different numbers, or a class outside 0 to 2.
     """
     if not scores or len(scores) != len(truth) or not set(truth) <= {0, 1, 2}:
         raise EvaluationError(
-            f"{len(scores)} scores, {len(truth)} labels: as many of each are needed, labels 0, 1 or 2"
+            f"{len(scores)} scores, {len(truth)} labels: the numbers must be equal and positive, labels 0, 1 or 2"
         )
     rows = [(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores]
     said = [max(range(3), key=row.__getitem__) for row in rows]
@@ -67,14 +67,14 @@ def _f1(confusion: Sequence[Sequence[int]], k: int) -> float:
 
 
 def _calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:
-    """Mean over the bins, by their mass, of the gap between mean confidence and share of right answers."""
+    """Return the mean over the bins, weighted by mass, of the gap between mean confidence and accuracy."""
     order = sorted(range(len(right)), key=confidences.__getitem__)
     bins = [order[len(order) * k // BINS : len(order) * (k + 1) // BINS] for k in range(BINS)]
     return sum(abs(sum(confidences[i] - right[i] for i in members)) for members in bins) / len(right)
 
 
 def _auc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
-    """Area under the ROC curve by ranks (Mann-Whitney), ties counting half; ``None`` if a side is empty."""
+    """Return the area under the ROC curve by ranks (Mann-Whitney), ties counting half; ``None`` if a side is empty."""
     if not positives or not negatives:
         return None
     values = sorted([(value, 1) for value in positives] + [(value, 0) for value in negatives])

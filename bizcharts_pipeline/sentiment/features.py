@@ -1,4 +1,4 @@
-"""A post as a handful of numbers: its reading against the lexicon, and its form."""
+"""Numeric features of a post: its lexicon valences and its form."""
 
 import math
 import re
@@ -8,13 +8,13 @@ from bizcharts_pipeline.sentiment.stance import StanceReader
 from bizcharts_pipeline.text.cleaning import clean_text
 from bizcharts_pipeline.text.generals import general_of
 
-MAX_CHARACTERS = 8_000  # of subject and text are read; the board allows some 2,100
+MAX_CHARACTERS = 8_000  # maximum length of subject and text that is read; the board allows some 2,100
 
 FEATURES = (
     "bull",  # the strongest bullish terms, in units of a full valence
     "bear",
     "has_term",
-    "pleasant",  # VADER's own words, squashed as its compound score is
+    "pleasant",  # VADER's own words, squashed like its compound score
     "unpleasant",
     "log_words",
     "no_text",  # a picture with at most a subject
@@ -24,7 +24,7 @@ FEATURES = (
     "links",  # up to three
     "negations",  # per ten words
     "capitals",  # share of the words
-    "general",  # 1 in a standing thread
+    "general",  # 1 in a recurring general thread
     "log_lines",
     "countdown",  # "day 89 of posting until ...", a ritual of holders
 )
@@ -39,7 +39,7 @@ _COUNTDOWN = re.compile(r"\W*(?:daily\b|day #?\d)", re.IGNORECASE)
 
 
 def features(post: Post, reader: StanceReader) -> tuple[float, ...]:
-    """Return the values of ``FEATURES``. Any text is taken; of the cleaned one ``MAX_CHARACTERS`` are read."""
+    """Return the values of ``FEATURES``. Any text is accepted; ``MAX_CHARACTERS`` of the cleaned text are read."""
     subject, body = clean_text(post.subject), clean_text(post.text)
     text = f"{subject}\n{body}"[:MAX_CHARACTERS].strip()
     reading = reader.read(text)

@@ -1,10 +1,10 @@
-"""Fit the lexicon scorer's calibration to rated posts.
+"""Fits the lexicon scorer's calibration to rated posts.
 
     python -m bizcharts_pipeline.sentiment.fit_lexicon LABELS.jsonl
 
-A line of the file holds ``sentiment_rating`` (1 bearish, 2 neutral, 3 bullish), ``subject`` and
-``text_snapshot``; lines that were skipped are left out. Needs scikit-learn (extra ``test``). Writes
-``data/calibration.json`` and prints the figures.
+Each line of the file has ``sentiment_rating`` (1 bearish, 2 neutral, 3 bullish), ``subject`` and ``text_snapshot``;
+skipped labels are left out. Needs scikit-learn (extra ``test``). Writes ``data/calibration.json`` and prints the
+metrics.
 """
 
 import argparse
@@ -30,7 +30,7 @@ CALIBRATION_FILE = Path(__file__).parent / "data" / "calibration.json"
 INVERSE_REGULARISATION = 0.1  # scikit-learn's C, on standardised features
 FOLDS = 5
 SEEDS = range(10)
-GROUP_LETTERS = 60  # posts that agree in so many first letters, digits and signs aside, count as duplicates
+GROUP_LETTERS = 60  # posts whose first letters agree (digits and signs ignored) count as duplicates
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LabelledPost:
 
     @property
     def group(self) -> str:
-        """What duplicates share: repeated threads differ in numbers and in their tails."""
+        """Key shared by duplicates: repeated threads differ in numbers and at their ends."""
         letters = re.sub(r"[\W\d_]+", " ", clean_text(f"{self.post.subject} {self.post.text}").lower()).strip()
         return letters[:GROUP_LETTERS]
 
@@ -58,7 +58,7 @@ def read_labels(path: Path) -> list[LabelledPost]:
 
 
 def cross_validate(labelled: Sequence[LabelledPost], seeds: Sequence[int] = SEEDS) -> list[Evaluation]:
-    """Return one evaluation a seed, every post scored by a model that saw neither it nor its duplicates."""
+    """Return one evaluation for each seed, with every post scored by a model trained without it and its duplicates."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     values, labels = _design(labelled)
@@ -78,7 +78,7 @@ def cross_validate(labelled: Sequence[LabelledPost], seeds: Sequence[int] = SEED
 def fit(
     values: Sequence[Sequence[float]], labels: Sequence[int], class_weights: Mapping[int, float] | None = None
 ) -> Calibration:
-    """Fit the regression, unless weighted with the classes' own frequencies; standardisation is folded into the
+    """Fit the regression, by default with the natural class frequencies; the standardisation is folded into the
     weights."""
     import numpy as np
     from sklearn.linear_model import LogisticRegression
@@ -134,7 +134,7 @@ def _provenance(
 
 
 def main() -> None:
-    """Fit, write, report."""
+    """Fit the calibration, write it and print the metrics."""
     parser = argparse.ArgumentParser(description="Fit the lexicon scorer's calibration to rated posts.")
     parser.add_argument("labels", type=Path, help="JSONL: sentiment_rating, subject, text_snapshot")
     parser.add_argument("--dry-run", action="store_true", help="report only, write nothing")

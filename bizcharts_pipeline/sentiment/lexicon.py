@@ -1,4 +1,4 @@
-"""The scorer that needs no training run: lexicon, VADER's rules and a small calibrated model on top."""
+"""The built-in scorer: lexicon, VADER's rules and a small calibrated model."""
 
 import hashlib
 import json
@@ -17,29 +17,29 @@ from bizcharts_pipeline.sentiment.stance import StanceReader
 from bizcharts_pipeline.sentiment.terms import lexicon_bytes, load_terms
 from bizcharts_pipeline.text.coins import coin_names
 
-# Raise it with any change of the code that changes scores, that of text/cleaning.py included: it is part of the model
-# version, and a new version scores every post again.
+# Increment it with any code change that affects scores, including text/cleaning.py: it is part of the model version,
+# and a new version scores every post again.
 CODE_VERSION = 2
 
 _CALIBRATION = files(__package__).joinpath("data/calibration.json")
 
 
 class CalibrationError(BizchartsError):
-    """The calibration file does not fit the code."""
+    """The calibration file does not match the code."""
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Multinomial logistic regression: the log odds of a class against neutral are linear in ``FEATURES``."""
 
-    bearish: tuple[float, ...]  # a weight a feature
+    bearish: tuple[float, ...]  # one weight per feature
     bullish: tuple[float, ...]
     bearish_intercept: float
     bullish_intercept: float
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Calibration":
-        """Take the numbers out of ``calibration.json``.
+        """Parse ``calibration.json``.
 
         Raises:
             CalibrationError: it was fitted for other features, or a number is missing.
@@ -58,10 +58,10 @@ class Calibration:
                 bullish_intercept=float(intercepts["bullish"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise CalibrationError(f"calibration.json: a number is missing or is none: {error!r}") from None
+            raise CalibrationError(f"calibration.json: a number is missing or invalid: {error!r}") from None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` takes."""
+        """Return the input of :meth:`from_json`."""
         return {
             "intercepts": {"bearish": self.bearish_intercept, "bullish": self.bullish_intercept},
             "weights": {
@@ -81,18 +81,18 @@ class Calibration:
 
 
 class LexiconScorer:
-    """Scores posts by lexicon and form, as docs/scoring.md explains.
+    """Scores posts by lexicon and form, as explained in docs/scoring.md.
 
-    Pure Python, deterministic, one process. It sees no pictures and takes irony at its word.
+    Pure Python, deterministic, one process. It ignores pictures and does not recognise irony.
     """
 
     kind = "lexicon"
 
     def __init__(self) -> None:
-        """Read lexicon and calibration.
+        """Read the calibration; the lexicon is read with the first post.
 
         Raises:
-            CalibrationError: calibration.json is not as it should be; the lexicon is read with the first post.
+            CalibrationError: calibration.json is malformed or does not match the code.
         """
         content = _CALIBRATION.read_bytes()
         self._calibration = Calibration.from_json(json.loads(content))
@@ -102,16 +102,16 @@ class LexiconScorer:
 
     @cached_property
     def _reader(self) -> StanceReader:
-        return make_stance_reader()  # not before the first post: most minutes bring none
+        return make_stance_reader()  # not before the first post, as most minutes have none
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score a post, in their order.
+        """Return one score for each post, in order.
 
-        Any text is taken; of a long one only the start is read.
+        Any text is accepted; only the start of a long one is read.
         """
         return [self._calibration.score(features(post, self._reader)) for post in posts]
 
 
 def make_stance_reader() -> StanceReader:
-    """Return the reader that the scorer uses: the board's terms, with coins' names masked."""
+    """Return the scorer's reader: the board's terms, with coin names masked."""
     return StanceReader(load_terms(), masked=coin_names())

@@ -1,4 +1,4 @@
-"""The lexicon with another calibration than the shipped one: what it says when it has seen no more than its rivals."""
+"""The lexicon refitted on given training posts, for a fair comparison with trained models."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ WEIGHTS = "lexicon.json"
 
 @dataclass(frozen=True)
 class LexiconModel:
-    """The lexicon's features with weights of their own."""
+    """The lexicon's features with refitted weights."""
 
     calibration: Calibration
 
@@ -28,7 +28,7 @@ class LexiconModel:
         return make_stance_reader()
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return logarithms of the classes' probabilities: (posts, 3)."""
+        """Return the log-probabilities of the classes: (posts, 3)."""
         scores = [self.calibration.score(features(post, self._reader)) for post in posts]
         return np.log([(score.p_bearish, score.p_neutral, score.p_bullish) for score in scores])
 
@@ -38,9 +38,9 @@ class LexiconModel:
 
     @classmethod
     def load(cls, folder: Path) -> "LexiconModel":
-        """Read what :meth:`save` wrote.
+        """Read the files of :meth:`save`.
 
         Raises:
-            CalibrationError: it was fitted for other features than this version reads.
+            CalibrationError: it was fitted for other features than this version's.
         """
         return cls(Calibration.from_json(json.loads((folder / WEIGHTS).read_bytes())))

@@ -1,4 +1,4 @@
-"""From a registered model's files to a scorer."""
+"""Loads a scorer from a registered model's files."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ ENCODERS = {"minilm", "setfit"}
 
 
 class UnknownKind(BizchartsError):
-    """This version, or this machine, cannot run a model of that kind."""
+    """This version or this machine cannot run models of that kind."""
 
 
 def load_scorer(folder: Path, sha256: str) -> Scorer:
-    """Return the scorer in ``folder`` after every file of it was checked against ``sha256``.
+    """Return the scorer in ``folder``, after verifying every file against ``sha256``.
 
     Raises:
-        CorruptModel: the files are not what was registered.
-        UnknownKind: no code here runs it, or a library that it needs is missing.
+        CorruptModel: the files differ from the registered ones.
+        UnknownKind: the kind is not supported, or a required library is missing.
     """
     artifact = read_artifact(folder, sha256)
     try:
@@ -55,5 +55,5 @@ def _scorer(folder: Path, artifact: Artifact) -> Scorer:
 
         model = EnsembleModel.load(folder)
     else:
-        raise UnknownKind(f"{folder}: a model of kind {artifact.kind!r} cannot be run here")
+        raise UnknownKind(f"{folder}: a model of kind {artifact.kind!r} is not supported by this version")
     return CalibratedScorer(artifact.kind, artifact.model_version, model, read_temperature(folder))

@@ -1,4 +1,4 @@
-"""A sentence encoder and a logistic regression on its vectors: frozen ('minilm'), or tuned before ('setfit')."""
+"""A sentence encoder with logistic regression on its vectors: frozen ('minilm') or fine-tuned ('setfit')."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,27 +16,27 @@ HEAD = "head.safetensors"
 
 
 class Encoder(Protocol):
-    """Texts to vectors of length 1."""
+    """Maps texts to vectors of length 1."""
 
     def encode(self, texts: Sequence[str]) -> Single:
-        """Return one vector a text: (texts, dimensions)."""
+        """Return one vector for each text: (texts, dimensions)."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write what ``BertEncoder.load`` reads."""
+        """Write the files for ``BertEncoder.load``."""
         ...
 
 
 @dataclass(frozen=True)
 class EncoderModel:
-    """An encoder and its head."""
+    """An encoder with its classification head."""
 
     encoder: Encoder
     weights: Floats  # (3, dimensions)
     intercepts: Floats  # (3,)
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return logarithms of the classes' probabilities: (posts, 3)."""
+        """Return the log-probabilities of the classes: (posts, 3)."""
         vectors = self.encoder.encode([whole_text(post) for post in posts])
         return log_softmax(vectors @ self.weights.T + self.intercepts)
 
@@ -50,7 +50,7 @@ class EncoderModel:
 
     @classmethod
     def load(cls, folder: Path) -> "EncoderModel":
-        """Read what :meth:`save` wrote."""
+        """Read the files of :meth:`save`."""
         from safetensors.numpy import load_file
 
         return cls(BertEncoder.load(folder), **load_file(folder / HEAD))

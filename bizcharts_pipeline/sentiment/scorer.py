@@ -1,4 +1,4 @@
-"""What every scorer takes and gives."""
+"""Protocol of the scorers, with their input and output."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Post:
-    """What a scorer may look at: one opening post (or one part of it)."""
+    """Input of a scorer: one opening post, or one part of it."""
 
     subject: str
     text: str  # plain text, greentext lines start with '>'
@@ -35,11 +35,11 @@ class Score:
 
 
 class Scorer(Protocol):
-    """A model that reads stance. ``model_version`` changes whenever its scores may."""
+    """A model that scores stance. ``model_version`` changes whenever its scores may change."""
 
     kind: str
     model_version: str
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score a post, in their order."""
+        """Return one score for each post, in order."""
         ...

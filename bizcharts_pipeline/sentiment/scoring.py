@@ -1,4 +1,4 @@
-"""Scoring what has no score yet, newest first."""
+"""Scores posts that have no score yet, newest first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ BATCH = 5_000
 
 @dataclass(frozen=True)
 class ScoringReport:
-    """What one scoring pass did. ``full`` says that it stopped at its limit and more may be waiting; ``method`` is what
-    the scores were made with, which says so where a fall-back had to."""
+    """Result of one scoring pass. ``full``: it stopped at its limit, and more posts may be waiting. ``method`` names
+    the scorer actually used, including a fallback."""
 
     model_version: str
     method: str
@@ -34,10 +34,10 @@ class ScoringReport:
 
 def score_new_posts(database: Database, scorer: Scorer, *, limit: int | None, now: datetime) -> ScoringReport:
     """Score the posts without a score of this model version, at most ``limit`` (``None``: all), newest first; then
-    those that a fall-back has scored in its place, if it can score itself now.
+    those that a fallback has scored, if the model itself can run now.
 
-    Each batch is read, scored with no connection open, and written in one transaction: a killed pass goes on where
-    it was. Where nothing new waits and there is a ``limit``, no model is loaded to see whether it could be.
+    Each batch is read, scored without an open connection, and written in one transaction, so a killed pass is resumed
+    by the next. With a ``limit`` and no new posts, the model is not loaded just to test whether it can run.
     """
     scores: list[float] = []
     confidences: list[float] = []
@@ -72,9 +72,9 @@ def score_new_posts(database: Database, scorer: Scorer, *, limit: int | None, no
 
 
 def score_batch(scorer: Scorer, batch: Sequence[UnscoredPost]) -> tuple[list[ScoredPost], list[ScoredMention]]:
-    """Score posts, and for each post that names several coins the sentence that holds each."""
+    """Score posts, and for each post that names several coins, the sentence with each coin."""
     scores = scorer.score([Post(post.subject, post.text) for post in batch])
-    method = scorer.kind  # known for sure once something was scored
+    method = scorer.kind  # final only after the first score
     posts = [
         ScoredPost(post.thread_id, s.p_bearish, s.p_neutral, s.p_bullish, s.score, s.confidence, method)
         for post, s in zip(batch, scores, strict=True)

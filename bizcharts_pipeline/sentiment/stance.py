@@ -1,4 +1,4 @@
-"""Reading a post against the board's lexicon: what it says for and against a rise, and its mood."""
+"""Lexicon features of a post: its bullish and bearish valences, and its mood."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,12 +7,12 @@ from typing import NamedTuple
 from bizcharts_pipeline.sentiment.terms import Term, make_reader
 from bizcharts_pipeline.sentiment.vader import Token
 
-MAX_HITS = 3  # terms that count: a wall of "moon" is one "moon"
-SHILL_CEILING = 1.5  # an advertiser's promises are worth no more in all
+MAX_HITS = 3  # counted terms: a wall of "moon" is one "moon"
+SHILL_CEILING = 1.5  # maximum total of an advertiser's promises
 QUESTION_FACTOR = 0.3
 GREENTEXT_FACTOR = 0.5
 FLIP_FACTOR = -0.6
-FLIP_DISTANCE = 3  # tokens between an opponent and the defeat that befalls him
+FLIP_DISTANCE = 3  # maximum tokens between an opponent and its defeat
 
 _SENTENCE_END = re.compile(r"([.!?])\s+")
 
@@ -20,10 +20,10 @@ _SENTENCE_END = re.compile(r"([.!?])\s+")
 class Reading(NamedTuple):
     """The valences found in a post, on VADER's scale."""
 
-    bull: float  # sum over the strongest terms
+    bull: float  # sum of the strongest terms
     bear: float  # the same, as a positive number
     hits: int
-    pleasant: float  # sum over VADER's own words
+    pleasant: float  # sum of VADER's own words
     unpleasant: float
     words: int
     quoted_words: int  # in greentext
@@ -32,15 +32,15 @@ class Reading(NamedTuple):
 
 
 class StanceReader:
-    """Reads posts against the board's lexicon."""
+    """Scores the text of posts with the board's lexicon."""
 
     def __init__(self, terms: Iterable[Term], masked: Iterable[tuple[str, ...]] = ()) -> None:
-        """``masked`` phrases, in lower case, carry no valence: coins' names."""
+        """``masked`` phrases (coin names), in lower case, carry no valence."""
         self._terms: Mapping[str, Term] = {term.name: term for term in terms}
         self._vader = make_reader(self._terms.values(), masked)
 
     def read(self, text: str) -> Reading:
-        """Return the valences of ``text``; questions and greentext lines are read apart."""
+        """Return the valences of ``text``; questions and greentext lines are evaluated separately."""
         hits: list[tuple[float, Term]] = []
         pleasant = unpleasant = 0.0
         words = quoted = negations = capitals = 0
@@ -65,7 +65,7 @@ class StanceReader:
         return Reading(bull, bear, len(hits), pleasant, unpleasant, words, quoted, negations, capitals)
 
     def _turn(self, role: str, tokens: Sequence[Token], i: int) -> float:
-        """Return what a term with a role is multiplied by: an opponent's defeat is turned round."""
+        """Return the factor of a term with a role: an opponent's defeat reverses the sign."""
         if role == "defeat" and self._any_of("opponent", tokens[max(0, i - FLIP_DISTANCE) : i]):
             return FLIP_FACTOR
         if role == "opponent" and self._any_of("defeat", tokens[i + 1 : i + 1 + FLIP_DISTANCE]):
@@ -77,9 +77,9 @@ class StanceReader:
 
 
 def _sections(text: str) -> Iterator[tuple[str, bool, float]]:
-    """Yield the parts of a post: their text, whether it is greentext, and what its words are worth.
+    """Yield the parts of a post: text, whether it is greentext, and the weight of its words.
 
-    All plain sentences make one part, all greentext another, the questions of either two more.
+    All plain sentences form one part, all greentext another, and the questions in each two more.
     """
     if ">" not in text and "?" not in text:
         yield text, False, 1.0

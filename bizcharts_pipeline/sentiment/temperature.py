@@ -1,6 +1,7 @@
-"""Temperature scaling: one number that makes a model as sure as it is right.
+"""Temperature scaling: one parameter that calibrates a model's confidence.
 
-Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks" (ICML 2017). What is most likely stays so.
+Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks" (ICML 2017). It does not change the most
+likely class.
 """
 
 import math
@@ -12,27 +13,26 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-COLDEST, HOTTEST = 1 / 20, 20.0  # a model that is always right on what calibrates it would ask for 0
+COLDEST, HOTTEST = 1 / 20, 20.0  # a model that is always right on its calibration posts would get 0
 
 
 def log_softmax(logits: NDArray[Any]) -> Floats:
-    """Return logarithms of probabilities, row by row."""
+    """Return log-probabilities, row by row."""
     shifted = np.asarray(logits, np.float64)
     shifted = shifted - shifted.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 def at_temperature(log_probabilities: NDArray[Any], temperature: float) -> Floats:
-    """Return the probabilities at ``temperature``: above 1 less sure, below 1 surer. (posts, classes)"""
+    """Return the probabilities at ``temperature``, (posts, classes): less confident above 1, more below 1."""
     return np.asarray(np.exp(log_softmax(np.asarray(log_probabilities, np.float64) / temperature)))
 
 
 def fit_temperature(log_probabilities: NDArray[Any], labels: Sequence[int]) -> float:
-    """Return the temperature, ``COLDEST`` to ``HOTTEST``, of the least log loss on posts that the model did not learn
-    from.
+    """Return the temperature, ``COLDEST`` to ``HOTTEST``, with the least log loss on posts not used in training.
 
-    ``log_probabilities`` may be logits as well: (posts, classes), finite; ``labels`` are classes from 0. The loss is
-    convex in the inverse of the temperature, so there is one minimum.
+    ``log_probabilities`` may also be logits: (posts, classes), finite; ``labels`` are classes from 0. The loss is
+    convex in the inverse temperature, so the minimum is unique.
     """
     from scipy.optimize import minimize_scalar
 

@@ -1,10 +1,10 @@
-"""The board's own lexicon: terms and phrases with a market stance, and words that mean nothing here.
+"""The board's own lexicon: terms and phrases with a market stance, and words without a meaning here.
 
-``data/lexicon.tsv`` holds a row a term: ``valence`` on VADER's scale (-4 most bearish, 4 most bullish),
-``certainty`` that the sign holds (H, M or L; ``-`` for a term without one), ``role`` and ``spellings`` of
-one or more words, in lower case, split by ``|``. Roles: ``shill`` (an advertiser's promise), ``opponent``
-(who loses when the price rises), ``defeat`` (good when it befalls an opponent), ``capitals`` (a term in
-capitals only). A valence of 0 takes the spellings out of VADER's lexicon.
+``data/lexicon.tsv`` has one row for each term: ``valence`` on VADER's scale (-4 most bearish, 4 most bullish),
+``certainty`` of its sign (H, M or L; ``-`` for a term without a valence), ``role``, and ``spellings`` of one or more
+words, in lower case, separated by ``|``. Roles: ``shill`` (an advertiser's promise), ``opponent`` (loses when the price
+rises), ``defeat`` (positive when it befalls an opponent), ``capitals`` (counts only in capitals). A valence of 0
+removes the spellings from VADER's lexicon.
 """
 
 import csv
@@ -22,22 +22,22 @@ _LEXICON = files(__package__).joinpath("data/lexicon.tsv")
 
 
 class LexiconError(BizchartsError):
-    """The lexicon file is not as it should be."""
+    """The lexicon file is malformed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One idea of the board, however it is spelled."""
+    """One term of the board with all its spellings."""
 
     name: str
     valence: float
-    weight: float  # 0 to 1: how surely the sign holds
+    weight: float  # 0 to 1: certainty of the sign
     role: str
     spellings: tuple[tuple[str, ...], ...]
 
 
 def lexicon_bytes() -> bytes:
-    """Return the lexicon file as it is, to be part of a model's version."""
+    """Return the unchanged lexicon file, which is part of a model's version."""
     return _LEXICON.read_bytes()
 
 
@@ -45,7 +45,7 @@ def load_terms() -> tuple[Term, ...]:
     """Read the terms.
 
     Raises:
-        LexiconError: a row has a value that is not allowed, or a spelling stands twice.
+        LexiconError: a value is not allowed, or a spelling occurs twice.
     """
     lines = _LEXICON.read_text(encoding="utf-8").splitlines()
     terms = tuple(_term(row) for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -53,7 +53,7 @@ def load_terms() -> tuple[Term, ...]:
     for term in terms:
         for spelling in term.spellings:
             if spelling in seen:
-                raise LexiconError(f"lexicon.tsv: {' '.join(spelling)!r} stands under {seen[spelling]} and {term.name}")
+                raise LexiconError(f"lexicon.tsv: {' '.join(spelling)!r} is in {seen[spelling]} and {term.name}")
             seen[spelling] = term.name
     return terms
 
@@ -74,7 +74,7 @@ def _term(row: dict[str, str]) -> Term:
 
 
 def make_reader(terms: Iterable[Term], masked: Iterable[tuple[str, ...]] = ()) -> Vader:
-    """Return a VADER that knows ``terms`` and finds nothing in the ``masked`` phrases (coins' names, say)."""
+    """Return a VADER analyser that knows ``terms`` and ignores ``masked`` phrases, such as coin names."""
     spellings = {spelling: term for term in terms for spelling in term.spellings}
     laden = package_lexicon().keys() | {spelling[0] for spelling in spellings if len(spelling) == 1}
     valences: dict[str, float | None] = {}

@@ -1,4 +1,4 @@
-"""The honest baseline: TF-IDF of words and characters, and logistic regression. It runs without scikit-learn."""
+"""Baseline model: TF-IDF of words and characters with logistic regression, independent of scikit-learn at run time."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from bizcharts_pipeline.sentiment.scorer import Post
 from bizcharts_pipeline.sentiment.temperature import Floats, log_softmax
 
 WORD_GRAMS = (1, 2)
-CHARACTER_GRAMS = (3, 5)  # within words, their edges included
+CHARACTER_GRAMS = (3, 5)  # within words, including their boundaries
 
 VOCABULARY = "vocabulary.json"
 WEIGHTS = "weights.safetensors"
@@ -25,18 +25,17 @@ _WORD = re.compile(r"\b\w\w+\b")
 
 @dataclass(frozen=True)
 class TfidfModel:
-    """Equal to scikit-learn's ``TfidfVectorizer`` (sublinear, once by word, once by ``char_wb``) and its
-    ``LogisticRegression`` on both, side by side.
-    """
+    """Equal to scikit-learn's ``TfidfVectorizer`` (sublinear, by word and by ``char_wb``) with its
+    ``LogisticRegression`` on the concatenated features."""
 
-    words: Mapping[str, int]  # term: its place among the words, without gaps
+    words: Mapping[str, int]  # term to its index among the words, without gaps
     characters: Mapping[str, int]
-    idf: Floats  # (terms,), the words' first
+    idf: Floats  # (terms,), words first
     weights: Floats  # (3, terms)
     intercepts: Floats  # (3,)
 
     def log_probabilities(self, posts: Sequence[Post]) -> Floats:
-        """Return logarithms of the classes' probabilities: (posts, 3)."""
+        """Return the log-probabilities of the classes: (posts, 3)."""
         return log_softmax(np.array([self._logits(whole_text(post).lower()) for post in posts]).reshape(-1, 3))
 
     def _logits(self, text: str) -> Floats:
@@ -63,7 +62,7 @@ class TfidfModel:
 
     @classmethod
     def load(cls, folder: Path) -> "TfidfModel":
-        """Read what :meth:`save` wrote."""
+        """Read the files of :meth:`save`."""
         from safetensors.numpy import load_file
 
         vocabulary = json.loads((folder / VOCABULARY).read_bytes())
@@ -72,7 +71,7 @@ class TfidfModel:
 
 
 def word_terms(text: str) -> Iterator[str]:
-    """Yield the words of two letters and more of a text in lower case, and each pair of neighbours."""
+    """Yield the words of at least two letters of a lower-case text, and each pair of neighbours."""
     words = _WORD.findall(text)
     for n in range(WORD_GRAMS[0], WORD_GRAMS[1] + 1):
         for start in range(len(words) - n + 1):
@@ -80,7 +79,7 @@ def word_terms(text: str) -> Iterator[str]:
 
 
 def character_terms(text: str) -> Iterator[str]:
-    """Yield the pieces of each word, a space before and after it; a word that is shorter than a piece comes once."""
+    """Yield the n-grams of each word padded with a space on both sides; a word shorter than n is yielded once."""
     for word in text.split():
         padded = f" {word} "
         for n in range(CHARACTER_GRAMS[0], CHARACTER_GRAMS[1] + 1):

@@ -1,9 +1,9 @@
-"""VADER (Hutto & Gilbert, ICWSM 2014) as vaderSentiment 3.3.2 computes it, several times faster.
+"""VADER (Hutto & Gilbert, ICWSM 2014), equal to vaderSentiment 3.3.2 but several times faster.
 
-The package lower-cases every word of a text again for every word that carries sentiment. Here each distinct
-token is resolved once and remembered, and only the tokens that carry sentiment are looked at: the rules and
-the four scores are the package's to the last digit (``tests/sentiment/test_vader.py``). The lexicon, the
-word lists and the constants are read from the package.
+The package lower-cases every word of a text again for every word that carries sentiment. Here each distinct token is
+resolved once and cached, and only the tokens that carry sentiment are evaluated. The rules and the four scores equal
+the package's to the last digit (``tests/sentiment/test_vader.py``). The lexicon, the word lists and the constants are
+read from the package.
 """
 
 import math
@@ -24,13 +24,13 @@ from vaderSentiment.vaderSentiment import (
     normalize,
 )
 
-CACHED_TOKENS = 100_000  # then the cache starts anew, so that a flood of invented words can not fill the memory
+CACHED_TOKENS = 100_000  # then the cache is cleared, so that a flood of invented words cannot fill the memory
 
 _NEGATIONS = frozenset(NEGATE)
 _MODIFIERS = _NEGATIONS | BOOSTER_DICT.keys() | {"no", "so", "this", "least"}
 _ASKED_FOR = frozenset({"or", "at", "doubt"})  # by the rules of "no", "least" and "without doubt"
 _IDIOM_WORDS = frozenset(word for idiom in (*SPECIAL_CASES, *BOOSTER_DICT) if " " in idiom for word in idiom.split())
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")  # every emoji of the package is; a class of them all matches far slower
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")  # as every emoji in the package; a class of all emoji matches more slowly
 
 
 @cache
@@ -39,7 +39,7 @@ def _package() -> SentimentIntensityAnalyzer:
 
 
 def package_lexicon() -> Mapping[str, float]:
-    """Return the package's own words and emoticons with their valences."""
+    """Return the package's words and emoticons with their valences."""
     lexicon: dict[str, float] = _package().lexicon
     return lexicon
 
@@ -55,22 +55,22 @@ class Polarity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What the rules need to know of a word, whatever stands around it."""
+    """Context-independent properties of a word for the rules."""
 
-    word: str  # lower case, punctuation stripped unless it is as short as an emoticon
+    word: str  # lower case, without punctuation unless it is as short as an emoticon
     is_upper: bool
     valence: float | None  # None: not in the lexicon
     booster: float | None
     negates: bool
-    modifies: bool  # may change the valence of a word up to three places behind it
+    modifies: bool  # may change the valence of a word up to three places after it
     idiomatic: bool  # part of one of the package's idioms
-    notable: bool  # the rules ask about its presence: laden, negating, in capitals, "but", or a phrase's end
-    term: str | None  # set when the word, or the phrase it now stands for, is one of the extra terms
+    notable: bool  # the rules test its presence: laden, negating, in capitals, "but", or a phrase's end
+    term: str | None  # set if the word, or the phrase that it replaces, is one of the extra terms
     ends_phrase: bool
 
 
 class _Tokens(dict[str, Token]):
-    """Raw token to :class:`Token`, resolved at first sight; words that no rule asks about share one."""
+    """Cache from raw token to :class:`Token`; words without a role in the rules share one token."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _Tokens(dict[str, Token]):
 
 
 def strip_punctuation(raw: str) -> str:
-    """Return ``raw`` without punctuation at its ends, unless so little remains that it may be an emoticon."""
+    """Return ``raw`` without punctuation at its ends, unless the rest is so short that it may be an emoticon."""
     stripped = raw.strip(string.punctuation)
     return raw if len(stripped) <= 2 else stripped
 
@@ -115,7 +115,7 @@ def make_token(
     term: str | None = None,
     ends_phrase: bool = False,
 ) -> Token:
-    """Return the token of ``word`` (lower case), its part in VADER's rules looked up."""
+    """Return the token of ``word`` (lower case), with its properties for VADER's rules."""
     negates = word in _NEGATIONS or "n't" in word
     return Token(
         word=word,
@@ -131,11 +131,11 @@ def make_token(
     )
 
 
-_PLAIN = make_token("", None)  # any word without a part in the rules; also what stands before the first token
+_PLAIN = make_token("", None)  # any word without a role in the rules; also used before the first token
 
 
 class Vader:
-    """The analyser."""
+    """Sentiment analyser with VADER's rules, extensible by terms and phrases."""
 
     def __init__(
         self,
@@ -143,16 +143,15 @@ class Vader:
         terms: Mapping[str, str] | None = None,
         phrases: Mapping[tuple[str, ...], Token] | None = None,
     ) -> None:
-        """``valences`` adds to the package's lexicon, overrides it, or takes a word out of it (``None``).
+        """``valences`` extends the package's lexicon, overrides it, or removes a word (``None``).
 
-        ``terms`` names the term that a single word stands for; ``phrases`` the token that replaces several
-        words.
+        ``terms`` maps a single word to the term that it represents; ``phrases`` maps several words to the token that
+        replaces them.
 
-        All words are in lower case. Of phrases that end at one word the longest wins, of overlapping ones
-        the last.
+        All words are in lower case. Of phrases that end at one word the longest wins, of overlapping ones the last.
         """
         self._emojis: dict[str, str] = _package().emojis
-        # Last word (mostly the rarer one), then the word before it, to the phrases that end so.
+        # Last word (mostly the rarer one), then the previous word, to the phrases that end with both.
         self._phrases: dict[str, dict[str, list[tuple[tuple[str, ...], Token]]]] = {}
         for words, token in sorted((phrases or {}).items(), key=lambda item: -len(item[0])):
             self._phrases.setdefault(words[-1], {}).setdefault(words[-2], []).append((words, token))
@@ -161,7 +160,7 @@ class Vader:
         self._tokens = _Tokens(laden, terms or {}, (phrases or {}).keys())
 
     def polarity(self, text: str) -> Polarity:
-        """Return the four scores of ``text``; of an empty one all are 0."""
+        """Return the four scores of ``text``; all are 0 for an empty text."""
         text = self.spell_out_emojis(text).strip()
         tokens, notable = self.tokens(text)
         if not tokens:
@@ -169,7 +168,7 @@ class Vader:
         return _summarise(self.valences(tokens, notable), len(tokens), _emphasis(text))
 
     def spell_out_emojis(self, text: str) -> str:
-        """Return ``text`` with the package's descriptions in place of emoji of one code point."""
+        """Replace emoji of one code point by the package's descriptions."""
         if text.isascii():
             return text
 
@@ -193,8 +192,8 @@ class Vader:
         return tokens, notable
 
     def _merge_phrases(self, tokens: list[Token], ends: list[int]) -> bool:
-        """Put one token in the place of each phrase that ends at one of ``ends``; say if there was any."""
-        left = len(tokens)  # the tokens from this one on are settled
+        """Replace each phrase that ends at one of ``ends`` by one token; return whether there was any."""
+        left = len(tokens)  # the tokens from this index on are final
         for i in reversed(ends):
             if i >= left or i == 0:
                 continue
@@ -225,12 +224,12 @@ def _find_notable(tokens: Sequence[Token]) -> list[int]:
 
 
 def _hedges(tokens: Sequence[Token], i: int) -> bool:
-    """Whether the "kind" at ``i`` is that of "kind of"."""
+    """Return whether the "kind" at ``i`` belongs to "kind of"."""
     return i + 1 < len(tokens) and tokens[i + 1].word == "of"
 
 
 def _valence(tokens: Sequence[Token], i: int, emphatic: bool) -> float:
-    """Return the valence of the laden token ``i`` in its place; ``emphatic``: capitals are an emphasis."""
+    """Return the valence of the laden token ``i`` in context; ``emphatic``: capitals are an emphasis."""
     token = tokens[i]
     valence = own = token.valence or 0.0
     one = tokens[i - 1] if i else _PLAIN
@@ -253,7 +252,7 @@ def _valence(tokens: Sequence[Token], i: int, emphatic: bool) -> float:
 
 
 def _modify(tokens: Sequence[Token], i: int, valence: float, emphatic: bool) -> float:
-    """Apply the adverbs of degree and the negations up to three words before the laden token ``i``."""
+    """Apply the degree adverbs and negations up to three words before the laden token ``i``."""
     for distance in range(1, min(i, 3) + 1):
         before = tokens[i - distance]
         if before.valence is None:
@@ -268,7 +267,7 @@ def _follows_no(one: str, two: str, three: str) -> bool:
 
 
 def _boost(before: Token, distance: int, valence: float, emphatic: bool) -> float:
-    """What an adverb of degree adds, the less the further it stands."""
+    """Return the effect of a degree adverb, which decreases with distance."""
     assert before.booster is not None
     boost = -before.booster if valence < 0 else before.booster
     if before.is_upper and emphatic:
@@ -277,7 +276,7 @@ def _boost(before: Token, distance: int, valence: float, emphatic: bool) -> floa
 
 
 def _negate(tokens: Sequence[Token], i: int, distance: int, valence: float) -> float:
-    """Turn the valence round after a negation, except in "never so", "never this" and "without doubt"."""
+    """Reverse the valence after a negation, except in "never so", "never this" and "without doubt"."""
     before = tokens[i - distance]
     if distance > 1:
         between = [tokens[k].word for k in range(i - distance + 1, i)]
@@ -291,7 +290,7 @@ def _negate(tokens: Sequence[Token], i: int, distance: int, valence: float) -> f
 
 
 def _idioms(tokens: Sequence[Token], i: int, valence: float) -> float:
-    """Apply the idioms that hold a word of the lexicon, and the adverbs of two or three words."""
+    """Apply the idioms that contain a word of the lexicon, and the adverbs of two or three words."""
     zero, one, two, three = [tokens[i - k].idiomatic for k in range(4)]
     after = i + 1 < len(tokens) and tokens[i + 1].idiomatic
     if not ((one and (zero or two)) or (two and three) or (zero and after)):
@@ -312,10 +311,10 @@ def _idioms(tokens: Sequence[Token], i: int, valence: float) -> float:
 
 
 def _weigh_but(but: int, valences: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Halve what stands before the first "but" (at position ``but``) and raise what stands behind it by half.
+    """Halve the valences before the first "but" (at position ``but``) and raise those after it by half.
 
-    The package looks each value up by its amount while it changes the list, so that equal amounts are taken
-    for the first of them; that is kept.
+    The package looks up each value by its amount while it changes the list, so of equal amounts always the first one is
+    changed; this is reproduced.
     """
     amounts = [valence for _, valence in valences]
     for k in range(len(amounts)):
@@ -329,7 +328,7 @@ def _weigh_but(but: int, valences: list[tuple[int, float]]) -> list[tuple[int, f
 
 
 def _emphasis(text: str) -> float:
-    """What exclamation marks (up to four) and repeated question marks add."""
+    """Return the effect of exclamation marks (up to four) and repeated question marks."""
     questions = text.count("?")
     asked = 0.0 if questions < 2 else questions * 0.18 if questions <= 3 else 0.96
     return min(text.count("!"), 4) * 0.292 + asked

@@ -1,1 +1,1 @@
-"""BizCharts as an unattended service, and single jobs: Dagster's programs, started and supervised."""
+"""Runs Dagster's programs: as a supervised, unattended service, or for single jobs."""

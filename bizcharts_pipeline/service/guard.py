@@ -1,9 +1,9 @@
 """ASGI middleware that decides which requests reach the Dagster UI.
 
-Whoever reaches the UI can start jobs, and a server on the loopback address is reachable by every page that a browser
-shows. So each request must name an allowed host (against DNS rebinding) and must not come from a page of another
-origin; a GET never runs a mutation; and where a password is set, each request must bring its session. What this does
-not do: it does not encrypt, and it does not tell users apart. docs/security.md has the whole of it.
+Anyone who reaches the UI can start jobs, and any web page in a browser can send requests to a server on the loopback
+address. So each request must have an allowed host (against DNS rebinding) and must not come from a page of another
+origin; a GET never runs a mutation; and if a password is set, each request needs a session. It does not encrypt, and it
+does not distinguish users. docs/security.md has the details.
 """
 
 import re
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-MAX_QUERY_TOKENS = 10_000  # of a GraphQL document in an address
+MAX_QUERY_TOKENS = 10_000  # of a GraphQL document in a query string
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?", re.ASCII)
 _READING = ("GET", "HEAD")
-# What answers with data. The rest are pages and files of the UI, to which other sites may link.
+# Endpoints with data. The others are pages and files of the UI, to which other sites may link.
 _DATA = ("/graphql", "/logs", "/download_debug", "/notebook", "/dagit", "/server_info", "/report_asset")
 _HEADERS = (
     (b"x-frame-options", b"SAMEORIGIN"),
-    (b"content-security-policy", b"frame-ancestors 'self'"),  # beside Dagster's own, which still holds
+    (b"content-security-policy", b"frame-ancestors 'self'"),  # in addition to Dagster's own, which still applies
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
@@ -41,7 +41,8 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Request:
-    """What the rules look at. Header names are in lower case; ``repeated`` has those that came more than once."""
+    """The parts of a request that the rules use. Header names are in lower case; ``repeated`` has those that occur more
+    than once."""
 
     method: str  # "WEBSOCKET" for a handshake
     path: str
@@ -51,10 +52,10 @@ class Request:
 
 
 def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
-    """Return why a request is refused, ``None`` if it may pass; the login is not looked at.
+    """Return why a request is refused, ``None`` if it may pass; the login is not checked here.
 
     Args:
-        hosts: lower-case names without port that the ``Host`` header may have, IPv6 addresses in brackets.
+        hosts: allowed names in the ``Host`` header, in lower case without port, IPv6 addresses in brackets.
     """
     headers = request.headers
     if request.repeated & {"host", "origin", "content-type", "sec-fetch-site"}:
@@ -62,7 +63,7 @@ def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
     host = headers.get("host", "").lower()
     named = _HOST.fullmatch(host)
     if named is None or named[1] not in hosts:
-        return Refusal(421, "This server does not answer to this name; [serve] hosts in the settings lists more names.")
+        return Refusal(421, "This host name is not allowed; add it to [serve] hosts in the settings.")
     if (origin := headers.get("origin")) is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
         return Refusal(403, "Requests from pages of another origin are refused.")
     if request.method == "WEBSOCKET":
@@ -70,7 +71,7 @@ def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
             return Refusal(403, "Requests from pages of another origin are refused.")
         return None  # a browser always sends its origin with a handshake
     if request.method not in (*_READING, "POST"):
-        return Refusal(405, "Only GET, HEAD and POST are answered.")
+        return Refusal(405, "Only GET, HEAD and POST are allowed.")
     if not _fetched_by_our_page(request):
         return Refusal(403, "Requests from pages of another origin are refused.")
     if _is_graphql(request.path):
@@ -79,14 +80,14 @@ def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
 
 
 def _fetched_by_our_page(request: Request) -> bool:
-    """Whether Fetch Metadata, which browsers send, allows the request; other programs send none."""
+    """Return whether Fetch Metadata allows the request; browsers send it, other programs do not."""
     headers = request.headers
     site = headers.get("sec-fetch-site", "same-origin")
     if site == "same-origin":
         return True
     if request.method not in _READING:
         return False
-    if site == "none":  # typed, a bookmark, a link of a program
+    if site == "none":  # typed, bookmarked or opened by a program
         return True
     to_a_page = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     return to_a_page and not request.path.lower().startswith(_DATA)
@@ -98,9 +99,9 @@ def _is_graphql(path: str) -> bool:
 
 def _graphql_refusal(request: Request) -> Refusal | None:
     if request.method == "POST":
-        # Dagster reads the query from the address where the body is not JSON, which forms of other pages can send.
+        # Dagster reads the query from the URL if the body is not JSON, which forms on other pages can send.
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        return None if media_type == "application/json" else Refusal(415, "A GraphQL request is JSON.")
+        return None if media_type == "application/json" else Refusal(415, "A GraphQL request must be JSON.")
     documents = [value for name, value in parse_qsl(request.query, keep_blank_values=True) if name == "query"]
     if all(_only_queries(document) for document in documents):
         return None
@@ -123,7 +124,7 @@ def _only_queries(document: str) -> bool:
 
 
 class Guard:
-    """Passes on to ``app`` what the rules allow, with the headers that keep the UI out of other pages."""
+    """Forwards allowed requests to ``app``, and adds headers that prevent embedding of the UI in other pages."""
 
     def __init__(self, app: "ASGIApp", hosts: frozenset[str], login: Login | None) -> None:
         self._app, self._hosts, self._login = app, hosts, login

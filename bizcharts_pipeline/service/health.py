@@ -1,4 +1,4 @@
-"""Health of the service: whether its programs answer, and whether the board was polled lately."""
+"""Health of the service: its programs, the age of the last poll, quarantined items and disk space."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ MIN_FREE_BYTES = 1_000_000_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     what: str
     ok: bool
@@ -36,7 +36,7 @@ class Finding:
 
 
 def health(settings: Settings, now: datetime) -> list[Finding]:
-    """Look at the service of this installation; ``now`` is naive UTC.
+    """Check the service of this installation; ``now`` is naive UTC.
 
     Raises:
         DatabaseError: there is no home, or the database cannot be read.
@@ -57,13 +57,13 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
 
 
 def _set_aside(settings: Settings) -> Finding:
-    """Look for items that are skipped since processes were killed over them."""
+    """Find quarantined items, which are skipped because processes were killed while handling them."""
     items = Attempts.of_home(settings.home_path).set_aside()
     return Finding("set aside", not items, "; ".join(items[:5]) or "nothing")
 
 
 def _last_poll(settings: Settings) -> datetime | None:
-    """Return when the board was polled last; ``None``: never, as in a home that the service has just made."""
+    """Return the time of the last poll; ``None`` if there was none, as in a home that the service has just created."""
     if settings.home_path.is_dir() and is_missing(settings.database_path):
         Installation.of(settings).check()
         return None
@@ -91,7 +91,7 @@ def _web_server(serve: ServeSettings) -> Finding:
 def _daemon() -> Finding:
     surroundings = environment()
     folder = Path(surroundings["DAGSTER_HOME"])
-    if not (folder / INSTANCE_FILE).is_file():  # to ask for a heartbeat would make an instance there
+    if not (folder / INSTANCE_FILE).is_file():  # a query of the heartbeat would create an instance there
         return Finding("daemon", False, f"has never run with DAGSTER_HOME={folder}")
     command = [os.path.join(os.path.dirname(sys.executable), "dagster-daemon"), "liveness-check"]
     try:

@@ -1,4 +1,4 @@
-"""Running one Dagster job in the repository's instance, in a process of its own."""
+"""Runs one Dagster job in the repository's instance, in its own process."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.settings import REPOSITORY_ROOT
 
 MODULE = "bizcharts_pipeline.definitions"
-PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # lets a run say on stderr which step it is at
-# Not the repository root: Dagster's programs would read .env there themselves, and let it win over the environment.
+PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # makes a run report its steps on stderr
+# Not the repository root: Dagster's programs would read .env there themselves, with precedence over the environment.
 FOLDER = REPOSITORY_ROOT / "dagster_home"
 INSTANCE_FILE = "dagster.yaml"
 _FOUND = re.compile(r"not found in repository .* Found \[(.*)\]")
@@ -26,31 +26,31 @@ class NoInstance(BizchartsError):
 
 
 class UnknownJob(BizchartsError):
-    """There is no such job; ``names`` are those that there are."""
+    """There is no such job; ``names`` are the existing ones."""
 
     def __init__(self, job: str, names: Sequence[str]) -> None:
-        super().__init__(f"there is no job {job!r}; the jobs are {', '.join(names)}")
+        super().__init__(f"there is no job {job!r}; available jobs: {', '.join(names)}")
         self.names = tuple(names)
 
 
 class JobFailed(BizchartsError):
-    """The job could not be started; a run that failed has said why itself."""
+    """The job could not be started; a failed run reports its reason itself."""
 
 
 def job_command(job: str, tags: Mapping[str, str] | None = None) -> list[str]:
-    """Return the program that runs a job to its end in its own process; ``DAGSTER_HOME`` names the instance."""
+    """Return the command that runs a job in its own process; ``DAGSTER_HOME`` sets the instance."""
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", MODULE, "-j", job]
     return [*command, "--tags", json.dumps(tags)] if tags else command
 
 
 def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], object]) -> bool:
-    """Run ``job``, each line of its progress to ``say``; return whether it succeeded. When this is interrupted, the
-    run is told to stop, and its end awaited: it may have a pod to end.
+    """Run ``job`` and pass each line of its progress to ``say``; return whether it succeeded. On an interruption the
+    run is terminated and awaited, as it may have a pod to terminate.
 
     Raises:
         UnknownJob: there is no such job.
         JobFailed: Dagster did not start it.
-        NoInstance: ``DAGSTER_HOME`` names no folder that can be used.
+        NoInstance: ``DAGSTER_HOME`` is not a usable folder.
     """
     instance_folder(environment)
     began = False
@@ -73,7 +73,7 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,  # Ctrl-C in a terminal reaches this process alone, which passes it on once
+        start_new_session=True,  # Ctrl-C in a terminal reaches only this process, which forwards it once
     ) as process:
         assert process.stdout is not None
         try:
@@ -95,7 +95,7 @@ def run_job(job: str, environment: Mapping[str, str], say: Callable[[str], objec
 
 
 def _found_jobs(output: str) -> list[str]:
-    """Return the names of the jobs that Dagster lists where it does not find one; empty where it does not."""
+    """Return the job names that Dagster lists in its error about an unknown job; empty for other errors."""
     found = _FOUND.search(output)
     return [name for name in re.findall(r"'(\w+)'", found[1]) if not name.startswith("__")] if found else []
 
@@ -105,8 +105,8 @@ def _last_line(lines: Sequence[str]) -> str:
 
 
 def instance_folder(surroundings: Mapping[str, str]) -> Path:
-    """Return the folder that ``DAGSTER_HOME`` names. If it has no ``dagster.yaml``, it gets the project's: without one,
-    Dagster sends telemetry and knows none of the limits that a minutely job needs.
+    """Return the folder ``DAGSTER_HOME``. If it has no ``dagster.yaml``, the project's is copied to it: without one,
+    Dagster sends telemetry and lacks the limits that a minutely job needs.
 
     Raises:
         NoInstance: there is no such folder, or it cannot be written to.
@@ -123,5 +123,5 @@ def instance_folder(surroundings: Mapping[str, str]) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for Dagster's programs, whose instance is the repository's unless it is set."""
+    """Return the environment for Dagster's programs; the instance defaults to the repository's."""
     return {**os.environ, "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(FOLDER)}

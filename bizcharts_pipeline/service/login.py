@@ -1,7 +1,7 @@
-"""The optional login of the web server: one password, from the environment alone, and one session for a server's life.
+"""Optional login of the web server: one password, from the environment only, and one session per server process.
 
-It keeps out who does not know the password. It does not tell users apart, and it needs HTTPS in front of it where the
-network between browser and server is not trusted.
+It does not distinguish users, and it needs HTTPS in front of it if the network between browser and server is not
+trusted.
 """
 
 import os
@@ -24,7 +24,7 @@ LOGIN_PATH = "/bizcharts/login"
 MIN_LENGTH = 12
 MAX_BODY_BYTES = 4096
 MAX_FAILURES = 10
-FAILURE_SECONDS = 60.0  # within which so many wrong passwords are taken; then none is, until they have passed
+FAILURE_SECONDS = 60.0  # period of the failure limit; no password is accepted while it is exceeded
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Log in · BizCharts</title>
 <style>body {{ font: 16px sans-serif; margin: 20vh auto; max-width: 22rem }} input, button {{ font: inherit }}</style>
@@ -49,7 +49,7 @@ class BadPassword(BizchartsError):
 
 
 def password_of(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the password that the environment sets, ``None``: there is no login.
+    """Return the password set in the environment; ``None``: no login is required.
 
     Raises:
         BadPassword: it is too short, or has characters that a header cannot carry.
@@ -65,7 +65,7 @@ class Login:
     """The login of one web server.
 
     Args:
-        port: of the server; browsers do not keep the cookies of two ports apart, so the cookie is named by it.
+        port: of the server; browsers share cookies between ports, so the cookie's name contains it.
         clock: monotonic seconds.
     """
 
@@ -76,7 +76,7 @@ class Login:
     _failures: list[float] = field(default_factory=list, init=False)
 
     def knows(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request brings the session's cookie, or the password as a bearer token, as programs do."""
+        """Return whether a request has the session's cookie or, from programs, the password as a bearer token."""
         cookies = cookie_values(headers.get("cookie", ""), self._cookie_name)
         if any(_same(value, self._session) for value in cookies):
             return True
@@ -84,7 +84,7 @@ class Login:
         return scheme.lower() == "bearer" and self._accepts(token.strip())
 
     async def answer(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer an HTTP request without a session: the form, or the session for the password."""
+        """Answer an HTTP request without a session: with the form, or with a session for the right password."""
         from starlette.requests import Request
         from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
@@ -100,9 +100,9 @@ class Login:
                 wait = {"Retry-After": f"{FAILURE_SECONDS:.0f}"}
                 response = HTMLResponse(_page("Too many wrong passwords; wait a minute."), 429, {**_HEADERS, **wait})
             else:
-                response = HTMLResponse(_page("That is not the password."), 403, _HEADERS)
+                response = HTMLResponse(_page("Wrong password."), 403, _HEADERS)
         elif request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-            response = HTMLResponse(_page("This server asks for its password."), 401, _HEADERS)
+            response = HTMLResponse(_page("Enter this server's password."), 401, _HEADERS)
         else:
             response = PlainTextResponse("Log in first.\n", 401, _HEADERS)
         await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Dagster's scheduler counts on from its newest tick: one of the future keeps every schedule silent until then."""
+"""Repairs Dagster's schedules after a clock that was ahead: a tick in the future silences its schedule until then."""
 
 import json
 import sqlite3
@@ -10,9 +10,10 @@ _TIMES = ("start_timestamp", "last_iteration_timestamp", "last_tick_timestamp", 
 
 
 def forget_future(dagster_home: Path, now: float) -> int:
-    """Delete the ticks after ``now`` (Unix seconds) and what running schedules remember of that time; return how many.
+    """Delete the ticks after ``now`` (Unix seconds) and the later times stored for running schedules; return the number
+    of ticks.
 
-    Dagster must not run: its daemon remembers too. A schedule that was stopped by hand stays so.
+    Dagster must not be running, as its daemon caches them. A schedule that was stopped by hand stays stopped.
 
     Raises:
         sqlite3.Error: the file cannot be written.
@@ -30,7 +31,7 @@ def forget_future(dagster_home: Path, now: float) -> int:
 
 
 def _latest(body: str) -> float:
-    """Return the latest time in what Dagster remembers of a schedule or sensor."""
+    """Return the latest time in Dagster's stored state of a schedule or sensor."""
 
     def times(value: object) -> list[float]:
         if not isinstance(value, dict):

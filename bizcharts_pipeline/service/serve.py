@@ -1,4 +1,4 @@
-"""The unattended service: Dagster's daemon, code server and web server, and the index in the log once an hour."""
+"""The unattended service: Dagster's daemon, code server and web server, with the index in the log once an hour."""
 
 import os
 import socket
@@ -24,38 +24,38 @@ from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 
 LOCK = "serve.lock"
 WORKSPACE = "serve-workspace.yaml"
-LOCATION = "bizcharts"  # the same as in workspace.yaml, or schedules would count as others
+LOCATION = "bizcharts"  # as in workspace.yaml, or Dagster would treat the schedules as different ones
 MIGRATION_SECONDS = 600
 LEVEL = "warning"
 NO_HISTORY = (
-    "There is no history yet, and the index has to rank a day among 60 earlier ones. Import them first, in another "
+    "There is no history yet, and the index ranks a day among 60 earlier ones. Import them first, in another "
     "terminal, in about 35 minutes: .venv/bin/bizcharts import --last 60"
 )
 INDEX_EVERY_SECONDS = 3600.0
 FIRST_INDEX_SECONDS = 120.0  # after the first ticks
 READ_WAIT_SECONDS = 2.0
-# While the code server starts again, Dagster warns with two stack traces that it cannot be reached. The supervisor has
-# said so in one line, and the UI's Deployment page has the details.
+# While the code server restarts, Dagster warns with two stack traces that it cannot be reached. The supervisor has
+# already reported the restart in one line, and the UI's Deployment page has the details.
 QUIET = "ignore:Error loading repository location:UserWarning:dagster._core.workspace.context"
 
 
 class ServiceError(BizchartsError):
-    """The service cannot start; says why."""
+    """The service cannot start; the message gives the reason."""
 
 
 def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) -> None:
-    """Run the service until SIGTERM or SIGINT; its programs log from ``level`` on.
+    """Run the service until SIGTERM or SIGINT; its programs log from ``level`` up.
 
     Raises:
         BadPassword: the password of the UI cannot be used.
-        ServiceError: the port is taken, or the service of this home runs already.
-        NoInstance: ``DAGSTER_HOME`` names no folder that can be used.
-        DatabaseLost: the database is missing, and the installation has had one.
+        ServiceError: the port is taken, or the service of this home is already running.
+        NoInstance: ``DAGSTER_HOME`` is not a usable folder.
+        DatabaseLost: the database is missing, although the installation has had one.
     """
     home, installation = settings.home_path, Installation.of(settings)
     installation.check()
     has_login = password_of() is not None
-    if not home.exists():  # a mistake makes no folder
+    if not home.exists():  # check the port first: a mistake must not create a folder
         check_port(settings.serve.host, settings.serve.port)
     home.mkdir(parents=True, exist_ok=True)
     with instance_lock(home):
@@ -71,24 +71,24 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
         address = f"http://{_in_url(settings.serve.host)}"
         say(f"BizCharts runs; its UI is at {address}:{settings.serve.port}, its data in {home}")
         if not has_login and not is_loopback(address):
-            say(f"Whoever reaches {settings.serve.host} can start jobs: set {VARIABLE} (docs/security.md)")
+            say(f"Anyone who reaches {settings.serve.host} can start jobs: set {VARIABLE} (docs/security.md)")
         Supervisor(children, surroundings, folder, say, clock.tick).run()
         say("BizCharts has stopped.")
 
 
 def without_stack_traces(surroundings: Mapping[str, str]) -> dict[str, str]:
-    """Return ``surroundings`` for programs that do not warn while the code server starts again."""
+    """Return ``surroundings`` with a filter for the warnings during a restart of the code server."""
     filters = [surroundings.get("PYTHONWARNINGS"), QUIET]
     return {**surroundings, "PYTHONWARNINGS": ",".join(filter(None, filters))}
 
 
 def prepare_instance(surroundings: Mapping[str, str], folder: Path) -> None:
-    """Make the instance's databases, or bring them up to date after an upgrade of Dagster.
+    """Create the instance's databases, or migrate them after an upgrade of Dagster.
 
-    Programs that find none make them, and three that do so at once damage them.
+    Otherwise each program creates missing ones itself, and three that do so at once damage them.
 
     Raises:
-        ServiceError: Dagster could not.
+        ServiceError: Dagster could not open its storage.
     """
     command = [sys.executable, "-m", "dagster", "instance", "migrate"]
     migrated = subprocess.run(
@@ -96,13 +96,13 @@ def prepare_instance(surroundings: Mapping[str, str], folder: Path) -> None:
     )
     if migrated.returncode:
         last = (migrated.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ServiceError(f"{folder}: Dagster cannot open its records there: {last}")
+        raise ServiceError(f"Dagster cannot open its storage in {folder}: {last}")
 
 
 def programs(settings: Settings, home: Path, level: str = LEVEL) -> list[Child]:
-    """Return the three programs; they share one code server, behind a socket that only this user can reach."""
+    """Return the three programs; they share one code server, behind a socket that only this user can access."""
     name = f"bizcharts-{os.getuid()}-{os.getpid()}.sock"
-    code_socket = user_folder() / name  # a home's path may be too long for one
+    code_socket = user_folder() / name  # a home's path may be too long for a socket
     workspace = home / WORKSPACE
     text = f'load_from:\n  - grpc_server:\n      socket: "{code_socket}"\n      location_name: {LOCATION}\n'
     write_atomically(workspace, text.encode())
@@ -124,17 +124,15 @@ def _in_url(host: str) -> str:
 
 @contextmanager
 def instance_lock(home: Path) -> Iterator[None]:
-    """Hold the one place of a home's service.
+    """Hold the exclusive lock on a home's service.
 
     Raises:
-        ServiceError: another process holds it; names it.
+        ServiceError: another process holds it; the message has its id.
     """
     with open(home / LOCK, "a+", opener=regular_only) as lock:
         if not try_lock(lock.fileno()):
             lock.seek(0)
-            raise ServiceError(
-                f"{home}: in use already: what serves or makes it runs already, as process {lock.read().strip()}"
-            )
+            raise ServiceError(f"{home} is already in use by process {lock.read().strip()}")
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
@@ -142,7 +140,7 @@ def instance_lock(home: Path) -> Iterator[None]:
 
 
 def check_port(host: str, port: int, remedy: str = "set BIZCHARTS_SERVE__PORT or BIZCHARTS_SERVE__HOST") -> None:
-    """Refuse an address that cannot be listened at; ``remedy`` is what the error advises.
+    """Check that the address can be listened on; ``remedy`` is the advice in the error.
 
     Raises:
         ServiceError: the port is taken, or the address is not one of this machine.
@@ -157,7 +155,7 @@ def check_port(host: str, port: int, remedy: str = "set BIZCHARTS_SERVE__PORT or
 
 
 class _Hourly:
-    """Says the index once an hour."""
+    """Reports the index once an hour."""
 
     def __init__(self, settings: Settings, say: Callable[[str], object]) -> None:
         self._settings = settings
@@ -171,7 +169,7 @@ class _Hourly:
 
 
 def current_index(settings: Settings) -> str:
-    """Return the newest hour's reading in a line, or why there is none."""
+    """Return the newest hour's reading in one line, or the reason why there is none."""
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.errors import DatabaseError
     from bizcharts_pipeline.warehouse.published import index_readings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-STEADY_SECONDS = 60.0  # a child that lived so long starts with the first pause again
+STEADY_SECONDS = 60.0  # after this lifetime, a child's back-off is reset
 STOP_SECONDS = 8.0  # between SIGTERM and SIGKILL
 POLL_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1
@@ -20,27 +20,27 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass
 class Child:
-    """One program to keep running, and the process that runs it now."""
+    """A supervised program, and its current process."""
 
     name: str
     command: Sequence[str]
-    needs: Path | None = None  # is started once this exists: what another child makes
+    needs: Path | None = None  # started only once this exists, which another child creates
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0  # on the monotonic clock, as all times here
-    start_at: float = 0.0  # not before this
-    failures: int = 0  # in a row
+    start_at: float = 0.0  # earliest time of the next start
+    failures: int = 0  # consecutive
 
 
 @dataclass
 class Supervisor:
     """Keeps ``children`` running until SIGTERM or SIGINT.
 
-    Children are processes of the main thread, each in a process group of its own. The kernel ends them when this
-    process ends in whatever way (Linux; elsewhere a supervisor that is killed with SIGKILL leaves them behind).
+    Children are started by the main thread, each in its own process group. The kernel terminates them when this process
+    ends for any reason (Linux; elsewhere, they survive a SIGKILL of the supervisor).
 
     Args:
         say: takes one line for the log.
-        each_round: called a few times a second while all is well; has to return soon.
+        each_round: called a few times a second; must return quickly.
     """
 
     children: Sequence[Child]
@@ -52,19 +52,19 @@ class Supervisor:
     _stopping: bool = field(default=False, init=False)
 
     def run(self) -> None:
-        """Start the children, look after them, and stop them all at the end."""
+        """Start the children, supervise them, and stop them all at the end."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         try:
             while not self._stopping:
-                self.look_after()
+                self.check_children()
                 self.each_round()
                 time.sleep(POLL_SECONDS)
         finally:
             self.stop()
 
-    def look_after(self) -> None:
-        """Start what is due, and note what has ended."""
+    def check_children(self) -> None:
+        """Record ended children, and start those that are due."""
         for child in self.children:
             if child.process is not None and (status := child.process.poll()) is not None:
                 self._ended(child, status)
@@ -73,7 +73,7 @@ class Supervisor:
                 self._start(child)
 
     def stop(self) -> None:
-        """End every child with SIGTERM and, those that stay, with SIGKILL."""
+        """Stop every child with SIGTERM, and the remaining ones with SIGKILL."""
         living = [child for child in self.children if child.process is not None]
         for child in living:
             _signal(child, signal.SIGTERM)
@@ -83,8 +83,8 @@ class Supervisor:
             try:
                 child.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self.say(f"{child.name} does not end; killed")
-            # Its own children too, which may have outlived it.
+                self.say(f"{child.name} did not stop in time; killed")
+            # Also its own children, which may have outlived it.
             _signal(child, signal.SIGKILL)
             child.process.wait()
             child.process = None
@@ -107,30 +107,30 @@ class Supervisor:
         pause = min(FIRST_PAUSE_SECONDS * 2 ** (child.failures - 1), LONGEST_PAUSE_SECONDS)
         child.start_at = self.clock() + pause
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        self.say(f"{child.name} ended ({how}); starts again in {pause:.0f} s")
+        self.say(f"{child.name} ended ({how}); restarting in {pause:.0f} s")
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
 
 
 def _signal(child: Child, number: signal.Signals) -> None:
-    """Send a signal to the child's process group, which may be gone."""
+    """Send a signal to the child's process group, if it still exists."""
     assert child.process is not None
     try:
         os.killpg(child.process.pid, number)
-    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+    except (ProcessLookupError, PermissionError):  # macOS reports the latter for a group of zombies
         return
 
 
 def _end_with(parent: int) -> Callable[[], None]:
-    """Return what a child does before its program starts: ask the kernel to be ended together with ``parent``."""
+    """Return a ``preexec_fn`` that makes the kernel terminate the child together with ``parent``."""
     if not sys.platform.startswith("linux"):
         return lambda: None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the kernel was asked
+        if os.getppid() != parent:  # the parent died before prctl took effect
             os._exit(1)
 
     return ask

@@ -2,10 +2,10 @@
 
 Run as ``python -m bizcharts_pipeline.service.webserver WORKSPACE``; see :func:`command`.
 
-Dagster has no option for a middleware, a Unix socket or an inherited socket, and what builds its application from a
-workspace is private. A proxy in front of an unmodified ``dagster-webserver`` would leave that one's own port open to
-pages. So this runs Dagster's own command, whose last step, serving the finished application, is replaced by ours.
-Dagster is told to listen at an address that no machine has: should another version not take that step, it cannot.
+Dagster has no option for a middleware, a Unix socket or an inherited socket, and the code that builds its application
+from a workspace is private. A proxy in front of an unmodified ``dagster-webserver`` would leave the latter's own port
+open to web pages. So this runs Dagster's own command and replaces its last step, serving the finished application.
+Dagster is told to listen on an address that no machine has: if another version skips that step, it cannot listen.
 """
 
 import sys
@@ -28,7 +28,7 @@ WILDCARDS = ("0.0.0.0", "::")
 
 
 def command(serve: ServeSettings, workspace: Path, level: str) -> list[str]:
-    """Return the command line of the web server; the password is in the environment alone.
+    """Return the command line of the web server; the password is passed only in the environment.
 
     Raises:
         BadPassword: the web server would refuse it.
@@ -40,7 +40,7 @@ def command(serve: ServeSettings, workspace: Path, level: str) -> list[str]:
 
 
 def allowed_hosts(host: str, names: "Sequence[str]") -> frozenset[str]:
-    """Return the names that requests may give: the loopback ones, the address listened at, and ``names``."""
+    """Return the allowed host names: the loopback ones, the listening address, and ``names``."""
     own = set() if host in WILDCARDS else {f"[{host.lower()}]" if ":" in host else host.lower()}
     return LOOPBACK_NAMES | own | set(names)
 

@@ -1,1 +1,1 @@
-"""From a post to what it says: HTML to text, coin mentions, generals, spam."""
+"""Text analysis of posts: HTML to text, coin mentions, generals, spam."""

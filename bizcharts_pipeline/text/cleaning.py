@@ -1,35 +1,34 @@
-"""One form for texts that look alike: what is read, counted or compared is cleaned first.
+"""Canonical form of a text: texts that look alike become equal before they are scored, counted or compared.
 
-The lexicon, the spam score, the search for coins and generals, duplicate groups and likeness to gold all read
-:func:`clean_text` of a post. It is applied where a text is read and never stored: `thread_ops` and the label ledger
-keep what was posted, people and vision models see that, and rows of earlier versions need no migration.
+The lexicon, the spam score, the search for coins and generals, duplicate groups and similarity to gold all read
+:func:`clean_text` of a post. It is applied on reading and never stored: `thread_ops` and the label ledger keep the
+original, which people and vision models see, and rows of earlier versions need no migration.
 """
 
 import re
 import unicodedata
 
-MAX_REMEMBERED = 20_000  # characters; then the table starts anew, so that no flood of rare ones fills the memory
-MAX_MARKS = 30  # in a row, as in Unicode's Stream-Safe Text Format: sorting them takes quadratic time
+MAX_REMEMBERED = 20_000  # characters; then the table is cleared, so that a flood of rare ones cannot fill the memory
+MAX_MARKS = 30  # consecutive, as in Unicode's Stream-Safe Text Format: sorting them takes quadratic time
 
 _REPLACEMENTS = {
     # Quotation marks, apostrophes, accents typed as apostrophes, and primes.
     **dict.fromkeys("`´‘’‚‛‹›′‵ʹʻʼʽˈˊˋ՚׳❛❜❟", "'"),
     **dict.fromkeys("“”„‟«»″‶ʺˮ״❝❞❠〝〞〟⹂", '"'),
-    # Hyphens, minus signs and the en dash stand for "-"; longer dashes separate words, with or without blanks.
+    # Hyphens, minus signs and the en dash become "-"; longer dashes separate words, with or without blanks.
     **dict.fromkeys("\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{FIGURE DASH}\N{EN DASH}\N{MINUS SIGN}\N{HYPHEN BULLET}", "-"),
     **dict.fromkeys("\N{EM DASH}\N{HORIZONTAL BAR}\N{TWO-EM DASH}\N{THREE-EM DASH}", " - "),
     **dict.fromkeys("⁓∼〜～", "~"),
     "\N{MIDLINE HORIZONTAL ELLIPSIS}": "...",
     "\N{FRACTION SLASH}": "/",
-    # NFKC would glue letters to a name ("BitcoinTM"), or make a negation of a sign ("No").
+    # NFKC would append letters to a name ("BitcoinTM"), or turn a sign into a negation ("No").
     **dict.fromkeys("™℠", ""),
     "№": "#",
-    # Line ends of other systems; blanks that Unicode does not count as white space.
+    # Line ends of other systems; blanks that are not white space according to Unicode.
     **dict.fromkeys("\x85\u2028\u2029", "\n"),
     **dict.fromkeys("\u1680\u2800\u115f\u1160\u3164\uffa0", " "),
 }
-# Neither control nor format characters, yet nothing is seen of them (Default_Ignorable_Code_Point): variation
-# selectors above all.
+# Invisible, though neither control nor format characters (Default_Ignorable_Code_Point): mainly variation selectors.
 _INVISIBLE = frozenset(
     map(chr, (0x034F, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0000, 0xE1000)))
 )
@@ -41,12 +40,12 @@ _MAYBE_TOO_MANY_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_MARKS + 1},}}")
 
 
 def clean_text(text: str) -> str:
-    """Return ``text`` in the form in which texts that look alike are equal.
+    """Return ``text`` in canonical form, in which texts that look alike are equal.
 
-    Compatible characters become one (NFKC: full-width and styled letters, ligatures, exotic blanks); what cannot be
-    seen goes (zero-width and bidirectional characters, tags, variation selectors, the joiners of emoji); typographic
-    quotes, dashes and the ellipsis become those of a keyboard. Letters of other alphabets stay what they are.
-    Idempotent, linear in the length, and any string is taken. ASCII is returned as it is, but for the backtick.
+    Compatible characters are unified (NFKC: full-width and styled letters, ligatures, exotic blanks). Invisible
+    characters are removed (zero-width and bidirectional characters, tags, variation selectors, the joiners of emoji).
+    Typographic quotes, dashes and the ellipsis become ASCII. Letters of other alphabets are kept. Idempotent, linear in
+    the length, and accepts any string. ASCII text is unchanged, except for the backtick.
     """
     text = text.replace("`", "'")
     if text.isascii():
@@ -61,7 +60,8 @@ def without_marks(text: str) -> str:
     """Return ``text`` without accents and other combining marks, such as a stroke through every letter."""
     if text.isascii():
         return text
-    return _bare(unicodedata.normalize("NFD", _bare(text)))  # first, as sorting many in a row takes quadratic time
+    # Marks are also removed first, as sorting many consecutive ones takes quadratic time.
+    return _bare(unicodedata.normalize("NFD", _bare(text)))
 
 
 def _bare(text: str) -> str:
@@ -69,7 +69,7 @@ def _bare(text: str) -> str:
 
 
 class _Table(dict[int, str]):
-    """Code point to its replacement, for :meth:`str.translate`; worked out at first sight."""
+    """Cache from code point to its replacement, for :meth:`str.translate`."""
 
     def __missing__(self, code: int) -> str:
         if len(self) >= MAX_REMEMBERED:
@@ -90,7 +90,7 @@ def _replacement(character: str) -> str:
         return ""
     for form in ("NFC", "NFKC"):
         other = unicodedata.normalize(form, character)
-        # An accent that stands alone would become a blank with an accent on it.
+        # A standalone accent would become a blank with an accent on it.
         if other != character and not (len(other) > 1 and other[0] == " "):
             return "".join(map(_replacement, other))
     return character

@@ -1,9 +1,9 @@
-"""Which coins a post names: a dictionary of tokens, and a ladder of rules from certain to doubtful.
+"""Finds the coins that a post mentions: a dictionary of tokens, and rules from certain to doubtful.
 
-The dictionary is ``data/coins.csv``: ``symbol``, ``name``, ``symbol_zipf`` (Zipf frequency of the
-lower-cased symbol in English, from wordfreq), ``name_is_word``, ``symbol_clash`` (``stock``: also a stock's
-ticker or a market's abbreviation; ``word``: means something else on this board; ``never``: so often that
-only the cashtag or the name will do) and ``aliases``, with a ``?`` behind those that need a crypto cue.
+The dictionary is ``data/coins.csv``: ``symbol``, ``name``, ``symbol_zipf`` (Zipf frequency of the lower-cased symbol in
+English, from wordfreq), ``name_is_word``, ``symbol_clash`` (``stock``: also a stock's ticker or a market's
+abbreviation; ``word``: has another meaning on this board; ``never``: so often that only the cashtag or the name counts)
+and ``aliases``, with a ``?`` after those that need a crypto cue.
 """
 
 import csv
@@ -18,10 +18,10 @@ from bizcharts_pipeline.core.rows import Mention
 from bizcharts_pipeline.text.cleaning import clean_text
 from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS, general_of
 
-# A symbol at least as frequent in English as one word in 300,000 is read as a word unless a cue stands near.
+# A symbol at least as frequent in English as one word in 300,000 counts as a word unless a cue is nearby.
 WORD_ZIPF = 3.5
 CUE_DISTANCE = 6  # tokens to either side
-_NEIGHBOURHOOD = 8  # tokens to either side that tell a headline or a shout
+_NEIGHBOURHOOD = 8  # tokens on either side that are checked for a headline or capitals
 MAX_CHARACTERS = 20_000  # of a post; the rest is not searched
 MAX_CONTEXT = 500  # characters
 
@@ -53,8 +53,8 @@ CUES = frozenset({
 
 _TOKEN = re.compile(r"\$?[A-Za-z0-9]+")
 _TO_SPACES = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "$")}
-# URLs, e-mail addresses, domains and names of wallets ("name.eth"): what they hold says nothing about a coin. A domain
-# without scheme and path is recognised by its ending, as "sold my btc.then it rose" only lacks a blank.
+# URLs, e-mail addresses, domains and names of wallets ("name.eth"): text inside them mentions no coin. A domain without
+# scheme and path is recognised by its ending, as "sold my btc.then it rose" only lacks a blank.
 _ADDRESS = re.compile(
     r"""[a-z]{2,12}://\S+
     | \bwww\.\S+
@@ -70,7 +70,7 @@ _ADDRESS = re.compile(
 _BLANK = re.compile(r"\s")
 _SENTENCE_ENDS = ("\n", ". ", "! ", "? ")
 _SENTENCE_END = re.compile(r"\n|[.!?] ")
-# Words that stand beside many coins' names and so are bad to look names up by.
+# Words in the names of many coins, which are bad keys for a look-up by name.
 _FILLERS = CUES | {
     *("cash", "core", "dao", "digital", "finance", "gold", "money", "network"),
     *("old", "platform", "power", "project", "protocol", "the", "world"),
@@ -78,26 +78,25 @@ _FILLERS = CUES | {
 
 
 class _Entry(NamedTuple):
-    """One way to write a coin, filed under its rarest token, with the tokens before and behind that one."""
+    """One spelling of a coin, indexed by its rarest token, with the tokens before and after it."""
 
     symbol: str
     source: str
     before: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
     needs_cue: bool = False
-    capitalised: bool = False  # counts only with a capital
+    capitalised: bool = False  # must be capitalised
     stock: bool = False
 
 
 def find_mentions(subject: str | None, text: str) -> tuple[Mention, ...]:
-    """Return the coins that a post names, in the order of naming, each by its most certain mention.
+    """Return the coins that a post mentions, in order of mention, each with its most certain mention.
 
-    The ladder: cashtag, full name, general in the subject, alias, symbol in capitals, and, only with a
-    crypto cue within ``CUE_DISTANCE`` tokens, names, aliases and symbols that are also ordinary words. A
-    symbol does not count among words in capitals nor in a thread of stocks or metals, a capitalised word
-    not in a headline; a lower-case word is never an ambiguous symbol. Nothing counts inside a URL, an e-mail
-    address or a domain. ``context`` is the sentence or line of the mention in the cleaned text. Linear in the
-    post's length.
+    Rules, from certain to doubtful: cashtag, full name, general in the subject, alias, symbol in capitals, and, only
+    with a crypto cue within ``CUE_DISTANCE`` tokens, names, aliases and symbols that are also ordinary words. A symbol
+    does not count among words in capitals or in a thread about stocks or metals; a capitalised word does not count in a
+    headline; a lower-case word is never an ambiguous symbol. Nothing counts inside a URL, an e-mail address or a
+    domain. ``context`` is the sentence or line of the mention in the cleaned text. Linear in the post's length.
     """
     subject = clean_text(subject or "")
     post = f"{subject}\n{clean_text(text)}"[:MAX_CHARACTERS]
@@ -119,10 +118,10 @@ def find_mentions(subject: str | None, text: str) -> tuple[Mention, ...]:
 
 
 class _Post:
-    """A post in tokens, with what the rules ask of a token's surroundings.
+    """A tokenised post, with the tests of a token's context.
 
-    ``spaced`` is the text with a space for every character outside tokens and one more at either end: token
-    ``i`` stands in it between spaces, so that its place is found without matching every token.
+    ``spaced`` is the text with a space for every character outside tokens and one more at either end: token ``i`` is
+    between spaces in it, so its position is found without matching every token.
     """
 
     def __init__(self, text: str, spaced: str, words: list[str], non_crypto: bool) -> None:
@@ -130,14 +129,14 @@ class _Post:
         self._spaced = spaced
         self._words = words
         self._non_crypto = non_crypto
-        self._start = 0  # of the token that is looked at, in the text
+        self._start = 0  # position of the current token in the text
         self._end = -1
-        self._chunk_end = 0  # of what stands between the last two blanks that were looked at
-        self._addresses: list[tuple[int, int]] = []  # in there, the last one first
+        self._chunk_end = 0  # end of the current chunk, which is delimited by blanks
+        self._addresses: list[tuple[int, int]] = []  # addresses in the chunk, the last one first
 
     def mentions(self) -> Iterator[Mention]:
         entries = _entries()
-        taken = 0  # tokens before this one belong to a mention already
+        taken = 0  # tokens before this one already belong to a mention
         for i in [i for i, word in enumerate(self._words) if word in entries]:
             word = self._words[i]
             self._start = self._spaced.index(f" {word} ", self._end + 1)
@@ -146,19 +145,23 @@ class _Post:
                 continue
             for entry in entries[word]:
                 first, end = i - len(entry.before), i + 1 + len(entry.behind)
-                if first >= taken and self._stands(entry, first, i, end) and self._holds(entry, first, i, end):
+                if (
+                    first >= taken
+                    and self._is_complete(entry, first, i, end)
+                    and self._is_plausible(entry, first, i, end)
+                ):
                     taken = end
                     source = entry.source + ("_with_cue" if entry.needs_cue else "")
                     yield Mention(entry.symbol, CONFIDENCE[source], source, self._context())
                     break
 
-    def _stands(self, entry: _Entry, first: int, i: int, end: int) -> bool:
+    def _is_complete(self, entry: _Entry, first: int, i: int, end: int) -> bool:
         if not entry.before and not entry.behind:
             return True
         around = (*self._words[first:i], *self._words[i + 1 : end])
         return tuple(word.lower() for word in around) == entry.before + entry.behind
 
-    def _holds(self, entry: _Entry, first: int, i: int, end: int) -> bool:
+    def _is_plausible(self, entry: _Entry, first: int, i: int, end: int) -> bool:
         if entry.source == "cashtag":
             return not (entry.stock and self._non_crypto)
         if entry.source == "symbol" and (self._non_crypto or self._part_of_a_word() or self._shouted(i)):
@@ -174,22 +177,22 @@ class _Post:
         return any(word[0] == "$" or word in certain or word.lower() in CUES for word in near if word.lower() != own)
 
     def _neighbours(self, i: int, least: int) -> list[str]:
-        """The words of at least ``least`` letters around token ``i`` that name no coin themselves."""
+        """Return the words of at least ``least`` letters around token ``i`` that are not coins themselves."""
         near = self._words[max(0, i - _NEIGHBOURHOOD) : i + _NEIGHBOURHOOD + 1]
         return [word for word in near if len(word) >= least and word.isalpha() and word not in _entries()]
 
     def _shouted(self, i: int) -> bool:
-        """Whether the words around token ``i`` are in capitals, so that its own capitals say nothing."""
+        """Return whether the words around token ``i`` are in capitals, so that its own capitals mean nothing."""
         words = self._neighbours(i, 2)
         return 2 * sum(map(str.isupper, words)) > len(words)
 
     def _titled(self, i: int) -> bool:
-        """Whether token ``i`` stands in a headline, so that its capital letter says nothing."""
+        """Return whether token ``i`` is in a headline, so that its capital letter means nothing."""
         words = self._neighbours(i, 4)
         return len(words) > 2 and sum(word[0].isupper() for word in words) > 0.7 * len(words)
 
     def _in_an_address(self) -> bool:
-        """Whether the token is part of a URL, an e-mail address or a domain, and that is no coin's name itself."""
+        """Return whether the token is part of a URL, an e-mail address or a domain that is not itself a coin's name."""
         if self._start >= self._chunk_end:
             start = self._start
             while start > self._chunk_end and not self._text[start - 1].isspace():
@@ -205,7 +208,7 @@ class _Post:
         return bool(self._addresses) and self._addresses[-1][0] <= self._start
 
     def _part_of_a_word(self) -> bool:
-        """Whether the token is a piece of something longer: an address, ``U.S.``, a short form, a path."""
+        """Return whether the token is part of something longer: an address, ``U.S.``, a contraction, a path."""
         before = self._text[self._start - 1] if self._start else " "
         after = self._text[self._end : self._end + 2]
         if before in "._-&@=%#'" or before.isalpha():
@@ -247,12 +250,12 @@ def _coins() -> tuple[_Coin, ...]:
 
 @cache
 def _names_like_domains() -> frozenset[str]:
-    """The coins that are named like a domain: Fetch.ai."""
+    """Return the coin names that look like domains, such as Fetch.ai."""
     return frozenset(coin.name.lower() for coin in _coins() if "." in coin.name)
 
 
 def coin_names() -> frozenset[tuple[str, ...]]:
-    """Return the names and aliases of all coins, each as lower-case words: no mood is read in them."""
+    """Return the names and aliases of all coins, each as lower-case words; they carry no sentiment."""
     phrases = (phrase.rstrip("?") for coin in _coins() for phrase in (coin.name, *coin.aliases))
     return frozenset(tuple(phrase.lower().split()) for phrase in phrases)
 
@@ -280,7 +283,7 @@ def _ways_to_write(coin: _Coin) -> Iterator[tuple[str, _Entry]]:
 
 @cache
 def _entries() -> dict[str, tuple[_Entry, ...]]:
-    """Token, as written, to the entries that are filed under it: longer ones first, then the more certain."""
+    """Return the entries of each token, as written: longer ones first, then the more certain."""
     by_token: dict[str, list[_Entry]] = {}
     for coin in _coins():
         for spelling, entry in _ways_to_write(coin):
@@ -295,7 +298,7 @@ def _rank(entry: _Entry) -> tuple[int, float, str]:
 
 @cache
 def _certain_forms() -> frozenset[str]:
-    """The single tokens that name a coin without a cue: near an ambiguous one, they are a cue themselves."""
+    """Return the single tokens that mention a coin without a cue; near an ambiguous one, they are a cue themselves."""
     return frozenset(
         token
         for token, entries in _entries().items()
@@ -305,7 +308,8 @@ def _certain_forms() -> frozenset[str]:
 
 @cache
 def _coin_of_general(general: str) -> str | None:
-    """``icpg`` and ``icp`` name ICP; the general's tag must hold a symbol or a coin's single-word name."""
+    """Return the coin of a general: ``icpg`` and ``icp`` mean ICP. The tag must contain a symbol or a single-word coin
+    name."""
     if general in NON_CRYPTO_GENERALS:
         return None
     known = {"xsg": "XRP", "lmg": "LINK", "xmrg": "XMR", "btcg": "BTC", "ethg": "ETH"}

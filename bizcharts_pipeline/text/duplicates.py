@@ -1,12 +1,12 @@
-"""Near-duplicates: which posts say what an earlier one said.
+"""Near-duplicate detection: posts whose text repeats an earlier one.
 
-Causal: a post joins the cluster of the earliest post of the 48 hours before it whose text is nearly the same
-(Jaccard similarity of the 5-gram shingles at least 0.8), or founds its own. So a cluster never changes by
-what comes later. Candidates are found by MinHash and banding (Broder 1997; Leskovec, Rajaraman and Ullman,
-ch. 3), then compared exactly; at similarity 0.8 one in 5,000 is missed.
+Causal: a post joins the cluster of the earliest post of the previous 48 hours with nearly the same text (Jaccard
+similarity of the 5-gram shingles at least 0.8), or founds its own. So later posts never change a cluster. Candidates
+are found by MinHash and banding (Broder 1997; Leskovec, Rajaraman and Ullman, ch. 3), then compared exactly; at
+similarity 0.8, one in 5,000 is missed.
 
-The index needs that. What is learned from needs likeness at any distance in time, in each of several forms of a text:
-:func:`forms`, :func:`alike` and :func:`resembles`.
+This is for the index. Training needs similarity at any distance in time, in several forms of a text: :func:`forms`,
+:func:`alike` and :func:`resembles`.
 """
 
 import re
@@ -25,13 +25,13 @@ from bizcharts_pipeline.text.cleaning import clean_text, without_marks
 MEMORY = 48 * 3_600_000_000  # microseconds
 SIMILAR = 0.8
 SHINGLE = 5  # characters
-# One text counts as held in another if it has so many different shingles, and the other at most so many times as many:
-# a short text, or one beside a very long one, has most of its shingles in common by chance.
+# A text counts as contained in another if it has at least this many different shingles, and the other at most this many
+# times as many. A short text, or one compared with a very long one, shares most of its shingles by chance.
 LONG, MAX_GROWTH = 100, 4
-# A post with a link and fewer words is told by the link, one with fewer different letters by its picture.
+# A post with a link and fewer words is compared by the link, one with fewer different letters by its picture.
 FEW_WORDS, FEW_LETTERS = 4, 3
 BANDS, ROWS = 16, 4
-BATCH = 5_000  # texts whose keys are worked out at a time
+BATCH = 5_000  # texts per batch of key computation
 
 Hashes = NDArray[np.uint64]
 
@@ -49,7 +49,7 @@ _B = np.array([_RANDOM.getrandbits(64) for _ in range(BANDS * ROWS)], np.uint64)
 
 @dataclass(frozen=True)
 class Opening:
-    """An opening post as far as its likeness to others goes; ``cluster`` is ``None`` until it is assigned."""
+    """Data of an opening post for comparisons; ``cluster`` is ``None`` until it is assigned."""
 
     thread_id: int
     posted_at: int  # microseconds since 1970, UTC
@@ -59,30 +59,29 @@ class Opening:
 
 
 class Groups:
-    """Places 0 to ``size`` - 1, each in a group of its own until groups are united; a group is known by its least
-    place."""
+    """Union-find over the indices 0 to ``size`` - 1. A group is identified by its smallest index."""
 
     def __init__(self, size: int) -> None:
         self._parents = list(range(size))
 
     def of(self, place: int) -> int:
-        """Return the least place of the group of ``place``."""
+        """Return the smallest index in the group of ``place``."""
         while (parent := self._parents[place]) != place:
             self._parents[place] = self._parents[parent]
             place = parent
         return place
 
     def unite(self, one: int, other: int) -> None:
-        """Make the groups of two places one."""
+        """Merge the groups of two indices."""
         first, second = sorted((self.of(one), self.of(other)))
         self._parents[second] = first
 
 
 def alike(texts: Sequence[str]) -> Groups:
-    """Return which ``texts``, each in one of its :func:`forms`, are nearly the same, whatever lies between them: alike
-    ones, and those that a chain of alike ones links, are a group. An empty one is like no other.
+    """Group ``texts``, each in one of its :func:`forms`, that are nearly the same, at any distance; similarity is
+    applied transitively. An empty text is similar to none.
 
-    Time grows with the number of texts, not with its square, as long as they are not written to defeat it.
+    Time grows with the number of texts, not with its square, unless they are crafted to prevent that.
     """
     groups = Groups(len(texts))
     first: dict[str, int] = {}
@@ -97,7 +96,7 @@ def alike(texts: Sequence[str]) -> Groups:
     keys = np.array([key for cut in cuts for key in _band_keys(shingles[cut : cut + BATCH])], np.uint64)
     for band in keys.T:
         for bucket in equal_runs(band):
-            linked: dict[int, list[int]] = {}  # those of the bucket, by group
+            linked: dict[int, list[int]] = {}  # members of the bucket by group
             for one in bucket:
                 for members in list(linked.values()):
                     apart = groups.of(places[members[0]]) != groups.of(places[one])
@@ -108,12 +107,12 @@ def alike(texts: Sequence[str]) -> Groups:
 
 
 def resembles(texts: Iterable[str], originals: Iterable[str]) -> list[bool]:
-    """Return of each text whether it is nearly the same as any of the ``originals``, all in one of their :func:`forms`:
-    a Jaccard similarity of :data:`SIMILAR`, or that share of the shorter one's shingles in the longer one (see
+    """Return, for each text, whether it is nearly the same as any of ``originals``, all in one of their :func:`forms`:
+    a Jaccard similarity of :data:`SIMILAR`, or that share of the shorter text's shingles in the longer one (see
     :data:`LONG`).
 
-    Exact, unlike the search for candidates: all pairs that have a shingle in common are counted. 100,000 texts and
-    200 originals take half a minute.
+    Exact, unlike the search for candidates: all pairs with a common shingle are counted. 100,000 texts and 200
+    originals take half a minute.
     """
     known = [hashes for original in originals if len(hashes := _shingles(original))]
     if not known:
@@ -137,7 +136,7 @@ def resembles(texts: Iterable[str], originals: Iterable[str]) -> list[bool]:
 
 
 def equal_runs(values: Hashes) -> Iterator[list[int]]:
-    """Yield the places, ascending, of each value that is there more than once."""
+    """Yield the ascending indices of each value that occurs more than once."""
     order = np.argsort(values, kind="stable")
     for run in np.split(order, np.flatnonzero(np.diff(values[order])) + 1):
         if len(run) > 1:
@@ -145,17 +144,17 @@ def equal_runs(values: Hashes) -> Iterator[list[int]]:
 
 
 def normalise(text: str) -> str:
-    """Return ``text`` clean, in lower case, with single spaces, links and numbers masked: copies often differ in those
-    alone."""
+    """Return ``text`` cleaned, in lower case, with single spaces, and links and numbers masked, as copies often differ
+    only in those."""
     masked = _DIGITS.sub("0", _URL.sub("~", clean_text(text).lower()))
     return _SPACE.sub(" ", masked).strip()
 
 
 def forms(text: str) -> frozenset[str]:
-    """Return the forms of ``text`` in which copies are told, none of a text without a character: :func:`normalise`, as
-    copies often differ in links and numbers alone; the words with links and numbers, since others, such as a board's
-    standing threads, agree in little else; and the words without them, however they are set. All without accents and
-    other combining marks, which some put on every letter of a copy."""
+    """Return the forms in which ``text`` is compared, none for an empty text: :func:`normalise`, as copies often differ
+    only in links and numbers; the words including links and numbers, as others, such as the board's recurring threads,
+    agree in little else; and the words without them, regardless of punctuation. All forms are without accents and other
+    combining marks, which some copies have on every letter."""
     text = without_marks(text)
     masked = normalise(text)
     return frozenset({masked, _words(masked), _words(clean_text(text).lower())} - {""})
@@ -166,26 +165,25 @@ def _words(text: str) -> str:
 
 
 def assign(openings: Sequence[Opening]) -> list[int]:
-    """The cluster of each opening post: the thread_id of its founder.
+    """Return the cluster of each opening post: the thread_id of its founder.
 
-    ``openings`` ascend by (posted_at, thread_id). A ``cluster`` that is set is kept. What is assigned does
-    not depend on how a stream is cut, as long as each part is led by the 48 hours before it with their
-    clusters.
+    ``openings`` are sorted by (posted_at, thread_id). A given ``cluster`` is kept. The result does not depend on how a
+    stream is split, as long as each part is preceded by the previous 48 hours with their clusters.
     """
-    told = [_told_by(opening) for opening in openings]
-    shingles = [_shingles(text) for text, _ in told]
+    compared = [_compared_by(opening) for opening in openings]
+    shingles = [_shingles(text) for text, _ in compared]
     keys = _band_keys(shingles)
     known: defaultdict[int | str, deque[int]] = defaultdict(deque)
     clusters: list[int] = []
     for place, opening in enumerate(openings):
-        buckets = [known[key] for key in keys[place] or told[place][1]]
+        buckets = [known[key] for key in keys[place] or compared[place][1]]
         for bucket in buckets:
             while bucket and openings[bucket[0]].posted_at < opening.posted_at - MEMORY:
                 bucket.popleft()
         if opening.cluster is not None:
             clusters.append(opening.cluster)
         else:
-            # Oldest first, and no further than the first that is alike: of a flood of copies that is the very first.
+            # Oldest first, up to the first similar one, which in a flood of copies is the very first.
             candidates = (earlier for earlier, _ in groupby(merge(*buckets)))
             twin = next((c for c in candidates if _similar(shingles[c], shingles[place])), None)
             clusters.append(opening.thread_id if twin is None else clusters[twin])
@@ -194,8 +192,8 @@ def assign(openings: Sequence[Opening]) -> list[int]:
     return clusters
 
 
-def _told_by(opening: Opening) -> tuple[str, list[str]]:
-    """Return the text by which copies of a post are told; or, of a post with hardly a word, none, and its links, or
+def _compared_by(opening: Opening) -> tuple[str, list[str]]:
+    """Return the text by which a post is compared; for a post with hardly any words, an empty text, and its links or
     else its picture."""
     clean = clean_text(opening.text)
     words = _WORD.findall(_URL.sub(" ", clean).lower())
@@ -208,7 +206,7 @@ def _told_by(opening: Opening) -> tuple[str, list[str]]:
 
 
 def _shingles(text: str) -> Hashes:
-    """Hashes of the distinct 5-grams of ``text``, ascending; of a shorter text, of the whole."""
+    """Return the ascending hashes of the distinct 5-grams of ``text``; of a shorter text, the hash of all of it."""
     characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     if not len(characters):
         return characters
@@ -220,7 +218,7 @@ def _shingles(text: str) -> Hashes:
 
 
 def _band_keys(shingles: Sequence[Hashes]) -> list[list[int]]:
-    """Each text's keys: alike texts share at least one, most others none; an empty text has none."""
+    """Return the band keys of each text: similar texts share at least one, most others none; an empty text has none."""
     sizes = np.array([len(hashes) for hashes in shingles], dtype=np.int64)
     filled = np.flatnonzero(sizes)
     keys: list[list[int]] = [[] for _ in shingles]
@@ -236,7 +234,7 @@ def _band_keys(shingles: Sequence[Hashes]) -> list[list[int]]:
     folded = np.zeros((len(filled), BANDS), np.uint64)
     for row in range(ROWS):
         folded = (folded ^ bands[:, :, row]) * _A[row]
-    # The band's number is mixed in, so that the bands keep to themselves.
+    # The band's number is mixed in, so that keys of different bands never match.
     folded ^= np.arange(BANDS, dtype=np.uint64) * _B[0]
     for place, values in zip(filled.tolist(), folded.tolist(), strict=True):
         keys[place] = values
@@ -244,7 +242,7 @@ def _band_keys(shingles: Sequence[Hashes]) -> list[list[int]]:
 
 
 def _similar(one: Hashes, other: Hashes) -> bool:
-    """Whether the Jaccard similarity reaches the mark; two empty texts are alike."""
+    """Return whether the Jaccard similarity reaches the threshold; two empty texts are similar."""
     if not len(one) or not len(other):
         return len(one) == len(other)
     if min(len(one), len(other)) < SIMILAR * max(len(one), len(other)):

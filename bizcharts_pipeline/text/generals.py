@@ -1,10 +1,10 @@
-"""Generals: the board's standing threads, named by a tag such as ``/smg/`` in the subject."""
+"""Generals: the board's recurring threads, named by a tag such as ``/smg/`` in the subject."""
 
 import re
 
 from bizcharts_pipeline.text.cleaning import clean_text
 
-# Not about crypto: stocks, commodities, metals, cards, property, options, jobs, single companies' shares.
+# Not about crypto: stocks, commodities, metals, cards, property, options, jobs, shares of single companies.
 # fmt: off
 NON_CRYPTO_GENERALS = frozenset({
     "amc", "bbbq", "bbby", "bbbyq", "bhsg", "cg401k", "cmmg", "divvy", "dmg", "domaing", "ecom",
@@ -35,7 +35,7 @@ _SPELLED = re.compile(r"^(?:the )?((?:[\w&'.]+ ){1,3})general(?: thread)?\s*(?:$
 _NOT_NAMES = frozenset(
     {"a", "an", "attorney", "in", "major", "my", "old", "our", "secretary", "surgeon", "surveyor", "this", "your"}
 )
-# A tag that lost a slash, first in the subject: "CG/ - Crypto General", "/smg - stock market general".
+# A tag with a missing slash at the start of the subject: "CG/ - Crypto General", "/smg - stock market general".
 _HALF_TAG = re.compile(r"^(?:/([a-z0-9]{2,10})|([a-z0-9]{2,10})/)\s*[-:|]*\s.*\b(?:general|edition)\b")
 # A name in capitals, and the edition: "BBBYQ - new bath mats edition".
 _EDITION = re.compile(r"^/?([A-Z0-9]{2,10})/?\s*[-:|]\s.*\b[Ee][Dd][Ii][Tt][Ii][Oo][Nn]\b")
@@ -43,10 +43,11 @@ _WORDS_TAG = re.compile(r"^/([a-z0-9]+(?: [a-z0-9]+){1,2})/")  # "/smart money/"
 
 
 def general_of(subject: str | None) -> str | None:
-    """Return the tag of the general that a subject names, in lower case (``'smg'``), or ``None``.
+    """Return the tag of the general in a subject, in lower case (``'smg'``), or ``None``.
 
-    The first tag between slashes counts, other boards' names do not. Without one: the names of some generals spelled
-    out, a tag that lost a slash, a name in capitals before an "edition", and "<name> General", whose tag is the name.
+    The first tag between slashes counts, except names of other boards. Without one: the spelled-out names of some
+    generals, a tag with a missing slash, a name in capitals before an "edition", and "<name> General", with the name as
+    tag.
     """
     if not subject:
         return None

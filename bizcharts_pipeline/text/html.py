@@ -1,26 +1,26 @@
-"""From a post's HTML, as 4chan or Warosu serve it, to plain text."""
+"""Converts a post's HTML, from 4chan or Warosu, to plain text."""
 
 import re
 
 from selectolax.lexbor import LexborHTMLParser
 
-# A comment has at most 2,000 characters on /biz/, 5,000 on any board; markup makes no more than this of it.
-# The tree builder takes quadratic time on some hostile nestings, so what lies beyond is not read.
+# A comment has at most 2,000 characters on /biz/, 5,000 on any board; with markup, no more than this. The tree builder
+# takes quadratic time on some hostile nestings, so the rest is not read.
 MAX_HTML_CHARACTERS = 65_536
 
 _WHITE_SPACE = re.compile(r"[ \t\r\n\f]+")
 _LINE_BREAK = re.compile(r"<br ?/?>|</?(?:p|pre|div|blockquote|li|tr|code)(?= |>|/)[^<>]*>", re.IGNORECASE)
-# C0 and C1 control characters except tab and newline, and halves of surrogate pairs, which no encoder takes.
+# C0 and C1 control characters except tab and newline, and lone surrogates, which cannot be encoded.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def html_to_text(html: str) -> str:
-    """Return what a reader of the post sees, as plain text.
+    """Return the visible text of a post as plain text.
 
-    ``<br>`` ends a line, ``<wbr>`` joins; greentext keeps its leading ``>``, quote links stay as ``>>123``,
-    spoilers and code keep their text. Control characters go; at most one empty line stays between two
-    lines. Only the first ``MAX_HTML_CHARACTERS`` are read. Any string is taken; none raises.
+    ``<br>`` ends a line, ``<wbr>`` joins; greentext keeps its leading ``>``, quote links become ``>>123``, spoilers and
+    code keep their text. Control characters are removed; at most one empty line remains between two lines. Only the
+    first ``MAX_HTML_CHARACTERS`` are read. Accepts any string and never raises.
     """
     html = _UNPRINTABLE.sub("", _WHITE_SPACE.sub(" ", html[:MAX_HTML_CHARACTERS]))
     text = html

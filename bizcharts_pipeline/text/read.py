@@ -1,4 +1,4 @@
-"""Reading one opening post: everything that depends on its words alone."""
+"""Analyses one opening post: all data derived from its text alone."""
 
 from bizcharts_pipeline.core.rows import PreparedThread, SourceThread
 from bizcharts_pipeline.text.coins import find_mentions

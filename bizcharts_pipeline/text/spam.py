@@ -1,16 +1,16 @@
-"""How much a post looks like an advertisement, from its form alone: topic and stance play no part.
+"""Spam score: the likeness of a post to an advertisement, from its form alone, independent of topic and stance.
 
-The index leaves out posts from a score of 0.8. Whatever asks the reader to come to a chat, to sign up through a link
-that pays its giver, to buy a token by its contract, or to send coins to an address passes that cut alone; words that
-adverts like pass it together. Posts that warn of an advert, or ask whether it is one, do not.
-docs/methodology.md has what was measured on real posts.
+The index leaves out posts with a score of at least 0.8. A single solicitation reaches that: an invitation to a chat, a
+sign-up link that pays the poster, a token's contract, a request for coins to an address. Typical advertising words
+reach it only together. Posts that warn of an advertisement, or ask whether it is one, do not. docs/methodology.md has
+measurements on real posts.
 """
 
 import re
 
 from bizcharts_pipeline.text.cleaning import clean_text
 
-# Only so much is looked at: a post of the board is far shorter.
+# Maximum length that is searched; real posts are far shorter.
 MAX_CHARACTERS = 10_000
 
 
@@ -19,7 +19,7 @@ def _any(*patterns: str) -> re.Pattern[str]:
 
 
 _EVM = r"0x[0-9a-f]{40}(?![0-9a-f])"
-# Base58, as of Bitcoin, Dogecoin, Litecoin and Solana: both cases and two digits, and no shout.
+# Base58, as in Bitcoin, Dogecoin, Litecoin and Solana: both cases and two digits, but not a shout.
 _BASE58 = (
     r"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9][A-Za-z]*[0-9])(?=[A-Z0-9]*[a-z])(?=[a-z0-9]*[A-Z])(?![A-Za-z0-9]*([A-Za-z])\1{4})"
     r"[1-9A-HJ-NP-Za-km-z]{32,44}(?![A-Za-z0-9])"
@@ -27,19 +27,19 @@ _BASE58 = (
 _ADDRESS = re.compile(rf"(?i:{_EVM})|{_BASE58}")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 
-_ALONE = 0.85  # of a post that solicits in one of the following ways
+_ALONE = 0.85  # weight of any of the following solicitations
 _INVITATION = _any(
     r"\bdiscord\.(?:gg|io|me)/\s?\w",
     r"\bdiscord(?:app)?\.com/invite/\w",
     r"\bchat\.whatsapp\.com/\w",
-    # `t.me/name/123` is one message of a channel, and is quoted like any other page.
+    # `t.me/name/123` is a single message of a channel, and quoted like any other page.
     r"\b(?:t|telegram)\.me/\s?(?!s/|share\b)\+?\w++(?!/\d)",
 )
 _PAYS_ITS_GIVER = _any(
-    # A code has a digit or a capital letter; `?ref=somesite` tells only where a link was found.
+    # A code has a digit or a capital letter; `?ref=somesite` only tells where a link was found.
     r"[?&](?:ref|referral|referrer|refcode|ref_?id|aff|aff_?id|invite|invite_?code|mwr|r)=(?-i:(?=\w*[A-Z0-9])\w{2,})",
     r"\.[a-z]{2,24}(?:/[\w-]+)*/(?:ref|referral|invite)/\w{4,}\b",
-    r"(?<!eddit)\.[a-z]{2,24}/r/\w{4,}\b",  # "/r/" is a subreddit on Reddit and its mirrors, and without a host
+    r"(?<!eddit)\.[a-z]{2,24}/r/\w{4,}\b",  # "/r/" is a subreddit on Reddit, its mirrors, and without a host
     r"\buse (?:my|this|our) (?:ref|refer+al|invite|promo)\b|\b(?:my|a) refer+al (?:code|link) ?:",
     r"\bwith (?:my |this )?(?:\w+ )?(?:refer+al|promo) code\b|\b(?:here'?s|here is) (?:my|a) refer+al\b",
 )
@@ -69,7 +69,7 @@ _WARNS_OR_ASKS = _any(
     r"(?:have|has|know|link|invite|referral|good|legit|discord|telegram)\b[^\n]{0,40}\?",
 )
 
-# Each marker's weight is the score of a post that shows nothing else; set by judgement.
+# Each marker's weight is the score of a post that has no other marker; set by judgement.
 _MARKERS: tuple[tuple[float, re.Pattern[str]], ...] = (
     (0.50, _any(r"\b(?:refer+al|invite|promo) (?:code|link)\b|\bsign ?up (?:bonus|with my)\b")),
     (0.50, _any(r"\b(?:pre-?sale|fair ?launch(?:ed|ing)?|stealth launch(?:ed|ing)?|whitelist(?:ed)?)\b")),
@@ -81,7 +81,7 @@ _MARKERS: tuple[tuple[float, re.Pattern[str]], ...] = (
     (0.35, _any(r"\b(?:pump\.fun|dexscreener\.com|dextools\.io|pancakeswap\.finance|poocoin\.app)\b")),
 )
 _ADDRESS_WEIGHT = 0.6
-_LITTLE_BESIDE = 60  # characters besides an address: it is what the post is for
+_LITTLE_BESIDE = 60  # characters besides an address; then the address is the purpose of the post
 _WARNING_FACTOR = 0.5
 _EMOJI = re.compile("[\u2600-\u27bf\u2b50-\u2b55\U0001f300-\U0001faff]")
 _EMOJI_WEIGHT = 0.6
@@ -89,10 +89,10 @@ _EMOJI_SHARE_AT_FULL_WEIGHT = 0.05  # of the characters
 
 
 def spam_score(subject: str | None, text: str) -> float:
-    """Return 0 (none of the marks of an advertisement) to just under 1 (nearly all of them).
+    """Return a score from 0 (no marks of an advertisement) to just under 1 (nearly all of them).
 
-    ``1 - prod(1 - weight)`` over the markers found, halved where the post warns of an advert or asks whether it is one.
-    Nothing is fitted.
+    ``1 - prod(1 - weight)`` over the markers found, halved if the post warns of an advertisement or asks whether it is
+    one. No parameter is fitted.
     """
     post = clean_text(f"{subject or ''}\n{text}")[:MAX_CHARACTERS]
     genuine = 1.0
@@ -105,7 +105,7 @@ def spam_score(subject: str | None, text: str) -> float:
 def _weights(post: str) -> list[float]:
     found = [weight for weight, marker in _MARKERS if marker.search(post)]
     solicits = any(each.search(post) for each in (_INVITATION, _PAYS_ITS_GIVER, _TRADED_CONTRACT, _RECRUITS))
-    words, addresses = _ADDRESS.subn(" ", _URL.sub(" ", post))  # an address in a link is a page about it
+    words, addresses = _ADDRESS.subn(" ", _URL.sub(" ", post))  # an address within a link belongs to a page about it
     if addresses:
         little = len(words.strip()) <= _LITTLE_BESIDE and "?" not in words
         solicits = solicits or little or bool(_ASKS_FOR_COINS.search(words) or _NAMES_CONTRACT.search(words))

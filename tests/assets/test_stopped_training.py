@@ -115,7 +115,7 @@ def test_a_run_that_is_told_to_stop_tells_its_job_and_waits_until_that_has_ended
         assert "training" in process.stdout.readline()
         process.terminate()
         said, errors = process.communicate(timeout=50)
-    assert "the pod is gone" in said, errors
+    assert "the pod is terminated" in said, errors
 
 
 def test_a_tick_of_the_reaper_does_not_fail_while_an_end_is_only_waited_for_and_keeps_its_time(

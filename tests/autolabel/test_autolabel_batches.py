@@ -124,7 +124,7 @@ def test_results_that_are_still_being_written_are_waited_for_and_paid_once(posts
     provider = SlowResults(expire=lambda question: expired > 0 and "7" in question.text)
     posts.label(provider)
     report = posts.label(provider)
-    assert f"counts {30 - expired} answers and shows 24" in batches(report).problems[0]
+    assert f"counts {30 - expired} answers but returned 24" in batches(report).problems[0]
     assert status_counts(posts) == {"labelled": 24, "pending": 6}
     assert len(provider.batches) == 1
     provider.shown, provider.expire = 30, lambda question: False

@@ -96,7 +96,7 @@ def test_a_demo_that_is_looked_at_is_not_made_anew_and_one_cut_short_is_none(ins
     with instance_lock(home):
         refused = installation.run_command("demo")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert "in use already" in refused.stderr
+    assert "already in use" in refused.stderr
     assert (home / "bizcharts.duckdb").read_bytes() == b"what is looked at"
     shown = installation.run_command("demo", "--ui")  # no demo was finished in this home
     assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)

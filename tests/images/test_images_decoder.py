@@ -63,7 +63,7 @@ def test_what_a_picture_hides_behind_transparency_is_not_what_it_is_known_by(dec
 def test_of_an_animation_of_thousands_of_frames_the_first_is_decoded(decoder: Decoder, kind: str) -> None:
     first = decode(decoder, encoded(drawn(0, (40, 30)), "PNG")).perceptual_hash
     animation = frames(kind, 3000 if kind == "GIF" else 300)
-    with pytest.raises(PictureRejected, match="frames beyond the first"):
+    with pytest.raises(PictureRejected, match="more than one frame"):
         decode(decoder, animation)
     decoded = decode(decoder, first_frame(animation, outline(animation).media_type))
     assert decoded.perceptual_hash

@@ -353,4 +353,4 @@ def test_a_webp_of_a_still_and_an_animation_is_refused_as_programs_show_differen
     world.poll(world.thread(1, b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body))
     report = world.fetch()
     assert report.counts == {"rejected": 1}
-    assert "several pictures" in report.problems[0]
+    assert "several images" in report.problems[0]

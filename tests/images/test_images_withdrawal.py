@@ -186,7 +186,7 @@ def test_nothing_is_purged_on_an_answer_that_is_no_list(world: PictureWorld, ans
     report = world.fetch()
     assert world.rows() == {1: "stored"}
     assert fates(world) == {}
-    assert "deleted threads are not known" in report.problems[0]
+    assert "deleted threads cannot be detected" in report.problems[0]
 
 
 def test_a_thread_that_comes_back_was_not_deleted_and_gets_its_picture_again(world: PictureWorld) -> None:
@@ -301,7 +301,7 @@ def test_a_store_that_is_away_for_a_while_loses_nothing(world: PictureWorld) -> 
     world.fetch()  # and something is put there meanwhile
     report = maintained(world)
     assert report.problem
-    assert "2 of 3 pictures are not there" in report.problem
+    assert "2 of 3 pictures are missing" in report.problem
     assert set(world.rows().values()) == {"stored"}
     images.rename(world.home / "underneath")
     away.rename(images)

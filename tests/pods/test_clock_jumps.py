@@ -100,7 +100,7 @@ def test_a_link_lost_for_less_than_a_lease_is_outlasted_though_the_clock_jumps(c
 
     world.before = lose_link
     finished = world.run()
-    assert any("link lost" in detail for _, detail in world.told)
+    assert any("connection lost" in detail for _, detail in world.told)
     assert finished.pods == 1
     assert_one_pod_lived_and_was_booked(world, finished.usd)
 

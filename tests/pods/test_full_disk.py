@@ -211,7 +211,7 @@ def test_a_disk_that_fills_up_while_a_pod_trains_keeps_the_training_and_the_next
             fail()
 
     world.before = fails
-    with pytest.raises(LocalDiskError, match=r"The training goes on on the pod p0.*start the same job again"):
+    with pytest.raises(LocalDiskError, match=r"The training continues on the pod p0.*start the same job again"):
         world.run()
     assert len(world.alive()) == 1
     world.before = lambda what: None

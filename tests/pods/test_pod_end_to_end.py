@@ -191,7 +191,10 @@ def test_after_the_provider_changes_its_pods_are_listed_and_reaped_all_the_same(
     (listed,) = json.loads(command(installation, "list", "--json").stdout)["pods"]
     assert (listed["provider"], listed["status"]) == ("runpod", "running")
     # Without its key, or with nobody there, what the ledger knows is shown, and what to do.
-    for changed, says in (({"key": ""}, "set RUNPOD_API_KEY"), ({"url": "http://127.0.0.1:9"}, "no whole answer")):
+    for changed, says in (
+        ({"key": ""}, "set RUNPOD_API_KEY"),
+        ({"url": "http://127.0.0.1:9"}, "incomplete or missing response"),
+    ):
         blind = replace(installation, **changed)
         for arguments in (["list"], ["reap"]):
             told = command(blind, *arguments)
@@ -212,7 +215,7 @@ def test_a_pretended_time_reaches_no_pod_and_a_training_that_hangs_is_ended_all_
     pods = {"api": "rest", "stall_minutes": 0.1}
     dagster = Dagster(PodWorld(tmp_path / "home", control.url, control.key, [training(19, "hangs")], pods))
     assert dagster.run() != 0
-    assert "No word from the job" in dagster.said()
+    assert "No output of the job" in dagster.said()
     assert "pretended time: None" in dagster.said()
     assert control.cloud.pods() == []
     (pod,) = dagster.world.ledger.pods()
@@ -263,7 +266,7 @@ def test_a_pod_that_lands_when_its_run_is_over_is_reaped_by_its_name(
         installation = world(tmp_path, control, training(16))
         control.fail_next(PodFault.CREATE_LATE)
         process = installation.start(0)
-        installation.wait_for(0, "looking for it")
+        installation.wait_for(0, "searching for its pod")
         process.kill()
         process.wait()
         command(installation, "reap")
@@ -322,7 +325,7 @@ def test_an_upload_that_breaks_off_after_more_than_the_lease_goes_on_to_the_same
         of = training(21, data_bytes=15 * SLOW)
         installation = PodWorld(tmp_path / "home", control.url, control.key, [of], LEASE)
         assert installation.run(0).get("pods") == 1, installation.log(0).read_text()
-        assert "link lost" in installation.log(0).read_text()
+        assert "connection lost" in installation.log(0).read_text()
         assert_trained(installation, 21)
         assert len(control.bill().charges) == 1
 

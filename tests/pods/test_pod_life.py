@@ -329,7 +329,7 @@ def test_a_pod_that_is_charged_more_than_the_budget_leaves_is_ended_and_another_
     finished = world.run()
     assert (finished.gpu, finished.pods) == ("B", 3)
     assert all(machine.launched == 0 for machine in world.machines[:2])
-    assert any("is charged $2.88 an hour" in detail for _, detail in world.told)
+    assert any("costs $2.88 an hour" in detail for _, detail in world.told)
     assert finished.usd >= world.bill()
 
 
@@ -484,7 +484,7 @@ def test_a_lost_link_is_outlasted_while_the_lease_runs(world: World) -> None:
     world.before = cut
     finished = world.run()
     assert finished.pods == 1
-    assert any("link lost" in detail for _, detail in world.told)
+    assert any("connection lost" in detail for _, detail in world.told)
     assert world.heard_log == world.machines[0].log
 
 
@@ -591,7 +591,7 @@ def test_a_pod_that_cannot_be_ended_is_an_orphan_until_the_reaper_ends_it(world:
     assert [row.state for row in world.ledger.live("world")] == [State.ORPHAN]
     assert world.calls.count("terminate") == 5
     # Another run of the job does not rent beside it.
-    with pytest.raises(Uncertain, match="cannot be ended"):
+    with pytest.raises(Uncertain, match="cannot be terminated"):
         world.run(world.home / "second")
     assert len(world.machines) == 1
     world.before = lambda what: None
@@ -657,7 +657,7 @@ def test_a_pod_of_which_nobody_tells_the_price_is_named_and_stays_booked_as_list
     world.get = lambda pod_id: (pod := get(pod_id)) and untold(pod)  # type: ignore[method-assign]
     world.find = lambda prefix: [untold(pod) for pod in find(prefix)]  # type: ignore[method-assign]
     world.run()
-    (said,) = [detail for _, detail in world.told if "nobody tells what the pod p0 is charged" in detail]
+    (said,) = [detail for _, detail in world.told if "the actual price of the pod p0 is unknown" in detail]
     assert f"${PRICE}" in said
     assert [row.usd_per_hour for row in world.ledger.pods()] == [PRICE]
 
@@ -847,7 +847,7 @@ def test_a_pod_whose_key_is_gone_is_ended_and_another_rented(world: World) -> No
 def test_a_folder_that_is_there_is_not_written_over_and_costs_nothing(world: World) -> None:
     (world.home / "result").mkdir()
     (world.home / "result" / "model").touch()
-    with pytest.raises(PodError, match="there already"):
+    with pytest.raises(PodError, match="already exists"):
         world.run()
     assert not world.orders
 

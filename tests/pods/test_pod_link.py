@@ -102,7 +102,7 @@ def test_a_command_that_does_not_end_or_says_too_much_is_ended(
         pod.run("sleep 60", timeout_seconds=1)
     monkeypatch.setattr(transport, "ANSWER_BYTES", 100_000)
     for chatty in (pod, LocalTransport(tmp_path)):
-        with pytest.raises(LinkLost, match="longer than 100,000 bytes"):
+        with pytest.raises(LinkLost, match="exceeds 100,000 bytes"):
             chatty.run("yes")
 
 

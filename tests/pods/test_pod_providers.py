@@ -594,7 +594,7 @@ def test_the_reaper_s_time_bounds_a_request_that_nobody_answers(
         report = reap_everywhere(Settings(), ledger, lambda: datetime(2026, 11, 3), lambda run_id: False, 0.5)
     assert report is not None
     (trouble,) = report.failed
-    assert "no whole answer" in trouble
+    assert "incomplete or missing response" in trouble
 
 
 def test_an_order_asks_for_a_lowest_cuda_version_and_takes_newer_ones() -> None:

@@ -257,7 +257,7 @@ def test_a_job_that_ends_badly_says_how_and_has_no_result(pod: Pod, script: str,
 def test_a_job_that_made_nothing_is_no_success(pod: Pod, tmp_path: Path) -> None:
     pod.start("print('lazy')")
     assert pod.end().code == 0
-    with pytest.raises(JobFailed, match="left nothing") as failed:
+    with pytest.raises(JobFailed, match="is empty") as failed:
         remote.collect(pod.transport, str(pod.root), "output", tmp_path / "into")
     assert failed.value.reason == "no result"
 
@@ -504,7 +504,7 @@ def test_a_result_that_is_not_what_the_pod_listed_is_not_taken(pod: Pod, tmp_pat
     pod.start(WELL)
     pod.end()
     (pod.root / "output/adapter/weights.bin").write_bytes(bytes(299_999) + b"1")
-    with pytest.raises(TransferError, match="broken"):
+    with pytest.raises(TransferError, match="damaged"):
         remote.collect(pod.transport, str(pod.root), "output", tmp_path / "into")
     assert not (tmp_path / "into").exists()
     (pod.root / "output/adapter/weights.bin").write_bytes(bytes(300_000))

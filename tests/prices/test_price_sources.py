@@ -264,7 +264,7 @@ def test_a_reading_of_the_future_is_refused_by_name() -> None:
     answer = parse_reference_index(json.dumps({"data": entries}).encode(), NOW)
     assert [reading.day for reading in answer.readings] == [date(2026, 3, 2), date(2026, 3, 3)]
     for day, problem in zip(("2033-05-18", "2026-03-04"), answer.problems, strict=True):
-        assert f"{day} lies in the future" in problem
+        assert f"{day} is in the future" in problem
     with pytest.raises(ReferenceFormatError, match="2033-05-18"):
         parse_reference_index(json.dumps({"data": entries[:1]}).encode(), NOW)
 

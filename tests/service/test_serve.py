@@ -87,7 +87,7 @@ def test_a_second_service_on_one_home_is_one_line(installation: Installation) ->
     with instance_lock(installation.home):
         refused = installation.run_command("serve")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert "runs already, as process" in refused.stderr
+    assert "already in use by process" in refused.stderr
 
 
 def test_the_log_says_why_there_is_no_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

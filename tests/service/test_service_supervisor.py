@@ -59,33 +59,33 @@ def test_a_child_that_ends_is_started_again_after_growing_pauses(tmp_path: Path)
     supervisor = Supervisor([child], os.environ, tmp_path, said.append, clock=lambda: now[0])
     pauses = []
     for _ in range(8):
-        supervisor.look_after()
+        supervisor.check_children()
         assert child.process is not None
         child.process.wait(WAIT_SECONDS)
-        supervisor.look_after()
+        supervisor.check_children()
         assert child.process is None
         pauses.append(child.start_at - now[0])
         now[0] = child.start_at - 0.5
-        supervisor.look_after()
+        supervisor.check_children()
         assert child.process is None
         now[0] = child.start_at
     assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
-    assert said[0] == "short ended (status 3); starts again in 1 s"
-    supervisor.look_after()
+    assert said[0] == "short ended (status 3); restarting in 1 s"
+    supervisor.check_children()
     assert child.process is not None
     child.process.wait(WAIT_SECONDS)
     now[0] += STEADY_SECONDS
-    supervisor.look_after()
+    supervisor.check_children()
     assert child.start_at - now[0] == 1
 
 
 def test_a_child_waits_for_what_another_one_makes(tmp_path: Path) -> None:
     child = Child("second", SLEEPER, needs=tmp_path / "socket")
     supervisor = Supervisor([child], os.environ, tmp_path, print)
-    supervisor.look_after()
+    supervisor.check_children()
     assert child.process is None
     (tmp_path / "socket").touch()
-    supervisor.look_after()
+    supervisor.check_children()
     assert child.process is not None
     supervisor.stop()
     assert child.process is None

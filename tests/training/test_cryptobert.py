@@ -138,7 +138,7 @@ def test_without_its_base_it_says_what_to_do_and_asks_nobody(tmp_path: Path) -> 
 
 def test_a_download_names_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIZCHARTS_HUB_DOWNLOADS", "true")
-    with pytest.raises(NoBase, match="at a commit only"):
+    with pytest.raises(NoBase, match="at a commit: choose one"):
         find_base("nobody/no-such-model", "main")
 
 

@@ -164,7 +164,7 @@ def test_with_a_password_the_ui_asks_for_it_and_then_works(
         assert "Dagster" not in page.content()
         page.get_by_label("Password").fill("another password")
         page.get_by_role("button").click()
-        page.get_by_text("That is not the password.").wait_for()
+        page.get_by_text("Wrong password.").wait_for()
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button").click()
         with page.expect_websocket(timeout=60_000) as opened:

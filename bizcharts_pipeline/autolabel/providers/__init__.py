@@ -1,4 +1,4 @@
-"""The providers of vision models: OpenAI and Gemini, behind one small protocol."""
+"""Providers of vision models: OpenAI and Gemini, behind one protocol."""
 
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -13,15 +13,15 @@ _SDKS: dict[Name, str] = {"openai": "openai", "gemini": "google.genai"}
 
 
 def open_providers(settings: Settings) -> dict[str, Provider | BatchProvider]:
-    """Return the providers that are to label and have a key, by name, in the order of
-    ``settings.auto_labels.providers``; :func:`missing_keys` says which have none.
+    """Return the configured providers that have a key, by name, in the order of ``settings.auto_labels.providers``;
+    :func:`missing_keys` lists the others.
 
-    Keys and addresses come from the environment at this moment; each is to be closed. A provider whose endpoint is
-    ``batch`` is a :class:`BatchProvider`.
+    Keys and addresses are read from the environment at the time of the call. The caller closes each provider. A
+    provider with the endpoint ``batch`` is a :class:`BatchProvider`.
 
     Raises:
-        AutoLabelError: none has a key, an SDK is not installed, or an address or a proxy cannot be used; nothing was
-            opened.
+        AutoLabelError: no provider has a key, an SDK is not installed, or an address or a proxy cannot be used;
+            nothing was opened.
     """
     openers: dict[str, Callable[[Settings], Provider | BatchProvider]] = {"openai": _openai, "gemini": _gemini}
     wanted = list(dict.fromkeys(settings.auto_labels.providers))
@@ -34,14 +34,14 @@ def open_providers(settings: Settings) -> dict[str, Provider | BatchProvider]:
 
 
 def require_sdks(names: Iterable[Name]) -> None:
-    """See that the SDKs of these providers are installed.
+    """Check that the SDKs of these providers are installed.
 
     Raises:
-        SdkMissing: names what is missing and how to get it.
+        SdkMissing: one is missing; the message says how to install it.
     """
     if missing := [sdk for name in names if not _is_installed(sdk := _SDKS[name])]:
         raise SdkMissing(
-            f"The SDK {' and '.join(missing)} is not installed, which labelling by a model needs: run "
+            f"The SDK {' and '.join(missing)} is not installed but required for labelling by models: run "
             "`make install-auto-labels`."
         )
 
@@ -49,7 +49,7 @@ def require_sdks(names: Iterable[Name]) -> None:
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the package that it is in
+    except ModuleNotFoundError:  # a parent package is missing
         return False
 
 

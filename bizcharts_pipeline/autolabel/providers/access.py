@@ -1,4 +1,4 @@
-"""Addresses and keys of the services, read from the environment at the moment they are needed."""
+"""Addresses and keys of the services, read from the environment when needed."""
 
 import os
 from dataclasses import dataclass, field
@@ -14,22 +14,22 @@ _DEFAULTS: dict[Provider, str] = {
 }
 _KEYS: dict[Provider, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
-    "gemini": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # both, and in this order, as Google's SDK does
+    "gemini": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # both, in this order, as Google's SDK does
 }
 _PLACEHOLDER = "no-key-for-loopback"
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where a service is and what opens it."""
+    """Address and key of a service."""
 
     url: str
     key: str = field(repr=False)
-    gateway: bool = False  # another host than the service's own
+    gateway: bool = False  # not the service's own host
 
 
 def address(provider: Provider) -> str:
-    """Return the address of ``provider``, unchecked."""
+    """Return the address of ``provider``, unvalidated."""
     return (os.environ.get(URL_VARIABLES[provider]) or _DEFAULTS[provider]).strip().rstrip("/")
 
 
@@ -37,7 +37,7 @@ def access(provider: Provider) -> Access:
     """Return address and key of ``provider``; a service on loopback needs no key.
 
     Raises:
-        KeyMissing: says which variable to set.
+        KeyMissing: no key is set; the message names the variable.
         AutoLabelError: key or address cannot be used.
     """
     variable, url = URL_VARIABLES[provider], address(provider)
@@ -47,11 +47,13 @@ def access(provider: Provider) -> Access:
     for name in _KEYS[provider]:
         if key := os.environ.get(name, "").strip():
             if not (key.isascii() and key.isprintable() and " " not in key):
-                raise AutoLabelError(f"{name} holds a character that no key has; copy the key anew.")
+                raise AutoLabelError(
+                    f"{name} contains a character that is not allowed in an API key; copy the key again."
+                )
             return Access(url, key, gateway)
     if is_loopback(url):
         return Access(url, _PLACEHOLDER, gateway)
     raise KeyMissing(
         f"No key for {provider}: set {_KEYS[provider][-1]} in the environment "
-        f"(or {variable} to a service on this machine, which needs none)."
+        f"(or set {variable} to a service on this machine, which needs no key)."
     )

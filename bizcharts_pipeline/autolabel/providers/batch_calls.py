@@ -1,4 +1,4 @@
-"""How a service is asked about batches, whichever it is: patiently, and never to order the same twice."""
+"""Calls to a batch API: read calls are retried, submissions are sent only once."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -9,18 +9,18 @@ from bizcharts_pipeline.autolabel.errors import BatchError
 from bizcharts_pipeline.autolabel.protocol import BatchState
 
 SECONDS = 600.0  # for an upload or a download as a whole
-PAUSES = (1.0, 4.0)  # seconds, before a question to the service is put again
-MAX_BATCHES = 10_000  # that are looked through for one
+PAUSES = (1.0, 4.0)  # seconds, before a read call is retried
+MAX_BATCHES = 10_000  # searched for a run's batch
 
 Result = TypeVar("Result")
 Batch = TypeVar("Batch")
 
 
 def called(send: Callable[[], Result], refusal: Callable[[Exception], BatchError], *, submitting: bool) -> Result:
-    """Return what ``send`` returns; a question that failed is put again, an order is not.
+    """Return the result of ``send``; a failed read call is retried, a submission is not.
 
     Raises:
-        BatchError: what ``refusal`` makes of the SDK's last exception; or as ``send`` raises it.
+        BatchError: the SDK's last exception, converted by ``refusal``; or raised by ``send`` itself.
     """
     for pause in (*PAUSES, None):
         try:
@@ -36,10 +36,10 @@ def called(send: Callable[[], Result], refusal: Callable[[Exception], BatchError
 
 
 def first_that(batches: Iterable[Batch], carries: Callable[[Batch], bool], service: str) -> Batch | None:
-    """Return the first of the service's batches that ``carries`` holds for.
+    """Return the first of the service's batches for which ``carries`` is true.
 
     Raises:
-        BatchError: there are too many to tell.
+        BatchError: there are too many batches to search.
     """
     seen = 0
     for batch in islice(batches, MAX_BATCHES):
@@ -47,10 +47,12 @@ def first_that(batches: Iterable[Batch], carries: Callable[[Batch], bool], servi
         if carries(batch):
             return batch
     if seen == MAX_BATCHES:
-        raise unknown(f"{service} lists over {MAX_BATCHES:,} batches; cannot tell whether ours is there.")
+        raise unknown(
+            f"{service} lists over {MAX_BATCHES:,} batches; it cannot be determined whether this run's batch exists."
+        )
     return None
 
 
 def unknown(message: str) -> BatchError:
-    """Return the error of a batch that may be there or not."""
+    """Return the error for a batch that may or may not exist."""
     return BatchError(message, BatchState.RUNNING)

@@ -1,9 +1,10 @@
-"""What the failures of a service mean: from a status and an error body, or a lost connection, to an outcome.
+"""Maps failures of a service (status and error body, or a lost connection) to outcomes.
 
-The tables follow the error pages of both services as of November 2026. Two rules stand above them: what may have been
-billed is a TIMEOUT, or ``served``; and what would repeat for every post is a STOP or a BUG. Google charges nothing for
-400 and 500 (its billing page), and OpenAI publishes no rule: what their own hosts answer with such an error counts as
-free. A gateway may fail after the model has answered, and Azure charges for a post that its content filter declines.
+The tables follow the error pages of both services as of November 2026. Two rules take precedence: a request that may
+have been billed is a TIMEOUT, or ``served``; an error that would recur for every post is a STOP or a BUG. Google does
+not charge for 400 and 500 (its billing page), and OpenAI publishes no rule: such errors from the services' own hosts
+count as free. A gateway may fail after the model has answered, and Azure charges for a post that its content filter
+declines.
 """
 
 import json
@@ -21,11 +22,11 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.http.session import http_date
 from bizcharts_pipeline.settings import Provider
 
-# Said by whoever waited in vain for an answer, a gateway above all: the work may have been done, and billed.
+# Sent after a wait for the answer, above all by gateways: the request may have been processed and billed.
 _AFTER_THE_WORK = frozenset({408, 499, 502, 504, 520, 524, 598, 599})
-LONGEST_WAIT = 120.0  # seconds; a service that asks for more cannot go on in this run
+LONGEST_WAIT = 120.0  # seconds; after a longer requested pause, the run sends no more requests
 
-# OpenAI's error codes (and types), where they say more than the status.
+# OpenAI's error codes (and types) that are more specific than the status.
 _OPENAI_CODES: dict[str, Outcome] = {
     **dict.fromkeys(
         ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated",
@@ -57,27 +58,27 @@ _GEMINI_SPENT = re.compile(r"credits are depleted|spend(ing)?[ -](cap|limit)|bil
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer with an error status; header names are in lower case."""
+    """A response with an error status; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: str
-    gateway: bool = False  # it came from another host than the service's own
+    gateway: bool = False  # the response came from another host than the service's own
 
 
 def failure(provider: Provider, refusal: Refusal) -> Answer:
-    """Return what ``refusal`` of ``provider`` means."""
+    """Return the answer for ``refusal`` of ``provider``."""
     error = _error_of(refusal.body)
     message = _text(error.get("message")) or refusal.body or "without explanation"
     if 300 <= refusal.status < 400:
-        message = f"the address redirects; set {URL_VARIABLES[provider]} to where the service is"
+        message = f"the address redirects; set {URL_VARIABLES[provider]} to the service's final address"
     elif refusal.status == 404 or error.get("code") == "model_not_found":
         message = f"correct `model` of [{provider}], or {URL_VARIABLES[provider]}: {message}"
     meaning = _openai(refusal, error, message) if provider == "openai" else _gemini(refusal, error, message)
-    worked = refusal.gateway and meaning in (Outcome.TRANSIENT, Outcome.REFUSED)  # whatever pause it asks for
+    worked = refusal.gateway and meaning in (Outcome.TRANSIENT, Outcome.REFUSED)  # regardless of the requested pause
     wait = _retry_after(refusal.headers, error)
     if meaning in (Outcome.RATE, Outcome.TRANSIENT) and wait is not None and wait > LONGEST_WAIT:
-        meaning, message = Outcome.STOP, f"asked to wait {wait:.0f} s: {message}"
+        meaning, message = Outcome.STOP, f"the service requests a pause of {wait:.0f} s: {message}"
     code = _text(error.get("code")) or _text(error.get("status")) or ""
     return Answer(
         meaning,
@@ -90,9 +91,9 @@ def failure(provider: Provider, refusal: Refusal) -> Answer:
 
 
 def lost(error: BaseException) -> Answer | None:
-    """Return what an exchange without an answer means; ``None``: ``error`` is no such thing.
+    """Return the answer for a failed exchange; ``None`` if ``error`` is not a transport error.
 
-    Until the connection stands nothing can have been billed; from then on the request may have been served.
+    Before the connection is established nothing can have been billed; afterwards the request may have been served.
     """
     if not isinstance(error, httpx2.TransportError):
         return None
@@ -148,7 +149,7 @@ def _per_day(details: list[dict[str, Any]]) -> bool:
 
 
 def _error_of(body: str) -> dict[str, Any]:
-    """Return the error object of a body; empty where there is none."""
+    """Return the error object of a body; empty if it has none."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -160,7 +161,7 @@ def _error_of(body: str) -> dict[str, Any]:
 
 
 def _retry_after(headers: Mapping[str, str], error: dict[str, Any]) -> float | None:
-    """Return how many seconds to wait, as the headers or Google's RetryInfo say."""
+    """Return the number of seconds to wait, from the headers or Google's RetryInfo."""
     if (milliseconds := _seconds(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     if wished := headers.get("retry-after"):

@@ -1,8 +1,8 @@
-"""Gemini through ``google-genai``: generateContent with a JSON schema, one by one or as a batch.
+"""Gemini through ``google-genai``: generateContent with a JSON schema, as single requests or as a batch.
 
-Log-probabilities are gone from Gemini 3 and unreliable before, so its labels carry no probabilities. The API's
-version is the SDK's default (``v1``; ``GOOGLE_GENAI_API_VERSION`` names another). Some models, and some services that
-stand in for Google's, are on ``v1beta`` alone: where ``v1`` knows a model or a field of ours not, ``v1beta`` is asked.
+Gemini 3 has no log-probabilities and those of earlier versions are unreliable, so its labels carry no probabilities.
+The API version is the SDK's default (``v1``; ``GOOGLE_GENAI_API_VERSION`` overrides it). Some models, and some
+compatible services, support ``v1beta`` only: if ``v1`` does not know the model or a field, ``v1beta`` is used.
 """
 
 import json
@@ -22,9 +22,9 @@ from bizcharts_pipeline.autolabel.providers.openai import ANSWER_SCHEMA, HTML_PA
 if TYPE_CHECKING:
     from google.genai.types import BatchJob, Content, GenerateContentConfig, HttpOptions, InlinedResponse
 
-API_VERSION = "v1"  # as the SDK
-MAX_INLINE_BYTES = 18_000_000  # the service takes 20 MB
-MAX_OUTPUT_BYTES = 32 * 1024 * 1024  # what 18 MB of questions can be answered with, twice
+API_VERSION = "v1"  # the SDK's default
+MAX_INLINE_BYTES = 18_000_000  # the service's limit is 20 MB
+MAX_OUTPUT_BYTES = 32 * 1024 * 1024  # twice the largest possible output for 18 MB of questions
 _HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 _TOO_MUCH_ENQUEUED = re.compile(r"enqueued|batch.{0,40}token", re.IGNORECASE)
 _STATES = {
@@ -33,12 +33,12 @@ _STATES = {
     **dict.fromkeys(("QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING"), BatchState.RUNNING),
     "FAILED": BatchState.FAILED,
 }
-# A request within a batch fails with a code of google.rpc.Code.
+# Requests within a batch fail with codes of google.rpc.Code.
 _HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 13: 500, 14: 503, 16: 401}
 
 
 class _Gemini:
-    """What both ways to ask share: the SDK's client, which sends every request once, and the API's version."""
+    """Base of both providers: the SDK's client, which sends every request once, and the API version."""
 
     name = "gemini"
 
@@ -64,19 +64,19 @@ class _Gemini:
         self._options: HttpOptions | None = None
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         self._client.close()
         self._http.close()
 
     def _send(self, send: "Callable[[HttpOptions | None], Result]") -> Result:
-        """Return what ``send`` does with the API's version, found out at the first request."""
+        """Return the result of ``send`` with the API version, which is determined at the first request."""
         from google.genai import errors, types
 
         options = self._options
         try:
             return send(options)
         except errors.APIError as error:
-            if options is not None or self._version_named or not _unknown_there(error):
+            if options is not None or self._version_named or not _needs_beta(error):
                 raise
         beta = types.HttpOptions(api_version="v1beta")
         result = send(beta)
@@ -85,7 +85,7 @@ class _Gemini:
 
 
 class GeminiProvider(_Gemini):
-    """One Gemini model; many threads may ask at once."""
+    """One Gemini model; thread-safe."""
 
     endpoint: Endpoint = "chat"
 
@@ -93,12 +93,12 @@ class GeminiProvider(_Gemini):
         super().__init__(access, model, seconds, seconds, MAX_ANSWER_BYTES, connections)
 
     def ask(self, prompt: Prompt, question: Question) -> Answer:
-        """Send one request, once, and say what became of it."""
+        """Send one request, once, and return the answer."""
         from bizcharts_pipeline.autolabel.providers.replies import gemini_answer, safe
 
         def generate(options: "HttpOptions | None") -> Any:
             config = _config(self.model, prompt)
-            config.should_return_http_response = True  # the body as it came
+            config.should_return_http_response = True  # the unchanged body
             config.http_options = options
             return self._client.models.generate_content(model=self.model, contents=_contents(question), config=config)
 
@@ -116,10 +116,10 @@ class GeminiProvider(_Gemini):
 
 
 class GeminiBatches(_Gemini):
-    """One Gemini model behind its batch mode, with the requests inline.
+    """One Gemini model in batch mode, with inline requests.
 
     Raises:
-        BatchError: as those of :class:`OpenAIBatches`.
+        BatchError: as for :class:`OpenAIBatches`.
     """
 
     endpoint: Endpoint = "batch"
@@ -160,32 +160,32 @@ class GeminiBatches(_Gemini):
         return self._call(search)
 
     def state(self, batch_id: str) -> BatchState:
-        """Return how far the batch is."""
+        """Return the state of the batch."""
         state = _state(self._job(batch_id))
         if state is None:
-            raise unknown("Gemini tells no known state of the batch; try again later.")
+            raise unknown("Gemini's response has no known batch state; try again later.")
         return state
 
     def reason(self, batch_id: str) -> str:
-        """Return what the service says of a batch that it failed; empty where that cannot be read."""
+        """Return the service's reason for failing a batch; empty if it cannot be read."""
         from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
 
-        return one_line(scrubbed(_said_of_failure(self._operation(batch_id)), self._key))
+        return one_line(scrubbed(_failure_message(self._operation(batch_id)), self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-        """Yield question key and answer of all that the batch has."""
+        """Yield question key and answer of each result of the batch."""
         from bizcharts_pipeline.autolabel.providers.replies import safe
 
         job = self._job(batch_id)
         responses = (job.dest and job.dest.inlined_responses) or []
         if not responses and _state(job) is BatchState.ENDED:
-            raise unknown("Gemini has worked on the batch, but shows no results.")
+            raise unknown("Gemini has finished the batch but returned no results.")
         for response in responses:
             answer = _inlined(response, gateway=self._gateway)
             yield (response.metadata or {}).get("key", ""), safe(answer, self._key)
 
     def answered(self, batch_id: str) -> int:
-        """Return how many requests must have a response, or in a batch that succeeded an error."""
+        """Return the number of requests that must have a response; for a succeeded batch, a response or an error."""
         metadata = self._operation(batch_id).get("metadata")
         counts = metadata.get("batchStats") if isinstance(metadata, dict) else None
         if not isinstance(metadata, dict) or not isinstance(counts, dict):
@@ -195,7 +195,7 @@ class GeminiBatches(_Gemini):
         return sum(_count(counts.get(name)) for name in names)
 
     def _operation(self, batch_id: str) -> dict[str, Any]:
-        """Return a batch as the service has it, with the fields that the SDK drops; empty where it cannot be read."""
+        """Return a batch as raw JSON, with the fields that the SDK drops; empty if it cannot be read."""
         named = self._options.api_version if self._options else os.environ.get("GOOGLE_GENAI_API_VERSION")
         address = f"{self._url}/{named or API_VERSION}/{batch_id}"
         try:
@@ -234,7 +234,7 @@ class GeminiBatches(_Gemini):
 
 
 def gemini_failure(error: Exception, *, gateway: bool = False) -> Answer:
-    """Return what an exception of the SDK means; ``gateway``: it is not from the service's own host."""
+    """Return the answer for an exception of the SDK. ``gateway``: it is not from the service's own host."""
     from google.genai import errors
 
     from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure, lost
@@ -245,11 +245,11 @@ def gemini_failure(error: Exception, *, gateway: bool = False) -> Answer:
         body = response.text if response is not None else str(error.details)
         return failure("gemini", Refusal(int(error.code), headers, body, gateway))
     if isinstance(error, UnicodeDecodeError | RecursionError):
-        return Answer(Outcome.TRANSIENT, detail="the service refused with an unreadable answer", served=gateway)
+        return Answer(Outcome.TRANSIENT, detail="the service's error response is unreadable", served=gateway)
     return lost(error) or Answer(Outcome.BUG, detail=f"{type(error).__name__}: {error}")
 
 
-def _unknown_there(error: Any) -> bool:
+def _needs_beta(error: Any) -> bool:
     return error.code == 404 or (error.code == 400 and "Unknown name" in (error.message or ""))
 
 
@@ -263,7 +263,7 @@ def _contents(question: Question) -> "list[Content]":
 
 
 def _config(model: str, prompt: Prompt) -> "GenerateContentConfig":
-    """Return the parameters: the post's own words are to be judged, so Google's adjustable filters are off."""
+    """Return the parameters. Google's adjustable safety filters are off, as offensive posts must be labelled too."""
     from google.genai import types
 
     config = types.GenerateContentConfig(
@@ -302,12 +302,12 @@ def _inlined(response: "InlinedResponse", *, gateway: bool) -> Answer:
 
 
 def _count(value: object) -> int:
-    """Return a count, which the service writes as a text; 0 where it is none."""
+    """Return a count, which the service sends as a string; 0 if it is not a number."""
     return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0
 
 
-def _said_of_failure(operation: dict[str, Any]) -> str:
-    """Return code and message of a failed operation; empty where it has none."""
+def _failure_message(operation: dict[str, Any]) -> str:
+    """Return code and message of a failed operation; empty if it has none."""
     metadata = operation.get("metadata")
     error = operation.get("error") or (metadata.get("error") if isinstance(metadata, dict) else None)
     if not isinstance(error, dict):
@@ -323,4 +323,4 @@ def _state(job: "BatchJob") -> BatchState | None:
 def _name(job: "BatchJob") -> str:
     if job.name:
         return job.name
-    raise unknown("Gemini's answer has no name of a batch; try again later.")
+    raise unknown("Gemini's response has no batch name; try again later.")

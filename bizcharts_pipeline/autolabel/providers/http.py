@@ -1,9 +1,9 @@
-"""The HTTP client that both SDKs are given: one deadline for a whole exchange, a size cap, and no redirects.
+"""HTTP client for both SDKs: a deadline for the whole exchange, a size limit, and no redirects.
 
-The time-outs of ``httpx2`` count from byte to byte, so a server that drips its answer could hold a thread for ever;
-here every wait on the socket has only what is left of the whole. What that does not cover: name resolution.
-A redirect is not followed, or the key would travel with it. The proxies of the environment are used
-(``HTTPS_PROXY``, ``NO_PROXY``, as both SDKs do by themselves), but never for loopback.
+The time-outs of ``httpx2`` apply to each read, so a server that sends its answer byte by byte could block a thread
+indefinitely. Here every wait on the socket is limited to the remaining time of the exchange; name resolution is not
+covered. Redirects are not followed, as the key would be sent along. The proxies of the environment are used
+(``HTTPS_PROXY``, ``NO_PROXY``, as both SDKs do by default), but never for loopback.
 """
 
 import threading
@@ -26,18 +26,18 @@ _exchange = threading.local()
 
 
 class ResponseTooLarge(httpx2.TransportError):
-    """An answer of more bytes than any true one has."""
+    """A response body over the size limit."""
 
 
 def http_client(url: str, *, seconds: float, wait: float, max_bytes: int, connections: int) -> httpx2.Client:
-    """Return a client for the host of ``url``; many threads may share it.
+    """Return a client for the host of ``url``; thread-safe.
 
     Args:
-        url: address of the service; says whether and which proxy is used.
-        seconds: for a whole exchange, from the wait for a connection to the last byte.
-        wait: most seconds for any single wait in it.
-        max_bytes: longest body of an answer.
-        connections: most at once; more requests wait.
+        url: address of the service; determines the proxy.
+        seconds: time limit of an exchange, from the wait for a connection to the last byte.
+        wait: time limit in seconds of each wait within the exchange.
+        max_bytes: size limit of a response body.
+        connections: maximum number of connections; further requests wait.
 
     Raises:
         BadAddress: ``url`` is refused.
@@ -48,7 +48,7 @@ def http_client(url: str, *, seconds: float, wait: float, max_bytes: int, connec
         follow_redirects=False,
         trust_env=False,
         timeout=_timeout(wait),
-        headers={"Accept-Encoding": "identity"},  # what is not compressed cannot burst
+        headers={"Accept-Encoding": "identity"},  # prevents decompression bombs
     )
 
 
@@ -57,7 +57,7 @@ def _timeout(wait: float) -> httpx2.Timeout:
 
 
 class _Transport(httpx2.BaseTransport):
-    """Reads an answer whole, within its bounds. Errors are those of ``httpx2``, which the SDKs know."""
+    """Reads a complete response within the limits. Its errors are those of ``httpx2``, which the SDKs handle."""
 
     def __init__(self, url: str, seconds: float, wait: float, max_bytes: int, connections: int) -> None:
         self._origin = origin(url)
@@ -74,8 +74,9 @@ class _Transport(httpx2.BaseTransport):
         )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        if _connects_to(request.url) != self._origin:  # an answer may name an address, and the key goes along
-            raise httpx2.UnsupportedProtocol("the request is for another host than the configured one")
+        # A response may contain an address, to which the key would be sent.
+        if _connects_to(request.url) != self._origin:
+            raise httpx2.UnsupportedProtocol("the request's host is not the configured one")
         url = httpcore2.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -96,7 +97,7 @@ class _Transport(httpx2.BaseTransport):
                 extensions=extensions,
             ) as answer:
                 headers = httpx2.Headers(answer.headers)
-                # JSON is UTF-8; the SDK would look up any codec of Python that the answer names, as `bz2_codec`.
+                # JSON is UTF-8. The SDK would load any Python codec named in the header, such as `bz2_codec`.
                 if kind := headers.get("Content-Type"):
                     headers["Content-Type"] = kind.partition(";")[0]
                 body = self._body(headers, answer)
@@ -114,12 +115,12 @@ class _Transport(httpx2.BaseTransport):
 
     def _body(self, headers: httpx2.Headers, answer: httpcore2.Response) -> bytes:
         if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-            raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for")
+            raise httpx2.RemoteProtocolError("the response is compressed, although the request did not accept that")
         body = bytearray()
         for chunk in answer.iter_stream():
             body += chunk
             if len(body) > self._max_bytes:
-                raise ResponseTooLarge(f"the answer has more than {self._max_bytes:,} bytes")
+                raise ResponseTooLarge(f"the response has more than {self._max_bytes:,} bytes")
         return bytes(body)
 
 
@@ -137,24 +138,24 @@ _CORE_ERRORS = (
 
 
 def _mapped(error: Exception) -> httpx2.TransportError:
-    """Return the error of ``httpx2`` that bears the name of one of ``httpcore2``."""
+    """Return the ``httpx2`` error with the same name as the ``httpcore2`` error."""
     kind: type[httpx2.TransportError] = getattr(httpx2, type(error).__name__, httpx2.TransportError)
     return kind(str(error))
 
 
 def _left(timeout: float | None, expired: type[Exception]) -> float | None:
-    """Return how long one wait may last; raise ``expired`` when the exchange's time is over."""
+    """Return the time limit of one wait; raise ``expired`` after the exchange's deadline."""
     deadline: float | None = getattr(_exchange, "deadline", None)
     if deadline is None:
         return timeout
     left = deadline - time.monotonic()
     if left <= 0:
-        raise expired("the time for the whole exchange is over")
+        raise expired("total request timeout exceeded")
     return left if timeout is None else min(timeout, left)
 
 
 class _Stream(httpcore2.NetworkStream):
-    """A connection whose waits end with the exchange of the thread that uses it."""
+    """A connection whose waits respect the deadline of the calling thread's exchange."""
 
     def __init__(self, inner: httpcore2.NetworkStream) -> None:
         self._inner = inner
@@ -204,5 +205,5 @@ def _proxy(url: str) -> httpcore2.Proxy | None:
     scheme = urlsplit(address).scheme
     if scheme not in ("http", "https"):
         raise AutoLabelError(f"{parts.scheme.upper()}_PROXY names a {scheme} proxy; only HTTP proxies are supported.")
-    proxy = httpx2.Proxy(address)  # splits user and password off
+    proxy = httpx2.Proxy(address)  # splits off user and password
     return httpcore2.Proxy(str(proxy.url), auth=proxy.raw_auth, headers=proxy.headers.raw)

@@ -1,8 +1,8 @@
-"""Probabilities of the three classes from the log-probabilities of an answer's tokens.
+"""Class probabilities from the log-probabilities of an answer's tokens.
 
-The answer is JSON, ``{"stance": "bearish"}``, in tokens that fall anyhow: ``bear|ish``, ``"bear``, ``b|ull``. What
-counts is the token at which the classes part: every alternative there that can only become one class adds its
-probability to it. The three sums are then normalised.
+The answer is JSON, ``{"stance": "bearish"}``, split into arbitrary tokens: ``bear|ish``, ``"bear``, ``b|ull``. The
+relevant token is the one at which the classes diverge: each alternative that can be continued to only one class adds
+its probability to that class. The three sums are then normalised.
 """
 
 import math
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 
-MIN_COVERED = 0.5  # of the probability must lie on the classes, or the numbers say something else
-MAX_AMBIGUOUS = 0.01  # of it may lie on alternatives that could become two classes
+MIN_COVERED = 0.5  # minimum share of the probability on the three classes
+MAX_AMBIGUOUS = 0.01  # maximum share of it on alternatives that fit two classes
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token of the answer; ``alternatives`` are text and log-probability of what could have stood there."""
+    """A token of the answer; ``alternatives`` are the texts and log-probabilities of the other candidates at its
+    position."""
 
     text: str
     logprob: float
@@ -25,11 +26,11 @@ class Token:
 
 
 def probabilities(content: str, label: Stance, tokens: Sequence[Token]) -> tuple[float, float, float] | None:
-    """Return the probabilities of bearish, neutral, bullish; ``None`` where the tokens do not tell.
+    """Return the probabilities of bearish, neutral, bullish; ``None`` if the tokens do not determine them.
 
     Args:
         content: the answer's text, the JSON that names ``label``.
-        tokens: the tokens that it consists of.
+        tokens: the tokens of ``content``.
     """
     start = content.rfind(f'"{label}"') + 1
     if not start or "".join(token.text for token in tokens) != content:
@@ -59,7 +60,7 @@ def probabilities(content: str, label: Stance, tokens: Sequence[Token]) -> tuple
 
 
 def _possible(text: str) -> list[Stance]:
-    """Return the classes that ``text`` begins, or that begin it: all three while nothing is said."""
+    """Return the classes that start with ``text`` or that ``text`` starts with; all three if ``text`` is empty."""
     begun = text.lstrip().casefold()
     return [stance for stance in STANCES if stance.startswith(begun) or begun.startswith(stance)]
 

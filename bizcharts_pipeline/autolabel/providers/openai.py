@@ -1,7 +1,8 @@
 """OpenAI: chat completions with structured output, and the decisions endpoint.
 
-Chat asks for a JSON object with the class as an enum; of models that give log-probabilities, those of the class's
-tokens become its probabilities. Decisions give probabilities themselves. Pictures go inline at low detail.
+A chat request asks for a JSON object with the class as an enum; if the model returns log-probabilities, those of the
+class's tokens become the class probabilities. Decisions return probabilities themselves. Images are sent inline at low
+detail.
 """
 
 import base64
@@ -15,9 +16,9 @@ from bizcharts_pipeline.labels.stances import STANCES
 if TYPE_CHECKING:
     from openai import OpenAI
 
-HTML_PAGE = "200: a page of HTML came from something in between"
+HTML_PAGE = "200: an HTML page was returned, probably by a proxy"
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-SAFETY_IDENTIFIER = "bizcharts-labelling"  # the one user that this program has
+SAFETY_IDENTIFIER = "bizcharts-labelling"  # all requests are from this program, not from end users
 ANSWER_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"stance": {"type": "string", "enum": list(STANCES)}},
@@ -25,11 +26,11 @@ ANSWER_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 _TOP_LOGPROBS = 10
-_REASONING = re.compile(r"gpt-(5\.\d|[6-9]|\d\d)")  # no temperature and no log-probabilities, but an effort
+_REASONING = re.compile(r"gpt-(5\.\d|[6-9]|\d\d)")  # no temperature, no log-probabilities, but an effort
 
 
 class OpenAIProvider:
-    """One OpenAI model behind ``chat`` or ``decisions``; many threads may ask at once."""
+    """One OpenAI model behind ``chat`` or ``decisions``; thread-safe."""
 
     name = "openai"
 
@@ -46,7 +47,7 @@ class OpenAIProvider:
             self._create = self._client.chat.completions.with_raw_response.create
 
     def ask(self, prompt: Prompt, question: Question) -> Answer:
-        """Send one request, once, and say what became of it."""
+        """Send one request, once, and return the answer."""
         from bizcharts_pipeline.autolabel.providers.replies import chat_answer, decision_answer, safe
 
         decisions = self.endpoint == "decisions"
@@ -63,12 +64,12 @@ class OpenAIProvider:
         return safe(answer, self._key)
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         self._client.close()
 
 
 def openai_client(access: Access, seconds: float, wait: float, max_bytes: int, connections: int) -> "OpenAI":
-    """Return the SDK's client, which sends every request once; see :func:`http_client` for the bounds."""
+    """Return the SDK's client, which sends every request once; see :func:`http_client` for the limits."""
     from openai import OpenAI
 
     from bizcharts_pipeline.autolabel.providers.http import http_client
@@ -78,7 +79,7 @@ def openai_client(access: Access, seconds: float, wait: float, max_bytes: int, c
 
 
 def openai_failure(error: Exception, *, gateway: bool = False) -> Answer:
-    """Return what an exception of the SDK means; ``gateway``: it is not from the service's own host."""
+    """Return the answer for an exception of the SDK. ``gateway``: it is not from the service's own host."""
     import openai
 
     from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure, lost
@@ -92,7 +93,7 @@ def openai_failure(error: Exception, *, gateway: bool = False) -> Answer:
 
 
 def chat_request(model: str, prompt: Prompt, question: Question) -> dict[str, Any]:
-    """Return the body of a chat completion; the same for the Batch API."""
+    """Return the body of a chat completion, also used in the Batch API."""
     content: list[dict[str, Any]] = [{"type": "text", "text": question.text}]
     if question.image is not None:
         content.append({"type": "image_url", "image_url": {"url": _data_url(question.image), "detail": "low"}})
@@ -109,7 +110,7 @@ def chat_request(model: str, prompt: Prompt, question: Question) -> dict[str, An
 
 
 def decision_request(model: str, prompt: Prompt, question: Question) -> dict[str, Any]:
-    """Return the body of a decision: the instruction is the question's, so the input is the post alone."""
+    """Return the body of a decision. The instruction is part of the question, so the input is the post alone."""
     content: list[dict[str, Any]] = [{"type": "input_text", "text": question.text}]
     if question.image is not None:
         content.append({"type": "input_image", "image_url": _data_url(question.image), "detail": "low"})

@@ -14,11 +14,11 @@ from bizcharts_pipeline.autolabel.providers.openai import chat_request, openai_c
 if TYPE_CHECKING:
     from openai.types import Batch
 
-MAX_INPUT_BYTES = 150_000_000  # the service takes 200 MB
+MAX_INPUT_BYTES = 150_000_000  # the service's limit is 200 MB
 MAX_REQUESTS = 50_000
-MAX_REASONS = 3  # of a failed batch that are shown
+MAX_REASONS = 3  # reasons of a failed batch that are shown
 MAX_OUTPUT_BYTES = 160 * 1024 * 1024  # 50,000 answers have about 100 MB
-_OUTPUT_SECONDS = 30 * 86_400  # results are kept so long
+_OUTPUT_SECONDS = 30 * 86_400  # retention of results
 _OVERSIZED = ("token_limit_exceeded", "Enqueued token limit")
 _STATES = {
     **dict.fromkeys(("validating", "in_progress", "finalizing", "cancelling"), BatchState.RUNNING),
@@ -32,10 +32,10 @@ class OpenAIBatches:
     """One OpenAI model behind the Batch API.
 
     Raises:
-        BatchError: from every method. Of ``submit`` its state is FAILED or OVERSIZED where the batch was refused for
-            certain, and GONE of a batch, or of its results, that the service says it has not. Everywhere else it is
-            RUNNING: the service could not be asked, and a later call may do better; whether a ``submit`` that ended
-            so made a batch, only a later ``find`` tells.
+        BatchError: from every method. The state is FAILED or OVERSIZED if ``submit`` was definitely refused, and
+            GONE if the service does not know the batch or its results. Otherwise it is RUNNING: the service could
+            not be reached and a later call may succeed; after a ``submit``, ``find`` shows later whether the
+            batch exists.
     """
 
     name = "openai"
@@ -80,18 +80,18 @@ class OpenAIBatches:
         return self._call(search)
 
     def state(self, batch_id: str) -> BatchState:
-        """Return how far the batch is."""
+        """Return the state of the batch."""
         batch = self._batch(batch_id)
         state = _STATES.get(batch.status)
         if state is None:
-            raise unknown("OpenAI tells no known state of the batch; try again later.")
+            raise unknown("OpenAI's response has no known batch state; try again later.")
         errors = (batch.errors and batch.errors.data) or []
         if state is BatchState.FAILED and any(error.code == _OVERSIZED[0] for error in errors):
             return BatchState.OVERSIZED
         return state
 
     def reason(self, batch_id: str) -> str:
-        """Return what the service says of a batch that it failed."""
+        """Return the service's reason for failing a batch."""
         from bizcharts_pipeline.autolabel.providers.replies import one_line, scrubbed
 
         batch = self._batch(batch_id)
@@ -103,14 +103,14 @@ class OpenAIBatches:
         return one_line(scrubbed("; ".join(said[:MAX_REASONS]) + more, self._key))
 
     def collect(self, batch_id: str) -> Iterator[tuple[str, Answer]]:
-        """Yield question key and answer of all that the batch has, from its output and its error file.
+        """Yield question key and answer of each result in the output and error files.
 
-        A last line that is cut off is left out: the file is not whole yet, and :meth:`answered` tells so.
+        A truncated last line is skipped: the file is still incomplete, which :meth:`answered` reveals.
         """
         batch = self._batch(batch_id)
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:
-                for line in BytesIO(self._content(file_id)):  # no second copy of a large file
+                for line in BytesIO(self._content(file_id)):  # avoids a second copy of a large file
                     if line.endswith(b"\n"):
                         if line.strip():
                             yield self._read(line.rstrip(b"\n"))
@@ -118,9 +118,10 @@ class OpenAIBatches:
                         yield self._read(line)
 
     def answered(self, batch_id: str) -> int:
-        """Return how many requests must have a line in the output or, of a completed batch, in the error file.
+        """Return the number of requests that must have a line in the output file or, for a completed batch, in the
+        error file.
 
-        What an expired or cancelled batch counts as failed may have none.
+        Failed requests of an expired or cancelled batch may have none.
         """
         batch = self._batch(batch_id)
         counts = batch.request_counts
@@ -129,11 +130,11 @@ class OpenAIBatches:
         return (counts.completed or 0) + ((counts.failed or 0) if batch.status == "completed" else 0)
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         self._client.close()
 
     def _upload(self, lines: bytes) -> str:
-        """Return the id of the file; whatever goes wrong here, there is no batch."""
+        """Return the id of the uploaded file; after a failure here, no batch exists."""
         try:
             return self._call(
                 lambda: _identifier(self._client.files.create(file=("labels.jsonl", lines), purpose="batch")),
@@ -168,8 +169,8 @@ class OpenAIBatches:
         return BatchError(message, BatchState.FAILED)
 
     def _read(self, line: bytes) -> tuple[str, Answer]:
-        """Return what a line of a result file says; under an empty key where it is damaged or names no request, as
-        what it says was billed all the same."""
+        """Return key and answer of a line of a result file. The key is empty if the line is damaged or names no
+        request; it was billed all the same."""
         from bizcharts_pipeline.autolabel.providers.replies import safe
 
         entry = _parsed(line)
@@ -181,7 +182,7 @@ class OpenAIBatches:
 
 
 def _parsed(line: bytes) -> object:
-    """Return the JSON value of a line; ``None`` where it is damaged."""
+    """Return the JSON value of a line; ``None`` if it is damaged."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
@@ -216,4 +217,4 @@ def _line(key: str, body: dict[str, Any]) -> bytes:
 def _identifier(thing: Any) -> str:
     if isinstance(name := getattr(thing, "id", None), str) and name:
         return name
-    raise unknown("OpenAI's answer has no id; try again later.")
+    raise unknown("OpenAI's response has no id; try again later.")

@@ -1,4 +1,4 @@
-"""What the services answer, read with suspicion: a body becomes an :class:`Answer`, whatever is in it."""
+"""Parses untrusted response bodies of the services into an :class:`Answer`."""
 
 import json
 import math
@@ -18,12 +18,12 @@ from bizcharts_pipeline.settings import Provider
 RAW_CHARACTERS = 20_000
 _DETAIL_CHARACTERS = 300
 _KEYS = re.compile(r"\bsk-[\w*.-]{6,}|\bAIza[\w*-]{6,}|\b[Bb]earer\s+[\w*.~+/=-]{6,}")
-_MIN_KEY = 8  # a shorter one, as a stand-in may use, occurs in ordinary text
+_MIN_KEY = 8  # a shorter one, as a test service may use, occurs in ordinary text
 
 Tokens = Annotated[int, Field(ge=0, le=10**9)]
 Model = TypeVar("Model", bound=BaseModel)
 
-# Gemini's reasons to end that mean a filter, in the order of its documentation.
+# Gemini's finish reasons that mean a filter, in the order of its documentation.
 _FILTERED = {
     "SAFETY", "RECITATION", "LANGUAGE", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
     "IMAGE_PROHIBITED_CONTENT", "IMAGE_OTHER", "IMAGE_RECITATION", "ESCALATION", "MODEL_ARMOR",
@@ -45,7 +45,7 @@ class _Logprobs(BaseModel):
 
 
 class _Message(BaseModel):
-    content: object = None  # a text, or parts of it
+    content: object = None  # a string, or a list of parts
     refusal: str | None = None
 
 
@@ -65,7 +65,7 @@ class _OutputDetails(BaseModel):
 
 
 class _OpenAIUsage(BaseModel):
-    """Of chat (prompt, completion) and of decisions (input, output)."""
+    """Usage of chat (prompt, completion) and of decisions (input, output)."""
 
     input_tokens: Tokens = Field(validation_alias=AliasChoices("prompt_tokens", "input_tokens"))
     output_tokens: Tokens = Field(validation_alias=AliasChoices("completion_tokens", "output_tokens"))
@@ -138,7 +138,7 @@ class _Generated(_Gemini):
 
 
 def scrubbed(text: str, key: str) -> str:
-    """Return ``text`` without ``key`` and whatever else looks like one: services echo keys in their messages."""
+    """Return ``text`` without ``key`` and anything similar to a key, as services repeat keys in their messages."""
     if len(key) >= _MIN_KEY:
         text = text.replace(key, "[key]")
     return _KEYS.sub("[key]", text)
@@ -152,7 +152,7 @@ def one_line(text: str) -> str:
 
 
 def safe(answer: Answer, key: str) -> Answer:
-    """Return ``answer`` as it may be kept: without keys, its raw text capped, its explanation a line."""
+    """Return ``answer`` in storable form: without keys, with the raw text truncated and the detail in one line."""
     return replace(
         answer,
         raw=scrubbed(answer.raw, key)[:RAW_CHARACTERS],
@@ -163,7 +163,7 @@ def safe(answer: Answer, key: str) -> Answer:
 
 
 def chat_answer(body: str, request_id: str | None = None) -> Answer:
-    """Read the body of an OpenAI chat completion."""
+    """Parse the body of an OpenAI chat completion."""
     said, completion = _opened("openai", _Completion, body, "choices", request_id)
     if completion is None:
         return said
@@ -184,7 +184,7 @@ def chat_answer(body: str, request_id: str | None = None) -> Answer:
 
 
 def decision_answer(body: str, request_id: str | None = None) -> Answer:
-    """Read the body of an OpenAI decision with one choice question."""
+    """Parse the body of an OpenAI decision with one choice question."""
     said, decision = _opened("openai", _Decision, body, "answers", request_id)
     if decision is None:
         return said
@@ -200,7 +200,7 @@ def decision_answer(body: str, request_id: str | None = None) -> Answer:
 
 
 def gemini_answer(body: str) -> Answer:
-    """Read the body of Gemini's generateContent. A block is no error there: the text is simply absent."""
+    """Parse the body of Gemini's generateContent. A blocked answer is not an error there: the text is absent."""
     said, generated = _opened("gemini", _Generated, body, "candidates")
     if generated is None:
         return said
@@ -215,23 +215,23 @@ def gemini_answer(body: str) -> Answer:
     if reason == _ACCOUNT_LIMITED:
         return replace(said, outcome=Outcome.STOP, detail=f"the account is limited by Google ({reason}); see AI Studio")
     if reason in _FILTERED:
-        return replace(said, outcome=Outcome.REFUSED, detail=f"a filter ended the answer: {reason}")
+        return replace(said, outcome=Outcome.REFUSED, detail=f"a filter stopped the answer: {reason}")
     if reason == "MAX_TOKENS":
         return replace(said, detail="the answer was cut off at its length limit")
     parts = (candidate.content and candidate.content.parts) or []
     content = "".join(part.text or "" for part in parts if not part.thought)
     label = _label(content)
     if label is None:
-        return replace(said, detail=f"no class in the answer: {content!r} ({reason or 'no reason to end'})")
+        return replace(said, detail=f"no class in the answer: {content!r} (finish reason: {reason or 'none'})")
     return replace(said, outcome=Outcome.OK, label=label)
 
 
 def _opened(
     provider: Provider, model: type[Model], body: str, results: str, request_id: str | None = None
 ) -> tuple[Answer, Model | None]:
-    """Begin to read a successful answer: return what is known of it whatever it says, and the body as ``model``;
-    ``None`` where it is none, or holds an error in place of ``results``, which the answer then says.
-    """
+    """Start parsing a successful response: return the answer with the fields that do not depend on the content, and the
+    body as ``model``. The latter is ``None`` if the body is malformed or holds an error in place of ``results``; the
+    answer then describes it."""
     fields = _fields(body)
     if fields.get("error") and not fields.get(results):
         return _error_within(provider, body, fields["error"]), None
@@ -242,7 +242,7 @@ def _opened(
 
 
 def _read(model: type[Model], body: str) -> Model | str:
-    """Return the body as ``model``, or what is wrong with it, without quoting it."""
+    """Return the body as ``model``, or a description of the validation error that does not quote the body."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -252,7 +252,7 @@ def _read(model: type[Model], body: str) -> Model | str:
 
 
 def _fields(body: str) -> dict[str, object]:
-    """Return what a body has at its top, as it comes; nothing where it is no JSON object."""
+    """Return the top-level fields of a body, unvalidated; empty if it is not a JSON object."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -261,21 +261,22 @@ def _fields(body: str) -> dict[str, object]:
 
 
 def _error_within(provider: Provider, body: str, error: object) -> Answer:
-    """Return what an error means that came as a success: gateways before a service answer so, some after the work."""
+    """Return the answer for an error in a response with a success status: gateways send these, sometimes after the
+    model has answered."""
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else 500
     return failure(provider, Refusal(status, {}, body, gateway=True))
 
 
 def _joined(content: object) -> str:
-    """Return the text of a message, which may come in parts."""
+    """Return the text of a message, which may be split into parts."""
     parts = content if isinstance(content, list) else [{"text": content}]
     texts = [part.get("text") for part in parts if isinstance(part, dict)]
     return "".join(text for text in texts if isinstance(text, str))
 
 
 def _tokens(logprobs: object) -> list[Token]:
-    """Return the tokens of an answer; none where their probabilities are missing or not as documented."""
+    """Return the tokens of an answer; empty if their probabilities are missing or malformed."""
     try:
         found = _Logprobs.model_validate(logprobs or {}).content or []
     except ValidationError:
@@ -314,7 +315,7 @@ def _usage(reported: object) -> Usage | None:
     cached = (usage.details and usage.details.cached_tokens) or 0
     written = (usage.details and usage.details.cache_write_tokens) or 0
     reasoning = (usage.output_details and usage.output_details.reasoning_tokens) or 0
-    # Output includes reasoning, but not at every gateway: there the total or the count of reasoning is higher.
+    # Output includes reasoning, but not at every gateway: there the total or the reasoning count is higher.
     output = max(usage.output_tokens, reasoning, (usage.total_tokens or 0) - usage.input_tokens)
     if reasoning > usage.output_tokens:
         output = max(output, reasoning + usage.output_tokens)

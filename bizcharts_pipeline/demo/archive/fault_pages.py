@@ -1,8 +1,8 @@
-"""What stands in place of an archive's page when something between it and its reader answers instead."""
+"""Error pages that a proxy or a failing archive returns in place of an archive page."""
 
 
 def cloudflare(title: str) -> bytes:
-    """Return the page that Cloudflare puts before a site: no part of it is the site's."""
+    """Return Cloudflare's page in front of a site, without any content of the site."""
     return (
         f'<!DOCTYPE html><html lang="en-US"><head><title>{title}</title><meta name="robots" content="noindex">'
         '</head><body class="no-js"><div class="main-wrapper" role="main"><div class="main-content">'

@@ -1,8 +1,8 @@
-"""The pages of the simulated archive as HTML: what all generations of its markup share, and generations B and C.
+"""HTML of the simulated archive's pages: base class of all generations of its markup, and generations B and C.
 
-A is the XHTML of the Fuuka program (to the autumn of 2023, :mod:`bizcharts_pipeline.demo.archive.xhtml`), B the
-minified HTML that followed it, most attributes without quotes, and C is like B with quotes again. ``B2023`` is B's
-first form: file lines without a class, links to files without a host.
+A is the XHTML of the Fuuka program (until autumn 2023, :mod:`bizcharts_pipeline.demo.archive.xhtml`), B the minified
+HTML that followed, with most attributes unquoted, and C is B with quotes again. ``B2023`` is B's first form: file lines
+without a class, links to files without a host.
 """
 
 import html
@@ -30,12 +30,12 @@ _ICONS = {
     "[STICKY]": ("sticky.png", "This thread stays on top"),
     "[INTERNAL]": ("internal.png", "This post is not from the board"),
 }
-LONG_THREAD = 50  # replies from which the last fifty have a page of their own
+LONG_THREAD = 50  # number of replies from which a thread has a page with the last fifty
 
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """A thread on an index page: its opening post, its last replies, and how many others it has."""
+    """A thread on an index page: its opening post, its last replies and the number of omitted ones."""
 
     opening: ArchivePost
     last: Sequence[ArchivePost]
@@ -43,19 +43,20 @@ class IndexEntry:
 
 
 class Markup(ABC):
-    """Writes pages; what the generations have in common. In ``ghost`` mode threads are linked with an S."""
+    """Base class of the page writers, one for each generation of the archive's HTML. In ``ghost`` mode, thread links
+    have an ``S`` before the number."""
 
     def __init__(self, generation: Generation, board: str, image_url: str, *, ghost: bool = False) -> None:
         self.generation, self.board, self.image_url, self.ghost = generation, board, image_url, ghost
 
     def results(self, title: str, posts: Iterable[ArchivePost], steps: Sequence[tuple[str, str]]) -> str:
-        """A page of search results; ``steps`` are the names and addresses of the links at its foot."""
+        """Return a page of search results; ``steps`` are the names and addresses of the links at its foot."""
         found = "".join(self.post(post, result=True) for post in posts)
         heading = f"<h2>{html.escape(title)}</h2>"
         return self.document(heading + (found or "<p>No posts found</p>") + self.navigation("View posts", steps))
 
     def index(self, entries: Iterable[IndexEntry], steps: Sequence[tuple[str, str]]) -> str:
-        """A page of the index."""
+        """Return a page of the index."""
         body = "".join(
             self.opening(entry.opening, entry.omitted, len(entry.last), index=True)
             + "".join(map(self.post, entry.last))
@@ -65,13 +66,13 @@ class Markup(ABC):
         return self.document(body + self.navigation("View pages", steps))
 
     def thread(self, opening: ArchivePost | None, replies: Sequence[ArchivePost], thread_id: int) -> str:
-        """A thread's page, which may lack its ``opening`` post."""
+        """Return a thread's page; ``opening`` is ``None`` if the page lacks the opening post."""
         body = self.opening(opening, 0, len(replies)) if opening else ""
         body += "".join(map(self.post, replies)) + self.reply_form(thread_id) + self.rule()
         return self.document(body, subject=opening.subject if opening else None)
 
     def error(self, cause: str) -> str:
-        """Fuuka's error page."""
+        """Return Fuuka's error page."""
         body = f'<div class="error container"><h2>Error!</h2><ul><li>{html.escape(cause)}</li></ul></div>'
         return f"{self.head()}<body><h1>/{self.board}/ - {TITLE}</h1>{body}</body></html>"
 
@@ -97,12 +98,12 @@ class Markup(ABC):
     def rule(self) -> str: ...
 
     def address(self, post: ArchivePost) -> str:
-        """Return the link to a post within its thread; an opening post's has no anchor."""
+        """Return the link to a post within its thread; an opening post's link has no anchor."""
         thread = f"/{self.board}/thread/{'S' if self.ghost else ''}{post.thread_id}"
         return thread if post.opening else f"{thread}#{anchor(post)}"
 
     def files(self, post: ArchivePost, file: ArchiveFile) -> tuple[str, str]:
-        """Return the addresses of the full picture and of its thumbnail."""
+        """Return the addresses of the full picture and its thumbnail."""
         thumbnail = f"{self.image_base}{image_path(self.board, post.thread_id, file.stem, 's.jpg')}"
         if file.state == "foreign":
             return f"{_BOARD_IMAGES}/{self.board}/{file.stem}{file.extension}", thumbnail
@@ -114,14 +115,14 @@ class Markup(ABC):
 
 
 class Html5(Markup):
-    """Generations B and C."""
+    """Page writer of generations B and C."""
 
     @property
     def quoted(self) -> bool:
         return self.generation == "C"
 
     def tag(self, name: str, /, **attributes: str | int) -> str:
-        """Return a start tag; attributes have quotes where they must, or all of them in C."""
+        """Return a start tag; attributes are quoted if necessary, in C always."""
         parts = [name]
         for key, value in attributes.items():
             text = html.escape(str(value))
@@ -130,7 +131,7 @@ class Html5(Markup):
         return f"<{' '.join(parts)}>"
 
     def end(self, *names: str) -> str:
-        """Return end tags that B leaves out."""
+        """Return end tags, which B omits."""
         return "".join(f"</{name}>" for name in names) if self.quoted else ""
 
     def document(self, content: str, *, subject: str | None = None) -> str:
@@ -224,7 +225,7 @@ class Html5(Markup):
         image = self.tag("img", class_="thumb", src=thumbnail)
         if file.state == "no thumbnail":
             image = self.tag("img", class_="nothumb", src="/media/error.png", alt="ERROR")
-        link = f"<a href={full}>" if post.thread_id % 4 else self.tag("a", href=full)  # in C some are unquoted
+        link = f"<a href={full}>" if post.thread_id % 4 else self.tag("a", href=full)  # in C too, some are unquoted
         return f"{line}{link} {image} </a>\n"
 
     def _comment(self, post: ArchivePost) -> str:
@@ -243,18 +244,18 @@ class Html5(Markup):
 
 
 def anchor(post: ArchivePost) -> str:
-    """Return a post's id within its page."""
+    """Return a post's anchor on its page."""
     return f"p{post.number}_{post.ghost}" if post.ghost else f"p{post.number}"
 
 
 def image_path(board: str, thread_id: int, stem: str, ending: str) -> str:
-    """Return where a picture or thumbnail (``ending`` 's.jpg') lies, by its thread's number of nine digits."""
+    """Return the path of a picture or thumbnail (``ending`` 's.jpg'), from its thread's number of nine digits."""
     number = f"{thread_id:09d}"
     return f"/data/{board}/{'thumb' if ending == 's.jpg' else 'img'}/{number[:4]}/{number[4:6]}/{stem}{ending}"
 
 
 def file_line(file: ArchiveFile) -> str:
-    """Return what is said of a file: size, measures and the poster's name for it."""
+    """Return the file line of a post: size, dimensions and the poster's file name."""
     if file.size < 1024:
         size = f"{file.size} B"
     elif file.size < 2**20:
@@ -265,7 +266,7 @@ def file_line(file: ArchiveFile) -> str:
 
 
 def icons(post: ArchivePost) -> list[tuple[str, str, str]]:
-    """Return the marks of a post: name, picture and title of each."""
+    """Return the icons of a post: name, picture and title of each."""
     marks = {
         "[DELETED]": post.deleted,
         "[SPOILER]": post.spoiler,
@@ -280,7 +281,7 @@ def omitted_line(count: int) -> str:
 
 
 def mailto(mail: str) -> str:
-    """Cloudflare hides addresses in links, too; what is none stays as it was."""
+    """Return a mail link; Cloudflare obfuscates valid addresses in links too."""
     return f"/cdn-cgi/l/email-protection#{_coded(mail)}" if ADDRESS.fullmatch(mail) else f"mailto:{mail}"
 
 
@@ -289,6 +290,7 @@ def hidden(address: re.Match[str]) -> str:
 
 
 def _coded(address: str) -> str:
-    """Cloudflare's coding: a key, then each byte with the key's bits flipped, in hexadecimal digits."""
+    """Return Cloudflare's encoding of an address: a key byte, then each byte XORed with the key, in hexadecimal
+    digits."""
     key = len(address) * 37 % 256
     return bytes([key, *(byte ^ key for byte in address.encode())]).hex()

@@ -1,4 +1,4 @@
-"""What the simulated archive holds of a world: its posts, numbered as the board numbers them, and their defects."""
+"""Posts of a simulated world as the archive stores them, numbered as on the board, with their defects."""
 
 import base64
 import hashlib
@@ -33,17 +33,17 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Quirks:
-    """How often the archive's holdings are out of order, as shares from 0 to 1; ``PLAIN`` has none.
+    """Frequencies of defects in the archive's data, as shares from 0 to 1; ``PLAIN`` has none.
 
-    Which posts are hit follows from their numbers. Posts of before ``wrong_times_before`` (naive UTC, by their true
-    time) are stored with New York's wall time as if it were UTC; before ``short_stems_before`` files are named by 13
-    digits (milliseconds) in place of 16.
+    The affected posts are determined by their numbers. Posts from before ``wrong_times_before`` (naive UTC, true time)
+    are stored with New York's wall time as if it were UTC; before ``short_stems_before``, files are named with 13
+    digits (milliseconds) instead of 16.
     """
 
-    archived_share: float = 1.0  # of the threads; the archive never saw the others
-    threads_without_op: float = 0.004  # the thread's page lacks its opening post; the search and the index have it
+    archived_share: float = 1.0  # share of the threads that the archive has seen
+    threads_without_op: float = 0.004  # missing on the thread's page, but present in search and index
     deleted: float = 0.02  # marked [DELETED]
-    ghosts: float = 0.02  # threads with a post of the archive's own users
+    ghosts: float = 0.02  # threads with a post by the archive's own users
     named: float = 0.03  # replies with a name
     trips: float = 0.01  # replies with a trip code
     mails: float = 0.03
@@ -52,7 +52,7 @@ class Quirks:
     removed_files: float = 0.005  # a file line without a link, also where the board deleted the file
     foreign_files: float = 0.003  # the link leads to the board's own host
     missing_thumbnails: float = 0.003
-    hidden_addresses: float = 0.003  # posts with a further line that holds a mail address
+    hidden_addresses: float = 0.003  # posts with an extra line that contains a mail address
     wrong_times_before: datetime | None = None
     short_stems_before: datetime | None = None
 
@@ -75,7 +75,7 @@ PLAIN = Quirks(
 
 @dataclass(frozen=True)
 class ArchiveFile:
-    """A post's file. ``stem`` is the server's name for it, ``name`` the poster's with its extension."""
+    """A post's file. ``stem`` is the server's name for it, ``name`` the poster's, with its extension."""
 
     name: str
     stem: str
@@ -91,9 +91,9 @@ class ArchiveFile:
 
 @dataclass(frozen=True)
 class ArchivePost:
-    """One post of the archive. ``subject`` and ``comment`` are the board's HTML; ``ghost`` is 0 for the board's posts.
+    """One post of the archive. ``subject`` and ``comment`` are the board's HTML; ``ghost`` is 0 for posts of the board.
 
-    ``posted`` is the true Unix second, ``stored`` the archive's.
+    ``posted`` is the true Unix time, ``stored`` the archive's, in seconds.
     """
 
     number: int
@@ -115,9 +115,9 @@ class ArchivePost:
 
 
 class Holdings:
-    """The posts of ``world``'s threads of [``since``, ``until``), and its sticky.
+    """The posts of ``world``'s threads in [``since``, ``until``), and its sticky.
 
-    A post is known by its position in the arrays, which are in the order of the numbers.
+    A post is identified by its position in the arrays, which are sorted by post number.
     """
 
     def __init__(self, world: World, quirks: Quirks, since: datetime, until: datetime) -> None:
@@ -144,13 +144,13 @@ class Holdings:
         self._thread_ends = np.searchsorted(self.thread[self._by_thread], np.arange(len(self.threads) + 1))
 
     def positions(self, place: int, now: int) -> Integers:
-        """Return the posts of the thread at ``place`` that were there at Unix second ``now``, in their order."""
+        """Return the positions of the posts, in order, that the thread at ``place`` had at Unix second ``now``."""
         found: Integers = self._by_thread[self._thread_ends[place] : self._thread_ends[place + 1]]
         there: Integers = found[self.posted[found] <= now]
         return there
 
     def position(self, number: int, ghost: int = 0) -> int | None:
-        """Return where the post is."""
+        """Return the position of a post; ``None`` if it does not exist."""
         found = int(np.searchsorted(self.number, number))
         while found < len(self.number) and self.number[found] == number:
             if self.ghost[found] == ghost:
@@ -159,7 +159,8 @@ class Holdings:
         return None
 
     def with_file(self, stem: str, now: int) -> tuple[ArchivePost, WorldThread] | None:
-        """Return the post whose file the archive keeps as ``stem``, and a thread that :func:`picture` draws it from."""
+        """Return the post whose file the archive stores as ``stem``, and a thread from which :func:`picture` draws
+        it."""
         second, posted = int(stem[:10]), self.posted[self.by_posted]
         first, last = np.searchsorted(posted, [second, second + 1])
         for position in self.by_posted[first:last].tolist() if second <= now else []:
@@ -176,7 +177,7 @@ class Holdings:
         return text + _ADDRESS if self.addressed[position] else text
 
     def post(self, position: int) -> ArchivePost:
-        """Return a post as a whole."""
+        """Return the complete post at a position."""
         thread, opening = self.threads[self.thread[position]], bool(self.opening[position])
         number, ghost = int(self.number[position]), int(self.ghost[position])
         rng = random.Random(f"bizcharts-archive-{number}-{ghost}")
@@ -242,7 +243,8 @@ class Holdings:
         return np.array([thread.thread_id for thread in self.threads], dtype=np.int64)
 
     def _ghosts(self, table: Integers) -> Integers:
-        """Return a ghost post for some threads, under the number of one of their posts and an hour later."""
+        """Return ghost posts for some threads: each has the number of one of the thread's posts, and is an hour
+        later."""
         numbers = self._thread_ids()
         finals = np.array([thread.final_replies for thread in self.threads], dtype=np.int64)
         haunted = chance(numbers, "ghost") < self.quirks.ghosts
@@ -253,7 +255,7 @@ class Holdings:
 
 
 def chance(numbers: Integers, purpose: str) -> Floats:
-    """Return a fixed draw from [0, 1) for each number and ``purpose``: the mixing steps of splitmix64."""
+    """Return a deterministic draw from [0, 1) for each number and ``purpose``, using the mixing steps of splitmix64."""
     mixed = numbers.astype(np.uint64) + np.uint64(zlib.crc32(purpose.encode()) << 31)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -262,9 +264,9 @@ def chance(numbers: Integers, purpose: str) -> Floats:
 
 
 def _numbered(threads: list[WorldThread], start: datetime) -> Integers:
-    """Return rows thread (place), count (0 for the opening post), posted, number and ghost number of all posts.
+    """Return the rows thread (place), count (0 for the opening post), posted, number and ghost number of all posts.
 
-    A reply has the board's odd number of its second, or the next that is free.
+    A reply has the odd post number of its second, or the next free one.
     """
     finals = np.array([thread.final_replies for thread in threads], dtype=np.int64)
     opened = np.array([to_epoch(thread.posted_at) for thread in threads])
@@ -286,7 +288,7 @@ def _numbered(threads: list[WorldThread], start: datetime) -> Integers:
 
 
 def _stored(posted: Integers, wrong_before: datetime | None) -> Integers:
-    """Return the times that the archive has: of before ``wrong_before`` New York's wall time as if it were UTC."""
+    """Return the stored times: before ``wrong_before``, New York's wall time as if it were UTC."""
     if wrong_before is None:
         return posted
     hours, place = np.unique(posted // _HOUR, return_inverse=True)  # offsets change at full hours
@@ -295,14 +297,14 @@ def _stored(posted: Integers, wrong_before: datetime | None) -> Integers:
 
 
 def new_york_offset(epoch: int) -> int:
-    """Return what New York's clock is ahead of UTC at a Unix second: -18000 or -14400."""
+    """Return New York's offset from UTC in seconds at a Unix second: -18000 or -14400."""
     offset = datetime.fromtimestamp(epoch, NEW_YORK).utcoffset()
     assert offset is not None
     return int(offset.total_seconds())
 
 
 def _reply(thread_id: int, count: int) -> str:
-    """The same words as the live board's."""
+    """Return the text of a reply, the same as on the live board."""
     text = phrases.REPLIES[(thread_id // 2 * 7 + count * 13) % len(phrases.REPLIES)]
     if count % 3:
         return text

@@ -1,4 +1,4 @@
-"""The search of the simulated archive: what a query string asks for, and which posts that finds."""
+"""Search of the simulated archive: parses query strings and finds the matching posts."""
 
 import html
 import re
@@ -38,12 +38,12 @@ _POST_FIELDS: dict[str, Callable[[ArchivePost], str]] = {
     "search_filename": lambda post: post.file.name if post.file else "",
 }
 
-Alternatives = tuple[tuple[bool, str], ...]  # each a phrase, and whether it must be absent
+Alternatives = tuple[tuple[bool, str], ...]  # phrases, each with a flag whether it must be absent
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is searched for. ``fields`` are the form's, as given; a page of the results begins at ``offset``."""
+    """A search. ``fields`` are the form's fields as given; ``offset`` is the first result of the page."""
 
     task: str
     fields: dict[str, str]
@@ -51,16 +51,16 @@ class Query:
 
     @property
     def key(self) -> tuple[tuple[str, str], ...]:
-        """What two pages of one search have in common."""
+        """The part of the query that all pages of one search share."""
         return tuple(sorted(self.fields.items()))
 
     @property
-    def says_nothing(self) -> bool:
-        """Whether there is no text to look for, in any field."""
+    def is_empty(self) -> bool:
+        """Whether all text fields are empty."""
         return not any(self.fields.get(name, "").strip() for name in TEXT_FIELDS)
 
     def title(self) -> str:
-        """Return the heading's text: all that was asked for."""
+        """Return the heading's text: all search terms."""
         asked = [self.fields.get("search_text", "")]
         for name in (*TEXT_FIELDS[1:], *_DATES):
             if value := self.fields.get(name):
@@ -71,7 +71,7 @@ class Query:
 
 
 def read_query(query: str) -> Query:
-    """Read a query string. The simple form (``task=search``) knows the text and the offset, and no other field."""
+    """Parse a query string. The simple form (``task=search``) has only the text and the offset."""
     values = dict(parse_qsl(query, keep_blank_values=True))
     task = values.get("task", "")
     known = ("search_text",) if task == "search" else (*TEXT_FIELDS, *_DATES, *_CHOICES, "ghost")
@@ -83,15 +83,15 @@ def read_query(query: str) -> Query:
 
 
 def natural(text: str) -> int | None:
-    """Return the number that ``text`` is; ``None`` if it is no number, or no possible post number."""
+    """Return ``text`` as a number; ``None`` if it is not a number or too long for a post number."""
     return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
 
 def find(holdings: Holdings, query: Query, now: int, clock: ZoneInfo) -> Integers:
-    """Return the positions of the posts that ``query`` finds at Unix second ``now``, at most 5,000, in its order.
+    """Return the positions of the posts that match ``query`` at Unix second ``now``, in order, at most 5,000.
 
-    Dates are strict bounds at midnight by ``clock``, compared with the times that the archive stored: neither the
-    end's day nor a post of the very second at which the first day begins is found. A malformed date is ignored.
+    Dates are exclusive bounds at midnight in the zone ``clock``, compared with the stored times: posts of the end date,
+    and posts of exactly the first second of the start date, are not found. Malformed dates are ignored.
     """
     fields = query.fields
     found = holdings.openings_by_stored if fields.get("search_op") == "op" else holdings.by_stored
@@ -115,7 +115,7 @@ def find(holdings: Holdings, query: Query, now: int, clock: ZoneInfo) -> Integer
 
 
 def _openings(holdings: Holdings, matches: Iterator[int]) -> Iterator[int]:
-    """The opening posts of the threads that have a match, each once."""
+    """Yield the opening posts of the threads that have a match, each once."""
     seen: set[int] = set()
     for position in matches:
         place = int(holdings.thread[position])
@@ -127,7 +127,7 @@ def _openings(holdings: Holdings, matches: Iterator[int]) -> Iterator[int]:
 
 
 def _tests(holdings: Holdings, fields: dict[str, str]) -> list[Callable[[int], bool]]:
-    """Return what a post at a position must pass, the cheap tests first."""
+    """Return the tests that a post at a position must pass, cheap tests first."""
     tests: list[Callable[[int], bool]] = []
     if subject := _expression(fields.get("search_subject", "")):
         tests.append(lambda position: _matches(subject, _subject(holdings, position)))
@@ -151,12 +151,12 @@ def _post_test(
 
 
 def _has_file(post: ArchivePost, md5: str) -> bool:
-    """The search takes a hash as the API writes it or as the archive's links do."""
+    """Return whether a post has a file with this hash, in the API's or the archive's encoding."""
     return post.file is not None and md5.rstrip("=") in (post.file.md5.rstrip("="), link_hash(post.file.md5))
 
 
 def link_hash(md5: str) -> str:
-    """Return a base64 MD5 as the archive's links have it."""
+    """Return a base64 MD5 in the encoding of the archive's links."""
     return md5.rstrip("=").replace("+", "-").replace("/", "_")
 
 
@@ -166,7 +166,7 @@ def _subject(holdings: Holdings, position: int) -> str:
 
 @lru_cache(maxsize=2**16)
 def _words(text: str) -> str:
-    """Return the words of a piece of HTML in lower case, with a blank round each."""
+    """Return the lower-case words of a piece of HTML, separated and surrounded by blanks."""
     plain = html.unescape(re.sub(r"<[^>]*>", " ", text.replace("<wbr>", "")))
     return f" {' '.join(_WORD.findall(plain.lower()))} "
 
@@ -177,7 +177,7 @@ def _matches(expression: tuple[Alternatives, ...], words: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _expression(text: str) -> tuple[Alternatives, ...]:
-    """Read ``a|b -c "d e"``: groups of which each must match, by one of its alternatives."""
+    """Parse ``a|b -c "d e"`` into groups; each group must match by one of its alternatives."""
     groups: list[list[tuple[bool, str]]] = []
     joined = False
     for term in _TERM.findall(text):
@@ -196,7 +196,7 @@ def _expression(text: str) -> tuple[Alternatives, ...]:
 
 
 def _midnight(text: str, clock: ZoneInfo) -> float | None:
-    """Return the Unix second at which the day begins by ``clock``."""
+    """Return the Unix second of the day's midnight in the zone ``clock``; ``None`` if the date is malformed."""
     shape = _DATE.fullmatch(text.strip())
     if shape is None:
         return None

@@ -1,4 +1,4 @@
-"""The Warosu archive on loopback: a world's threads behind Fuuka's search, index and thread pages."""
+"""The Warosu archive on loopback: a world's threads with Fuuka's search, index and thread pages."""
 
 import math
 import re
@@ -28,25 +28,25 @@ _STEPS = (-96, -48, -24, 24, 48, 96)
 _IMAGE = re.compile(r"/data/\w+/(?:img|thumb)/\d{4}/\d{2}/(\d{13}|\d{16})(s?)(\.jpg|\.png)")
 
 GenerationOf = Callable[[datetime, int], Generation]
-"""Chooses a page's generation by the time of its first post (now, if none) and its number: of the thread's, the
-index's page from 1, or the results' page from 0."""
+"""Chooses a page's generation by the time of its first post (without posts, now) and its number: the thread's, the
+index page's (from 1) or the result page's (from 0)."""
 
 
 class SimulatedArchive(BoardServer):
-    """Serves what an archive would hold of ``world`` at :attr:`now`, a simulated time that its user may move on.
+    """Serves an archive's view of ``world`` at :attr:`now`, a simulated time that its user may advance.
 
-    The page past the index's end is one without threads; a malformed page number, or one below 1, means the first.
-    A redirect is a 302. Building takes about three seconds for 36,000 threads and their replies.
+    An index page after the last one has no threads; a malformed page number, or one below 1, means the first page.
+    Redirects are 302s. Building takes about three seconds for 36,000 threads and their replies.
 
     Args:
-        now: what is posted later is not there yet.
-        generation: of the markup, or what chooses it page by page.
-        clock: zone of the midnights that the search's dates mean.
+        now: later posts do not exist yet.
+        generation: of the markup, or a function that chooses it for each page.
+        clock: time zone of the midnights in date searches.
         order: of the index: newest thread first, or latest reply first.
-        empty_text_finds_nothing: a search without any text has no result, whatever its dates.
-        duplicate_every: after so many pages of results, newest first, one has arrived since: the next page repeats
-            the last of the one before. No result is ever skipped. ``None``: none arrives.
-        quirks: defects of what it holds.
+        empty_text_finds_nothing: a search without any text has no results, even with dates.
+        duplicate_every: after this many result pages, newest first, one new post is simulated, so that the next
+            page repeats the last result of the previous one. No result is ever skipped. ``None``: no new posts.
+        quirks: frequencies of defects.
 
     ``outages`` are pairs of simulated times, ``downtimes`` of ``time.monotonic()``, between which every answer is
     :attr:`outage_fault`.
@@ -78,36 +78,36 @@ class SimulatedArchive(BoardServer):
 
     @property
     def image_url(self) -> str:
-        """Address of the pictures' host, below which their paths begin with ``/data/``."""
+        """Base address of the pictures; their paths begin with ``/data/``."""
         return self.url
 
     @property
     def holdings(self) -> Holdings:
-        """What the archive has, built anew when :attr:`now` has come to a new day."""
+        """The archive's posts, rebuilt when :attr:`now` reaches a new day."""
         if naive_utc(self.now) >= self._holdings.until:
             old = self._holdings
             self._holdings = Holdings(self.world, old.quirks, self.world.start, _day_after(self.now))
         return self._holdings
 
     def ops_of_day(self, day: date) -> set[int]:
-        """Return the numbers of the opening posts that the archive holds of a UTC day, by their true time."""
+        """Return the numbers of the archive's opening posts of a UTC day, by their true time."""
         now = naive_utc(self.now)
         of_day = (thread for thread in self.holdings.threads if thread.posted_at.date() == day)
         return {thread.thread_id for thread in of_day if thread.posted_at <= now}
 
     def posted_at(self, thread_id: int) -> datetime:
-        """Return when an opening post was really posted (UTC); ``KeyError`` if the archive lacks it."""
+        """Return the true time (UTC) of an opening post; ``KeyError`` if the archive lacks it."""
         return self.holdings.threads[self.holdings.place[thread_id]].posted_at
 
     def opening(self, thread_id: int) -> ArchivePost:
-        """Return all that the archive has of an opening post; ``KeyError`` if it lacks it."""
+        """Return the archive's data of an opening post; ``KeyError`` if it lacks the post."""
         position = self.holdings.position(thread_id)
         if position is None:
             raise KeyError(thread_id)
         return self.holdings.post(position)
 
     def replies(self, thread_id: int) -> int:
-        """Return how many replies of the board, so without ghosts, a thread has; ``KeyError`` if there is none."""
+        """Return the number of a thread's replies, ghost posts excluded; ``KeyError`` if the thread does not exist."""
         found = self.holdings.positions(self.holdings.place[thread_id], self._second)
         return int(np.sum(self.holdings.ghost[found] == 0)) - 1
 
@@ -142,7 +142,7 @@ class SimulatedArchive(BoardServer):
         return math.floor(to_epoch(naive_utc(self.now)))
 
     def _markup(self, first: ArchivePost | None, number: int, *, ghost: bool = False) -> Markup:
-        """Return the writer of a page whose first post and number are these."""
+        """Return the writer of a page with this first post and page number."""
         chosen = self.generation
         if not isinstance(chosen, str):
             chosen = chosen(from_epoch(first.posted) if first else naive_utc(self.now), number)
@@ -170,8 +170,8 @@ class SimulatedArchive(BoardServer):
         return _html(writer.results(query.title(), posts, steps))
 
     def _find(self, holdings: Holdings, query: Query) -> Integers:
-        """Return all that a search finds; kept for its next pages."""
-        if self.empty_text_finds_nothing and query.says_nothing:
+        """Return all results of a search; cached for its next pages."""
+        if self.empty_text_finds_nothing and query.is_empty:
             return np.zeros(0, dtype=np.int64)
         key = (query.key, self._second, self.clock)
         with self._lock:
@@ -198,7 +198,7 @@ class SimulatedArchive(BoardServer):
         return _html(writer.index(entries, steps))
 
     def _index_places(self, holdings: Holdings, *, ghost: bool) -> Integers:
-        """Return the places of the threads in the index's order; in ghost mode of those with a ghost."""
+        """Return the places of the threads in the order of the index; in ghost mode, only threads with a ghost post."""
         key = ("index", self.order, ghost, self._second)
         with self._lock:
             if key in self._found:

@@ -1,4 +1,4 @@
-"""Generation A of the simulated archive's pages: the XHTML of the Fuuka program."""
+"""Page writer of generation A of the simulated archive: the XHTML of the Fuuka program."""
 
 import html
 import re
@@ -25,7 +25,7 @@ from bizcharts_pipeline.demo.archive.search import TEXT_FIELDS, link_hash
 
 
 class Xhtml(Markup):
-    """Generation A."""
+    """Page writer of generation A."""
 
     def document(self, content: str, *, subject: str | None = None) -> str:
         return (
@@ -125,7 +125,7 @@ class Xhtml(Markup):
         )
 
     def _number(self, post: ArchivePost, *, whole: bool = False) -> str:
-        """The number as one link on a page of results, and as two elsewhere."""
+        """Return the number's links: a single one on a result page, two elsewhere."""
         number = f"{post.number},{post.ghost}" if post.ghost else str(post.number)
         link = f'<a class="js" href="{self.address(post)}" onclick="replyhighlight(\'{anchor(post)}\')">No.'
         if whole:

@@ -1,4 +1,4 @@
-"""The simulated board in the words of the API: what stands in ``catalog.json``."""
+"""Converts the simulated board to the API's format, as in ``catalog.json``."""
 
 import base64
 import hashlib
@@ -14,12 +14,12 @@ BUMP_LIMIT = 310
 IMAGE_LIMIT = 150
 _LAST_REPLIES = 5
 _THUMBNAIL_SIDE = 250
-_LOCAL_TIME = timedelta(hours=-5)  # the API's `now` is New York's wall time; summer time is left out here
+_LOCAL_TIME = timedelta(hours=-5)  # The API's `now` is New York's wall time; daylight saving is ignored here
 _ANONYMOUS = "Anonymous"
 
 
 def thread_entry(thread: WorldThread, replies: int, at: float, start: datetime) -> dict[str, Any]:
-    """Return the catalogue's object of ``thread``, which has ``replies`` replies at Unix second ``at``."""
+    """Return the catalogue's object of ``thread`` with ``replies`` replies at Unix second ``at``."""
     images = thread.images_among(replies)
     entry = _post(thread.thread_id, to_epoch(thread.posted_at))
     if thread.thread_id % 14 == 0:
@@ -50,19 +50,19 @@ def thread_entry(thread: WorldThread, replies: int, at: float, start: datetime) 
 
 
 def sticky_entry(sticky: WorldThread) -> dict[str, Any]:
-    """Return the object of the sticky: closed, by a moderator, without limits or local seconds."""
+    """Return the sticky's object: closed, by a moderator, without limits."""
     entry = thread_entry(sticky, 0, to_epoch(sticky.posted_at), sticky.posted_at)
     del entry["bumplimit"], entry["imagelimit"]
     return {"no": entry.pop("no"), "sticky": 1, "closed": 1, **entry, "capcode": "mod"}
 
 
 def file_md5(thread: WorldThread) -> str:
-    """Return the MD5 that the API states: made up, as no picture is drawn until somebody asks for it."""
+    """Return the MD5 stated by the API. It is made up, as a picture is drawn only on request."""
     return base64.b64encode(hashlib.md5(str(thread.tim).encode(), usedforsecurity=False).digest()).decode()
 
 
 def file_name(thread: WorldThread) -> str:
-    """Return the name that the poster's file had."""
+    """Return the poster's file name."""
     word = phrases.WORDS_FOR_FILES[thread.tim % len(phrases.WORDS_FOR_FILES)]
     return f"{word}_{thread.tim // 1000 % 10_000}"
 

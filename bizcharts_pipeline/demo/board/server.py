@@ -16,7 +16,7 @@ _PICTURE_PATH = re.compile(r"/([0-9]{10,19})(s?)(\.jpg|\.png)")
 
 
 class SimulatedBoard(BoardServer):
-    """Serves a :class:`World` as it is at :attr:`now`, a simulated time that the user of this class moves on.
+    """Serves a :class:`World` as it is at :attr:`now`, a simulated time that its user advances.
 
     ``outages`` are pairs of simulated times between which every answer is a 503.
     """
@@ -67,10 +67,10 @@ class SimulatedBoard(BoardServer):
 
 
 class ReplayBoard(BoardServer):
-    """Serves recorded catalogues, one a request in their order; the last stays. It serves no Date.
+    """Serves recorded catalogues in order, one per request; the last one repeats. It sends no Date header.
 
     Args:
-        answers: pairs of a body and the Last-Modified it was served with.
+        answers: pairs of a body and its Last-Modified header.
     """
 
     timeless = True

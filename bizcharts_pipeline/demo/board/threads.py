@@ -1,4 +1,4 @@
-"""The threads of the simulated board: who posts when, and what becomes of it."""
+"""Threads of the simulated board: times, stances, texts and replies."""
 
 import html
 import math
@@ -15,8 +15,8 @@ from bizcharts_pipeline.demo.writer import Draft, write_copypasta, write_general
 DAY_SECONDS = 86_400
 _FIRST_NUMBER = 60_000_000  # at the world's start
 _NUMBERS_A_SECOND = 2  # threads have even numbers, replies odd ones
-_BUSIEST_HOUR = 19  # UTC: the afternoon in America
-_SWING = 0.55  # of the hourly rate between the quietest and the busiest hour
+_BUSIEST_HOUR = 19  # UTC: afternoon in America
+_SWING = 0.55  # of the hourly rate, between the quietest and the busiest hour
 _RAIDS_A_DAY = 0.3
 _GENERAL_HOURS = (2, 7, 12, 16, 20)
 _MEDIAN_REPLIES = 6
@@ -26,7 +26,7 @@ _SIZES = ((640, 480), (800, 600), (512, 512), (720, 900), (1024, 576))
 
 @dataclass(frozen=True)
 class WorldThread:
-    """One opening post and its truth. ``subject`` and ``html`` are as the API serves them; times are UTC."""
+    """One opening post with its hidden truth. ``subject`` and ``html`` are as served by the API; times are UTC."""
 
     thread_id: int
     posted_at: datetime
@@ -37,7 +37,7 @@ class WorldThread:
     coins: tuple[str, ...]
     general: str | None
     ironic: bool  # the text says the opposite of the stance
-    raid: int | None  # copies of one copypasta share the number
+    raid: int | None  # copies of one copypasta share this number
     final_replies: int
     pace_hours: float  # time constant of the replies
     image_share: float  # of the replies
@@ -55,28 +55,28 @@ class WorldThread:
 
     @property
     def final_images(self) -> int:
-        """Pictures among all the replies."""
+        """Number of pictures among all the replies."""
         return self.images_among(self.final_replies)
 
     def images_among(self, replies: int) -> int:
-        """Return how many of the first ``replies`` replies have a picture."""
+        """Return the number of pictures among the first ``replies`` replies."""
         return int(replies * self.image_share)
 
     def reply_time(self, count: int) -> float:
-        """Return the Unix second of reply number ``count`` (from 1); they thin out exponentially."""
+        """Return the Unix second of reply number ``count`` (from 1); reply rates decay exponentially."""
         age = -self.pace_hours * 3600 * math.log1p(-count / (self.final_replies + 1))
         return to_epoch(self.posted_at) + age
 
 
 def post_number(epoch: float, start: datetime) -> int:
-    """Return the board's even post number at Unix second ``epoch`` in a world that begins at ``start``."""
+    """Return the board's even post number at Unix second ``epoch``, in a world that starts at ``start``."""
     return _FIRST_NUMBER + _NUMBERS_A_SECOND * int(epoch - to_epoch(start))
 
 
 def threads_of_day(
     day: int, *, seed: int, start: datetime, mood: MoodPath, threads_per_day: float
 ) -> tuple[WorldThread, ...]:
-    """Return the threads of UTC day number ``day`` (since 1970), in the order of their posting."""
+    """Return the threads of UTC day number ``day`` (since 1970), ordered by time."""
     rng = random.Random(f"bizcharts-world-{seed}-{day}")
     posts = _ordinary_posts(day, seed, mood, threads_per_day, rng)
     posts += _general_posts(day, rng)
@@ -101,7 +101,7 @@ class _Planned:
 
 
 def _ordinary_posts(day: int, seed: int, mood: MoodPath, threads_per_day: float, rng: random.Random) -> list[_Planned]:
-    """Posts of an inhomogeneous Poisson process, each with a stance drawn at the mood of its moment."""
+    """Return the posts of an inhomogeneous Poisson process, each with a stance drawn at the mood of its time."""
     numbers = np.random.default_rng([seed, 2, day])
     hours = np.arange(24)
     rate = threads_per_day / 24 * (1 + _SWING * np.cos(2 * np.pi * (hours - _BUSIEST_HOUR) / 24))
@@ -125,7 +125,7 @@ def _general_posts(day: int, rng: random.Random) -> list[_Planned]:
 
 
 def _raid_posts(day: int, rng: random.Random) -> list[_Planned]:
-    """Now and then somebody posts one text five to twenty times within the hour."""
+    """Return the posts of a raid, on some days: one text posted five to twenty times within about an hour."""
     posts: list[_Planned] = []
     if rng.random() < _RAIDS_A_DAY:
         stance: Stance = rng.choice(("bullish", "bullish", "bearish"))

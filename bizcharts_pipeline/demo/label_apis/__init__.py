@@ -1,1 +1,1 @@
-"""The APIs of vision models, simulated on loopback, with a bill."""
+"""APIs of vision models with billing, simulated on loopback."""

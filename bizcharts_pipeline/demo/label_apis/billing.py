@@ -1,4 +1,4 @@
-"""What the simulated label APIs bill: every request that was worked on, whether or not its answer arrived."""
+"""Billing of the simulated label APIs: every processed request is billed, whether or not its answer arrived."""
 
 import math
 import threading
@@ -14,7 +14,7 @@ from bizcharts_pipeline.demo.label_apis.wire import Asked, LabelFault, Refusal
 
 Fate = Literal["answered", "hung", "lost"]
 BATCH_DISCOUNT = Decimal("0.5")
-_PATCH = 32  # pixels, of the models after gpt-5
+_PATCH = 32  # pixels, for models after gpt-5
 _PATCH_FACTOR = 1.2  # assumed; no page states it for gpt-6-luna
 _TILE = 512
 
@@ -25,7 +25,7 @@ PRICES: dict[str, Price] = {
     "gpt-5.6-luna": Price(Decimal("0.20"), Decimal("1.20"), Decimal("0.02"), Decimal("0.25")),
     "gpt-6-luna": Price(Decimal("0.10"), Decimal("0.50"), Decimal("0.01"), Decimal("0.125")),
     "gpt-6-sol": Price(Decimal("2.00"), Decimal("10.00"), Decimal("0.20"), Decimal("2.50")),
-    "acme-vision-1": Price(Decimal("1.10"), Decimal("3.30")),  # of a maker that no price table knows
+    "acme-vision-1": Price(Decimal("1.10"), Decimal("3.30")),  # of a vendor without a price table
     "gemini-2.5-flash-lite": Price(Decimal("0.10"), Decimal("0.40")),
     "gemini-3.1-flash-lite": Price(Decimal("0.25"), Decimal("1.50")),
     "gemini-3.5-flash-lite": Price(Decimal("0.30"), Decimal("2.50")),
@@ -38,7 +38,7 @@ class Charge:
 
     provider: str
     endpoint: str
-    content: str  # as `Asked.content`
+    content: str  # as :attr:`Asked.content`
     input_tokens: int
     output_tokens: int
     usd: Decimal
@@ -47,7 +47,7 @@ class Charge:
 
 @dataclass(frozen=True)
 class Bill:
-    """All that was billed. ``lost`` counts answers that broke off or were no answer; they cost all the same."""
+    """Total of the charges. ``lost`` counts answers that were cut off or unusable; they are billed too."""
 
     requests: int
     answered: int
@@ -65,12 +65,12 @@ class Bill:
 
 
 class Books:
-    """The charges; used by many threads at once.
+    """The recorded charges; thread-safe.
 
     Attributes:
         prices: by model; may be changed.
-        rerouted: the model that answers, and is billed, instead of the one that was asked.
-        cache_write_share: of the input tokens, that is written to a cache and billed so.
+        rerouted: the model that answers, and is billed, instead of the requested one.
+        cache_write_share: share of the input tokens that are written to a cache and billed as such.
     """
 
     def __init__(self) -> None:
@@ -81,15 +81,15 @@ class Books:
         self._charges: list[Charge] = []
 
     def answering(self, model: str) -> str:
-        """Return the model that answers when ``model`` is asked."""
+        """Return the model that answers requests for ``model``."""
         return self.rerouted.get(model, model)
 
     def cache_writes(self, tokens: int) -> int:
-        """Return how many of a request's input tokens are written to a cache."""
+        """Return the number of a request's input tokens that are written to a cache."""
         return int(tokens * self.cache_write_share)
 
     def charge(self, asked: Asked, output_tokens: int, fault: LabelFault | None) -> int:
-        """Bill a question; return its input tokens."""
+        """Bill a request; return its input tokens."""
         price = self.prices.get(self.answering(asked.model), Price(Decimal(1), Decimal(1)))
         tokens = input_tokens(asked)
         usd = price.cost(Usage(tokens, output_tokens, cache_write_tokens=self.cache_writes(tokens)))
@@ -102,7 +102,7 @@ class Books:
         return tokens
 
     def bill(self, provider: str | None = None) -> Bill:
-        """Return the bill, of one provider or of both."""
+        """Return the bill of one provider, or of both."""
         with self._lock:
             charges = [charge for charge in self._charges if provider in (None, charge.provider)]
         fates = Counter(charge.fate for charge in charges)
@@ -129,21 +129,21 @@ _FATES: dict[LabelFault, Fate] = {
 
 
 def input_tokens(asked: Asked) -> int:
-    """Return the tokens that a question is billed as: about four bytes of UTF-8 each, and those of its image."""
+    """Return the billed tokens of a request: one for about four bytes of UTF-8, and those of its image."""
     texts = [*asked.system, *asked.users]
     return sum(text_tokens(text) + 4 for text in texts) + asked.overhead + image_tokens(asked)
 
 
 def text_tokens(text: str) -> int:
-    """Return about how many tokens a tokeniser makes of ``text``."""
+    """Return the approximate number of tokens of ``text``."""
     return math.ceil(len(text.encode("utf-8", "replace")) / 4)
 
 
 def image_tokens(asked: Asked) -> int:
-    """Return what the image of a question is billed as; 0 without one.
+    """Return the billed tokens of a request's image; 0 without one.
 
     Raises:
-        Refusal: it is no image that the model reads.
+        Refusal: the model cannot read the image.
     """
     if asked.image is None:
         return 0
@@ -160,7 +160,7 @@ def image_size(image: bytes) -> tuple[int, int]:
     """Return width and height in pixels.
 
     Raises:
-        Refusal: it is no image of a kind that the APIs read.
+        Refusal: it is not an image in a supported format.
     """
     from PIL import Image
 

@@ -30,7 +30,7 @@ from bizcharts_pipeline.demo.label_apis.wire import (
 )
 
 MODELS = ("gemini-2.5-flash-lite", "gemini-3.1-flash-lite", "gemini-3.5-flash-lite")
-_THOUGHTS = 24  # tokens, of the models that think unless told not to
+_THOUGHTS = 24  # tokens; of models that think unless told not to
 _STATUS = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
 _STATUS |= {500: "INTERNAL", 503: "UNAVAILABLE"}
 _INLINE_BYTES = 20 * 2**20
@@ -52,11 +52,11 @@ class _Batch:
 
 @dataclass
 class GeminiApi:
-    """Answers one request each; used by many threads at once.
+    """Answers one request each; thread-safe.
 
     Attributes:
-        batch_seconds: how long a batch takes.
-        batch_script: what becomes of the next batches.
+        batch_seconds: duration of a batch.
+        batch_script: faults of the next batches.
     """
 
     oracle: Oracle
@@ -72,7 +72,7 @@ class GeminiApi:
         self._numbers = itertools.count(1)
 
     def reply(self, request: Request, path: str, pick: Callable[[Asked], LabelFault | None]) -> Reply | None:
-        """Answer ``path`` (without the version); ``None``: no such path."""
+        """Answer ``path`` (without the version); ``None`` if it does not exist."""
         match request.method, path.strip("/").split("/"):
             case "GET", ["models"]:
                 return Reply(json_page({"models": [_model(name) for name in MODELS]}))
@@ -95,7 +95,7 @@ class GeminiApi:
         return None
 
     def answer(self, asked: Asked, body: Mapping[str, Any], fault: LabelFault | None) -> dict[str, Any]:
-        """Work on a question and bill it."""
+        """Process a request and bill it."""
         verdict = self.oracle.judge(asked.model, asked.text, asked.image)
         text = _written(body, OFF_CLASS if fault is LabelFault.OFF_ENUM else verdict.stance)
         blocked = fault in (LabelFault.BLOCKED, LabelFault.REFUSAL)
@@ -125,7 +125,7 @@ class GeminiApi:
         return {"candidates": [candidate], **reply}
 
     def advance(self) -> None:
-        """Let every batch come as far as its time allows; what is due is worked on and billed."""
+        """Advance every batch according to the elapsed time; process and bill those that are due."""
         with self._lock:
             for batch in self._batches.values():
                 self._advance(batch)
@@ -228,10 +228,10 @@ class GeminiApi:
 
 
 def read(model: str, body: Mapping[str, Any], endpoint: str = "chat") -> Asked:
-    """Read the body of generateContent.
+    """Parse the body of generateContent.
 
     Raises:
-        Refusal: the API would not take it.
+        Refusal: the API would refuse it.
     """
     _known(model)
     config = body.get("generationConfig", {})
@@ -256,7 +256,7 @@ def read(model: str, body: Mapping[str, Any], endpoint: str = "chat") -> Asked:
 
 
 def error_page(refusal: Refusal) -> Reply:
-    """Return a refusal in Gemini's form: the wait is told in its details, not in a header."""
+    """Return a refusal in Gemini's format: the pause is in the details, not in a header."""
     error: dict[str, Any] = {"code": refusal.status, "message": str(refusal)}
     error["status"] = refusal.kind or _STATUS.get(refusal.status, "UNKNOWN")
     kind = "type.googleapis.com/google.rpc."
@@ -271,7 +271,7 @@ def error_page(refusal: Refusal) -> Reply:
 
 
 def refusal_of(fault: LabelFault, retry_after: str) -> Refusal:
-    """Return how Gemini refuses a request that meets ``fault``; the wait of a day's limit is told too short."""
+    """Return Gemini's refusal for ``fault``; for a daily limit, its stated pause is too short."""
     exceeded = "You exceeded your current quota, please check your plan and billing details."
     match fault:
         case LabelFault.RATE | LabelFault.RATE_LONG:

@@ -1,4 +1,4 @@
-"""OpenAI's API on loopback, what it answers at once: chat completions, decisions, moderations, models."""
+"""OpenAI's synchronous API on loopback: chat completions, decisions, moderations, models."""
 
 import base64
 import binascii
@@ -37,7 +37,7 @@ _CATEGORIES = (
     *("self-harm", "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence"),
     "violence/graphic",
 )
-_CHAT_PARAMETERS = frozenset(  # those that a labeller may have a use for
+_CHAT_PARAMETERS = frozenset(  # those useful to a labeller
     {
         *("model", "messages", "response_format", "temperature", "top_p", "max_tokens", "max_completion_tokens", "n"),
         *("logprobs", "top_logprobs", "seed", "stop", "store", "metadata", "user", "safety_identifier", "stream"),
@@ -51,21 +51,22 @@ _QUESTIONS = 400
 
 
 class OpenAIApi:
-    """Answers one request each; ``moderated`` names the categories that a text violates."""
+    """Answers one request each; ``moderated`` returns the categories that a text violates."""
 
     def __init__(self, oracle: Oracle, books: Books) -> None:
         self.oracle = oracle
         self.books = books
-        self.shared_prefix = False  # 'bullish' and 'bearish' begin with the same token
+        self.shared_prefix = False  # 'bullish' and 'bearish' start with the same token
         self.moderated: Callable[[str], Collection[str]] = lambda text: ()
         self._numbers = itertools.count(1)
 
     def number(self, prefix: str) -> str:
-        """Return an id that no other thing has."""
+        """Return a unique id."""
         return f"{prefix}{next(self._numbers):012x}"
 
     def reply(self, request: Request, path: str, pick: Callable[[Asked], LabelFault | None]) -> Reply | None:
-        """Answer ``path`` (without /v1); ``pick`` says which fault a question meets; ``None``: no such path."""
+        """Answer ``path`` (without /v1); ``pick`` returns the fault of a request; ``None`` if the path does not
+        exist."""
         if (request.method, path) == ("POST", "/moderations"):
             return Reply(json_page(self._moderation(request.json())))
         if request.method == "GET" and path == "/models":
@@ -80,7 +81,7 @@ class OpenAIApi:
         return self.answer(asked, body, pick(asked))
 
     def answer(self, asked: Asked, body: Mapping[str, Any], fault: LabelFault | None) -> Reply:
-        """Work on a question and bill it."""
+        """Process a request and bill it."""
         if fault is LabelFault.BLOCKED:
             raise Refusal(400, "Invalid prompt: it was flagged by our usage policy.", code="invalid_prompt")
         if asked.endpoint == "decisions":
@@ -171,10 +172,10 @@ class OpenAIApi:
 
 
 def read_chat(body: Mapping[str, Any], endpoint: str = "chat") -> Asked:
-    """Read the body of a chat completion.
+    """Parse the body of a chat completion.
 
     Raises:
-        Refusal: the API would not take it.
+        Refusal: the API would refuse it.
     """
     model = str(body.get("model", ""))
     _known(model)
@@ -195,10 +196,10 @@ def read_chat(body: Mapping[str, Any], endpoint: str = "chat") -> Asked:
 
 
 def read_decision(body: Mapping[str, Any]) -> Asked:
-    """Read the body of a decision.
+    """Parse the body of a decision.
 
     Raises:
-        Refusal: the API would not take it.
+        Refusal: the API would refuse it.
     """
     model = str(body.get("model", ""))
     _known(model)
@@ -224,7 +225,7 @@ def read_decision(body: Mapping[str, Any]) -> Asked:
 
 
 def error_page(refusal: Refusal) -> Reply:
-    """Return a refusal in OpenAI's form."""
+    """Return a refusal in OpenAI's format."""
     kinds = {401: "invalid_request_error", 429: "requests", 500: "server_error", 503: "server_error"}
     kind = refusal.kind or kinds.get(refusal.status, "invalid_request_error")
     error = {"message": str(refusal), "type": kind, "param": None, "code": refusal.code}
@@ -233,7 +234,7 @@ def error_page(refusal: Refusal) -> Reply:
 
 
 def refusal_of(fault: LabelFault, retry_after: str) -> Refusal:
-    """Return how OpenAI refuses a request that meets ``fault``."""
+    """Return OpenAI's refusal for ``fault``."""
     match fault:
         case LabelFault.RATE | LabelFault.RATE_LONG:
             seconds = "300" if fault is LabelFault.RATE_LONG else retry_after
@@ -299,7 +300,7 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the schema that the answer has to obey; strict ones must be as strict as the API wants them."""
+    """Return the answer's schema; a strict schema must meet the API's requirements."""
     form: Mapping[str, Any] = body.get("response_format") or {"type": "text"}
     if form["type"] != "json_schema":
         return None
@@ -323,7 +324,7 @@ def _written(body: Mapping[str, Any], label: str) -> str:
 
 
 def _decided(question: Mapping[str, Any], verdict: Verdict, fault: LabelFault | None) -> dict[str, Any]:
-    """Answer one question; probabilities are rounded, so they need not sum to 1."""
+    """Answer one question of a decision; the probabilities are rounded, so they need not sum to 1."""
     name = question.get("name")
     if fault in (LabelFault.REFUSAL, LabelFault.CONTENT_FILTER):
         return {"type": "refusal", "name": name}

@@ -34,7 +34,7 @@ _DISPOSITION = re.compile(rb'name="([^"]*)"(?:;\s*filename="([^"]*)")?')
 @dataclass
 class _Batch:
     number: int
-    described: dict[str, Any]  # as the API serves it
+    described: dict[str, Any]  # as served by the API
     lines: list[tuple[str, dict[str, Any], Asked]]
     begun: float  # monotonic
     tokens: int
@@ -43,13 +43,13 @@ class _Batch:
 
 @dataclass
 class OpenAIBatches:
-    """Files and batches; used by many threads at once.
+    """Files and batches; thread-safe.
 
     Attributes:
-        seconds: how long a batch takes.
-        token_limit: most input tokens of all the batches under way; more fail with ``token_limit_exceeded``.
-        unfinished_share: of the lines of a batch that expires.
-        script: what becomes of the next batches.
+        seconds: duration of a batch.
+        token_limit: maximum input tokens of all running batches; more fail with ``token_limit_exceeded``.
+        unfinished_share: share of unprocessed lines in a batch that expires.
+        script: faults of the next batches.
     """
 
     api: OpenAIApi
@@ -66,7 +66,7 @@ class OpenAIBatches:
         self._batches: dict[str, _Batch] = {}
 
     def reply(self, request: Request, path: str) -> Reply | None:
-        """Answer ``path`` (without /v1); ``None``: no such path."""
+        """Answer ``path`` (without /v1); ``None`` if it does not exist."""
         match request.method, path.strip("/").split("/"):
             case "POST", ["files"]:
                 return Reply(json_page(self._upload(request)))
@@ -88,7 +88,7 @@ class OpenAIBatches:
         return None
 
     def advance(self) -> None:
-        """Let every batch come as far as its time allows; what is due is worked on and billed."""
+        """Advance every batch according to the elapsed time; process and bill those that are due."""
         with self._lock:
             for batch in self._batches.values():
                 self._advance(batch)
@@ -156,7 +156,7 @@ class OpenAIBatches:
                 errors = [_error("token_limit_exceeded", f"Enqueued token limit reached. Limit: {self.token_limit}.")]
             batch = _Batch(len(self._batches), described, lines, time.monotonic(), tokens, fault)
             self._batches[described["id"]] = batch
-            reply = dict(described)  # a batch is refused after its creation
+            reply = dict(described)  # a batch fails only after its creation
             if errors:
                 described |= {"status": "failed", "failed_at": now, "errors": {"object": "list", "data": errors}}
         return reply
@@ -193,7 +193,7 @@ class OpenAIBatches:
             return batch.described
 
     def _advance(self, batch: _Batch) -> None:
-        """Move a batch on; its work is done at once when its time is over."""
+        """Advance a batch; it is processed all at once when its time has passed."""
         if not _under_way(batch):
             return
         share = (time.monotonic() - batch.begun) / self.seconds if self.seconds else 1.0
@@ -252,7 +252,7 @@ def _expired_line(number: str, name: str) -> str:
 
 
 def _read_lines(content: bytes) -> tuple[list[tuple[str, dict[str, Any], Asked]], list[dict[str, Any]]]:
-    """Return the lines of an input file, and what is wrong with them, as the validation says it."""
+    """Return the lines of an input file, and the errors in the format of the API's validation."""
     lines: list[tuple[str, dict[str, Any], Asked]] = []
     errors: list[dict[str, Any]] = []
     names: set[str] = set()

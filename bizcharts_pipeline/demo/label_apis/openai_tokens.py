@@ -1,4 +1,4 @@
-"""A completion as tokens with their log probabilities, as OpenAI's newer tokenisers cut it."""
+"""Splits a completion into tokens with log-probabilities, like OpenAI's newer tokenisers."""
 
 import math
 import re
@@ -15,18 +15,19 @@ _CUT = {
 _PIECE = re.compile(r"bearish|neutral|bullish|[{}\[\]\":,]+|\s+|[^\s{}\[\]\":,]{1,5}")
 _SURE = -1.2e-6
 _LEAST = 1e-9
-_NOISE = ("Bull", " bull", "mixed", '"', "NEUT", "un", "long", "b")  # what else stands among the likeliest
+_NOISE = ("Bull", " bull", "mixed", '"', "NEUT", "un", "long", "b")  # other tokens among the most likely ones
 _NOISE_SHARE = 2e-4
 
 
 def tokens_of(text: str, shared_prefix: bool) -> list[str]:
-    """Cut ``text`` into tokens; ``shared_prefix``: 'bullish' and 'bearish' begin with the same one."""
+    """Split ``text`` into tokens; with ``shared_prefix``, 'bullish' and 'bearish' start with the same one."""
     cut = _CUT[shared_prefix]
     return [token for piece in _PIECE.findall(text) for token in cut.get(piece, (piece,))]
 
 
 def as_logprobs(tokens: Sequence[str], verdict: Verdict, top: int, shared_prefix: bool) -> list[dict[str, Any]]:
-    """Return ``logprobs.content`` of a completion: the verdict's chances stand where the class is decided."""
+    """Return ``logprobs.content`` of a completion; the verdict's probabilities are at the token that decides the
+    class."""
     chances = dict(zip(STANCES, verdict.probabilities, strict=True))
     cut = _CUT[shared_prefix]
     first: dict[str, float] = {}

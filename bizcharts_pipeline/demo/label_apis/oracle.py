@@ -1,7 +1,7 @@
-"""The model behind the simulated label APIs: right as often as it is told to be, and knowing how often that is.
+"""The model behind the simulated label APIs: of a given accuracy, and calibrated.
 
-It cannot read: a hidden truth tells it each post's class. How a real model takes an injected instruction is nothing
-that it can measure; its gullible modes show whether one *could* reach a model that obeys.
+It does not read posts: a hidden truth provides each post's class. So it cannot measure how a real model reacts to
+injected instructions; its gullible modes show whether an instruction *could* reach a model that obeys.
 """
 
 import hashlib
@@ -19,37 +19,37 @@ from bizcharts_pipeline.text.html import html_to_text
 
 Truth = Callable[[str], Stance | None]
 
-_SPREAD = 0.15  # how far its certainty of one post may lie from its accuracy
-_BEGINNING = 48  # letters that tell posts apart where the end was cut off
+_SPREAD = 0.15  # maximum difference between the certainty of a post and the accuracy
+_BEGINNING = 48  # letters that identify a post whose end was cut off
 _ORDER = re.compile(r"\b(?:answer|reply|output|say|label|stance)\W{1,12}(bearish|neutral|bullish)\b", re.IGNORECASE)
 _QUOTE = re.compile(r">>\d+")
 
 
 class Gullible(StrEnum):
-    """Which instructions of a question the model obeys, besides the system's."""
+    """Instructions in a user message that the model obeys, in addition to those of the system message."""
 
     NEVER = "never"
-    OUTSIDE = "outside"  # those that stand outside the part that is marked as a post
+    OUTSIDE = "outside"  # those outside the part marked as a post
     ANYWHERE = "anywhere"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the model thinks of one post; the probabilities are in the order of ``STANCES`` and sum to 1."""
+    """The model's answer for one post; the probabilities are in the order of ``STANCES`` and sum to 1."""
 
     stance: Stance
     probabilities: tuple[float, float, float]
 
 
 class Oracle:
-    """A model of known ``accuracy`` (above 1/3), the same for ever for the same model, text and image.
+    """A model of known ``accuracy`` (above 1/3), deterministic for each model, text and image.
 
-    Its certainty differs from post to post, and it is right exactly as often as it is certain: top-label calibrated
-    by construction. Where ``truth`` has none for a text, it is of course never right.
+    Its certainty differs from post to post and equals its probability of being right: it is top-label calibrated by
+    construction. If ``truth`` has no class for a text, it is never right.
 
     Args:
-        truth: class of a post by its text, as far as a question marks one (:func:`marked_post`);
-            :func:`hash_truth` if ``None``.
+        truth: class of a post by its text, within the markers if there are any (:func:`marked_post`);
+            default :func:`hash_truth`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Oracle:
         self.gullible = gullible
 
     def judge(self, model: str, text: str, image: bytes | None = None) -> Verdict:
-        """Return what ``model`` thinks of a question."""
+        """Return the verdict of ``model`` on a question."""
         inside, outside = marked_post(text)
         heard = {Gullible.NEVER: "", Gullible.OUTSIDE: outside, Gullible.ANYWHERE: text}[self.gullible]
         if order := _ORDER.search(unicodedata.normalize("NFKC", heard)):
@@ -85,9 +85,8 @@ class Oracle:
 
 
 def marked_post(text: str) -> tuple[str, str]:
-    """Split a question as a model reads it: into what stands between the first ``<post>`` and the first ``</post>``
-    after it, and all the rest. A question without the marks is a post as a whole.
-    """
+    """Split a question into the text between the first ``<post>`` and the following ``</post>``, and the rest. A
+    question without markers is a post as a whole."""
     before, mark, rest = text.partition("<post>")
     if not mark:
         return text, ""
@@ -96,12 +95,12 @@ def marked_post(text: str) -> tuple[str, str]:
 
 
 def hash_truth(text: str) -> Stance:
-    """A truth without sense: each text has one of the three classes, which nothing in its words gives away."""
+    """Return an arbitrary but fixed class for each text, independent of its meaning."""
     return STANCES[hashlib.sha256(_squeezed(text).encode()).digest()[0] % 3]
 
 
 def world_truth(world: World, begin: datetime, end: datetime) -> Truth:
-    """Return the truth of the posts of a simulated board between two naive UTC times, known by their words."""
+    """Return the truth about the posts of a simulated board between two naive UTC times, looked up by their text."""
     by_text: dict[str, Stance] = {}
     by_beginning: dict[str, Stance] = {}
     for thread in world.threads_between(begin, end):
@@ -121,6 +120,6 @@ def _verdict(stance: Stance, certainty: float) -> Verdict:
 
 
 def _squeezed(text: str) -> str:
-    """Return the letters and digits of ``text``, without quote links: what survives the cleaning of a post."""
+    """Return the letters and digits of ``text``, without quote links; cleaning a post does not change them."""
     plain = unicodedata.normalize("NFKC", _QUOTE.sub(" ", text)).lower()
     return "".join(letter for letter in plain if letter.isalnum())

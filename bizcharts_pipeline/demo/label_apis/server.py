@@ -1,6 +1,6 @@
-"""The label APIs on loopback: OpenAI and Gemini under one address, with their limits, bills and faults.
+"""The label APIs on loopback: OpenAI and Gemini at one address, with limits, billing and faults.
 
-Everything that a model says here is a stand-in's: see :mod:`bizcharts_pipeline.demo.label_apis.oracle`.
+All model answers are simulated: see :mod:`bizcharts_pipeline.demo.label_apis.oracle`.
 """
 
 import hashlib
@@ -37,19 +37,19 @@ _NO_PATH = Page(b'{"error":{"code":404,"message":"Unknown path.","status":"NOT_F
 
 
 class SimulatedLabelApis(BoardServer):
-    """The APIs; a context manager. The same requests in any order meet the same faults and get the same labels.
+    """The APIs; a context manager. The same requests in any order get the same faults and labels.
 
     Attributes:
-        openai, openai_batches, gemini: the APIs, with settings of their own.
-        books: the prices, by model.
-        rates: share of the requests that meets each fault; the sum is at most 1. Those of ``ANY_REQUEST`` meet
-            uploads, polls and lists too, those of ``IN_BATCHES`` the lines of a batch.
-        fault_of: the fault that a question always meets, by the text of its user messages.
-        requests_per_minute, requests_per_day: of questions; more are refused. ``None``: any number.
-        minute_seconds: length of the minute of that limit.
-        accepted_key: the only key that is taken; any key if ``None``.
-        keys: every key that was sent.
-        asked: the questions that were answered at once, in the order of their arrival.
+        openai, openai_batches, gemini: the APIs, with their own settings.
+        books: the prices by model, and the charges.
+        rates: share of the requests with each fault; the sum is at most 1. Those in ``ANY_REQUEST`` also apply
+            to uploads, polls and lists, those in ``IN_BATCHES`` to the lines of a batch.
+        fault_of: returns a question's permanent fault, by the text of its user messages.
+        requests_per_minute, requests_per_day: limits of label requests; more are refused. ``None``: no limit.
+        minute_seconds: length of a minute for that limit.
+        accepted_key: the only accepted key; ``None``: any key.
+        keys: every received key.
+        asked: the questions answered synchronously, in the order of their arrival.
     """
 
     def __init__(self, oracle: Oracle | None = None, *, rates: Rates | None = None, seed: int = 7) -> None:
@@ -77,22 +77,22 @@ class SimulatedLabelApis(BoardServer):
 
     @property
     def openai_url(self) -> str:
-        """What OPENAI_BASE_URL takes."""
+        """Value for OPENAI_BASE_URL."""
         return f"{self.url}{_OPENAI}"
 
     @property
     def gemini_url(self) -> str:
-        """What GOOGLE_GEMINI_BASE_URL takes."""
+        """Value for GOOGLE_GEMINI_BASE_URL."""
         return f"{self.url}/gemini"
 
     def bill(self, provider: str | None = None) -> Bill:
-        """Return what was billed, by 'openai', by 'gemini' or by both; batches that are due have been worked on."""
+        """Return the bill of 'openai', 'gemini' or both; batches that are due are processed first."""
         self.openai_batches.advance()
         self.gemini.advance()
         return self.books.bill(provider)
 
     def fail_next(self, *faults: Fault | str, on: str = "") -> None:
-        """Let the next requests whose path contains ``on`` meet ``faults`` (:class:`LabelFault`), one each."""
+        """Apply ``faults`` (:class:`LabelFault`) to the next requests whose path contains ``on``, one each."""
         with self._lock:
             self._scripted.extend((on, LabelFault(fault)) for fault in faults)
 
@@ -124,7 +124,7 @@ class SimulatedLabelApis(BoardServer):
         return refusal_of(fault, self.retry_after or "1")
 
     def _work(self, request: Request, fault: LabelFault | None, gemini: bool) -> tuple[Reply, LabelFault | None]:
-        """Let the API answer; return with it the fault that it met, which may be the question's own."""
+        """Let the API answer; return the reply and its fault, which may be the question's own."""
         met = fault
 
         def pick(asked: Asked) -> LabelFault | None:
@@ -145,7 +145,7 @@ class SimulatedLabelApis(BoardServer):
         return reply or Reply(_NO_PATH), met
 
     def _request_fault(self, request: Request) -> LabelFault | None:
-        """Return the fault of a whole request: what the script says, or else chance, by its content and attempt."""
+        """Return the fault of a request: a scripted one, else a random one determined by content and attempt."""
         asking = request.path.endswith(_ASKING)
         name = hashlib.sha256(f"{request.method} {request.path} ".encode() + request.body).hexdigest()
         with self._lock:
@@ -174,7 +174,7 @@ class SimulatedLabelApis(BoardServer):
         return None
 
     def _limited(self, request: Request) -> LabelFault | None:
-        """Count a question against the limits; return the fault that it meets if it is one too many."""
+        """Count a label request; return the fault if a limit is exceeded."""
         if not request.path.endswith(_ASKING):
             return None
         with self._lock:
@@ -187,7 +187,7 @@ class SimulatedLabelApis(BoardServer):
         return None
 
     def _used(self) -> int:
-        """Forget what is older than a minute and return how many questions are left; the lock is held."""
+        """Forget requests older than a minute and return the number of the others; the caller holds the lock."""
         while self._of_minute and time.monotonic() - self._of_minute[0] >= self.minute_seconds:
             self._of_minute.popleft()
         return len(self._of_minute)
@@ -219,7 +219,7 @@ class SimulatedLabelApis(BoardServer):
 
 
 class _LabelHandler(Handler):
-    """Reads a request's body, too; the answers leave as the board's do."""
+    """Request handler that also reads bodies; answers are sent as by the board."""
 
     def do_GET(self) -> None:
         at = time.monotonic()

@@ -1,4 +1,4 @@
-"""What the simulated label APIs are asked and what they answer, and how an answer can go wrong."""
+"""Requests, replies and faults of the simulated label APIs."""
 
 import hashlib
 import json
@@ -11,36 +11,36 @@ from bizcharts_pipeline.demo.server import JSON, Fault, Page
 
 
 class LabelFault(StrEnum):
-    """What can go wrong with one request; what was billed stays billed."""
+    """Fault of one request; charges are never reversed."""
 
-    # Refused: nothing is billed.
+    # Refused and not billed.
     RATE = "429"  # with a short Retry-After
     RATE_LONG = "429 long"  # with a Retry-After of five minutes
-    DAY_LIMIT = "429 day"  # the day's requests are used up
-    QUOTA = "insufficient_quota"  # no money left; a 429, too
+    DAY_LIMIT = "429 day"  # the daily limit is reached
+    QUOTA = "insufficient_quota"  # no money left; also a 429
     UNAUTHORISED = "401"
     MODEL_GONE = "404"
     SERVER_ERROR = "500"
     UNAVAILABLE = "503"
     BAD_IMAGE = "invalid image"
-    RESET = "reset"  # the connection is reset before anything was done
-    # Done and billed, but the answer does not arrive.
+    RESET = "reset"  # the connection is reset before processing
+    # Processed and billed, but the answer does not arrive.
     HANG = "hang"
-    GATEWAY_TIMEOUT = "504"  # a gateway gives up waiting, after the work
+    GATEWAY_TIMEOUT = "504"  # a gateway times out, after processing
     LOST = "lost"  # the connection is reset
-    DRIBBLE = "dribble"  # it comes byte by byte
-    OVERSIZE = "oversize"  # a gigabyte of zeros comes instead
-    BROKEN_BODY = "broken body"  # half of the JSON comes
-    # Done and billed, but the answer is of no use.
-    MALFORMED = "malformed"  # what the model wrote is half of a JSON object
-    OFF_ENUM = "off enum"  # a class that was not asked for
-    EMPTY = "empty"  # a regular end without a word
-    LENGTH = "length"  # cut off at the most tokens allowed
+    DRIBBLE = "dribble"  # the answer arrives byte by byte
+    OVERSIZE = "oversize"  # a gigabyte of zeros arrives instead
+    BROKEN_BODY = "broken body"  # half of the JSON arrives
+    # Processed and billed, but the answer is unusable.
+    MALFORMED = "malformed"  # the model's output is half of a JSON object
+    OFF_ENUM = "off enum"  # a class that is not in the schema
+    EMPTY = "empty"  # a normal end without any output
+    LENGTH = "length"  # cut off at the token limit
     REFUSAL = "refusal"
     CONTENT_FILTER = "content filter"  # the answer was filtered
-    BLOCKED = "blocked"  # the prompt was; OpenAI does not bill it
-    OTHER_MODEL = "other model"  # a good answer, of a model that was not asked
-    BAD_LINE = "bad line"  # of a batch's output: no JSON
+    BLOCKED = "blocked"  # the prompt was filtered; OpenAI does not bill it
+    OTHER_MODEL = "other model"  # a valid answer from a model that was not requested
+    BAD_LINE = "bad line"  # a line of a batch's output that is not JSON
 
 
 REFUSED = frozenset(
@@ -62,13 +62,13 @@ TRANSPORT = {
     LabelFault.DRIBBLE: Fault.DRIP,
     LabelFault.OVERSIZE: Fault.HUGE,
 }
-ANY_REQUEST = frozenset(  # faults that may meet a request that asks for no label, too
+ANY_REQUEST = frozenset(  # faults that also apply to requests other than for labels
     {
         *(LabelFault.RATE, LabelFault.RATE_LONG, LabelFault.QUOTA, LabelFault.UNAUTHORISED, LabelFault.SERVER_ERROR),
         *(LabelFault.UNAVAILABLE, LabelFault.RESET, LabelFault.BROKEN_BODY, *TRANSPORT),
     }
 )
-IN_BATCHES = frozenset(  # faults that a single line of a batch may have
+IN_BATCHES = frozenset(  # faults of a single line of a batch
     {
         *(LabelFault.SERVER_ERROR, LabelFault.BAD_IMAGE, LabelFault.MALFORMED, LabelFault.OFF_ENUM, LabelFault.EMPTY),
         *(LabelFault.LENGTH, LabelFault.REFUSAL, LabelFault.CONTENT_FILTER, LabelFault.BLOCKED),
@@ -77,21 +77,21 @@ IN_BATCHES = frozenset(  # faults that a single line of a batch may have
 )
 
 
-OFF_CLASS = "very bullish"  # what `LabelFault.OFF_ENUM` says
+OFF_CLASS = "very bullish"  # the class in answers with `LabelFault.OFF_ENUM`
 
 
 class BatchFault(StrEnum):
-    """What can become of a whole batch."""
+    """Fault of a whole batch."""
 
-    EXPIRED = "expired"  # OpenAI: with the results it has; Gemini: without any
-    FAILED = "failed"  # at its validation
-    BILLING = "billing"  # likewise, as there is no money left
-    TOO_MANY_TOKENS = "token_limit_exceeded"  # more than the account's queue holds
+    EXPIRED = "expired"  # OpenAI: with partial results; Gemini: without any
+    FAILED = "failed"  # in its validation
+    BILLING = "billing"  # in its validation, as there is no money left
+    TOO_MANY_TOKENS = "token_limit_exceeded"  # exceeds the account's queue
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived; the names of its headers are in lower case."""
+    """One received request; header names are in lower case."""
 
     method: str
     path: str
@@ -103,7 +103,7 @@ class Request:
         """Return the body's JSON object.
 
         Raises:
-            Refusal: it is none.
+            Refusal: the body is not a JSON object.
         """
         try:
             value = json.loads(self.body or b"{}")
@@ -116,7 +116,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to one request, and the way it fails to arrive, if it does."""
+    """The answer to one request, and its transport fault, if any."""
 
     page: Page
     headers: tuple[tuple[str, str], ...] = ()
@@ -125,25 +125,25 @@ class Reply:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question for one label, as it was received."""
+    """A request for one label, as received."""
 
     provider: str  # 'openai' or 'gemini'
     model: str
     endpoint: str  # 'chat', 'batch' or 'decisions'
-    system: tuple[str, ...]  # texts of the messages that are not the user's
+    system: tuple[str, ...]  # texts of the messages that are not from the user
     users: tuple[str, ...]  # texts of the user's messages
     image: bytes | None
     detail: str | None  # of the image
-    overhead: int  # tokens that are billed besides texts and image
+    overhead: int  # tokens billed in addition to texts and image
 
     @property
     def text(self) -> str:
-        """All that the user's messages say."""
+        """The text of all user messages."""
         return "\n".join(self.users)
 
     @property
     def content(self) -> str:
-        """What makes two questions the same: provider, model, texts and image, as a hash."""
+        """Identity of a question: a hash of provider, model, texts and image."""
         parts = [self.provider, self.model, *self.system, *self.users]
         digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace"))
         digest.update(self.image or b"")
@@ -151,7 +151,7 @@ class Asked:
 
 
 class Refusal(Exception):
-    """An answer other than 200; each API has its own form for it."""
+    """A response other than 200; each API has its own format for it."""
 
     def __init__(
         self, status: int, message: str, *, code: str | None = None, kind: str = "", retry_after: str | None = None
@@ -164,12 +164,13 @@ class Refusal(Exception):
 
 
 def json_page(value: object, status: int = 200) -> Page:
-    """Return ``value`` as a page of JSON."""
+    """Return ``value`` as a JSON page."""
     return Page(json.dumps(value, separators=(",", ":")).encode(), JSON, status=status)
 
 
 def fill(schema: Mapping[str, Any], label: str) -> Any:
-    """Return a value that obeys a JSON schema, with ``label`` in every place that allows it; ``OFF_CLASS`` disobeys."""
+    """Return a value that conforms to a JSON schema, with ``label`` wherever it is allowed; ``OFF_CLASS`` is used even
+    where it is not."""
     allowed = schema.get("enum")
     if allowed:
         return label if label in allowed or label == OFF_CLASS else allowed[0]

@@ -1,1 +1,1 @@
-"""A rented GPU's control plane and machines, simulated on loopback, with a bill."""
+"""RunPod's control plane and machines with billing, simulated on loopback."""

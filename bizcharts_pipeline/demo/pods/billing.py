@@ -1,5 +1,5 @@
-"""What the pretended account is charged: every pod from its order to its end, by the second, at the price that it
-is charged, which is the listed one unless a fault makes it dearer."""
+"""Billing of the simulated account: each pod is billed by the second from order to termination, at its listed price
+unless an injected fault raises it."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class GpuOffer:
-    """A type of GPU and its price an hour (USD) in either cloud; ``None``: not offered there."""
+    """A GPU type and its price in USD per hour in each cloud; ``None``: not offered there."""
 
     gpu: str  # id
     displayed: str
@@ -21,7 +21,7 @@ class GpuOffer:
         return {"SECURE": self.secure, "COMMUNITY": self.community}.get(cloud)
 
 
-# Of the order of what was listed in 2026; made up otherwise.
+# Similar to the prices listed in 2026, otherwise made up.
 OFFERS = (
     GpuOffer("NVIDIA GeForce RTX 4090", "RTX 4090", 24, Decimal("0.69"), Decimal("0.34")),
     GpuOffer("NVIDIA GeForce RTX 3090", "RTX 3090", 24, Decimal("0.46"), Decimal("0.22")),
@@ -33,7 +33,7 @@ OFFERS = (
 
 @dataclass(frozen=True)
 class Charge:
-    """What one pod cost so far."""
+    """Cost of one pod so far."""
 
     pod_id: str
     name: str
@@ -60,16 +60,16 @@ class PodBill:
 
     @property
     def alive(self) -> int:
-        """Pods that still cost."""
+        """Number of pods that are still billed."""
         return sum(not charge.ended for charge in self.charges)
 
     def of(self, names: Iterable[str]) -> Decimal:
-        """Return what the pods of these names cost."""
+        """Return the cost of the pods with these names."""
         wanted = set(names)
         return sum((charge.usd for charge in self.charges if charge.name in wanted), Decimal(0))
 
     def table(self) -> str:
-        """Return the bill for people, a pod a line."""
+        """Return the bill as text, one line per pod."""
         lines = [
             f"{charge.name:<40} {charge.gpu:<26} {charge.cloud:<10} {charge.seconds:>7} s  ${charge.usd:.6f}"
             + ("" if charge.ended else "  still running")
@@ -79,5 +79,5 @@ class PodBill:
 
 
 def begun_seconds(seconds: float) -> int:
-    """Return how many seconds of a life are charged: one that has begun counts."""
+    """Return the billed seconds; a started second counts as a full one."""
     return math.ceil(seconds)

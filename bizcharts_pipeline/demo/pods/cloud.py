@@ -1,4 +1,4 @@
-"""The pretended account: its pods, whoever asks for them in whichever dialect, and its bill."""
+"""The simulated account: its pods, shared by both APIs, and its bill."""
 
 import secrets
 import threading
@@ -18,15 +18,15 @@ HOST = "127.0.0.1"
 
 @dataclass
 class RentedPod:
-    """A pod of the account. Times are of the monotonic clock, but for ``created_at`` (UTC)."""
+    """A pod of the account. Times are of the monotonic clock, except ``created_at`` (UTC)."""
 
     machine: Machine
-    machine_id: str  # of the host
-    price: Decimal  # an hour, as it is charged
+    machine_id: str  # the host's id
+    price: Decimal  # actual price per hour
     offer: GpuOffer
     created_at: datetime
     born: float
-    found_from: float  # it can be asked for, and ended, by its id from then on
+    found_from: float  # from then on, it can be fetched and terminated by its id
     listed_from: float
     ended: float | None = None
 
@@ -48,8 +48,8 @@ class RentedPod:
 
     @property
     def port(self) -> int | None:
-        """The public port of sshd, as far as it is known."""
-        return self.machine.told_port
+        """The published port of sshd, if known."""
+        return self.machine.reported_port
 
     @property
     def is_listed(self) -> bool:
@@ -57,26 +57,26 @@ class RentedPod:
 
 
 class Cloud:
-    """The account; used by many threads at once.
+    """The account; thread-safe.
 
     Attributes:
-        account_key: the key that may do everything.
+        account_key: the key with all permissions.
         chance: the faults.
-        orders: all that were carried out, as they arrived.
+        orders: all executed orders, in order of arrival.
     """
 
     def __init__(self, folder: Path, account_key: str, chance: Chance) -> None:
         self.account_key = account_key
         self.chance = chance
         self.orders: list[PodOrder] = []
-        self.url = ""  # of the control plane, once it listens
+        self.url = ""  # of the control plane, once it is listening
         self._folder = folder
         self._lock = threading.Lock()
         self._pods: dict[str, RentedPod] = {}
         self._terminated: set[str] = set()
 
     def create(self, order: PodOrder) -> RentedPod:
-        """Create a pod; the order is a valid one."""
+        """Create a pod from a valid order."""
         offer = next(offer for offer in OFFERS if offer.gpu == order.gpu)
         price = offer.usd_per_hour(order.cloud)
         assert price is not None
@@ -96,7 +96,7 @@ class Cloud:
         return pod
 
     def get(self, pod_id: str) -> RentedPod | None:
-        """Return a pod that is listed."""
+        """Return a pod, if it is visible."""
         with self._lock:
             pod = self._pods.get(pod_id)
             self._settle(pod)
@@ -104,7 +104,7 @@ class Cloud:
             return pod if shown else None
 
     def pods(self) -> list[RentedPod]:
-        """Return the pods that are listed, in the order of their creation."""
+        """Return the listed pods, in the order of their creation."""
         now = time.monotonic()
         with self._lock:
             for pod in self._pods.values():
@@ -112,7 +112,7 @@ class Cloud:
             return [pod for pod in self._pods.values() if self._is_listed(pod) and now >= pod.listed_from]
 
     def terminate(self, pod_id: str) -> bool:
-        """End a pod, its processes and its bill; return whether it was there."""
+        """Terminate a pod with its processes and its billing; return whether it existed."""
         pod = self.get(pod_id)
         if pod is None:
             return False
@@ -123,12 +123,12 @@ class Cloud:
         return True
 
     def vanish(self, pod_id: str) -> None:
-        """Let a pod be gone without anybody having asked."""
+        """Make a pod disappear without a request."""
         if (pod := self.get(pod_id)) is not None:
             pod.machine.vanish()
 
     def owner_of(self, key: str) -> str | None:
-        """Return the id of the pod whose own key this is."""
+        """Return the id of the pod with this pod key."""
         with self._lock:
             for pod in self._pods.values():
                 if secrets.compare_digest(pod.machine.pod_key.encode(), key.encode()):
@@ -136,14 +136,14 @@ class Cloud:
         return None
 
     def bill(self) -> PodBill:
-        """Return what every pod has cost so far."""
+        """Return the charges of all pods so far."""
         with self._lock:
             for pod in self._pods.values():
                 self._settle(pod)
             return PodBill(tuple(_charge(pod) for pod in self._pods.values()))
 
     def close(self) -> None:
-        """End every pod."""
+        """Terminate every pod."""
         with self._lock:
             left = list(self._pods.values())
         for pod in left:
@@ -160,7 +160,7 @@ class Cloud:
         return pod.pod_id not in self._terminated and not pod.machine.vanished.is_set()
 
     def _settle(self, pod: RentedPod | None) -> None:
-        """Stop the bill of a pod that ended by itself; of one that exited only its disk costs, which is left out."""
+        """Stop billing a pod that ended by itself; the disk of an exited pod is not billed here."""
         if pod is not None and pod.ended is None and (pod.machine.vanished.is_set() or pod.phase is Phase.EXITED):
             pod.ended = time.monotonic()
 

@@ -1,16 +1,16 @@
-"""RunPod's control plane on loopback: GraphQL and REST v2 over one account, with real sshds as its pods.
+"""RunPod's control plane on loopback: GraphQL and REST v2 for one account, with real sshds as pods.
 
     python -m bizcharts_pipeline.demo.pods.control --port 8801 --faults '{"seed": 1, "no_capacity": 0.2}'
 
 prints one line of JSON with its address (``RUNPOD_API_BASE_URL``) and key (``RUNPOD_API_KEY``), runs until it is
-terminated, then ends its pods and prints the bill. Beside the two dialects it answers ``GET /demo/bill``,
-``POST /demo/fail_next`` (a JSON list of faults) and ``POST /demo/retire`` (a JSON object: dialect to status, for a
-dialect that is switched off).
+terminated, then terminates its pods and prints the bill. In addition to the two APIs it answers ``GET /demo/bill``,
+``POST /demo/fail_next`` (a JSON list of faults) and ``POST /demo/retire`` (a JSON object from API to status, for an API
+that is switched off).
 
-What it does not do: there is no container, so a pod's sessions run as whoever started this, and see this machine
-(GraphQL tells no user, and pods' is root: who is not root can reach pods through REST v2 alone); the order's start
-command is run with ``BIZCHARTS_GUARD_ONLY=1`` beside an sshd that is there anyway; disks, stopped pods and network
-volumes are not billed. Killed by SIGKILL, it leaves its pods behind.
+Limitations: pods are not containers. Their SSH sessions run as the user who started the server, and see the host's
+files. GraphQL does not report an SSH user and clients assume root, so unless the server runs as root, pods can be
+reached only through REST v2. The order's start command runs with ``BIZCHARTS_GUARD_ONLY=1`` next to an sshd that was
+started separately. Disks, stopped pods and network volumes are not billed. After a SIGKILL, the pods keep running.
 """
 
 import argparse
@@ -43,12 +43,12 @@ _RETRY_AFTER = "1"
 
 
 class PodControl:
-    """The control plane; a context manager. Its pods end with it.
+    """The control plane; a context manager, which terminates its pods on exit.
 
     Attributes:
         cloud: the account with its pods.
         chance: the faults; ``fail_next`` scripts them.
-        api_calls: how many requests each dialect got.
+        api_calls: number of requests to each API.
     """
 
     def __init__(
@@ -74,24 +74,24 @@ class PodControl:
 
     @property
     def url(self) -> str:
-        """What RUNPOD_API_BASE_URL takes."""
+        """Value for RUNPOD_API_BASE_URL."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def key(self) -> str:
-        """What RUNPOD_API_KEY takes."""
+        """Value for RUNPOD_API_KEY."""
         return self.cloud.account_key
 
     def fail_next(self, *faults: PodFault | str) -> None:
-        """Let the next orders, pods, connections or requests, whichever each fault is of, meet these."""
+        """Apply these faults to the next orders, pods, connections or requests, according to each fault's kind."""
         self.chance.fail_next(*faults)
 
     def retire(self, dialect: str, status: int = 410) -> None:
-        """Switch a dialect off ('graphql', 'rest'): every request of it is answered with this status."""
+        """Switch off an API ('graphql', 'rest'): every request to it is answered with this status."""
         self.retired[dialect] = status
 
     def later(self, deed: Callable[[], object]) -> None:
-        """Carry out an order some seconds from now."""
+        """Execute an order some seconds from now."""
         seconds = self.chance.random("late order").uniform(*self.chance.faults.late_seconds)
         timer = threading.Timer(seconds, deed)
         timer.daemon = True
@@ -100,7 +100,7 @@ class PodControl:
         timer.start()
 
     def bill(self) -> PodBill:
-        """Return what every pod has cost so far."""
+        """Return the charges of all pods so far."""
         return self.cloud.bill()
 
     def __enter__(self) -> Self:
@@ -120,7 +120,7 @@ class PodControl:
         self.cloud.close()
 
     def api_fault(self) -> PodFault | None:
-        """Return the fault of the next request; by chance, several in a row meet the same."""
+        """Return the fault of the next request; a random fault affects several consecutive requests."""
         with self._lock:
             for fault in OF_API:
                 if self.chance.scripted(fault):
@@ -149,7 +149,7 @@ class _Server(ThreadingHTTPServer):
     control: PodControl
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that leaves early is no error of ours."""
+        """Ignore clients that disconnect early."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -188,10 +188,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_DELETE = do_PATCH = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nobody reads it."""
+        """Suppress the log."""
 
     def _work(self, graphql: bool, path: str, query: str, body: bytes, scope: str | None) -> None:
-        """Carry out a request; what it does and what it answers may differ."""
+        """Execute a request; with a fault, execution and response may differ."""
         cloud = self.server.control.cloud
         fault, name = self._fault_of_deed(graphql, path, body)
 
@@ -218,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(500, graphql)
 
     def _fault_of_deed(self, graphql: bool, path: str, body: bytes) -> tuple[PodFault | None, str]:
-        """Return the fault that an order, or a request to end a pod, meets; and the name it was drawn under."""
+        """Return the fault of an order or a termination request, and the name under which it was drawn."""
         chance = self.server.control.chance
         if (graphql and b"podFindAndDeployOnDemand" in body) or (self.command == "POST" and path == "/v2/pods"):
             found = _ORDER.search(body)
@@ -247,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(404, {})
 
     def _refuse(self, status: int, graphql: bool) -> None:
-        """Answer with an error status, each dialect in its own way."""
+        """Answer with an error status in the format of the API."""
         if not graphql:
             self._json(status, pod_rest.problem(status, _SORRY)[1])
         elif status == 410:
@@ -281,7 +281,7 @@ def _query_of(body: bytes) -> object:
 
 
 def bill_document(bill: PodBill) -> dict[str, Any]:
-    """Return a bill as JSON; amounts are strings of USD."""
+    """Return a bill as JSON; amounts are strings in USD."""
     charges = [
         {
             "pod_id": charge.pod_id,
@@ -299,7 +299,7 @@ def bill_document(bill: PodBill) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a control plane as a process of its own, until SIGTERM or SIGINT."""
+    """Run a control plane as a separate process, until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description="RunPod's control plane on loopback, with sshds as pods")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--folder", type=Path, help="where pods live; a temporary folder unless given")

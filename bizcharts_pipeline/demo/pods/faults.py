@@ -1,4 +1,4 @@
-"""What can go wrong with a rented pod and with those who rent it out, by chance or as a test wants it."""
+"""Faults of simulated pods and their control plane, random or scripted by a test."""
 
 import random
 import threading
@@ -8,39 +8,39 @@ from enum import StrEnum
 
 
 class PodFault(StrEnum):
-    """What can go wrong; the values are the names of :class:`PodFaults`' probabilities."""
+    """A fault; the values are the names of the probabilities in :class:`PodFaults`."""
 
-    # An order. Whatever its answer says, "lands", "hangs" and "late" leave a pod that costs.
+    # Of an order. With "lands", "hangs" and "late", a billed pod results whatever the response is.
     NO_CAPACITY = "no_capacity"
     CREATE_FAILS = "create_fails"
     CREATE_LANDS = "create_lands"
     CREATE_HANGS = "create_hangs"
-    CREATE_LATE = "create_late"  # answered with 500, and carried out `late_seconds` later
-    # A pod, from its creation on.
-    LATE_GET = "late_get"  # it is not found by its id for `lag_seconds`, nor ended
-    LATE_LIST = "late_list"  # it is not listed for `lag_seconds`
-    DEARER = "dearer"  # it is charged `dearer_by` times what is listed
+    CREATE_LATE = "create_late"  # answered with 500, executed `late_seconds` later
+    # Of a pod, from its creation on.
+    LATE_GET = "late_get"  # for `lag_seconds`, it cannot be fetched or terminated by its id
+    LATE_LIST = "late_list"  # for `lag_seconds`, it is not listed
+    DEARER = "dearer"  # it costs `dearer_by` times the listed price
     SLOW_BOOT = "slow_boot"
     BOOT_NEVER = "boot_never"
-    DEAD_HOST = "dead_host"  # its port takes connections and says nothing
+    DEAD_HOST = "dead_host"  # its port accepts connections and sends nothing
     NO_GPU = "no_gpu"
     OLD_DRIVER = "old_driver"
     DISK_FULL = "disk_full"
-    # A pod that was reached.
+    # Of a running pod.
     LINK_DROPPED = "link_dropped"  # a connection is reset after some bytes
-    LINK_STALLED = "link_stalled"  # a connection goes silent after some bytes
-    POD_KILLED = "pod_killed"  # it vanishes from the list, too
+    LINK_STALLED = "link_stalled"  # a connection stalls after some bytes
+    POD_KILLED = "pod_killed"  # it disappears, also from the list
     POD_EXITED = "pod_exited"  # it stays in the list
     CONTAINER_RESET = "container_reset"  # new host key, new port, empty folder
-    STALE_PORTS = "stale_ports"  # after a reset the old port is told for a while
-    # A request, whatever it is for; by chance several in a row meet the same.
+    STALE_PORTS = "stale_ports"  # after a reset, the old port is reported for a while
+    # Of any request; a random one affects several consecutive requests.
     API_429 = "api_429"
     API_500 = "api_500"
     API_401 = "api_401"
     API_410 = "api_410"
-    # A request to end a pod.
-    TERMINATE_LANDS = "terminate_lands"  # answered with 500, and done
-    TERMINATE_FAILS = "terminate_fails"  # answered with 500
+    # Of a termination request.
+    TERMINATE_LANDS = "terminate_lands"  # answered with 500, but executed
+    TERMINATE_FAILS = "terminate_fails"  # answered with 500, not executed
 
 
 OF_API = (PodFault.API_429, PodFault.API_500, PodFault.API_401, PodFault.API_410)
@@ -49,7 +49,7 @@ OF_HOST = (PodFault.NO_GPU, PodFault.OLD_DRIVER, PodFault.DISK_FULL)
 
 @dataclass(frozen=True)
 class PodFaults:
-    """The probability of each fault, for one order, pod, connection or request; and how long things last."""
+    """Probability of each fault, per order, pod, connection or request; and durations."""
 
     seed: int = 0
     no_capacity: float = 0.0
@@ -80,20 +80,20 @@ class PodFaults:
     terminate_fails: float = 0.0
     boot_seconds: float = 0.4  # of a healthy pod, until its sshd answers
     slow_boot_seconds: float = 5.0
-    event_seconds: tuple[float, float] = (0.5, 8.0)  # after the boot, a pod is killed or reset
-    link_bytes: tuple[int, int] = (0, 300_000)  # before a connection is dropped or stalls
-    link_bytes_per_second: float | None = None  # of each connection, both ways together; None: no limit
+    event_seconds: tuple[float, float] = (0.5, 8.0)  # after the boot, until a pod is killed or reset
+    link_bytes: tuple[int, int] = (0, 300_000)  # until a connection is dropped or stalls
+    link_bytes_per_second: float | None = None  # of each connection, both directions together; None: no limit
     stale_seconds: float = 2.0
     hang_seconds: float = 1.0  # then the connection is closed without an answer
-    spell_requests: int = 3  # in a row
-    lag_seconds: tuple[float, float] = (1.0, 35.0)  # until a new pod is shown; each way to ask has its own
-    late_seconds: tuple[float, float] = (8.0, 35.0)  # until an order is carried out that seemed to fail
+    spell_requests: int = 3  # consecutive requests with the same random fault
+    lag_seconds: tuple[float, float] = (1.0, 35.0)  # until a new pod is visible; drawn separately for each query
+    late_seconds: tuple[float, float] = (8.0, 35.0)  # until a seemingly failed order is executed
     dearer_by: float = 1.5
-    page_pods: int = 100  # on one page of REST's list
+    page_pods: int = 100  # per page of REST's list
 
 
 class Chance:
-    """Draws faults: the same names in any order meet the same faults. Used by many threads at once."""
+    """Draws faults deterministically: the same names in any order get the same faults. Thread-safe."""
 
     def __init__(self, faults: PodFaults) -> None:
         self.faults = faults
@@ -102,16 +102,16 @@ class Chance:
         self._draws: Counter[str] = Counter()
 
     def fail_next(self, *faults: PodFault | str) -> None:
-        """Let the next orders, pods, connections or requests, whichever each is of, meet these."""
+        """Apply these faults to the next orders, pods, connections or requests, according to each fault's kind."""
         with self._lock:
             self._scripted.update(PodFault(fault) for fault in faults)
 
     def meets(self, fault: PodFault, name: str) -> bool:
-        """Draw whether what bears ``name`` meets ``fault`` this time."""
+        """Return whether ``name`` meets ``fault`` this time: scripted or random."""
         return self.scripted(fault) or self.drawn(fault, name)
 
     def scripted(self, fault: PodFault) -> bool:
-        """Return whether a test wants the fault now, and take that wish as fulfilled."""
+        """Return whether ``fault`` is scripted; if so, consume one occurrence."""
         with self._lock:
             if self._scripted[fault] <= 0:
                 return False
@@ -119,12 +119,12 @@ class Chance:
             return True
 
     def drawn(self, fault: PodFault, name: str) -> bool:
-        """Draw by chance alone."""
+        """Return a random draw."""
         rate = float(getattr(self.faults, fault.value))
         return rate > 0 and self.random(f"{fault.value} {name}").random() < rate
 
     def random(self, name: str) -> random.Random:
-        """Return the generator of the next draw under ``name``."""
+        """Return the random generator of the next draw under ``name``."""
         with self._lock:
             self._draws[name] += 1
             return random.Random(f"{self.faults.seed} {name} {self._draws[name]}")

@@ -1,4 +1,4 @@
-"""RunPod's GraphQL dialect, as far as its SDK speaks it: every query is held against this schema."""
+"""The subset of RunPod's GraphQL API used by its SDK; every query is validated against this schema."""
 
 from datetime import datetime
 from typing import Any
@@ -125,7 +125,7 @@ def answer(cloud: Cloud, query: object, pod_scope: str | None) -> tuple[int, dic
 
 
 class _Root:
-    """The fields of queries and mutations; their names and arguments are the schema's."""
+    """Resolvers of queries and mutations; names and arguments are the schema's."""
 
     def __init__(self, cloud: Cloud, pod_scope: str | None) -> None:
         self._cloud = cloud
@@ -179,7 +179,7 @@ class _Root:
             raise GraphQLError("pod not found to terminate")
 
     def _admit(self, pod_id: str | None) -> None:
-        """Let the account do anything, and a pod only what concerns itself."""
+        """Allow everything with the account's key, and with a pod's key only requests about that pod."""
         if self._scope is not None and pod_id != self._scope:
             raise GraphQLError(_UNAUTHORISED)
 
@@ -201,7 +201,7 @@ def _gpu(offer: GpuOffer) -> dict[str, Any]:
 
 
 def _pod(pod: RentedPod) -> dict[str, Any]:
-    """Return a pod as its query tells it: wanted to run long before it does."""
+    """Return a pod as in query results; the desired status is RUNNING long before the pod runs."""
     order = pod.order
     runtime: dict[str, Any] | None = None
     if pod.phase is not Phase.PLACED:
@@ -221,7 +221,7 @@ def _pod(pod: RentedPod) -> dict[str, Any]:
         "memoryInGb": 62,
         "podType": "RESERVED",
         "ports": ",".join(order.ports),
-        "uptimeSeconds": 0,  # whatever the uptime is
+        "uptimeSeconds": 0,  # always 0 in the real API's answers too
         "vcpuCount": 16,
         "volumeInGb": 0,
         "volumeMountPath": "/workspace",
@@ -231,7 +231,7 @@ def _pod(pod: RentedPod) -> dict[str, Any]:
 
 
 def _ports(public: int) -> list[dict[str, Any]]:
-    """Return the ports, with one of RunPod's proxy that does not lead to the pod's sshd."""
+    """Return the ports, including a port of RunPod's proxy that does not lead to the pod's sshd."""
     proxied = {"ip": "100.65.0.1", "isIpPublic": False, "privatePort": 19123, "publicPort": 60123, "type": "http"}
     return [proxied, {"ip": HOST, "isIpPublic": True, "privatePort": 22, "publicPort": public, "type": "tcp"}]
 

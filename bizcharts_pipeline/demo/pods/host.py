@@ -1,4 +1,4 @@
-"""What a pretended pod finds on its machine: an ``nvidia-smi`` and a ``df`` that say what the machine should have."""
+"""Fake ``nvidia-smi`` and ``df`` for a simulated pod, which report the hardware that the machine should have."""
 
 from pathlib import Path
 from typing import Literal
@@ -45,7 +45,7 @@ exit 9
 """
 _DF = """\
 #!/bin/sh
-# POSIX output (-P) in kilobytes, whatever is asked for.
+# POSIX output (-P) in kilobytes, for any options.
 for argument in "$@"; do
     case "$argument" in -*) ;; *) where=$argument ;; esac
 done
@@ -54,8 +54,8 @@ echo "overlay          {total}  {used}  {free}      {percent}% ${{where:-/}}"
 """
 
 
-def furnish(folder: Path, host: Host, gpu: str) -> None:
-    """Put the programs into ``folder``, which is to stand first in the pod's PATH."""
+def install_programs(folder: Path, host: Host, gpu: str) -> None:
+    """Write the programs into ``folder``, which must be first in the pod's PATH."""
     folder.mkdir(parents=True, exist_ok=True)
     driver = OLD_DRIVER if host == "old driver" else DRIVER
     smi = _NONE if host == "no gpu" else _NVIDIA_SMI.format(gpu=gpu, driver=driver, memory=MEMORY_MIB)

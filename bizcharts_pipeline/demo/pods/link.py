@@ -1,4 +1,5 @@
-"""The public port of a pod: a TCP proxy on loopback in front of its sshd that drops, stalls and throttles on demand."""
+"""Published port of a pod: a TCP proxy on loopback in front of its sshd that can drop, stall and throttle
+connections."""
 
 import random
 import select
@@ -12,21 +13,21 @@ from enum import StrEnum
 _PIECE = 64 * 1024
 _POLL_SECONDS = 0.5
 _ACCEPT_BACKLOG = 64
-_THROTTLED_BUFFER = 32 * 1024  # of a socket: what waits in a large one looks to its sender as if it had arrived
+_THROTTLED_BUFFER = 32 * 1024  # of a socket: data waiting in a large buffer looks to its sender as if it had arrived
 
 
 class Break(StrEnum):
-    """How a connection ends before its time."""
+    """Way in which a connection breaks."""
 
     RESET = "reset"
     STALL = "stall"
 
 
 class PublicPort:
-    """A port that is taken from the beginning and refuses connections until it is opened.
+    """A port that is reserved from the start and refuses connections until it is opened.
 
-    ``fate`` is asked at each connection how it breaks, if it does, and after how many bytes. With ``bytes_per_second``
-    each connection passes no more than that, both ways together.
+    For each connection ``fate`` returns how it breaks, and after how many bytes, or ``None``. With
+    ``bytes_per_second``, each connection is limited to that rate, both directions together.
     """
 
     def __init__(self, fate: Callable[[], tuple[Break, int] | None], bytes_per_second: float | None = None) -> None:
@@ -37,17 +38,17 @@ class PublicPort:
         self._socket = socket.socket()
         if bytes_per_second is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _THROTTLED_BUFFER)
-        self._socket.bind(("127.0.0.1", 0))  # without listen(), whoever connects is refused
+        self._socket.bind(("127.0.0.1", 0))  # without listen(), connections are refused
         self.number = int(self._socket.getsockname()[1])
 
     def open(self, target: int | None) -> None:
-        """Pass connections on to the local port ``target``; with none, take them and say nothing."""
+        """Forward connections to the local port ``target``; with ``None``, accept them and send nothing."""
         self._socket.listen(_ACCEPT_BACKLOG)
         if target is not None:
             threading.Thread(target=self._serve, args=(target,), daemon=True).start()
 
     def close(self) -> None:
-        """End every connection and take no more."""
+        """Close every connection and accept no more."""
         self._closed.set()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -95,11 +96,11 @@ class PublicPort:
 
     def _break(self, how: Break, client: socket.socket) -> None:
         if how is Break.STALL:
-            self._closed.wait()  # the client has to notice by itself
+            self._closed.wait()  # the client must detect this itself
             return
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def drawn_break(how: Break, between: tuple[int, int], chance: random.Random) -> tuple[Break, int]:
-    """Return a break after a drawn number of bytes."""
+    """Return a break after a random number of bytes."""
     return how, chance.randint(*between)

@@ -1,4 +1,4 @@
-"""A rented pod, pretended: a folder with a real sshd, the order's guard run for real, and a public port before both."""
+"""A simulated pod: a folder with a real sshd and the order's real guard, behind a public port."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from enum import Enum
 from pathlib import Path
 
 from bizcharts_pipeline.demo.pods.faults import OF_HOST, Chance, PodFault
-from bizcharts_pipeline.demo.pods.host import Host, furnish
+from bizcharts_pipeline.demo.pods.host import Host, install_programs
 from bizcharts_pipeline.demo.pods.link import Break, PublicPort, drawn_break
 from bizcharts_pipeline.demo.pods.processes import MARKER, kill_processes
 from bizcharts_pipeline.demo.pods.sshd import Sshd, start_sshd
 from bizcharts_pipeline.pods.protocol import PUBLIC_KEY
 
-GUARD_ONLY = "BIZCHARTS_GUARD_ONLY"  # to the order's start command: arm the guard and start no image
+GUARD_ONLY = "BIZCHARTS_GUARD_ONLY"  # for the order's start command: arm the guard without starting the image
 _HOSTS: dict[PodFault, Host] = {
     PodFault.NO_GPU: "no gpu",
     PodFault.OLD_DRIVER: "old driver",
@@ -30,7 +30,7 @@ _ENDS = (PodFault.CONTAINER_RESET, PodFault.POD_KILLED, PodFault.POD_EXITED)
 
 @dataclass(frozen=True)
 class PodOrder:
-    """An order as it arrived, in either dialect."""
+    """An order as received through either API."""
 
     name: str
     image: str
@@ -44,10 +44,10 @@ class PodOrder:
 
 
 class Phase(Enum):
-    """How far a pod is; what is told of it follows from that."""
+    """Phase of a pod's life; it determines the reported status."""
 
-    PLACED = "placed"  # wanted to run, and no container yet
-    STARTED = "started"  # no port yet
+    PLACED = "placed"  # desired to run, but without a container
+    STARTED = "started"  # without a port
     PUBLISHED = "published"
     EXITED = "exited"
 
@@ -62,7 +62,7 @@ class _Fate:
 
 
 class Machine:
-    """One pod. ``vanished`` is set when it ended without having been asked to.
+    """One pod. ``vanished`` is set when it ended without a request.
 
     Its processes carry its id in their environment; :meth:`end` kills them all and removes the folder.
     """
@@ -83,40 +83,40 @@ class Machine:
         self._sshd: Sshd | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._port: PublicPort | None = None
-        self._told_port: int | None = None
+        self._reported_port: int | None = None
         threading.Thread(target=self._live, daemon=True).start()
 
     @property
     def workspace(self) -> Path:
-        """Where the pod's jobs lie."""
+        """Folder of the pod's jobs."""
         return self.folder / "workspace"
 
     @property
-    def told_port(self) -> int | None:
-        """The public port of its sshd as the control plane tells it, which may be an old one."""
-        return self._told_port if self.phase in (Phase.PUBLISHED, Phase.EXITED) else None
+    def reported_port(self) -> int | None:
+        """The port of its sshd as reported by the control plane, possibly an old one."""
+        return self._reported_port if self.phase in (Phase.PUBLISHED, Phase.EXITED) else None
 
     def end(self) -> None:
-        """Kill every process and remove the folder; again: nothing."""
+        """Kill every process and remove the folder; idempotent."""
         self._stopped.set()
         with self._lock:
             self._stop()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def vanish(self) -> None:
-        """Be gone without being asked, as when the host dies."""
+        """Disappear without a request, as when the host dies."""
         self.vanished.set()
         self.end()
 
     def exit(self) -> None:
-        """Stop, and stay in the list."""
+        """Stop, but stay in the list."""
         self._stopped.set()
         with self._lock:
             self.phase = Phase.EXITED
             self._stop()
 
     def reset(self) -> None:
-        """Start the container anew: another host key and port, an empty folder, the guard armed again."""
+        """Restart the container: with another host key and port, an empty folder, and the guard armed again."""
         with self._lock:
             if self._stopped.is_set():
                 return
@@ -125,7 +125,7 @@ class Machine:
             self._boot()
             self._reach()
         if not self._fate.stale or not self._stopped.wait(self._chance.faults.stale_seconds):
-            self._tell_port()
+            self._report_port()
 
     def _live(self) -> None:
         fate, wait = self._fate, self._stopped.wait
@@ -135,7 +135,7 @@ class Machine:
             if self._stopped.is_set():
                 return
             self._boot()
-            self._tell_port()
+            self._report_port()
             self.phase = Phase.STARTED
         if wait(fate.boot_seconds / 4):
             return
@@ -159,12 +159,12 @@ class Machine:
             ]()
 
     def _boot(self) -> None:
-        """Start what runs in the container, and take a port that does not answer yet."""
+        """Start the container's processes, and reserve a port that does not answer yet."""
         self.boots += 1
         self.workspace.mkdir(parents=True, exist_ok=True)
         programs = self.folder / "bin"
-        furnish(programs, self._fate.host, self.order.gpu)
-        home = self.folder / "home"  # or each session would run the shell's start-up files of whoever runs this
+        install_programs(programs, self._fate.host, self.order.gpu)
+        home = self.folder / "home"  # otherwise each session would run the start-up files of the user's shell
         home.mkdir(exist_ok=True)
         session = {
             "HOME": str(home),
@@ -176,17 +176,17 @@ class Machine:
         self._start_guard(session)
         self._port = PublicPort(self._break_of_connection, self._chance.faults.link_bytes_per_second)
 
-    def _tell_port(self) -> None:
-        self._told_port = self._port.number if self._port else None
+    def _report_port(self) -> None:
+        self._reported_port = self._port.number if self._port else None
 
     def _reach(self) -> None:
         assert self._port is not None
         self._port.open(None if self._fate.dead or self._sshd is None else self._sshd.port)
 
     def _start_guard(self, session: Mapping[str, str]) -> None:
-        """Run the order's start command as the container's first process would be, with the pod's own key.
+        """Run the order's start command as the container's first process, with the pod's own key.
 
-        What the guard leaves on the workspace for the supervisor is written here, too: the guard may be slow.
+        The guard's file for the supervisor is written here too, as the guard may be slow.
         """
         known = {"pod_id": self.pod_id, "api_key": self.pod_key, "control_url": self._control_url}
         file = self.workspace / ".bizcharts-pod.json"
@@ -213,11 +213,11 @@ class Machine:
                     stderr=log,
                     start_new_session=True,
                 )
-            except (OSError, ValueError) as error:  # a command that no container could start either
+            except (OSError, ValueError) as error:  # a command that a container could not start either
                 log.write(f"{error}\n".encode())
 
     def _stop(self) -> None:
-        """Kill what runs in the container, and close its port."""
+        """Kill the container's processes and close its port."""
         if self._port is not None:
             self._port.close()
         kill_processes(self.pod_id, [self._sshd.pid] if self._sshd else [])
@@ -235,7 +235,7 @@ class Machine:
 
 
 def _draw(chance: Chance, name: str) -> _Fate:
-    """Draw what becomes of a pod."""
+    """Draw the faults of a pod."""
     faults = chance.faults
     boot: float | None = faults.boot_seconds
     if chance.meets(PodFault.SLOW_BOOT, name):

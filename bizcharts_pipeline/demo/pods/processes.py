@@ -1,7 +1,7 @@
-"""Which processes belong to a pretended pod, and their end: there is no container here that would take them along.
+"""Finds and kills the processes of a simulated pod, as there is no container that would end them.
 
-A process carries its pod's id in its environment, which it inherits. The daemons of sshd hide theirs; they are found
-as children of the sshd.
+A process carries its pod's id in its environment, which it inherits. The session processes of sshd hide theirs, so they
+are found as children of the sshd.
 """
 
 import os
@@ -16,12 +16,12 @@ _PATIENCE_SECONDS = 10.0
 
 
 def processes_of(pod_id: str, roots: Iterable[int] = ()) -> set[int]:
-    """Return the ids of the processes that carry the pod's id, of ``roots``, and of all their children."""
+    """Return the ids of the processes that carry the pod's id, of ``roots``, and of all their descendants."""
     marker = f"{MARKER}={pod_id}".encode()
     parents: dict[int, int] = {}
     found = set(roots)
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it ended meanwhile
+        with suppress(OSError):  # it has ended
             pid = int(folder.name)
             state, parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
             if state == "Z":
@@ -37,7 +37,7 @@ def processes_of(pod_id: str, roots: Iterable[int] = ()) -> set[int]:
 
 
 def kill_processes(pod_id: str, roots: Iterable[int] = ()) -> None:
-    """SIGKILL every process of a pod, and those that they start meanwhile."""
+    """SIGKILL every process of a pod, including those started meanwhile."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     roots = set(roots)
     while (alive := processes_of(pod_id, roots)) and time.monotonic() < deadline:

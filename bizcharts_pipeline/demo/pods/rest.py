@@ -1,4 +1,4 @@
-"""RunPod's REST dialect (v2): pods and the catalogue of GPUs, with the statuses and shapes of its OpenAPI page."""
+"""RunPod's REST API (v2): pods and the GPU catalogue, with the statuses and formats of its OpenAPI page."""
 
 import getpass
 import json
@@ -29,8 +29,8 @@ _STATUS = {
 
 
 def answer(cloud: Cloud, method: str, path: str, query: str, body: bytes, pod_scope: str | None) -> Answer:
-    """Return status and body of the answer; ``pod_scope`` is the pod whose own key was used, ``None`` for the
-    account's."""
+    """Return status and body of the response. ``pod_scope`` is the pod whose own key was used, ``None`` for the
+    account's key."""
     if path == "/v2/catalog/gpus" and method == "GET":
         return 200, {"gpus": [_gpu(offer, parse_qs(query)) for offer in OFFERS]}
     if path == "/v2/pods":
@@ -45,7 +45,7 @@ def answer(cloud: Cloud, method: str, path: str, query: str, body: bytes, pod_sc
 
 
 def _page(cloud: Cloud, query: dict[str, list[str]]) -> Answer:
-    """Return one page of the list of pods; a cursor names the place after the page before it."""
+    """Return one page of the list of pods; a cursor is the position after the previous page."""
     pods = cloud.pods()
     if cursor := query.get("cursor", [""])[0]:
         if not re.fullmatch(rf"{_CURSOR}\d+\.\d+", cursor):
@@ -58,7 +58,7 @@ def _page(cloud: Cloud, query: dict[str, list[str]]) -> Answer:
 
 
 def problem(status: int, detail: str, *errors: str) -> Answer:
-    """Return an error as RFC 9457 has it."""
+    """Return an error in the format of RFC 9457."""
     told: dict[str, Any] = {"title": _TITLES.get(status, "Error"), "status": status, "detail": detail}
     return status, {**told, "errors": list(errors)} if errors else told
 
@@ -93,7 +93,7 @@ def _create(cloud: Cloud, body: bytes) -> Answer:
     try:
         wanted = json.loads(body)
     except ValueError:
-        return problem(400, "The body is no JSON.", "body: not JSON")
+        return problem(400, "The body is not JSON.", "body: not JSON")
     if not isinstance(wanted, dict) or (unknown := sorted(set(wanted) - _FIELDS)):
         return problem(422, "Request validation failed.", *(f"{name}: unknown field" for name in unknown))
     gpu = wanted.get("gpu")

@@ -1,7 +1,7 @@
-"""A real sshd on loopback: what stands at the other end of the line where a pod is only pretended.
+"""A real sshd on loopback, as the SSH server of a simulated pod.
 
-It lets in the one key it was given, as the user who started it. As root it needs the privilege separation folder below
-``/run``, which it makes. It is not confined: a session can do whatever that user can.
+It accepts one key, for the user who started it. As root it needs the privilege separation folder below ``/run``, which
+it creates. It is not confined: a session has all permissions of that user.
 """
 
 import os
@@ -41,7 +41,7 @@ LogLevel ERROR
 
 @dataclass(frozen=True)
 class Sshd:
-    """A running sshd; its host key and log lie in ``folder``."""
+    """A running sshd; its host key and log are in ``folder``."""
 
     folder: Path
     port: int
@@ -52,12 +52,12 @@ class Sshd:
         return self.process.pid
 
     def stop(self) -> None:
-        """Let nobody in any more; sessions that are open go on."""
+        """Stop accepting connections; open sessions continue."""
         self.process.terminate()
         self.process.wait()
 
     def kill(self) -> None:
-        """SIGKILL it and its sessions with what runs in them. What was detached from its session lives on."""
+        """SIGKILL it and its sessions with their processes. Processes detached from their session survive."""
         for process in (self.pid, *_descendants(self.pid)):
             try:
                 os.kill(process, signal.SIGKILL)
@@ -67,15 +67,15 @@ class Sshd:
 
 
 def start_sshd(folder: Path, public_key: str, environment: Mapping[str, str], port: int | None = None) -> Sshd:
-    """Start an sshd that lets ``public_key`` in and sets ``environment`` for its sessions; return it once it answers.
+    """Start an sshd that accepts ``public_key`` and sets ``environment`` for its sessions; return it once it answers.
 
-    Their ``HOME`` is a folder of its own unless ``environment`` has one.
+    The sessions' ``HOME`` is a separate folder unless ``environment`` sets it.
 
-    A host key that lies in ``folder`` is used again, so that the same folder and ``port`` are the same host to those
-    who know it; without a port a free one is taken.
+    An existing host key in ``folder`` is reused, so that the same folder and ``port`` are the same host to its clients;
+    without ``port``, a free one is used.
 
     Raises:
-        BizchartsError: there is no sshd on this machine, or it does not start.
+        BizchartsError: this machine has no sshd, or it does not start.
     """
     program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None:
@@ -97,11 +97,11 @@ def start_sshd(folder: Path, public_key: str, environment: Mapping[str, str], po
         if time.monotonic() > deadline:
             log = (folder / "sshd.log").read_text(errors="replace")[-500:]
             raise BizchartsError(f"sshd does not start in {folder}: {log}")
-        time.sleep(0.1)  # somebody else took the port, or the one before has not let go of it
+        time.sleep(0.1)  # the port was taken, or is not free yet
 
 
 def _try(program: str, folder: Path, environment: Mapping[str, str], port: int) -> Sshd:
-    # Only the first SetEnv counts. A home of its own: what a shell does at its start is the user's, not the pod's.
+    # Only the first SetEnv counts. HOME is a separate folder, so that the user's shell start-up files are not run.
     home = folder / "home"
     home.mkdir(exist_ok=True)
     variables = " ".join(f'"{name}={value}"' for name, value in {"HOME": str(home), **environment}.items())
@@ -125,7 +125,8 @@ def _free_port() -> int:
 
 
 def _answers(sshd: Sshd, deadline: float) -> bool:
-    """Wait until it greets; another process on that port while ours has ended is not it."""
+    """Wait until sshd sends its greeting; return ``False`` if it has ended, even if another process answers on the
+    port."""
     while sshd.process.poll() is None and time.monotonic() < deadline:
         try:
             with socket.create_connection(("127.0.0.1", sshd.port), timeout=1) as connection:
@@ -143,7 +144,7 @@ def _descendants(pid: int) -> list[int]:
         try:
             fields = status.read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
-            continue  # it ended meanwhile
+            continue  # it has ended
         children.setdefault(int(fields[1]), []).append(int(status.parent.name))
     found: list[int] = []
     waiting = [pid]

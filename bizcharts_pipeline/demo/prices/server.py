@@ -1,7 +1,7 @@
-"""The price hosts on loopback: CoinGecko, Binance, CoinMarketCap and alternative.me under one address.
+"""The price hosts on loopback: CoinGecko, Binance, CoinMarketCap and alternative.me at one address.
 
-Prices are a seeded random walk, the same for all of them but for each one's ``bias``. ``troubles`` says by name which
-host fails, and how, until it is taken out again.
+Prices are a seeded random walk, the same for all hosts except for each one's ``bias``. ``troubles`` maps failing hosts
+to their fault, until it is removed.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from bizcharts_pipeline.demo.server import JSON, BoardServer, Fault, Handler, Pa
 from bizcharts_pipeline.prices.quote import coin_ids
 
 FIRST_DAY = date(2017, 1, 1)
-DELISTED = {"XMR": date(2024, 2, 20)}  # at Binance, with the day of its last trade
-UNLISTED = frozenset({"HYPE", "KAS", "XDC"})  # at Binance
+DELISTED = {"XMR": date(2024, 2, 20)}  # on Binance, with the day of its last trade
+UNLISTED = frozenset({"HYPE", "KAS", "XDC"})  # on Binance
 _BASE_USD = {"BTC": 60_000.0, "ETH": 2_500.0, "BNB": 500.0, "XMR": 160.0, "SHIB": 2e-5, "PEPE": 8e-6}
 _REFUSALS: dict[int, dict[str, Any]] = {
     400: {"code": -1100, "msg": "Illegal characters found in a parameter."},
@@ -37,10 +37,10 @@ class SimulatedPrices(BoardServer):
 
     Attributes:
         troubles: by host ('coingecko', 'binance', 'coinmarketcap', 'alternative.me'), a status or a fault.
-        bias: by host, the share by which its prices are off.
-        missing: by host, symbols that it leaves out.
-        accepted_key: the only key that is taken; any key if ``None``. CoinMarketCap wants one, CoinGecko does not.
-        keys: every key that was sent, by host.
+        bias: by host, the relative error of its prices.
+        missing: by host, symbols that it omits.
+        accepted_key: the only accepted key; ``None``: any key. CoinMarketCap requires a key, CoinGecko does not.
+        keys: every received key, by host.
     """
 
     paths: ClassVar[Mapping[str, str]] = {
@@ -64,7 +64,7 @@ class SimulatedPrices(BoardServer):
         self._walks: dict[str, tuple[random.Random, list[float]]] = {}
 
     def price(self, symbol: str, at: datetime, host: str = "") -> float:
-        """Return the price in USD that ``host`` has of a coin at a naive UTC time."""
+        """Return a coin's price in USD at ``host`` at a naive UTC time."""
         days, rest = divmod((at - midnight(FIRST_DAY)).total_seconds() / 86_400, 1)
         walk = self._walk(symbol, int(days) + 2)
         level = walk[int(days)] * (1 - rest) + walk[int(days) + 1] * rest
@@ -75,11 +75,11 @@ class SimulatedPrices(BoardServer):
         return 5 + int(hashlib.sha256(f"{self.seed} {day}".encode()).hexdigest(), 16) % 91
 
     def host_of(self, path: str) -> str:
-        """Return the host that a path belongs to, '' if none."""
+        """Return the host to which a path belongs; '' if none."""
         return next((host for prefix, host in self.paths.items() if path.startswith(prefix)), "")
 
     def page(self, path: str, query: str, *, key: str | None = "any") -> Page | None:
-        """Return what ``path`` has while its host is in good health, asked with ``key``."""
+        """Return the normal (fault-free) response to ``path`` when requested with API key ``key``."""
         asked = {name: values[-1] for name, values in parse_qs(query).items()}
         now = self.now or utc_now()
         if path == "/api/v3/simple/price":
@@ -190,7 +190,7 @@ class SimulatedPrices(BoardServer):
 
 
 class _PriceHandler(Handler):
-    """Adds to the board's faults a host's own, with the statuses and bodies that such hosts refuse with."""
+    """Request handler that adds each host's own faults, with the statuses and bodies of the real hosts."""
 
     def do_GET(self) -> None:
         at = time.monotonic()
@@ -219,7 +219,7 @@ class _PriceHandler(Handler):
 
 
 def refusal(status: int, key: str | None = None) -> Page:
-    """Return the body that a price host refuses with; it repeats the key, as one better does not."""
+    """Return a price host's error response; it repeats the key, as a careless host may."""
     return _page(_REFUSALS.get(status, {"error": status}) | ({"key": key} if key else {}), status)
 
 

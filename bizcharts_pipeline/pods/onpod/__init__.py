@@ -1,1 +1,1 @@
-"""What is copied to a pod and runs there alone: the standard library of Python 3.10, nothing else."""
+"""Files that are copied to a pod and run there, with only the standard library of Python 3.10."""

@@ -1,19 +1,19 @@
-"""Watches one job on a pod, so that it ends in time, leaves word of its end, and takes the pod with it.
+"""Supervises one job on a pod: limits its time, records its exit and terminates the pod.
 
-    python supervisor.py launch FOLDER                           start the job in the background; again: nothing
-    python supervisor.py poll FOLDER MESSAGES_OFFSET LOG_OFFSET  one line of JSON, then new messages, then new log
-    python supervisor.py cancel FOLDER                           end the job
-    python supervisor.py checkpoint FOLDER                       the newest whole checkpoint: its name and hashes
+  python supervisor.py launch FOLDER                           start the job in the background; idempotent
+  python supervisor.py poll FOLDER MESSAGES_OFFSET LOG_OFFSET  one line of JSON, then new messages, then new log
+  python supervisor.py cancel FOLDER                           stop the job
+  python supervisor.py checkpoint FOLDER                       the newest complete checkpoint: its name and hashes
 
-FOLDER is the job's own. `job.json` there says what to do, `secrets.json` is read and removed; `train.log`,
-`state.json`, `exit.json`, `manifest.json` are written, `lease` is touched by every poll. A job ends when its time is
-up, when it is cancelled, or when nobody polled for the length of the lease. Then the file `collected` is waited for, or
-the end of the lease, and the pod is deleted with the key that it was given, unless the run does so before. That is
-tried until it succeeds: the guard of the start command may have been killed, and then nothing else on the pod ends its
-bill. A machine that is not rented is left alone.
+FOLDER is the job's own. It contains `job.json` with the instructions and `secrets.json`, which is read and removed;
+`train.log`, `state.json`, `exit.json` and `manifest.json` are written, and every poll touches `lease`. A job is stopped
+at its time limit, when it is cancelled, or when the lease expires without a poll. Then the supervisor waits for the
+file `collected` or the end of the lease, and deletes the pod with the pod's own API key, unless the run does so first.
+It retries until it succeeds: if the start command's guard was killed, nothing else on the pod can stop the billing. A
+machine that is not rented is left alone.
 
-It must run on any pod: Python 3.10 and its standard library, no other file. It does not survive its own SIGKILL: the
-job dies with it (Linux), and the next launch ends what may be left before it starts the job once more.
+It runs on any pod with Python 3.10 and no other file. If it receives SIGKILL, the job dies with it (Linux), and the
+next launch kills the remains before it restarts the job.
 """
 
 import ctypes
@@ -35,17 +35,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-MARKER = "BIZCHARTS_JOB_FOLDER"  # in the environment of every process of the job: how they are found again
+MARKER = "BIZCHARTS_JOB_FOLDER"  # in the environment of every process of the job, to find them again
 TICK_SECONDS = 0.2
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
-LOG_BYTES = 200_000_000  # what comes after is not kept
+LOG_BYTES = 200_000_000  # later output is discarded
 CHUNK_BYTES = 1_000_000  # of messages and of log in one poll
-RESERVE_BYTES = 1_000_000  # set aside, so that the end of a job that filled the disk can be written down
+RESERVE_BYTES = 1_000_000  # reserved, so that the exit of a job that filled the disk can be recorded
 REQUEST_SECONDS = 20
 ANSWER_BYTES = 65_536
 DELETE_PAUSES = (2, 5, 10, 30, 60)  # seconds between the first attempts to delete the pod
-DELETE_PAUSE = 300  # seconds between all further ones
-# How long the run may take to end the pod whose result it has collected: so many seconds, and this share of the lease.
+DELETE_PAUSE = 300  # seconds between all later attempts
+# The run's time to terminate the pod after it has collected the result: seconds, and share of the lease.
 COLLECTED_SECONDS, COLLECTED_SHARE = 60, 1 / 12
 PUBLIC_CONTROL = "https://api.runpod.io"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
@@ -55,7 +55,7 @@ SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a file that is whole or not there, through kills and power cuts."""
+    """Write a file atomically, through kills and power failures."""
     part = path.with_name(path.name + ".part")
     with part.open("w") as file:
         json.dump(value, file)
@@ -65,7 +65,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return what is in a JSON file, or None where there is none."""
+    """Return the content of a JSON file, or None if it does not exist."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def read_json(path: Path) -> Any:
 
 
 def manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and sha256 of every regular file below a folder, by its path; links are not followed."""
+    """Return size and SHA-256 of every regular file below a folder, by path; links are not followed."""
     files = {}
     for parent, _, names in os.walk(folder):
         for path in (Path(parent, name) for name in names):
@@ -90,7 +90,8 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 class Log:
-    """What the job prints, up to LOG_BYTES. A full disk does not stop the job's watcher: the last words are kept."""
+    """The job's output, up to LOG_BYTES. A full disk does not stop the supervisor: the last output is kept in
+    memory."""
 
     def __init__(self, path: Path) -> None:
         self.file = path.open("ab", buffering=0)
@@ -100,18 +101,18 @@ class Log:
 
     def write(self, content: bytes) -> None:
         if self.size > LOG_BYTES:
-            os.utime(self.path)  # the job still speaks
+            os.utime(self.path)  # shows that the job still prints
             return
         self.size += len(content)
         if self.size > LOG_BYTES:
-            content += b"\n[the log is full: what follows is not kept]\n"
+            content += b"\n[the log is full: later output is discarded]\n"
         try:
             self.file.write(content)
         except OSError:
             self.unwritten = (self.unwritten + content)[-4000:]
 
     def write_rest(self) -> None:
-        """Try once more to write what found no room."""
+        """Retry writing the output that did not fit on the disk."""
         content, self.unwritten = self.unwritten, b""
         if content:
             self.write(b"\n" + content)
@@ -121,7 +122,7 @@ class Log:
 
 
 def job_processes(folder: Path) -> list[int]:
-    """Return the ids of all processes that were started for the job, whatever group or session they are in."""
+    """Return the ids of all processes of the job, in any process group or session."""
     mark = f"\0{MARKER}={folder}\0".encode()
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
@@ -129,12 +130,12 @@ def job_processes(folder: Path) -> list[int]:
             if mark in b"\0" + environment.read_bytes() + b"\0":
                 found.append(int(environment.parent.name))
         except OSError:
-            continue  # another's, or it has ended
+            continue  # another user's process, or it has ended
     return found
 
 
 def signal_job(folder: Path, number: signal.Signals, group: int | None = None) -> bool:
-    """Send a signal to everything that belongs to the job; return whether there was anything."""
+    """Send a signal to all processes of the job; return whether there were any."""
     processes = job_processes(folder)
     for process in processes:
         try:
@@ -151,7 +152,7 @@ def signal_job(folder: Path, number: signal.Signals, group: int | None = None) -
 
 
 def kill_rest(folder: Path, group: int | None = None) -> None:
-    """SIGKILL what is left of the job until nothing is: a process may start another meanwhile."""
+    """SIGKILL the remaining processes of the job until none is left: they may start new ones meanwhile."""
     for _ in range(100):
         if not signal_job(folder, signal.SIGKILL, group):
             return
@@ -159,7 +160,7 @@ def kill_rest(folder: Path, group: int | None = None) -> None:
 
 
 def start(command: list[str], folder: Path, environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
-    """Start a process in a group of its own, which ends when this one does."""
+    """Start a process in its own group, which is killed when this process ends."""
     me = os.getpid()
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -182,7 +183,7 @@ def start(command: list[str], folder: Path, environment: dict[str, str], output:
 
 
 def time_of_boot() -> list[Any]:
-    """Return the boot's id and the seconds since: no change of the wall clock moves them."""
+    """Return the boot's id and the seconds since then, which are independent of the wall clock."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return [boot.read_text().strip() if boot.exists() else "", time.clock_gettime(clock)]
@@ -195,7 +196,7 @@ def seconds_since(moment: list[Any]) -> float:
 
 
 class Watch:
-    """Why the job has to end, if it has to. The pod's wall clock may jump: it is not read."""
+    """Determines whether and why the job must be stopped. The pod's wall clock may jump, so it is not used."""
 
     def __init__(self, folder: Path, job: dict[str, Any], started: list[Any]) -> None:
         self.folder = folder
@@ -230,7 +231,7 @@ class Watch:
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str], log: Log, watch: Watch) -> tuple[int, str]:
-    """Run a command to its end or until the watch ends it; return its code (negative: of a signal) and the reason."""
+    """Run a command until it exits or must be stopped; return its exit code (negative: signal) and the reason."""
     reader, writer = os.pipe()
     try:
         child = start(command, folder, environment, writer)
@@ -258,7 +259,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str], log: Log,
 
 
 class Pipe:
-    """The job's stdout and stderr on their way to the log."""
+    """Copies the job's stdout and stderr to the log."""
 
     def __init__(self, reader: int, log: Log) -> None:
         self.reader = reader
@@ -266,11 +267,11 @@ class Pipe:
         self.open = True
 
     def copy(self, seconds: float) -> None:
-        """Wait up to so long for something to come, and write all there is."""
+        """Wait up to ``seconds`` for output, and write all of it."""
         if not self.open:
             time.sleep(seconds)
         elif select.select([self.reader], [], [], seconds)[0]:
-            deadline = time.monotonic() + 1  # who prints without end must not keep the watch from being asked
+            deadline = time.monotonic() + 1  # endless output must not keep the watch from being checked
             while self.open and time.monotonic() < deadline:
                 try:
                     content = os.read(self.reader, 1 << 16)
@@ -284,7 +285,7 @@ class Pipe:
 
 
 def launch(folder: Path) -> None:
-    """Start the supervisor in the background, unless one is at work or the job has ended."""
+    """Start the supervisor in the background, unless one is running or the job has ended."""
     lock = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not acquire(lock) or (folder / "exit.json").exists():
         (folder / "secrets.json").unlink(missing_ok=True)
@@ -292,7 +293,7 @@ def launch(folder: Path) -> None:
     kill_rest(folder)
     (folder / "lease").touch()
     if os.fork():
-        return  # the lock is held by both, and stays with the other
+        return  # both processes hold the lock; the child keeps it
     os.setsid()
     if os.fork():
         os._exit(0)
@@ -305,7 +306,7 @@ def launch(folder: Path) -> None:
 
 
 def acquire(lock: int) -> bool:
-    """Take the lock; a poll that asks whether it is taken holds it for a moment."""
+    """Take the lock; retry, as a poll holds it for a moment while checking it."""
     for _ in range(10):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -316,7 +317,7 @@ def acquire(lock: int) -> bool:
 
 
 def is_alive(folder: Path) -> bool:
-    """Whether a supervisor is at work in that folder."""
+    """Return whether a supervisor is running for that folder."""
     try:
         lock = os.open(folder / "supervisor.lock", os.O_RDONLY)
     except FileNotFoundError:
@@ -331,15 +332,15 @@ def is_alive(folder: Path) -> bool:
 
 
 def supervise(folder: Path) -> None:
-    """See the job through, and delete the pod whatever came of that: a full disk, say, must not keep it."""
+    """Run the job to its end, then delete the pod in every case, even after a full disk, say."""
     try:
-        see_through(folder)
+        run_to_end(folder)
     finally:
         delete_this_pod(folder)
 
 
-def see_through(folder: Path) -> None:
-    """Run the job to its end, leave word of it, and wait until it was collected."""
+def run_to_end(folder: Path) -> None:
+    """Run the job, record its exit, and wait until the result is collected."""
     log = Log(folder / "train.log")
     code: int | None = None
     reason, watch = "killed", None
@@ -364,8 +365,8 @@ def see_through(folder: Path) -> None:
 
 
 def wait_for_collection(folder: Path, watch: Watch) -> None:
-    """Wait until the result was collected, or for the length of the lease. Then leave the run that has collected it the
-    time to end the pod itself: only the run can tell at once that a pod is gone that it has ended."""
+    """Wait until the result is collected, or for the length of the lease. Then give the run that collected it time to
+    terminate the pod itself, as only the run can verify at once that a pod it terminated is gone."""
     while not (folder / "collected").exists():
         if watch.lease_is_over():
             return
@@ -375,7 +376,7 @@ def wait_for_collection(folder: Path, watch: Watch) -> None:
 
 
 def run_job(folder: Path, job: dict[str, Any], started: list[Any], log: Log, watch: Watch) -> tuple[int, str]:
-    """Make the environment, then run the command; return code and reason."""
+    """Run the setup command, then the job's command; return exit code and reason."""
     environment = job_environment(folder, job)
     state = {"started": started, "supervisor": os.getpid()}
     if job["setup"] is not None:
@@ -390,13 +391,13 @@ def run_job(folder: Path, job: dict[str, Any], started: list[Any], log: Log, wat
 
 
 def job_environment(folder: Path, job: dict[str, Any]) -> dict[str, str]:
-    """Return the job's environment: the container's without its secrets, this session's, and what the job brings.
+    """Return the job's environment: the container's without its secrets, this session's, and the job's own.
 
-    A container's variables reach its first process alone; without them a session has another PATH than the image.
+    Only a container's first process gets its variables; without them, a session's PATH differs from the image's.
     """
     first = first_environment()
     base = dict(os.environ)
-    if "RUNPOD_POD_ID" in first:  # a session may have been given the container's variables, too
+    if "RUNPOD_POD_ID" in first:  # the session may have got the container's variables too
         base = {name: value for name, value in {**base, **first}.items() if not SECRET_NAME.search(name)}
     brought = {name: value.replace("{root}", str(folder)) for name, value in job["environment"].items()}
     path = [str(folder / "code"), *filter(None, [{**base, **brought}.get("PYTHONPATH")])]
@@ -410,9 +411,9 @@ def job_environment(folder: Path, job: dict[str, Any]) -> dict[str, str]:
 
 
 def poll(folder: Path, messages_offset: int, log_offset: int) -> None:
-    """Renew the lease; print how the job is, and what it wrote behind two offsets."""
+    """Renew the lease; print the job's status, and its output after the two offsets."""
     (folder / "lease").touch()
-    alive = is_alive(folder)  # in this order: a supervisor that ends after it was seen alive leaves its word before
+    alive = is_alive(folder)  # before exit.json: a supervisor that ends after this has written that file
     ended = read_json(folder / "exit.json")
     messages, all_messages = chunk(folder / "messages.jsonl", messages_offset)
     log, all_log = chunk(folder / "train.log", log_offset)
@@ -428,7 +429,7 @@ def poll(folder: Path, messages_offset: int, log_offset: int) -> None:
 
 
 def chunk(path: Path, offset: int) -> tuple[bytes, bool]:
-    """Return what a file has behind an offset, up to a limit, and whether that was all."""
+    """Return a file's content after an offset, up to a limit, and whether that was all of it."""
     try:
         with path.open("rb") as file:
             file.seek(offset)
@@ -439,7 +440,7 @@ def chunk(path: Path, offset: int) -> tuple[bytes, bool]:
 
 
 def cancel(folder: Path) -> None:
-    """End the job; where no supervisor is there to do it, do it here."""
+    """Stop the job; without a running supervisor, do it here."""
     (folder / "cancel").touch()
     if is_alive(folder) or (folder / "exit.json").exists():
         return
@@ -448,7 +449,7 @@ def cancel(folder: Path) -> None:
 
 
 def checkpoint(folder: Path) -> None:
-    """Print name and manifest of the newest checkpoint that is whole: `trainer_state.json` is written last."""
+    """Print name and manifest of the newest complete checkpoint: `trainer_state.json` is written last."""
     where = json.loads((folder / "job.json").read_text())["checkpoints"]
     whole = list((folder / where).glob("*/trainer_state.json")) if where else []
     newest = max(whole, key=lambda path: path.stat().st_mtime, default=None)
@@ -456,11 +457,11 @@ def checkpoint(folder: Path) -> None:
     print(json.dumps({"name": name, "files": manifest(newest.parent) if newest else {}}))  # noqa: T201 - the answer
 
 
-# The end of the pod.
+# Termination of the pod.
 
 
 def first_environment() -> dict[str, str]:
-    """Return the environment of the container's first process: what the pod was ordered with, and its own key."""
+    """Return the environment of the container's first process: the order's variables and the pod's own key."""
     try:
         content = Path("/proc/1/environ").read_bytes().decode(errors="replace")
     except OSError:
@@ -469,10 +470,10 @@ def first_environment() -> dict[str, str]:
 
 
 def identity(folder: Path) -> tuple[str, str, str] | None:
-    """Return pod id, key and control plane of the pod this is; None where it is no rented pod.
+    """Return id, key and control plane of this pod; None if this is not a rented pod.
 
-    The file stands on the workspace, which may be a volume that another pod has written to before: a pod's folder ends
-    with its id, and only that pod may be deleted from here.
+    The file is on the workspace, possibly a volume that another pod has written to. A job's folder ends with its pod's
+    id, and only that pod may be deleted from here.
     """
     first = first_environment()
     names = {"pod_id": "RUNPOD_POD_ID", "api_key": "RUNPOD_API_KEY", "control_url": "BIZCHARTS_CONTROL_URL"}
@@ -485,13 +486,13 @@ def identity(folder: Path) -> tuple[str, str, str] | None:
 
 
 def delete_this_pod(folder: Path) -> None:
-    """Ask for the pod's end by every way there is until the API says that it is gone; the container ends with it."""
+    """Try every method to delete the pod until the API confirms it; the container ends with it."""
     pod = identity(folder)
     if pod is None:
         return
     pod_id, key, control = pod
     terminate = f'mutation {{ podTerminate(input: {{podId: "{pod_id}"}}) }}'
-    stop = f'mutation {{ podStop(input: {{podId: "{pod_id}"}}) {{ id }} }}'  # its disk costs, its GPU no more
+    stop = f'mutation {{ podStop(input: {{podId: "{pod_id}"}}) {{ id }} }}'  # its disk is still billed, its GPU is not
 
     def by_graphql(query: str) -> bool:
         return accepted(request("POST", f"{control}/graphql", key, {"query": query}))
@@ -511,16 +512,16 @@ def delete_this_pod(folder: Path) -> None:
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The key goes to the control plane and nowhere else."""
+    """Refuses redirects, so that the key goes only to the control plane."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
 def request(method: str, url: str, key: str, body: object = None) -> tuple[int, dict[str, Any] | None] | None:
-    """Return the status and the JSON object that was answered ({}: no content; None: no JSON object); None: no answer.
+    """Return status and JSON object of the response ({}: empty body; None: not a JSON object); None without a response.
 
-    A redirect is an answer like any other: it is not followed.
+    A redirect is returned like any other response: it is not followed.
     """
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "User-Agent": "bizcharts-pod"}
     content = None if body is None else json.dumps(body).encode()
@@ -538,7 +539,7 @@ def request(method: str, url: str, key: str, body: object = None) -> tuple[int, 
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:
-    """Return the object in JSON text, {} for empty text, None for anything else: a page of a proxy, say."""
+    """Return the object in JSON text, {} for empty text, None for anything else, such as a proxy's page."""
     try:
         found = json.loads(content.strip() or b"{}")
     except ValueError:
@@ -547,7 +548,8 @@ def json_object(content: bytes) -> dict[str, Any] | None:
 
 
 def accepted(answer: tuple[int, dict[str, Any] | None] | None) -> bool:
-    """Whether the API itself accepted a request, or does not know the pod: a page or a redirect is not its answer."""
+    """Return whether the API itself accepted a request, or does not know the pod; a page or a redirect is not from the
+    API."""
     status, found = answer or (0, None)
     if found is None:
         return False
@@ -555,7 +557,7 @@ def accepted(answer: tuple[int, dict[str, Any] | None] | None) -> bool:
 
 
 def is_gone(answer: tuple[int, dict[str, Any] | None] | None) -> bool:
-    """Whether the API says that the pod is gone."""
+    """Return whether the API confirms that the pod is deleted."""
     status, found = answer or (0, None)
     if found is None:
         return False
@@ -563,7 +565,7 @@ def is_gone(answer: tuple[int, dict[str, Any] | None] | None) -> bool:
 
 
 def runpodctl(key: str, *arguments: str) -> bool:
-    """Whether RunPod's own tool, which its images have, says that it is done."""
+    """Return whether RunPod's own tool, which is in its images, succeeds."""
     command = ["runpodctl", *arguments]
     environment = {**os.environ, "RUNPOD_API_KEY": key}
     try:

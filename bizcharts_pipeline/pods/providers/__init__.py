@@ -1,4 +1,4 @@
-"""Who rents out pods: RunPod in either of its dialects, a host of the user's, or this machine."""
+"""Providers of pods: RunPod through either of its APIs, a host of your own, or this machine."""
 
 import time
 from collections.abc import Callable
@@ -8,14 +8,14 @@ from bizcharts_pipeline.settings import Settings
 
 
 def open_provider(settings: Settings, name: str = "", sleep: Callable[[float], None] = time.sleep) -> Provider:
-    """Return the provider of this name, or the one that ``settings.pod_provider`` names; for RunPod, in the dialect
-    ``settings.pods.api`` as long as RunPod has it.
+    """Return the provider ``name``, or the one in ``settings.pod_provider``; for RunPod, with the API in
+    ``settings.pods.api`` as long as it exists.
 
-    ``sleep`` waits where RunPod asks for that. Its key and address come from the environment (``RUNPOD_API_KEY``,
-    ``RUNPOD_API_BASE_URL``), at each call.
+    ``sleep`` is used when RunPod requests a pause. Key and address are read from the environment at each call
+    (``RUNPOD_API_KEY``, ``RUNPOD_API_BASE_URL``).
 
     Raises:
-        AccessDenied: a key, the SDK or the host's name is missing; says what to do.
+        AccessDenied: a key, the SDK or the host's name is missing; the message says what to do.
     """
     name = name or settings.pod_provider
     if name == "local":

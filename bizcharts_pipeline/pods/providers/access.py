@@ -1,4 +1,4 @@
-"""RunPod's address and the account's key, read from the environment at the moment they are needed."""
+"""RunPod's address and the account's key, read from the environment when needed."""
 
 import os
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from bizcharts_pipeline.pods.errors import AccessDenied
 from bizcharts_pipeline.settings import key_address_problem
 
 KEY_VARIABLE = "RUNPOD_API_KEY"
-URL_VARIABLE = "RUNPOD_API_BASE_URL"  # the SDK's own name for it
+URL_VARIABLE = "RUNPOD_API_BASE_URL"  # the SDK's variable name
 PUBLIC_URL = "https://api.runpod.io"
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where RunPod's control plane is and what opens it. The key stays on this machine: pods have one of their own."""
+    """Address and key of RunPod's control plane. The key stays on this machine: pods have their own."""
 
     url: str
     key: str = field(repr=False)
@@ -23,7 +23,7 @@ def access() -> Access:
     """Return address and key.
 
     Raises:
-        AccessDenied: there is no key, or one of the two cannot be used; says which variable to set.
+        AccessDenied: the key is missing, or one of the two cannot be used; the message names the variable.
     """
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
@@ -32,15 +32,15 @@ def access() -> Access:
             "or BIZCHARTS_POD_PROVIDER to ssh or local."
         )
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise AccessDenied(f"{KEY_VARIABLE} holds a character that no key has; copy the key anew.")
+        raise AccessDenied(f"{KEY_VARIABLE} contains a character that is not allowed in a key; copy the key again.")
     return Access(_url(), key)
 
 
 def control_url() -> str | None:
-    """Return the address that pods must be told to end themselves; ``None``: the public one, which they know.
+    """Return the address that pods need for their self-termination; ``None`` for the public one, which they know.
 
     Raises:
-        AccessDenied: it is no address.
+        AccessDenied: it is not a valid address.
     """
     url = _url()
     return None if url == PUBLIC_URL else url

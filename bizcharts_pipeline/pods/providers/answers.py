@@ -1,5 +1,5 @@
-"""Pods and prices out of RunPod's answers, in either shape: GraphQL's, as its SDK 1.12 returns it, and REST v2's,
-which the SDK's successor returns, too."""
+"""Parses pods and prices from RunPod's answers in both formats: GraphQL's, as returned by its SDK 1.12, and REST v2's,
+which the SDK's successor returns too."""
 
 import math
 import re
@@ -20,40 +20,40 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def pod_of(answer: object) -> Pod | None:
-    """Return the pod that an answer describes; ``None``: there is none, or it is terminated.
+    """Return the pod in an answer; ``None`` if there is none, or it is terminated.
 
-    A pod counts as running once its container does. Of a GPU the short name is kept, which both shapes know
-    ('RTX 4090'). ``machine`` is the host's id within one dialect; the dialects have different ones.
+    A pod counts as running once its container does. The GPU's short name is kept, which both formats have ('RTX 4090').
+    ``machine`` is the host's id within one API; the APIs have different ones.
 
     Raises:
-        Uncertain: it describes no pod.
+        Uncertain: the answer does not describe a pod.
     """
     if answer is None:
         return None
-    told = _mapping(answer)
-    if not isinstance(told.get("id"), str) or not told["id"]:
-        raise Uncertain("RunPod described a pod without its id; try again later.")
-    stated = str(told.get("status") or told.get("desiredStatus"))
+    fields = _mapping(answer)
+    if not isinstance(fields.get("id"), str) or not fields["id"]:
+        raise Uncertain("RunPod's answer has a pod without an id; try again later.")
+    stated = str(fields.get("status") or fields.get("desiredStatus"))
     if stated == _TERMINATED:
         return None
     status = PodStatus.STARTING
     if stated in _ENDED:
         status = PodStatus.ENDED
-    elif stated == "RUNNING" and told.get("runtime") is not None:
+    elif stated == "RUNNING" and fields.get("runtime") is not None:
         status = PodStatus.RUNNING
     return Pod(
-        pod_id=told["id"],
-        name=str(told.get("name") or ""),
+        pod_id=fields["id"],
+        name=str(fields.get("name") or ""),
         status=status,
-        address=_address(told) if status is PodStatus.RUNNING else None,
-        gpu=_gpu(told),
-        usd_per_hour=_usd(told.get("cost", told.get("costPerHr"))) if status is not PodStatus.ENDED else None,
-        machine=_machine(told),
+        address=_address(fields) if status is PodStatus.RUNNING else None,
+        gpu=_gpu(fields),
+        usd_per_hour=_usd(fields.get("cost", fields.get("costPerHr"))) if status is not PodStatus.ENDED else None,
+        machine=_machine(fields),
     )
 
 
 def pods_of(answers: object, prefix: str) -> list[Pod]:
-    """Return the pods of a list whose names begin with ``prefix``, the oldest first.
+    """Return the pods of a list whose names start with ``prefix``, the oldest first.
 
     Raises:
         Uncertain: it is not a list of pods.
@@ -66,30 +66,30 @@ def pods_of(answers: object, prefix: str) -> list[Pod]:
 
 
 def price_of(answer: object, cloud: str) -> Decimal | None:
-    """Return what an hour of a GPU costs in ``cloud`` (USD); ``None`` where it is not offered there now.
+    """Return the price of a GPU in ``cloud`` in USD per hour; ``None`` if it is not offered there now.
 
     Raises:
-        Uncertain: it describes no GPU.
+        Uncertain: the answer does not describe a GPU.
     """
-    told = _mapping(answer)
+    fields = _mapping(answer)
     side = cloud.lower()
-    if told.get(side, told.get(f"{side}Cloud")) is False or told.get("availability") == "NONE":
+    if fields.get(side, fields.get(f"{side}Cloud")) is False or fields.get("availability") == "NONE":
         return None
-    price = told.get("price")
-    return _usd(price.get(side) if isinstance(price, Mapping) else told.get(f"{side}Price"))
+    price = fields.get("price")
+    return _usd(price.get(side) if isinstance(price, Mapping) else fields.get(f"{side}Price"))
 
 
 def short_name(gpu: str) -> str:
-    """Return a GPU's name without its maker's: 'NVIDIA GeForce RTX 4090' is displayed as 'RTX 4090'."""
+    """Return a GPU's name without the manufacturer: 'NVIDIA GeForce RTX 4090' is displayed as 'RTX 4090'."""
     return _MAKER.sub("", gpu)
 
 
-def _address(told: Mapping[str, Any]) -> Address | None:
-    """Return where sshd is published: REST's ``ssh.direct``, or among the ports of either shape."""
-    direct = _inner(_inner(told, "ssh"), "direct")
+def _address(fields: Mapping[str, Any]) -> Address | None:
+    """Return the public address of sshd: REST's ``ssh.direct``, or from the ports of either format."""
+    direct = _inner(_inner(fields, "ssh"), "direct")
     if _is_port(direct.get("port")) and direct.get("host"):
         return Address(str(direct["host"]), int(direct["port"]), str(direct.get("username") or "root"))
-    for port in _inner(told, "runtime").get("ports") or ():
+    for port in _inner(fields, "runtime").get("ports") or ():
         entry = port if isinstance(port, Mapping) else {}
         public = entry.get("public", entry.get("publicPort"))
         inside = entry.get("private", entry.get("privatePort"))
@@ -98,29 +98,29 @@ def _address(told: Mapping[str, Any]) -> Address | None:
     return None
 
 
-def _gpu(told: Mapping[str, Any]) -> str | None:
-    name = _inner(told, "gpu").get("id") or _inner(told, "machine").get("gpuDisplayName")
+def _gpu(fields: Mapping[str, Any]) -> str | None:
+    name = _inner(fields, "gpu").get("id") or _inner(fields, "machine").get("gpuDisplayName")
     return short_name(name) if isinstance(name, str) else None
 
 
-def _machine(told: Mapping[str, Any]) -> str | None:
-    """Return GraphQL's ``machineId``; REST v2 tells a host only by the proxy's user name, ``<pod>-<host>``."""
-    if machine := told.get("machineId"):
+def _machine(fields: Mapping[str, Any]) -> str | None:
+    """Return GraphQL's ``machineId``; REST v2 has the host only in the proxy's user name, ``<pod>-<host>``."""
+    if machine := fields.get("machineId"):
         return str(machine)
-    proxied = str(_inner(_inner(told, "ssh"), "proxy").get("username") or "")
+    proxied = str(_inner(_inner(fields, "ssh"), "proxy").get("username") or "")
     return proxied.partition("-")[2] or None
 
 
-def _born(told: Mapping[str, Any]) -> datetime:
-    """Return when a pod was created (REST), or last changed its state (GraphQL tells no more); else the far future."""
-    created = told.get("createdAt")
+def _born(fields: Mapping[str, Any]) -> datetime:
+    """Return the time of creation (REST) or of the last status change (GraphQL has no other); else the far future."""
+    created = fields.get("createdAt")
     if isinstance(created, str):
         try:
             moment = datetime.fromisoformat(created)
         except ValueError:
             return _LAST
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    found = _DISPLAYED_DATE.search(str(told.get("lastStatusChange") or ""))
+    found = _DISPLAYED_DATE.search(str(fields.get("lastStatusChange") or ""))
     if not found:
         return _LAST
     shift = timedelta(hours=int(found[3]), minutes=int(found[4]))
@@ -132,7 +132,7 @@ def _born(told: Mapping[str, Any]) -> datetime:
 
 
 def _usd(value: object) -> Decimal | None:
-    """Return an amount as it is written, not as binary arithmetic has it; ``None`` for none and for zero."""
+    """Return an amount exactly as written; ``None`` if it is missing, zero or invalid."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         return None
     return Decimal(str(value))
@@ -142,12 +142,12 @@ def _is_port(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65_536
 
 
-def _inner(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = told.get(name)
+def _inner(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = fields.get(name)
     return value if isinstance(value, Mapping) else {}
 
 
 def _mapping(answer: object) -> Mapping[str, Any]:
     if not isinstance(answer, Mapping):
-        raise Uncertain("RunPod answered with something else than was asked for; try again later.")
+        raise Uncertain("RunPod's answer has an unexpected type; try again later.")
     return answer

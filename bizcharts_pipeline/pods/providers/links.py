@@ -1,4 +1,4 @@
-"""The way to a rented pod: ssh with its own ephemeral key, to the host that answered first."""
+"""Connection to a rented pod: ssh with the pod's ephemeral key and the host key pinned at the first login."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from bizcharts_pipeline.pods.protocol import Pod, Transport
 
 
 def rented(pod: Pod, keys: Path) -> Transport:
-    """Return the way to a rented pod.
+    """Return the transport to a rented pod.
 
     Raises:
         LinkLost: it has no public port yet.
@@ -15,5 +15,5 @@ def rented(pod: Pod, keys: Path) -> Transport:
     from bizcharts_pipeline.pods.transport import SshTransport
 
     if pod.address is None:
-        raise LinkLost(f"{pod.name} has no public port yet; ask for it again.")
+        raise LinkLost(f"{pod.name} has no public port yet; try again later.")
     return SshTransport(pod.address, keys, None)

@@ -1,4 +1,4 @@
-"""This machine in the part of a pod: for those with a GPU of their own, and to try everything without one."""
+"""This machine as a pod: for users with their own GPU, and for trials without one."""
 
 from pathlib import Path
 
@@ -8,6 +8,6 @@ from bizcharts_pipeline.pods.transport import LocalTransport
 
 
 def this_machine(home: Path) -> OwnHost:
-    """Return this machine as a provider; its jobs lie below ``home``."""
+    """Return this machine as a provider; its jobs are stored below ``home``."""
     workspace = home / "pods" / "workspace"
     return OwnHost("local", Address("localhost", 0, ""), lambda: LocalTransport(workspace), "This machine")

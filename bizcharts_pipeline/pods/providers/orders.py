@@ -1,4 +1,4 @@
-"""What an order may hold: RunPod's SDK splices every value into a query's text and escapes none."""
+"""Validation of orders: RunPod's SDK inserts every value into a query's text without escaping it."""
 
 import re
 
@@ -12,19 +12,19 @@ MAX_VARIABLES = 50
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _POD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_MIN_SECRET = 6  # characters; a shorter value is no secret, and may be part of any word
+_MIN_SECRET = 6  # characters; a shorter value is not a secret, and may be part of any word
 _SPLICED = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
 def check_order(order: Order) -> None:
-    """Refuse an order that a dialect would garble, before anything is sent.
+    """Refuse an order that an API would garble, before anything is sent.
 
     Raises:
-        OrderRefused: names the field; values of variables are not shown.
+        OrderRefused: the message names the field; values of variables are not shown.
     """
     if not _NAME.fullmatch(order.name) or len(order.name) > NAME_LENGTH:
         raise OrderRefused(
-            f"{order.name[:80]!r} is no name of a pod: small letters, digits, '-', {NAME_LENGTH} at most."
+            f"{order.name[:80]!r} is not a valid pod name: lower-case letters, digits and '-', at most {NAME_LENGTH}."
         )
     candidate = order.candidate
     fields = {
@@ -38,29 +38,29 @@ def check_order(order: Order) -> None:
     variables = {f"environment {name[:40]!r}": value for name, value in order.environment.items()}
     for field, value in (fields | variables).items():
         if _SPLICED.search(value):
-            raise OrderRefused(f"The order's {field} holds a quote, a backslash or a line's end; leave them out.")
+            raise OrderRefused(f"The order's {field} contains a quote, a backslash or a line break; remove it.")
     for name in order.environment:
         if not _VARIABLE.fullmatch(name):
-            raise OrderRefused(f"{name[:40]!r} is no name of an environment variable.")
+            raise OrderRefused(f"{name[:40]!r} is not a valid name of an environment variable.")
     if len(order.environment) > MAX_VARIABLES:
-        raise OrderRefused(f"The order has {len(order.environment)} variables; RunPod takes {MAX_VARIABLES}.")
+        raise OrderRefused(f"The order has {len(order.environment)} variables; RunPod accepts at most {MAX_VARIABLES}.")
     if candidate.cloud not in ("SECURE", "COMMUNITY"):
-        raise OrderRefused(f"{candidate.cloud[:40]!r} is no cloud; SECURE and COMMUNITY are.")
+        raise OrderRefused(f"{candidate.cloud[:40]!r} is not a cloud; use SECURE or COMMUNITY.")
 
 
 def check_id(pod_id: str) -> str:
-    """Return the id of a pod if it may stand in a query, a path or a command.
+    """Return the id of a pod, if it is safe in a query, a path and a command.
 
     Raises:
-        OrderRefused: it may not.
+        OrderRefused: it is not.
     """
     if not _POD_ID.fullmatch(pod_id):
-        raise OrderRefused(f"{pod_id[:70]!r} is no id of a pod.")
+        raise OrderRefused(f"{pod_id[:70]!r} is not a valid pod id.")
     return pod_id
 
 
 def without_values(text: str, order: Order) -> str:
-    """Return what a control plane said of an order, with the values of the order's variables replaced by their
+    """Return a control plane's message about an order, with the values of the order's variables replaced by their
     names."""
     for name, value in sorted(order.environment.items(), key=lambda entry: -len(entry[1])):
         if len(value) >= _MIN_SECRET:

@@ -1,4 +1,4 @@
-"""A host of your own: a pod there is a name, kept as a marker file, and a job's folder."""
+"""A host of your own as a provider: a pod is a name, stored as a marker file, and a job's folder."""
 
 import re
 import secrets
@@ -15,7 +15,7 @@ from bizcharts_pipeline.pods.transport import CommandFailed
 _MARKERS = '"${BIZCHARTS_WORKSPACE:-$HOME}"/.bizcharts-pods'
 _MARKER = re.compile(r"(?P<name>[a-z0-9-]+)\.(?P<pod_id>[0-9a-f]{12})")
 _END_SECONDS = 60
-# A supervisor that is at work ends the job and leaves; where it died, `cancel` ends what is left of the job.
+# A running supervisor stops the job and exits; if it died, `cancel` kills the remains of the job.
 _END = """
 for workspace in "${{BIZCHARTS_WORKSPACE:-/workspace}}" "$HOME/workspace"; do
     root=$workspace/bizcharts/{name}-{pod_id}
@@ -35,13 +35,13 @@ rm -f -- {markers}/{name}.{pod_id}
 
 
 class OwnHost:
-    """A host of the user's as a provider. It costs nothing, is always free, and is what the user made it.
+    """A host of your own as a provider. It is free of charge and always available.
 
     Args:
-        name: as the ledger knows it.
-        address: where its sshd is; of no use to this machine itself.
-        connect: makes the way there.
-        where: for messages.
+        name: as stored in the ledger.
+        address: of its sshd; unused for this machine itself.
+        connect: returns the transport.
+        where: name for messages.
     """
 
     def __init__(self, name: str, address: Address, connect: Callable[[], Transport], where: str) -> None:
@@ -80,16 +80,16 @@ class OwnHost:
         return Pod(pod_id, name, PodStatus.RUNNING, self._address, None, Decimal(0), None)
 
     def _run(self, command: str) -> bytes:
-        """Run a command there.
+        """Run a command on the host.
 
         Raises:
-            AccessDenied: the host does not let us in, or is another than it was.
-            Uncertain: it did not answer, or could not do it.
+            AccessDenied: the host refuses the login, or its host key has changed.
+            Uncertain: it did not answer, or the command failed.
         """
         try:
             return self._connect().run(command, timeout_seconds=_END_SECONDS)
         except (LoginRefused, HostChanged) as error:
-            refusal: PodError = AccessDenied(f"{self._where} does not let us in: {error}")
+            refusal: PodError = AccessDenied(f"{self._where} refuses the login: {error}")
         except (LinkError, CommandFailed) as error:
             refusal = Uncertain(f"{self._where}: {error}")
         raise refusal

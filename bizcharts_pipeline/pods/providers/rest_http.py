@@ -1,4 +1,4 @@
-"""One question to RunPod's REST API: bounded in time and size, no redirects, no retries."""
+"""One request to RunPod's REST API: limited in time and size, no redirects, no retries."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from bizcharts_pipeline.http.exchange import BodyRefused, BoundedSession
 from bizcharts_pipeline.pods.errors import OutOfTime, Uncertain
 from bizcharts_pipeline.pods.providers.access import access
 
-SECONDS = 60.0  # for an answer as a whole; placing a pod takes a while
+SECONDS = 60.0  # for a complete answer; creating a pod takes a while
 MAX_BYTES = 8 * 1024 * 1024
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 45.0
 _PAGE_BYTES = 2_000
@@ -22,25 +22,25 @@ _PAGE_BYTES = 2_000
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, whatever its status. ``body`` is ``None`` where it is no JSON."""
+    """A response of any status. ``body`` is ``None`` if it is not JSON."""
 
     status: int
     body: Any = field(repr=False)
     retry_after: float | None = None  # seconds
-    text: str = field(default="", repr=False)  # the beginning of an answer that is no JSON
+    text: str = field(default="", repr=False)  # the beginning of a response that is not JSON
 
     @property
     def detail(self) -> str:
-        """What it says of a failure (RFC 9457, or the words of a page), at most 300 characters."""
-        told = self.body if isinstance(self.body, Mapping) else {}
-        errors = told.get("errors")
-        words = told.get("detail") or told.get("title") or told.get("message") or told.get("error") or self.text
+        """The error message (RFC 9457, or a page's text), at most 300 characters."""
+        fields = self.body if isinstance(self.body, Mapping) else {}
+        errors = fields.get("errors")
+        words = fields.get("detail") or fields.get("title") or fields.get("message") or fields.get("error") or self.text
         parts = [words or "without explanation", *(errors if isinstance(errors, list) else ())]
         return "; ".join(str(part) for part in parts)[:300]
 
 
 class _KeyOnly(requests.auth.AuthBase):
-    """Or a password from ``~/.netrc`` would replace the key."""
+    """Prevents a password from ``~/.netrc`` from replacing the key."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -51,17 +51,17 @@ class _KeyOnly(requests.auth.AuthBase):
 
 
 def ask(method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None) -> Reply:
-    """Return the answer to one request.
+    """Return the response to one request.
 
     Raises:
-        AccessDenied: there is no key.
-        OutOfTime: the caller's time is over, and nothing was sent (see `http.deadline`).
-        Uncertain: no whole answer came.
+        AccessDenied: the key is missing.
+        OutOfTime: the caller's deadline was reached, and nothing was sent (see `http.deadline`).
+        Uncertain: the response is incomplete or missing.
     """
     opens = access()
     left = seconds_left()
     if left <= 0:
-        raise OutOfTime(f"RunPod, {method} {path}: there was no time left to ask; the next time does")
+        raise OutOfTime(f"RunPod, {method} {path}: no time left for the request; the next run retries it")
     lost = ""
     with BoundedSession() as session, cut_off_after(SECONDS) as watchdog:
         try:
@@ -81,21 +81,21 @@ def ask(method: str, path: str, *, query: Mapping[str, str] | None = None, body:
         except (requests.RequestException, Urllib3Error, BodyRefused) as error:
             lost = type(error).__name__
     if lost:
-        raise Uncertain(f"RunPod, {method} {path}: no whole answer ({lost}); try again later.")
+        raise Uncertain(f"RunPod, {method} {path}: incomplete or missing response ({lost}); try again later.")
     body_read = _json(content)
     text = "" if body_read is not None else _words(content).replace(opens.key, "<key>")
     return Reply(status, body_read, _seconds(headers.get("Retry-After", "")), text)
 
 
 def post(url: str, *, headers: Mapping[str, str], data: str, timeout: float) -> requests.Response:
-    """Stand in for ``requests.post`` in RunPod's SDK: the same answer within the bounds of this module.
+    """Replacement of ``requests.post`` in RunPod's SDK, with the limits of this module.
 
     Raises:
-        requests.RequestException: no whole answer came, or there was no time left to ask.
+        requests.RequestException: the response is incomplete or missing, or no time was left to send the request.
     """
     left = seconds_left()
     if left <= 0:
-        raise requests.Timeout("there was no time left to ask")
+        raise requests.Timeout("no time left for the request")
     with BoundedSession() as session, cut_off_after(SECONDS) as watchdog:
         try:
             with session.exchange(

@@ -1,6 +1,6 @@
-"""RunPod in the dialect that the settings name, or in the other one where RunPod says that this one is gone.
+"""RunPod through the configured API, or through the other one if RunPod reports that this one was switched off.
 
-Both dialects see the same account: a pod that one of them created is found, and ended, by the other.
+Both APIs see the same account: a pod created through one can be found and terminated through the other.
 """
 
 import logging
@@ -23,14 +23,14 @@ class RunPod:
     """Pods of the account whose key is in ``RUNPOD_API_KEY``.
 
     Raises:
-        AccessDenied: there is no key, or ``dialect`` is GraphQL and its SDK is not installed.
-        ApiGone: by every method: both dialects are gone, or the other one's SDK is missing.
+        AccessDenied: the key is missing, or ``dialect`` is GraphQL and its SDK is not installed.
+        ApiGone: from every method: both APIs were switched off, or the other one's SDK is missing.
     """
 
     name = "runpod"
 
     def __init__(self, dialect: Dialect, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.dialect: Dialect = dialect  # the one in use
+        self.dialect: Dialect = dialect  # the API in use
         self._sleep = sleep
         self._provider = _open(dialect, sleep)
 
@@ -38,12 +38,12 @@ class RunPod:
         return self._ask(lambda provider: provider.usd_per_hour(candidate))
 
     def create(self, order: Order) -> Pod:
-        """See `protocol.Provider`. An order is not repeated in the other dialect: it may have been carried out."""
+        """See `protocol.Provider`. An order is not repeated through the other API, as it may have been executed."""
         try:
             return self._provider.create(order)
         except ApiGone as error:
             self._switch(error)
-            raise Uncertain(f"{error} It is ordered through the other API next; look it up first.") from None
+            raise Uncertain(f"{error} The next order uses the other API; search for the pod first.") from None
 
     def find(self, prefix: str) -> list[Pod]:
         return self._ask(lambda provider: provider.find(prefix))
@@ -65,13 +65,13 @@ class RunPod:
         return question(self._provider)
 
     def _switch(self, error: ApiGone) -> None:
-        """Go over to the other dialect."""
+        """Switch to the other API."""
         other = _OTHER[self.dialect]
         try:
             self._provider = _open(other, self._sleep)
         except AccessDenied as missing:
             raise ApiGone(f"{error} The other API cannot be used: {missing}") from None
-        _LOG.warning("%s Going on with pods.api = %r.", error, other)
+        _LOG.warning("%s Continuing with pods.api = %r.", error, other)
         self.dialect = other
 
 

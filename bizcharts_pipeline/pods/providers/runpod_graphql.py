@@ -1,7 +1,7 @@
-"""RunPod through its own SDK (1.12), which speaks GraphQL.
+"""RunPod through its own SDK (1.12), which uses GraphQL.
 
-What the SDK cannot be told: its time-out is 30 s between two bytes, its answers have no size cap, and it loses the
-status of an answer. It is imported where it is used, for its import takes 1.5 s.
+Limitations of the SDK: its time-out is 30 s between two bytes, its answers have no size limit, and it drops the status
+of an answer. It is imported on use, as its import takes 1.5 s.
 """
 
 import re
@@ -33,19 +33,19 @@ from bizcharts_pipeline.pods.providers.orders import (
 )
 from bizcharts_pipeline.pods.providers.rest_http import ask, post
 
-# What it says when nothing is free. Anything less explicit may come after a pod was created.
+# RunPod's messages when nothing is free. Anything less explicit may come after a pod was created.
 CAPACITY = re.compile(r"no longer any instances available|not enough free GPUs on the host machine", re.IGNORECASE)
 _FUNDS = re.compile(
     r"insufficient (funds|balance)|balance is too low|not enough (funds|balance|credits)", re.IGNORECASE
 )
 _GONE = re.compile(r"\bpod not found\b", re.IGNORECASE)
-# A query that breaks the schema is refused before any of it is carried out.
+# A query that violates the schema is refused before any of it is executed.
 _INVALID = re.compile(
     r"^Syntax Error|Cannot query field|is not defined by type|was not provided|Expected value of type|"
     r"does not exist in .* enum",
     re.IGNORECASE,
 )
-_TOLD = 200  # characters of a message that are repeated
+_EXCERPT = 200  # maximum characters of a repeated message
 
 Answer = TypeVar("Answer")
 
@@ -54,7 +54,7 @@ class RunPodGraphQL:
     """Pods of the account whose key is in ``RUNPOD_API_KEY``.
 
     Raises:
-        AccessDenied: the SDK is not installed, or there is no key.
+        AccessDenied: the SDK is not installed, or the key is missing.
     """
 
     name = "runpod"
@@ -65,10 +65,10 @@ class RunPodGraphQL:
 
     def usd_per_hour(self, candidate: Candidate) -> Decimal | None:
         try:
-            told = _asked(lambda sdk: sdk.get_gpu(candidate.gpu))
+            answer = _asked(lambda sdk: sdk.get_gpu(candidate.gpu))
         except OrderRefused as error:
             raise NotOffered(f"RunPod has no GPU {candidate.gpu!r}: {error}") from None
-        return price_of(told, candidate.cloud)
+        return price_of(answer, candidate.cloud)
 
     def create(self, order: Order) -> Pod:
         check_order(order)
@@ -83,7 +83,7 @@ class RunPodGraphQL:
     def _create(self, order: Order) -> Any:
         candidate = order.candidate
         return _asked(
-            # Only what the SDK's successor takes, too: it refuses `support_public_ip`, which is on by default here.
+            # Only arguments that the SDK's successor accepts too: it refuses `support_public_ip`, the default here.
             lambda sdk: sdk.create_pod(
                 name=order.name,
                 image_name=order.image,
@@ -112,8 +112,8 @@ class RunPodGraphQL:
             return None
 
     def terminate(self, pod_id: str) -> bool:
-        """See `protocol.Provider`. The SDK takes any JSON without errors for a success: only :meth:`get` tells that
-        the pod is gone."""
+        """See `protocol.Provider`. The SDK treats any JSON without errors as success; only :meth:`get` confirms that
+        the pod is terminated."""
         try:
             _asked(lambda sdk: sdk.terminate_pod(check_id(pod_id)))
         except _PodGone:
@@ -127,21 +127,21 @@ class RunPodGraphQL:
 
 
 class _PodGone(Uncertain):
-    """The pod that was asked about does not exist."""
+    """The requested pod does not exist."""
 
 
 def _created(answer: Any, order: Order) -> Pod:
-    """Return the new pod; the answer does not tell what the pod is charged, which only later ones do."""
+    """Return the new pod; the response does not contain its price, only later ones do."""
     if answer is None:
-        raise Uncertain(f"RunPod answered the order of {order.name} with nothing; look it up by its name.")
+        raise Uncertain(f"RunPod's answer to the order of {order.name} is empty; search for that name first.")
     pod = pod_of({"name": order.name, "desiredStatus": "CREATED", **answer})
     if pod is None:
-        raise Uncertain(f"RunPod says that {order.name} was terminated while it was created; look it up.")
+        raise Uncertain(f"RunPod terminated {order.name} during its creation; search for that name first.")
     return pod if pod.gpu else _as_ordered(pod, order)
 
 
 def _as_ordered(pod: Pod, order: Order) -> Pod:
-    """Return a new pod with what the answer to GraphQL's order leaves out."""
+    """Return a new pod, completed from the order with the fields missing in GraphQL's response."""
     return Pod(pod.pod_id, order.name, PodStatus.STARTING, None, short_name(order.candidate.gpu), None, pod.machine)
 
 
@@ -153,13 +153,13 @@ def _sdk() -> Any:
         raise AccessDenied(
             "The runpod SDK is not installed: run `make install-pods`, or set pods.api to 'rest', which needs none."
         ) from None
-    # The SDK's own request has no bound of size, follows redirects and reads ~/.netrc.
+    # The SDK's own request has no size limit, follows redirects and reads ~/.netrc.
     graphql.requests = SimpleNamespace(post=post)
     return runpod
 
 
 def _asked(question: Callable[[Any], Answer]) -> Answer:
-    """Return the answer to a question, put to the SDK with the key as it is set now."""
+    """Return the SDK's result of ``question``, with the current key."""
     sdk = _sdk()
     sdk.api_key = access().key
     try:
@@ -172,45 +172,45 @@ def _asked(question: Callable[[Any], Answer]) -> Answer:
 
 
 def _refusal(error: Exception) -> PodError:
-    """Return what an exception of the SDK means; whatever does not prove that nothing was done is uncertain."""
+    """Map an exception of the SDK to one of our errors; unless nothing can have been executed, it is Uncertain."""
     import requests
     from runpod import error as errors
 
     if isinstance(error, errors.AuthenticationError):
-        return AccessDenied("RunPod does not accept the key; correct RUNPOD_API_KEY.")
+        return AccessDenied("RunPod does not accept the key; check RUNPOD_API_KEY.")
     if isinstance(error, errors.QueryError):
-        return _told(str(error.message or ""), getattr(error, "status_code", None))
+        return _error_for(str(error.message or ""), getattr(error, "status_code", None))
     if isinstance(error, requests.exceptions.JSONDecodeError | KeyError):
         return _without_data()
     if isinstance(error, requests.RequestException):
         return Uncertain(f"RunPod did not answer ({type(error).__name__}); try again later.")
     if type(error) is ValueError:  # raised by the SDK itself, before it sends the order
-        return OrderRefused(f"The runpod SDK refused: {str(error)[:_TOLD]}")
+        return OrderRefused(f"The runpod SDK refused: {str(error)[:_EXCERPT]}")
     return Uncertain(f"RunPod's answer could not be read ({type(error).__name__}); try again later.")
 
 
 def _without_data() -> PodError:
-    """Return what an answer without data means. The SDK loses the status, so that an empty query is sent for it."""
+    """Return the error for an answer without data. The SDK drops the status, so an empty query is sent to get it."""
     try:
         reply = ask("POST", "/graphql", body={"query": "query { __typename }"})
     except PodError:
         return Uncertain("RunPod answered without data, as it does when it is overloaded; try again later.")
     if reply.status in (404, 410):
-        return ApiGone(f"RunPod says that its GraphQL API is gone ({reply.status}): {reply.detail}")
+        return ApiGone(f"RunPod's GraphQL API was switched off ({reply.status}): {reply.detail}")
     return Uncertain(f"RunPod answered without data ({reply.status}); try again later.")
 
 
-def _told(message: str, status: int | None) -> PodError:
-    """Return what RunPod's own message means; a status comes with the SDK's successor only."""
-    told = message[:_TOLD]
+def _error_for(message: str, status: int | None) -> PodError:
+    """Map RunPod's error message to one of our errors; only the SDK's successor provides a status."""
+    excerpt = message[:_EXCERPT]
     if CAPACITY.search(message):
-        return NoCapacity(f"RunPod has nothing free: {told}")
+        return NoCapacity(f"RunPod has no free capacity: {excerpt}")
     if _GONE.search(message) or status == 404:
-        return _PodGone(f"RunPod: {told}")
+        return _PodGone(f"RunPod: {excerpt}")
     if status == 402 or _FUNDS.search(message):
-        return OutOfFunds(f"RunPod wants money: {told}")
+        return OutOfFunds(f"RunPod requires payment: {excerpt}")
     if status == 403:
-        return AccessDenied(f"RunPod's key may not do this: {told}")
+        return AccessDenied(f"RunPod's key lacks the permission: {excerpt}")
     if status == 422 or _INVALID.search(message):
-        return OrderRefused(f"RunPod cannot read the request: {told}")
-    return Uncertain(f"RunPod: {told}")
+        return OrderRefused(f"RunPod rejects the request as invalid: {excerpt}")
+    return Uncertain(f"RunPod: {excerpt}")

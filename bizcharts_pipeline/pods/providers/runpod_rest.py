@@ -1,8 +1,7 @@
-"""RunPod's REST API v2, which takes over from GraphQL in 2027; needs no SDK.
+"""RunPod's REST API v2, which replaces GraphQL in 2027; needs no SDK.
 
-An order is of one GPU type: the API tries no other. A status of 400 means that a rule is broken or that nothing is
-free, and no code tells which; either way nothing was created. The list of pods comes in pages, each of which names the
-cursor of the next.
+An order is for one GPU type. A status of 400 means that a rule is violated or that nothing is free, and no code tells
+which; either way nothing was created. The list of pods is paginated with cursors.
 """
 
 import time
@@ -35,15 +34,15 @@ from bizcharts_pipeline.pods.providers.rest_http import Reply, ask
 
 _PODS = "/v2/pods"
 _GPUS = "/v2/catalog/gpus"
-_MIN_VOLUME_GB = 10  # a smaller one is refused
+_MIN_VOLUME_GB = 10  # smaller ones are refused
 MAX_PAGES = 100
-_WAITS = 3  # after "too many requests", for as long as the answer says
-_LONGEST_WAIT = 30.0  # seconds; one that is told to wait longer fails
-_WAIT = 2.0  # seconds, where the answer does not say
+_WAITS = 3  # retries after "too many requests", each after the requested pause
+_LONGEST_WAIT = 30.0  # seconds; a request with a longer requested pause fails
+_WAIT = 2.0  # seconds, if the response names no pause
 
 
 class Busy(Uncertain):
-    """Too many requests (429). ``retry_after`` is the wait that it asks for, in seconds, if it says so."""
+    """Too many requests (429). ``retry_after`` is the requested pause in seconds, if given."""
 
     def __init__(self, message: str, retry_after: float | None) -> None:
         super().__init__(message)
@@ -53,12 +52,12 @@ class Busy(Uncertain):
 class RunPodRest:
     """Pods of the account whose key is in ``RUNPOD_API_KEY``.
 
-    A request that is answered with "too many requests" (429), so that it was not carried out, is repeated up to three
-    times after the wait that the answer asks for, if that is short.
+    A request that was refused with "too many requests" (429), and so not executed, is retried up to three times after
+    the requested pause, if that is short.
 
     Raises:
-        AccessDenied: there is no key.
-        ApiGone: by every method: the API as a whole answers 410, or 404 where no pod was asked for.
+        AccessDenied: the key is missing.
+        ApiGone: from every method: the API as a whole answers 410, or 404 to a request without a pod id.
     """
 
     name = "runpod"
@@ -82,27 +81,27 @@ class RunPodRest:
             raise _order_refused(reply, order)
         pod = pod_of(reply.body)
         if pod is None:
-            raise Uncertain(f"RunPod answered the order of {order.name} without a pod; look it up by its name.")
+            raise Uncertain(f"RunPod's answer to the order of {order.name} has no pod; search for that name first.")
         return pod
 
     def find(self, prefix: str) -> list[Pod]:
-        told: dict[str, Any] = {}  # by id: a pod that moves from one page to the next counts once
+        pods: dict[str, Any] = {}  # by id: a pod that moves between pages counts once
         cursors: list[str] = []
         for _ in range(MAX_PAGES):
             reply = self._ask("GET", _PODS, query={"cursor": cursors[-1]} if cursors else None)
             for pod in _listed(reply, "pods"):
-                told[str(pod.get("id")) if isinstance(pod, Mapping) else f"not a pod {len(told)}"] = pod
+                pods[str(pod.get("id")) if isinstance(pod, Mapping) else f"not a pod {len(pods)}"] = pod
             cursor = _next_page(reply.body)
             if cursor is None:
-                return pods_of(list(told.values()), prefix)
+                return pods_of(list(pods.values()), prefix)
             if cursor in cursors:
-                raise Uncertain("RunPod's list of pods names the same page twice; try again later.")
+                raise Uncertain("RunPod's list of pods repeats a page; try again later.")
             cursors.append(cursor)
         raise Uncertain(f"RunPod's list of pods has more than {MAX_PAGES} pages; try again later.")
 
     def get(self, pod_id: str) -> Pod | None:
         reply = self._ask("GET", f"{_PODS}/{check_id(pod_id)}")
-        if _says_no_such_pod(reply):
+        if _is_unknown_pod(reply):
             return None
         if reply.status != 200 or reply.body is None:
             raise _refused(reply)
@@ -110,12 +109,12 @@ class RunPodRest:
 
     def terminate(self, pod_id: str) -> bool:
         reply = self._ask("DELETE", f"{_PODS}/{check_id(pod_id)}")
-        if _says_no_such_pod(reply):
+        if _is_unknown_pod(reply):
             return False
         if reply.status not in (200, 202, 204):
             raise _refused(reply)
         if reply.status == 200 and reply.body is None:
-            raise Uncertain(f"RunPod answered the request to end {pod_id} with a page: {reply.detail}")
+            raise Uncertain(f"RunPod's answer to the termination of {pod_id} is not JSON: {reply.detail}")
         return True
 
     def transport(self, pod: Pod, keys: Path) -> Transport:
@@ -133,7 +132,7 @@ class RunPodRest:
         else:
             reply = ask(method, path, query=query, body=body)
         if reply.status == 410 or (reply.status == 404 and path in (_PODS, _GPUS)):
-            raise ApiGone(f"RunPod says that its REST API is gone ({reply.status}): {reply.detail}")
+            raise ApiGone(f"RunPod's REST API was switched off ({reply.status}): {reply.detail}")
         return reply
 
 
@@ -167,13 +166,13 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdecimal())
 
 
-def _says_no_such_pod(reply: Reply) -> bool:
-    """Whether the API itself says so; a page that says 404 may come from something in between."""
+def _is_unknown_pod(reply: Reply) -> bool:
+    """Return whether the API itself reports an unknown pod; a 404 page may come from a proxy."""
     return reply.status == 404 and isinstance(reply.body, Mapping)
 
 
 def _order_refused(reply: Reply, order: Order) -> PodError:
-    """Return what the refusal of an order means; values of the order's variables are not repeated."""
+    """Return the error for a refused order; the values of the order's variables are not repeated."""
     refusal = _meaning(reply, order)
     return type(refusal)(without_values(str(refusal), order)) if not isinstance(refusal, Busy) else refusal
 
@@ -184,23 +183,23 @@ def _meaning(reply: Reply, order: Order) -> PodError:
     if reply.status == 400 and reply.body is not None and not named:
         return NoCapacity(f"RunPod has no {wanted}, or the order breaks one of its rules: {reply.detail}")
     if reply.status == 403 and reply.body is not None:
-        return NoCapacity(f"RunPod lets this key have no {wanted}: {reply.detail}")
+        return NoCapacity(f"RunPod does not offer {wanted} to this key: {reply.detail}")
     if reply.status in (400, 404, 422) and reply.body is not None:
-        return OrderRefused(f"RunPod does not take the order of a {wanted} ({reply.status}): {reply.detail}")
+        return OrderRefused(f"RunPod refuses the order of {wanted} ({reply.status}): {reply.detail}")
     return _refused(reply)
 
 
 def _refused(reply: Reply) -> PodError:
-    """Return what an answer without success means; what proves nothing is uncertain."""
+    """Return the error for an unsuccessful response; if it proves nothing, it is Uncertain."""
     if reply.status == 401:
-        return AccessDenied("RunPod does not accept the key; correct RUNPOD_API_KEY.")
+        return AccessDenied("RunPod does not accept the key; check RUNPOD_API_KEY.")
     if reply.status == 402:
-        return OutOfFunds(f"RunPod wants money: {reply.detail}")
+        return OutOfFunds(f"RunPod requires payment: {reply.detail}")
     if reply.status == 403:
-        return AccessDenied(f"RunPod's key may not do this: {reply.detail}")
+        return AccessDenied(f"RunPod's key lacks the permission: {reply.detail}")
     if reply.status == 429:
         wait = f"{reply.retry_after:g} s" if reply.retry_after is not None else "a while"
-        return Busy(f"RunPod had too many requests; it asks for {wait}.", reply.retry_after)
+        return Busy(f"RunPod received too many requests; it requests a pause of {wait}.", reply.retry_after)
     return Uncertain(f"RunPod answered {reply.status}: {reply.detail}")
 
 
@@ -213,13 +212,13 @@ def _listed(reply: Reply, name: str) -> list[Any]:
 
 
 def _next_page(body: Mapping[str, Any]) -> str | None:
-    """Return the cursor of the next page; ``None``: this is the last one, or the only one.
+    """Return the cursor of the next page; ``None`` on the last or only page.
 
     Raises:
-        Uncertain: it cannot be told which: half of a list must not pass for the whole.
+        Uncertain: this cannot be determined; an incomplete list must not pass for a complete one.
     """
     if "pagination" not in body and not body.get("nextCursor"):
-        return None  # as in August 2026: all pods in one answer
+        return None  # as in August 2026: all pods in one response
     pages = body.get("pagination")
     if isinstance(pages, Mapping):
         more, cursor = pages.get("hasNextPage"), pages.get("nextCursor")
@@ -227,4 +226,4 @@ def _next_page(body: Mapping[str, Any]) -> str | None:
             return None
         if more is True and isinstance(cursor, str) and cursor:
             return cursor
-    raise Uncertain("RunPod's list of pods comes in pages that cannot be read; set pods.api to 'graphql'.")
+    raise Uncertain("The pagination of RunPod's list of pods cannot be parsed; set pods.api to 'graphql'.")

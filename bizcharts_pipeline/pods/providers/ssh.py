@@ -1,4 +1,4 @@
-"""A host of the user's own with a GPU, reached by ssh with the user's own key."""
+"""A host of your own with a GPU, reached by ssh with your own key."""
 
 from bizcharts_pipeline.pods.errors import AccessDenied
 from bizcharts_pipeline.pods.protocol import Address
@@ -8,13 +8,13 @@ from bizcharts_pipeline.settings import PodSettings
 
 
 def own_host(settings: PodSettings) -> OwnHost:
-    """Return the host of ``pods.ssh_host`` as a provider; its key must stand in ``pods.ssh_known_hosts``.
+    """Return the host ``pods.ssh_host`` as a provider; its host key must be in ``pods.ssh_known_hosts``.
 
     Raises:
-        AccessDenied: the host, the private key or the file of known hosts is missing; says what to do.
+        AccessDenied: the host, the private key or the known-hosts file is missing; the message says what to do.
     """
     if not settings.ssh_host:
-        raise AccessDenied("BIZCHARTS_POD_PROVIDER is ssh, and no host is named: set pods.ssh_host.")
+        raise AccessDenied("BIZCHARTS_POD_PROVIDER is ssh, but no host is configured: set pods.ssh_host.")
     key, known = settings.ssh_key.expanduser(), settings.ssh_known_hosts.expanduser()
     if not key.is_file():
         raise AccessDenied(f"There is no private key at {key}: correct pods.ssh_key.")
