@@ -17,7 +17,7 @@ import duckdb
 from bizcharts_pipeline.warehouse.published import Bucket, CoinReading, Reading
 from bizcharts_pipeline.warehouse.values import literal
 
-MAX_AGE = timedelta(hours=2)  # of a candle's value: from the end of its hour to the candle's open
+MAX_AGE = timedelta(hours=2)  # of a candle's value: from the end of its hour to the full hour of the candle's open
 _HOUR = timedelta(hours=1)
 
 # A reading by the earlier method has a value and a class while it is calibrating; they are not shown.
@@ -25,7 +25,7 @@ _SHOWN = {name: f"CASE WHEN state IN ('normal', 'thin') THEN {name} END AS {name
 _SHOWN["label"] = "CASE WHEN state IN ('normal', 'thin') THEN label END AS label"
 READING_COLUMNS = ", ".join(_SHOWN.get(field.name, field.name) for field in fields(Reading))
 COIN_COLUMNS = ", ".join(field.name for field in fields(CoinReading))
-NEWEST_VINTAGE = "row_number() OVER (PARTITION BY {key} ORDER BY computed_at DESC, final DESC) = 1"
+_NEWEST = "QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY computed_at DESC, final DESC) = 1"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ _CANDLES = """
 WITH opens AS (
     SELECT unnest(generate_series({first}, {last}, INTERVAL '{seconds} seconds')) AS open
 ), ends AS (
-    SELECT open, open - unnest([{ages}]) * INTERVAL 1 HOUR - INTERVAL 1 HOUR AS bucket_start FROM opens
+    SELECT open, date_trunc('hour', open) - unnest([{ages}]) * INTERVAL 1 HOUR AS bucket_start FROM opens
 ), known AS (
     SELECT e.open, r.* FROM ends e JOIN fear_greed_index r USING (bucket_start)
     WHERE r.bucket = 'hour' AND r.final AND r.knowable_at <= e.open AND {visible}
@@ -69,26 +69,54 @@ SELECT o.open, {columns} FROM opens o LEFT JOIN known k USING (open) ORDER BY o.
 """
 
 
+def index_sql(bucket: Bucket, as_of: datetime | None = None, where: str = "TRUE") -> str:
+    """Return the query for the index's buckets that fulfil ``where``, each in its newest vintage, in no order."""
+    return (
+        f"SELECT {READING_COLUMNS} FROM fear_greed_index "
+        f"WHERE bucket = {literal(bucket)} AND {where} AND {visible(as_of)} {_NEWEST.format(key='bucket_start')}"
+    )
+
+
+def coins_sql(bucket: Bucket, as_of: datetime | None = None, where: str = "TRUE") -> str:
+    """Return the query for the coins' buckets that fulfil ``where``, each in its newest vintage, in no order.
+
+    A coin that a later vintage no longer names has 0 mentions there.
+    """
+    return (
+        f"SELECT {COIN_COLUMNS} FROM coin_sentiment WHERE bucket = {literal(bucket)} AND {where} AND {visible(as_of)} "
+        f"{_NEWEST.format(key='coin_symbol, bucket_start')}"
+    )
+
+
 def index_series(
-    connection: duckdb.DuckDBPyConnection, bucket: Bucket, start: datetime, end: datetime, as_of: datetime | None = None
+    connection: duckdb.DuckDBPyConnection,
+    bucket: Bucket,
+    start: datetime,
+    end: datetime,
+    as_of: datetime | None = None,
+    most: int | None = None,
 ) -> list[Reading]:
-    """Return the index's buckets that begin in ``[start, end)`` (naive UTC), ascending, each in its newest vintage."""
-    rows = connection.execute(
-        f"SELECT {READING_COLUMNS} FROM fear_greed_index WHERE bucket = {literal(bucket)} "
-        f"AND bucket_start >= {literal(start)} AND bucket_start < {literal(end)} AND {visible(as_of)} "
-        f"QUALIFY {NEWEST_VINTAGE.format(key='bucket_start')} ORDER BY bucket_start"
-    ).fetchall()
-    return [Reading(*row) for row in rows]
+    """Return the index's buckets that begin in ``[start, end)`` (naive UTC), ascending, each in its newest vintage.
+
+    With ``most``, no more than the first ``most`` of them.
+    """
+    query = index_sql(bucket, as_of, _between(start, end))
+    return [Reading(*row) for row in connection.execute(f"{query} ORDER BY bucket_start {_limit(most)}").fetchall()]
 
 
 def newest_readings(
-    connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: int, as_of: datetime | None = None
+    connection: duckdb.DuckDBPyConnection,
+    bucket: Bucket,
+    most: int,
+    as_of: datetime | None = None,
+    before: datetime | None = None,
 ) -> list[Reading]:
-    """Return the newest ``most`` readings of the index, the newest first; the running bucket is the first one."""
-    rows = connection.execute(
-        f"SELECT {READING_COLUMNS} FROM fear_greed_index WHERE bucket = {literal(bucket)} AND {visible(as_of)} "
-        f"QUALIFY {NEWEST_VINTAGE.format(key='bucket_start')} ORDER BY bucket_start DESC LIMIT {int(most)}"
-    ).fetchall()
+    """Return the newest ``most`` readings of the index, the newest first; the running bucket is the first one.
+
+    With ``before`` (naive UTC), the newest of the buckets that begin before it.
+    """
+    query = index_sql(bucket, as_of, _before(before))
+    rows = connection.execute(f"{query} ORDER BY bucket_start DESC {_limit(most)}").fetchall()
     return [Reading(*row) for row in rows]
 
 
@@ -106,12 +134,10 @@ def coin_board(
 
     A coin that a later vintage no longer names is not among them.
     """
-    shown = f"bucket = {literal(bucket)} AND {visible(as_of)}"
+    newest = f"SELECT max(bucket_start) FROM coin_sentiment WHERE bucket = {literal(bucket)} AND {visible(as_of)}"
+    query = coins_sql(bucket, as_of, f"bucket_start = ({newest})")
     rows = connection.execute(
-        f"SELECT * FROM (SELECT {COIN_COLUMNS} FROM coin_sentiment WHERE {shown} "
-        f"AND bucket_start = (SELECT max(bucket_start) FROM coin_sentiment WHERE {shown}) "
-        f"QUALIFY {NEWEST_VINTAGE.format(key='coin_symbol')}) "
-        "WHERE mentions > 0 ORDER BY mentions DESC, coin_symbol"
+        f"SELECT * FROM ({query}) WHERE mentions > 0 ORDER BY mentions DESC, coin_symbol"
     ).fetchall()
     return [CoinReading(*row) for row in rows]
 
@@ -123,18 +149,36 @@ def coin_series(
     start: datetime,
     end: datetime,
     as_of: datetime | None = None,
+    most: int | None = None,
 ) -> list[CoinReading]:
     """Return one coin's buckets that begin in ``[start, end)`` (naive UTC), ascending, each in its newest vintage.
 
-    A bucket without a mention has no row, or one with 0 mentions where an earlier vintage had named the coin.
+    A bucket without a mention has no row, or one with 0 mentions where an earlier vintage had named the coin. With
+    ``most``, no more than the first ``most`` of them.
     """
-    rows = connection.execute(
-        f"SELECT {COIN_COLUMNS} FROM coin_sentiment "
-        f"WHERE coin_symbol = {literal(symbol)} AND bucket = {literal(bucket)} "
-        f"AND bucket_start >= {literal(start)} AND bucket_start < {literal(end)} AND {visible(as_of)} "
-        f"QUALIFY {NEWEST_VINTAGE.format(key='bucket_start')} ORDER BY bucket_start"
-    ).fetchall()
+    query = coins_sql(bucket, as_of, f"coin_symbol = {literal(symbol)} AND {_between(start, end)}")
+    rows = connection.execute(f"{query} ORDER BY bucket_start {_limit(most)}").fetchall()
     return [CoinReading(*row) for row in rows]
+
+
+def newest_coin_readings(
+    connection: duckdb.DuckDBPyConnection,
+    symbol: str,
+    bucket: Bucket,
+    most: int,
+    as_of: datetime | None = None,
+    before: datetime | None = None,
+) -> list[CoinReading]:
+    """Return one coin's newest ``most`` buckets, the newest first; with ``before``, of those that begin before it."""
+    query = coins_sql(bucket, as_of, f"coin_symbol = {literal(symbol)} AND {_before(before)}")
+    rows = connection.execute(f"{query} ORDER BY bucket_start DESC {_limit(most)}").fetchall()
+    return [CoinReading(*row) for row in rows]
+
+
+def knows_coin(connection: duckdb.DuckDBPyConnection, symbol: str, as_of: datetime | None = None) -> bool:
+    """Whether any bucket has named the coin."""
+    query = f"SELECT 1 FROM coin_sentiment WHERE coin_symbol = {literal(symbol)} AND {visible(as_of)} LIMIT 1"
+    return connection.execute(query).fetchone() is not None
 
 
 def candles(
@@ -146,9 +190,10 @@ def candles(
 ) -> list[Candle]:
     """Return a candle for each ``step`` from the open ``first`` to the open ``last`` (naive UTC), ascending.
 
-    Opens are full hours. A candle has the reading of the newest hour that ended at most :data:`MAX_AGE` before its open
-    and was knowable at its open. Of that hour's vintages that were knowable then, the *first* counts: the model and the
-    method of a later one were chosen later. So a candle depends on nothing that became known after its open.
+    A candle has the reading of the newest hour that had ended and was knowable at its open; in a gap, where the newest
+    ended more than :data:`MAX_AGE` before the open's full hour, it has none. Of that hour's vintages that were knowable
+    then, the *first* counts: the model and the method of a later one were chosen later. So a candle depends on nothing
+    that became known after its open.
     """
     columns = {name: f"k.{name}" for name in _OF_ITS_READING} | {
         name: f"CASE WHEN k.state IN ('normal', 'thin') THEN k.{name} END" for name in ("value", "lo", "hi")
@@ -158,7 +203,7 @@ def candles(
             first=literal(first),
             last=literal(last),
             seconds=int(step.total_seconds()),
-            ages=", ".join(map(str, range(MAX_AGE // _HOUR + 1))),
+            ages=", ".join(str(hours) for hours in range(1, MAX_AGE // _HOUR + 2)),
             visible=visible(as_of),
             columns=", ".join(columns.values()),
         )
@@ -191,3 +236,15 @@ def visible(as_of: datetime | None) -> str:
     if as_of is None:
         return "TRUE"
     return f"computed_at <= {literal(as_of)} AND knowable_at <= {literal(as_of)}"
+
+
+def _between(start: datetime, end: datetime) -> str:
+    return f"bucket_start >= {literal(start)} AND bucket_start < {literal(end)}"
+
+
+def _before(end: datetime | None) -> str:
+    return "TRUE" if end is None else f"bucket_start < {literal(end)}"
+
+
+def _limit(most: int | None) -> str:
+    return "" if most is None else f"LIMIT {int(most)}"
