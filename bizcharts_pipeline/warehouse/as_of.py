@@ -127,6 +127,15 @@ def newest_reading(
     return next(iter(newest_readings(connection, bucket, 1, as_of)), None)
 
 
+def first_bucket(
+    connection: duckdb.DuckDBPyConnection, bucket: Bucket, as_of: datetime | None = None
+) -> datetime | None:
+    """Return the begin of the index's first bucket (naive UTC); ``None``: there is none yet."""
+    query = f"SELECT min(bucket_start) FROM fear_greed_index WHERE bucket = {literal(bucket)} AND {visible(as_of)}"
+    row = connection.execute(query).fetchone()
+    return row[0] if row else None
+
+
 def coin_board(
     connection: duckdb.DuckDBPyConnection, bucket: Bucket, as_of: datetime | None = None
 ) -> list[CoinReading]:
