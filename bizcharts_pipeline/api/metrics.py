@@ -5,11 +5,12 @@ from datetime import datetime
 
 from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.index.readings import STATES
+from bizcharts_pipeline.text.untrusted import plain
 from bizcharts_pipeline.warehouse.published import CoinReading, Reading
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_LABEL = 64  # characters of a label's value
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})  # no label has a line end
 
 Samples = Iterable[tuple[dict[str, str], float | None]]
 
@@ -26,8 +27,9 @@ def prometheus_text(hour: Reading | None, coins: Sequence[CoinReading], newest_c
         states = [({"state": state}, float(hour.state == state)) for state in STATES]
         families.append(("index_state", "1 for the state that the reading is in.", states))
     if coins:
-        scores: Samples = [({"coin": coin.coin_symbol}, coin.score) for coin in coins]
-        mentions: Samples = [({"coin": coin.coin_symbol}, coin.mentions) for coin in coins]
+        named = {plain(coin.coin_symbol, MAX_LABEL): coin for coin in reversed(coins)}  # no label twice
+        scores: Samples = [({"coin": name}, coin.score) for name, coin in named.items()]
+        mentions: Samples = [({"coin": name}, coin.mentions) for name, coin in named.items()]
         families.append(("coin_stance", "Stance towards the coin, -1 to 1, of the newest day.", scores))
         families.append(("coin_mentions", "Opening posts that name the coin, of the newest day.", mentions))
     return "".join(_family(*family) for family in families).encode()
@@ -55,5 +57,5 @@ def _family(name: str, about: str, samples: Samples) -> str:
 def _labels(labels: dict[str, str]) -> str:
     if not labels:
         return ""
-    said = ",".join(f'{name}="{value[:MAX_LABEL].translate(_ESCAPES)}"' for name, value in labels.items())
+    said = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
     return f"{{{said}}}"
