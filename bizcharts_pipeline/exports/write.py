@@ -39,6 +39,7 @@ from bizcharts_pipeline.warehouse.published import CoinReading, Reading
 from bizcharts_pipeline.warehouse.values import literal
 
 SCHEMA = 1  # of the files; grows when a column is renamed, removed or means something else
+FOLDER = "exports"  # in the home
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 DICTIONARY: dict[str, tuple[Column, ...]] = {

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
 from api_world import HOSTILE, NOW, T0, Api, api, served
+from installation import REPOSITORY
 from published_rows import DAY, HOUR, insert_index, published_hour
 from pydantic import TypeAdapter
 
@@ -323,3 +325,26 @@ def test_it_can_be_mounted_in_another_application(tmp_path: Path) -> None:
             assert mounted.get("/v1/nothing").json["error"]["status"] == 404
             assert mounted.get("/v1/embed", Sec_Fetch_Site="cross-site").status == 200
             assert mounted.get("/v1/index", Host="evil.example").status == 421
+
+
+def test_the_example_of_the_documentation_gives_a_frame_a_strategy_can_merge(world: Api) -> None:
+    import pandas as pd
+
+    text = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program, names)  # noqa: S102
+    frame = names["mood"]("4h", pd.Timestamp(T0, tz="UTC"), f"http://127.0.0.1:{world.port}")
+    assert list(frame["value"].fillna(-1)[:3]) == [-1, 14, 42]
+    prices = pd.DataFrame({"date": pd.date_range(T0, periods=5, freq="4h", tz="UTC"), "close": 1.0})
+    assert prices.merge(frame, on="date", how="left")["value"].notna().sum() == 4
+
+
+def test_the_addresses_of_the_documentation_are_answered(world: Api) -> None:
+    text = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
+    for path in re.findall(r"curl 'http://127.0.0.1:8503(\S+)'", text):
+        assert world.get(path).status == 200, path
+    described = world.get("/v1/openapi.json").json
+    assert set(re.findall(r"^\| `(/v1\S+)`", text, re.M)) - {"/v1/openapi.json"} == {
+        f"/v1{path}" for path in described["paths"]
+    }
