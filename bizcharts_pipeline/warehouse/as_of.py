@@ -100,8 +100,11 @@ def index_series(
 
     With ``most``, no more than the first ``most`` of them.
     """
-    query = index_sql(bucket, as_of, _between(start, end))
-    return [Reading(*row) for row in connection.execute(f"{query} ORDER BY bucket_start {_limit(most)}").fetchall()]
+    within = _between(start, end)
+    if most is not None:
+        within += f" AND {_first('fear_greed_index', bucket, as_of, within, most)}"
+    query = index_sql(bucket, as_of, within)
+    return [Reading(*row) for row in connection.execute(f"{query} ORDER BY bucket_start").fetchall()]
 
 
 def newest_readings(
@@ -115,9 +118,8 @@ def newest_readings(
 
     With ``before`` (naive UTC), the newest of the buckets that begin before it.
     """
-    query = index_sql(bucket, as_of, _before(before))
-    rows = connection.execute(f"{query} ORDER BY bucket_start DESC {_limit(most)}").fetchall()
-    return [Reading(*row) for row in rows]
+    query = index_sql(bucket, as_of, _newest_before("fear_greed_index", bucket, as_of, "TRUE", most, before))
+    return [Reading(*row) for row in connection.execute(f"{query} ORDER BY bucket_start DESC").fetchall()]
 
 
 def newest_reading(
@@ -165,9 +167,11 @@ def coin_series(
     A bucket without a mention has no row, or one with 0 mentions where an earlier vintage had named the coin. With
     ``most``, no more than the first ``most`` of them.
     """
-    query = coins_sql(bucket, as_of, f"coin_symbol = {literal(symbol)} AND {_between(start, end)}")
-    rows = connection.execute(f"{query} ORDER BY bucket_start {_limit(most)}").fetchall()
-    return [CoinReading(*row) for row in rows]
+    within = f"coin_symbol = {literal(symbol)} AND {_between(start, end)}"
+    if most is not None:
+        within += f" AND {_first('coin_sentiment', bucket, as_of, within, most)}"
+    query = coins_sql(bucket, as_of, within)
+    return [CoinReading(*row) for row in connection.execute(f"{query} ORDER BY bucket_start").fetchall()]
 
 
 def newest_coin_readings(
@@ -179,9 +183,9 @@ def newest_coin_readings(
     before: datetime | None = None,
 ) -> list[CoinReading]:
     """Return one coin's newest ``most`` buckets, the newest first; with ``before``, of those that begin before it."""
-    query = coins_sql(bucket, as_of, f"coin_symbol = {literal(symbol)} AND {_before(before)}")
-    rows = connection.execute(f"{query} ORDER BY bucket_start DESC {_limit(most)}").fetchall()
-    return [CoinReading(*row) for row in rows]
+    named = f"coin_symbol = {literal(symbol)}"
+    query = coins_sql(bucket, as_of, _newest_before("coin_sentiment", bucket, as_of, named, most, before))
+    return [CoinReading(*row) for row in connection.execute(f"{query} ORDER BY bucket_start DESC").fetchall()]
 
 
 def knows_coin(connection: duckdb.DuckDBPyConnection, symbol: str, as_of: datetime | None = None) -> bool:
@@ -251,9 +255,21 @@ def _between(start: datetime, end: datetime) -> str:
     return f"bucket_start >= {literal(start)} AND bucket_start < {literal(end)}"
 
 
-def _before(end: datetime | None) -> str:
-    return "TRUE" if end is None else f"bucket_start < {literal(end)}"
+def _first(table: str, bucket: Bucket, as_of: datetime | None, where: str, most: int) -> str:
+    """Condition: among the first ``most`` buckets of those that fulfil ``where``. Found before the vintages are
+    compared, which would read every column of all of them."""
+    return (
+        f"bucket_start <= (SELECT max(b) FROM (SELECT DISTINCT bucket_start AS b FROM {table} "
+        f"WHERE bucket = {literal(bucket)} AND {where} AND {visible(as_of)} ORDER BY b LIMIT {int(most)}))"
+    )
 
 
-def _limit(most: int | None) -> str:
-    return "" if most is None else f"LIMIT {int(most)}"
+def _newest_before(
+    table: str, bucket: Bucket, as_of: datetime | None, where: str, most: int, before: datetime | None
+) -> str:
+    """Condition: ``where``, and among the newest ``most`` buckets that begin before ``before``, if that is given."""
+    within = where if before is None else f"{where} AND bucket_start < {literal(before)}"
+    return (
+        f"{within} AND bucket_start >= (SELECT min(b) FROM (SELECT DISTINCT bucket_start AS b FROM {table} "
+        f"WHERE bucket = {literal(bucket)} AND {within} AND {visible(as_of)} ORDER BY b DESC LIMIT {int(most)}))"
+    )
