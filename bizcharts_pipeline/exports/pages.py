@@ -19,7 +19,7 @@ from bizcharts_pipeline.warehouse.published import CoinReading, Reading
 
 PLOTTED_DAYS = 180
 SHOWN_DAYS, SHOWN_COINS = 14, 50
-MAX_NAME = 40  # characters of a coin's or a model's name that are shown
+MAX_NAME = 20  # characters of a coin's or a model's name that are shown
 DISCLAIMER = "A research tool, not financial advice. Source: opening posts of 4chan's /biz/ board."
 NOTHING = "There is no reading yet."
 STYLE = """
@@ -126,9 +126,9 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "n
     """A table of cells that are HTML already; ``kind`` is "words" if the last column has words."""
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    # A keyboard can scroll what it can focus.
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{columns[0]}, table">{table}</div>'
 
 
 def _document(title: str, parts: Sequence[str]) -> str:

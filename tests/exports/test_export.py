@@ -160,7 +160,7 @@ def test_the_report_has_no_script_and_no_foreign_host_whatever_strangers_named_t
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
     assert "default-src 'none'" in page
     assert "\u202e" not in page
-    assert "<script>alert(1)</script>" in read.text
+    assert "<script>alert(1)</s…" in read.text
     assert "W" * 50 not in page
     assert len(page) < 100_000
     assert "70 Greed" in read.text
