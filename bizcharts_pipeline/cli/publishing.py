@@ -35,7 +35,7 @@ def api(host: str | None, port: int | None) -> None:
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--as-of", callback=_moment, metavar="TIME", help="What was computed and knowable at this time (ISO 8601, UTC).")
+@click.option("--as-of", callback=_moment, metavar="TIME", help="What was computed and knowable then (ISO 8601).")
 @as_json
 def export(folder: Path, as_of: datetime | None, json_output: bool) -> None:
     """Write the published numbers to the folder DIR.
