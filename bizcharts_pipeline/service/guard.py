@@ -57,6 +57,23 @@ def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
     Args:
         hosts: allowed names in the ``Host`` header, in lower case without port, IPv6 addresses in brackets.
     """
+    if refused := stranger_refusal(request, hosts):
+        return refused
+    if request.method == "WEBSOCKET":
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return Refusal(403, "Requests from pages of another origin are refused.")
+        return None  # a browser always sends its origin with a handshake
+    if request.method not in (*_READING, "POST"):
+        return Refusal(405, "Only GET, HEAD and POST are allowed.")
+    if not fetched_by_our_page(request, is_page=not request.path.lower().startswith(_DATA)):
+        return Refusal(403, "Requests from pages of another origin are refused.")
+    if _is_graphql(request.path):
+        return _graphql_refusal(request)
+    return None
+
+
+def stranger_refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
+    """Return why a request is refused that names another host than ``hosts`` or comes from a page of another origin."""
     headers = request.headers
     if request.repeated & {"host", "origin", "content-type", "sec-fetch-site"}:
         return Refusal(400, "A header came twice.")
@@ -66,21 +83,14 @@ def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
         return Refusal(421, "This host name is not allowed; add it to [serve] hosts in the settings.")
     if (origin := headers.get("origin")) is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
         return Refusal(403, "Requests from pages of another origin are refused.")
-    if request.method == "WEBSOCKET":
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return Refusal(403, "Requests from pages of another origin are refused.")
-        return None  # a browser always sends its origin with a handshake
-    if request.method not in (*_READING, "POST"):
-        return Refusal(405, "Only GET, HEAD and POST are allowed.")
-    if not _fetched_by_our_page(request):
-        return Refusal(403, "Requests from pages of another origin are refused.")
-    if _is_graphql(request.path):
-        return _graphql_refusal(request)
     return None
 
 
-def _fetched_by_our_page(request: Request) -> bool:
-    """Return whether Fetch Metadata allows the request; browsers send it, other programs do not."""
+def fetched_by_our_page(request: Request, *, is_page: bool) -> bool:
+    """Whether Fetch Metadata, which browsers send, allows the request; other programs send none.
+
+    To a path that ``is_page`` other sites may link.
+    """
     headers = request.headers
     site = headers.get("sec-fetch-site", "same-origin")
     if site == "same-origin":
@@ -89,8 +99,7 @@ def _fetched_by_our_page(request: Request) -> bool:
         return False
     if site == "none":  # typed, bookmarked or opened by a program
         return True
-    to_a_page = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-    return to_a_page and not request.path.lower().startswith(_DATA)
+    return is_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
 
 
 def _is_graphql(path: str) -> bool:
@@ -141,7 +150,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        request = _request(scope)
+        request = request_of(scope)
         if refused := refusal(request, self._hosts):
             await _refuse(scope, receive, send_guarded, refused)
         elif self._login is None or self._login.knows(request.headers):
@@ -152,7 +161,8 @@ class Guard:
             await self._login.answer(scope, receive, send_guarded)
 
 
-def _request(scope: "Scope") -> Request:
+def request_of(scope: "Scope") -> Request:
+    """Return what the rules look at of an HTTP or web socket ``scope``."""
     headers: dict[str, str] = {}
     repeated = set()
     for raw_name, raw_value in scope["headers"]:
