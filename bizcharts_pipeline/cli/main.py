@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bizcharts_pipeline.cli.app import open_app
 from bizcharts_pipeline.cli.backup import backup, repair, restore, snapshot
 from bizcharts_pipeline.cli.index import coins, index
 from bizcharts_pipeline.cli.installation import init, repair_clock
@@ -418,6 +419,7 @@ bizcharts.add_command(repair)
 bizcharts.add_command(snapshot)
 bizcharts.add_command(index)
 bizcharts.add_command(coins)
+bizcharts.add_command(open_app)
 bizcharts.add_command(label)
 bizcharts.add_command(labels)
 bizcharts.add_command(models)

@@ -1,5 +1,6 @@
 """What models say of gold posts, their figures, and why which was promoted or not."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -140,6 +141,21 @@ def save_evaluations(connection: duckdb.DuckDBPyConnection, rows: Sequence[Evalu
         )
     content = table(map(asdict, rows), _EVALUATIONS)
     connection.execute(f"INSERT INTO model_evaluations BY NAME SELECT * FROM {content}")
+
+
+def evaluations(connection: duckdb.DuckDBPyConnection) -> list[EvaluationRow]:
+    """Return the figures of every model and baseline on every gold version, the oldest first."""
+    rows = connection.execute(
+        f"SELECT {', '.join(_EVALUATIONS)} FROM model_evaluations ORDER BY evaluated_at, model_version"
+    ).fetchall()
+    found = []
+    for row in rows:
+        values = dict(zip(_EVALUATIONS, row, strict=True))
+        values["confusion"] = tuple(map(tuple, json.loads(values["confusion"])))
+        for name in ("response", "response_covariance"):
+            values[name] = None if values[name] is None else tuple(values[name])
+        found.append(EvaluationRow(**values))
+    return found
 
 
 def append_decisions(connection: duckdb.DuckDBPyConnection, decisions: Iterable[Decision]) -> None:
