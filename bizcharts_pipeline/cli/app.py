@@ -13,8 +13,8 @@ PORT = 8501
 def open_app(port: int, host: str) -> None:
     """Show the index, the coins, the models and the data in the browser.
 
-    The pages only read. They answer this machine alone, unless --host names another address; docs/security.md says how to
-    put a login in front.
+    The pages only read. They answer this machine alone, unless --host names another address; docs/security.md says how
+    to put a login in front.
     """
     from bizcharts_pipeline.app.serve import serve_app
 

@@ -145,17 +145,14 @@ def save_evaluations(connection: duckdb.DuckDBPyConnection, rows: Sequence[Evalu
 
 def evaluations(connection: duckdb.DuckDBPyConnection) -> list[EvaluationRow]:
     """Return the figures of every model and baseline on every gold version, the oldest first."""
-    rows = connection.execute(
-        f"SELECT {', '.join(_EVALUATIONS)} FROM model_evaluations ORDER BY evaluated_at, model_version"
-    ).fetchall()
-    found = []
-    for row in rows:
-        values = dict(zip(_EVALUATIONS, row, strict=True))
-        values["confusion"] = tuple(map(tuple, json.loads(values["confusion"])))
-        for name in ("response", "response_covariance"):
-            values[name] = None if values[name] is None else tuple(values[name])
-        found.append(EvaluationRow(**values))
-    return found
+    return evaluation_rows(connection, "true ORDER BY evaluated_at, model_version")
+
+
+def evaluation_rows(connection: duckdb.DuckDBPyConnection, condition: str) -> list[EvaluationRow]:
+    """Return the rows of ``model_evaluations`` that meet ``condition``, which may end in an order and a limit."""
+    found = connection.execute(f"SELECT {', '.join(_EVALUATIONS)} FROM model_evaluations WHERE {condition}").fetchall()
+    rows = [dict(zip(_EVALUATIONS, values, strict=True)) for values in found]
+    return [EvaluationRow(**row | {"confusion": tuple(map(tuple, json.loads(row["confusion"])))}) for row in rows]
 
 
 def append_decisions(connection: duckdb.DuckDBPyConnection, decisions: Iterable[Decision]) -> None:

@@ -1,21 +1,15 @@
 """What a release says of a model: its newest figures on gold."""
 
-import json
-from dataclasses import fields
-
 import duckdb
 
-from bizcharts_pipeline.warehouse.model_evaluations import EvaluationRow
+from bizcharts_pipeline.warehouse.model_evaluations import EvaluationRow, evaluation_rows
 from bizcharts_pipeline.warehouse.models import ModelVersion
 from bizcharts_pipeline.warehouse.values import literal
 
-_COLUMNS = ", ".join(field.name for field in fields(EvaluationRow))
-_NEWEST = f"""
-SELECT {_COLUMNS} FROM model_evaluations WHERE model_version IN ({{versions}}) ORDER BY evaluated_at DESC LIMIT 1
-"""
-_BESIDE = f"""
-SELECT {_COLUMNS} FROM model_evaluations WHERE gold_version = {{gold}}
-AND model_version NOT IN (SELECT model_version FROM model_versions) ORDER BY accuracy DESC, model_version
+_NEWEST = "model_version IN ({versions}) ORDER BY evaluated_at DESC LIMIT 1"
+_BESIDE = """
+gold_version = {gold} AND model_version NOT IN (SELECT model_version FROM model_versions)
+ORDER BY accuracy DESC, model_version
 """
 
 
@@ -23,14 +17,6 @@ def figures_on_gold(connection: duckdb.DuckDBPyConnection, model: ModelVersion) 
     """Return a model's newest figures, of a refit those of the version it was refitted from, and after them those of
     the baselines on the same gold; nothing if it was never judged."""
     versions = ", ".join(literal(name) for name in (model.model_version, model.refit_of) if name)
-    own = _rows(connection, _NEWEST.format(versions=versions))
-    beside = _rows(connection, _BESIDE.format(gold=literal(own[0].gold_version))) if own else []
+    own = evaluation_rows(connection, _NEWEST.format(versions=versions))
+    beside = evaluation_rows(connection, _BESIDE.format(gold=literal(own[0].gold_version))) if own else []
     return (*own, *beside)
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[EvaluationRow]:
-    rows = []
-    for values in connection.execute(query).fetchall():
-        row = dict(zip((field.name for field in fields(EvaluationRow)), values, strict=True))
-        rows.append(EvaluationRow(**row | {"confusion": tuple(map(tuple, json.loads(row["confusion"])))}))
-    return rows

@@ -199,7 +199,7 @@ def daily_closes(
 def hourly_prices(
     connection: duckdb.DuckDBPyConnection, coin_symbol: str, start: datetime, end: datetime
 ) -> list[tuple[datetime, float]]:
-    """Return (time, price in USD) of the newest price of each hour from ``start`` up to ``end`` (naive UTC), ascending."""
+    """Return (time, price in USD) of each hour's newest price from ``start`` up to ``end`` (naive UTC), ascending."""
     sql = f"""
         SELECT max("at"), arg_max(usd, "at")::DOUBLE FROM coin_prices
         WHERE coin_symbol = {quoted(coin_symbol)} AND "at" >= {literal(start)} AND "at" <= {literal(end)}

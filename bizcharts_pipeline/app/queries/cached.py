@@ -1,7 +1,7 @@
 """A read of the database, made once for all sessions until what it reads has changed.
 
-A page opens the database for milliseconds and only if it must, so that open pages do not keep the pipeline waiting: while
-the file is unchanged nothing is opened, and while the index is unchanged its readings are not read again.
+A page opens the database for milliseconds and only if it must, so that open pages do not keep the pipeline waiting:
+while the file is unchanged nothing is opened, and while the index is unchanged its readings are not read again.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ import duckdb
 from bizcharts_pipeline.app.queries.cached import once_per_index
 from bizcharts_pipeline.warehouse.as_of import coin_board, coin_series
 from bizcharts_pipeline.warehouse.prices import hourly_prices
-from bizcharts_pipeline.warehouse.published import CoinReading
+from bizcharts_pipeline.warehouse.published import Bucket, CoinReading
 
 RECENT = timedelta(days=30)
 MAX_COINS = 100
@@ -52,8 +52,14 @@ def board(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> tupl
 
 @once_per_index
 def coin_past(
-    connection: duckdb.DuckDBPyConnection, symbol: str, start: datetime, end: datetime, as_of: datetime | None
+    connection: duckdb.DuckDBPyConnection,
+    symbol: str,
+    bucket: Bucket,
+    start: datetime,
+    end: datetime,
+    as_of: datetime | None,
 ) -> CoinPast:
-    """Return a coin's days that begin in ``[start, end)`` (naive UTC), and its prices."""
-    readings = coin_series(connection, symbol, "day", start, end, as_of)
-    return CoinPast(tuple(readings), tuple(hourly_prices(connection, symbol, start, min(end, as_of or end))))
+    """Return a coin's buckets that begin in ``[start, end)`` (naive UTC), and its prices."""
+    readings = coin_series(connection, symbol, bucket, start, end, as_of)
+    prices = hourly_prices(connection, symbol, start - DAY, min(end, as_of or end))
+    return CoinPast(tuple(readings), tuple(prices))

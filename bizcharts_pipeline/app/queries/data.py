@@ -1,12 +1,13 @@
 """What was collected, and how completely."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import duckdb
 
 from bizcharts_pipeline.app.queries.cached import once_per_file
 from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage
+from bizcharts_pipeline.warehouse.datasets import MeasuredTrust, measured_trust
 from bizcharts_pipeline.warehouse.statistics import (
     SourceStatistics,
     TableStatistics,
@@ -47,7 +48,7 @@ class LabellerProgress:
     labeller: str
     rated: int
     skipped: int
-    newest: object  # naive UTC datetime
+    newest: datetime  # naive UTC
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Data:
     labellers: tuple[LabellerProgress, ...]
     gold_posts: int
     queued_posts: int
+    trust: tuple[MeasuredTrust, ...]
     tables: tuple[TableStatistics, ...]
     sources: tuple[SourceStatistics, ...]
 
@@ -74,6 +76,7 @@ def collected(connection: duckdb.DuckDBPyConnection) -> Data:
         tuple(LabellerProgress(*row) for row in connection.execute(_LABELS).fetchall()),
         rows.get("gold_split", 0),
         rows.get("label_queue", 0),
+        tuple(measured_trust(connection)),
         tuple(sorted(tables, key=lambda each: -each.rows)),
         tuple(source_statistics(connection)),
     )

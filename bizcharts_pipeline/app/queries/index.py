@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import duckdb
 import numpy as np
@@ -78,7 +79,10 @@ def hours(connection: duckdb.DuckDBPyConnection, start: datetime, end: datetime,
         name: np.array([getattr(each, name) for each in readings], np.float64)
         for name in ("value", "lo", "hi", "stance", "stance_lo", "stance_hi", "n_eff", "coverage")
     }
-    price = prices_at(times, hourly_prices(connection, "BTC", start - timedelta(days=1), min(end, as_of or end)))
+    price = prices_at(
+        times + int(HOUR.total_seconds()),
+        hourly_prices(connection, "BTC", start - timedelta(days=1), min(end, as_of or end)),
+    )
     return Series(times, **figures, price=price, switches=_switches(readings))
 
 
@@ -88,23 +92,22 @@ def reading_of(connection: duckdb.DuckDBPyConnection, hour: datetime, as_of: dat
     return next(iter(index_series(connection, "hour", hour, hour + HOUR, as_of)), None)
 
 
-def prices_at(times: Ints, prices: Sequence[tuple[datetime, float]]) -> Floats:
-    """Return for each of ``times`` the newest of ``prices`` at that time, NaN where it is older than a day."""
-    found = np.full(len(times), np.nan)
+def prices_at(ends: Ints, prices: Sequence[tuple[datetime, float]]) -> Floats:
+    """Return for each of ``ends`` (Unix seconds) the newest of ``prices`` by then, NaN where it is older than a day."""
+    found = np.full(len(ends), np.nan)
     if not prices:
         return found
     known = np.array([to_epoch(at) for at, _ in prices], np.int64)
     usd = np.array([price for _, price in prices], np.float64)
-    places = np.searchsorted(known, times, side="right") - 1
-    fresh = (places >= 0) & (times - known[places] <= MAX_PRICE_AGE)
+    places = np.searchsorted(known, ends, side="right") - 1
+    fresh = (places >= 0) & (ends - known[places] <= MAX_PRICE_AGE)
     found[fresh] = usd[places[fresh]]
     return found
 
 
 def _switches(readings: Sequence[Reading]) -> tuple[tuple[int, str], ...]:
-    pairs = zip(readings, readings[1:], strict=False)
     return tuple(
         (int(to_epoch(later.bucket_start)), later.model_version)
-        for earlier, later in pairs
+        for earlier, later in pairwise(readings)
         if later.model_version != earlier.model_version
     )
