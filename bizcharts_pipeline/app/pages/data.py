@@ -93,24 +93,16 @@ def _polls(found: Data) -> None:
 
 def _labels(view: View, found: Data) -> None:
     st.subheader("Labels", anchor=False)
-    target = view.settings.labelling.target
-    rated = sum(each.rated for each in found.labellers)
+    target, rated = view.settings.labelling.target, found.rated_posts
     st.progress(min(rated / target, 1.0), f"{rated:,} of {target:,} labels by people")
     st.markdown(
         f"{counted(found.gold_posts, 'post')} in the frozen test set; "
         f"{counted(found.queued_posts, 'post waits', 'posts wait')} in the queue."
     )
-    if found.labellers:
+    people = found.labellers
+    if people.rows:
         st.dataframe(
-            [
-                {
-                    "labeller": each.labeller,
-                    "rated": each.rated,
-                    "skipped": each.skipped,
-                    "newest": moment(each.newest),
-                }
-                for each in found.labellers
-            ],
+            [dict(zip(people.columns, row, strict=True)) for row in people.rows],
             hide_index=True,
             alt="Labels by labeller",
         )

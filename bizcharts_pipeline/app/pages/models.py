@@ -28,10 +28,10 @@ def page() -> None:
         st.caption("The status of a model is that of now.")
     champion = next((each for each in found.versions if each.status == CHAMPION), None)
     if champion:
+        named = f"**{as_markdown(champion.model_version)}** ({as_markdown(champion.kind)})"
         st.markdown(
-            f"The posts are scored by **{as_markdown(champion.model_version)}** ({as_markdown(champion.kind)}). A "
-            "model takes over when it is better on posts that no training has seen; docs/methodology.md says how that is "
-            "tested."
+            f"The posts are scored by {named}. A model takes over when it is better on posts that no training has "
+            "seen. docs/methodology.md has the test."
         )
     st.subheader("Versions", anchor=False)
     st.dataframe([as_record(each) for each in found.versions], hide_index=True, alt="Model versions, the newest first")

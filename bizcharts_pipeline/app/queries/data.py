@@ -1,13 +1,15 @@
 """What was collected, and how completely."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 import duckdb
 
 from bizcharts_pipeline.app.queries.cached import once_per_file
 from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage
 from bizcharts_pipeline.warehouse.datasets import MeasuredTrust, measured_trust
+from bizcharts_pipeline.warehouse.labels import labellers
+from bizcharts_pipeline.warehouse.previews import Preview
 from bizcharts_pipeline.warehouse.statistics import (
     SourceStatistics,
     TableStatistics,
@@ -16,6 +18,7 @@ from bizcharts_pipeline.warehouse.statistics import (
 )
 
 POLL_DAYS = 30
+MAX_LABELLERS = 100
 
 _POLLS = f"""
 SELECT snapshot_at::DATE AS day, count(*), count(*) FILTER (not_modified), coalesce(sum(rejected_threads), 0),
@@ -23,10 +26,6 @@ SELECT snapshot_at::DATE AS day, count(*), count(*) FILTER (not_modified), coale
 FROM catalog_snapshots
 WHERE snapshot_at >= (SELECT max(snapshot_at) FROM catalog_snapshots) - INTERVAL {POLL_DAYS} DAY
 GROUP BY day ORDER BY day DESC
-"""
-_LABELS = """
-SELECT labeler_id, count(*) FILTER (NOT skipped), count(*) FILTER (skipped), max(labeled_at)
-FROM training_labels GROUP BY labeler_id ORDER BY labeler_id
 """
 
 
@@ -42,22 +41,13 @@ class PollDay:
 
 
 @dataclass(frozen=True)
-class LabellerProgress:
-    """What one labeller has done."""
-
-    labeller: str
-    rated: int
-    skipped: int
-    newest: datetime  # naive UTC
-
-
-@dataclass(frozen=True)
 class Data:
     """The state of the collection. ``days`` ascend; ``polls`` are of the last 30 days, the newest first."""
 
     days: tuple[DayCoverage, ...]
     polls: tuple[PollDay, ...]
-    labellers: tuple[LabellerProgress, ...]
+    labellers: Preview  # each one's labels by class, and the newest
+    rated_posts: int  # by all of them
     gold_posts: int
     queued_posts: int
     trust: tuple[MeasuredTrust, ...]
@@ -70,10 +60,12 @@ def collected(connection: duckdb.DuckDBPyConnection) -> Data:
     """Return the state of the collection as it is now."""
     tables = table_statistics(connection)
     rows = {each.table: each.rows for each in tables}
+    people = labellers(connection, MAX_LABELLERS)
     return Data(
         tuple(coverage(connection)),
         tuple(PollDay(*row) for row in connection.execute(_POLLS).fetchall()),
-        tuple(LabellerProgress(*row) for row in connection.execute(_LABELS).fetchall()),
+        people,
+        sum(row[people.columns.index("posts")] - row[people.columns.index("skipped")] for row in people.rows),
         rows.get("gold_split", 0),
         rows.get("label_queue", 0),
         tuple(measured_trust(connection)),
