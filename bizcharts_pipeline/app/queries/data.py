@@ -1,7 +1,6 @@
 """What was collected, and how completely."""
 
 from dataclasses import dataclass
-from datetime import date
 
 import duckdb
 
@@ -10,6 +9,7 @@ from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage
 from bizcharts_pipeline.warehouse.datasets import MeasuredTrust, measured_trust
 from bizcharts_pipeline.warehouse.labels import labellers
 from bizcharts_pipeline.warehouse.previews import Preview
+from bizcharts_pipeline.warehouse.snapshots import PollDay, polls_by_day
 from bizcharts_pipeline.warehouse.statistics import (
     SourceStatistics,
     TableStatistics,
@@ -19,25 +19,6 @@ from bizcharts_pipeline.warehouse.statistics import (
 
 POLL_DAYS = 30
 MAX_LABELLERS = 100
-
-_POLLS = f"""
-SELECT snapshot_at::DATE AS day, count(*), count(*) FILTER (not_modified), coalesce(sum(rejected_threads), 0),
-       coalesce(sum(new_threads), 0)
-FROM catalog_snapshots
-WHERE snapshot_at >= (SELECT max(snapshot_at) FROM catalog_snapshots) - INTERVAL {POLL_DAYS} DAY
-GROUP BY day ORDER BY day DESC
-"""
-
-
-@dataclass(frozen=True)
-class PollDay:
-    """The polls of one UTC day."""
-
-    day: date
-    polls: int
-    not_modified: int  # answers that said that nothing is new
-    rejected: int  # entries of the catalogue that could not be read
-    new_threads: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +44,7 @@ def collected(connection: duckdb.DuckDBPyConnection) -> Data:
     people = labellers(connection, MAX_LABELLERS)
     return Data(
         tuple(coverage(connection)),
-        tuple(PollDay(*row) for row in connection.execute(_POLLS).fetchall()),
+        tuple(polls_by_day(connection, POLL_DAYS)),
         people,
         sum(row[people.columns.index("posts")] - row[people.columns.index("skipped")] for row in people.rows),
         rows.get("gold_split", 0),
