@@ -145,7 +145,9 @@ Pictures kept: {kept} of {sum(report.pictures.values())}. Prices stored: {report
         f"""
 data     {report.home}
 picture  {report.plot}
-next     the Dagster UI on this data, with runs, partitions and the index's plot:
+next     the app on this data, in the browser:
+           BIZCHARTS_HOME={report.home} make app
+         the Dagster UI on this data, with runs, partitions and the index's plot:
            {demo_ui}
          the numbers again, or for a program (--json, --csv):
            {bizcharts_here} index

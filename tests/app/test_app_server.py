@@ -1,48 +1,18 @@
 """The app's server: who is answered, what a page may load, and what the command says."""
 
 import http.client
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
 from socket import socket
 
 import pytest
-from app_world import NOW
-from installation import REPOSITORY, Installation
+from app_process import app_server
+from installation import Installation
 
 from bizcharts_pipeline.app import serve
 
 PASSWORD = "correct horse battery"
-
-
-@contextmanager
-def app_server(home: Path, **environment: str) -> Iterator[str]:
-    """Run `bizcharts app`; yield its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from bizcharts_pipeline.cli.main import main; main()", "app", "--port", "0"],
-        cwd=REPOSITORY,
-        env={**os.environ, "BIZCHARTS_HOME": str(home), "BIZCHARTS_NOW": NOW.isoformat(), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout
-    printed = []
-    try:
-        for line in process.stdout:
-            printed.append(line)
-            if line.startswith("http://"):
-                break
-        else:
-            pytest.fail("".join(printed))
-        yield line.strip()
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")

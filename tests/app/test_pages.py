@@ -103,6 +103,23 @@ def test_a_link_as_of_a_moment_shows_what_was_knowable_then(home: Path) -> None:
     assert posts(test) == ""
 
 
+def test_the_moment_stays_in_the_link_on_the_next_page_until_the_present_is_asked_for(home: Path) -> None:
+    test = opened("coins", as_of=(NOW - 24 * HOUR).isoformat())
+    del test.query_params["as_of"]  # as Streamlit does when another page is chosen
+    test.run()
+    assert test.query_params["as_of"] in ((NOW - 24 * HOUR).isoformat(), [(NOW - 24 * HOUR).isoformat()])
+    next(each for each in test.button if each.label == "Present").click().run()
+    assert "as_of" not in test.query_params
+    assert "As it was knowable" not in words(test)
+
+
+def test_a_moment_can_be_typed(home: Path) -> None:
+    test = opened("now")
+    test.text_input[0].set_value("2026-03-09 12:00")
+    next(each for each in test.button if each.label == "Show").click().run()
+    assert "As it was knowable at 2026-03-09 12:00 UTC" in words(test)
+
+
 @pytest.mark.parametrize("moment", ["yesterday", "9" * 30, "2026-13-01", "<script>", "0001-01-01", "x" * 5000])
 def test_a_link_with_no_moment_in_it_shows_the_present_and_says_so(home: Path, moment: str) -> None:
     said = words(opened("now", as_of=moment, hour=moment))

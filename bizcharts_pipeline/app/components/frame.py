@@ -42,9 +42,13 @@ class View:
     settings: Settings
     database: Database
     as_of: datetime | None  # None: the present
-    now: datetime  # ``as_of``, or the present
     zone: str | None  # of the viewer, as the browser names it
     palette: Palette
+
+    @property
+    def now(self) -> datetime:
+        """``as_of``, or the present; a page may stay open for days."""
+        return self.as_of or utc_now()
 
 
 @contextmanager
@@ -81,7 +85,7 @@ def open_view(title: str) -> View:
     with explained():
         settings = load_settings()
         database = database_of(settings)
-    return View(settings, database, as_of, as_of or utc_now(), st.context.timezone, palette(st.context.theme.type))
+    return View(settings, database, as_of, st.context.timezone, palette(st.context.theme.type))
 
 
 def _moment_form(as_of: datetime | None) -> None:

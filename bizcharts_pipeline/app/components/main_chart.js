@@ -46,6 +46,7 @@ class Chart {
     }
     const zoomed = kept && this.view;
     this.zoom(...(zoomed ? [kept.min, kept.max] : this.full));
+    this.place.dataset.full = JSON.stringify(this.full);
     this.place.dataset.points = this.points.times.length;
     this.place.dataset.ready = String(Number(this.place.dataset.ready || 0) + 1);
   }

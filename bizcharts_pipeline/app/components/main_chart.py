@@ -22,7 +22,7 @@ from bizcharts_pipeline.core.clock import from_epoch
 from bizcharts_pipeline.index.readings import LABELS
 
 NAME = "bizcharts_main_chart"
-PARTS = 400  # stretches of time of which the extremes are sent
+PARTS = 800  # stretches of time of which the extremes are sent
 MAX_SWITCHES = 50
 HERE = Path(__file__).parent
 MAX_EPOCH = 2**32 - 1
