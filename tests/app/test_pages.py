@@ -57,6 +57,12 @@ def test_now_says_the_class_how_unusual_and_how_sure(home: Path) -> None:
     assert "not financial advice" in said
 
 
+def test_the_newest_hours_are_there_as_a_table(home: Path) -> None:
+    hours = opened("now").dataframe[0].value
+    assert hours["UTC"][0] == NOW.replace(minute=0)
+    assert list(hours.iloc[0])[1:] == ["30", "25 to 35", "+0.10", "80", "100%", "$40,972"]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_without_a_database_each_page_says_which_command_makes_one(page: str, tmp_path: Path) -> None:
     said = words(opened(page))

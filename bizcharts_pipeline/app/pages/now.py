@@ -1,17 +1,21 @@
 """Now: how the board feels, whether that is unusual, and how sure it is."""
 
+import math
 from datetime import timedelta
+from typing import Any
 
 import streamlit as st
 
 from bizcharts_pipeline.app.components.address import HOUR, bounds, choose_range, hour_at, read_hour
+from bizcharts_pipeline.app.components.downsample import Floats
 from bizcharts_pipeline.app.components.frame import FIRST_RUN, View, explained, foot, open_view
 from bizcharts_pipeline.app.components.gauge import svg_gauge
 from bizcharts_pipeline.app.components.main_chart import draw
 from bizcharts_pipeline.app.components.posts import show_posts
 from bizcharts_pipeline.app.queries import index as queries
-from bizcharts_pipeline.app.theme import DASH, change, index_value, interval, moment, share, stance
+from bizcharts_pipeline.app.theme import DASH, change, index_value, interval, moment, share, stance, usd
 from bizcharts_pipeline.app.untrusted import as_markdown
+from bizcharts_pipeline.core.clock import from_epoch
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.index.readings import CALIBRATING, NO_READING, NORMAL, THIN, label_of
 from bizcharts_pipeline.index.words import class_in_words, place_in_words, state_in_words
@@ -21,6 +25,7 @@ REFRESH_SECONDS = 60
 FRESH = timedelta(minutes=5)  # a board that was polled within is being polled
 CHART = "main_chart"
 DEFAULT_RANGE = "3 months"
+TABLE_HOURS = 500
 STATES = {
     NORMAL: ":material/check_circle: normal",
     THIN: ":material/warning: thin: few posts, read with caution",
@@ -131,6 +136,29 @@ def _chart(view: View, range_name: str) -> None:
             st.query_params[HOUR] = hour_at(clicked.hour).isoformat()
         if hour := read_hour(st.query_params.get(HOUR)):
             show_posts(view, hour)
+        with st.expander("As a table"):
+            st.dataframe(as_records(series), hide_index=True, alt="The newest hours of the chart")
+
+
+def as_records(series: queries.Series) -> list[dict[str, Any]]:
+    """Return the newest hours of the chart as rows of a table, the newest first."""
+
+    def figure(values: Floats, place: int) -> float | None:
+        value = float(values[place])
+        return None if math.isnan(value) else value
+
+    return [
+        {
+            "UTC": from_epoch(float(series.times[place])),
+            "index": index_value(figure(series.value, place)),
+            "90 %": interval(index_value(figure(series.lo, place)), index_value(figure(series.hi, place))),
+            "stance": stance(figure(series.stance, place)),
+            "posts, effective": f"{series.n_eff[place]:.0f}",
+            "collected": share(figure(series.coverage, place)),
+            "BTC": usd(figure(series.price, place)),
+        }
+        for place in range(len(series.times) - 1, max(-1, len(series.times) - 1 - TABLE_HOURS), -1)
+    ]
 
 
 def _in_one_sentence(reading: Reading) -> str:

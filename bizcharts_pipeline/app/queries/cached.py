@@ -1,16 +1,18 @@
 """A read of the database, made once for all sessions until what it reads has changed.
 
 A page opens the database for milliseconds and only if it must, so that open pages do not keep the pipeline waiting:
-while the file is unchanged nothing is opened, and while the index is unchanged its readings are not read again.
+while the file is unchanged nothing is opened, and while the index is unchanged its readings are not read again. Of each
+read only the newest result is kept, and that no longer than pages ask for it, so that memory stays bounded.
 """
 
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import duckdb
-import streamlit as st
 
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.as_of import Revision, revision
@@ -18,12 +20,60 @@ from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.log import wal
 
 WAIT_SECONDS = 5.0  # for the database; a page then says that it is busy
-MAX_ENTRIES = 64  # results kept, the oldest given up first
+KEPT_SECONDS = 600.0  # after a result was asked for last; open pages ask every minute
+MAX_RESULTS = 64
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Read = Callable[Concatenate[duckdb.DuckDBPyConnection, P], T]
 CachedRead = Callable[Concatenate[Database, P], T]
+
+
+@dataclass
+class _Result:
+    stamp: object
+    value: object
+    asked_at: float
+
+
+@dataclass
+class Results:
+    """Results of reads by what was read, each of the newest state alone. ``clock``: monotonic seconds."""
+
+    clock: Callable[[], float] = time.monotonic
+    _kept: dict[object, _Result] = field(default_factory=dict)
+    _reading: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, key: object, stamp: object, read: Callable[[], object]) -> object:
+        """Return the result kept for ``key`` if it is of the state ``stamp``, else that of ``read``, which is kept.
+
+        Reads take turns. What ``read`` raises is passed on.
+        """
+        if (found := self._found(key, stamp)) is None:
+            with self._reading:
+                if (found := self._found(key, stamp)) is None:
+                    found = _Result(stamp, read(), self.clock())
+                    self._keep(key, found)
+        return found.value
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _found(self, key: object, stamp: object) -> _Result | None:
+        found = self._kept.get(key)
+        if found is None or found.stamp != stamp:
+            return None
+        found.asked_at = self.clock()
+        return found
+
+    def _keep(self, key: object, result: _Result) -> None:
+        kept = {**self._kept, key: result}
+        newest = sorted(kept.items(), key=lambda item: -item[1].asked_at)[:MAX_RESULTS]
+        since = self.clock() - KEPT_SECONDS
+        self._kept = {each: found for each, found in newest if found.asked_at >= since}
+
+
+_results = Results()
 
 
 def database_of(settings: Settings) -> Database:
@@ -48,33 +98,21 @@ def once_per_file(read: Read[P, T]) -> CachedRead[P, T]:
 def _cached(read: Read[P, T], stamp: Callable[[Database], object]) -> CachedRead[P, T]:
     @wraps(read)
     def cached_read(database: Database, *args: P.args, **kwargs: P.kwargs) -> T:
-        arguments = (args, tuple(sorted(kwargs.items())))
-        name = f"{read.__module__}.{read.__qualname__}"
-        found = _result(
-            name, str(database.path), stamp(database), arguments, database, lambda c: read(c, *args, **kwargs)
-        )
+        key = (read.__module__, read.__qualname__, database.path, args, tuple(sorted(kwargs.items())))
+        found = _results.get(key, stamp(database), lambda: _opened(database, lambda c: read(c, *args, **kwargs)))
         return cast(T, found)
 
     return cached_read
 
 
-@st.cache_resource(show_spinner=False, max_entries=MAX_ENTRIES)
-def _result(
-    name: str, path: str, stamp: object, arguments: object, _database: Database, _read: Callable[..., Any]
-) -> object:
-    with _database.read() as connection:
-        return _read(connection)
+def _opened(database: Database, read: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+    with database.read() as connection:
+        return read(connection)
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _revision(path: str, stamp: object, _database: Database) -> Revision:
-    with _database.read() as connection:
-        return revision(connection)
-
-
-def _index_stamp(database: Database) -> object:
-    found = _revision(str(database.path), _file_stamp(database), database)
-    return found.newest_computed_at, found.rows
+def _index_stamp(database: Database) -> Revision:
+    found = _results.get(("revision", database.path), _file_stamp(database), lambda: _opened(database, revision))
+    return cast(Revision, found)
 
 
 def _file_stamp(database: Database) -> tuple[int, ...]:

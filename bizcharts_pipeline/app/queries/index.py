@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 
 from bizcharts_pipeline.app.components.downsample import Floats, Ints
-from bizcharts_pipeline.app.queries.cached import once_per_index
+from bizcharts_pipeline.app.queries.cached import once_per_file, once_per_index
 from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.warehouse.as_of import index_series, newest_reading
 from bizcharts_pipeline.warehouse.prices import hourly_prices
@@ -58,7 +58,7 @@ class Series:
         return not bool(np.isnan(self.value).all())
 
 
-@once_per_index
+@once_per_file
 def current(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> Now:
     """Return the newest reading and the earlier ones that people compare it with."""
     newest = newest_reading(connection, "hour", as_of)
