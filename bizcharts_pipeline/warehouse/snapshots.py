@@ -59,6 +59,14 @@ class PollDay:
     new_threads: int
 
 
+@dataclass(frozen=True)
+class Outage:
+    """A stretch of time without a poll, between two polls. Times are naive UTC."""
+
+    last_poll: datetime
+    next_poll: datetime
+
+
 def record_poll(
     connection: duckdb.DuckDBPyConnection,
     *,
@@ -150,6 +158,19 @@ def polls_by_day(connection: duckdb.DuckDBPyConnection, days: int) -> list[PollD
         "GROUP BY day ORDER BY day DESC"
     )
     return [PollDay(*row) for row in rows.fetchall()]
+
+
+def outages(connection: duckdb.DuckDBPyConnection, most: int) -> list[Outage]:
+    """Return the newest ``most`` stretches of more than two hours without a poll, the newest first.
+
+    Of shorter ones nothing is known once retention has thinned the polls to one an hour.
+    """
+    rows = connection.execute(
+        "SELECT previous, snapshot_at FROM ("
+        "SELECT snapshot_at, lag(snapshot_at) OVER (ORDER BY snapshot_at) AS previous FROM catalog_snapshots"
+        f") WHERE snapshot_at - previous > INTERVAL 2 HOUR ORDER BY snapshot_at DESC LIMIT {int(most)}"
+    )
+    return [Outage(*row) for row in rows.fetchall()]
 
 
 def top_coins(threads: Sequence[PreparedThread]) -> list[dict[str, str | int]]:

@@ -251,6 +251,19 @@ def test_data_says_what_is_there_and_what_is_missing(home: Path) -> None:
     assert any(HOSTILE_NAME in set(each.value.get("labeller", [])) for each in test.dataframe)
 
 
+def test_an_outage_of_the_polls_is_named(home: Path) -> None:
+    assert "There was no outage" in words(opened("data"))
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute(
+            "INSERT INTO catalog_snapshots BY NAME SELECT '2026-03-09 10:00'::TIMESTAMP AS snapshot_at, "
+            "150 AS total_threads, FALSE AS not_modified"
+        )
+    outages = next(each.value for each in opened("data").dataframe if "next poll" in each.value)
+    assert outages.to_dict("records") == [
+        {"last poll": "2026-03-09 10:00 UTC", "next poll": "2026-03-10 12:29 UTC", "hours": "26.5"}
+    ]
+
+
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Another process has the file open for writing, as a shell has."""

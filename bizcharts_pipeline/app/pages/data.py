@@ -1,5 +1,6 @@
 """Data: what was collected, how completely, and what is missing."""
 
+from datetime import timedelta
 from typing import Any
 
 import streamlit as st
@@ -13,6 +14,7 @@ from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.warehouse.coverage import CoverageSummary, DayCoverage, summary
 
 GAPS_SHOWN = 20
+HOUR = timedelta(hours=1)
 
 
 def page() -> None:
@@ -88,6 +90,22 @@ def _polls(found: Data) -> None:
         ],
         hide_index=True,
         alt="Polls of each day",
+    )
+    if not found.outages:
+        st.markdown("There was no outage: never more than two hours between two polls.")
+        return
+    st.caption("Outages: more than two hours without a poll, the newest first")
+    st.dataframe(
+        [
+            {
+                "last poll": moment(each.last_poll),
+                "next poll": moment(each.next_poll),
+                "hours": f"{(each.next_poll - each.last_poll) / HOUR:.1f}",
+            }
+            for each in found.outages
+        ],
+        hide_index=True,
+        alt="Outages of the polls",
     )
 
 

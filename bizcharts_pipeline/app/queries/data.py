@@ -9,7 +9,7 @@ from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage
 from bizcharts_pipeline.warehouse.datasets import MeasuredTrust, measured_trust
 from bizcharts_pipeline.warehouse.labels import labellers
 from bizcharts_pipeline.warehouse.previews import Preview
-from bizcharts_pipeline.warehouse.snapshots import PollDay, polls_by_day
+from bizcharts_pipeline.warehouse.snapshots import Outage, PollDay, outages, polls_by_day
 from bizcharts_pipeline.warehouse.statistics import (
     SourceStatistics,
     TableStatistics,
@@ -19,6 +19,7 @@ from bizcharts_pipeline.warehouse.statistics import (
 
 POLL_DAYS = 30
 MAX_LABELLERS = 100
+MAX_OUTAGES = 50
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Data:
 
     days: tuple[DayCoverage, ...]
     polls: tuple[PollDay, ...]
+    outages: tuple[Outage, ...]  # the newest first
     labellers: Preview  # each one's labels by class, and the newest
     rated_posts: int  # by all of them
     gold_posts: int
@@ -45,6 +47,7 @@ def collected(connection: duckdb.DuckDBPyConnection) -> Data:
     return Data(
         tuple(coverage(connection)),
         tuple(polls_by_day(connection, POLL_DAYS)),
+        tuple(outages(connection, MAX_OUTAGES)),
         people,
         sum(row[people.columns.index("posts")] - row[people.columns.index("skipped")] for row in people.rows),
         rows.get("gold_split", 0),
