@@ -14,6 +14,7 @@ from app_world import BUSY_HOUR, HOSTILE, HOSTILE_NAME, HOUR, MODEL, NOW, hour_r
 from published_rows import insert_index
 from streamlit.testing.v1 import AppTest
 
+from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.database import Database
 
 PAGES = ("now", "coins", "coin", "models", "data")
@@ -69,6 +70,15 @@ def test_without_a_database_each_page_says_which_command_makes_one(page: str, tm
     assert "`make serve`" in said
     assert "bizcharts import --last 60" in said
     assert not (tmp_path / "home").exists(), "looking makes nothing"
+
+
+def test_a_lost_database_is_not_taken_for_a_first_start(tmp_path: Path) -> None:
+    settings = load_settings()
+    Database.from_settings(settings).migrate()
+    settings.database_path.unlink()
+    said = words(opened("now"))
+    assert "bizcharts restore" in said
+    assert "no data yet" not in said
 
 
 @pytest.mark.parametrize("page", PAGES)

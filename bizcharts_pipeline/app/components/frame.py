@@ -15,7 +15,7 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.settings import Settings, load_settings
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.errors import DatabaseBusy, DatabaseUnavailable
+from bizcharts_pipeline.warehouse.errors import DatabaseBusy, DatabaseLost, DatabaseUnavailable
 
 MAX_ERROR_CHARACTERS = 600
 FIRST_RUN = """
@@ -57,11 +57,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except DatabaseBusy:
-        st.info("The database is busy at the moment. This page tries again within a minute.")
-        st.stop()
-    except DatabaseUnavailable as error:
-        st.markdown(FIRST_RUN)
-        st.caption(as_markdown(str(error), MAX_ERROR_CHARACTERS))
+        st.info("The database is busy at the moment: another program writes to it. Reload the page after a moment.")
         st.stop()
     except BizchartsError as error:
         st.error(as_markdown(str(error), MAX_ERROR_CHARACTERS))
@@ -84,8 +80,20 @@ def open_view(title: str) -> View:
         st.info(f"As it was knowable at {moment(as_of)}. Later readings, posts and prices are left out.")
     with explained():
         settings = load_settings()
-        database = database_of(settings)
+        database = _database(settings)
     return View(settings, database, as_of, st.context.timezone, palette(st.context.theme.type))
+
+
+def _database(settings: Settings) -> Database:
+    """The database; where there is none yet, the page says how to get one and ends here."""
+    try:
+        return database_of(settings)
+    except DatabaseLost:
+        raise
+    except DatabaseUnavailable as error:
+        st.markdown(FIRST_RUN)
+        st.caption(as_markdown(str(error), MAX_ERROR_CHARACTERS))
+        st.stop()
 
 
 def _moment_form(as_of: datetime | None) -> None:
