@@ -206,6 +206,15 @@ def test_a_post_that_the_board_deleted_is_not_shown(home: Path) -> None:
     assert "thread/1001" in shown
 
 
+def test_a_post_that_was_not_held_yet_is_not_shown_as_of_then(home: Path) -> None:
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute("UPDATE thread_ops SET text_known_at = '2026-03-10 12:20' WHERE thread_id = 1000")
+    shown = posts(opened("now", hour=BUSY_HOUR.isoformat(), as_of="2026-03-10T12:05"))
+    assert "thread/1000" not in shown
+    assert "thread/1001" in shown
+    assert "thread/1000" in posts(opened("now", hour=BUSY_HOUR.isoformat()))
+
+
 def _board(**address: str) -> list[str]:
     return list(opened("coins", **address).dataframe[0].value["coin"])
 
