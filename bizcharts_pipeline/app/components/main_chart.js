@@ -5,6 +5,7 @@ const CLASS_EDGES = [0, 25, 45, 55, 75, 100];
 const STRIP_HEIGHT = 84;
 const REPORT_MILLISECONDS = 200;
 const CLICK_PIXELS = 4;
+const DOUBLE_CLICK_MILLISECONDS = 300;
 
 function decoded(text, Kind) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -23,7 +24,7 @@ const money = (value) =>
 class Chart {
   constructor(place) {
     this.place = place;
-    this.moved = null; // timer of a report
+    this.moved = this.opening = null; // timers of what is to be told
     this.reported = "null";
     this.measure = new ResizeObserver(() => this.resize());
     this.measure.observe(place);
@@ -225,9 +226,13 @@ class Chart {
     let pressed = null;
     plot.over.addEventListener("mousedown", (event) => (pressed = event.clientX));
     plot.over.addEventListener("mouseup", (event) => {
-      if (pressed !== null && Math.abs(event.clientX - pressed) < CLICK_PIXELS) this.open(plot.cursor.idx);
+      const place = plot.cursor.idx;
+      clearTimeout(this.opening);
+      if (pressed !== null && Math.abs(event.clientX - pressed) < CLICK_PIXELS)
+        this.opening = setTimeout(() => this.open(place), DOUBLE_CLICK_MILLISECONDS);
       pressed = null;
     });
+    plot.over.addEventListener("dblclick", () => clearTimeout(this.opening)); // shows all, and opens nothing
   }
 
   open(place) {
@@ -291,6 +296,7 @@ class Chart {
 
   end() {
     clearTimeout(this.moved);
+    clearTimeout(this.opening);
     this.measure.disconnect();
     this.main?.destroy();
     this.strip?.destroy();
@@ -308,8 +314,10 @@ export default function (component) {
     view: (view) => setStateValue("view", view),
     hour: (time) => setTriggerValue("hour", time),
   });
-  return () => {
-    if (charts.get(place) === chart) charts.delete(place);
-    chart.end();
-  };
+  return () =>
+    setTimeout(() => {
+      if (place.isConnected) return; // drawn again in the same place
+      charts.delete(place);
+      chart.end();
+    });
 }
