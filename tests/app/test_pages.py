@@ -240,6 +240,13 @@ def test_a_coins_page_shows_its_reading_its_price_and_its_past(home: Path) -> No
     assert "Price $40,972 at 2026-03-10 12:00 UTC" in said
 
 
+@pytest.mark.parametrize(("page", "default"), [("now", "3 months"), ("coin", "1 month"), ("coins", "Most bullish")])
+@pytest.mark.parametrize("choice", ["<b>", "1 decade", "", "x" * 5000])
+def test_a_choice_in_a_link_that_is_none_counts_as_not_given(home: Path, page: str, default: str, choice: str) -> None:
+    test = opened(page, range=choice, order=choice)
+    assert test.segmented_control[0].value in (default, None)  # None: the page takes its default
+
+
 @pytest.mark.parametrize("coin", ["", "../x", "<b>", ":red[x]", "XQ" * 40])
 def test_a_link_to_no_coin_opens_the_first_of_the_board(home: Path, coin: str) -> None:
     test = opened("coin", coin=coin)
