@@ -31,6 +31,7 @@ from bizcharts_pipeline.cli.output import (
     to_json,
 )
 from bizcharts_pipeline.cli.pods import pods
+from bizcharts_pipeline.cli.publishing import api, export
 from bizcharts_pipeline.cli.service import health, run, serve
 from bizcharts_pipeline.core.clock import ClockDisagrees, utc_now
 from bizcharts_pipeline.core.counted import counted
@@ -421,6 +422,8 @@ bizcharts.add_command(repair)
 bizcharts.add_command(snapshot)
 bizcharts.add_command(index)
 bizcharts.add_command(coins)
+bizcharts.add_command(api)
+bizcharts.add_command(export)
 bizcharts.add_command(open_app)
 bizcharts.add_command(label)
 bizcharts.add_command(labels)

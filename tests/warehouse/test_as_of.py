@@ -13,7 +13,10 @@ from bizcharts_pipeline.warehouse.as_of import (
     candles,
     coin_board,
     coin_series,
+    first_bucket,
     index_series,
+    knows_coin,
+    newest_coin_readings,
     newest_computed_at,
     newest_reading,
     newest_readings,
@@ -80,6 +83,13 @@ def answers(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> li
         coin_series(connection, "X'", "day", T0, END, as_of),
         candles(connection, HOUR, T0, END, as_of),
         candles(connection, 4 * HOUR, T0, END, as_of),
+        candles(connection, timedelta(minutes=15), T0, END, as_of),
+        index_series(connection, "hour", T0, END, as_of, 3),
+        newest_readings(connection, "hour", 3, as_of, T0 + 6 * HOUR),
+        coin_series(connection, "BTC", "day", T0, END, as_of, 1),
+        newest_coin_readings(connection, "ETH", "day", 1, as_of, T0 + DAY),
+        first_bucket(connection, "hour", as_of),
+        knows_coin(connection, "X'", as_of),
         revision(connection, as_of),
     ]
 
@@ -102,12 +112,36 @@ def test_an_answer_as_of_a_moment_is_that_of_a_database_cut_there(
         schema.rollback()
 
 
-@given(index=index_rows(), hour=st.integers(0, 40))
+@given(index=index_rows(), coins=coin_rows(), most=st.integers(1, 6), at=st.none() | _minutes)
+@ABOUT
+def test_the_first_and_the_newest_rows_are_those_of_the_whole_series(
+    schema: duckdb.DuckDBPyConnection, index: list[IndexRow], coins: list[CoinRow], most: int, at: int | None
+) -> None:
+    as_of = None if at is None else T0 + timedelta(minutes=at)
+    schema.begin()
+    try:
+        insert_index(schema, index)
+        insert_coins(schema, coins)
+        hours = index_series(schema, "hour", T0, END, as_of)
+        assert index_series(schema, "hour", T0, END, as_of, most) == hours[:most]
+        assert newest_readings(schema, "hour", most, as_of) == hours[::-1][:most]
+        earlier = [hour for hour in hours if hour.bucket_start < T0 + 6 * HOUR]
+        assert newest_readings(schema, "hour", most, as_of, T0 + 6 * HOUR) == earlier[::-1][:most]
+        days = coin_series(schema, "ETH", "day", T0, END, as_of)
+        assert coin_series(schema, "ETH", "day", T0, END, as_of, most) == days[:most]
+        assert newest_coin_readings(schema, "ETH", "day", most, as_of) == days[::-1][:most]
+        assert first_bucket(schema, "hour", as_of) == (hours[0].bucket_start if hours else None)
+        assert knows_coin(schema, "ETH", as_of) == bool(days)
+    finally:
+        schema.rollback()
+
+
+@given(index=index_rows(), quarter=st.integers(0, 160))
 @ABOUT
 def test_a_candle_depends_on_nothing_that_became_known_after_its_open(
-    schema: duckdb.DuckDBPyConnection, index: list[IndexRow], hour: int
+    schema: duckdb.DuckDBPyConnection, index: list[IndexRow], quarter: int
 ) -> None:
-    opened = T0 + hour * HOUR
+    opened = T0 + quarter * timedelta(minutes=15)
     schema.begin()
     try:
         insert_index(schema, index)
@@ -115,7 +149,9 @@ def test_a_candle_depends_on_nothing_that_became_known_after_its_open(
         schema.execute("DELETE FROM fear_greed_index WHERE knowable_at > ?", [opened])
         assert candles(schema, HOUR, opened, opened) == [before]
         assert before.knowable_at is None or before.knowable_at <= opened
-        assert before.bucket_start is None or opened - MAX_AGE <= before.bucket_start + HOUR <= opened
+        if before.bucket_start is not None:
+            full_hour = opened.replace(minute=0)
+            assert full_hour - MAX_AGE <= before.bucket_start + HOUR <= full_hour
     finally:
         schema.rollback()
 
