@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bizcharts_pipeline.app.policy import Policy, content_security_policy
+from bizcharts_pipeline.app.start_page import start_page, start_routes
 from bizcharts_pipeline.app.theme import STREAMLIT_THEME
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.listening import listening_socket
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 MAIN = Path(__file__).parent / "main.py"
+PAGE_NAMES = ("coins", "coin", "models", "data")  # beside the first one; main.py has the pages
 PACKAGES = ("streamlit", "uplot")
 SHUTDOWN_SECONDS = 2
 MAX_MESSAGE_MEGABYTES = 20  # that a page is sent at once
@@ -98,9 +100,10 @@ def application(hosts: frozenset[str], login: Login | None) -> "ASGIApp":
 
     names = [name.strip("[]") for name in sorted(hosts)]
     bootstrap.load_config_options({**OPTIONS, "server.allowedHosts": names})
-    page = Path(streamlit.__file__).parent / "static" / "index.html"
-    app = App(MAIN)
-    return Guard(Policy(app, content_security_policy(page.read_text(encoding="utf-8"))), hosts, login)
+    streamlits = Path(streamlit.__file__).parent / "static" / "index.html"
+    page = start_page(streamlits.read_text(encoding="utf-8"))
+    app = App(MAIN, routes=start_routes(page, PAGE_NAMES))
+    return Guard(Policy(app, content_security_policy(page)), hosts, login)
 
 
 def _run(app: "ASGIApp", listener: "socket.socket") -> None:

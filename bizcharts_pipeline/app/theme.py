@@ -14,6 +14,8 @@ MINUS = "−"
 
 # The options of Streamlit's own theme; what it does not name is Streamlit's default.
 STREAMLIT_THEME = {
+    "theme.paddingTop": "1rem",
+    "theme.paddingBottom": "2rem",
     "theme.light.primaryColor": "#0b5cad",
     "theme.light.backgroundColor": "#ffffff",
     "theme.light.secondaryBackgroundColor": "#f3f5f8",
@@ -31,6 +33,7 @@ STREAMLIT_THEME = {
 class Palette:
     """The colours of a chart. ``classes`` are those of the five classes, from extreme fear to extreme greed."""
 
+    background: str
     text: str
     muted: str
     grid: str
@@ -41,6 +44,7 @@ class Palette:
 
 
 LIGHT = Palette(
+    background="#ffffff",
     text="#1b2631",
     muted="#5a6775",
     grid="#d9dfe6",
@@ -50,6 +54,7 @@ LIGHT = Palette(
     classes=("#c2570c", "#f0a868", "#b8c0c8", "#7fb2e0", "#1f6fb5"),
 )
 DARK = Palette(
+    background="#10151c",
     text="#e8edf2",
     muted="#9aa8b6",
     grid="#2c3743",
@@ -82,7 +87,7 @@ def change(value: float | None, digits: int = 0) -> str:
 
 def share(value: float | None) -> str:
     """Return a share, 0 to 1, in per cent."""
-    return DASH if value is None else f"{value:.0%}"
+    return DASH if value is None else f"{100 * value:.0f} %"
 
 
 def interval(low: str, high: str) -> str:

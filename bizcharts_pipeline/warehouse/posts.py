@@ -75,4 +75,5 @@ def posts_between(
             most=int(most),
         )
     ).fetchall()
-    return PostsFound(tuple(Post(*row[:-2], coins=tuple(row[-2])) for row in rows), rows[0][-1] if rows else 0)
+    posts = tuple(Post(*facts, tuple(symbols)) for *facts, symbols, _ in rows)
+    return PostsFound(posts, rows[0][-1] if rows else 0)

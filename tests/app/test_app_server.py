@@ -11,6 +11,7 @@ from app_process import app_server
 from installation import Installation
 
 from bizcharts_pipeline.app import serve
+from bizcharts_pipeline.app.main import PAGES
 
 PASSWORD = "correct horse battery"
 
@@ -37,7 +38,7 @@ def ask(address: str, method: str = "GET", path: str = "/", **headers: str) -> t
 def test_a_page_may_load_nothing_from_elsewhere(address: str) -> None:
     status, headers, body = ask(address)
     assert status == 200
-    assert "<title>Streamlit</title>" in body
+    assert "<title>BizCharts</title>" in body
     policy = headers["content-security-policy"][0]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
@@ -46,6 +47,10 @@ def test_a_page_may_load_nothing_from_elsewhere(address: str) -> None:
     assert "'unsafe-inline'" not in rules["script-src"]
     assert rules["frame-ancestors"] == "'none'"
     assert headers["x-content-type-options"] == ["nosniff"]
+
+
+def test_the_server_knows_the_address_of_each_page() -> None:
+    assert {"", *serve.PAGE_NAMES} == {"" if name == "now" else name for name in PAGES}
 
 
 def test_only_this_machines_names_and_pages_are_answered(address: str) -> None:

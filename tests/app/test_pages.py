@@ -61,7 +61,7 @@ def test_now_says_the_class_how_unusual_and_how_sure(home: Path) -> None:
 def test_the_newest_hours_are_there_as_a_table(home: Path) -> None:
     hours = opened("now").dataframe[0].value
     assert hours["UTC"][0] == NOW.replace(minute=0)
-    assert list(hours.iloc[0])[1:] == ["30", "25 to 35", "+0.10", "80", "100%", "$40,972"]
+    assert list(hours.iloc[0])[1:] == ["30", "25 to 35", "+0.10", "80", "100 %", "$40,972"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -236,11 +236,11 @@ def test_a_coins_page_shows_its_reading_its_price_and_its_past(home: Path) -> No
     assert "BTC" in said
     assert "Mood: +0.15" in said
     assert "+0.05 to +0.25" in said
-    assert "Share of mentions: 69%" in said
+    assert "Share of mentions: 69 %" in said
     assert "Price $40,972 at 2026-03-10 12:00 UTC" in said
 
 
-@pytest.mark.parametrize(("page", "default"), [("now", "3 months"), ("coin", "1 month"), ("coins", "Most bullish")])
+@pytest.mark.parametrize(("page", "default"), [("now", "1 month"), ("coin", "1 month"), ("coins", "Most bullish")])
 @pytest.mark.parametrize("choice", ["<b>", "1 decade", "", "x" * 5000])
 def test_a_choice_in_a_link_that_is_none_counts_as_not_given(home: Path, page: str, default: str, choice: str) -> None:
     test = opened(page, range=choice, order=choice)
@@ -258,7 +258,7 @@ def test_models_says_which_scores_how_good_each_is_and_what_was_decided(home: Pa
     assert f"scored by **{MODEL}** (lexicon)" in words(test)
     versions, figures, confusion, decisions = (each.value for each in test.dataframe)
     assert set(versions["version"]) == {MODEL, HOSTILE_NAME}
-    assert (figures["accuracy"][0], figures["95 %"][0], figures["log loss"][0]) == ("61%", "53% to 69%", "0.865")
+    assert (figures["accuracy"][0], figures["95 %"][0], figures["log loss"][0]) == ("61 %", "53 % to 69 %", "0.865")
     assert list(confusion["bearish"]) == [10, 4, 1]
     assert (decisions["promoted"][0], decisions["p (bootstrap)"][0]) == ("no", "0.210")
     early = opened("models", as_of="2026-02-01T12:00")

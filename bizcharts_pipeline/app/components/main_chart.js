@@ -13,6 +13,31 @@ function decoded(text, Kind) {
   return Kind === Float32Array ? numbers.map((number) => (Number.isNaN(number) ? null : number)) : numbers;
 }
 
+// The format of the x-axis by the distance of its marks: at each mark, and below it where the year or day changes.
+const DATES = [
+  [86400 * 365, "{YYYY}", null, null, null, null, null, null, 1],
+  [86400 * 28, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [86400, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [3600, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+];
+
+/** Round prices for the marks of a logarithmic axis. */
+function priceTicks(low, high) {
+  const ticks = [];
+  if (high / low > 8) {
+    const steps = high / low > 200 ? [1] : [1, 2, 5];
+    for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++)
+      ticks.push(...steps.map((step) => step * 10 ** power));
+  } else {
+    const rough = (high - low) / 4;
+    const size = 10 ** Math.floor(Math.log10(rough));
+    const step = size * [1, 2, 5, 10].find((each) => each * size >= rough);
+    for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) ticks.push(Number(tick.toPrecision(6)));
+  }
+  return ticks.filter((tick) => tick >= low && tick <= high);
+}
+
 const arrays = (data) => ({
   times: decoded(data.times, Uint32Array),
   ...Object.fromEntries(data.figures.map(([name, text]) => [name, decoded(text, Float32Array)])),
@@ -47,6 +72,7 @@ class Chart {
     }
     const zoomed = kept && this.view;
     this.zoom(...(zoomed ? [kept.min, kept.max] : this.full));
+    for (const plot of [this.main, this.strip]) plot.setLegend({ idx: this.points.times.length - 1 });
     this.place.dataset.full = JSON.stringify(this.full);
     this.place.dataset.points = this.points.times.length;
     this.place.dataset.ready = String(Number(this.place.dataset.ready || 0) + 1);
@@ -97,8 +123,8 @@ class Chart {
         series: [
           { label: "UTC", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
           { label: ranked ? "index" : "stance", stroke: palette.line, width: 1.6, value: figure(digits) },
-          { label: "90 % to", stroke: "transparent", points: { show: false }, value: figure(digits) },
-          { label: "from", stroke: "transparent", points: { show: false }, value: figure(digits) },
+          { label: "high", stroke: "transparent", points: { show: false }, value: figure(digits) },
+          { label: "low", stroke: "transparent", points: { show: false }, value: figure(digits) },
           {
             label: this.data.price_name,
             scale: "usd",
@@ -112,7 +138,7 @@ class Chart {
         ],
         bands: [{ series: [2, 3], fill: palette.line + "33" }],
         axes: [
-          axis({}),
+          axis({ values: DATES }),
           axis({ size: 44, splits: ranked ? () => CLASS_EDGES : undefined }),
           axis({
             scale: "usd",
@@ -120,14 +146,16 @@ class Chart {
             size: narrow ? 48 : 66,
             stroke: palette.price,
             grid: { show: false },
+            splits: (plot, place, low, high) => priceTicks(low, high),
+            filter: (plot, values) => values,
             values: (plot, values) =>
-              values.map((value) => (value == null ? "" : narrow && value >= 1000 ? `$${value / 1000}k` : money(value))),
+              values.map((value) => (narrow && value >= 1000 ? `$${value / 1000}k` : money(value))),
             show: this.points.price.some((value) => value != null),
           }),
         ],
         hooks: {
           drawClear: [(plot) => ranked && this.drawClasses(plot)],
-          draw: [(plot) => this.drawSwitches(plot)],
+          draw: [(plot) => ranked && this.drawLabels(plot), (plot) => this.drawSwitches(plot)],
           setScale: [(plot, name) => name === "x" && this.scaled(plot)],
         },
       },
@@ -153,7 +181,7 @@ class Chart {
           },
         ],
         axes: [
-          axis({ show: false }),
+          axis({ size: 4, values: () => [], ticks: { show: false } }), // of a hidden first axis uPlot hides all
           axis({ scale: "n", size: 44, space: 24 }),
           axis({
             scale: "share",
@@ -191,13 +219,21 @@ class Chart {
       ctx.fillRect(left, top, width, bottom - top);
     });
     ctx.restore();
+  }
+
+  drawLabels(plot) {
+    const { ctx } = plot;
     ctx.save();
     ctx.fillStyle = this.data.palette.muted;
+    ctx.strokeStyle = this.data.palette.background;
+    ctx.lineWidth = 3 * devicePixelRatio;
+    ctx.lineJoin = "round";
     ctx.font = `${11 * devicePixelRatio}px sans-serif`;
     ctx.textBaseline = "middle";
     this.data.labels.forEach((label, place) => {
       const middle = plot.valToPos((CLASS_EDGES[place] + CLASS_EDGES[place + 1]) / 2, "y", true);
-      ctx.fillText(label, left + 6 * devicePixelRatio, middle);
+      ctx.strokeText(label, plot.bbox.left + 6 * devicePixelRatio, middle);
+      ctx.fillText(label, plot.bbox.left + 6 * devicePixelRatio, middle);
     });
     ctx.restore();
   }

@@ -18,6 +18,7 @@ ORDERS = {
     MENTIONED: "by the number of posts",
 }
 TABLE = "coin_board"
+ROW_HEIGHT, ROWS_SHOWN = 36, 30
 
 
 def page() -> None:
@@ -52,12 +53,12 @@ def page() -> None:
         [as_record(row) for row in ranked],
         hide_index=True,
         width="stretch",
-        height="auto",
-        row_height=36,
+        height=ROW_HEIGHT * (1 + min(len(ranked), ROWS_SHOWN)) + 2,
+        row_height=ROW_HEIGHT,
         key=TABLE,
         on_select="rerun",
         selection_mode="single-row",
-        column_config=_columns(),
+        column_config=_columns(ranked),
         alt="Board of coins: mood with its 90 % interval, change, mentions and share of each coin",
     )
     places = chosen.selection.rows
@@ -96,8 +97,9 @@ def as_record(row: BoardRow) -> dict[str, Any]:
     }
 
 
-def _columns() -> dict[str, Any]:
+def _columns(rows: list[BoardRow]) -> dict[str, Any]:
     config = st.column_config
+    scores = [score for row in rows for score in row.recent] or [0.0]
     return {
         "coin": config.TextColumn("Coin", pinned=True),
         "mood": config.NumberColumn("Mood", format="%+.2f", help="Stance, −1 (bearish) to +1 (bullish)"),
@@ -106,5 +108,5 @@ def _columns() -> dict[str, Any]:
         "change": config.NumberColumn("Change", format="%+.2f", help="Since the day before"),
         "mentions": config.NumberColumn("Mentions", help="Opening posts that name the coin and count"),
         "share": config.NumberColumn("Share", format="%.1f %%", help="Of all mentions on the board"),
-        "30 days": config.LineChartColumn("30 days", y_min=-1, y_max=1),
+        "30 days": config.LineChartColumn("30 days", y_min=min(scores), y_max=max(scores)),
     }

@@ -39,7 +39,7 @@ def page() -> None:
 
 def _totals(view: View, found: Data, sums: CoverageSummary) -> None:
     with st.container(horizontal=True):
-        st.metric("Days", f"{sums.days:,}", f"{sums.complete_days:,} complete", delta_color="off", border=True)
+        st.metric("Days", f"{sums.days:,}", f"{sums.complete_days:,} complete", "off", delta_arrow="off", border=True)
         st.metric("Live posts", f"{sums.live_posts:,}", border=True)
         st.metric("Archive posts", f"{sums.archive_posts:,}", border=True)
         st.metric("Gaps", f"{len(sums.gaps):,}", border=True)

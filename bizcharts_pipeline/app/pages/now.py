@@ -24,7 +24,7 @@ from bizcharts_pipeline.warehouse.published import Reading
 REFRESH_SECONDS = 60
 FRESH = timedelta(minutes=5)  # a board that was polled within is being polled
 CHART = "main_chart"
-DEFAULT_RANGE = "3 months"
+DEFAULT_RANGE = "1 month"
 TABLE_HOURS = 500
 STATES = {
     NORMAL: ":material/check_circle: normal",
@@ -119,6 +119,7 @@ def _compared(name: str, newest: Reading, earlier: Reading | None) -> None:
         DASH if value is None else f"{index_value(value)} {label_of(value)}",
         None if difference is None else f"{change(difference)} since",
         delta_color="off",
+        delta_arrow="off",
         border=True,
     )
 
