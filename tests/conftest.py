@@ -1,9 +1,14 @@
 """Fixtures that every room shares."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Playwright
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -30,3 +35,35 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", "/dev/null")
     monkeypatch.setenv("BIZCHARTS_ENV_FILE", "/dev/null")
     monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def playwright() -> "Iterator[Playwright]":
+    """The one of this process: a second beside it is refused."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: "Playwright") -> "Iterator[Browser]":
+    """A real browser, headless."""
+    from chromium import chromium
+
+    opened = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def page(browser: "Browser") -> "Iterator[Page]":
+    """A page of its own, in which no script may fail."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    broken: list[str] = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    yield page
+    context.close()
+    assert broken == []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bizcharts_pipeline.cli.app import open_app
 from bizcharts_pipeline.cli.backup import backup, repair, restore, snapshot
 from bizcharts_pipeline.cli.index import coins, index
 from bizcharts_pipeline.cli.installation import init, repair_clock
@@ -145,7 +146,9 @@ Pictures kept: {kept} of {sum(report.pictures.values())}. Prices stored: {report
         f"""
 data     {report.home}
 picture  {report.plot}
-next     the Dagster UI on this data, with runs, partitions and the index's plot:
+next     the app on this data, in the browser:
+           BIZCHARTS_HOME={report.home} make app
+         the Dagster UI on this data, with runs, partitions and the index's plot:
            {demo_ui}
          the numbers again, or for a program (--json, --csv):
            {bizcharts_here} index
@@ -421,6 +424,7 @@ bizcharts.add_command(index)
 bizcharts.add_command(coins)
 bizcharts.add_command(api)
 bizcharts.add_command(export)
+bizcharts.add_command(open_app)
 bizcharts.add_command(label)
 bizcharts.add_command(labels)
 bizcharts.add_command(models)

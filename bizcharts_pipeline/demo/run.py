@@ -27,6 +27,7 @@ from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.index.words import in_words, notes
 from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_tick
+from bizcharts_pipeline.prices.rotation import fill_daily, rotation_from_settings
 from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.scoring import score_new_posts
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, job_command
@@ -126,6 +127,8 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
         for _ in track(range(1), "Pictures, through the Dagster job `fetch_thumbnails`"):
             job("fetch_thumbnails", end)
         job("fetch_prices", end)
+        rotation, coins = rotation_from_settings(demo_settings), demo_settings.price_data.coins
+        fill_daily(pipeline.database, rotation, coins, world.start.date(), end.date(), end)
         labels = label_world(world, pipeline.database, home, end, lambda more: job("labelling", end, more=more))
     trained = None
     if full:

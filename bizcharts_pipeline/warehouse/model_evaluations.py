@@ -1,5 +1,6 @@
 """Scores of models on gold posts, their metrics, and the promotion decisions."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -138,6 +139,18 @@ def save_evaluations(connection: duckdb.DuckDBPyConnection, rows: Sequence[Evalu
         )
     content = table(map(asdict, rows), _EVALUATIONS)
     connection.execute(f"INSERT INTO model_evaluations BY NAME SELECT * FROM {content}")
+
+
+def evaluations(connection: duckdb.DuckDBPyConnection) -> list[EvaluationRow]:
+    """Return the figures of every model and baseline on every gold version, the oldest first."""
+    return evaluation_rows(connection, "true ORDER BY evaluated_at, model_version")
+
+
+def evaluation_rows(connection: duckdb.DuckDBPyConnection, condition: str) -> list[EvaluationRow]:
+    """Return the rows of ``model_evaluations`` that meet ``condition``, which may end in an order and a limit."""
+    found = connection.execute(f"SELECT {', '.join(_EVALUATIONS)} FROM model_evaluations WHERE {condition}").fetchall()
+    rows = [dict(zip(_EVALUATIONS, values, strict=True)) for values in found]
+    return [EvaluationRow(**row | {"confusion": tuple(map(tuple, json.loads(row["confusion"])))}) for row in rows]
 
 
 def append_decisions(connection: duckdb.DuckDBPyConnection, decisions: Iterable[Decision]) -> None:

@@ -196,6 +196,18 @@ def daily_closes(
     return connection.execute(sql).fetchall()
 
 
+def hourly_prices(
+    connection: duckdb.DuckDBPyConnection, coin_symbol: str, start: datetime, end: datetime
+) -> list[tuple[datetime, float]]:
+    """Return (time, price in USD) of each hour's newest price from ``start`` up to ``end`` (naive UTC), ascending."""
+    sql = f"""
+        SELECT max("at"), arg_max(usd, "at")::DOUBLE FROM coin_prices
+        WHERE coin_symbol = {quoted(coin_symbol)} AND "at" >= {literal(start)} AND "at" <= {literal(end)}
+        GROUP BY date_trunc('hour', "at") ORDER BY 1
+    """
+    return connection.execute(sql).fetchall()
+
+
 def newest_reference_day(connection: duckdb.DuckDBPyConnection, source: str) -> date | None:
     """Return the newest day of ``source``'s index, ``None`` if there is none."""
     row = connection.execute(f"SELECT max(day) FROM reference_index WHERE source = {quoted(source)}").fetchone()

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import duckdb
 
@@ -46,6 +46,25 @@ class Snapshot:
     total_threads: int | None
     avg_reply_count: float | None
     top_coins: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class PollDay:
+    """The polls of one UTC day."""
+
+    day: date
+    polls: int
+    not_modified: int  # answers that said that nothing is new
+    rejected: int  # entries of the catalogue that could not be read
+    new_threads: int
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A stretch of time without a poll, between two polls. Times are naive UTC."""
+
+    last_poll: datetime
+    next_poll: datetime
 
 
 def record_poll(
@@ -128,6 +147,30 @@ def last_poll(connection: duckdb.DuckDBPyConnection) -> datetime | None:
     """Return the time of the newest poll (naive UTC); ``None`` without one."""
     row = connection.execute("SELECT max(snapshot_at) FROM catalog_snapshots").fetchone()
     return row[0] if row else None
+
+
+def polls_by_day(connection: duckdb.DuckDBPyConnection, days: int) -> list[PollDay]:
+    """Return the polls of each of the last ``days`` before the newest poll, the newest day first."""
+    rows = connection.execute(
+        "SELECT snapshot_at::DATE AS day, count(*), count(*) FILTER (not_modified), "
+        "coalesce(sum(rejected_threads), 0), coalesce(sum(new_threads), 0) FROM catalog_snapshots "
+        f"WHERE snapshot_at >= (SELECT max(snapshot_at) FROM catalog_snapshots) - INTERVAL {int(days)} DAY "
+        "GROUP BY day ORDER BY day DESC"
+    )
+    return [PollDay(*row) for row in rows.fetchall()]
+
+
+def outages(connection: duckdb.DuckDBPyConnection, most: int) -> list[Outage]:
+    """Return the newest ``most`` stretches of more than two hours without a poll, the newest first.
+
+    Of shorter ones nothing is known once retention has thinned the polls to one an hour.
+    """
+    rows = connection.execute(
+        "SELECT previous, snapshot_at FROM ("
+        "SELECT snapshot_at, lag(snapshot_at) OVER (ORDER BY snapshot_at) AS previous FROM catalog_snapshots"
+        f") WHERE snapshot_at - previous > INTERVAL 2 HOUR ORDER BY snapshot_at DESC LIMIT {int(most)}"
+    )
+    return [Outage(*row) for row in rows.fetchall()]
 
 
 def top_coins(threads: Sequence[PreparedThread]) -> list[dict[str, str | int]]:

@@ -1,0 +1,1 @@
+"""The app: Streamlit pages over the database, for whoever reads the index. It only reads."""

@@ -1,0 +1,29 @@
+"""The script that Streamlit runs for each session: which pages there are."""
+
+import streamlit as st
+
+from bizcharts_pipeline.app.pages import coin, coins, data, models, now
+
+PAGES = {"now": now.page, "coins": coins.page, "coin": coin.page, "models": models.page, "data": data.page}
+TITLES = {"now": "Now", "coins": "Coins", "coin": "Coin", "models": "Models", "data": "Data"}
+HIDDEN = {"coin"}  # opened from the board
+
+
+def app(first: str = "now") -> None:
+    """Show the page of the address; ``first`` where it names none."""
+    st.set_page_config(page_title="BizCharts", layout="wide", menu_items={})
+    pages = [
+        st.Page(
+            draw,
+            title=TITLES[name],
+            url_path=name,
+            default=name == first,
+            visibility="hidden" if name in HIDDEN else "visible",
+        )
+        for name, draw in PAGES.items()
+    ]
+    st.navigation(pages, position="top").run()
+
+
+if __name__ == "__main__":
+    app()

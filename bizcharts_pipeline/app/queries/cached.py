@@ -1,0 +1,127 @@
+"""A read of the database, made once for all sessions until what it reads has changed.
+
+A page opens the database for milliseconds and only if it must, so that open pages do not keep the pipeline waiting:
+while the file is unchanged nothing is opened, and while the index is unchanged its readings are not read again. Of each
+read only the newest result is kept, and that no longer than pages ask for it, so that memory stays bounded.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import duckdb
+
+from bizcharts_pipeline.settings import Settings
+from bizcharts_pipeline.warehouse.as_of import Revision, revision
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.log import wal
+
+WAIT_SECONDS = 5.0  # for the database; a page then says that it is busy
+KEPT_SECONDS = 600.0  # after a result was asked for last; open pages ask every minute
+MAX_RESULTS = 64
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Read = Callable[Concatenate[duckdb.DuckDBPyConnection, P], T]
+CachedRead = Callable[Concatenate[Database, P], T]
+
+
+@dataclass
+class _Result:
+    stamp: object
+    value: object
+    asked_at: float
+
+
+@dataclass
+class Results:
+    """Results of reads by what was read, each of the newest state alone. ``clock``: monotonic seconds."""
+
+    clock: Callable[[], float] = time.monotonic
+    _kept: dict[object, _Result] = field(default_factory=dict)
+    _reading: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, key: object, stamp: object, read: Callable[[], object]) -> object:
+        """Return the result kept for ``key`` if it is of the state ``stamp``, else that of ``read``, which is kept.
+
+        Reads take turns. What ``read`` raises is passed on.
+        """
+        if (found := self._found(key, stamp)) is None:
+            with self._reading:
+                if (found := self._found(key, stamp)) is None:
+                    found = _Result(stamp, read(), self.clock())
+                    self._keep(key, found)
+        return found.value
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _found(self, key: object, stamp: object) -> _Result | None:
+        found = self._kept.get(key)
+        if found is None or found.stamp != stamp:
+            return None
+        found.asked_at = self.clock()
+        return found
+
+    def _keep(self, key: object, result: _Result) -> None:
+        kept = {**self._kept, key: result}
+        newest = sorted(kept.items(), key=lambda item: -item[1].asked_at)[:MAX_RESULTS]
+        since = self.clock() - KEPT_SECONDS
+        self._kept = {each: found for each, found in newest if found.asked_at >= since}
+
+
+_results = Results()
+
+
+def database_of(settings: Settings) -> Database:
+    """Return the installation's database for the pages.
+
+    Raises:
+        DatabaseUnavailable: there is none; nothing is created. Other :class:`DatabaseError` say what is wrong with it.
+    """
+    return replace(Database.existing(settings), wait_seconds=min(WAIT_SECONDS, settings.database_wait_seconds))
+
+
+def once_per_index(read: Read[P, T]) -> CachedRead[P, T]:
+    """Make ``read`` a function of the database that reads anew when a reading of the index or a coin has changed."""
+    return _cached(read, _index_stamp)
+
+
+def once_per_file(read: Read[P, T]) -> CachedRead[P, T]:
+    """Make ``read`` a function of the database that reads anew when anything in the file has changed."""
+    return _cached(read, _file_stamp)
+
+
+def _cached(read: Read[P, T], stamp: Callable[[Database], object]) -> CachedRead[P, T]:
+    @wraps(read)
+    def cached_read(database: Database, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = (read.__module__, read.__qualname__, database.path, args, tuple(sorted(kwargs.items())))
+        found = _results.get(key, stamp(database), lambda: _opened(database, lambda c: read(c, *args, **kwargs)))
+        return cast(T, found)
+
+    return cached_read
+
+
+def _opened(database: Database, read: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
+    with database.read() as connection:
+        return read(connection)
+
+
+def _index_stamp(database: Database) -> Revision:
+    found = _results.get(("revision", database.path), _file_stamp(database), lambda: _opened(database, revision))
+    return cast(Revision, found)
+
+
+def _file_stamp(database: Database) -> tuple[int, ...]:
+    """What tells one state of the file, and of the log beside it, from the next."""
+    stamps: list[int] = []
+    for path in (database.path, wal(database.path)):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        stamps += [status.st_ino, status.st_mtime_ns, status.st_size]
+    return tuple(stamps)

@@ -1,0 +1,33 @@
+"""The models: versions, their figures on gold, and the decisions of the gate."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+from bizcharts_pipeline.app.queries.cached import once_per_file
+from bizcharts_pipeline.warehouse.model_evaluations import Decision, EvaluationRow, decisions, evaluations
+from bizcharts_pipeline.warehouse.models import ModelVersion, models
+
+
+@dataclass(frozen=True)
+class Models:
+    """All of it, the newest first."""
+
+    versions: tuple[ModelVersion, ...]
+    evaluations: tuple[EvaluationRow, ...]
+    decisions: tuple[Decision, ...]
+
+
+@once_per_file
+def all_models(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> Models:
+    """Return what had been trained, measured and decided by ``as_of`` (naive UTC)."""
+
+    def known(at: datetime | None) -> bool:
+        return as_of is None or at is None or at <= as_of
+
+    return Models(
+        tuple(each for each in reversed(models(connection)) if known(each.trained_at)),
+        tuple(each for each in reversed(evaluations(connection)) if known(each.evaluated_at)),
+        tuple(each for each in reversed(decisions(connection)) if known(each.decided_at)),
+    )

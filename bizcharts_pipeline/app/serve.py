@@ -1,0 +1,120 @@
+"""``bizcharts app``: the app's server, one process, until Ctrl-C.
+
+Streamlit's application (``st.App``) runs under uvicorn behind the guard of the Dagster UI: hosts, origins and the
+optional password are the same there and here.
+"""
+
+from collections.abc import Callable
+from contextlib import closing, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bizcharts_pipeline.app.policy import Policy, content_security_policy
+from bizcharts_pipeline.app.start_page import start_page, start_routes
+from bizcharts_pipeline.app.theme import STREAMLIT_THEME
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.listening import listening_socket
+from bizcharts_pipeline.service.guard import Guard
+from bizcharts_pipeline.service.login import VARIABLE, Login, password_of
+from bizcharts_pipeline.service.webserver import allowed_hosts
+from bizcharts_pipeline.settings import Settings, is_loopback
+
+if TYPE_CHECKING:
+    import socket
+
+    from starlette.types import ASGIApp
+
+MAIN = Path(__file__).parent / "main.py"
+PAGE_NAMES = ("coins", "coin", "models", "data")  # beside the first one; main.py has the pages
+PACKAGES = ("streamlit", "uplot")
+SHUTDOWN_SECONDS = 2
+MAX_MESSAGE_MEGABYTES = 20  # that a page is sent at once
+
+# Streamlit's options. Set here and not in a file: `.streamlit/config.toml` of the folder in which the app is started
+# would be another one, and variables of the environment were not enough for `gatherUsageStats`.
+OPTIONS: dict[str, Any] = {
+    "browser.gatherUsageStats": False,
+    "client.showErrorDetails": "none",
+    "client.showErrorLinks": False,
+    "client.toolbarMode": "minimal",
+    "client.allowedOrigins": [],
+    "global.developmentMode": False,
+    "logger.level": "error",
+    "runner.magicEnabled": False,
+    "server.enableAgentApi": False,
+    "server.enableStaticServing": False,
+    "server.fileWatcherType": "none",
+    "server.headless": True,
+    "server.maxMessageSize": MAX_MESSAGE_MEGABYTES,
+    "server.maxUploadSize": 1,
+    "server.runOnSave": False,
+    "server.showEmailPrompt": False,
+    **STREAMLIT_THEME,
+}
+
+
+class AppMissing(BizchartsError):
+    """The packages of the app are not installed."""
+
+
+def serve_app(settings: Settings, host: str, port: int, *, say: Callable[[str], object] = print) -> None:
+    """Serve the app until it is interrupted; ``port`` 0 is any that is free. ``say`` gets the lines for the terminal.
+
+    Raises:
+        AppMissing: its packages are not installed.
+        BadPassword: the password of the environment cannot be used.
+        PortTaken: somebody listens there, or the address is not this machine's.
+    """
+    require_packages()
+    password = password_of()
+    with closing(listening_socket(host, port)) as listener:
+        port = listener.getsockname()[1]
+        login = Login(password, port) if password else None
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        app = application(allowed_hosts(host, settings.serve.hosts), login)
+        if not settings.database_path.exists():
+            say(f"{settings.database_path}: there is no database yet. The page says which command makes one.")
+        say(f"{address}\n\nOpen this address in a browser. Ctrl-C ends it.")
+        if login is None and not is_loopback(address):
+            say(f"Whoever reaches {host} can read the app: set {VARIABLE} (docs/security.md)")
+        with suppress(KeyboardInterrupt):
+            _run(app, listener)
+
+
+def require_packages() -> None:
+    """See that the app's packages are installed.
+
+    Raises:
+        AppMissing: names what is missing and how to get it.
+    """
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise AppMissing(f"The app needs {' and '.join(missing)}, not installed here: run `make install-app`.")
+
+
+def application(hosts: frozenset[str], login: Login | None) -> "ASGIApp":
+    """Return the guarded ASGI application for requests that name one of ``hosts``."""
+    import streamlit
+    from streamlit.starlette import App
+    from streamlit.web import bootstrap
+
+    names = [name.strip("[]") for name in sorted(hosts)]
+    bootstrap.load_config_options({**OPTIONS, "server.allowedHosts": names})
+    streamlits = Path(streamlit.__file__).parent / "static" / "index.html"
+    page = start_page(streamlits.read_text(encoding="utf-8"))
+    app = App(MAIN, routes=start_routes(page, PAGE_NAMES))
+    return Guard(Policy(app, content_security_policy(page)), hosts, login)
+
+
+def _run(app: "ASGIApp", listener: "socket.socket") -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listener])

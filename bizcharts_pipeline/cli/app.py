@@ -1,0 +1,21 @@
+"""``bizcharts app``: the pages for whoever reads the index."""
+
+import click
+
+from bizcharts_pipeline.settings import load_settings
+
+PORT = 8501
+
+
+@click.command("app")
+@click.option("--port", type=click.IntRange(0, 65_535), default=PORT, show_default=True, help="Port to listen at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+def open_app(port: int, host: str) -> None:
+    """Show the index, the coins, the models and the data in the browser.
+
+    The pages only read. They answer this machine alone, unless --host names another address; docs/security.md says how
+    to put a login in front.
+    """
+    from bizcharts_pipeline.app.serve import serve_app
+
+    serve_app(load_settings(), host, port, say=click.echo)

@@ -1,0 +1,327 @@
+"""Data in, words out: each page run as Streamlit runs it, over a real database."""
+
+import codecs
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from app_world import BUSY_HOUR, HOSTILE, HOSTILE_NAME, HOUR, MODEL, NOW, hour_row, value_at
+from published_rows import insert_index
+from streamlit.testing.v1 import AppTest
+
+from bizcharts_pipeline.settings import load_settings
+from bizcharts_pipeline.warehouse.database import Database
+
+PAGES = ("now", "coins", "coin", "models", "data")
+SECONDS = 60
+
+
+def opened(page: str, **address: str) -> AppTest:
+    """The page as somebody sees it who opens the link."""
+    script = f"from bizcharts_pipeline.app.main import app\napp({page!r})"
+    test = AppTest.from_string(script, default_timeout=SECONDS)
+    for name, value in address.items():
+        test.query_params[name] = value
+    test.run()
+    assert not test.exception, [each.value for each in test.exception]
+    return test
+
+
+def words(test: AppTest) -> str:
+    """All that the page says."""
+    kinds = (test.title, test.subheader, test.markdown, test.caption, test.info, test.warning, test.error)
+    said = [str(each.value) for kind in kinds for each in kind]
+    said += [f"{each.label}: {each.value} {each.delta}" for each in test.metric]
+    return "\n".join(said).replace("\\", "")
+
+
+def posts(test: AppTest) -> str:
+    return "".join(each.proto.body for each in test.get("html"))
+
+
+def test_now_says_the_class_how_unusual_and_how_sure(home: Path) -> None:
+    said = words(opened("now"))
+    assert "Fear, borderline (Fear to Fear)" not in said
+    assert "Fear" in said
+    assert "lower than 70 % of the past year's days" in said
+    assert "25 to 35" in said
+    yesterday = value_at(NOW.replace(minute=0) - 24 * HOUR)
+    assert f"Yesterday: {yesterday:.0f} Greed −{yesterday - 30:.0f} since" in said
+    assert "Last week: " in said
+    assert "Last year: –" in said
+    assert "is final at 2026-03-10 13:00 UTC" in said
+    assert "not financial advice" in said
+
+
+def test_the_newest_hours_are_there_as_a_table(home: Path) -> None:
+    hours = opened("now").dataframe[0].value
+    assert hours["UTC"][0] == NOW.replace(minute=0)
+    assert list(hours.iloc[0])[1:] == ["30", "25 to 35", "+0.10", "80", "100 %", "$40,972"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_a_database_each_page_says_which_command_makes_one(page: str, tmp_path: Path) -> None:
+    said = words(opened(page))
+    assert "`make serve`" in said
+    assert "bizcharts import --last 60" in said
+    assert not (tmp_path / "home").exists(), "looking makes nothing"
+
+
+def test_a_lost_database_is_not_taken_for_a_first_start(tmp_path: Path) -> None:
+    settings = load_settings()
+    Database.from_settings(settings).migrate()
+    settings.database_path.unlink()
+    said = words(opened("now"))
+    assert "bizcharts restore" in said
+    assert "no data yet" not in said
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_with_an_empty_database_each_page_says_what_is_missing(page: str, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    Database(tmp_path / "home" / "bizcharts.duckdb").migrate()
+    said = words(opened(page))
+    assert "no data yet" in said or "yet" in said
+
+
+@pytest.mark.parametrize(("state", "expected"), [("no reading", "at least 15 are needed"), ("calibrating", "60 more")])
+def test_a_reading_without_a_value_says_why(home: Path, state: str, expected: str) -> None:
+    row = hour_row(NOW.replace(minute=0), computed_at=NOW + timedelta(seconds=9), value=None, label=None, state=state)
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        insert_index(connection, [row])
+        connection.execute("UPDATE fear_greed_index SET history_days = 0, n_eff = 4 WHERE value IS NULL")
+    said = words(opened("now"))
+    assert "No index value" in said
+    assert expected in said
+
+
+def test_when_no_poll_comes_the_page_says_that_no_reading_will(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_NOW", (NOW + HOUR).isoformat())
+    assert "No new reading comes until the service runs (`make serve`)" in words(opened("now"))
+
+
+def test_a_link_as_of_a_moment_shows_what_was_knowable_then(home: Path) -> None:
+    then = BUSY_HOUR - 3 * HOUR
+    later = hour_row(then - HOUR, computed_at=NOW, value=90.0, label="Extreme Greed")
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        insert_index(connection, [later])
+    test = opened("now", as_of=then.isoformat(), hour=BUSY_HOUR.isoformat())
+    said = words(test)
+    assert "As it was knowable at 2026-03-10 08:00 UTC" in said
+    assert "to 2026-03-10 07:00 UTC" in said, "the hour from 7 was computed three minutes after the moment"
+    assert "Extreme Greed" not in said
+    assert "This hour has no reading" in said
+    assert posts(test) == ""
+
+
+def test_the_moment_stays_in_the_link_on_the_next_page_until_the_present_is_asked_for(home: Path) -> None:
+    test = opened("coins", as_of=(NOW - 24 * HOUR).isoformat())
+    del test.query_params["as_of"]  # as Streamlit does when another page is chosen
+    test.run()
+    assert test.query_params["as_of"] in ((NOW - 24 * HOUR).isoformat(), [(NOW - 24 * HOUR).isoformat()])
+    next(each for each in test.button if each.label == "Present").click().run()
+    assert "as_of" not in test.query_params
+    assert "As it was knowable" not in words(test)
+
+
+def test_a_moment_can_be_typed(home: Path) -> None:
+    test = opened("now")
+    test.text_input[0].set_value("2026-03-09 12:00")
+    next(each for each in test.button if each.label == "Show").click().run()
+    assert "As it was knowable at 2026-03-09 12:00 UTC" in words(test)
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "9" * 30, "2026-13-01", "<script>", "0001-01-01", "x" * 5000])
+def test_a_link_with_no_moment_in_it_shows_the_present_and_says_so(home: Path, moment: str) -> None:
+    said = words(opened("now", as_of=moment, hour=moment))
+    assert "no ISO 8601 time" in said
+    assert "25 to 35" in said
+
+
+def test_a_link_to_an_hour_shows_its_posts_cut_and_with_their_source(home: Path) -> None:
+    test = opened("now", hour=BUSY_HOUR.isoformat())
+    shown = posts(test)
+    assert f"{len(HOSTILE)} opening posts between 11:00 and 12:00 UTC; all are shown" in words(test)
+    assert 'href="https://boards.4chan.org/biz/thread/1000"' in shown
+    assert "stance −0.60" in shown
+    assert "A" * 300 not in shown.replace("\u200b", "")
+    assert len(shown) < 30_000
+    quiet = posts(opened("now", hour=(BUSY_HOUR - 5 * HOUR).isoformat()))
+    assert 'href="https://warosu.org/biz/thread/999"' in quiet
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, tuple(attrs)))
+
+
+def test_strangers_posts_add_no_element_to_the_page(home: Path) -> None:
+    parser = _Tags()
+    parser.feed(posts(opened("now", hour=BUSY_HOUR.isoformat())))
+    assert {tag for tag, _ in parser.found} == {"style", "div", "b", "a"}
+    for tag, attributes in parser.found:
+        given = dict(attributes)
+        assert set(given) <= ({"href", "target", "rel"} if tag == "a" else {"class"})
+        assert tag != "a" or str(given["href"]).startswith("https://boards.4chan.org/biz/thread/")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_strangers_names_start_nothing_on_any_page(home: Path, page: str) -> None:
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute(f"UPDATE model_versions SET model_version = '{HOSTILE_NAME}x' WHERE status = 'champion'")
+        connection.execute(f"UPDATE fear_greed_index SET model_version = '{HOSTILE_NAME}x', state = '{HOSTILE_NAME}'")
+        connection.execute(f"UPDATE coin_sentiment SET model_version = '{HOSTILE_NAME}x'")
+        connection.execute(f"UPDATE warosu_days SET reason = '{HOSTILE_NAME}'")
+    test = opened(page, as_of=NOW.isoformat())
+    for kind in (test.title, test.subheader, test.markdown, test.caption, test.info, test.warning, test.error):
+        for each in kind:
+            assert HOSTILE_NAME not in each.value
+            assert ":red[" not in each.value
+
+
+def test_slurs_are_masked_until_asked_for(home: Path) -> None:
+    word = codecs.encode("snttbg", "rot13")
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute(f"UPDATE thread_ops SET op_text_clean = 'you {word}' WHERE thread_id = 1000")
+    test = opened("now", hour=BUSY_HOUR.isoformat())
+    assert word not in posts(test)
+    test.toggle(key="mask_slurs").set_value(False).run()
+    assert word in posts(test)
+
+
+def test_a_post_that_the_board_deleted_is_not_shown(home: Path) -> None:
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute("INSERT INTO thread_fates VALUES (1000, 'deleted', '2026-03-10 12:20')")
+    shown = posts(opened("now", hour=BUSY_HOUR.isoformat()))
+    assert "thread/1000" not in shown
+    assert "thread/1001" in shown
+
+
+def test_a_post_that_was_not_held_yet_is_not_shown_as_of_then(home: Path) -> None:
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute("UPDATE thread_ops SET text_known_at = '2026-03-10 12:20' WHERE thread_id = 1000")
+    shown = posts(opened("now", hour=BUSY_HOUR.isoformat(), as_of="2026-03-10T12:05"))
+    assert "thread/1000" not in shown
+    assert "thread/1001" in shown
+    assert "thread/1000" in posts(opened("now", hour=BUSY_HOUR.isoformat()))
+
+
+def _board(**address: str) -> list[str]:
+    return list(opened("coins", **address).dataframe[0].value["coin"])
+
+
+def test_coins_rank_by_the_ends_of_their_intervals_and_not_by_the_mean(home: Path) -> None:
+    with Database(home / "bizcharts.duckdb").write() as connection:  # few posts: the highest mean, and a wide interval
+        connection.execute("UPDATE coin_sentiment SET lo = -0.5, hi = 0.9 WHERE coin_symbol = 'DOGE'")
+    assert _board() == ["BTC", "ETH", "DOGE"]
+    assert _board(order="Most bearish") == ["ETH", "BTC", "DOGE"]
+    assert _board(order="Most mentioned") == ["BTC", "ETH", "DOGE"]
+    row = opened("coins").dataframe[0].value.iloc[0]
+    assert (row["mentions"], round(row["share"], 1), row["change"]) == (50, 69.4, 0.0)
+    assert len(row["30 days"]) == 31
+
+
+def test_a_coins_page_shows_its_reading_its_price_and_its_past(home: Path) -> None:
+    test = opened("coin", coin="btc", range="3 months")
+    said = words(test)
+    assert "BTC" in said
+    assert "Mood: +0.15" in said
+    assert "+0.05 to +0.25" in said
+    assert "Share of mentions: 69 %" in said
+    assert "Price $40,972 at 2026-03-10 12:00 UTC" in said
+
+
+@pytest.mark.parametrize(("page", "default"), [("now", "1 month"), ("coin", "1 month"), ("coins", "Most bullish")])
+@pytest.mark.parametrize("choice", ["<b>", "1 decade", "", "x" * 5000])
+def test_a_choice_in_a_link_that_is_none_counts_as_not_given(home: Path, page: str, default: str, choice: str) -> None:
+    test = opened(page, range=choice, order=choice)
+    assert test.segmented_control[0].value in (default, None)  # None: the page takes its default
+
+
+@pytest.mark.parametrize("coin", ["", "../x", "<b>", ":red[x]", "XQ" * 40])
+def test_a_link_to_no_coin_opens_the_first_of_the_board(home: Path, coin: str) -> None:
+    test = opened("coin", coin=coin)
+    assert test.selectbox[0].value == "BTC"
+
+
+def test_models_says_which_scores_how_good_each_is_and_what_was_decided(home: Path) -> None:
+    test = opened("models")
+    assert f"scored by **{MODEL}** (lexicon)" in words(test)
+    versions, figures, confusion, decisions = (each.value for each in test.dataframe)
+    assert set(versions["version"]) == {MODEL, HOSTILE_NAME}
+    assert (figures["accuracy"][0], figures["95 %"][0], figures["log loss"][0]) == ("61 %", "53 % to 69 %", "0.865")
+    assert list(confusion["bearish"]) == [10, 4, 1]
+    assert (decisions["promoted"][0], decisions["p (bootstrap)"][0]) == ("no", "0.210")
+    early = opened("models", as_of="2026-02-01T12:00")
+    assert list(early.dataframe[0].value["version"]) == [MODEL]
+    assert "No model was measured yet" in words(early)
+
+
+def test_data_says_what_is_there_and_what_is_missing(home: Path) -> None:
+    test = opened("data")
+    said = words(test)
+    assert "Gaps: 1" in said
+    assert "Not complete: 2026-03-10" in said
+    assert "13 posts from live" in said
+    polls = next(each.value for each in test.dataframe if "polls" in each.value)
+    assert (polls["polls"][0], polls["unreadable entries"][0]) == (1, 1)
+    assert any(HOSTILE_NAME in set(each.value.get("labeller", [])) for each in test.dataframe)
+
+
+def test_an_outage_of_the_polls_is_named(home: Path) -> None:
+    assert "There was no outage" in words(opened("data"))
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute(
+            "INSERT INTO catalog_snapshots BY NAME SELECT '2026-03-09 10:00'::TIMESTAMP AS snapshot_at, "
+            "150 AS total_threads, FALSE AS not_modified"
+        )
+    outages = next(each.value for each in opened("data").dataframe if "next poll" in each.value)
+    assert outages.to_dict("records") == [
+        {"last poll": "2026-03-09 10:00 UTC", "next poll": "2026-03-10 12:29 UTC", "hours": "26.5"}
+    ]
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Another process has the file open for writing, as a shell has."""
+    program = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        holder.kill()
+
+
+def test_a_busy_database_is_said_and_no_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_DATABASE_WAIT_SECONDS", "0.1")
+    with held(home / "bizcharts.duckdb"):
+        assert "The database is busy at the moment" in words(opened("now"))
+
+
+def test_an_unchanged_database_is_not_opened_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_DATABASE_WAIT_SECONDS", "0.1")
+    before = {page: words(opened(page)) for page in PAGES}
+    opens: list[object] = []
+    read = Database.read
+    monkeypatch.setattr(Database, "read", lambda database: opens.append(database) or read(database))
+    assert {page: words(opened(page)) for page in PAGES} == before
+    assert opens == []
+
+
+def test_a_new_reading_is_on_the_page_at_its_next_run(home: Path) -> None:
+    test = opened("now")
+    row = hour_row(NOW.replace(minute=0), computed_at=NOW + timedelta(seconds=9), value=80.0, label="Extreme Greed")
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        insert_index(connection, [row])
+    assert "Extreme Greed" not in words(test)
+    assert "Extreme Greed" in words(test.run())
