@@ -130,7 +130,7 @@ def refused_unread() -> dict[str, tuple[bytes, str]]:
         "a TIFF": (encoded(drawn(), "TIFF"), "TIFF"),
         "a BMP": (encoded(drawn(), "BMP"), "BMP"),
         "a PNG with a flipped bit": (sound("PNG").replace(b"IDAT", b"IDAU"), "checksum"),
-        "a PNG with two headers": (png(8, 8, chunk(b"IHDR", bytes(13))), "two"),
+        "a PNG with two headers": (png(8, 8, chunk(b"IHDR", bytes(13))), "repeated header"),
         "a JPEG of 1,000 scans": (jpeg_of_many_scans(), "scans"),
         "a JPEG of 1,001 segments": (jpeg_of_segments(1_001), "segments"),
     }

@@ -163,7 +163,7 @@ def test_a_host_that_refuses_is_left_alone_at_once(world: PictureWorld) -> None:
     report = world.fetch()
     assert report.counts == {"failed": 1}
     assert len(world.board.asked) == 1
-    assert "left alone" in report.problems[-1]
+    assert "is skipped for now" in report.problems[-1]
 
 
 def test_a_host_that_is_down_is_left_alone_after_a_few_pictures(world: PictureWorld) -> None:
