@@ -344,7 +344,7 @@ def test_what_a_pod_is_charged_is_booked_and_not_what_was_listed(world: World, t
 
 def test_pods_that_are_too_dear_everywhere_fail_the_job_with_the_price_that_is_charged(world: World) -> None:
     world.charges = {"A": 8 * PRICE, "B": 8 * PRICE}
-    with pytest.raises(OverBudget, match=r"charged \$2\.88 an hour.*usd_per_run"):
+    with pytest.raises(OverBudget, match=r"costs \$2\.88 an hour.*usd_per_run"):
         world.run()
     assert not world.alive()
     assert world.ledger.spent().ended_usd >= world.bill()
