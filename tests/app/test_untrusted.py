@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from bizcharts_pipeline.app.untrusted import as_html, as_markdown, plain
+from bizcharts_pipeline.app.untrusted import as_markdown
 from bizcharts_pipeline.text.slurs import mask_slurs
+from bizcharts_pipeline.text.untrusted import as_html, plain
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -8,10 +8,10 @@ from bizcharts_pipeline.app.components.frame import View
 from bizcharts_pipeline.app.queries.index import HOUR, reading_of
 from bizcharts_pipeline.app.queries.posts import posts_of_hour
 from bizcharts_pipeline.app.theme import DASH, moment, share, stance
-from bizcharts_pipeline.app.untrusted import as_html, plain
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.text.slurs import mask_slurs
+from bizcharts_pipeline.text.untrusted import as_html, plain
 from bizcharts_pipeline.warehouse.posts import Post
 
 FOURCHAN = "https://boards.4chan.org"
