@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 from selectolax.lexbor import LexborHTMLParser
-from tests.sources.warosu_samples import Sample, index, results, sample, thread
+from tests.archive.warosu_samples import Sample, index, results, sample, thread
 
 from benchmarks.measure import Row, alternated_medians
 from bizcharts_pipeline.archive.markup import parse_page
