@@ -19,16 +19,18 @@ from bizcharts_pipeline.warehouse.published import CoinReading, Reading
 
 PLOTTED_DAYS = 180
 SHOWN_DAYS, SHOWN_COINS = 14, 50
-MAX_NAME = 40  # characters of a coin's or a model's name that are shown
+MAX_NAME = 20  # characters of a coin's or a model's name that are shown
 DISCLAIMER = "A research tool, not financial advice. Source: opening posts of 4chan's /biz/ board."
 NOTHING = "There is no reading yet."
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1b2631; background: #fff; max-width: 50rem; margin: 1rem auto;
-  padding: 0 1rem; overflow-wrap: anywhere }
+  padding: 0 1rem }
+p { overflow-wrap: anywhere }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem } .now { font-size: 1.8rem; margin: 0 }
 svg { max-width: 100%; height: auto } .scroll { overflow-x: auto }
-table { border-collapse: collapse } th, td { padding: .15rem .7rem .15rem 0; text-align: right }
-th:first-child, td:first-child, th:last-child, td:last-child { text-align: left }
+table { border-collapse: collapse }
+th, td { padding: .15rem .7rem .15rem 0; text-align: right; white-space: nowrap }
+th:first-child, td:first-child, .words th:last-child, .words td:last-child { text-align: left }
 footer { color: #566573; font-size: .9rem }
 """
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -100,6 +102,7 @@ def _days_table(days: Sequence[Reading]) -> str:
             ]
             for day in days
         ],
+        "words",
     )
 
 
@@ -119,11 +122,13 @@ def _coins_table(coins: Sequence[CoinReading]) -> str:
     return table + (f"<p>{counted(more, 'further coin')} in the tables.</p>" if more else "")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "numbers") -> str:
+    """A table of cells that are HTML already; ``kind`` is "words" if the last column has words."""
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    # A keyboard can scroll what it can focus.
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{columns[0]}, table">{table}</div>'
 
 
 def _document(title: str, parts: Sequence[str]) -> str:

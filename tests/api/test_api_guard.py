@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
 
@@ -83,18 +85,34 @@ def test_the_rate_limit_is_per_client_refills_and_remembers_no_more_than_its_mos
     assert len(limit._clients) == MAX_CLIENTS
 
 
-def test_while_the_database_is_busy_it_says_when_to_ask_again(tmp_path: Path) -> None:
+@contextmanager
+def held(world: Api) -> Iterator[None]:
+    """Another process has the database open, as a shell that was left open does."""
     program = "import duckdb, sys; shell = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    with Popen([sys.executable, "-c", program, str(world.database.path)], stdin=PIPE, stdout=PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        holder.kill()
+
+
+def test_while_the_database_is_busy_it_says_when_to_ask_again(tmp_path: Path) -> None:
     with api(tmp_path / "home.duckdb", wait_seconds=0.05) as world:
-        with Popen([sys.executable, "-c", program, str(world.database.path)], stdin=PIPE, stdout=PIPE) as holder:
-            assert holder.stdout
-            assert holder.stdout.readline() == b"held\n"
+        with held(world):
             for path in ("/v1/index", "/v1/health", "/v1/badge.svg", "/v1/metrics"):
                 answer = world.get(path)
                 assert (answer.status, answer.headers["retry-after"]) == (503, "2")
                 assert answer.json["error"]["message"] == "The database is busy."
-            holder.kill()
         assert world.get("/v1/index").status == 200
+
+
+def test_a_request_that_waits_for_the_database_holds_up_no_other(tmp_path: Path) -> None:
+    with api(tmp_path / "home.duckdb") as world, ThreadPoolExecutor(3) as clients:
+        with held(world):
+            waiting = [clients.submit(world.get, "/v1/index") for _ in range(3)]
+            assert world.get("/v1/openapi.json").status == 200
+            assert not any(request.done() for request in waiting)
+        assert [request.result().status for request in waiting] == [200] * 3
 
 
 def test_a_database_that_cannot_be_read_gives_no_path_and_no_traceback(tmp_path: Path) -> None:

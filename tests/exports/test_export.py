@@ -160,7 +160,7 @@ def test_the_report_has_no_script_and_no_foreign_host_whatever_strangers_named_t
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
     assert "default-src 'none'" in page
     assert "\u202e" not in page
-    assert "<script>alert(1)</script>" in read.text
+    assert "<script>alert(1)</s…" in read.text
     assert "W" * 50 not in page
     assert len(page) < 100_000
     assert "70 Greed" in read.text
@@ -212,20 +212,21 @@ def test_a_second_export_to_the_folder_is_refused(database: Database, tmp_path: 
 
 
 def test_a_connection_that_copies_reaches_no_other_folder(database: Database, tmp_path: Path) -> None:
-    allowed, other = tmp_path / "it's", tmp_path / "other"
+    allowed, other = tmp_path / "it's", tmp_path / "it's not"
     allowed.mkdir()
     other.mkdir()
     with database.read(copy_to=allowed) as connection:
         connection.execute("COPY (SELECT 1) TO '" + str(allowed / "a.csv").replace("'", "''") + "'")
         for statement in (
-            f"COPY (SELECT 1) TO '{other}/a.csv'",
-            f"COPY (SELECT 1) TO '{other}/../other/a.csv'",
+            "COPY (SELECT 1) TO '" + str(other / "a.csv").replace("'", "''") + "'",
+            "COPY (SELECT 1) TO '" + str(allowed / ".." / "a.csv").replace("'", "''") + "'",
             "SELECT * FROM read_text('/etc/hostname')",
             "SET enable_external_access = true",
         ):
             with pytest.raises(duckdb.Error):
                 connection.execute(statement)
     assert list(other.iterdir()) == []
+    assert not (tmp_path / "a.csv").exists()
 
 
 def test_the_dictionary_names_each_column_that_is_given() -> None:
