@@ -13,8 +13,9 @@ from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.index.words import in_words
 from bizcharts_pipeline.live import bring_indexes_up_to_date
 from bizcharts_pipeline.settings import FearGreedSettings
+from bizcharts_pipeline.warehouse.as_of import newest_readings
 from bizcharts_pipeline.warehouse.previews import Preview, most_mentioned_coins
-from bizcharts_pipeline.warehouse.published import Reading, index_readings
+from bizcharts_pipeline.warehouse.published import Reading
 from resources.fear_greed import FearGreed
 from resources.scorers import Scorers
 from resources.warehouse import Warehouse
@@ -78,7 +79,7 @@ def indexes(
             everything=config.scope == "everything",
         )
     with stopwatch("look back"), database.read() as connection:
-        days, hours = index_readings(connection, "day", PLOTTED_DAYS), index_readings(connection, "hour", SHOWN_HOURS)
+        days, hours = newest_readings(connection, "day", PLOTTED_DAYS), newest_readings(connection, "hour", SHOWN_HOURS)
         coins = most_mentioned_coins(connection)
     words = in_words(hours[0], fear_greed.parameters()) if hours else "no reading yet"
     yield dg.MaterializeResult(

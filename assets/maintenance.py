@@ -19,6 +19,7 @@ RUNS_KEPT = {
     "history": timedelta(days=14),
     "maintenance": timedelta(days=90),
     "fetch_reference_index": timedelta(days=90),
+    "export_index": timedelta(days=90),
     "collect_auto_labels": timedelta(days=14),
 }
 

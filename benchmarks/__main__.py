@@ -22,6 +22,7 @@ ROOMS = (
     "people",
     "tick",
     "labeller",
+    "api",
     "autolabel",
     "queue",
 )

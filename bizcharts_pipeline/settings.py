@@ -454,6 +454,18 @@ class ServeSettings(BaseModel):
     )
 
 
+class ApiSettings(BaseModel):
+    """The API over HTTP (``[api]``): docs/api.md. The names of ``[serve] hosts`` are answered here too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9_.:-]+$", description="address of the API")
+    port: int = Field(8503, ge=1, le=65_535, description="port of the API")
+    requests_per_minute: int = Field(
+        240, ge=1, le=100_000, description="requests of one client in a minute; behind a proxy all are one client"
+    )
+
+
 class ReleaseSettings(BaseModel):
     """Where models are released for other machines (``[ml.release]``). The token is GITHUB_TOKEN."""
 
@@ -532,6 +544,7 @@ class Settings(BaseModel):
     )
     pods: PodSettings = Field(PodSettings(), description="rented GPUs")
     serve: ServeSettings = Field(ServeSettings(), description="the unattended service")
+    api: ApiSettings = Field(ApiSettings(), description="the API over HTTP")
 
     @model_validator(mode="after")
     def _polite(self) -> "Settings":

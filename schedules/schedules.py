@@ -13,6 +13,7 @@ from jobs.collection import (
     fetch_reference_index,
     fetch_thumbnails,
 )
+from jobs.exports import export_index
 from jobs.labelling import COLLECTION_MAX_RUNTIME_SECONDS, collect_auto_labels
 from jobs.live import HISTORY_MAX_RUNTIME_SECONDS, LIVE_MAX_RUNTIME_SECONDS, history, live
 from jobs.maintenance import maintenance
@@ -145,6 +146,15 @@ def warosu_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     yesterday = context.scheduled_execution_time.astimezone(UTC).date() - timedelta(days=1)
     return dg.RunRequest(partition_key=yesterday.isoformat(), run_config=CONSOLE)
 
+
+index_exports_daily = dg.ScheduleDefinition(
+    name="index_exports_daily",
+    job=export_index,
+    cron_schedule="27 0 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Writes the index and the coins as files, some minutes after the day's last hour is final.",
+)
 
 maintenance_daily = dg.ScheduleDefinition(
     name="maintenance_daily",

@@ -41,8 +41,8 @@ def index(days: int | None, hours: int | None, months: int | None, csv_output: b
     Each row is the state at the end of a UTC day or hour, in its current vintage; the first row is of the running day
     or hour. With --months: the mean stance of each calendar month, computed from the posts that are stored now.
     """
+    from bizcharts_pipeline.warehouse.as_of import newest_readings
     from bizcharts_pipeline.warehouse.database import Database
-    from bizcharts_pipeline.warehouse.published import index_readings
 
     if sum(map(bool, (days, hours, months))) > 1:
         raise click.UsageError("give one of --days, --hours, --months")
@@ -53,8 +53,8 @@ def index(days: int | None, hours: int | None, months: int | None, csv_output: b
         return
     parameters = settings.fear_greed
     with Database.existing(settings).read() as connection:
-        readings = index_readings(connection, "hour" if hours else "day", hours or days or 10)
-        newest = index_readings(connection, "hour", 1)
+        readings = newest_readings(connection, "hour" if hours else "day", hours or days or 10)
+        newest = newest_readings(connection, "hour", 1)
     if json_output:
         click.echo(to_json([_with_words(reading, parameters) for reading in readings]))
     elif csv_output:
@@ -80,12 +80,12 @@ def _show_months(settings: "Settings", most: int, csv_output: bool, json_output:
     from bizcharts_pipeline.core.clock import utc_now
     from bizcharts_pipeline.index.monthly import Month, monthly_stances
     from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
+    from bizcharts_pipeline.warehouse.as_of import newest_readings
     from bizcharts_pipeline.warehouse.database import Database
-    from bizcharts_pipeline.warehouse.published import index_readings
 
     months: list[Month] = []
     with Database.existing(settings).read() as connection:
-        if newest := index_readings(connection, "hour", 1):
+        if newest := newest_readings(connection, "hour", 1):
             generals = sorted(NON_CRYPTO_GENERALS)
             model = newest[0].model_version
             months = monthly_stances(connection, model, most, utc_now(), settings.fear_greed, generals)
@@ -133,12 +133,12 @@ def coins(most: int, csv_output: bool, json_output: bool) -> None:
     The most mentioned first. The score is a stance from -1 (bearish) to 1 (bullish) with its 90 % interval; with few
     mentions it is wide.
     """
+    from bizcharts_pipeline.warehouse.as_of import coin_board
     from bizcharts_pipeline.warehouse.database import Database
-    from bizcharts_pipeline.warehouse.published import coin_readings
 
     _one_format(csv_output, json_output)
     with Database.existing(load_settings()).read() as connection:
-        readings = coin_readings(connection, "day", most)
+        readings = coin_board(connection, "day")[:most]
     if json_output:
         click.echo(to_json(readings))
     elif csv_output:

@@ -30,6 +30,7 @@ from bizcharts_pipeline.cli.output import (
     to_json,
 )
 from bizcharts_pipeline.cli.pods import pods
+from bizcharts_pipeline.cli.publishing import api, export
 from bizcharts_pipeline.cli.service import health, run, serve
 from bizcharts_pipeline.core.clock import ClockDisagrees, utc_now
 from bizcharts_pipeline.core.counted import counted
@@ -418,6 +419,8 @@ bizcharts.add_command(repair)
 bizcharts.add_command(snapshot)
 bizcharts.add_command(index)
 bizcharts.add_command(coins)
+bizcharts.add_command(api)
+bizcharts.add_command(export)
 bizcharts.add_command(label)
 bizcharts.add_command(labels)
 bizcharts.add_command(models)

@@ -37,10 +37,22 @@ def utc_now() -> datetime:
     """
     if pretended := os.environ.get("BIZCHARTS_NOW"):
         try:
-            return naive_utc(datetime.fromisoformat(pretended))
+            return utc_moment(pretended)
         except ValueError:
             raise BizchartsError(f"BIZCHARTS_NOW is no ISO 8601 time: {pretended!r:.60}") from None
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def utc_moment(text: str) -> datetime:
+    """Return the naive UTC time that ``text`` (ISO 8601) means; without a zone it is taken to be UTC.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    try:
+        return naive_utc(datetime.fromisoformat(text))
+    except OverflowError:  # in another zone the calendar has it, in UTC it has not
+        raise ValueError(f"{text!r:.60} is no moment of the calendar") from None
 
 
 def naive_utc(moment: datetime) -> datetime:

@@ -33,9 +33,9 @@ from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, job_command
 from bizcharts_pipeline.service.serve import LOCK, instance_lock
 from bizcharts_pipeline.settings import Settings, load_settings
 from bizcharts_pipeline.text.read import read_thread
+from bizcharts_pipeline.warehouse.as_of import newest_readings
 from bizcharts_pipeline.warehouse.installation import Installation
 from bizcharts_pipeline.warehouse.overlap import Overlap, overlap_report
-from bizcharts_pipeline.warehouse.published import index_readings
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
 SEED = 2026
@@ -135,7 +135,7 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
 
         trained = train_world(pipeline.database, home, training)
     with pipeline.database.read() as connection:
-        drawn = index_readings(connection, "day", PLOTTED_DAYS)[::-1]
+        drawn = newest_readings(connection, "day", PLOTTED_DAYS)[::-1]
         (overlap, *_) = overlap_report(connection)
         pictures = dict(connection.execute(_PICTURES).fetchall())
         (prices,) = connection.execute("SELECT count(*) FROM coin_prices").fetchone() or (0,)

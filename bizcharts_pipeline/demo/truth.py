@@ -12,8 +12,8 @@ from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.index.votes import certainty_factor
 from bizcharts_pipeline.index.words import in_short, in_words, marks_borderline
 from bizcharts_pipeline.settings import FearGreedSettings
+from bizcharts_pipeline.warehouse.as_of import newest_readings
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.published import index_readings
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def days_beside_mood(
 ) -> list[DayBesideMood]:
     """Return the newest days of the index as they are at ``now`` (naive UTC), newest first, each beside the truth."""
     with database.read() as connection:
-        readings = index_readings(connection, "day", days)
+        readings = newest_readings(connection, "day", days)
     mark = marks_borderline(readings)
     return [
         DayBesideMood(

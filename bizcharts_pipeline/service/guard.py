@@ -56,6 +56,23 @@ def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
     Args:
         hosts: lower-case names without port that the ``Host`` header may have, IPv6 addresses in brackets.
     """
+    if refused := stranger_refusal(request, hosts):
+        return refused
+    if request.method == "WEBSOCKET":
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return Refusal(403, "Requests from pages of another origin are refused.")
+        return None  # a browser always sends its origin with a handshake
+    if request.method not in (*_READING, "POST"):
+        return Refusal(405, "Only GET, HEAD and POST are answered.")
+    if not fetched_by_our_page(request, is_page=not request.path.lower().startswith(_DATA)):
+        return Refusal(403, "Requests from pages of another origin are refused.")
+    if _is_graphql(request.path):
+        return _graphql_refusal(request)
+    return None
+
+
+def stranger_refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
+    """Return why a request is refused that names another host than ``hosts`` or comes from a page of another origin."""
     headers = request.headers
     if request.repeated & {"host", "origin", "content-type", "sec-fetch-site"}:
         return Refusal(400, "A header came twice.")
@@ -65,21 +82,14 @@ def refusal(request: Request, hosts: frozenset[str]) -> Refusal | None:
         return Refusal(421, "This server does not answer to this name; [serve] hosts in the settings lists more names.")
     if (origin := headers.get("origin")) is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
         return Refusal(403, "Requests from pages of another origin are refused.")
-    if request.method == "WEBSOCKET":
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return Refusal(403, "Requests from pages of another origin are refused.")
-        return None  # a browser always sends its origin with a handshake
-    if request.method not in (*_READING, "POST"):
-        return Refusal(405, "Only GET, HEAD and POST are answered.")
-    if not _fetched_by_our_page(request):
-        return Refusal(403, "Requests from pages of another origin are refused.")
-    if _is_graphql(request.path):
-        return _graphql_refusal(request)
     return None
 
 
-def _fetched_by_our_page(request: Request) -> bool:
-    """Whether Fetch Metadata, which browsers send, allows the request; other programs send none."""
+def fetched_by_our_page(request: Request, *, is_page: bool) -> bool:
+    """Whether Fetch Metadata, which browsers send, allows the request; other programs send none.
+
+    To a path that ``is_page`` other sites may link.
+    """
     headers = request.headers
     site = headers.get("sec-fetch-site", "same-origin")
     if site == "same-origin":
@@ -88,8 +98,7 @@ def _fetched_by_our_page(request: Request) -> bool:
         return False
     if site == "none":  # typed, a bookmark, a link of a program
         return True
-    to_a_page = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-    return to_a_page and not request.path.lower().startswith(_DATA)
+    return is_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
 
 
 def _is_graphql(path: str) -> bool:
@@ -140,7 +149,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        request = _request(scope)
+        request = request_of(scope)
         if refused := refusal(request, self._hosts):
             await _refuse(scope, receive, send_guarded, refused)
         elif self._login is None or self._login.knows(request.headers):
@@ -151,7 +160,8 @@ class Guard:
             await self._login.answer(scope, receive, send_guarded)
 
 
-def _request(scope: "Scope") -> Request:
+def request_of(scope: "Scope") -> Request:
+    """Return what the rules look at of an HTTP or web socket ``scope``."""
     headers: dict[str, str] = {}
     repeated = set()
     for raw_name, raw_value in scope["headers"]:

@@ -172,14 +172,14 @@ class _Hourly:
 
 def current_index(settings: Settings) -> str:
     """Return the newest hour's reading in a line, or why there is none."""
+    from bizcharts_pipeline.warehouse.as_of import newest_readings
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.errors import DatabaseError
-    from bizcharts_pipeline.warehouse.published import index_readings
 
     try:
         database = replace(Database.existing(settings), wait_seconds=READ_WAIT_SECONDS)
         with database.read() as connection:
-            readings = index_readings(connection, "hour", 1)
+            readings = newest_readings(connection, "hour", 1)
     except DatabaseError as error:
         return f"index: {error}"
     if not readings:

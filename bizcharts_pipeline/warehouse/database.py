@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ from bizcharts_pipeline.warehouse.errors import (
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 from bizcharts_pipeline.warehouse.interrupts import passed_on
 from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
+from bizcharts_pipeline.warehouse.values import literal
 
 SHORTEST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.05
@@ -136,8 +138,10 @@ class Database:
         return cls(path, settings.database_wait_seconds, installation)
 
     @contextmanager
-    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def read(self, copy_to: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a read-only connection; it sees one state of the database, never half a transaction.
+
+        ``copy_to`` is the one folder into which it may COPY; without it, into none.
 
         Raises:
             DatabaseBusy: somebody held it until the deadline; other :class:`DatabaseError` say what is wrong
@@ -145,7 +149,8 @@ class Database:
         """
         if is_missing(self.path):
             self.migrate()
-        with self._turn(self._open_to_read, exclusive=False) as connection, closing(connection):
+        open_to_read = partial(self._open_to_read, copy_to)
+        with self._turn(open_to_read, exclusive=False) as connection, closing(connection):
             outdated = self._pending(connection)
             if not outdated:
                 with self._named_errors(), passed_on(connection):
@@ -153,7 +158,7 @@ class Database:
         if outdated:
             self.migrate()
             with (
-                self._turn(self._open_to_read, exclusive=False) as connection,
+                self._turn(open_to_read, exclusive=False) as connection,
                 closing(connection),
                 self._named_errors(),
                 passed_on(connection),
@@ -262,12 +267,12 @@ class Database:
     def _busy(self, reason: str) -> str:
         return f"{self.path} was not free within {self.wait_seconds:g} s: {reason}. {_WHAT_TO_DO}"
 
-    def _open_to_read(self) -> duckdb.DuckDBPyConnection:
+    def _open_to_read(self, copy_to: Path | None) -> duckdb.DuckDBPyConnection:
         if checkpoints.saved_blocks(self.path).exists() or swap.journal(self.path).exists():
             raise _Unsettled
         self._check_length()
         log = self._log()
-        connection = self._connect(read_only=True)
+        connection = self._connect(read_only=True, copy_to=copy_to)
         if log and not log.whole:
             _logger.warning("%s", cut_log(self.path, log))
         return connection
@@ -356,9 +361,9 @@ class Database:
         with suppress(DatabaseError), self._checkpointed(self._open_to_write()):  # a damaged file is replaced as it is
             pass
 
-    def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _connect(self, *, read_only: bool, copy_to: Path | None = None) -> duckdb.DuckDBPyConnection:
         try:
-            return connect(self.path, read_only=read_only)
+            return connect(self.path, read_only=read_only, copy_to=copy_to)
         except duckdb.ConnectionException as error:
             if "different configuration" in str(error):
                 raise _HeldElsewhere(f"this very process ({os.getpid()}) has it open by another way") from None
@@ -393,9 +398,19 @@ class Database:
             raise StatementRefused(f"{self.path}: DuckDB refused a statement: {error}") from error
 
 
-def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    """Open ``path`` as every connection of this project is opened: closed to the outside, in UTC."""
-    connection = duckdb.connect(str(path), read_only=read_only, config=_HARDENED)
+def connect(path: Path | str, *, read_only: bool, copy_to: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Open ``path`` as every connection of this project is opened: closed to the outside, in UTC.
+
+    It may read and write files of the folder ``copy_to``, if one is given, and no others.
+    """
+    if copy_to is None:
+        connection = duckdb.connect(str(path), read_only=read_only, config=_HARDENED)
+    else:  # DuckDB takes the folder only from a connection that is open to the outside still
+        connection = duckdb.connect(
+            str(path), read_only=read_only, config={**_HARDENED, "enable_external_access": "true"}
+        )
+        connection.execute(f"SET allowed_directories = [{literal(str(copy_to.resolve()))}]")
+        connection.execute("SET enable_external_access = false")
     connection.execute("SET TimeZone = 'UTC'")
     # Joins of a batch with a big table then read only the blocks that can match.
     connection.execute("SET dynamic_or_filter_threshold = 100_000")

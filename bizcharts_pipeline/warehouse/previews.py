@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from bizcharts_pipeline.warehouse.as_of import coin_board
+
 
 class Preview(NamedTuple):
     """Column names and rows."""
@@ -26,17 +28,6 @@ FROM scored_posts WHERE scored_at = (SELECT max(scored_at) FROM scored_posts)
 ORDER BY abs(score) DESC, thread_id LIMIT {limit}
 """
 
-_COINS = """
-WITH newest AS (
-    SELECT * FROM coin_sentiment WHERE bucket = 'day'
-    QUALIFY row_number() OVER (PARTITION BY coin_symbol ORDER BY bucket_start DESC, computed_at DESC) = 1
-)
-SELECT coin_symbol AS coin, round(score, 2) AS score, round(lo, 2) AS lo, round(hi, 2) AS hi, mentions,
-       round(n_eff, 1) AS n_eff
-FROM newest WHERE bucket_start = (SELECT max(bucket_start) FROM newest)
-ORDER BY mentions DESC, coin LIMIT {limit}
-"""
-
 
 def preview(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> Preview:
     """The first ``limit`` rows of ``sql``, which has the place ``{limit}``."""
@@ -56,4 +47,16 @@ def strongest_scores(connection: duckdb.DuckDBPyConnection, limit: int = 10) -> 
 
 def most_mentioned_coins(connection: duckdb.DuckDBPyConnection, limit: int = 15) -> Preview:
     """Today's coins by mentions."""
-    return preview(connection, _COINS, limit)
+    columns = ["coin", "score", "lo", "hi", "mentions", "n_eff"]
+    return Preview(
+        columns,
+        [
+            (
+                coin.coin_symbol,
+                *(None if figure is None else round(figure, 2) for figure in (coin.score, coin.lo, coin.hi)),
+                coin.mentions,
+                round(coin.n_eff, 1),
+            )
+            for coin in coin_board(connection, "day")[:limit]
+        ],
+    )

@@ -1,12 +1,8 @@
-"""The published numbers as typed rows: each bucket of the index and of the coins in its current vintage."""
+"""The published numbers as typed rows; :mod:`.as_of` reads them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-
-import duckdb
-
-from bizcharts_pipeline.warehouse.values import literal
 
 Bucket = Literal["hour", "day"]
 
@@ -54,32 +50,3 @@ class CoinReading:
     model_version: str
     computed_at: datetime
     knowable_at: datetime
-
-
-# A reading by the earlier method has a value and a class while it is calibrating; they are not shown.
-_WITH_VALUE = {
-    name: f"CASE WHEN state IN ('normal', 'thin') THEN {name} END AS {name}" for name in ("value", "lo", "hi", "label")
-}
-
-
-def index_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: int) -> list[Reading]:
-    """Return the newest ``most`` readings of the index, the newest first; the running bucket is the first one."""
-    columns = ", ".join(_WITH_VALUE.get(field.name, field.name) for field in fields(Reading))
-    rows = connection.execute(
-        f"SELECT {columns} FROM fear_greed_index WHERE bucket = {literal(bucket)} "
-        "QUALIFY row_number() OVER (PARTITION BY bucket_start ORDER BY computed_at DESC) = 1 "
-        f"ORDER BY bucket_start DESC LIMIT {int(most)}"
-    ).fetchall()
-    return [Reading(*row) for row in rows]
-
-
-def coin_readings(connection: duckdb.DuckDBPyConnection, bucket: Bucket, most: int) -> list[CoinReading]:
-    """Return the newest bucket's coins, the most mentioned first."""
-    columns = ", ".join(field.name for field in fields(CoinReading))
-    rows = connection.execute(
-        f"SELECT {columns} FROM coin_sentiment WHERE bucket = {literal(bucket)} "
-        f"AND bucket_start = (SELECT max(bucket_start) FROM coin_sentiment WHERE bucket = {literal(bucket)}) "
-        "QUALIFY row_number() OVER (PARTITION BY coin_symbol ORDER BY computed_at DESC) = 1 "
-        f"ORDER BY mentions DESC, coin_symbol LIMIT {int(most)}"
-    ).fetchall()
-    return [CoinReading(*row) for row in rows]

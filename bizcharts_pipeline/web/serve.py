@@ -1,10 +1,9 @@
 """``bizcharts label``: the labeller's page, on this machine alone, until Ctrl-C."""
 
-import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
 
-from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.listening import listening_socket
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.labels.offers import OfferFilters
 from bizcharts_pipeline.settings import Settings
@@ -18,10 +17,6 @@ from bizcharts_pipeline.web.session import LabelSession
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 2
 LEDGER_SECONDS = 3  # a key waits so long for another process that writes labels, and is then said not to be saved
-
-
-class PortTaken(BizchartsError):
-    """Another program listens on the port."""
 
 
 def serve_labeller(
@@ -42,7 +37,7 @@ def serve_labeller(
     ledger = LabelLedger(settings.home_path / LEDGER, LEDGER_SECONDS)
     with (
         labeller_lock(ledger.path.parent, filters.labeller) as tell_port,
-        closing(_listener(settings.labelling.port if port is None else port)) as listener,
+        closing(listening_socket(HOST, settings.labelling.port if port is None else port)) as listener,
     ):
         access = Access(listener.getsockname()[1])
         tell_port(access.port)
@@ -69,15 +64,3 @@ def serve_labeller(
     if waiting := session.to_delete():
         threads = ", ".join(map(str, waiting))
         say(f"Flagged as illegal and not deleted yet, as the database was busy: {threads}. `bizcharts block` does it.")
-
-
-def _listener(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((HOST, port))
-        listener.listen()  # who opens the address at once waits, and is not refused
-    except OSError as error:
-        listener.close()
-        raise PortTaken(f"Port {port} of {HOST} cannot be used: {error.strerror}; give another with --port.") from None
-    return listener

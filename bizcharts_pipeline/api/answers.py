@@ -1,0 +1,67 @@
+"""What the endpoints share: checks of a request, and the frame around rows."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from bizcharts_pipeline.api.parameters import (
+    AsOf,
+    CandleQuery,
+    SeriesQuery,
+    check_once,
+    check_past,
+    check_stretch,
+)
+from bizcharts_pipeline.api.schema import SCHEMA
+from bizcharts_pipeline.api.source import Source, as_json, iso
+from bizcharts_pipeline.warehouse.as_of import Revision
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+JSON = "application/json"
+
+
+def check(source: Source, request: "Request", query: AsOf) -> None:
+    """Refuse what the form of a single parameter does not tell.
+
+    Raises:
+        BadParameter: names it.
+    """
+    check_once(request)
+    check_past(query, source.clock())
+    if isinstance(query, SeriesQuery | CandleQuery):
+        check_stretch(query)
+
+
+def paged(request: "Request", query: SeriesQuery) -> Callable[[Sequence[Any], Revision], bytes]:
+    """Render rows of a stretch; a full page leads to the next, later one, or earlier where no begin was asked for."""
+
+    def render(rows: Sequence[Any], found: Revision) -> bytes:
+        following = None
+        if len(rows) == query.limit and query.start is None:
+            following = next_page(request, "to", rows[0].bucket_start)
+        elif len(rows) == query.limit:
+            following = next_page(request, "from", rows[-1].bucket_start + timedelta(microseconds=1))
+        return framed(query, found, rows, following)
+
+    return render
+
+
+def next_page(request: "Request", name: str, moment: datetime) -> str:
+    """Return the path of the page whose parameter ``name`` is ``moment`` (naive UTC)."""
+    return f"{request.scope['path']}?{urlencode({**request.query_params, name: iso(moment)})}"
+
+
+def framed(query: AsOf, found: Revision, rows: Sequence[Any], following: str | None) -> bytes:
+    """Return the answer of ``rows``; ``following`` is the path of the next page."""
+    return as_json(
+        {
+            "version": SCHEMA,
+            "as_of": query.as_of,
+            "newest_computed_at": found.newest_computed_at,
+            "next": following,
+            "rows": rows,
+        }
+    )

@@ -1,0 +1,105 @@
+"""Where the API's answers come from, and their validators: short reads, strong ETags."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from typing import TYPE_CHECKING, TypeVar
+
+import duckdb
+
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.settings import FearGreedSettings, Settings
+from bizcharts_pipeline.warehouse.as_of import Revision, revision
+from bizcharts_pipeline.warehouse.database import Database
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+READ_WAIT_SECONDS = 2.0
+FRESH_SECONDS = 30  # the present state changes each minute
+SETTLED_SECONDS = 3600
+SETTLED_AFTER = timedelta(days=1)  # no run takes so long: rows of an earlier moment are all there
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The database that is read, the index's parameters, and the clock (naive UTC)."""
+
+    database: Database
+    parameters: FearGreedSettings
+    clock: Callable[[], datetime] = utc_now
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Source":
+        """Return the source of an installation.
+
+        Raises:
+            DatabaseUnavailable: there is no database; nothing is created.
+        """
+        return cls(replace(Database.existing(settings), wait_seconds=READ_WAIT_SECONDS), settings.fear_greed)
+
+    def answer(
+        self,
+        request: "Request",
+        as_of: datetime | None,
+        key: object,
+        read: Callable[[duckdb.DuckDBPyConnection], T],
+        render: Callable[[T, Revision], bytes],
+        media_type: str,
+        headers: dict[str, str] | None = None,
+    ) -> "Response":
+        """Return what ``render`` makes of what ``read`` has read as of a moment, or that it is unchanged.
+
+        Args:
+            key: what the answer depends on besides the rows; it has a ``repr`` of its own for each value.
+            headers: further headers.
+
+        Raises:
+            DatabaseError: the database cannot be read; :class:`DatabaseBusy` if it was not free in time.
+        """
+        from starlette.responses import Response
+
+        with self.database.read() as connection:
+            found = revision(connection, as_of)
+            tag = _etag(request.scope["path"], key, as_of, self.parameters, found)
+            headers = {"ETag": tag, "Cache-Control": self._cache_control(as_of), **(headers or {})}
+            if _has(request.headers.get("if-none-match", ""), tag):
+                return Response(None, 304, headers)
+            rows = read(connection)
+        return Response(render(rows, found), 200, headers, media_type)
+
+    def _cache_control(self, as_of: datetime | None) -> str:
+        settled = as_of is not None and as_of < self.clock() - SETTLED_AFTER
+        return f"public, max-age={SETTLED_SECONDS if settled else FRESH_SECONDS}"
+
+
+def as_json(value: object) -> bytes:
+    """Return rows and times (naive UTC) as JSON; times are ISO 8601 with a Z."""
+    return json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Return a naive UTC time as ISO 8601 with a Z."""
+    return None if moment is None else f"{moment.isoformat()}Z"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return iso(value)
+    return vars(value)  # a row
+
+
+def _etag(*depends_on: object) -> str:
+    text = "\n".join(map(repr, (version("bizcharts"), *depends_on)))
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def _has(if_none_match: str, tag: str) -> bool:
+    sent = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
+    return "*" in sent or tag in sent

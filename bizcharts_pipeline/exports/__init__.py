@@ -1,0 +1,1 @@
+"""The published numbers as files: tables, data dictionary, badge and report."""
