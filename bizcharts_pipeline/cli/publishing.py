@@ -10,7 +10,7 @@ from bizcharts_pipeline.core.clock import utc_moment, utc_now
 from bizcharts_pipeline.settings import load_settings
 
 
-class _Moment(click.ParamType):
+class Moment(click.ParamType):
     """An ISO 8601 time; without a zone it is UTC."""
 
     name = "TIME"
@@ -39,7 +39,7 @@ def api(host: str | None, port: int | None) -> None:
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--as-of", type=_Moment(), help="What was computed and knowable at this time (ISO 8601, UTC).")
+@click.option("--as-of", type=Moment(), help="What was computed and knowable at this time (ISO 8601, UTC).")
 @as_json
 def export(folder: Path, as_of: datetime | None, json_output: bool) -> None:
     """Write the published numbers to the folder DIR.

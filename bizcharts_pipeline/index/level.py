@@ -151,18 +151,31 @@ def estimate(path: Path, rows: Ints, unsettled: list[tuple[Floats, Floats, Float
     error = path.error[rows]
     for length, weight, stance in unsettled:
         variance = variance + step * length[:, None]
-        seen = weight > 0
-        ratio = np.where(seen, error / np.where(seen, weight, 1), np.inf)[:, None]
-        gain = variance / (variance + ratio)
+        gain = gains(variance, error, weight)
         mean = mean + gain * (stance[:, None] - mean)
         variance = variance * (1 - gain)
     return Estimate(*mixed(mean, variance * _counted_error(), path.evidence[rows]))
 
 
-def mixed(mean: Floats, variance: Floats, evidence: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance (R,) of the mixture of filters (R, B) whose weights are as exp(evidence)."""
+def gains(variance: Floats, error: Floats, weight: Floats) -> Floats:
+    """By which share of its distance each filter moves towards the mean of an hour: (R, B), 0 where no post was made.
+
+    ``variance`` (R, B) is the filters' before the look; ``error`` and ``weight`` (R,) are of the hour.
+    """
+    seen = weight > 0
+    ratio = np.where(seen, error / np.where(seen, weight, 1), np.inf)[:, None]
+    return np.asarray(variance / (variance + ratio))
+
+
+def shares(evidence: Floats) -> Floats:
+    """The filters' weights in the mixture, which are as exp(evidence): (..., B), their sum is 1."""
     share = np.exp(evidence - evidence.max(axis=-1, keepdims=True))
-    share /= share.sum(axis=-1, keepdims=True)
+    return np.asarray(share / share.sum(axis=-1, keepdims=True))
+
+
+def mixed(mean: Floats, variance: Floats, evidence: Floats) -> tuple[Floats, Floats]:
+    """Mean and variance (R,) of the mixture of filters (R, B)."""
+    share = shares(evidence)
     middle = (share * mean).sum(axis=-1)
     return middle, (share * (variance + (mean - middle[..., None]) ** 2)).sum(axis=-1)
 
