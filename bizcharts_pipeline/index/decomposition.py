@@ -67,7 +67,7 @@ def moment_of(posts: Posts, level: Level, state_at: int, at: int, parameters: Fe
     inside = posts.posted_at > grid.begin
     hour = hours_of(votes, grid.begin)[inside]
     weight = settled_weights(votes)[inside]
-    total = np.bincount(hour, weight, count)
+    total = np.bincount(hour, weight, count).astype(np.float64, copy=False)  # where there is no post, bincount counts
     hour_weight, begin_weight = _hour_weights(market.path, total, (at - grid.full) / HOUR)
     order = np.argsort(posts.thread_id[inside], kind="stable")
     return Moment(
@@ -150,7 +150,7 @@ def decompose(before: Moment, after: Moment) -> Contributions:
         column[present] = mine
         return column
 
-    posted_at, score = (np.zeros(len(thread_id), kind) for kind in (np.int64, np.float64))
+    posted_at, score = np.zeros(len(thread_id), np.int64), np.zeros(len(thread_id))
     for one, present in ((before, here), (after, there)):
         posted_at[present], score[present] = one.posted_at, one.score
     distance = score - before.stance
