@@ -57,7 +57,7 @@ def _rows(name: str, kind: type[Any], columns: tuple[Column, ...]) -> Any:
         field.name: (field.type, Field(description=said[field.name])) for field in fields(kind)
     }
     row = create_model(name, __config__=ConfigDict(extra="forbid"), **described)
-    return create_model(f"{name}Answer", __base__=Answer, rows=(list[row], Field(description="ascending by time")))  # type: ignore[valid-type]
+    return create_model(f"{name}Answer", __base__=Answer, rows=(list[row], Field(description="ascending by time")))
 
 
 IndexAnswer = _rows("IndexRow", Reading, INDEX)

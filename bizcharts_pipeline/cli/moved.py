@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
-from bizcharts_pipeline.cli.publishing import Moment
+from bizcharts_pipeline.cli.publishing import as_moment
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.settings import load_settings
 
@@ -23,9 +23,20 @@ BOARDS = "https://boards.4chan.org"
 
 
 @click.command()
-@click.option("--from", "start", type=Moment(), help="The earlier moment (ISO 8601, UTC).  [default: 24 hours before]")
-@click.option("--to", "end", type=Moment(), help="The later moment.  [default: now]")
-@click.option("--as-of", type=Moment(), help="Only what was stored by this moment.  [default: all that is stored]")
+@click.option(
+    "--from",
+    "start",
+    callback=as_moment,
+    metavar="TIME",
+    help="The earlier moment (ISO 8601, UTC).  [default: 24 hours before]",
+)
+@click.option("--to", "end", callback=as_moment, metavar="TIME", help="The later moment.  [default: now]")
+@click.option(
+    "--as-of",
+    callback=as_moment,
+    metavar="TIME",
+    help="Only what was stored by this moment.  [default: all that is stored]",
+)
 @as_json
 def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, json_output: bool) -> None:
     """Show what moved the stance between two moments.

@@ -10,18 +10,14 @@ from bizcharts_pipeline.core.clock import utc_moment, utc_now
 from bizcharts_pipeline.settings import load_settings
 
 
-class Moment(click.ParamType):
+def as_moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
     """An ISO 8601 time; without a zone it is UTC."""
-
-    name = "TIME"
-
-    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            return utc_moment(value)
-        except ValueError:
-            self.fail(f"{value!r:.60} is no ISO 8601 time such as 2026-03-02T14:00", param, ctx)
+    if value is None:
+        return None
+    try:
+        return utc_moment(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r:.60} is no ISO 8601 time such as 2026-03-02T14:00") from None
 
 
 @click.command()
@@ -39,7 +35,7 @@ def api(host: str | None, port: int | None) -> None:
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--as-of", type=Moment(), help="What was computed and knowable at this time (ISO 8601, UTC).")
+@click.option("--as-of", callback=as_moment, metavar="TIME", help="What was computed and knowable then (ISO 8601).")
 @as_json
 def export(folder: Path, as_of: datetime | None, json_output: bool) -> None:
     """Write the published numbers to the folder DIR.
