@@ -140,7 +140,9 @@ def decompose(before: Moment, after: Moment) -> Contributions:
     """Split the change of the stance from ``before`` to ``after``, which are of one model and one begin.
 
     The sum of all terms is ``after.stance - before.stance``. Stances are taken relative to ``before.stance``: a post
-    that says what the board said anyway has moved nothing.
+    that says what the board said anyway has moved nothing. Posts count with the filters' shares of the later moment,
+    the change of the shares with the filters' means of the earlier one. The other way round, posts that make a fast
+    filter win would count as if the slow one still led.
     """
     thread_id = np.union1d(before.thread_id, after.thread_id)
     here, there = np.isin(thread_id, before.thread_id), np.isin(thread_id, after.thread_id)
@@ -154,7 +156,7 @@ def decompose(before: Moment, after: Moment) -> Contributions:
     for one, present in ((before, here), (after, there)):
         posted_at[present], score[present] = one.posted_at, one.score
     distance = score - before.stance
-    hour_0, hour_1 = of(before.weights(before.share), here), of(after.weights(before.share), there)
+    hour_0, hour_1 = of(before.weights(after.share), here), of(after.weights(after.share), there)
     part_0, part_1 = of(before.part, here), of(after.part, there)
     both, new = here & there, there & ~here
     gone = here & (~there | ((posted_at > before.window_from) & (posted_at <= after.window_from)))
@@ -166,15 +168,15 @@ def decompose(before: Moment, after: Moment) -> Contributions:
         thread_id=thread_id,
         posted_at=posted_at,
         score=score,
-        weight_before=hour_0 * part_0,
-        weight_after=of(after.weights(after.share) * after.part, there),
+        weight_before=of(before.weights(before.share), here) * part_0,
+        weight_after=hour_1 * part_1,
         new=new,
         gone=gone,
         came=np.where(new, hour_1 * part_1 * distance, 0.0),
         left=np.where(gone, reweighted + faded + lost, 0.0),
         reweighted=np.where(gone, 0.0, reweighted),
         memory=np.where(gone, 0.0, faded),
-        begin=float(before.share @ begin_change),
-        mixture=float((after.share - before.share) @ (after.mean - before.stance)),
+        begin=float(after.share @ begin_change),
+        mixture=float((after.share - before.share) @ (before.mean - before.stance)),
         begin_weight=float(before.share @ before.begin_weight),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import duckdb
 import numpy as np
@@ -14,7 +14,7 @@ from bizcharts_pipeline.index.states import load_filters, newest_state, oldest_s
 from bizcharts_pipeline.index.store import load_beginning, load_gone_before, load_mentions, load_posts
 from bizcharts_pipeline.index.votes import DAY, Mentions, Posts, from_us, to_us
 from bizcharts_pipeline.settings import FearGreedSettings
-from bizcharts_pipeline.warehouse.as_of import newest_readings
+from bizcharts_pipeline.warehouse.as_of import first_bucket, newest_readings
 from bizcharts_pipeline.warehouse.values import literal
 
 NAMED = 5 * DAY  # so far before the earlier moment the filters begin, if a state is stored: its posts are told apart
@@ -91,7 +91,13 @@ def model_at(connection: duckdb.DuckDBPyConnection, moment: datetime, as_of: dat
     for known in (moment, as_of):
         if found := newest_readings(connection, "hour", 1, known, moment):
             return found[0].model_version
-    raise ChangeNotExplained(f"there is no reading at or before {moment:%Y-%m-%d %H:%M} UTC: choose a later moment")
+    first = first_bucket(connection, "hour", as_of)
+    if first is None:
+        raise ChangeNotExplained("there is no reading yet: poll the board or import the past first")
+    raise ChangeNotExplained(
+        f"there is no reading at or before {moment:%Y-%m-%d %H:%M} UTC: choose a later moment, the first ends at "
+        f"{first + timedelta(hours=1):%Y-%m-%d %H:%M}"
+    )
 
 
 def load_change(
