@@ -78,7 +78,7 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
     )
     for title, parts in (("coin", change.coins), ("general", change.generals), ("scorer", change.scorers)):
         click.echo()
-        print_table([title, "stance", "threads"], [_row(part) for part in parts[:MAX_PARTS]])
+        print_table([title, "stance", "threads"], [_row(part) for part in _shortened(parts, change.rest)])
     if not change.threads:
         return
     click.echo("\nThe most influential threads; without: by how much the change is smaller without the thread.\n")
@@ -115,6 +115,16 @@ def _named_parts(change: "Change") -> list["Part"]:
     }
     shown = [part for part in change.parts if part.name != "model" or change.model_from != change.model_to]
     return [replace(part, name=words[part.name]) for part in shown]
+
+
+def _shortened(parts: "tuple[Part, ...]", rest: float) -> list["Part"]:
+    """The first parts of a view, the sum of the others, and what is of no thread: together the change."""
+    from bizcharts_pipeline.index.moved import Part
+
+    shown, others = list(parts[:MAX_PARTS]), parts[MAX_PARTS:]
+    if others:
+        shown.append(Part(f"{len(others)} others", sum(part.effect for part in others), 0))
+    return [*shown, Part("of no thread", rest, 0)]
 
 
 def _row(part: "Part") -> list[str]:

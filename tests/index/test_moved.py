@@ -80,6 +80,21 @@ def test_both_ends_are_the_published_stances_and_every_view_adds_up_to_the_chang
         assert change.named_from < start
 
 
+def test_the_views_are_sums_over_the_threads_whose_effect_their_coins_share_equally(database: Database) -> None:
+    change = explain(database, END - timedelta(hours=9), END, most=10_000)
+    assert len(change.threads) == sum(part.threads for part in change.scorers)
+    coins: dict[str, float] = {}
+    for thread in change.threads:
+        for coin in thread.coins or ("no coin",):
+            coins[coin] = coins.get(coin, 0) + thread.effect / max(len(thread.coins), 1)
+    assert {part.name: part.effect for part in change.coins} == pytest.approx(coins, abs=EXACT)
+    generals = {part.name: part.effect for part in change.generals}
+    of_xmr = sum(thread.effect for thread in change.threads if thread.general == "xmr")
+    assert generals["/xmr/"] == pytest.approx(of_xmr, abs=EXACT)
+    kinds = {kind: sum(each.effect for each in change.threads if each.kind == kind) for kind in ("came", "left")}
+    assert (kinds["came"], kinds["left"]) == pytest.approx((change.came.effect, change.left.effect), abs=EXACT)
+
+
 def test_a_moment_within_an_hour_adds_up_too_and_no_time_between_moves_nothing(database: Database) -> None:
     moment = END - timedelta(days=2, minutes=17, seconds=3)
     check_sums(explain(database, moment, moment + timedelta(hours=7, minutes=40)))
