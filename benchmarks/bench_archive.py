@@ -9,10 +9,10 @@ import random
 from pathlib import Path
 
 from selectolax.lexbor import LexborHTMLParser
-from tests.sources.warosu_samples import Sample, index, results, sample, thread
 
 from benchmarks.measure import Row, alternated_medians
 from bizcharts_pipeline.archive.markup import parse_page
+from tests.archive.warosu_samples import Sample, index, results, sample, thread
 
 ROUNDS = 40
 REAL_PAGE = Path(__file__).parents[2] / "shared" / "data" / "warosu_html" / "tg_thread_40312392.html"

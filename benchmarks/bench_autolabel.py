@@ -14,10 +14,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from benchmarks.measure import Row
-from bizcharts_pipeline.autolabel.keys import Version
+from bizcharts_pipeline.autolabel.budget import Caps
+from bizcharts_pipeline.autolabel.cost import Size, terms
+from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import LEDGER, AutoLabelLedger
 from bizcharts_pipeline.autolabel.prompt import load_prompt
-from bizcharts_pipeline.autolabel.protocol import Outcome, Provider
+from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Provider
 from bizcharts_pipeline.autolabel.providers import open_providers
 from bizcharts_pipeline.autolabel.questions import question_text
 from bizcharts_pipeline.autolabel.run import Labelling
@@ -116,21 +118,18 @@ def _labelling(home: Path) -> Labelling:
 
 
 def _ledger_seconds() -> float:
-    from bizcharts_pipeline.autolabel.budget import Caps, Charge, Limits
-    from bizcharts_pipeline.autolabel.keys import Inquiry, Run
-    from bizcharts_pipeline.autolabel.protocol import Answer
-
-    version, run = Version("openai", "m", "chat", "v", "0" * 64), Run("r", NOON)
+    version, run, size = Version("openai", "m", "chat", "v", "0" * 64), Run("r", NOON), Size(100, False, 10, 1.0)
+    settings = Settings.model_validate({"openai": {"requests_per_minute": 10**6, "requests_per_day": 10**6}})
+    known, caps = terms(settings, "openai", "chat", NOON.date()), Caps(10**15, 10**15)
     with tempfile.TemporaryDirectory() as folder, AutoLabelLedger(Path(folder) / LEDGER) as ledger:
         questions = [version.question(str(number), None) for number in range(POSTS)]
         ledger.register(version, [Inquiry(number, (each,)) for number, each in enumerate(questions)], NOON)
         started = time.perf_counter()
         for question in questions:
-            booked = ledger.claim(
-                question.key, version, run, 1, Caps(10**12, 10**12), Limits(10**6, 10**6), time.time()
-            )
-            assert booked is not None
-            ledger.record(question.key, booked, Answer(Outcome.OK, label="neutral"), Charge("known", 1), "done", NOON)
+            reservation = ledger.claim(question.key, version, run, size, known, caps, time.time())
+            assert reservation is not None
+            answer = Answer(Outcome.OK, label="neutral")
+            ledger.record(question.key, version, reservation, answer, known, "done", NOON)
         return (time.perf_counter() - started) / POSTS
 
 

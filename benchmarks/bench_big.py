@@ -137,9 +137,9 @@ class Timed(Database):
     turns: ClassVar[list[float]] = []
 
     @contextmanager
-    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def read(self, copy_to: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         started = time.perf_counter()
-        with super().read() as connection:
+        with super().read(copy_to) as connection:
             yield connection
         self.turns.append(time.perf_counter() - started)
 

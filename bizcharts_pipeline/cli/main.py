@@ -18,6 +18,7 @@ from bizcharts_pipeline.cli.index import coins, index
 from bizcharts_pipeline.cli.installation import init, repair_clock
 from bizcharts_pipeline.cli.labels import label, labels, rating_scale
 from bizcharts_pipeline.cli.models import models
+from bizcharts_pipeline.cli.moved import moved
 from bizcharts_pipeline.cli.output import (
     DAY,
     as_json,
@@ -422,6 +423,7 @@ bizcharts.add_command(repair)
 bizcharts.add_command(snapshot)
 bizcharts.add_command(index)
 bizcharts.add_command(coins)
+bizcharts.add_command(moved)
 bizcharts.add_command(api)
 bizcharts.add_command(export)
 bizcharts.add_command(open_app)

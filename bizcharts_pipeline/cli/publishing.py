@@ -10,7 +10,7 @@ from bizcharts_pipeline.core.clock import utc_moment, utc_now
 from bizcharts_pipeline.settings import load_settings
 
 
-def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+def as_moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
     """An ISO 8601 time; without a zone it is UTC."""
     if value is None:
         return None
@@ -35,7 +35,7 @@ def api(host: str | None, port: int | None) -> None:
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--as-of", callback=_moment, metavar="TIME", help="What was computed and knowable then (ISO 8601).")
+@click.option("--as-of", callback=as_moment, metavar="TIME", help="What was computed and knowable then (ISO 8601).")
 @as_json
 def export(folder: Path, as_of: datetime | None, json_output: bool) -> None:
     """Write the published numbers to the folder DIR.

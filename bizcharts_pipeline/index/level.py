@@ -153,18 +153,32 @@ def estimate(path: Path, rows: Ints, unsettled: list[tuple[Floats, Floats, Float
     error = path.error[rows]
     for length, weight, stance in unsettled:
         variance = variance + step * length[:, None]
-        seen = weight > 0
-        ratio = np.where(seen, error / np.where(seen, weight, 1), np.inf)[:, None]
-        gain = variance / (variance + ratio)
+        gain = gains(variance, error, weight)
         mean = mean + gain * (stance[:, None] - mean)
         variance = variance * (1 - gain)
     return Estimate(*mixed(mean, variance * _counted_error(), path.evidence[rows]))
 
 
-def mixed(mean: Floats, variance: Floats, evidence: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance, shape (R,), of the mixture of filters (R, B) with weights proportional to exp(evidence)."""
+def gains(variance: Floats, error: Floats, weight: Floats) -> Floats:
+    """Gain of each filter in an hour, (R, B): the share of its distance to the hour's mean that it moves; 0 in an hour
+    without a post.
+
+    ``variance`` (R, B) is the filters' before the hour; ``error`` and ``weight`` (R,) are the hour's.
+    """
+    seen = weight > 0
+    ratio = np.where(seen, error / np.where(seen, weight, 1), np.inf)[:, None]
+    return np.asarray(variance / (variance + ratio))
+
+
+def shares(evidence: Floats) -> Floats:
+    """Weights of the filters in the mixture, proportional to exp(evidence): (..., B); they sum to 1."""
     share = np.exp(evidence - evidence.max(axis=-1, keepdims=True))
-    share /= share.sum(axis=-1, keepdims=True)
+    return np.asarray(share / share.sum(axis=-1, keepdims=True))
+
+
+def mixed(mean: Floats, variance: Floats, evidence: Floats) -> tuple[Floats, Floats]:
+    """Mean and variance (R,) of the mixture of filters (R, B)."""
+    share = shares(evidence)
     middle = (share * mean).sum(axis=-1)
     return middle, (share * (variance + (mean - middle[..., None]) ** 2)).sum(axis=-1)
 

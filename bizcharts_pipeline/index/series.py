@@ -37,7 +37,7 @@ METHOD = "filter-2"  # stored with every row; change it with any change of value
 
 def look_back(parameters: FearGreedSettings) -> int:
     """How long before a state's moment posts are needed to continue from it, in microseconds."""
-    return (SETTLING_HOURS + _lead_hours(parameters)) * HOUR + MEMORY
+    return (SETTLING_HOURS + lead_hours(parameters)) * HOUR + MEMORY
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def rebuild(
         coins_after: coins are read at hour ends after this, and in the running hour.
         running: whether to read ``until`` itself too, as the running hour's provisional reading.
     """
-    grid = Grid.of(state.at, until, _lead_hours(parameters))
+    grid = Grid.of(state.at, until, lead_hours(parameters))
     ends = np.arange(state.at + HOUR, until + 1, HOUR, dtype=np.int64)
     first = int(np.searchsorted(ends, coins_after, side="right"))
     if running:
@@ -207,7 +207,8 @@ def _coin_readings(rows: CoinRows, live: Bools, parameters: FearGreedSettings) -
     return CoinReadings(rows.reading, rows.coin, rows.mentions, rows.n_eff, score, lo, hi, live[rows.reading])
 
 
-def _lead_hours(parameters: FearGreedSettings) -> int:
+def lead_hours(parameters: FearGreedSettings) -> int:
+    """How many hours before the filters' begin the windows reach."""
     return max(parameters.window_hours, parameters.coin_window_hours)
 
 

@@ -80,6 +80,13 @@ def cell_sums(votes: Votes, cell: Ints, cells: int) -> tuple[Sums, Sums, Sums]:
     return added(AT_ITS_END), added(AN_HOUR_LATER), settled
 
 
+def settled_weights(votes: Votes) -> Floats:
+    """What each vote adds to :attr:`Sums.weight` of its settled cell (M,)."""
+    copies = copy_numbers(votes)
+    rest = _group_weight(copies) - _group_weight(copies - 1)
+    return np.asarray(votes.weight * votes.engagement[:, SETTLED] * rest)
+
+
 def joined(one: Sums, other: Sums) -> Sums:
     """The sums over the votes of both, cell by cell."""
     return Sums(*(mine + its for mine, its in zip(one.columns, other.columns, strict=True)))

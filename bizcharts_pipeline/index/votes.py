@@ -4,7 +4,7 @@ Every time in this package is an ``int64`` of microseconds since 1970 (UTC): num
 them exactly. :func:`to_us` and :func:`from_us` convert at the boundary.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -49,6 +49,10 @@ class Posts:
     confidence: Floats  # (P,) 0 to 1
     replies: Floats  # (P, 3)
     live: Bools  # (P,) seen on the board itself
+
+    def part(self, wanted: Bools) -> "Posts":
+        """Some of the posts, in their order."""
+        return Posts(*(getattr(self, field.name)[wanted] for field in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ class Work:
     def stop_if_cancelled(self) -> None:
         """Raise :class:`Cancelled` if the run was cancelled."""
         if self.listener.cancelled():
-            raise Cancelled("The run was cancelled; its pod has been terminated")
+            raise Cancelled("The run was cancelled; its pod is terminated")
 
     def wait(self, seconds: float) -> None:
         """Sleep; raise :class:`Cancelled` if the run was cancelled."""

@@ -1,5 +1,6 @@
 """Opening posts as a model scored them, for people to read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,7 +43,7 @@ class Post:
     confidence: float | None
     replies: int | None
     has_image: bool
-    coins: tuple[str, ...]
+    coins: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -75,5 +76,4 @@ def posts_between(
             most=int(most),
         )
     ).fetchall()
-    posts = tuple(Post(*facts, tuple(symbols)) for *facts, symbols, _ in rows)
-    return PostsFound(posts, rows[0][-1] if rows else 0)
+    return PostsFound(tuple(Post(*row[:-1]) for row in rows), rows[0][-1] if rows else 0)

@@ -68,7 +68,9 @@ def view(page: Page) -> list[float] | None:
 
 def x_of(page: Page, epoch: float) -> tuple[float, float]:
     """Where in the window an hour is drawn."""
-    box = page.locator(".main .u-over").bounding_box()
+    over = page.locator(".main .u-over")
+    over.scroll_into_view_if_needed()
+    box = over.bounding_box()
     assert box
     start, end = view(page) or json.loads(chart(page).get_attribute("data-full") or "")
     return box["x"] + box["width"] * (epoch - start) / (end - start), box["y"] + box["height"] / 2
@@ -161,8 +163,8 @@ def test_a_coin_of_the_board_opens_its_page(app: App, page: Page) -> None:
     box = board.bounding_box()
     assert box
     page.mouse.click(box["x"] + 16, box["y"] + 36 + 18)
-    expect(page.get_by_role("heading", name="BTC", exact=True)).to_be_visible(timeout=SECONDS)
-    assert "coin=BTC" in page.url
+    expect(page.get_by_role("heading", name="DOGE", exact=True)).to_be_visible(timeout=SECONDS)
+    assert "coin=DOGE" in page.url
     chart(page)
 
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 import streamlit as st
 
 from bizcharts_pipeline.core.clock import from_epoch, naive_utc
-from bizcharts_pipeline.index.votes import HOUR as HOUR_SECONDS
 
 AS_OF, RANGE, HOUR, COIN = "as_of", "range", "hour", "coin"
 EARLIEST = datetime(2009, 1, 3)  # before it there is no coin to speak of
@@ -49,7 +48,7 @@ def read_symbol(text: str | None) -> str | None:
 
 def hour_at(epoch: float) -> datetime:
     """Return the hour that holds a time in Unix seconds, as naive UTC."""
-    return from_epoch(epoch - epoch % HOUR_SECONDS)
+    return from_epoch(epoch).replace(minute=0, second=0, microsecond=0)
 
 
 def bounds(range_name: str, now: datetime) -> tuple[datetime, datetime]:

@@ -162,6 +162,7 @@ class Chart {
       this.mainData(),
       this.place.querySelector(".main"),
     );
+    const collected = this.points.coverage.some((value) => value != null);
     this.strip = new uPlot(
       {
         ...shared,
@@ -173,6 +174,7 @@ class Chart {
           { label: "posts, effective", scale: "n", stroke: palette.muted, fill: palette.muted + "44", width: 1, value: figure(0) },
           {
             label: "hours collected",
+            show: collected,
             scale: "share",
             stroke: palette.marker,
             width: 1.2,
@@ -189,6 +191,7 @@ class Chart {
             size: narrow ? 48 : 66,
             stroke: palette.marker,
             grid: { show: false },
+            show: collected,
             splits: () => [0, 0.5, 1],
             values: (plot, values) => values.map((value) => value * 100 + " %"),
           }),

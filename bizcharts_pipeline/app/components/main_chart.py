@@ -107,7 +107,7 @@ def summary(series: Series) -> str:
         return f"{name} from {begin} to {end}: no reading."
     return (
         f"{name} from {begin} to {end}: newest {said(float(known[-1]))}, lowest {said(float(known.min()))}, "
-        f"highest {said(float(known.max()))}. Arrow keys move, plus and minus zoom, 0 shows all, Enter opens the posts."
+        f"highest {said(float(known.max()))}. Arrow keys move, plus and minus zoom, 0 shows all."
     )
 
 

@@ -38,8 +38,9 @@ HOW_TO_READ = """
 - **The interval** (the outer arc, and the band of the chart) holds the board's present mood under the scoring model
   with a probability of 90 %. Where it reaches into another class, the class is *borderline*.
 - **The stance** behind it runs from −1 (all bearish) to +1 (all bullish).
-- In **the chart**, drag to zoom, double-click to see all, click an hour to read its posts. The strip below shows how
-  many posts the hour rests on, and which share of its hours were collected.
+- In **the chart**, drag to zoom, double-click to see all, click an hour to read its posts. By keyboard: arrows move,
+  plus and minus zoom, 0 shows all, Enter opens the posts. The strip below shows how many posts the hour rests on, and
+  which share of its hours were collected.
 """
 
 

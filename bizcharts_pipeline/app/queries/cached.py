@@ -102,7 +102,7 @@ def _cached(read: Read[P, T], stamp: Callable[[Database], object]) -> CachedRead
         found = _results.get(key, stamp(database), lambda: _opened(database, lambda c: read(c, *args, **kwargs)))
         return cast(T, found)
 
-    return cached_read
+    return cast(CachedRead[P, T], cached_read)
 
 
 def _opened(database: Database, read: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:

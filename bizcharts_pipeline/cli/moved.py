@@ -1,0 +1,160 @@
+"""``bizcharts moved``: what moved the stance between two moments."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
+from bizcharts_pipeline.cli.publishing import as_moment
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.index.level import Prior
+    from bizcharts_pipeline.index.moved import Change, MovedThread, Part
+    from bizcharts_pipeline.settings import Settings
+    from bizcharts_pipeline.warehouse.database import Database
+
+DEFAULT_SPAN = timedelta(days=1)
+MAX_CHARACTERS = 80  # of a post
+MAX_PARTS = 5  # of a view
+BOARDS = "https://boards.4chan.org"
+
+
+@click.command()
+@click.option(
+    "--from",
+    "start",
+    callback=as_moment,
+    metavar="TIME",
+    help="The earlier moment (ISO 8601, UTC).  [default: 24 hours before]",
+)
+@click.option("--to", "end", callback=as_moment, metavar="TIME", help="The later moment.  [default: now]")
+@click.option(
+    "--as-of",
+    callback=as_moment,
+    metavar="TIME",
+    help="Only what was stored by this moment.  [default: all that is stored]",
+)
+@as_json
+def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, json_output: bool) -> None:
+    """Show what moved the stance between two moments.
+
+    The contributions add up to the change; docs/methodology.md defines them.
+    """
+    from bizcharts_pipeline.index.moved import explain_change
+    from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
+    from bizcharts_pipeline.warehouse.database import Database
+
+    now = utc_now()
+    end = end or now
+    start = start or end - DEFAULT_SPAN
+    for name, given in (("--from", start), ("--to", end), ("--as-of", as_of or end)):
+        if given > now:
+            raise click.UsageError(f"{name} {given:%Y-%m-%d %H:%M} is in the future")
+    if start > end:
+        raise click.UsageError(f"--from {start:%Y-%m-%d %H:%M} is after --to {end:%Y-%m-%d %H:%M}")
+    settings = load_settings()
+    database = Database.existing(settings)
+    change = explain_change(
+        database,
+        start,
+        end,
+        settings.fear_greed,
+        sorted(NON_CRYPTO_GENERALS),
+        lambda model: _prior(database, settings, model, now),
+        as_of=as_of,
+    )
+    if json_output:
+        click.echo(to_json(change))
+        return
+    click.echo(
+        f"Stance {change.stance_from:+.3f} at {moment(start)} UTC, {change.stance_to:+.3f} at {moment(end)}: "
+        f"change {_signed(change.change)}.\n"
+    )
+    print_table(
+        ["moved by", "stance", "threads"], [*map(_row, _named_parts(change)), ["sum", _signed(change.change), ""]]
+    )
+    for title, parts in (("coin", change.coins), ("general", change.generals), ("scorer", change.scorers)):
+        click.echo()
+        print_table([title, "stance", "threads"], [_row(part) for part in _shortened(parts, change.rest)])
+    if not change.threads:
+        return
+    click.echo("\nThe most influential threads; without: by how much the change is smaller without the thread.\n")
+    print_table(["stance", "without", "says", "", "thread"], [_thread_row(thread) for thread in change.threads])
+    click.echo()
+    for thread in change.threads:
+        click.echo(f"{thread.thread_id}  {_excerpt(thread)}\n    {source_link(thread, settings)}")
+    click.echo(
+        f"\nPosts made before {moment(change.named_from)} UTC are not told apart; they are "
+        f"{change.unnamed_weight:.0%} of the first stance."
+    )
+
+
+def _prior(database: "Database", settings: "Settings", model: str, now: datetime) -> "Prior | None":
+    """The base rate of the champion; of another model it is not known."""
+    from bizcharts_pipeline.live import base_rate
+    from bizcharts_pipeline.sentiment.champion import champion_scorer
+
+    scorer = champion_scorer(database, settings.home_path, now)
+    return base_rate(scorer) if scorer.model_version == model else None
+
+
+def _named_parts(change: "Change") -> list["Part"]:
+    """The terms in plain words; that of the model only where it changed."""
+    from dataclasses import replace
+
+    words = {
+        "came": "new threads",
+        "left": "threads older than the window by now",
+        "reweighted": "threads whose replies or copies changed",
+        "memory": "older posts that count less by now",
+        "filters": "trust in fast or slow filters",
+        "model": f"model {change.model_to} instead of {change.model_from}",
+    }
+    shown = [part for part in change.parts if part.name != "model" or change.model_from != change.model_to]
+    return [replace(part, name=words[part.name]) for part in shown]
+
+
+def _shortened(parts: "tuple[Part, ...]", rest: float) -> list["Part"]:
+    """The first parts of a view, the sum of the others, and what is of no thread: together the change."""
+    from bizcharts_pipeline.index.moved import Part
+
+    shown, others = list(parts[:MAX_PARTS]), parts[MAX_PARTS:]
+    if others:
+        shown.append(Part(f"{len(others)} others", sum(part.effect for part in others), 0))
+    return [*shown, Part("of no thread", rest, 0)]
+
+
+def _row(part: "Part") -> list[str]:
+    return [part.name, _signed(part.effect), f"{part.threads:,}" if part.threads else ""]
+
+
+def _thread_row(thread: "MovedThread") -> list[str]:
+    return [
+        _signed(thread.effect),
+        _signed(thread.without),
+        f"{thread.score:+.2f}",
+        f"{thread.kind}, of {thread.posted_at:%m-%d %H:%M}",
+        str(thread.thread_id),
+    ]
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}"
+
+
+def _excerpt(thread: "MovedThread") -> str:
+    from bizcharts_pipeline.text.slurs import mask_slurs
+    from bizcharts_pipeline.text.untrusted import plain
+
+    if thread.subject is None and thread.text is None:
+        return "(no text)"
+    return mask_slurs(plain(" ".join(filter(None, (thread.subject, thread.text))), MAX_CHARACTERS))
+
+
+def source_link(thread: "MovedThread", settings: "Settings") -> str:
+    """Return where the thread can be read: on the board, or in the archive that it came from."""
+    host = str(settings.warosu_url).rstrip("/") if thread.source == "warosu" else BOARDS
+    return f"{host}/{settings.board}/thread/{thread.thread_id}"
