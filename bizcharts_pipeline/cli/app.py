@@ -11,7 +11,7 @@ PORT = 8501
 @click.option("--port", type=click.IntRange(0, 65_535), default=PORT, show_default=True, help="Port to listen at.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 def open_app(port: int, host: str) -> None:
-    """Show the index, the coins, the models and the data in the browser.
+    """Show index, coins, models and data in the browser.
 
     The pages only read. They answer this machine alone, unless --host names another address; docs/security.md says how
     to put a login in front.
