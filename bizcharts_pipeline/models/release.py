@@ -25,6 +25,7 @@ from bizcharts_pipeline.models.archive import MAX_BYTES, pack, unpack
 from bizcharts_pipeline.models.card import ModelFacts, labels_learned_from, metrics, model_card
 from bizcharts_pipeline.models.github import ATTEMPTS, GitHub, Refused, Uncertain
 from bizcharts_pipeline.models.registry import as_row
+from bizcharts_pipeline.models.release_answers import read_asset, read_assets, read_release, read_releases
 from bizcharts_pipeline.sentiment.artifact import (
     MANIFEST,
     TRAINED_ON,
@@ -120,11 +121,11 @@ def release_model(github: GitHub, repository: str, facts: ModelFacts, home: Path
                     f"{repository} already has a release {facts.artifact.model_version} without this model; "
                     "delete it there if it is a mistake."
                 )
-            return Release(facts.artifact.model_version, str(release["html_url"]), (), tuple(files))
+            return Release(facts.artifact.model_version, release["html_url"], (), tuple(files))
         sent = tuple(name for name, file in files.items() if _send(github, at, release, file))
-        published = github.call("PATCH", f"{at}/releases/{release['id']}", {"draft": False})
+        published = read_release(github.call("PATCH", f"{at}/releases/{release['id']}", {"draft": False}))
         there = tuple(name for name in files if name not in sent)
-        return Release(facts.artifact.model_version, str(published["html_url"]), sent, there)
+        return Release(facts.artifact.model_version, published["html_url"], sent, there)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -143,7 +144,7 @@ def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetc
     if not _TAG.fullmatch(tag):
         raise ReleaseError(f"{tag[:100]!r} is not a model version such as tfidf-0123456789ab.")
     try:
-        release = github.call("GET", f"{at}/releases/tags/{tag}")
+        release = read_release(github.call("GET", f"{at}/releases/tags/{tag}"))
     except Refused as error:
         if error.status == 404:
             raise ReleaseError(f"{repository} has no release {tag}, or needs GITHUB_TOKEN (private).") from None
@@ -154,7 +155,7 @@ def fetch_release(github: GitHub, repository: str, tag: str, home: Path) -> Fetc
         try:
             sums = _sums(github, at, assets, _tar(tag), archive)
             tar = _asset(assets, _tar(tag))
-            most = min(int(tar["size"]), MAX_BYTES)
+            most = min(tar["size"], MAX_BYTES)
             if github.download(f"{at}/releases/assets/{tar['id']}", archive, most) != sums[_tar(tag)]:
                 raise CorruptModel(f"{repository} {tag}: {_tar(tag)} does not match {SUMS}; it was replaced or damaged")
             unpack(archive, tag, folder)
@@ -225,8 +226,7 @@ def _draft(github: GitHub, at: str, facts: ModelFacts, repository: str) -> Mappi
         if found := _find(github, at, tag):
             return found
         try:
-            made: Mapping[str, Any] = github.call("POST", f"{at}/releases", fields)
-            return made
+            return read_release(github.call("POST", f"{at}/releases", fields))
         except Uncertain:
             if attempt == ATTEMPTS:
                 raise
@@ -238,7 +238,7 @@ def _find(github: GitHub, at: str, tag: str) -> Mapping[str, Any] | None:
     """Return the release of a tag; drafts cannot be requested by tag, and one tag may have several."""
     found = []
     for page in range(1, MAX_PAGES + 1):
-        releases = github.call("GET", f"{at}/releases?per_page=100&page={page}")
+        releases = read_releases(github.call("GET", f"{at}/releases?per_page=100&page={page}"))
         found += [release for release in releases if release["tag_name"] == tag]
         if len(releases) < 100:
             break
@@ -250,7 +250,7 @@ def _send(github: GitHub, at: str, release: Mapping[str, Any], file: _File) -> b
 
     An upload reported as failed may have succeeded, or left a partial file, which blocks the name.
     """
-    url = f"{str(release['upload_url']).partition('{')[0]}?name={quote(file.path.name)}"
+    url = f"{release['upload_url'].partition('{')[0]}?name={quote(file.path.name)}"
     sent = False
     for attempt in range(1, ATTEMPTS + 1):
         there = _assets(github, at, release).get(file.path.name)
@@ -260,7 +260,7 @@ def _send(github: GitHub, at: str, release: Mapping[str, Any], file: _File) -> b
             _delete(github, f"{at}/releases/assets/{there['id']}")
         sent = True
         try:
-            made = github.upload(url, file.path, _TYPES[file.path.suffix])
+            made = read_asset(github.upload(url, file.path, _TYPES[file.path.suffix]))
         except Uncertain:
             if attempt == ATTEMPTS:
                 raise
@@ -295,8 +295,8 @@ def _assets(github: GitHub, at: str, release: Mapping[str, Any]) -> dict[str, Ma
     """Return a release's files by name, including partial ones, which the release itself does not list."""
     found: dict[str, Mapping[str, Any]] = {}
     for page in range(1, MAX_PAGES + 1):
-        assets = github.call("GET", f"{at}/releases/{release['id']}/assets?per_page=100&page={page}")
-        found |= {str(asset["name"]): asset for asset in assets}
+        assets = read_assets(github.call("GET", f"{at}/releases/{release['id']}/assets?per_page=100&page={page}"))
+        found |= {asset["name"]: asset for asset in assets}
         if len(assets) < 100:
             break
     return found

@@ -79,6 +79,7 @@ class SimulatedGitHub(BoardServer):
         self.receiving = threading.Event()  # some bytes of an upload have come
         self._releases: dict[int, _Release] = {}
         self._script: deque[tuple[str, GitHubFault]] = deque()
+        self.instead: dict[str, Any] = {}  # answered to requests whose ``METHOD path?query`` contains the key
         self._last_number = 0
 
     def __enter__(self) -> "SimulatedGitHub":
@@ -136,6 +137,9 @@ class SimulatedGitHub(BoardServer):
             reset = str(int(time.time()) + int(self.retry_after or 1))
             headers = (("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset))
             return _Answer(429, {"message": "API rate limit exceeded"}, *headers)
+        for on, value in self.instead.items():
+            if on in f"{method} {path}?{query}":
+                return _Answer(200, value)
         stump = fault is GitHubFault.STUMP or not whole
         with self._lock:
             try:

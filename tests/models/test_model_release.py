@@ -264,6 +264,41 @@ def test_an_upload_address_elsewhere_gets_neither_token_nor_model(github: Simula
     assert not github.storage.requests
 
 
+_NO_RELEASE = [None, [], {}, "x", 1, {"id": "../..", "tag_name": "x", "draft": False, "html_url": "", "upload_url": ""}]
+_NO_FILES = [None, {}, "x", [None], [{}], [{"id": 1, "name": "SHA256SUMS", "state": "uploaded", "size": "9"}]]
+
+
+@pytest.mark.parametrize(
+    ("request_part", "answer"),
+    [("/releases/tags/", answer) for answer in _NO_RELEASE] + [("/assets?", answer) for answer in _NO_FILES],
+)
+def test_an_answer_that_describes_no_release_is_refused_in_one_line_at_fetching(
+    github: SimulatedGitHub, here: Machine, there: Machine, request_part: str, answer: object
+) -> None:
+    version = here.train(1000).model_version
+    here.release(github, version)
+    github.instead = {request_part: answer}
+    with pytest.raises(Uncertain, match=r"^GitHub's answer is not .*is a proxy in between\?[^\n]*$"):
+        fetch(there, github, version)
+    github.instead = {}
+    assert fetch(there, github, version).name == version
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"), [("GET", {}), ("GET", [None]), ("POST", []), ("POST", {"id": 1}), ("PATCH", None)]
+)
+def test_an_answer_that_describes_no_release_stops_a_release_which_is_gone_on_with(
+    github: SimulatedGitHub, here: Machine, method: str, answer: object
+) -> None:
+    version = here.train(1000).model_version
+    github.instead = {f"{method} /repos/{REPOSITORY}/releases": answer}
+    with pytest.raises(Uncertain, match=r"^GitHub's answer is not "):
+        here.release(github, version)
+    github.instead = {}
+    here.release(github, version)
+    assert [(each["tag_name"], each["draft"]) for each in github.releases(REPOSITORY)] == [(version, False)]
+
+
 def test_what_was_exchanged_or_broken_on_its_way_is_refused(
     github: SimulatedGitHub, here: Machine, there: Machine
 ) -> None:
