@@ -306,7 +306,7 @@ def test_what_was_exchanged_or_broken_on_its_way_is_refused(
     here.release(github, version)
     tar = next(asset["id"] for asset in github.releases(REPOSITORY)[0]["assets"] if asset["name"].endswith(".tar"))
     github.fail_next(GitHubFault.TAMPERED, on=f"storage/{tar}")
-    with pytest.raises(CorruptModel, match="not what SHA256SUMS says"):
+    with pytest.raises(CorruptModel, match="does not match SHA256SUMS"):
         fetch(there, github, version)
     github.fail_next(GitHubFault.TRUNCATED, on=f"storage/{tar}")
     fetch(there, github, version)  # asked once more
