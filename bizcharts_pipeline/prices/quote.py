@@ -18,6 +18,7 @@ from bizcharts_pipeline.http.fields import json_kind
 from bizcharts_pipeline.settings import key_address_problem
 
 COIN_IDS = Path(__file__).parent / "data" / "coin_ids.csv"
+_NOT_IN_A_NUMBER = re.compile(r"[^!-~]|_")  # Decimal would read "1_000", " 5" and digits of other scripts
 SMALLEST_USD = Decimal("1e-12")  # the smallest value of the database column
 LARGEST_USD = Decimal(10**9)  # far above any coin's price so far
 STALE_AFTER = timedelta(hours=1)
@@ -167,7 +168,8 @@ def usd(price: object) -> Decimal:
     Raises:
         BadQuote: it is not between the smallest and the largest plausible price.
     """
-    if isinstance(price, bool) or not isinstance(price, str | int | Decimal):
+    odd = isinstance(price, str) and _NOT_IN_A_NUMBER.search(price)
+    if odd or isinstance(price, bool) or not isinstance(price, str | int | Decimal):
         raise BadQuote(f"its price is {shown(price)}, not a number")
     try:
         value = Decimal(price)

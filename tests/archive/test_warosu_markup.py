@@ -365,15 +365,15 @@ def test_no_results_and_an_index_page_beyond_the_last_are_told_apart(generation:
 @pytest.mark.parametrize(
     ("body", "what"),
     [
-        (b"", "No HTML"),
-        (b"bad gateway", "No HTML"),
+        (b"", "Not an HTML page"),
+        (b"bad gateway", "Not an HTML page"),
         (b"<title>Just a moment...</title><body><div id=challenge></div>", "Cloudflare"),
         (b"<title>Attention Required! | Cloudflare</title><h1>Sorry, you have been blocked</h1>", "Cloudflare"),
         (b'<div class="error container"><h2>Error!</h2><ul><li>No such thread</li></ul></div>', "No such thread"),
         (b"<title>/biz/</title><main>new design</main>", "layout"),
         (document("B", "", heading="Search: No posts found, offset: 0"), "layout"),
         (b"<title>/biz/</title><textarea>No posts found</textarea>", "layout"),
-        (b"<title>/biz/</title><div cla", "beginning"),
+        (b"<title>/biz/</title><div cla", "Truncated page"),
         (b"<div class=content>" + b" " * warosu_markup.MAX_PAGE_BYTES, "bytes"),
     ],
 )

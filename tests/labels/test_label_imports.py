@@ -144,8 +144,8 @@ def test_ratings_that_are_not_on_the_named_scale_refuse_the_file(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("1-4", "no middle"), ("five", "none of 1-3"), ("1=good", "bearish, neutral, bullish"),
-        ("1=bearish,1.0=bullish", "twice"), ("", "none of"),
+        ("1-4", "no middle"), ("five", "not one of 1-3"), ("1=good", "bearish, neutral, bullish"),
+        ("1=bearish,1.0=bullish", "two meanings"), ("", "not one of"),
     ],
 )  # fmt: skip
 def test_a_scale_that_cannot_be_understood_is_refused(text: str, cause: str) -> None:
@@ -197,7 +197,7 @@ def test_a_labeller_is_one_however_the_name_is_written(tmp_path: Path, door: str
     rows = [(n, n % 3 + 1, name, "2026-03-01") for n, name in enumerate(names, start=2)]
     report = bring(tmp_path, door, rows)
     assert [label.labeler_id for label in ledger_of(tmp_path).standing()] == ["ann"] * 9 + ["bob"]
-    assert "labeller 'ANN' is taken as 'ann'" in str(report)
+    assert "labeller 'ANN' is imported as 'ann'" in str(report)
 
 
 def test_what_spreadsheets_leave_behind_in_a_csv_is_no_row_and_no_column(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_what_spreadsheets_leave_behind_in_a_csv_is_no_row_and_no_column(tmp_pat
         (61000124, "two\r\nlines"),
         (61000125, None),
     ]
-    assert [(row.line, row.reason) for row in report.rejected] == [(8, "8 values under 6 columns")]
+    assert [(row.line, row.reason) for row in report.rejected] == [(8, "8 values for 6 columns")]
     assert report.unknown_columns == ("column 1",)
 
 

@@ -66,7 +66,23 @@ def test_a_price_keeps_every_digit_that_was_served() -> None:
 
 
 @pytest.mark.parametrize(
-    "price", ["NaN", "Infinity", "-1", "0", '"-3"', '"abc"', "true", "[]", "1e30", "1e-20", '"1e999999999999999999999"']
+    "price",
+    [
+        "NaN",
+        "Infinity",
+        "-1",
+        "0",
+        '"-3"',
+        '"abc"',
+        '"1_000"',
+        '" 5 "',
+        '"١"',
+        "true",
+        "[]",
+        "1e30",
+        "1e-20",
+        '"1e999999999999999999999"',
+    ],
 )
 def test_a_price_that_is_none_is_refused_by_name_and_the_others_stay(price: str) -> None:
     body = f'{{"bitcoin":{{"usd":{price}}},"pepe":{{"usd":"0.00001"}}}}'.encode()
