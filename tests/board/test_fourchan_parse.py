@@ -185,7 +185,7 @@ def test_a_bad_picture_costs_the_picture_and_not_the_thread(picture: dict[str, A
         ({"no": True}, "no is a truth value"),
         ({"no": 2**63}, "no is out of range"),
         ({"no": 0}, "no is out of range"),
-        ({"no": 2}, "already"),
+        ({"no": 2}, "duplicate"),
         ({"time": None}, "time is missing"),
         ({"time": 2**60}, "out of range"),
         ({"time": 1_064_966_399}, "is before 2003-10-01"),
