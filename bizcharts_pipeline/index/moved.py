@@ -138,35 +138,29 @@ def explain_change(
         earlier = stored if model_from == model_to else load(model_from, first)
     before, after = _moments(stored, first, last, parameters)
     found = decompose(before, after)
-    stance_from = before.stance
-    if earlier is not stored:
-        stance_from = moment_of(earlier.before, earlier.level, earlier.begin, first, parameters).stance
+    old = before if earlier is stored else _moments(earlier, first, first, parameters)[0]
     top = np.argsort(-np.abs(found.effect), kind="stable")[:most].tolist()
-    exact = {}
-    for row in top:
-        one, other = _moments(stored, first, last, parameters, int(found.thread_id[row]))
-        exact[row] = (after.stance - before.stance) - (other.stance - one.stance)
+    threads = [int(found.thread_id[row]) for row in top]
+    change = after.stance - before.stance
+    exact = [change - _change_without(stored, first, last, parameters, thread) for thread in threads]
     with database.read() as connection:
-        words = load_words(connection, [int(found.thread_id[row]) for row in top])
-    model_change = before.stance - stance_from
+        words = load_words(connection, threads)
+    model_change, views = before.stance - old.stance, _views(stored, found)
     return Change(
         start=start,
         end=end,
-        stance_from=stance_from,
+        stance_from=old.stance,
         stance_to=after.stance,
         model_from=model_from,
         model_to=model_to,
         named_from=from_us(stored.begin - SETTLING_HOURS * HOUR),
         unnamed_weight=found.begin_weight,
-        came=_part("came", found.came),
-        left=_part("left", found.left),
-        reweighted=_part("reweighted", found.reweighted),
-        memory=_part("memory", found.memory, found.begin),
-        filters=Part("filters", found.mixture, 0),
-        model=Part("model", model_change, 0),
+        **_terms(found, model_change),
         rest=found.rest + model_change,
-        **_views(stored, found),
-        threads=tuple(_thread(stored, found, row, exact[row], words) for row in top),
+        coins=views["coins"],
+        generals=views["generals"],
+        scorers=views["scorers"],
+        threads=tuple(_thread(stored, found, row, one, words) for row, one in zip(top, exact, strict=True)),
     )
 
 
@@ -183,6 +177,11 @@ def _moments(
     )
 
 
+def _change_without(stored: StoredPosts, start: int, end: int, parameters: FearGreedSettings, thread: int) -> float:
+    before, after = _moments(stored, start, end, parameters, thread)
+    return after.stance - before.stance
+
+
 def _check(start: datetime, end: datetime, as_of: datetime | None) -> None:
     if start > end:
         raise ChangeNotExplained(f"{start:%Y-%m-%d %H:%M} is after {end:%Y-%m-%d %H:%M}: give the earlier moment first")
@@ -190,6 +189,17 @@ def _check(start: datetime, end: datetime, as_of: datetime | None) -> None:
         raise ChangeNotExplained(f"more than {MAX_SPAN.days} days lie between the two moments: choose nearer ones")
     if as_of is not None and as_of < end:
         raise ChangeNotExplained(f"as of {as_of:%Y-%m-%d %H:%M} nothing of {end:%Y-%m-%d %H:%M} was known")
+
+
+def _terms(found: Contributions, model_change: float) -> dict[str, Part]:
+    return {
+        "came": _part("came", found.came),
+        "left": _part("left", found.left),
+        "reweighted": _part("reweighted", found.reweighted),
+        "memory": _part("memory", found.memory, found.begin),
+        "filters": Part("filters", found.mixture, 0),
+        "model": Part("model", model_change, 0),
+    }
 
 
 def _part(name: str, effects: Floats, more: float = 0.0) -> Part:
