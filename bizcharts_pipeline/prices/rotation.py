@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TypeGuard
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.http.errors import HostPaused, SourceBlocked, SourceError
 from bizcharts_pipeline.http.request_budget import Allowance, BudgetedSession, RequestLedger
 from bizcharts_pipeline.http.session import PoliteSession, Timeouts
@@ -30,6 +31,7 @@ from bizcharts_pipeline.warehouse.prices import (
     newest_reference_day,
 )
 
+SHOWN_PROBLEMS = 6  # in an error; several sources may name each coin
 SECONDS_PER_REQUEST = 1.0
 TIMEOUTS = Timeouts(connect=5, read=10, total=20)
 WHOLE_HISTORY_AFTER_DAYS = 60  # a longer gap in the reference index is filled by fetching all of it
@@ -177,7 +179,7 @@ def take_prices(rotation: Rotation, symbols: Sequence[str], now: datetime) -> Pr
             priced = {quote.coin_symbol for quote in answer.quotes}
             missing = [symbol for symbol in missing if symbol not in priced]
     if not quotes:
-        raise PricesUnavailable(f"No source returned a price. {'; '.join(problems)}")
+        raise PricesUnavailable("; ".join(["No source returned a price", *_shortened(problems)]))
     compared_with = None
     others = [source for source in rotation.sources if source.name not in used]
     every = timedelta(minutes=rotation.settings.compare_every_minutes)
@@ -190,6 +192,11 @@ def take_prices(rotation: Rotation, symbols: Sequence[str], now: datetime) -> Pr
                 compared_with = source.name
                 break
     return PricePass(tuple(quotes), tuple(used), compared_with, tuple(missing), tuple(problems))
+
+
+def _shortened(problems: Sequence[str]) -> list[str]:
+    hidden = len(problems) - SHOWN_PROBLEMS
+    return [*problems[:SHOWN_PROBLEMS], *([f"and {counted(hidden, 'more problem')}"] if hidden > 0 else [])]
 
 
 def update_prices(database: Database, rotation: Rotation, symbols: Sequence[str], now: datetime) -> PriceReport:

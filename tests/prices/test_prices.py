@@ -459,3 +459,12 @@ def test_the_assets_show_source_differences_and_budget_and_dagster_never_sees_a_
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 5
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_an_error_names_a_few_problems_and_counts_the_rest(hosts: SimulatedPrices, tmp_path: Path) -> None:
+    unknown = [f"NOCOIN{number}" for number in range(40)]
+    with pytest.raises(PricesUnavailable) as caught:
+        take_prices(rotation_over(hosts, tmp_path), unknown, NOW)
+    assert "NOCOIN0" in str(caught.value)
+    assert "more problems" in str(caught.value)
+    assert len(str(caught.value)) < 1000
