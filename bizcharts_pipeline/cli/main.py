@@ -454,15 +454,6 @@ def database_at(now: datetime) -> "Database":
     return database
 
 
-def database_to_replace() -> "Database":
-    """Return the installation's database, which may be lost, for a command that replaces it."""
-    from bizcharts_pipeline.warehouse.database import Database
-
-    settings = load_settings()
-    settings.database_path.parent.mkdir(parents=True, exist_ok=True)
-    return Database(settings.database_path, settings.database_wait_seconds)
-
-
 def existing_database() -> "Database":
     """Return the installation's database for a command that needs an existing one."""
     from bizcharts_pipeline.warehouse.database import Database

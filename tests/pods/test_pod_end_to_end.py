@@ -200,7 +200,7 @@ def test_after_the_provider_changes_its_pods_are_listed_and_reaped_all_the_same(
             told = command(blind, *arguments)
             assert told.exit_code == 1
             assert says in told.stderr
-            assert "1 pod there" in told.stderr
+            assert "1 unmanaged pod there" in told.stderr
         assert listed["pod_id"] in command(blind, "list").stdout
         assert "not asked" in command(blind, "list").stdout
     assert json.loads(command(installation, "reap", "--json").stdout)["ended"] == [listed["pod_id"]]
