@@ -1,7 +1,7 @@
 """Seals of SQLite files: a file with the SHA-256 of a closed ledger.
 
 SQLite has no checksums, so a flipped bit in a label's text would go unnoticed. The last process to close a ledger
-writes its hash to the seal; the first one to open it compares and deletes the seal, because the file will change. After
+writes its hash to the seal; the next one to open it compares and deletes the seal, because the file will change. After
 a kill there is no seal, so nothing is compared. A seal that does not match stays, and is reported each time, until
 `bizcharts repair` resolves it. A missing or empty ledger whose seal or lock file shows that it existed is not created
 again.
@@ -61,7 +61,7 @@ class Use:
 
 
 def begin(path: Path, wait_seconds: float) -> Use:
-    """Register a use of the ledger ``path``, whose folder must exist; the first user checks its seal and its log.
+    """Register a use of the ledger ``path``, whose folder must exist; the first user checks its log, each one its seal.
 
     Raises:
         sqlite3.DatabaseError: the ledger is lost, or its log is damaged: opening it would drop commits.
@@ -89,6 +89,7 @@ def begin(path: Path, wait_seconds: float) -> Use:
             release(lock)
             raise
         if _is_current(lock, path):
+            _unseal(path)
             return Use(path, lock)
         release(lock)  # a restore has replaced the folder meanwhile
 
@@ -229,7 +230,7 @@ def _mark_made(lock: int, path: Path) -> None:
 
 
 def _check_unused(path: Path) -> None:
-    """Check the state that the last user left, while no process has the ledger open, and delete its seal."""
+    """Check the state that the last user left, while no process has the ledger open."""
     if is_lost(path):
         raise sqlite3.DatabaseError(lost(path))
     if is_foreign_log(path):
@@ -238,8 +239,17 @@ def _check_unused(path: Path) -> None:
         if not fault.cut:
             raise sqlite3.DatabaseError(f"{fault.text}; `bizcharts repair` shows what can be kept")
         _logger.warning("%s, because of a kill or damage; the incomplete commit is dropped.", fault.text)
+
+
+def _unseal(path: Path) -> None:
+    """Delete the seal of the ledger ``path``, if it matches, before the ledger changes.
+
+    Every user does so once it holds its shared lock, not only the first one: between its attempts at the two kinds of
+    lock, and while an exclusive lock becomes a shared one, others can have opened, closed and sealed the ledger.
+    """
     if is_broken(path):
-        _logger.warning("%s", broken(path))
+        if seal_path(path).exists():  # else another user has deleted it and written since
+            _logger.warning("%s", broken(path))
         return
     if seal_path(path).exists():
         seal_path(path).unlink(missing_ok=True)

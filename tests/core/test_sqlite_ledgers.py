@@ -1,0 +1,32 @@
+"""SQLite ledgers that several processes use at once."""
+
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from bizcharts_pipeline.core.sqlite import connect
+from bizcharts_pipeline.core.sqlite_seal import seal_path
+
+
+def test_processes_that_open_and_close_a_ledger_again_and_again_never_call_it_damaged(tmp_path: Path) -> None:
+    program = """
+import random, sys, time
+from contextlib import closing
+from pathlib import Path
+from bizcharts_pipeline.core.sqlite import connect
+pauses = random.Random(sys.argv[2])
+for _ in range(150):
+    with closing(connect(Path(sys.argv[1]))) as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    time.sleep(pauses.uniform(0, 0.02))  # so that the last one often closes as another opens
+"""
+    path = tmp_path / "ledger.sqlite"
+    with closing(connect(path)) as connection:
+        connection.execute("CREATE TABLE t (n INTEGER)")
+    command = [sys.executable, "-c", program, str(path)]
+    workers = [subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True) for name in "abc"]
+    assert [worker.communicate(timeout=120)[1] for worker in workers] == [""] * 3
+    with closing(connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (450,)
+    assert seal_path(path).exists()
