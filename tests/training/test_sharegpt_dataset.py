@@ -508,5 +508,5 @@ def test_a_disk_that_is_full_is_a_named_error_and_leaves_nothing(world: Training
     tests = Path(__file__).parent.parent
     command = [sys.executable, "-c", program, str(world.home), str(tests), str(tests / "training")]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "can not be written: File too large" in said
+    assert "cannot be written: File too large" in said
     assert [path.name for path in folder.iterdir()] == [".lock"]
