@@ -94,7 +94,7 @@ def test_self_agreement_needs_time_in_between() -> None:
     (found,) = self_agreements(labels, WEEK)
     assert (found.first, found.second, found.items) == ("ann", "ann", 11)
     assert found.table == ((0, 0, 0), (0, 0, 0), (2, 0, 9))
-    assert "ann with himself" in str(found)
+    assert "ann with themselves" in str(found)
 
 
 def test_too_few_posts_are_no_figure_but_their_reason() -> None:

@@ -229,7 +229,7 @@ def test_bad_rows_are_named_kept_and_cost_nothing_else(ledger: LabelLedger) -> N
     )
     assert [label.thread_id for label in ledger.all()] == list(range(100, 114))
     assert [row.line for row in report.rejected] == [*range(2, 27, 2), 27, 28]
-    reasons = [reason for _, reason in bad] + ["not UTF-8", "no JSON"]
+    reasons = [reason for _, reason in bad] + ["not UTF-8", "not JSON"]
     for row, reason in zip(report.rejected, reasons, strict=True):
         assert reason in row.reason
     assert report.aside
