@@ -96,7 +96,7 @@ JOB = """
     def stop(*_):  # print fails in a handler that interrupts print
         os.write(1, b"2026-11-03 12:00:01 ending the pod\\n")
         time.sleep(0.5)
-        os.write(1, b"2026-11-03 12:00:02 the pod is gone\\n")
+        os.write(1, b"2026-11-03 12:00:02 the pod is terminated\\n")
         sys.exit(1)
     signal.signal(signal.SIGTERM, stop)
     print("2026-11-03 12:00:00 training", flush=True)
