@@ -81,7 +81,7 @@ def test_a_read_only_mount_can_be_read(installation: Installation, tmp_path_fact
     prefix = (*mounts, bind, "sh", str(installation.home))
     for words, status, errors in outcomes(installation, *prefix, elsewhere=elsewhere):
         assert status == 0, (words, errors)
-        assert "not drawn: Read-only file system" in errors or words != ["coverage"]
+        assert "cannot be written: Read-only file system" in errors or words != ["coverage"]
 
 
 def test_a_home_that_may_not_be_written_can_be_read(installation: Installation) -> None:
