@@ -14,7 +14,8 @@ from bizcharts_pipeline.api.parameters import (
     check_stretch,
 )
 from bizcharts_pipeline.api.schema import SCHEMA
-from bizcharts_pipeline.api.source import Source, as_json, iso
+from bizcharts_pipeline.api.source import Source, as_json
+from bizcharts_pipeline.core.clock import iso_utc
 from bizcharts_pipeline.warehouse.as_of import Revision
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def paged(request: "Request", query: SeriesQuery) -> Callable[[Sequence[Any], Re
 
 def next_page(request: "Request", name: str, moment: datetime) -> str:
     """Return the path of the page whose parameter ``name`` is ``moment`` (naive UTC)."""
-    return f"{request.scope['path']}?{urlencode({**request.query_params, name: iso(moment)})}"
+    return f"{request.scope['path']}?{urlencode({**request.query_params, name: iso_utc(moment)})}"
 
 
 def framed(query: AsOf, found: Revision, rows: Sequence[Any], following: str | None) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
+from bizcharts_pipeline.core.clock import iso_utc
 from bizcharts_pipeline.index.readings import label_of
 from bizcharts_pipeline.index.words import in_words
 from bizcharts_pipeline.settings import FearGreedSettings
@@ -35,7 +36,7 @@ def atom_feed(readings: Sequence[Reading], found: Revision, bucket: str, paramet
         '<feed xmlns="http://www.w3.org/2005/Atom">',
         f"<id>{_AUTHORITY}:class-changes/{bucket}</id>",
         f"<title>Mood of /biz/: changes of the class by {bucket}</title>",
-        f"<updated>{f'{newest.isoformat()}Z' if newest else _NEVER}</updated>",
+        f"<updated>{iso_utc(newest) if newest else _NEVER}</updated>",
         "<author><name>BizCharts</name></author>",
         f'<link rel="self" href="/v1/feed.atom?bucket={bucket}"/>',
         *entries,
@@ -50,8 +51,8 @@ def _entry(before: Reading, after: Reading, parameters: FearGreedSettings) -> st
     title = f"{at} UTC: {_label(before)} to {_label(after)}, index {after.value:.0f}"
     return (
         f"<entry><id>{_AUTHORITY}:class-change/{after.bucket}/{after.bucket_start.isoformat()}</id>"
-        f"<title>{_text(title)}</title><updated>{after.computed_at.isoformat()}Z</updated>"
-        f"<published>{after.knowable_at.isoformat()}Z</published>"
+        f"<title>{_text(title)}</title><updated>{iso_utc(after.computed_at)}</updated>"
+        f"<published>{iso_utc(after.knowable_at)}</published>"
         f"<summary>{_text(in_words(after, parameters))}</summary></entry>"
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.clock import iso_utc, utc_now
 from bizcharts_pipeline.settings import FearGreedSettings, Settings
 from bizcharts_pipeline.warehouse.as_of import Revision, revision
 from bizcharts_pipeline.warehouse.database import Database
@@ -84,14 +84,9 @@ def as_json(value: object) -> bytes:
     return json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode()
 
 
-def iso(moment: datetime | None) -> str | None:
-    """Return a naive UTC time as ISO 8601 with a Z."""
-    return None if moment is None else f"{moment.isoformat()}Z"
-
-
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return iso(value)
+        return iso_utc(value)
     return vars(value)  # a row
 
 

@@ -5,7 +5,7 @@ optional password are the same there and here.
 """
 
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,21 +14,18 @@ from bizcharts_pipeline.app.policy import Policy, content_security_policy
 from bizcharts_pipeline.app.start_page import start_page, start_routes
 from bizcharts_pipeline.app.theme import STREAMLIT_THEME
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.core.listening import listening_socket
+from bizcharts_pipeline.core.listening import http_address, listening_socket, run_server
 from bizcharts_pipeline.service.guard import Guard
 from bizcharts_pipeline.service.login import VARIABLE, Login, password_of
 from bizcharts_pipeline.service.webserver import allowed_hosts
 from bizcharts_pipeline.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
-    import socket
-
     from starlette.types import ASGIApp
 
 MAIN = Path(__file__).parent / "main.py"
 PAGE_NAMES = ("coins", "coin", "models", "data")  # beside the first one; main.py has the pages
 PACKAGES = ("streamlit", "uplot")
-SHUTDOWN_SECONDS = 2
 MAX_MESSAGE_MEGABYTES = 20  # that a page is sent at once
 
 # Streamlit's options. Set here and not in a file: `.streamlit/config.toml` of the folder in which the app is started
@@ -71,15 +68,14 @@ def serve_app(settings: Settings, host: str, port: int, *, say: Callable[[str], 
     with closing(listening_socket(host, port)) as listener:
         port = listener.getsockname()[1]
         login = Login(password, port) if password else None
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        address = http_address(host, port)
         app = application(allowed_hosts(host, settings.serve.hosts), login)
         if not settings.database_path.exists():
             say(f"{settings.database_path}: there is no database yet. The page says which command makes one.")
         say(f"{address}\n\nOpen this address in a browser. Ctrl-C ends it.")
         if login is None and not is_loopback(address):
             say(f"Whoever reaches {host} can read the app: set {VARIABLE} (docs/security.md)")
-        with suppress(KeyboardInterrupt):
-            _run(app, listener)
+        run_server(app, listener, lifespan="auto")
 
 
 def require_packages() -> None:
@@ -104,17 +100,3 @@ def application(hosts: frozenset[str], login: Login | None) -> "ASGIApp":
     page = start_page(streamlits.read_text(encoding="utf-8"))
     app = App(MAIN, routes=start_routes(page, PAGE_NAMES))
     return Guard(Policy(app, content_security_policy(page)), hosts, login)
-
-
-def _run(app: "ASGIApp", listener: "socket.socket") -> None:
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-    uvicorn.Server(config).run(sockets=[listener])

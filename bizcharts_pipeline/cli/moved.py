@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 DEFAULT_SPAN = timedelta(days=1)
 MAX_CHARACTERS = 80  # of a post
 MAX_PARTS = 5  # of a view
-BOARDS = "https://boards.4chan.org"
 
 
 @click.command()
@@ -46,6 +45,7 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
     from bizcharts_pipeline.index.moved import explain_change
     from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
     from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.posts import source_link
 
     now = utc_now()
     end = end or now
@@ -85,7 +85,9 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
     print_table(["stance", "without", "says", "", "thread"], [_thread_row(thread) for thread in change.threads])
     click.echo()
     for thread in change.threads:
-        click.echo(f"{thread.thread_id}  {_excerpt(thread)}\n    {source_link(thread, settings)}")
+        click.echo(
+            f"{thread.thread_id}  {_excerpt(thread)}\n    {source_link(thread.source, thread.thread_id, settings)}"
+        )
     click.echo(
         f"\nPosts made before {moment(change.named_from)} UTC are not told apart; they are "
         f"{change.unnamed_weight:.0%} of the first stance."
@@ -152,9 +154,3 @@ def _excerpt(thread: "MovedThread") -> str:
     if thread.subject is None and thread.text is None:
         return "(no text)"
     return mask_slurs(plain(" ".join(filter(None, (thread.subject, thread.text))), MAX_CHARACTERS))
-
-
-def source_link(thread: "MovedThread", settings: "Settings") -> str:
-    """Return where the thread can be read: on the board, or in the archive that it came from."""
-    host = str(settings.warosu_url).rstrip("/") if thread.source == "warosu" else BOARDS
-    return f"{host}/{settings.board}/thread/{thread.thread_id}"

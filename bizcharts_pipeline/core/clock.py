@@ -60,6 +60,11 @@ def naive_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
+def iso_utc(moment: datetime) -> str:
+    """Return a naive UTC ``moment`` as ISO 8601 with a Z."""
+    return f"{moment.isoformat()}Z"
+
+
 def from_epoch(seconds: float) -> datetime:
     """Return the naive UTC ``datetime`` of Unix ``seconds``; raises ``ValueError`` or ``OverflowError`` if out of
     range.

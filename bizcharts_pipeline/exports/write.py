@@ -18,6 +18,7 @@ from pathlib import Path
 
 import duckdb
 
+from bizcharts_pipeline.core.clock import iso_utc
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, regular_only, sync
 from bizcharts_pipeline.exports.badge import png_badge, svg_badge
@@ -86,7 +87,7 @@ def export(
     if folder.exists() and not folder.is_dir():
         raise ExportError(f"{folder} is no folder; name another one.")
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder), _draft(folder) as draft:
+    with _exclusive(folder), _draft(folder) as draft:
         figures, found = _copy_tables(database, draft, as_of)
         rows = _convert(draft)
         (draft / "badge.svg").write_text(svg_badge(figures.hour), encoding="utf-8")
@@ -149,9 +150,9 @@ def _manifest(
     hashes = {path.name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for path in files}
     return {
         "schema": SCHEMA,
-        "exported_at": f"{now.isoformat()}Z",
-        "as_of": as_of and f"{as_of.isoformat()}Z",
-        "newest_computed_at": found.newest_computed_at and f"{found.newest_computed_at.isoformat()}Z",
+        "exported_at": iso_utc(now),
+        "as_of": as_of and iso_utc(as_of),
+        "newest_computed_at": found.newest_computed_at and iso_utc(found.newest_computed_at),
         "rows": rows,
         "files": hashes,
     }
@@ -174,8 +175,8 @@ def _put_in_place(files: list[Path], folder: Path) -> int:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the one place of an export to ``folder``; the kernel gives it back when the process dies."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Hold the exclusive lock of exports to ``folder``; the kernel releases it when the process dies."""
     with os.fdopen(regular_only(folder / LOCK, os.O_RDWR | os.O_CREAT), "r+") as lock:
         if not try_lock(lock.fileno()):
             raise ExportError(f"Another export is writing to {folder}; wait for it, or name another folder.")

@@ -11,6 +11,7 @@ from pathlib import Path
 import requests
 
 from bizcharts_pipeline.core.attempts import Attempts
+from bizcharts_pipeline.core.listening import http_address
 from bizcharts_pipeline.http.deadline import cut_off_after
 from bizcharts_pipeline.http.exchange import BoundedSession
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, environment
@@ -75,7 +76,7 @@ def _last_poll(settings: Settings) -> datetime | None:
 
 def _web_server(serve: ServeSettings) -> Finding:
     host = "127.0.0.1" if serve.host in WILDCARDS else serve.host
-    url = f"http://{f'[{host}]' if ':' in host else host}:{serve.port}/server_info"
+    url = f"{http_address(host, serve.port)}/server_info"
     password = password_of()
     headers = {"Authorization": f"Bearer {password}"} if password else {}
     with BoundedSession() as session, cut_off_after(ANSWER_SECONDS):

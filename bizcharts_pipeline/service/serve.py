@@ -14,6 +14,7 @@ from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.files import regular_only, write_atomically
+from bizcharts_pipeline.core.listening import http_address
 from bizcharts_pipeline.core.private import user_folder
 from bizcharts_pipeline.service import webserver
 from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
@@ -68,8 +69,8 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
         clock = _Hourly(settings, say)
         if is_missing(settings.database_path):
             say(NO_HISTORY)
-        address = f"http://{_in_url(settings.serve.host)}"
-        say(f"BizCharts runs; its UI is at {address}:{settings.serve.port}, its data in {home}")
+        address = http_address(settings.serve.host, settings.serve.port)
+        say(f"BizCharts runs; its UI is at {address}, its data in {home}")
         if not has_login and not is_loopback(address):
             say(f"Anyone who reaches {settings.serve.host} can start jobs: set {VARIABLE} (docs/security.md)")
         Supervisor(children, surroundings, folder, say, clock.tick).run()
@@ -116,10 +117,6 @@ def programs(settings: Settings, home: Path, level: str = LEVEL) -> list[Child]:
         Child("daemon", [str(scripts / "dagster-daemon"), "run", "-w", str(workspace), *levels], needs=code_socket),
         Child("web server", webserver.command(settings.serve, workspace, level), needs=code_socket),
     ]
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 @contextmanager

@@ -9,6 +9,7 @@ A provisional row that was replaced is not kept: the bucket that was running at 
 unless its present provisional row was computed by then.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
@@ -172,6 +173,25 @@ def coin_series(
         within += f" AND {_first('coin_sentiment', bucket, as_of, within, most)}"
     query = coins_sql(bucket, as_of, within)
     return [CoinReading(*row) for row in connection.execute(f"{query} ORDER BY bucket_start").fetchall()]
+
+
+def series_of_coins(
+    connection: duckdb.DuckDBPyConnection,
+    symbols: Sequence[str],
+    bucket: Bucket,
+    start: datetime,
+    end: datetime,
+    as_of: datetime | None = None,
+) -> dict[str, list[CoinReading]]:
+    """Return :func:`coin_series` of each of ``symbols``, by one query."""
+    found: dict[str, list[CoinReading]] = {symbol: [] for symbol in symbols}
+    if not symbols:
+        return found
+    named = f"coin_symbol IN ({', '.join(map(literal, symbols))}) AND {_between(start, end)}"
+    rows = connection.execute(f"{coins_sql(bucket, as_of, named)} ORDER BY bucket_start").fetchall()
+    for reading in (CoinReading(*row) for row in rows):
+        found[reading.coin_symbol].append(reading)
+    return found
 
 
 def newest_coin_readings(

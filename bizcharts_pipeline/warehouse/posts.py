@@ -6,8 +6,10 @@ from datetime import datetime
 
 import duckdb
 
+from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.values import literal
 
+BOARDS = "https://boards.4chan.org"
 MAX_READ_CHARACTERS = 1000  # of a subject or a text
 
 # Posts that the board deleted are not shown again.
@@ -28,6 +30,12 @@ SELECT t.thread_id, t.posted_at, t.source, left(t.subject, {most_characters}), l
 FROM found AS t LEFT JOIN scores AS s USING (thread_id) LEFT JOIN coins AS c USING (thread_id)
 ORDER BY abs(s.score) * s.confidence DESC NULLS LAST, t.thread_id LIMIT {most}
 """
+
+
+def source_link(source: str, thread_id: int, settings: Settings) -> str:
+    """Return the address where the thread can be read: on the board, or in the archive that it came from."""
+    host = settings.warosu_url if source == "warosu" else BOARDS
+    return f"{host}/{settings.board}/thread/{thread_id}"
 
 
 @dataclass(frozen=True)

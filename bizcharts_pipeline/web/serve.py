@@ -1,9 +1,9 @@
 """Command ``bizcharts label``: serves the labelling page on this machine only, until Ctrl-C."""
 
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 
-from bizcharts_pipeline.core.listening import listening_socket
+from bizcharts_pipeline.core.listening import listening_socket, run_server
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.labels.offers import OfferFilters
 from bizcharts_pipeline.settings import Settings
@@ -15,7 +15,6 @@ from bizcharts_pipeline.web.reader import Reader
 from bizcharts_pipeline.web.session import LabelSession
 
 HOST = "127.0.0.1"
-SHUTDOWN_SECONDS = 2
 LEDGER_SECONDS = 3  # maximum wait for another process that writes labels, before a label is reported as not saved
 
 
@@ -32,8 +31,6 @@ def serve_labeller(
         PortTaken: another program uses the port.
         BizchartsError: another subclass if ledger or database cannot be used.
     """
-    import uvicorn
-
     database = Database.existing(settings)
     ledger = LabelLedger(settings.home_path / LEDGER, LEDGER_SECONDS)
     with (
@@ -44,22 +41,14 @@ def serve_labeller(
         tell_port(access.port)
         session = LabelSession(settings, filters, ledger)
         reader = Reader(session, database)
-        config = uvicorn.Config(
-            labeller_app(session, access),
-            log_level="warning",
-            access_log=False,  # an address contains the token
-            server_header=False,
-            lifespan="off",
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
         reader.start()
         try:
             say(
                 f"{access.address}\n\nOpen this address, including its token, in a browser on this machine.\n"
                 f"Labelling as {filters.labeller}, session {filters.session}. Ctrl-C stops the server."
             )
-            with ledger.kept_open(), suppress(KeyboardInterrupt):
-                uvicorn.Server(config).run(sockets=[listener])
+            with ledger.kept_open():
+                run_server(labeller_app(session, access), listener)
         finally:
             reader.stop()
     if waiting := session.to_delete():

@@ -21,6 +21,7 @@ from bizcharts_pipeline.warehouse.as_of import (
     newest_reading,
     newest_readings,
     revision,
+    series_of_coins,
 )
 
 T0 = datetime(2026, 3, 2)
@@ -87,6 +88,7 @@ def answers(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> li
         index_series(connection, "hour", T0, END, as_of, 3),
         newest_readings(connection, "hour", 3, as_of, T0 + 6 * HOUR),
         coin_series(connection, "BTC", "day", T0, END, as_of, 1),
+        series_of_coins(connection, ["BTC", "X'"], "day", T0, END, as_of),
         newest_coin_readings(connection, "ETH", "day", 1, as_of, T0 + DAY),
         first_bucket(connection, "hour", as_of),
         knows_coin(connection, "X'", as_of),
@@ -130,6 +132,8 @@ def test_the_first_and_the_newest_rows_are_those_of_the_whole_series(
         days = coin_series(schema, "ETH", "day", T0, END, as_of)
         assert coin_series(schema, "ETH", "day", T0, END, as_of, most) == days[:most]
         assert newest_coin_readings(schema, "ETH", "day", most, as_of) == days[::-1][:most]
+        together = series_of_coins(schema, ["ETH", "X'"], "day", T0, END, as_of)
+        assert together == {coin: coin_series(schema, coin, "day", T0, END, as_of) for coin in ("ETH", "X'")}
         assert first_bucket(schema, "hour", as_of) == (hours[0].bucket_start if hours else None)
         assert knows_coin(schema, "ETH", as_of) == bool(days)
     finally:

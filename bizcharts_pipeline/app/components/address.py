@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import streamlit as st
 
-from bizcharts_pipeline.core.clock import from_epoch, naive_utc
+from bizcharts_pipeline.core.clock import from_epoch, utc_moment
 
 AS_OF, RANGE, HOUR, COIN = "as_of", "range", "hour", "coin"
 EARLIEST = datetime(2009, 1, 3)  # before it there is no coin to speak of
@@ -28,8 +28,8 @@ def read_moment(text: str | None) -> datetime | None:
     if not text or len(text) > MAX_CHARACTERS:
         return None
     try:
-        at = naive_utc(datetime.fromisoformat(text.strip().replace(" ", "T", 1)))
-    except (ValueError, OverflowError):
+        at = utc_moment(text.strip())
+    except ValueError:
         return None
     return at if EARLIEST <= at <= LATEST else None
 

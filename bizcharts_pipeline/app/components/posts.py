@@ -12,9 +12,8 @@ from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.text.slurs import mask_slurs
 from bizcharts_pipeline.text.untrusted import as_html, plain
-from bizcharts_pipeline.warehouse.posts import Post
+from bizcharts_pipeline.warehouse.posts import Post, source_link
 
-FOURCHAN = "https://boards.4chan.org"
 STYLE = """<style>
 .post { border-top: 1px solid rgba(128, 128, 128, .35); padding: .5rem 0; overflow-wrap: anywhere; }
 .post .said { margin: .1rem 0; }
@@ -60,12 +59,6 @@ def as_item(post: Post, settings: Settings, *, masked: bool) -> str:
     about = " · ".join(filter(None, facts))
     title = f"<b>{said(post.subject)}</b> " if post.subject else ""
     text = said(post.text) or (DASH if not post.subject else "")
-    address = as_html(source_link(post, settings))
+    address = as_html(source_link(post.source, post.thread_id, settings))
     link = f'<a href="{address}" target="_blank" rel="noopener noreferrer">No. {post.thread_id}</a>'
     return f'<div class="post"><div class="said">{title}{text}</div><div class="about">{link} · {about}</div></div>'
-
-
-def source_link(post: Post, settings: Settings) -> str:
-    """Return where the thread can be read: on the board, or in the archive that it came from."""
-    host = settings.warosu_url if post.source == "warosu" else FOURCHAN
-    return f"{host}/{settings.board}/thread/{int(post.thread_id)}"

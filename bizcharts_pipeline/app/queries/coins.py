@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from bizcharts_pipeline.app.queries.cached import once_per_index
-from bizcharts_pipeline.warehouse.as_of import coin_board, coin_series
+from bizcharts_pipeline.warehouse.as_of import coin_board, coin_series, series_of_coins
 from bizcharts_pipeline.warehouse.prices import hourly_prices
 from bizcharts_pipeline.warehouse.published import Bucket, CoinReading
 
@@ -39,11 +39,14 @@ def board(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> tupl
     """Return the coins of the newest day, the most mentioned first; at most :data:`MAX_COINS`."""
     readings = coin_board(connection, "day", as_of)
     mentions = sum(each.mentions for each in readings)
+    if not readings:
+        return ()
+    shown, today = readings[:MAX_COINS], readings[0].bucket_start
+    symbols = [each.coin_symbol for each in shown]
+    past = series_of_coins(connection, symbols, "day", today - RECENT, today + DAY, as_of)
     rows = []
-    for reading in readings[:MAX_COINS]:
-        today = reading.bucket_start
-        past = coin_series(connection, reading.coin_symbol, "day", today - RECENT, today + DAY, as_of)
-        scores = {each.bucket_start: each.score for each in past if each.score is not None}
+    for reading in shown:
+        scores = {each.bucket_start: each.score for each in past[reading.coin_symbol] if each.score is not None}
         yesterday = scores.get(today - DAY)
         change = reading.score - yesterday if reading.score is not None and yesterday is not None else None
         rows.append(BoardRow(reading, change, reading.mentions / mentions, tuple(scores.values())))
