@@ -1,4 +1,4 @@
-"""What the endpoints share: checks of a request, and the frame around rows."""
+"""Shared by the endpoints: checks of a request, and the answer around rows."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ JSON = "application/json"
 
 
 def check(source: Source, request: "Request", query: AsOf) -> None:
-    """Refuse what the form of a single parameter does not tell.
+    """Refuse repeated parameters, a future ``as_of`` and a reversed stretch, which no single parameter shows.
 
     Raises:
         BadParameter: names it.

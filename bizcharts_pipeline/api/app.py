@@ -1,4 +1,4 @@
-"""The API's ASGI application: GET and HEAD under ``/v1``. docs/api.md says what it answers."""
+"""The API's ASGI application: GET and HEAD under ``/v1``. docs/api.md describes the answers."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -19,7 +19,7 @@ _EMBEDDED = {"Cross-Origin-Resource-Policy": "cross-origin"}
 
 
 def displays_router(source: Source) -> "APIRouter":
-    """What is shown as it is: badge, feed and the page for other sites."""
+    """Return the router of badge, feed and embedded page."""
     from fastapi import APIRouter, Query
     from starlette.requests import Request
     from starlette.responses import Response

@@ -1,4 +1,4 @@
-"""What the API answers where it has nothing to give: JSON with a plain sentence."""
+"""Error responses of the API: JSON with a plain sentence."""
 
 import json
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ RETRY_SECONDS = 2
 
 
 class BadParameter(BizchartsError):
-    """A parameter cannot be used; ``name`` is which, the message why."""
+    """A parameter cannot be used: ``name`` is the parameter, the message the reason."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(reason)
@@ -20,7 +20,7 @@ class BadParameter(BizchartsError):
 
 
 class UnknownCoin(BizchartsError):
-    """No bucket has named the coin."""
+    """No bucket names the coin."""
 
 
 def error_response(

@@ -1,7 +1,7 @@
-"""ASGI middleware in front of the API: who may ask, how often, and the headers of every answer.
+"""ASGI middleware in front of the API: allowed requests, rate limit, and the headers of every response.
 
 The rules for host and origin are those in front of the Dagster UI. No answer has a CORS header, so that pages of other
-sites can read nothing; they may show the badge and the small page, which say nothing about who looks at them.
+sites can read nothing; they may show the badge and the embedded page, which contain nothing about the viewer.
 """
 
 import logging

@@ -52,7 +52,7 @@ Rows = Annotated[int, Field(ge=1, le=MAX_ROWS, description="most rows; `next` in
 
 
 class AsOf(BaseModel):
-    """What every request takes."""
+    """The parameter that every request accepts."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -103,7 +103,7 @@ def check_past(query: AsOf, now: datetime) -> None:
     """Refuse an ``as_of`` after ``now`` (naive UTC): the answer could still change.
 
     Raises:
-        BadParameter: it is.
+        BadParameter: ``as_of`` is after ``now``.
     """
     if query.as_of is not None and query.as_of > now:
         raise BadParameter("as_of", f"It is in the future; this server's clock says {now:%Y-%m-%dT%H:%M:%S}Z.")
@@ -113,7 +113,7 @@ def check_stretch(query: SeriesQuery | CandleQuery) -> None:
     """Refuse a stretch that ends before it begins.
 
     Raises:
-        BadParameter: it does.
+        BadParameter: the end is before the begin.
     """
     if query.start is not None and query.end is not None and query.start > query.end:
         raise BadParameter("to", "It is before `from`.")

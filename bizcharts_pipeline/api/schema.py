@@ -17,7 +17,7 @@ SCHEMA = 1
 
 
 class Answer(BaseModel):
-    """What is around the rows of every answer."""
+    """The fields of every answer, besides its rows."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -28,7 +28,7 @@ class Answer(BaseModel):
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong with a request."""
+    """The error of a request."""
 
     status: int
     message: str

@@ -19,7 +19,7 @@ def serve_api(
 
     Raises:
         DatabaseUnavailable: there is no database.
-        PortTaken: somebody listens there, or the address is not this machine's.
+        PortTaken: another program uses the port, or the address does not belong to this machine.
     """
     source = Source.of(settings)
     host = settings.api.host if host is None else host

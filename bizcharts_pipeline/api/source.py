@@ -1,4 +1,4 @@
-"""Where the API's answers come from, and their validators: short reads, strong ETags."""
+"""Reads the database for the API: short reads, strong ETags."""
 
 import hashlib
 import json

@@ -1,1 +1,1 @@
-"""The app: Streamlit pages over the database, for whoever reads the index. It only reads."""
+"""The app: Streamlit pages over the database for readers of the index. It only reads."""

@@ -1,4 +1,4 @@
-"""What a page of the app may load: nothing but what this server sends, so that no request leaves it."""
+"""Content Security Policy of the app: a page may load only what this server sends."""
 
 import base64
 import hashlib

@@ -61,7 +61,7 @@ def serve_app(settings: Settings, host: str, port: int, *, say: Callable[[str], 
     Raises:
         AppMissing: its packages are not installed.
         BadPassword: the password of the environment cannot be used.
-        PortTaken: somebody listens there, or the address is not this machine's.
+        PortTaken: another program uses the port, or the address does not belong to this machine.
     """
     require_packages()
     password = password_of()

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 DASH = "–"  # where there is no figure
 MINUS = "−"
 
-# The options of Streamlit's own theme; what it does not name is Streamlit's default.
+# Options of Streamlit's theme; the others have Streamlit's defaults.
 STREAMLIT_THEME = {
     "theme.paddingTop": "1rem",
     "theme.paddingBottom": "2rem",

@@ -14,7 +14,7 @@ _SCALE = 2  # of the PNG, for sharp screens
 
 
 def badge_text(reading: Reading | None) -> str:
-    """Return what the badge says: value and class, or why there is none."""
+    """Return the text of the badge: value and class, or the reason why there is no value."""
     if reading is None:
         return "no data yet"
     if reading.value is None:

@@ -4,4 +4,4 @@ from bizcharts_pipeline.core.errors import BizchartsError
 
 
 class ExportError(BizchartsError):
-    """The export was not written; says why."""
+    """The export was not written; the message has the reason."""

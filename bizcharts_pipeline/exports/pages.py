@@ -39,7 +39,7 @@ CONTENT_POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'n
 
 @dataclass(frozen=True)
 class Figures:
-    """What a page shows: readings of the newest hour and of days, newest first, and the coins of the newest day."""
+    """The data of a page: readings of the newest hour and of days, newest first, and the coins of the newest day."""
 
     hour: Reading | None
     days: Sequence[Reading]

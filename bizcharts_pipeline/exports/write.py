@@ -51,7 +51,7 @@ DICTIONARY: dict[str, tuple[Column, ...]] = {
 }
 _TIMES = [field.name for kind in (Reading, CoinReading) for field in fields(kind) if field.type is datetime]
 TIMES = tuple(dict.fromkeys(_TIMES))
-# Parquet says that a time is UTC; the text formats write ISO 8601 with a Z.
+# Parquet marks times as UTC; the text formats write ISO 8601 with a Z.
 _IN_UTC = ", ".join(f"{name}::TIMESTAMPTZ AS {name}" for name in TIMES)
 _AS_TEXT = ", ".join(f"strftime({name} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ') AS {name}" for name in TIMES)
 _TEXT_FORMATS = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json, ARRAY true"}
@@ -59,7 +59,7 @@ _TEXT_FORMATS = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json, ARRAY true"}
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export wrote."""
+    """Result of an export."""
 
     folder: Path
     rows: dict[str, int]  # by table
@@ -80,7 +80,7 @@ def export(
         as_of: the moment (naive UTC) whose knowledge is exported; ``None``: the present state.
 
     Raises:
-        ExportError: ``folder`` is no folder, or another export is writing to it.
+        ExportError: ``folder`` is not a folder, or another export is writing to it.
         DatabaseError: the database cannot be read.
         OSError: the files cannot be written.
     """

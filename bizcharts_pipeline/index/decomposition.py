@@ -40,7 +40,7 @@ class Moment:
 
     @property
     def mean(self) -> Floats:
-        """Where each filter stands (B,)."""
+        """State of each filter (B,)."""
         hours = np.bincount(self.hour, self.part * self.score, len(self.hour_weight))
         return np.asarray(hours @ self.hour_weight + self.begin_weight * self.begin_mean)
 
@@ -108,7 +108,7 @@ def _hour_weights(path: Path, weight: Floats, running: float) -> tuple[Floats, F
 
 @dataclass(frozen=True)
 class Contributions:
-    """What the change of the stance consists of: four terms for each of ``N`` posts, and two that are of no post."""
+    """Terms of the change of the stance: four for each of ``N`` posts, and two that belong to no post."""
 
     thread_id: Ints  # (N,) ascending; of either moment
     posted_at: Ints  # (N,)
@@ -127,12 +127,12 @@ class Contributions:
 
     @property
     def effect(self) -> Floats:
-        """What each post has moved (N,)."""
+        """Effect of each post (N,)."""
         return self.came + self.left + self.reweighted + self.memory
 
     @property
     def rest(self) -> float:
-        """What no post has moved by itself."""
+        """The part that belongs to no post."""
         return self.begin + self.mixture
 
 

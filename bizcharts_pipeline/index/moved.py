@@ -1,4 +1,4 @@
-"""What moved the stance between two moments: the decomposition of stored posts, for people to read.
+"""Explanation of the change of the stance between two moments: the decomposition, by stored posts and in words.
 
 Each moment is explained by the model that was published then; where the two differ, the change of the model is a term
 of its own, taken at the earlier moment.
@@ -52,7 +52,7 @@ class MovedThread:
     weight_from: float  # in the stance at each moment, 0 to 1
     weight_to: float
     effect: float  # what it moved, in units of the stance
-    without: float  # by how much the change would be smaller without the thread, computed anew
+    without: float  # by how much the change would be smaller without the thread, by recomputation
     coins: tuple[str, ...]
     general: str | None
     scorer: str  # which scorer answered
@@ -74,7 +74,7 @@ class Change:
     stance_to: float
     model_from: str
     model_to: str
-    named_from: datetime  # posts made after this are told apart; all earlier ones are one term
+    named_from: datetime  # posts made after this are itemized; all earlier ones are one term
     unnamed_weight: float  # of those earlier ones in the stance at ``start``
     came: Part
     left: Part
@@ -207,7 +207,7 @@ def _part(name: str, effects: Floats, more: float = 0.0) -> Part:
 
 
 def _views(stored: StoredPosts, found: Contributions) -> dict[str, tuple[Part, ...]]:
-    """What the threads moved by coin, general and scorer; a thread's effect is divided equally among its coins."""
+    """Sum the threads' effects by coin, general and scorer; a thread's effect is divided equally among its coins."""
     effects = dict(zip(found.thread_id.tolist(), found.effect.tolist(), strict=True))
     coins: list[list[str]] = [[] for _ in stored.generals]
     for post, coin in zip(stored.mentions.post.tolist(), stored.mentions.coin.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""What the explanation of a change reads from the warehouse: posts, the filters' state, words."""
+"""Reads the input of the explanation of a change: posts, the filters' state, texts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,8 @@ from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.as_of import first_bucket, newest_readings
 from bizcharts_pipeline.warehouse.values import literal
 
-NAMED = 5 * DAY  # so far before the earlier moment the filters begin, if a state is stored: its posts are told apart
+# The filters begin so long before the earlier moment, if a state is stored; posts made since then are itemized.
+NAMED = 5 * DAY
 MAX_CHARACTERS = 1000  # of a subject or a text
 
 # Of the posts that this connection has loaded last, in their order.
@@ -36,12 +37,12 @@ _STORED_LATER = "SELECT max(text_known_at) FROM thread_ops WHERE posted_at <= {u
 
 
 class ChangeNotExplained(BizchartsError):
-    """What moved the stance between two moments can't be computed from what is stored."""
+    """The change of the stance cannot be explained with the stored data."""
 
 
 @dataclass(frozen=True)
 class ThreadWords:
-    """What a thread says, as its author wrote it, cut at :data:`MAX_CHARACTERS`; None where the board deleted it."""
+    """Texts of a thread as its author wrote them, cut at :data:`MAX_CHARACTERS`; None where the board deleted it."""
 
     subject: str | None
     text: str | None
@@ -50,7 +51,7 @@ class ThreadWords:
 
 @dataclass(frozen=True)
 class StoredPosts:
-    """What one model says of the posts that a change depends on."""
+    """The posts that a change depends on, as one model scored them."""
 
     begin: int  # of whose state ``level`` is: a day's end
     level: Level
@@ -61,7 +62,7 @@ class StoredPosts:
     scorers: list[str]  # of ``after``: which scorer answered
 
     def known(self, as_of: int) -> "StoredPosts":
-        """What of it was held here by ``as_of``."""
+        """Return the part that was stored here by ``as_of``."""
         known = self.after.known_at <= as_of
         place = np.cumsum(known) - 1
         kept = known[self.mentions.post]
@@ -143,7 +144,7 @@ def _begin(
     excluded_generals: Sequence[str],
     prior: Callable[[], Prior],
 ) -> tuple[int, Level]:
-    """Where the filters begin: a stored state some days before ``start``, or where the series begins."""
+    """Return where the filters begin: a stored state some days before ``start``, or where the series begins."""
     gone_before = load_gone_before(connection)
     whole_from = 0 if gone_before is None else gone_before + look_back(parameters)
     stored = newest_state(connection, model, start - NAMED)

@@ -10,7 +10,7 @@ _ASSET: Mapping[str, type] = {"id": int, "name": str, "state": str, "size": int}
 
 
 def read_release(answer: Any) -> Mapping[str, Any]:
-    """Return ``answer`` if it describes a release: a whole ``id``, ``tag_name``, ``draft`` and its two addresses.
+    """Return ``answer`` if it describes a release: an integer ``id``, ``tag_name``, ``draft`` and its two addresses.
 
     Raises:
         Uncertain: the answer does not.

@@ -31,7 +31,7 @@ _NEWEST = "QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY computed_at DE
 
 @dataclass(frozen=True)
 class Revision:
-    """What the answers as of one moment depend on: it changes with every row that is added, removed or replaced."""
+    """State that the answers as of one moment depend on: it changes with every row added, removed or replaced."""
 
     newest_computed_at: datetime | None  # naive UTC
     rows: int  # of the index and of the coins, all vintages

@@ -1,1 +1,1 @@
-"""What several pages are made of: gauge, charts, lists, and the filters in the address."""
+"""Parts of several pages: gauge, charts, lists, and the filters in the address."""

@@ -1,5 +1,5 @@
-"""What a link says of the view: the moment, the range, the hour and the coin. Anybody can write a link, so each is read
-strictly, and what makes no sense counts as not given."""
+"""The view's parameters in a link: the moment, the range, the hour and the coin. Links are untrusted input: each
+parameter is parsed strictly, and an invalid one counts as not given."""
 
 import re
 from datetime import datetime, timedelta

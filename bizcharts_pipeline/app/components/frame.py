@@ -1,4 +1,4 @@
-"""What every page has: the settings and the database that it reads, the moment that it shows, and its foot."""
+"""The frame of every page: settings and database, the moment shown, and the foot."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ FOOT = (
 
 @dataclass(frozen=True)
 class View:
-    """What a page is shown with. Times are naive UTC."""
+    """The context of a page. Times are naive UTC."""
 
     settings: Settings
     database: Database
@@ -67,7 +67,7 @@ def explained() -> Iterator[None]:
 def open_view(title: str) -> View:
     """Show the page's title and the moment that it shows; return what the page is shown with.
 
-    Where there is no database, or none that can be used, the page says so and ends here.
+    Without a usable database the page shows the reason and ends here.
     """
     as_of, problem = keep_as_of()
     left, right = st.columns([4, 1], vertical_alignment="bottom")
@@ -85,7 +85,7 @@ def open_view(title: str) -> View:
 
 
 def _database(settings: Settings) -> Database:
-    """The database; where there is none yet, the page says how to get one and ends here."""
+    """Return the database; without one the page explains how to create it, and ends here."""
     try:
         return database_of(settings)
     except DatabaseLost:

@@ -32,7 +32,7 @@ Window = tuple[float, float]  # Unix seconds
 
 @dataclass(frozen=True)
 class Clicked:
-    """What the viewer did with the chart: the hour that was clicked, as Unix seconds."""
+    """A click in the chart: the hour as Unix seconds; ``None`` without one."""
 
     hour: float | None
 
@@ -88,7 +88,7 @@ def points_to_send(times: Ints, figures: list[Floats], window: Window | None) ->
 
 
 def window_of(state: Any) -> Window | None:
-    """Return what the browser says that it shows; ``None`` where it says nothing that makes sense."""
+    """Return the time range that the browser shows; ``None`` if it sent none, or an invalid one."""
     view = state.get("view") if hasattr(state, "get") else None
     if not isinstance(view, list | tuple) or len(view) != 2:
         return None
@@ -121,7 +121,7 @@ def _encoded(values: Any) -> str:
 
 
 def _nothing() -> None:
-    """Streamlit tells of a change only where something is called for it; the page is run again anyway."""
+    """Streamlit reports a change only if there is a callback; the page is run again anyway."""
 
 
 _HTML = '<div class="chart" tabindex="0" role="img"><div class="main"></div><div class="strip"></div></div>'

@@ -96,7 +96,7 @@ def _in_words(view: View, newest: Reading) -> None:
 
 
 def _next_reading(view: View, now: queries.Now) -> str:
-    """When the shown reading ends and the next one comes."""
+    """Show when the current reading ends and the next one comes."""
     assert now.newest
     end = now.newest.bucket_start + queries.HOUR
     if view.as_of:

@@ -86,12 +86,12 @@ def database_of(settings: Settings) -> Database:
 
 
 def once_per_index(read: Read[P, T]) -> CachedRead[P, T]:
-    """Make ``read`` a function of the database that reads anew when a reading of the index or a coin has changed."""
+    """Make ``read`` a function of the database that reads again only if an index or coin reading has changed."""
     return _cached(read, _index_stamp)
 
 
 def once_per_file(read: Read[P, T]) -> CachedRead[P, T]:
-    """Make ``read`` a function of the database that reads anew when anything in the file has changed."""
+    """Make ``read`` a function of the database that reads again only if the file has changed."""
     return _cached(read, _file_stamp)
 
 
@@ -116,7 +116,7 @@ def _index_stamp(database: Database) -> Revision:
 
 
 def _file_stamp(database: Database) -> tuple[int, ...]:
-    """What tells one state of the file, and of the log beside it, from the next."""
+    """Return a stamp of the file and its write-ahead log: it changes with every write."""
     stamps: list[int] = []
     for path in (database.path, wal(database.path)):
         try:

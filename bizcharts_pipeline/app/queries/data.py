@@ -1,4 +1,4 @@
-"""What was collected, and how completely."""
+"""The collected data, and its completeness."""
 
 from dataclasses import dataclass
 
