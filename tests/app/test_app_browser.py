@@ -16,7 +16,14 @@ from published_rows import insert_index
 from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.warehouse.database import Database
 
-PAGES = {"": "Mood of /biz/", "coins": "Coins", "coin?coin=BTC": "BTC", "models": "Models", "data": "Data"}
+PAGES = {
+    "": "Mood of /biz/",
+    "moved": "What moved the mood",
+    "coins": "Coins",
+    "coin?coin=BTC": "BTC",
+    "models": "Models",
+    "data": "Data",
+}
 SECONDS = 30_000
 
 
@@ -85,6 +92,12 @@ def zoom(page: Page, start: float, end: float) -> None:
     page.mouse.move(to_x, y, steps=3)
     page.mouse.up()
     expect(chart(page)).not_to_have_attribute("data-view", "null")
+
+
+def test_a_link_is_the_first_that_a_server_is_asked_for(filled: Path, page: Page) -> None:
+    with app_server(filled) as address:
+        open_page(page, App(filled, address), "coins")
+        expect(page.get_by_role("link", name="What moved it")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -168,7 +181,7 @@ def test_a_coin_of_the_board_opens_its_page(app: App, page: Page) -> None:
     chart(page)
 
 
-@pytest.mark.parametrize("path", [f"?hour={BUSY_HOUR.isoformat()}", "models", "data", "coin?coin=BTC"])
+@pytest.mark.parametrize("path", [f"?hour={BUSY_HOUR.isoformat()}", "moved", "models", "data", "coin?coin=BTC"])
 def test_strangers_text_does_nothing_in_the_browser(app: App, page: Page, path: str) -> None:
     with Database(app.home / "bizcharts.duckdb", 20).write() as connection:
         connection.execute(f"UPDATE coin_sentiment SET model_version = '{HOSTILE_NAME}'")

@@ -12,7 +12,7 @@ from app_process import app_server
 from installation import Installation
 
 from bizcharts_pipeline.app import serve
-from bizcharts_pipeline.app.main import PAGES
+from bizcharts_pipeline.app.pages.main import PAGES
 
 API_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 PASSWORD = "correct horse battery"
