@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ PAGES = {
     "data": "Data",
 }
 SECONDS = 30_000
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
 class App(NamedTuple):
@@ -200,12 +202,20 @@ def test_strangers_text_does_nothing_in_the_browser(app: App, page: Page, path: 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
-def test_on_a_telephone_no_page_is_wider_than_the_screen(app: App, browser: Browser, path: str, theme: str) -> None:
+def test_on_a_telephone_each_page_fits_and_axe_finds_no_fault(
+    app: App, browser: Browser, path: str, theme: str
+) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=theme)  # type: ignore[arg-type]
     page = context.new_page()
     try:
         open_page(page, app, path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        if path in ("", "coin?coin=BTC"):
+            chart(page)
+        page.wait_for_timeout(500)  # what is faded in has its colour
+        page.evaluate(AXE)
+        faults = page.evaluate("axe.run()")["violations"]
+        assert [(each["impact"], each["id"], each["nodes"][0]["html"]) for each in faults] == []
     finally:
         context.close()
 

@@ -35,7 +35,7 @@ def opened(page: str, **address: str) -> AppTest:
 
 def words(test: AppTest) -> str:
     """All that the page says."""
-    kinds = (test.title, test.subheader, test.markdown, test.caption, test.info, test.warning, test.error)
+    kinds = (test.title, test.header, test.markdown, test.caption, test.info, test.warning, test.error)
     said = [str(each.value) for kind in kinds for each in kind]
     said += [f"{each.label}: {each.value} {each.delta}" for each in test.metric]
     return "\n".join(said).replace("\\", "")
@@ -67,7 +67,7 @@ def test_the_newest_hours_are_there_as_a_table(home: Path) -> None:
 
 def test_what_moved_it_adds_up_to_the_change_in_every_table(home: Path) -> None:
     page = opened("moved")
-    (sentence,) = [each.value for each in page.subheader if "went from" in each.value]
+    (sentence,) = [each.value for each in page.header if "went from" in each.value]
     first, last, change = (float(each.replace("−", "-")) for each in re.findall(r"[+−]\d\.\d+", sentence))
     assert change == pytest.approx(last - first, abs=0.011)
     tables = re.findall(r'<table class="bars">.*?</table>', posts(page))
@@ -208,7 +208,7 @@ def test_strangers_names_start_nothing_on_any_page(home: Path, page: str) -> Non
         connection.execute(f"UPDATE coin_sentiment SET model_version = '{HOSTILE_NAME}x'")
         connection.execute(f"UPDATE warosu_days SET reason = '{HOSTILE_NAME}'")
     test = opened(page, as_of=NOW.isoformat())
-    for kind in (test.title, test.subheader, test.markdown, test.caption, test.info, test.warning, test.error):
+    for kind in (test.title, test.header, test.markdown, test.caption, test.info, test.warning, test.error):
         for each in kind:
             assert HOSTILE_NAME not in each.value
             assert ":red[" not in each.value

@@ -24,7 +24,7 @@ def as_bars(title: str, parts: Sequence[Part], palette: Palette, *, total: float
     largest = max([abs(part.effect) for part in parts] + [1e-12])
     rows = "".join(_row(part, largest, palette) for part in parts)
     return (
-        f'{_STYLE}<table class="bars"><thead><tr><th scope="col">{as_html(title)}</th><th class="bar"></th>'
+        f'{_STYLE}<table class="bars"><thead><tr><th scope="col">{as_html(title)}</th><td class="bar"></td>'
         f'<th scope="col" class="figure">stance</th><th scope="col" class="figure">threads</th></tr></thead>'
         f'<tbody>{rows}</tbody><tfoot><tr><td>together</td><td></td><td class="figure">{change(total, DIGITS)}</td>'
         "<td></td></tr></tfoot></table>"

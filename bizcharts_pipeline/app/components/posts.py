@@ -40,7 +40,7 @@ class Excerpt(Protocol):
 def show_posts(view: View, hour: datetime) -> None:
     """Show the posts of the hour that begins at ``hour`` (naive UTC)."""
     reading = reading_of(view.database, hour, view.as_of)
-    st.subheader(f"Posts of {moment(hour, view.zone)}", anchor=False)
+    st.header(f"Posts of {moment(hour, view.zone)}", anchor=False)
     if reading is None:
         st.write("This hour has no reading.")
         return

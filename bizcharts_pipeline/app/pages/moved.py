@@ -40,7 +40,7 @@ def page() -> None:
     start, end = _moments(view)
     with explained():
         found = moved(view.database, view.settings, start, end, view.as_of)
-    st.subheader(_in_one_sentence(found), anchor=False)
+    st.header(_in_one_sentence(found), anchor=False)
     st.caption(f"From {moment(found.start, view.zone)} to {moment(found.end, view.zone)}.")
     st.html(as_bars("moved by", terms_in_words(found), view.palette, total=found.change))
     for title, parts in (("coin", found.coins), ("general", found.generals), ("scorer", found.scorers)):
@@ -97,7 +97,7 @@ def _in_one_sentence(found: Change) -> str:
 
 
 def _threads(view: View, found: Change) -> None:
-    st.subheader("The most influential threads", anchor=False)
+    st.header("The most influential threads", anchor=False)
     if not found.threads:
         st.write("No single thread moved it: no post of these days is stored.")
         return

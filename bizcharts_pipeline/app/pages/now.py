@@ -68,7 +68,7 @@ def _reading(view: View) -> None:
         st.image(svg_gauge(newest, view.palette), width="stretch", alt=_in_one_sentence(newest))
     with words:
         _in_words(view, newest)
-        st.caption(_next_reading(view, now))
+        st.markdown(f":small[{_next_reading(view, now)}]")
     with st.container(horizontal=True):
         for name, earlier in now.earlier:
             _compared(name, newest, earlier)
@@ -77,10 +77,10 @@ def _reading(view: View) -> None:
 def _in_words(view: View, newest: Reading) -> None:
     parameters = view.settings.fear_greed
     if newest.value is None:
-        st.subheader("No index value", anchor=False)
+        st.header("No index value", anchor=False)
         st.markdown(f"**{as_markdown(state_in_words(newest, parameters))}.**")
     else:
-        st.subheader(class_in_words(newest), anchor=False)
+        st.header(class_in_words(newest), anchor=False)
         st.markdown(
             f"The mood is **{as_markdown(place_in_words(newest))}**. With a probability of 90 % the index is "
             f"**{interval(index_value(newest.lo), index_value(newest.hi))}**."
