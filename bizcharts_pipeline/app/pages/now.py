@@ -39,8 +39,9 @@ HOW_TO_READ = """
   with a probability of 90 %. Where it reaches into another class, the class is *borderline*.
 - **The stance** behind it runs from −1 (all bearish) to +1 (all bullish).
 - In **the chart**, drag to zoom, double-click to see all, click an hour to read its posts. By keyboard: arrows move,
-  plus and minus zoom, 0 shows all, Enter opens the posts. The strip below shows how many posts the hour rests on, and
-  which share of its hours were collected.
+  plus and minus zoom, 0 shows all, Enter opens the posts. Grey columns are outages: the board was not polled. The bar
+  at the foot marks hours that were computed afterwards, from the archive or by another model: nobody knew them then.
+  The strip below shows how many posts the hour rests on, and which share of its hours were collected.
 """
 
 
