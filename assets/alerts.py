@@ -8,6 +8,7 @@ from resources.alerting import Alerting
 from resources.warehouse import Warehouse
 
 MAX_SHOWN = 20
+COLUMNS = ["at (UTC)", "event", "destination", "state", "reason"]
 
 
 @dg.asset(
@@ -37,10 +38,6 @@ def alerts(context: dg.AssetExecutionContext, warehouse: Warehouse, alerting: Al
             "events found": len(found),
             "sent": sum(outcome.state == "sent" for outcome in outcomes or ()),
             **{f"{destination}: {state}": count for (destination, state), count in ledger.counts().items()},
-            **(
-                {"trouble": table(Preview(["at (UTC)", "event", "destination", "state", "reason"], rows))}
-                if rows
-                else {}
-            ),
+            **({"trouble": table(Preview(COLUMNS, rows))} if rows else {}),
         }
     )

@@ -97,7 +97,6 @@ def _state(reading: Reading, parameters: FearGreedSettings) -> list[str]:
 
 
 def _numbers(reading: Reading) -> str:
-    interval = (
-        "" if reading.lo is None or reading.hi is None else f" (90 % interval {reading.lo:.0f} to {reading.hi:.0f})"
-    )
-    return f"index {reading.value:.0f}{interval}"
+    if reading.lo is None or reading.hi is None:
+        return f"index {reading.value:.0f}"
+    return f"index {reading.value:.0f} (90 % interval {reading.lo:.0f} to {reading.hi:.0f})"

@@ -49,6 +49,15 @@ class Delivery:
     error: str
 
 
+@dataclass(frozen=True)
+class Past:
+    """What earlier searches for events left: their note, empty before the first, and when the last event of each kind
+    happened, by subject. Times are naive UTC."""
+
+    note: str
+    last: dict[str, dict[str, datetime]]
+
+
 class AlertLedger:
     """The ledger in the file ``path``, created on first use; many processes and threads may use it at once.
 
@@ -66,24 +75,22 @@ class AlertLedger:
             )
             return bytes.fromhex(_note(connection, _HASH_KEY))
 
-    def watched(self) -> str:
-        """Return the note of the last :meth:`record`; empty before the first."""
+    def past(self) -> Past:
+        """Return what earlier searches for events left."""
         with self._reading() as connection:
-            return _note(connection, _WATCHED)
-
-    def last_events(self, kind: str) -> dict[str, datetime]:
-        """Return when the last event of ``kind`` happened, by subject."""
-        with self._reading() as connection:
-            rows = connection.execute("SELECT subject, max(happened_at) FROM events WHERE kind = ? GROUP BY 1", (kind,))
-            return {subject: datetime.fromisoformat(at) for subject, at in rows}
+            rows = connection.execute("SELECT kind, subject, max(happened_at) FROM events GROUP BY 1, 2")
+            last: dict[str, dict[str, datetime]] = {}
+            for kind, subject, at in rows:
+                last.setdefault(kind, {})[subject] = datetime.fromisoformat(at)
+            return Past(_note(connection, _WATCHED), last)
 
     def record(
         self, events: Sequence[Event], destinations: Collection[str], before: str, after: str, now: datetime
     ) -> list[Event]:
         """Record the events that are not known yet, each with a delivery to each destination; return those.
 
-        ``before`` is what :meth:`watched` returned when the search for events began, ``after`` what it returns from
-        now on. If another process has recorded events in between, nothing is recorded: it has found the same.
+        ``before`` is the note that :meth:`past` had when the search for events began, ``after`` the one from now on.
+        If another process has recorded events in between, nothing is recorded: it has found the same.
         """
         with self._transaction() as connection:
             if _note(connection, _WATCHED) != before:

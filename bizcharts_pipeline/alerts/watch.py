@@ -15,7 +15,7 @@ import duckdb
 from bizcharts_pipeline.alerts.coin_events import COIN, coin_spikes
 from bizcharts_pipeline.alerts.events import Event
 from bizcharts_pipeline.alerts.index_events import CLASS, INDEX, SHIFT, class_changes, end, shifts
-from bizcharts_pipeline.alerts.ledger import AlertLedger
+from bizcharts_pipeline.alerts.ledger import AlertLedger, Past
 from bizcharts_pipeline.alerts.operation_events import (
     BUDGET,
     POD,
@@ -92,8 +92,8 @@ def watch(
     Raises:
         AlertLedgerError, DatabaseError, PodError, AutoLabelError: a ledger or the database cannot be read.
     """
-    before = ledger.watched()
-    position = _Position.parse(before) if before else None
+    past = ledger.past()
+    position = _Position.parse(past.note) if past.note else None
     since = now - LOOK_BACK if position is None or position.hour is None else max(position.hour, now - LOOK_BACK)
     with database.read() as connection:
         data = _read(connection, settings, position, since, now)
@@ -101,14 +101,14 @@ def watch(
     if position is None:
         held = class_changes(data.readings, None, None, settings.alerts, settings.fear_greed)[1]
     else:
-        found, held = _index_events(ledger, data, settings, position, since)
+        found, held = _index_events(past, data, settings, position, since)
         events += found
         events += failed_runs(runs.failed(max(position.at - RUN_OVERLAP, now - LOOK_BACK)))
-    events += _operation_events(ledger, data, settings, runs, now)
+    events += _operation_events(past, data, settings, runs, now)
     newest = data.readings[-1].bucket_start if data.readings else position.hour if position else None
     kinds = settings.alerts.kinds
     chosen = [event for event in events if event.kind in kinds]
-    return ledger.record(chosen, destinations, before, _Position(newest, held, now).text(), now)
+    return ledger.record(chosen, destinations, past.note, _Position(newest, held, now).text(), now)
 
 
 def _read(
@@ -129,21 +129,21 @@ def _read(
 
 
 def _index_events(
-    ledger: AlertLedger, data: _Data, settings: Settings, position: _Position, since: datetime
+    past: Past, data: _Data, settings: Settings, position: _Position, since: datetime
 ) -> tuple[list[Event], str | None]:
     """Return the events of the hours after the last search, and the class that holds after them."""
     new = [one for one in data.readings if one.bucket_start > since]
     with_previous = [one for one in data.readings if one.bucket_start >= since]
-    last = ledger.last_events(CLASS).get(INDEX)
+    last = past.last.get(CLASS, {}).get(INDEX)
     events, held = class_changes(new, position.held, last, settings.alerts, settings.fear_greed)
-    last = ledger.last_events(SHIFT).get(INDEX)
+    last = past.last.get(SHIFT, {}).get(INDEX)
     events += shifts(with_previous, last, settings.alerts, settings.fear_greed)
-    return events + _coin_events(ledger, data, settings, new), held
+    return events + _coin_events(past, data, settings, new), held
 
 
-def _coin_events(ledger: AlertLedger, data: _Data, settings: Settings, new: Sequence[Reading]) -> list[Event]:
+def _coin_events(past: Past, data: _Data, settings: Settings, new: Sequence[Reading]) -> list[Event]:
     hours = settings.fear_greed.coin_window_hours
-    last, events = ledger.last_events(COIN), list[Event]()
+    last, events = dict(past.last.get(COIN, {})), list[Event]()
     for reading in new:
         start = reading.bucket_start
         earlier = start - timedelta(hours=hours)
@@ -154,10 +154,10 @@ def _coin_events(ledger: AlertLedger, data: _Data, settings: Settings, new: Sequ
     return events
 
 
-def _operation_events(ledger: AlertLedger, data: _Data, settings: Settings, runs: Runs, now: datetime) -> list[Event]:
+def _operation_events(past: Past, data: _Data, settings: Settings, runs: Runs, now: datetime) -> list[Event]:
     valued = [end(one) for one in data.readings if one.value is not None]
     reading = valued[-1] if valued else None
-    events = stale_data(data.polled, reading, ledger.last_events(STALE), settings.alerts, now)
+    events = stale_data(data.polled, reading, past.last.get(STALE, {}), settings.alerts, now)
     pods = settings.home_path / PODS
     spendings = []
     month = f"{now:%Y-%m}"
