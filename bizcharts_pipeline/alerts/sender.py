@@ -15,6 +15,7 @@ import os
 import resource
 import smtplib
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,8 +99,9 @@ def main() -> None:
     """Send messages until stdin ends."""
     outgoing = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an outcome
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MEMORY_BYTES)):
+        with suppress(ValueError, OSError):  # a lower limit holds already, or the system has none
+            resource.setrlimit(limit, (most, most))
     logging.disable(logging.CRITICAL)
     try:
         service = _open(json.loads(sys.stdin.readline())["url"])

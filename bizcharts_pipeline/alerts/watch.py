@@ -103,7 +103,7 @@ def watch(
     else:
         found, held = _index_events(past, data, settings, position, since)
         events += found
-        events += failed_runs(runs.failed(max(position.at - RUN_OVERLAP, now - LOOK_BACK)))
+        events += failed_runs(runs.failed(max(min(position.at, now) - RUN_OVERLAP, now - LOOK_BACK)))
     events += _operation_events(past, data, settings, runs, now)
     newest = data.readings[-1].bucket_start if data.readings else position.hour if position else None
     kinds = settings.alerts.kinds
