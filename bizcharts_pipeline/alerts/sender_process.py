@@ -12,7 +12,7 @@ from typing import Self
 from bizcharts_pipeline.alerts.destinations import Destination
 
 START_SECONDS = 60.0
-ANSWER_SECONDS = 45.0  # for one message, which some services take in several requests
+ANSWER_SECONDS = 90.0  # for one message: some services take several requests, and a name is slow to resolve
 MAX_LINE_BYTES = 4_096
 _COMMAND = (sys.executable, "-I", "-m", "bizcharts_pipeline.alerts.sender")
 # Neither keys nor proxies, and no home with files of Apprise or netrc.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from installation import Installation
 from published_rows import IndexRow, insert_index
 from receiver import receiver
 
@@ -129,6 +130,27 @@ def test_a_delivery_error_is_seen_in_the_run_and_no_record_has_the_address(
         assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file
 
 
+def test_the_job_runs_in_a_process_of_its_own_and_leaves_no_part_of_an_address_anywhere(tmp_path: Path) -> None:
+    with receiver() as server:
+        urls = f"{server.url(f'{CANARY}/200')} {server.url(f'{CANARY}/404')}"
+        installation = Installation(tmp_path, "http://127.0.0.1:1", extra={VARIABLE: urls})
+        output = installation.run_job("send_alerts")
+        start = HOUR - timedelta(hours=2)
+        with installation.database.write() as connection:
+            insert_index(connection, [IndexRow(start - timedelta(hours=1), start, start, 20.0)])
+        output += installation.run_job("send_alerts")
+        with installation.database.write() as connection:
+            insert_index(connection, [IndexRow(start, start, start, 60.0)])
+        output += installation.run_job("send_alerts")
+        listed = installation.run_here("alerts", "list")
+    assert [path.rpartition("/")[2] for path, _, _ in server.messages].count("200") == 2  # class and shift
+    assert "it answered 404" in output
+    assert listed.stdout.count(" sent ") == 2
+    assert CANARY not in output + listed.stdout
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file
+
+
 def test_without_a_destination_nothing_is_searched_imported_or_created(world: World) -> None:
     answer = world.tick()
     assert isinstance(answer, dg.SkipReason)
@@ -170,6 +192,23 @@ def test_a_bad_destination_fails_the_tick_in_one_line_and_loses_nothing(
     assert CANARY not in str(refused.value)
     monkeypatch.setenv(VARIABLE, "json://127.0.0.1:1/")
     assert isinstance(world.tick(), dg.RunRequest)
+
+
+def test_while_the_database_is_in_use_what_is_due_is_sent_and_the_search_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.alerting.DATABASE_SECONDS", 0.1)
+    monkeypatch.setenv(VARIABLE, "json://127.0.0.1:1/")
+    world.publish(3, 20)
+    world.tick()
+    with world.warehouse.open().write():
+        answer = world.tick()
+    assert isinstance(answer, dg.SkipReason)
+    assert "bizcharts.duckdb" in str(answer.skip_message)
+    world.publish(2, 60)
+    world.tick()
+    with world.warehouse.open().write():
+        assert isinstance(world.tick(), dg.RunRequest)
 
 
 def test_the_ledger_is_sealed_versioned_and_private(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
