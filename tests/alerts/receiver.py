@@ -1,4 +1,4 @@
-"""A web service on loopback that takes the messages of Apprise's plugin for JSON."""
+"""A web service on loopback that takes the messages of Apprise's plugins."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
+from urllib.parse import parse_qsl
 
 
 class Receiver(ThreadingHTTPServer):
@@ -43,15 +44,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_POST(self) -> None:
-        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        form = self.headers["Content-Type"] == "application/x-www-form-urlencoded"
+        given = dict(parse_qsl(body.decode())) if form else json.loads(body)
         with self.server.lock:
-            self.server.messages.append((self.path, given["title"], given["message"]))
+            self.server.messages.append((self.path, given.get("title", ""), given["message"]))
             count = len(self.server.messages)
         self.server.before_answer(count)
         if self.path.endswith("drop"):
             self.connection.close()
             return
-        self.send_response(int(self.path[-3:]))
+        status = self.path[-3:]
+        self.send_response(int(status) if status.isdigit() else 200)
         self.send_header("Location", self.path.replace("302", "200"))
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -96,6 +96,26 @@ def test_a_message_that_may_have_arrived_is_never_sent_again(
     assert unknown.error.endswith("it may have arrived, and is not sent again")
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("form://127.0.0.1:{port}/x", "/x"),
+        ("ntfy://127.0.0.1:{port}/topic", "/"),
+        ("gotify://127.0.0.1:{port}/token", "/message"),
+        ("signal://127.0.0.1:{port}/+12025550100/+12025550101", "/v2/send"),
+    ],
+)
+def test_services_of_ones_own_get_title_and_message_in_one_request(
+    url: str, path: str, server: Receiver, ledger: AlertLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (outcome,) = send_test(set_to(monkeypatch, ledger, url.format(port=server.server_address[1])), NOW)
+    assert outcome.state == "sent"
+    ((to, title, message),) = server.messages
+    assert to == path
+    assert "BizCharts: test" in title + message
+    assert "Sent at 2026-11-28 12:00 UTC. Alerts reach this destination." in message
+
+
 def test_no_redirect_is_followed(server: Receiver, ledger: AlertLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     (outcome,) = send_test(set_to(monkeypatch, ledger, server.url("302")), NOW)
     assert (outcome.state, outcome.error) == ("failed", "it answered 302")
