@@ -213,9 +213,10 @@ def test_what_a_killed_sender_left_is_unknown_and_what_has_no_destination_is_fai
 ) -> None:
     targets = set_to(monkeypatch, ledger, server.url(), server.url("200/other"))
     record(ledger, targets, event())
-    ledger.reserve(ledger.due(targets[0].name, NOW)[0].id, NOW)
+    (due,) = ledger.due(targets[0].name, NOW)
+    ledger.reserve(due.id, NOW)
     with pytest.raises(AlertLedgerError, match="not pending"):
-        ledger.reserve(1, NOW)
+        ledger.reserve(due.id, NOW)
     assert deliver(ledger, targets[:1], 3, lambda: NOW) == []
     assert {one.state: one.error for one in ledger.deliveries()} == {
         "unknown": "the sender was killed while sending: it may have arrived, and is not sent again",
