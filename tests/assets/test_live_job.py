@@ -161,7 +161,19 @@ def test_garbage_fails_the_run_by_name_is_kept_aside_and_costs_no_later_poll(wor
 def test_a_tick_imports_nothing_heavy_and_not_more_than_its_budget_of_modules(world: World, tmp_path: Path) -> None:
     """Every minutely run pays for each import. DuckDB's client imports pandas, a quarter of a second, as soon as it is
     handed a parameter."""
-    heavy = ("pandas", "pyarrow", "scipy", "sklearn", "torch", "onnxruntime", "PIL", "lxml", "openai", "runpod")
+    heavy = (
+        "pandas",
+        "pyarrow",
+        "scipy",
+        "sklearn",
+        "torch",
+        "onnxruntime",
+        "PIL",
+        "lxml",
+        "openai",
+        "runpod",
+        "apprise",
+    )
     program = (
         "import sys; from bizcharts_pipeline.definitions import definitions;"
         "assert definitions().resolve_job_def('live').execute_in_process().success;"

@@ -29,6 +29,7 @@ HEAVY = [
     "fastapi",
     "uvicorn",
     "cleanlab",
+    "apprise",
     "runpod",
 ]
 TEXT_MODELS = ("cryptobert_adapter", "minilm_model", "setfit_model", "text_ensemble", "tfidf_model")
@@ -55,6 +56,7 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "fear_greed_index": ["scored_posts"],
         "coin_sentiment": ["scored_posts"],
         "index_exports": ["coin_sentiment", "fear_greed_index"],
+        "alerts": ["coin_sentiment", "fear_greed_index"],
         "maintenance": [],
         "human_labels": ["catalog_snapshot", "thumbnails", "warosu_posts"],
         "auto_labels": ["human_labels", "thumbnails"],
@@ -93,6 +95,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "fetch_prices",
         "fetch_reference_index",
         "export_index",
+        "send_alerts",
         "maintenance",
         "labelling",
         "collect_auto_labels",
@@ -111,6 +114,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "fetch_prices": ["coin_prices"],
         "fetch_reference_index": ["reference_index"],
         "export_index": ["index_exports"],
+        "send_alerts": ["alerts"],
         "maintenance": ["maintenance"],
         "labelling": ["auto_labels", "human_labels", "label_queue", "sharegpt_dataset"],
         "collect_auto_labels": ["auto_labels"],
