@@ -23,6 +23,7 @@ ROOMS = (
     "tick",
     "labeller",
     "api",
+    "app",
     "autolabel",
     "queue",
 )

@@ -34,16 +34,16 @@ INSERT INTO fear_greed_index BY NAME
 SELECT start AS bucket_start, '{{bucket}}' AS bucket, v AS value, greatest(v - 5, 0) AS lo, least(v + 5, 100) AS hi,
        'Neutral' AS label, v / 100 - 0.5 AS stance, v / 100 - 0.6 AS stance_lo, v / 100 - 0.4 AS stance_hi,
        v / 100 - 0.5 AS raw_stance, 'normal' AS state, TRUE AS final, 250 AS n, 180.0 AS n_eff, 1.0 AS coverage,
-       'lexicon' AS model_version, 'live' AS basis, {_TIMES}, 365 AS history_days, 'filter-2' AS method
-FROM (SELECT TIMESTAMP '{NOW}' - (i + 1) * {{length}} AS start, {{length}} AS length, 100 * random() AS v
+       '{{model}}' AS model_version, 'live' AS basis, {_TIMES}, 365 AS history_days, 'filter-2' AS method
+FROM (SELECT TIMESTAMP '{{now}}' - (i + 1) * {{length}} AS start, {{length}} AS length, 100 * random() AS v
       FROM range({{rows}}) r(i))
 """
 _COINS = f"""
 INSERT INTO coin_sentiment BY NAME
 SELECT 'C' || (i % {COINS}) AS coin_symbol, start AS bucket_start, 'hour' AS bucket, random() AS score, 0.0 AS lo,
-       1.0 AS hi, 5 AS mentions, 4.0 AS n_eff, TRUE AS final, 'lexicon' AS model_version, 'live' AS basis, {_TIMES},
+       1.0 AS hi, 5 AS mentions, 4.0 AS n_eff, TRUE AS final, '{{model}}' AS model_version, 'live' AS basis, {_TIMES},
        'filter-2' AS method
-FROM (SELECT i, TIMESTAMP '{NOW}' - (i // {COINS} + 1) * INTERVAL 1 HOUR AS start, INTERVAL 1 HOUR AS length
+FROM (SELECT i, TIMESTAMP '{{now}}' - (i // {COINS} + 1) * INTERVAL 1 HOUR AS start, INTERVAL 1 HOUR AS length
       FROM range({COIN_ROWS}) r(i))
 """
 
@@ -53,7 +53,7 @@ def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         database = Database(home / "bizcharts.duckdb")
-        _fill(database)
+        fill(database, NOW, "lexicon")
         asked = {
             "bare": "/nothing",
             "index": f"/v1/index?limit={PAGE}",
@@ -116,11 +116,13 @@ def _export(database: Database, home: Path) -> tuple[float, float]:
         return seconds, time.perf_counter() - started
 
 
-def _fill(database: Database) -> None:
+def fill(database: Database, now: datetime, model: str) -> None:
+    """Publish ten years of hours and days up to ``now``, and a million hours of coins, by ``model``."""
+    values = {"now": now, "model": model}
     with database.write() as connection:
-        connection.execute(_INDEX.format(bucket="hour", length="INTERVAL 1 HOUR", rows=HOURS))
-        connection.execute(_INDEX.format(bucket="day", length="INTERVAL 1 DAY", rows=HOURS // 24))
-        connection.execute(_COINS)
+        connection.execute(_INDEX.format(bucket="hour", length="INTERVAL 1 HOUR", rows=HOURS, **values))
+        connection.execute(_INDEX.format(bucket="day", length="INTERVAL 1 DAY", rows=HOURS // 24, **values))
+        connection.execute(_COINS.format(**values))
 
 
 def _serve(home: Path) -> None:

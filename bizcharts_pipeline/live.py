@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
+
 from bizcharts_pipeline.board.client import FourchanClient
 from bizcharts_pipeline.board.ingest import PollReport, poll_catalog
 from bizcharts_pipeline.board.spool import Spool
@@ -15,7 +17,7 @@ from bizcharts_pipeline.index.clusters import assign_clusters
 from bizcharts_pipeline.index.level import Prior
 from bizcharts_pipeline.index.readings import NO_READING
 from bizcharts_pipeline.index.update import IndexUpdate, update_index
-from bizcharts_pipeline.sentiment.champion import champion_scorer
+from bizcharts_pipeline.sentiment.champion import champion_scorer, current_scorer
 from bizcharts_pipeline.sentiment.scorer import Post, Scorer
 from bizcharts_pipeline.sentiment.scoring import ScoringReport, score_new_posts
 from bizcharts_pipeline.settings import FearGreedSettings, Settings
@@ -148,13 +150,9 @@ def base_rate(scorer: Scorer) -> Prior:
     return Prior(score.score, score.p_bullish + score.p_bearish - score.score**2)
 
 
-def known_base_rate(database: Database, settings: Settings, model_version: str, now: datetime) -> Prior | None:
-    """Return the prior of ``model_version`` if it is the champion's at ``now`` (naive UTC); of others it is not known.
-
-    Raises:
-        DatabaseError: as :meth:`Database.read` does.
-    """
-    scorer = champion_scorer(database, settings.home_path, now)
+def known_base_rate(connection: duckdb.DuckDBPyConnection, home: Path, model_version: str) -> Prior | None:
+    """Return the prior of ``model_version`` if it is the champion; of other models it is not known."""
+    scorer = current_scorer(connection, home)
     return base_rate(scorer) if scorer.model_version == model_version else None
 
 

@@ -61,7 +61,7 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
         end,
         settings.fear_greed,
         sorted(NON_CRYPTO_GENERALS),
-        lambda model: known_base_rate(database, settings, model, now),
+        lambda connection, model: known_base_rate(connection, settings.home_path, model),
         as_of=as_of,
     )
     if json_output:

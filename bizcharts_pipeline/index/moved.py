@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import duckdb
 import numpy as np
 
 from bizcharts_pipeline.index.decomposition import Contributions, Moment, decompose, moment_of
@@ -105,7 +106,7 @@ def explain_change(
     end: datetime,
     parameters: FearGreedSettings,
     excluded_generals: Sequence[str],
-    prior: Callable[[str], Prior | None],
+    prior: Callable[[duckdb.DuckDBPyConnection, str], Prior | None],
     *,
     as_of: datetime | None = None,
     most: int = 10,
@@ -118,7 +119,7 @@ def explain_change(
         end: the later one.
         parameters: the index's settings.
         excluded_generals: whose posts do not count.
-        prior: a model version's base rate, asked for only where no state of the filters is stored; None: not known.
+        prior: reads a model version's base rate, only where no state of the filters is stored; None: not known.
         as_of: only what was held here by this moment counts; None: all that is stored now.
         most: how many threads are named.
 

@@ -108,7 +108,7 @@ def load_change(
     end: int,
     parameters: FearGreedSettings,
     excluded_generals: Sequence[str],
-    prior: Callable[[str], Prior | None],
+    prior: Callable[[duckdb.DuckDBPyConnection, str], Prior | None],
     as_of: datetime | None,
 ) -> StoredPosts:
     """Load the posts since some days before ``start`` up to ``end``, and the filters' state that they continue.
@@ -118,7 +118,7 @@ def load_change(
     """
 
     def beginning() -> Prior:
-        if (known := prior(model)) is None:
+        if (known := prior(connection, model)) is None:
             raise ChangeNotExplained(
                 f"no state of the filters is stored of {from_us(start):%Y-%m-%d} for model {model}"
             )

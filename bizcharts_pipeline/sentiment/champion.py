@@ -6,6 +6,8 @@ from datetime import datetime
 from functools import cache, lru_cache
 from pathlib import Path
 
+import duckdb
+
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
 from bizcharts_pipeline.sentiment.scorer import Post, Score, Scorer
 from bizcharts_pipeline.warehouse.database import Database
@@ -58,15 +60,19 @@ def champion_scorer(database: Database, home: Path, now: datetime) -> Scorer:
     This takes one query: a trained model is loaded with its first post. ``home`` is the installation's; models are
     below it.
     """
-    lexicon = _lexicon()
     with database.read() as connection:
         current = champion(connection)
-    if current is not None and not current.shipped:
-        return ChampionScorer(current, home)
-    if current is None or current.model_version != lexicon.model_version:
+        scorer = current_scorer(connection, home)
+    if isinstance(scorer, LexiconScorer) and (current is None or current.model_version != scorer.model_version):
         with database.write() as connection:
-            ensure_lexicon_champion(connection, lexicon.model_version, lexicon.sha256, now)
-    return lexicon
+            ensure_lexicon_champion(connection, scorer.model_version, scorer.sha256, now)
+    return scorer
+
+
+def current_scorer(connection: duckdb.DuckDBPyConnection, home: Path) -> Scorer:
+    """Return the same as :func:`champion_scorer`, for readers: nothing is registered."""
+    current = champion(connection)
+    return _lexicon() if current is None or current.shipped else ChampionScorer(current, home)
 
 
 @cache

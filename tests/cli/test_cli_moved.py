@@ -51,6 +51,17 @@ def test_the_contributions_are_printed_and_add_up(installation: Installation) ->
     assert max(map(len, shown.splitlines())) <= 100
 
 
+def test_without_a_stored_state_the_answer_comes_and_nothing_is_registered(installation: Installation) -> None:
+    assert installation.run_command("poll", "--once", now=NOW).returncode == 0
+    with installation.database.write() as connection:
+        connection.execute("DELETE FROM index_states")
+        connection.execute("DELETE FROM model_versions")
+    start = (NOW - timedelta(minutes=30)).isoformat()
+    printed = installation.run_command("moved", "--from", start, now=NOW)
+    assert printed.returncode == 0, printed.stderr
+    assert installation.query("SELECT count(*) FROM model_versions") == [(0,)]
+
+
 def test_moments_that_make_no_sense_are_bad_usage(installation: Installation) -> None:
     assert installation.run_command("poll", "--once", now=NOW).returncode == 0
     for arguments, said in (

@@ -44,7 +44,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
 
 
 def explain(database: Database, start: datetime, end: datetime, **more: object) -> Change:
-    return explain_change(database, start, end, QUICK, [], lambda model: Prior() if model == MODEL else None, **more)  # type: ignore[arg-type]
+    return explain_change(database, start, end, QUICK, [], lambda _, model: Prior() if model == MODEL else None, **more)  # type: ignore[arg-type]
 
 
 def published(database: Database, end: datetime, pick: str = "max") -> float:
@@ -207,7 +207,7 @@ def test_a_series_without_a_stored_state_begins_with_its_models_prior(tmp_path: 
     check_sums(change)
     assert change.stance_to == pytest.approx(published(database, now), abs=EXACT)
     with pytest.raises(ChangeNotExplained, match="no state of the filters"):
-        explain_change(database, start, now, QUICK, [], lambda model: None)
+        explain_change(database, start, now, QUICK, [], lambda _, model: None)
 
 
 def test_bad_moments_are_refused_in_words(database: Database) -> None:

@@ -25,7 +25,7 @@ def moved(database: Database, settings: Settings, start: datetime, end: datetime
             end,
             settings.fear_greed,
             sorted(NON_CRYPTO_GENERALS),
-            lambda model: known_base_rate(database, settings, model, end),
+            lambda connection, model: known_base_rate(connection, settings.home_path, model),
             as_of=as_of,
         )
 
