@@ -2,10 +2,17 @@
 
 import streamlit as st
 
-from bizcharts_pipeline.app.pages import coin, coins, data, models, now
+from bizcharts_pipeline.app.pages import coin, coins, data, lab, models, now
 
-PAGES = {"now": now.page, "coins": coins.page, "coin": coin.page, "models": models.page, "data": data.page}
-TITLES = {"now": "Now", "coins": "Coins", "coin": "Coin", "models": "Models", "data": "Data"}
+PAGES = {
+    "now": now.page,
+    "coins": coins.page,
+    "coin": coin.page,
+    "lab": lab.page,
+    "models": models.page,
+    "data": data.page,
+}
+TITLES = {"now": "Now", "coins": "Coins", "coin": "Coin", "lab": "Lab", "models": "Models", "data": "Data"}
 HIDDEN = {"coin"}  # opened from the board
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 MAIN = Path(__file__).parent / "main.py"
-PAGE_NAMES = ("coins", "coin", "models", "data")  # beside the first one; main.py has the pages
+PAGE_NAMES = ("coins", "coin", "lab", "models", "data")  # beside the first one; main.py has the pages
 PACKAGES = ("streamlit", "uplot")
 MAX_MESSAGE_MEGABYTES = 20  # that a page is sent at once
 

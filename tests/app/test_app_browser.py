@@ -16,7 +16,14 @@ from published_rows import insert_index
 from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.warehouse.database import Database
 
-PAGES = {"": "Mood of /biz/", "coins": "Coins", "coin?coin=BTC": "BTC", "models": "Models", "data": "Data"}
+PAGES = {
+    "": "Mood of /biz/",
+    "coins": "Coins",
+    "coin?coin=BTC": "BTC",
+    "lab": "Lab",
+    "models": "Models",
+    "data": "Data",
+}
 SECONDS = 30_000
 
 
@@ -99,7 +106,7 @@ def test_no_request_leaves_the_server(app: App, page: Page, path: str) -> None:
 def test_the_pages_lead_to_each_other(app: App, page: Page) -> None:
     with watched(page, app.address):
         open_page(page, app)
-        for name in ("Coins", "Models", "Data"):
+        for name in ("Coins", "Lab", "Models", "Data"):
             page.get_by_role("link", name=name).click()
             expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible(timeout=SECONDS)
         page.get_by_role("link", name="Now").click()

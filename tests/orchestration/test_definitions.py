@@ -30,6 +30,9 @@ HEAVY = [
     "uvicorn",
     "cleanlab",
     "runpod",
+    "arch",
+    "statsmodels",
+    "bizcharts_pipeline.lab.run",
 ]
 TEXT_MODELS = ("cryptobert_adapter", "minilm_model", "setfit_model", "text_ensemble", "tfidf_model")
 
@@ -55,6 +58,7 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "fear_greed_index": ["scored_posts"],
         "coin_sentiment": ["scored_posts"],
         "index_exports": ["coin_sentiment", "fear_greed_index"],
+        "backtest_report": ["coin_prices", "coin_sentiment", "fear_greed_index", "reference_index"],
         "maintenance": [],
         "human_labels": ["catalog_snapshot", "thumbnails", "warosu_posts"],
         "auto_labels": ["human_labels", "thumbnails"],
@@ -93,6 +97,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "fetch_prices",
         "fetch_reference_index",
         "export_index",
+        "backtest",
         "maintenance",
         "labelling",
         "collect_auto_labels",
@@ -111,6 +116,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "fetch_prices": ["coin_prices"],
         "fetch_reference_index": ["reference_index"],
         "export_index": ["index_exports"],
+        "backtest": ["backtest_report"],
         "maintenance": ["maintenance"],
         "labelling": ["auto_labels", "human_labels", "label_queue", "sharegpt_dataset"],
         "collect_auto_labels": ["auto_labels"],
