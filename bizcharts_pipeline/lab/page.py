@@ -22,7 +22,8 @@ def report_page(report: Report) -> str:
         f"<h1>{_text(QUESTION)}</h1>",
         f'<p class="now">{_text(answer.removeprefix(QUESTION))}</p>',
         *(f"<p>{_text(sentence)}</p>" for sentence in sentences),
-        *(html for part in report.parts for html in _part(part)),
+        *_details(report.parts[0]),
+        *(html for part in report.parts[1:] for html in _part(part)),
         f"<footer><p>Made at {report.made_at:%Y-%m-%d %H:%M} UTC{as_of}; seed {report.seed}. docs/lab.md has the "
         f"methods, and what not to conclude. {DISCLAIMER}</p></footer>",
     ]
@@ -30,8 +31,12 @@ def report_page(report: Report) -> str:
 
 
 def _part(part: Part) -> list[str]:
-    title = part.title[:1].upper() + part.title[1:]
-    html = [f"<h2>{_text(title)}</h2>", *(f"<p>{_text(sentence)}</p>" for sentence in part.sentences)]
+    sentences = (f"<p>{_text(sentence)}</p>" for sentence in part.sentences)
+    return [f"<h2>{_text(part.heading)}</h2>", *sentences, *_details(part)]
+
+
+def _details(part: Part) -> list[str]:
+    html: list[str] = []
     if part.studies:
         html += [_studies(part.studies), lags_plot(part.studies[0].forward, part.studies[0].reverse)]
         html += [event_plot(event) for event in part.studies[0].events]

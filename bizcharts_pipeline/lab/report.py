@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import read_regular
@@ -13,6 +15,9 @@ from bizcharts_pipeline.lab.leadlag import detectable_r2
 from bizcharts_pipeline.lab.strategies import Comparison
 from bizcharts_pipeline.lab.study import MIN_DAYS, Study, Tested, Unstudied, forward_family, reverse_family
 from bizcharts_pipeline.warehouse.previews import Preview
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = 1  # grows when a field is renamed, removed or means something else
 FOLDER = "lab"  # below the home
@@ -36,6 +41,11 @@ class Part:
     comparison: Comparison | None  # of trading rules
     forward: tuple[Tested, ...]  # from mood to following prices, smallest p-values first
     reverse: tuple[Tested, ...]  # from price to following moods
+
+    @property
+    def heading(self) -> str:
+        """The title as a heading."""
+        return self.title[:1].upper() + self.title[1:]
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class Report:
         }
 
     def __str__(self) -> str:
-        others = (f"{part.title[:1].upper()}{part.title[1:]}: {' '.join(part.sentences)}" for part in self.parts[1:])
+        others = (f"{part.heading}: {' '.join(part.sentences)}" for part in self.parts[1:])
         return "\n".join([*self.first_lines, *others, DISCLAIMER])
 
 
@@ -169,9 +179,7 @@ def report_path(home: Path, as_of: datetime | None = None) -> Path:
 
 def to_json(report: Report) -> bytes:
     """Return a report as JSON."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Report).dump_json(report, indent=1) + b"\n"
+    return _adapter().dump_json(report, indent=1) + b"\n"
 
 
 def stored_report(home: Path, as_of: datetime | None = None) -> Report | None:
@@ -180,13 +188,20 @@ def stored_report(home: Path, as_of: datetime | None = None) -> Report | None:
     Raises:
         LabError: it cannot be read, or was written by another version.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     path = report_path(home, as_of)
     try:
-        return TypeAdapter(Report).validate_json(read_regular(path))
+        return _adapter().validate_json(read_regular(path))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it has another form"
         raise LabError(f"{path} cannot be read ({reason}); `bizcharts backtest` writes it anew.") from None
+
+
+@cache
+def _adapter() -> "TypeAdapter[Report]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Report)

@@ -113,7 +113,8 @@ def superior_p(hold: Floats, traded: tuple[Traded, ...], *, seed: int, repetitio
         seed=np.random.default_rng(seed),
     )
     test.compute()
-    return float(test.pvalues["consistent"])
+    reached = round(float(test.pvalues["consistent"]) * repetitions)
+    return (1 + reached) / (1 + repetitions)  # a bootstrap of finite size never shows that a p-value is 0
 
 
 def performance(traded: Traded, deflated_sharpe: float | None) -> Performance:

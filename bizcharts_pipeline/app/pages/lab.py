@@ -41,8 +41,12 @@ def page() -> None:
     _figures(report)
     with st.expander("How to read this"):
         st.markdown(READ)
-    for part in report.parts:
-        _part(part)
+    _details(report.parts[0])
+    for part in report.parts[1:]:
+        st.subheader(as_markdown(part.heading), anchor=False)
+        for sentence in part.sentences:
+            st.markdown(as_markdown(sentence, MAX_SENTENCE))
+        _details(part)
     st.caption(
         f"Made at {moment(report.made_at, view.zone)}; seed {report.seed}. Only what was knowable at each day's end is "
         "used. docs/lab.md has the methods, and what not to conclude."
@@ -53,8 +57,8 @@ def page() -> None:
 def _missing(view: View) -> None:
     if view.as_of:
         st.write(
-            f"No report was made as of this moment yet. `bizcharts backtest --as-of {view.as_of.isoformat()}` makes one; "
-            "it counts as a further trial of each trading rule."
+            f"No report was made as of this moment yet. `bizcharts backtest --as-of {view.as_of.isoformat()}` makes "
+            "one; it counts as a further trial of each trading rule."
         )
         return
     st.write("No report was made yet. Run `make install-lab` once, then `bizcharts backtest`; it takes a minute.")
@@ -67,21 +71,17 @@ def _figures(report: Report) -> None:
             st.metric(name[:1].upper() + name[1:], said, border=True)
 
 
-def _part(part: Part) -> None:
-    title = part.title[:1].upper() + part.title[1:]
-    st.subheader(as_markdown(title), anchor=False)
-    for sentence in part.sentences:
-        st.markdown(as_markdown(sentence, MAX_SENTENCE))
+def _details(part: Part) -> None:
     if part.studies:
         first = part.studies[0]
-        st.dataframe([_study(each) for each in part.studies], hide_index=True, alt=f"What was found of {title}")
+        st.dataframe([_study(each) for each in part.studies], hide_index=True, alt=f"What was found of {part.title}")
         st.caption("Who leads whom, by days. A t-value beyond ±2 is unusual for a single test.")
-        st.dataframe(_lags(first.forward, first.reverse), hide_index=True, width="content", alt=f"Lags of {title}")
+        st.dataframe(_lags(first.forward, first.reverse), hide_index=True, width="content", alt=f"Lags of {part.title}")
     if part.comparison:
         _rules(part.comparison)
     if part.forward:
         with st.expander(f"{counted(len(part.forward), 'test')} from mood to following prices"):
-            st.dataframe(_tests(part.forward), hide_index=True, alt=f"Tests of {title}, smallest p first")
+            st.dataframe(_tests(part.forward), hide_index=True, alt=f"Tests of {part.title}, smallest p first")
     if part.unstudied:
         named = "; ".join(f"{each.title} and {each.price}: {each.reason}" for each in part.unstudied)
         st.markdown(as_markdown(f"Not studied: {named}.", 3 * MAX_SENTENCE))
@@ -95,9 +95,9 @@ def _study(study: Study) -> dict[str, Any]:
         "days": study.days,
         "from": study.first_day,
         "to": study.last_day,
-        "price after a higher mood, %": change(effect and 100 * effect.estimate, 2),
+        "price after a higher mood, %": change(100 * effect.estimate, 2) if effect else DASH,
         "95 %": interval(change(effect.lo * 100, 2), change(effect.hi * 100, 2)) if effect else DASH,
-        "forecast better than the mean by, %": change(forecast and 100 * forecast.r2, 2),
+        "forecast better than the mean by, %": change(100 * forecast.r2, 2) if forecast else DASH,
         "p (Clark-West)": probability(forecast.p) if forecast else DASH,
         "p (placebo)": probability(placebo.p) if placebo else DASH,
     }
@@ -112,9 +112,9 @@ def _lags(forward: LeadLag, reverse: LeadLag) -> list[dict[str, Any]]:
 
 def _rules(comparison: Comparison) -> None:
     st.caption(
-        f"Trading rules, fixed in advance, after costs. That none beats holding: p {probability(comparison.p)}. The last "
-        f"column is the probability that a rule is better than the luckiest of all {comparison.trials:,} trials ever run "
-        "here; below 0.95 it may be luck."
+        f"Trading rules, fixed in advance, after costs. That none beats holding: p {probability(comparison.p)}. The "
+        f"last column is the probability that a rule is better than the luckiest of all {comparison.trials:,} trials "
+        "ever run here; below 0.95 it may be luck."
     )
     hold = {
         "rule": "hold",
