@@ -21,6 +21,7 @@ RUNS_KEPT = {
     "fetch_reference_index": timedelta(days=90),
     "export_index": timedelta(days=90),
     "collect_auto_labels": timedelta(days=14),
+    "send_alerts": timedelta(days=14),
 }
 
 

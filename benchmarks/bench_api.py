@@ -142,7 +142,7 @@ def _serve(home: Path) -> None:
         return Response(answer, media_type="application/json")
 
     settings = load_settings(home=home)
-    source = Source(Database(settings.database_path, 20), settings.fear_greed, lambda: NOW)
+    source = Source(lambda: Database(settings.database_path, 20), settings.fear_greed, lambda: NOW)
     api = api_app(source, frozenset({"127.0.0.1"}), 10**9)
     app = Starlette(routes=[Route("/nothing", nothing), Mount("/", app=api)])
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -14,6 +14,7 @@ from bizcharts_pipeline.core.private import make_private
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
 from bizcharts_pipeline.warehouse.present import Witnesses
 from resources.active_learning import ActiveLearning
+from resources.alerting import Alerting
 from resources.auto_labelling import SECTIONS, AutoLabelling
 from resources.console_log import console_log
 from resources.fear_greed import FearGreed
@@ -108,6 +109,7 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
         ),
         "training": Training.from_settings(settings),
         "runpod": RunPodResource.from_settings(settings),
+        "alerting": Alerting.from_settings(settings),
         "model_releases": ModelReleases(home=str(settings.home_path), **settings.ml.release.model_dump()),
         "active_learning": ActiveLearning(values=settings.ml.active_learning.model_dump()),
         "scorers": Scorers(home=str(settings.home_path)),

@@ -148,6 +148,16 @@ def base_rate(scorer: Scorer) -> Prior:
     return Prior(score.score, score.p_bullish + score.p_bearish - score.score**2)
 
 
+def known_base_rate(database: Database, settings: Settings, model_version: str, now: datetime) -> Prior | None:
+    """Return the prior of ``model_version`` if it is the champion's at ``now`` (naive UTC); of others it is not known.
+
+    Raises:
+        DatabaseError: as :meth:`Database.read` does.
+    """
+    scorer = champion_scorer(database, settings.home_path, now)
+    return base_rate(scorer) if scorer.model_version == model_version else None
+
+
 def fourchan_client(
     *, home: Path, board: str, api_url: str, image_url: str, seconds_per_request: float, contact: str
 ) -> FourchanClient:

@@ -34,7 +34,7 @@ OTHER_VARIABLES = frozenset(
     | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA", "UI_PASSWORD")}
     | {f"{PREFIX}ACCEPTANCE_{name}" for name in ("TRAININGS", "PODS", "SEED", "AT_ONCE")}
     | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
-    | {f"{PREFIX}TTL_SECONDS"}
+    | {f"{PREFIX}TTL_SECONDS", f"{PREFIX}ALERT_URLS"}
 )
 # Settings of `[fear_greed]` in earlier versions, which an upgraded installation may still have.
 REMOVED_WITH_THE_AVERAGE = frozenset(
@@ -77,6 +77,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")]
 HostName = Annotated[str, Field(pattern=r"^([a-z0-9_.-]+|\[[0-9a-f:.]+\])$")]
 Provider = Literal["openai", "gemini"]
+AlertKind = Literal["class", "shift", "coin", "stale", "run", "pod", "budget"]
 PriceSource = Literal["coingecko", "binance", "coinmarketcap"]
 Words = BeforeValidator(_words)  # in an environment variable, items are separated by blanks or commas
 Items = BeforeValidator(_items)  # separated by commas only: an item may have blanks
@@ -465,6 +466,44 @@ class ApiSettings(BaseModel):
     )
 
 
+class AlertSettings(BaseModel):
+    """What to alert about (``[alerts]``): docs/alerts.md. Destinations are read from BIZCHARTS_ALERT_URLS only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kinds: Annotated[tuple[AlertKind, ...], Words] = Field(
+        ("class", "shift", "coin", "stale", "run", "pod", "budget"),
+        description="kinds of events that are sent; none: alerts are off",
+    )
+    class_margin: float = Field(
+        2, ge=0, le=20, description="points by which the printed index must be beyond the edge of the class it leaves"
+    )
+    class_pause_hours: int = Field(6, ge=0, le=168, description="minimum hours between two changes of class")
+    shift_points: float = Field(15, gt=0, le=100, description="a change by more points within an hour is a shift")
+    shift_pause_hours: int = Field(6, ge=0, le=168, description="minimum hours between two shifts")
+    coin_mentions: int = Field(20, ge=1, description="coins with fewer mentions in their window give no alert")
+    coin_factor: float = Field(
+        3, ge=1, description="mentions spike if the lower end of the interval of their growth reaches this factor"
+    )
+    coin_mood: float = Field(
+        0.3, gt=0, le=2, description="mood spikes if the near end of the interval of its change reaches this"
+    )
+    coin_pause_hours: int = Field(24, ge=0, le=168, description="minimum hours between two alerts about a coin")
+    poll_minutes: int = Field(60, ge=5, description="minutes without a poll of the board after which data is stale")
+    reading_hours: int = Field(6, ge=2, description="hours without a new value of the index after which it is stale")
+    stale_pause_hours: int = Field(6, ge=0, le=168, description="minimum hours between two alerts about stale data")
+    jobs: Annotated[tuple[str, ...], Words] = Field(
+        ("training", "training_qlora", "maintenance"), description="jobs whose failed runs are sent"
+    )
+    pod_minutes: float = Field(
+        30, ge=1, description="minutes after the end of its run, or of its time limit, that a pod may still exist"
+    )
+    budget_share: float = Field(
+        0.8, gt=0, le=1, description="share of a monthly limit that may be spent or reserved before an alert"
+    )
+    attempts: int = Field(12, ge=1, le=50, description="attempts to deliver a message; the pauses grow to an hour")
+
+
 class ReleaseSettings(BaseModel):
     """GitHub releases of models (``[ml.release]``). The token is GITHUB_TOKEN."""
 
@@ -544,6 +583,7 @@ class Settings(BaseModel):
     pods: PodSettings = Field(PodSettings(), description="rented GPUs")
     serve: ServeSettings = Field(ServeSettings(), description="the unattended service")
     api: ApiSettings = Field(ApiSettings(), description="the API over HTTP")
+    alerts: AlertSettings = Field(AlertSettings(), description="what to alert about")
 
     @model_validator(mode="after")
     def _polite(self) -> "Settings":

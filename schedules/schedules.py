@@ -34,7 +34,10 @@ _UNFINISHED = [
 
 
 def unless_at_work(
-    context: dg.ScheduleEvaluationContext, job_name: str, max_runtime_seconds: int, tags: dict[str, str]
+    context: dg.ScheduleEvaluationContext | dg.SensorEvaluationContext,
+    job_name: str,
+    max_runtime_seconds: int,
+    tags: dict[str, str],
 ) -> dg.RunRequest | dg.SkipReason:
     """Request a run of the job, unless an active run may still be alive.
 

@@ -102,5 +102,13 @@ def test_a_hint_how_to_install_something_names_a_target_of_the_makefile() -> Non
             text = path.read_text()
             assert "pip install" not in text, path
             hints |= set(re.findall(r"make (install-[a-z-]+)", text))
-    assert {"install-app", "install-auto-labels", "install-lab", "install-ml", "install-noise", "install-pods"} == hints
+    assert {
+        "install-alerts",
+        "install-app",
+        "install-auto-labels",
+        "install-lab",
+        "install-ml",
+        "install-noise",
+        "install-pods",
+    } == hints
     assert hints <= known

@@ -12,36 +12,31 @@ from bizcharts_pipeline.api.schema import SCHEMA, ErrorAnswer
 from bizcharts_pipeline.api.series import candles_router, series_router
 from bizcharts_pipeline.api.source import Source
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.service.login import Login
 from bizcharts_pipeline.warehouse.errors import DatabaseBusy
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
 ABOUT = """The mood of 4chan's /biz/ board for programs. Each answer can be had as of a moment: `as_of` gives what had
 been computed and was knowable then, as if everything later were deleted. A research tool, not financial advice."""
 
 
-def api_app(source: Source, hosts: frozenset[str], requests_per_minute: int) -> "ASGIApp":
+def api_app(source: Source, hosts: frozenset[str], requests_per_minute: int, login: Login | None = None) -> "ASGIApp":
     """Return the API as an application of its own, for requests that name one of ``hosts``.
 
-    Host names are in lower case, without port, and IPv6 addresses in brackets.
+    Args:
+        hosts: names in lower case, without port, IPv6 addresses in brackets.
+        login: each request needs its session or its password.
     """
     from starlette.applications import Starlette
     from starlette.routing import Mount
 
     app = Starlette(routes=[Mount("/v1", app=_endpoints(source))], exception_handlers=_error_handlers())
     app.router.redirect_slashes = False
-    return ApiGuard(app, hosts, RateLimit(requests_per_minute))
-
-
-def routes(source: Source, hosts: frozenset[str], requests_per_minute: int) -> "list[BaseRoute]":
-    """Return the same, guarded alike, as a route of another ASGI application."""
-    from starlette.routing import Mount
-
-    return [Mount("/v1", app=ApiGuard(_endpoints(source), hosts, RateLimit(requests_per_minute)))]
+    return ApiGuard(app, hosts, RateLimit(requests_per_minute), login)
 
 
 def _endpoints(source: Source) -> "FastAPI":

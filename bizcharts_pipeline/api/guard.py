@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bizcharts_pipeline.api.errors import error_response
 from bizcharts_pipeline.api.rate_limit import RateLimit
 from bizcharts_pipeline.service.guard import fetched_by_our_page, request_of, stranger_refusal
+from bizcharts_pipeline.service.login import Login
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -32,8 +33,8 @@ _logger = logging.getLogger(__name__)
 class ApiGuard:
     """Passes GET and HEAD on to ``app`` where the rules allow it."""
 
-    def __init__(self, app: "ASGIApp", hosts: frozenset[str], limit: RateLimit) -> None:
-        self._app, self._hosts, self._limit = app, hosts, limit
+    def __init__(self, app: "ASGIApp", hosts: frozenset[str], limit: RateLimit, login: Login | None) -> None:
+        self._app, self._hosts, self._limit, self._login = app, hosts, limit, login
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer one connection."""
@@ -72,6 +73,9 @@ class ApiGuard:
             return error_response(403, "Requests from pages of another origin are refused.")
         if len(request.path) + len(scope["query_string"]) > MAX_TARGET_BYTES:
             return error_response(414, f"Path and query may have {MAX_TARGET_BYTES} bytes.")
+        if self._login and not self._login.knows(request.headers):
+            message = "Log in at /, or send the password as a bearer token."
+            return error_response(401, message, headers={"WWW-Authenticate": "Bearer"})
         return None
 
 

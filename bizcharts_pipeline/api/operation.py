@@ -29,7 +29,7 @@ def operation_router(source: Source) -> "APIRouter":
     def health(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         """Status 503 with the same body where it is not."""
         check(source, request, query)
-        with source.database.read() as connection:
+        with source.database().read() as connection:
             found = published.revision(connection, query.as_of).newest_computed_at
             hour = published.newest_reading(connection, "hour", query.as_of)
         age = None if found is None else (query.as_of or source.clock()) - found
@@ -45,7 +45,7 @@ def operation_router(source: Source) -> "APIRouter":
     @router.get("/metrics", summary="The current numbers for Prometheus")
     def metrics(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         check(source, request, query)
-        with source.database.read() as connection:
+        with source.database().read() as connection:
             found = published.revision(connection, query.as_of).newest_computed_at
             hour = published.newest_reading(connection, "hour", query.as_of)
             coins = published.coin_board(connection, "day", query.as_of)

@@ -22,6 +22,7 @@ def serve_api(
         PortTaken: another program uses the port, or the address does not belong to this machine.
     """
     source = Source.of(settings)
+    source.database()
     host = settings.api.host if host is None else host
     with closing(listening_socket(host, settings.api.port if port is None else port)) as listener:
         address = http_address(host, listener.getsockname()[1])

@@ -29,20 +29,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """The database that is read, the index's parameters, and the clock (naive UTC)."""
+    """What answers are made of: ``database`` returns the one that is read, or raises why there is none; ``clock`` gives
+    naive UTC."""
 
-    database: Database
+    database: Callable[[], Database]
     parameters: FearGreedSettings
     clock: Callable[[], datetime] = utc_now
 
     @classmethod
     def of(cls, settings: Settings) -> "Source":
-        """Return the source of an installation.
-
-        Raises:
-            DatabaseUnavailable: there is no database; nothing is created.
-        """
-        return cls(replace(Database.existing(settings), wait_seconds=READ_WAIT_SECONDS), settings.fear_greed)
+        """Return the source of an installation. Its database may be missing: no answer creates one."""
+        return cls(
+            lambda: replace(Database.existing(settings), wait_seconds=READ_WAIT_SECONDS),
+            settings.fear_greed,
+        )
 
     def answer(
         self,
@@ -65,7 +65,7 @@ class Source:
         """
         from starlette.responses import Response
 
-        with self.database.read() as connection:
+        with self.database().read() as connection:
             found = revision(connection, as_of)
             tag = _etag(request.scope["path"], key, as_of, self.parameters, found)
             headers = {"ETag": tag, "Cache-Control": self._cache_control(as_of), **(headers or {})}

@@ -1,7 +1,7 @@
-"""``bizcharts app``: the app's server, one process, until Ctrl-C.
+"""``bizcharts app``: the app's server, one process with the API below ``/v1``, until Ctrl-C.
 
 Streamlit's application (``st.App``) runs under uvicorn behind the guard of the Dagster UI: hosts, origins and the
-optional password are the same there and here.
+optional password are the same there and here. The API has a guard of its own, which allows less, and the same login.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bizcharts_pipeline.api.app import api_app
+from bizcharts_pipeline.api.source import Source
 from bizcharts_pipeline.app.policy import Policy, content_security_policy
 from bizcharts_pipeline.app.start_page import start_page, start_routes
 from bizcharts_pipeline.app.theme import STREAMLIT_THEME
@@ -21,10 +23,12 @@ from bizcharts_pipeline.service.webserver import allowed_hosts
 from bizcharts_pipeline.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-MAIN = Path(__file__).parent / "main.py"
-PAGE_NAMES = ("coins", "coin", "lab", "models", "data")  # beside the first one; main.py has the pages
+# In the folder of the pages, not beside it: Streamlit would take a folder `pages` beside its script for the pages
+# themselves, and show nothing at a link that is opened before any other.
+MAIN = Path(__file__).parent / "pages" / "main.py"
+PAGE_NAMES = ("moved", "coins", "coin", "lab", "models", "data")  # beside the first one; pages/main.py has them
 PACKAGES = ("streamlit", "uplot")
 MAX_MESSAGE_MEGABYTES = 20  # that a page is sent at once
 
@@ -69,12 +73,12 @@ def serve_app(settings: Settings, host: str, port: int, *, say: Callable[[str], 
         port = listener.getsockname()[1]
         login = Login(password, port) if password else None
         address = http_address(host, port)
-        app = application(allowed_hosts(host, settings.serve.hosts), login)
+        app = application(settings, allowed_hosts(host, settings.serve.hosts), login)
         if not settings.database_path.exists():
             say(f"{settings.database_path}: there is no database yet. The page says which command makes one.")
-        say(f"{address}\n\nOpen this address in a browser. Ctrl-C ends it.")
+        say(f"{address}\n\nOpen this address in a browser; programs ask {address}/v1/index. Ctrl-C ends it.")
         if login is None and not is_loopback(address):
-            say(f"Whoever reaches {host} can read the app: set {VARIABLE} (docs/security.md)")
+            say(f"Whoever reaches {host} can read the app and the API: set {VARIABLE} (docs/security.md)")
         run_server(app, listener, lifespan="auto")
 
 
@@ -88,8 +92,8 @@ def require_packages() -> None:
         raise AppMissing(f"The app needs {' and '.join(missing)}, not installed here: run `make install-app`.")
 
 
-def application(hosts: frozenset[str], login: Login | None) -> "ASGIApp":
-    """Return the guarded ASGI application for requests that name one of ``hosts``."""
+def application(settings: Settings, hosts: frozenset[str], login: Login | None) -> "ASGIApp":
+    """Return the guarded ASGI application of pages and API for requests that name one of ``hosts``."""
     import streamlit
     from streamlit.starlette import App
     from streamlit.web import bootstrap
@@ -99,4 +103,23 @@ def application(hosts: frozenset[str], login: Login | None) -> "ASGIApp":
     streamlits = Path(streamlit.__file__).parent / "static" / "index.html"
     page = start_page(streamlits.read_text(encoding="utf-8"))
     app = App(MAIN, routes=start_routes(page, PAGE_NAMES))
-    return Guard(Policy(app, content_security_policy(page)), hosts, login)
+    return WithApi(
+        Guard(Policy(app, content_security_policy(page)), hosts, login),
+        api_app(Source.of(settings), hosts, settings.api.requests_per_minute, login),
+    )
+
+
+class WithApi:
+    """ASGI application: HTTP requests to ``/v1`` are answered by ``api``, everything else by ``app``.
+
+    The two have guards and policies of their own, so that the API's embedded page may be shown by other sites and the
+    app's pages may not.
+    """
+
+    def __init__(self, app: "ASGIApp", api: "ASGIApp") -> None:
+        self._app, self._api = app, api
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer one connection."""
+        of_api = scope["type"] == "http" and f"{scope['path']}/".startswith("/v1/")
+        await (self._api if of_api else self._app)(scope, receive, send)

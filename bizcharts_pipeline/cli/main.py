@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bizcharts_pipeline.cli.alerts import alerts
 from bizcharts_pipeline.cli.app import open_app
 from bizcharts_pipeline.cli.backup import backup, repair, restore, snapshot
 from bizcharts_pipeline.cli.index import coins, index
@@ -433,6 +434,7 @@ bizcharts.add_command(label)
 bizcharts.add_command(labels)
 bizcharts.add_command(models)
 bizcharts.add_command(pods)
+bizcharts.add_command(alerts)
 bizcharts.add_command(serve)
 bizcharts.add_command(run)
 bizcharts.add_command(health)

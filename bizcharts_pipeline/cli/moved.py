@@ -11,14 +11,10 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from bizcharts_pipeline.index.level import Prior
-    from bizcharts_pipeline.index.moved import Change, MovedThread, Part
-    from bizcharts_pipeline.settings import Settings
-    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.index.moved import MovedThread, Part
 
 DEFAULT_SPAN = timedelta(days=1)
 MAX_CHARACTERS = 80  # of a post
-MAX_PARTS = 5  # of a view
 
 
 @click.command()
@@ -43,6 +39,8 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
     The contributions add up to the change; docs/methodology.md defines them.
     """
     from bizcharts_pipeline.index.moved import explain_change
+    from bizcharts_pipeline.index.moved_words import terms_in_words, view_in_words
+    from bizcharts_pipeline.live import known_base_rate
     from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.posts import source_link
@@ -63,7 +61,7 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
         end,
         settings.fear_greed,
         sorted(NON_CRYPTO_GENERALS),
-        lambda model: _prior(database, settings, model, now),
+        lambda model: known_base_rate(database, settings, model, now),
         as_of=as_of,
     )
     if json_output:
@@ -74,11 +72,11 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
         f"change {_signed(change.change)}.\n"
     )
     print_table(
-        ["moved by", "stance", "threads"], [*map(_row, _named_parts(change)), ["sum", _signed(change.change), ""]]
+        ["moved by", "stance", "threads"], [*map(_row, terms_in_words(change)), ["sum", _signed(change.change), ""]]
     )
     for title, parts in (("coin", change.coins), ("general", change.generals), ("scorer", change.scorers)):
         click.echo()
-        print_table([title, "stance", "threads"], [_row(part) for part in _shortened(parts, change.rest)])
+        print_table([title, "stance", "threads"], [_row(part) for part in view_in_words(parts, change.rest)])
     if not change.threads:
         return
     click.echo("\nThe most influential threads; without: by how much the change is smaller without the thread.\n")
@@ -92,41 +90,6 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
         f"\nPosts made before {moment(change.named_from)} UTC are not told apart; they are "
         f"{change.unnamed_weight:.0%} of the first stance."
     )
-
-
-def _prior(database: "Database", settings: "Settings", model: str, now: datetime) -> "Prior | None":
-    """The base rate of the champion; of another model it is not known."""
-    from bizcharts_pipeline.live import base_rate
-    from bizcharts_pipeline.sentiment.champion import champion_scorer
-
-    scorer = champion_scorer(database, settings.home_path, now)
-    return base_rate(scorer) if scorer.model_version == model else None
-
-
-def _named_parts(change: "Change") -> list["Part"]:
-    """The terms in plain words; that of the model only where it changed."""
-    from dataclasses import replace
-
-    words = {
-        "came": "new threads",
-        "left": "threads older than the window by now",
-        "reweighted": "threads whose replies or copies changed",
-        "memory": "older posts that count less by now",
-        "filters": "trust in fast or slow filters",
-        "model": f"model {change.model_to} instead of {change.model_from}",
-    }
-    shown = [part for part in change.parts if part.name != "model" or change.model_from != change.model_to]
-    return [replace(part, name=words[part.name]) for part in shown]
-
-
-def _shortened(parts: "tuple[Part, ...]", rest: float) -> list["Part"]:
-    """The first parts of a view, the sum of the others, and what is of no thread: together the change."""
-    from bizcharts_pipeline.index.moved import Part
-
-    shown, others = list(parts[:MAX_PARTS]), parts[MAX_PARTS:]
-    if others:
-        shown.append(Part(f"{len(others)} others", sum(part.effect for part in others), 0))
-    return [*shown, Part("of no thread", rest, 0)]
 
 
 def _row(part: "Part") -> list[str]:

@@ -1,4 +1,4 @@
-"""Environment variables that hold API keys; each value is read when it is used and never stored."""
+"""Environment variables that hold API keys and other secrets; each value is read when it is used and never stored."""
 
 API_KEYS = (
     "RUNPOD_API_KEY",
@@ -11,4 +11,5 @@ API_KEYS = (
     "COINGECKO_API_KEY",
     "COINMARKETCAP_API_KEY",
     "CMC_PRO_API_KEY",
+    "BIZCHARTS_ALERT_URLS",
 )

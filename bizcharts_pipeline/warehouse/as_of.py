@@ -9,7 +9,7 @@ A provisional row that was replaced is not kept: the bucket that was running at 
 unless its present provisional row was computed by then.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
@@ -192,6 +192,23 @@ def series_of_coins(
     rows = connection.execute(f"{coins_sql(bucket, as_of, named)} ORDER BY bucket_start").fetchall()
     for reading in (CoinReading(*row) for row in rows):
         found[reading.coin_symbol].append(reading)
+    return found
+
+
+def coins_of_hours(
+    connection: duckdb.DuckDBPyConnection, starts: Collection[datetime]
+) -> dict[datetime, dict[str, CoinReading]]:
+    """Return the coins of the hours that begin at ``starts`` (naive UTC), by hour and symbol.
+
+    An hour without coins has an empty entry; a coin that a later vintage no longer names has none.
+    """
+    found: dict[datetime, dict[str, CoinReading]] = {start: {} for start in starts}
+    if not starts:
+        return found
+    query = coins_sql("hour", None, f"bucket_start IN ({', '.join(map(literal, sorted(starts)))})")
+    for reading in (CoinReading(*row) for row in connection.execute(query).fetchall()):
+        if reading.mentions:
+            found[reading.bucket_start][reading.coin_symbol] = reading
     return found
 
 

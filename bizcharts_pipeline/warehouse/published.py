@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 Bucket = Literal["hour", "day"]
+LIVE = "live"  # basis of a row that was computed as its bucket ended
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Reading:
     coverage: float | None
     final: bool
     model_version: str
-    basis: str  # 'live' or 'reconstructed'
+    basis: str  # :data:`LIVE` or 'reconstructed'
     computed_at: datetime
     knowable_at: datetime
 

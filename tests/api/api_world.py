@@ -112,6 +112,6 @@ def api(
     else:
         database.migrate()
     now = [NOW]
-    source = Source(replace(database, wait_seconds=wait_seconds), FearGreedSettings(), lambda: now[0])
+    source = Source(lambda: replace(database, wait_seconds=wait_seconds), FearGreedSettings(), lambda: now[0])
     with served(api_app(source, allowed_hosts("127.0.0.1", ["charts.example.org"]), requests_per_minute)) as port:
         yield Api(port, database, now)

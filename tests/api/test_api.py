@@ -11,7 +11,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
-from api_world import HOSTILE, NOW, T0, Api, api, served
+from api_world import HOSTILE, NOW, T0, Api, api
 from installation import REPOSITORY
 from published_rows import DAY, HOUR, insert_index, published_hour
 from pydantic import TypeAdapter
@@ -307,24 +307,6 @@ def test_no_answer_has_text_of_posts(tmp_path: Path) -> None:
             )
         for path in EVERY:
             assert not re.search("mysubject|myposttext", world.get(path).text)
-
-
-def test_it_can_be_mounted_in_another_application(tmp_path: Path) -> None:
-    from starlette.applications import Starlette
-
-    from bizcharts_pipeline.api.app import routes
-    from bizcharts_pipeline.api.source import Source
-    from bizcharts_pipeline.settings import FearGreedSettings
-
-    with api(tmp_path / "home.duckdb") as world:
-        source = Source(world.database, FearGreedSettings(), lambda: NOW)
-        with served(Starlette(routes=routes(source, frozenset({"127.0.0.1"}), 100))) as port:
-            mounted = Api(port, world.database)
-            assert mounted.get("/v1/index").rows == world.get("/v1/index").rows
-            assert mounted.get("/v1/index?limit=5").json["next"].startswith("/v1/index?limit=5&to=")
-            assert mounted.get("/v1/nothing").json["error"]["status"] == 404
-            assert mounted.get("/v1/embed", Sec_Fetch_Site="cross-site").status == 200
-            assert mounted.get("/v1/index", Host="evil.example").status == 421
 
 
 def test_the_example_of_the_documentation_gives_a_frame_a_strategy_can_merge(world: Api) -> None:

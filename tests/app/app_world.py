@@ -123,7 +123,8 @@ def _add_posts(connection: duckdb.DuckDBPyConnection) -> None:
         0.0,
         (),
     )
-    merge_threads(connection, [*prepared, quiet], ingested_at=BUSY_HOUR + HOUR, seen_at=BUSY_HOUR + HOUR)
+    old = PreparedThread(SourceThread(998, NOW - 3 * DAY, "warosu", subject="old"), "wagmi", None, 0.0, ())
+    merge_threads(connection, [*prepared, quiet, old], ingested_at=BUSY_HOUR + HOUR, seen_at=BUSY_HOUR + HOUR)
     record_poll(
         connection,
         snapshot_at=BUSY_HOUR + HOUR + timedelta(minutes=29),
@@ -133,7 +134,8 @@ def _add_posts(connection: duckdb.DuckDBPyConnection) -> None:
         ingested_at=NOW,
     )
     scores = [
-        ScoredPost(number, 0.7, 0.2, 0.1, -0.6, random.Random(number).random(), "lexicon") for number in (999, *texts)
+        ScoredPost(number, 0.7, 0.2, 0.1, -0.6, random.Random(number).random(), "lexicon")
+        for number in (998, 999, *texts)
     ]
     save_scores(connection, MODEL, scores, [], BUSY_HOUR + HOUR)
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from bizcharts_pipeline.warehouse.database import Database
 
 PAGES = {
     "": "Mood of /biz/",
+    "moved": "What moved the mood",
     "coins": "Coins",
     "coin?coin=BTC": "BTC",
     "lab": "Lab",
@@ -25,6 +27,7 @@ PAGES = {
     "data": "Data",
 }
 SECONDS = 30_000
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
 class App(NamedTuple):
@@ -92,6 +95,12 @@ def zoom(page: Page, start: float, end: float) -> None:
     page.mouse.move(to_x, y, steps=3)
     page.mouse.up()
     expect(chart(page)).not_to_have_attribute("data-view", "null")
+
+
+def test_a_link_is_the_first_that_a_server_is_asked_for(filled: Path, page: Page) -> None:
+    with app_server(filled) as address:
+        open_page(page, App(filled, address), "coins")
+        expect(page.get_by_role("link", name="What moved it")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -175,7 +184,7 @@ def test_a_coin_of_the_board_opens_its_page(app: App, page: Page) -> None:
     chart(page)
 
 
-@pytest.mark.parametrize("path", [f"?hour={BUSY_HOUR.isoformat()}", "models", "data", "coin?coin=BTC"])
+@pytest.mark.parametrize("path", [f"?hour={BUSY_HOUR.isoformat()}", "moved", "models", "data", "coin?coin=BTC"])
 def test_strangers_text_does_nothing_in_the_browser(app: App, page: Page, path: str) -> None:
     with Database(app.home / "bizcharts.duckdb", 20).write() as connection:
         connection.execute(f"UPDATE coin_sentiment SET model_version = '{HOSTILE_NAME}'")
@@ -194,12 +203,20 @@ def test_strangers_text_does_nothing_in_the_browser(app: App, page: Page, path: 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
-def test_on_a_telephone_no_page_is_wider_than_the_screen(app: App, browser: Browser, path: str, theme: str) -> None:
+def test_on_a_telephone_each_page_fits_and_axe_finds_no_fault(
+    app: App, browser: Browser, path: str, theme: str
+) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=theme)  # type: ignore[arg-type]
     page = context.new_page()
     try:
         open_page(page, app, path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        if path in ("", "coin?coin=BTC"):
+            chart(page)
+        page.wait_for_timeout(500)  # what is faded in has its colour
+        page.evaluate(AXE)
+        faults = page.evaluate("axe.run()")["violations"]
+        assert [(each["impact"], each["id"], each["nodes"][0]["html"]) for each in faults] == []
     finally:
         context.close()
 

@@ -1,6 +1,7 @@
 """The app's server: who is answered, what a page may load, and what the command says."""
 
 import http.client
+import json
 from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
@@ -11,8 +12,9 @@ from app_process import app_server
 from installation import Installation
 
 from bizcharts_pipeline.app import serve
-from bizcharts_pipeline.app.main import PAGES
+from bizcharts_pipeline.app.pages.main import PAGES
 
+API_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 PASSWORD = "correct horse battery"
 
 
@@ -74,6 +76,36 @@ def test_with_a_password_nothing_is_answered_before_the_login(filled: Path) -> N
         for path in ("/", "/_stcore/health", "/_stcore/host-config"):
             assert ask(address, path=path)[0] == 401, path
             assert ask(address, path=path, Authorization=f"Bearer {PASSWORD}")[0] == 200, path
+
+
+def test_the_api_answers_in_the_same_process_under_its_own_rules(address: str) -> None:
+    status, headers, body = ask(address, path="/v1/index?limit=2")
+    assert (status, len(json.loads(body)["rows"])) == (200, 2)
+    assert headers["content-security-policy"] == [API_POLICY]
+    status, headers, _ = ask(address, path="/v1/embed", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")
+    assert status == 200
+    assert "frame-ancestors" not in headers["content-security-policy"][0]
+    assert "x-frame-options" not in headers
+    assert ask(address, path="/v1/index", Host="evil.example")[0] == 421
+    assert ask(address, "POST", "/v1/index")[0] == 405
+    assert ask(address, path="/v1")[0] == 404
+    assert ask(address, path="/v1x")[2] == ask(address, path="/nothing")[2]
+
+
+def test_the_api_of_the_app_asks_for_the_password_too(filled: Path) -> None:
+    with app_server(filled, BIZCHARTS_UI_PASSWORD=PASSWORD) as address:
+        for path in ("/v1/index", "/v1/badge.svg", "/v1/health", "/v1/openapi.json"):
+            assert ask(address, path=path)[0] == 401, path
+            assert ask(address, path=path, Authorization=f"Bearer {PASSWORD}x")[0] == 401, path
+        assert ask(address, path="/v1/index", Authorization=f"Bearer {PASSWORD}")[0] == 200
+
+
+def test_without_a_database_the_api_says_so_and_makes_none(tmp_path: Path) -> None:
+    with app_server(tmp_path / "home") as address:
+        status, _, body = ask(address, path="/v1/index")
+    assert status == 503
+    assert "bizcharts health" in json.loads(body)["error"]["message"]
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(

@@ -25,7 +25,7 @@ def series(count: int = TEN_YEARS, **more: Any) -> Series:
         **{"stance_hi": walk / 200 + 0.1, "n_eff": np.full(count, 80.0), "coverage": np.ones(count)},
         "price": np.linspace(300, 90_000, count),
     }
-    return Series(times, **figures | more, switches=((START + 3600, "tfidf-2"),))
+    return Series(times, **figures | more, switches=((START + 3600, "tfidf-2"),), outages=(), afterwards=())
 
 
 def sent(data: dict[str, Any]) -> dict[str, np.ndarray]:

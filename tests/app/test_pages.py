@@ -1,6 +1,7 @@
 """Data in, words out: each page run as Streamlit runs it, over a real database."""
 
 import codecs
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,13 +18,13 @@ from streamlit.testing.v1 import AppTest
 from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.database import Database
 
-PAGES = ("now", "coins", "coin", "lab", "models", "data")
+PAGES = ("now", "moved", "coins", "coin", "lab", "models", "data")
 SECONDS = 60
 
 
 def opened(page: str, **address: str) -> AppTest:
     """The page as somebody sees it who opens the link."""
-    script = f"from bizcharts_pipeline.app.main import app\napp({page!r})"
+    script = f"from bizcharts_pipeline.app.pages.main import app\napp({page!r})"
     test = AppTest.from_string(script, default_timeout=SECONDS)
     for name, value in address.items():
         test.query_params[name] = value
@@ -34,7 +35,7 @@ def opened(page: str, **address: str) -> AppTest:
 
 def words(test: AppTest) -> str:
     """All that the page says."""
-    kinds = (test.title, test.subheader, test.markdown, test.caption, test.info, test.warning, test.error)
+    kinds = (test.title, test.header, test.markdown, test.caption, test.info, test.warning, test.error)
     said = [str(each.value) for kind in kinds for each in kind]
     said += [f"{each.label}: {each.value} {each.delta}" for each in test.metric]
     return "\n".join(said).replace("\\", "")
@@ -62,6 +63,31 @@ def test_the_newest_hours_are_there_as_a_table(home: Path) -> None:
     hours = opened("now").dataframe[0].value
     assert hours["UTC"][0] == NOW.replace(minute=0)
     assert list(hours.iloc[0])[1:] == ["30", "25 to 35", "+0.10", "80", "100 %", "$40,972"]
+
+
+def test_what_moved_it_adds_up_to_the_change_in_every_table(home: Path) -> None:
+    page = opened("moved")
+    (sentence,) = [each.value for each in page.header if "went from" in each.value]
+    first, last, change = (float(each.replace("−", "-")) for each in re.findall(r"[+−]\d\.\d+", sentence))
+    assert change == pytest.approx(last - first, abs=0.011)
+    tables = re.findall(r'<table class="bars">.*?</table>', posts(page))
+    assert len(tables) == 4
+    for table in tables:
+        *parts, total = (float(each.replace("−", "-")) for each in re.findall(r'figure">([+−][\d.]+)<', table))
+        assert total == pytest.approx(change, abs=0.006)
+        assert sum(parts) == pytest.approx(total, abs=0.0006 * (len(parts) + 1))
+    assert posts(page).count('class="post"') == 10
+
+
+def test_two_moments_of_a_link_are_those_explained(home: Path) -> None:
+    said = words(opened("moved", to="2026-03-10T11:40", **{"from": "2026-03-10T09:00"}))
+    assert "From 2026-03-10 09:00 UTC to 2026-03-10 11:40 UTC." in said
+    said = words(opened("moved", to="2026-03-10T11:40", span="1 hour"))
+    assert "From 2026-03-10 10:40 UTC to 2026-03-10 11:40 UTC." in said
+    said = words(opened("moved", to="2027-01-01"))
+    assert "2027-01-01 00:00 UTC has not come yet, so 2026-03-10 12:30 UTC is shown." in said
+    said = words(opened("moved", **{"from": "2026-03-10T12:00", "to": "2026-03-10T11:00"}))
+    assert "give the earlier moment first" in said
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -182,7 +208,7 @@ def test_strangers_names_start_nothing_on_any_page(home: Path, page: str) -> Non
         connection.execute(f"UPDATE coin_sentiment SET model_version = '{HOSTILE_NAME}x'")
         connection.execute(f"UPDATE warosu_days SET reason = '{HOSTILE_NAME}'")
     test = opened(page, as_of=NOW.isoformat())
-    for kind in (test.title, test.subheader, test.markdown, test.caption, test.info, test.warning, test.error):
+    for kind in (test.title, test.header, test.markdown, test.caption, test.info, test.warning, test.error):
         for each in kind:
             assert HOSTILE_NAME not in each.value
             assert ":red[" not in each.value
@@ -270,7 +296,7 @@ def test_data_says_what_is_there_and_what_is_missing(home: Path) -> None:
     test = opened("data")
     said = words(test)
     assert "Gaps: 1" in said
-    assert "Not complete: 2026-03-10" in said
+    assert "Not complete: 2026-03-07 to 2026-03-10" in said
     assert "13 posts from live" in said
     polls = next(each.value for each in test.dataframe if "polls" in each.value)
     assert (polls["polls"][0], polls["unreadable entries"][0]) == (1, 1)

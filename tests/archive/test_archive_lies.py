@@ -133,7 +133,7 @@ def test_what_a_search_hides_the_other_ways_find(world: World, tmp_path: Path, l
 
 
 def test_order_ignored_on_a_crowded_day_is_not_taken_for_its_end(tmp_path: Path) -> None:
-    with LyingArchive(World(6, START, 3, threads_per_day=8000), now=START + 3 * DAY) as server:
+    with LyingArchive(World(6, START, 3, threads_per_day=5600), now=START + 3 * DAY) as server:
         reader = reader_of(server, tmp_path)
         server.lie = order_ignored.__get__(server)  # type: ignore[attr-defined]
         complete = True

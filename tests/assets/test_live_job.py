@@ -87,8 +87,19 @@ def progress(installation: Installation, now: datetime) -> str:
     return "read" if installation.query(f"SELECT 1 FROM fear_greed_index WHERE computed_at = '{now}'") else "scored"
 
 
+@pytest.mark.parametrize(
+    "shares",
+    [
+        pytest.param((0.0, 0.07, 0.2, 0.5), id="four"),
+        pytest.param(
+            (0.0, 0.03, 0.07, 0.12, 0.16, 0.2, 0.28, 0.35, 0.42, 0.5, 0.6, 0.7, 0.8),
+            id="thirteen",
+            marks=pytest.mark.acceptance,
+        ),
+    ],
+)
 def test_a_run_that_is_killed_anywhere_and_repeated_leaves_what_an_undisturbed_one_leaves(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, shares: tuple[float, ...]
 ) -> None:
     ticks = [START, START + timedelta(minutes=10)]
     reached = set()
@@ -99,7 +110,7 @@ def test_a_run_that_is_killed_anywhere_and_repeated_leaves_what_an_undisturbed_o
         work = time.monotonic() - board.requests[-1].at  # from the request on; before it there are imports only
         expected = dump(undisturbed)
         assert len(expected["thread_ops"]) >= 150
-        for share in (0.0, 0.03, 0.07, 0.12, 0.2, 0.35, 0.5, 0.7):
+        for share in shares:
             killed = Installation(tmp_path / f"killed-{share}", board.url)
             for board.now in ticks:
                 asked = len(board.requests)
@@ -150,7 +161,19 @@ def test_garbage_fails_the_run_by_name_is_kept_aside_and_costs_no_later_poll(wor
 def test_a_tick_imports_nothing_heavy_and_not_more_than_its_budget_of_modules(world: World, tmp_path: Path) -> None:
     """Every minutely run pays for each import. DuckDB's client imports pandas, a quarter of a second, as soon as it is
     handed a parameter."""
-    heavy = ("pandas", "pyarrow", "scipy", "sklearn", "torch", "onnxruntime", "PIL", "lxml", "openai", "runpod")
+    heavy = (
+        "pandas",
+        "pyarrow",
+        "scipy",
+        "sklearn",
+        "torch",
+        "onnxruntime",
+        "PIL",
+        "lxml",
+        "openai",
+        "runpod",
+        "apprise",
+    )
     program = (
         "import sys; from bizcharts_pipeline.definitions import definitions;"
         "assert definitions().resolve_job_def('live').execute_in_process().success;"

@@ -855,16 +855,33 @@ def test_a_folder_that_is_there_is_not_written_over_and_costs_nothing(world: Wor
 # Everything at once.
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
+FAULTS = given(
     seed=st.integers(0, 2**32),
     rate=st.sampled_from([0.0, 0.02, 0.1, 0.3]),
     kill_rate=st.sampled_from([0.0, 0.002, 0.01]),
     code=st.sampled_from([(0, "exited")] * 4 + [(3, "exited"), (-9, "killed")]),
 )
+IN_ONE_FOLDER = [HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=IN_ONE_FOLDER)
+@FAULTS
 def test_whatever_goes_wrong_no_pod_outlives_run_and_reaper_and_every_cent_is_booked(
     seed: int, rate: float, kill_rate: float, code: tuple[int, str]
 ) -> None:
+    _three_runs_and_the_reaper(seed, rate, kill_rate, code)
+
+
+@pytest.mark.acceptance
+@settings(max_examples=1_000, deadline=None, suppress_health_check=IN_ONE_FOLDER)
+@FAULTS
+def test_in_a_thousand_jobs_no_pod_outlives_run_and_reaper_and_every_cent_is_booked(
+    seed: int, rate: float, kill_rate: float, code: tuple[int, str]
+) -> None:
+    _three_runs_and_the_reaper(seed, rate, kill_rate, code)
+
+
+def _three_runs_and_the_reaper(seed: int, rate: float, kill_rate: float, code: tuple[int, str]) -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         world = World(Path(folder), random.Random(seed), rate, kill_rate, exit=code)
         for number in range(3):

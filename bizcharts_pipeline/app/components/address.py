@@ -8,7 +8,7 @@ import streamlit as st
 
 from bizcharts_pipeline.core.clock import from_epoch, utc_moment
 
-AS_OF, RANGE, HOUR, COIN = "as_of", "range", "hour", "coin"
+AS_OF, RANGE, HOUR, COIN, SPAN, FROM, TO = "as_of", "range", "hour", "coin", "span", "from", "to"
 EARLIEST = datetime(2009, 1, 3)  # before it there is no coin to speak of
 LATEST = datetime(2100, 1, 1)
 MAX_CHARACTERS = 40

@@ -19,7 +19,7 @@ from bizcharts_pipeline.warehouse.errors import DatabaseBusy, DatabaseLost, Data
 
 MAX_ERROR_CHARACTERS = 600
 FIRST_RUN = """
-#### There is no data yet
+## There is no data yet
 
 | you want | run, in a terminal in the folder of BizCharts |
 |---|---|
@@ -30,7 +30,7 @@ FIRST_RUN = """
 This page shows the first reading as soon as there is one.
 """
 FOOT = (
-    "Source: 4chan /biz/, [boards.4chan.org/biz](https://boards.4chan.org/biz/). Research tool, not financial advice: "
+    "Source: 4chan /biz/, <https://boards.4chan.org/biz/>. Research tool, not financial advice: "
     "the mood of an anonymous board is easily manipulated, and past relations imply nothing about future returns."
 )
 
@@ -116,4 +116,4 @@ def _moment_form(as_of: datetime | None) -> None:
 def foot() -> None:
     """Show what stands below every page."""
     st.divider()
-    st.caption(FOOT)
+    st.markdown(f":small[{FOOT}]")

@@ -3,6 +3,7 @@
 
 const CLASS_EDGES = [0, 25, 45, 55, 75, 100];
 const STRIP_HEIGHT = 84;
+const FOOT_SHARE = 0.012; // of the height: the bar at the foot of the chart
 const REPORT_MILLISECONDS = 200;
 const CLICK_PIXELS = 4;
 const DOUBLE_CLICK_MILLISECONDS = 300;
@@ -155,7 +156,12 @@ class Chart {
         ],
         hooks: {
           drawClear: [(plot) => ranked && this.drawClasses(plot)],
-          draw: [(plot) => ranked && this.drawLabels(plot), (plot) => this.drawSwitches(plot)],
+          draw: [
+            (plot) => ranked && this.drawLabels(plot),
+            (plot) => this.drawSpans(plot, this.data.outages, palette.muted, 0.3, 1, "no polls"),
+            (plot) => this.drawSpans(plot, this.data.afterwards, palette.marker, 1, FOOT_SHARE, ""),
+            (plot) => this.drawSwitches(plot),
+          ],
           setScale: [(plot, name) => name === "x" && this.scaled(plot)],
         },
       },
@@ -238,6 +244,28 @@ class Chart {
       ctx.strokeText(label, plot.bbox.left + 6 * devicePixelRatio, middle);
       ctx.fillText(label, plot.bbox.left + 6 * devicePixelRatio, middle);
     });
+    ctx.restore();
+  }
+
+  /** Fills stretches of time from the foot of the chart up to a share of its height, named where there is room. */
+  drawSpans(plot, spans, colour, alpha, share, name) {
+    const { ctx } = plot;
+    const { left, top, width, height } = plot.bbox;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(left, top, width, height);
+    ctx.clip();
+    ctx.fillStyle = colour;
+    ctx.font = `${11 * devicePixelRatio}px sans-serif`;
+    ctx.textBaseline = "bottom";
+    for (const [from, to] of spans) {
+      const x = plot.valToPos(from, "x", true);
+      const size = plot.valToPos(to, "x", true) - x;
+      ctx.globalAlpha = alpha;
+      ctx.fillRect(x, top + height * (1 - share), Math.max(size, devicePixelRatio), height * share);
+      ctx.globalAlpha = 1;
+      if (name && size > ctx.measureText(name).width) ctx.fillText(name, x + 4 * devicePixelRatio, top + height);
+    }
     ctx.restore();
   }
 

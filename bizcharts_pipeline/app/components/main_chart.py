@@ -68,6 +68,8 @@ def payload(
         "times": _encoded(series.times[kept].astype("<u4")),
         "figures": [(name, _encoded(values[kept].astype("<f4"))) for name, values in figures.items()],
         "switches": series.switches[-MAX_SWITCHES:],
+        "outages": series.outages,
+        "afterwards": series.afterwards,
         "labels": LABELS,
         "palette": asdict(palette),
         "price_name": price_name,

@@ -1,6 +1,8 @@
 """The posts of an hour, as short excerpts with a link to their source. No pictures."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Protocol
 
 import streamlit as st
 
@@ -22,10 +24,23 @@ STYLE = """<style>
 </style>"""
 
 
+class Excerpt(Protocol):
+    """What is shown of a post's own words, and where it is to be read."""
+
+    @property
+    def thread_id(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def subject(self) -> str | None: ...
+    @property
+    def text(self) -> str | None: ...
+
+
 def show_posts(view: View, hour: datetime) -> None:
     """Show the posts of the hour that begins at ``hour`` (naive UTC)."""
     reading = reading_of(view.database, hour, view.as_of)
-    st.subheader(f"Posts of {moment(hour, view.zone)}", anchor=False)
+    st.header(f"Posts of {moment(hour, view.zone)}", anchor=False)
     if reading is None:
         st.write("This hour has no reading.")
         return
@@ -44,19 +59,24 @@ def show_posts(view: View, hour: datetime) -> None:
 
 def as_item(post: Post, settings: Settings, *, masked: bool) -> str:
     """Return a post as HTML: every word of a stranger in it is escaped."""
-
-    def said(text: str | None) -> str:
-        line = plain(text)
-        return as_html(mask_slurs(line) if masked else line)
-
     facts = [
         f"{post.posted_at:%H:%M} UTC",
         f"stance {stance(post.score)}" + ("" if post.confidence is None else f", certainty {share(post.confidence)}"),
         "" if post.replies is None else counted(post.replies, "reply", "replies"),
         "with a picture" if post.has_image else "",
-        as_html(", ".join(post.coins)),
+        ", ".join(post.coins),
     ]
-    about = " · ".join(filter(None, facts))
+    return item_of(post, facts, settings, masked=masked)
+
+
+def item_of(post: Excerpt, facts: Iterable[str], settings: Settings, *, masked: bool) -> str:
+    """Return an excerpt of a post as HTML, with its link and ``facts``; everything in it is escaped."""
+
+    def said(text: str | None) -> str:
+        line = plain(text)
+        return as_html(mask_slurs(line) if masked else line)
+
+    about = " · ".join(as_html(fact) for fact in facts if fact)
     title = f"<b>{said(post.subject)}</b> " if post.subject else ""
     text = said(post.text) or (DASH if not post.subject else "")
     address = as_html(source_link(post.source, post.thread_id, settings))

@@ -107,6 +107,8 @@ def as_series(past: CoinPast) -> Series:
         coverage=none,
         price=prices_at(times + length, past.prices),
         switches=(),
+        outages=(),
+        afterwards=(),
         **figures,
     )
 

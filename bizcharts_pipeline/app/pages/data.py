@@ -47,7 +47,7 @@ def _totals(view: View, found: Data, sums: CoverageSummary) -> None:
 
 
 def _coverage(found: Data, sums: CoverageSummary) -> None:
-    st.subheader("Days", anchor=False)
+    st.header("Days", anchor=False)
     said = f"{sums.complete_days:,} of {counted(sums.days, 'day')} complete"
     st.image(svg_calendar(found.days), width="stretch", alt=f"Calendar of the days that are stored: {said}")
     st.markdown(
@@ -73,7 +73,7 @@ def _day(day: DayCoverage) -> dict[str, Any]:
 
 
 def _polls(found: Data) -> None:
-    st.subheader("Polls of the last days", anchor=False)
+    st.header("Polls of the last days", anchor=False)
     if not found.polls:
         st.write("The board was never polled. `make serve` does it every minute.")
         return
@@ -110,7 +110,7 @@ def _polls(found: Data) -> None:
 
 
 def _labels(view: View, found: Data) -> None:
-    st.subheader("Labels", anchor=False)
+    st.header("Labels", anchor=False)
     target, rated = view.settings.labelling.target, found.rated_posts
     st.progress(min(rated / target, 1.0), f"{rated:,} of {target:,} labels by people")
     st.markdown(
@@ -144,7 +144,7 @@ def _labels(view: View, found: Data) -> None:
 
 
 def _storage(found: Data) -> None:
-    st.subheader("Storage", anchor=False)
+    st.header("Storage", anchor=False)
     for source in found.sources:
         span = f"{moment(source.oldest)} to {moment(source.newest)}"
         st.markdown(f"{counted(source.threads, 'post')} from {as_markdown(source.source)}, {span}")

@@ -33,9 +33,9 @@ def page() -> None:
             f"The posts are scored by {named}. A model takes over when it is better on posts that no training has "
             "seen. docs/methodology.md has the test."
         )
-    st.subheader("Versions", anchor=False)
+    st.header("Versions", anchor=False)
     st.dataframe([as_record(each) for each in found.versions], hide_index=True, alt="Model versions, the newest first")
-    st.subheader("Figures on gold", anchor=False)
+    st.header("Figures on gold", anchor=False)
     if found.evaluations:
         st.dataframe(
             [_figures(each) for each in found.evaluations], hide_index=True, alt="Figures of each model on gold"
@@ -43,7 +43,7 @@ def page() -> None:
         _confusion(found.evaluations)
     else:
         st.write("No model was measured yet: `make label` some posts, then run `bizcharts run training`.")
-    st.subheader("Decisions of the gate", anchor=False)
+    st.header("Decisions of the gate", anchor=False)
     if found.decisions:
         st.dataframe([_decision(each) for each in found.decisions], hide_index=True, alt="Decisions, the newest first")
     else:

@@ -39,8 +39,9 @@ HOW_TO_READ = """
   with a probability of 90 %. Where it reaches into another class, the class is *borderline*.
 - **The stance** behind it runs from −1 (all bearish) to +1 (all bullish).
 - In **the chart**, drag to zoom, double-click to see all, click an hour to read its posts. By keyboard: arrows move,
-  plus and minus zoom, 0 shows all, Enter opens the posts. The strip below shows how many posts the hour rests on, and
-  which share of its hours were collected.
+  plus and minus zoom, 0 shows all, Enter opens the posts. Grey columns are outages: the board was not polled. The bar
+  at the foot marks hours that were computed afterwards, from the archive or by another model: nobody knew them then.
+  The strip below shows how many posts the hour rests on, and which share of its hours were collected.
 """
 
 
@@ -68,7 +69,7 @@ def _reading(view: View) -> None:
         st.image(svg_gauge(newest, view.palette), width="stretch", alt=_in_one_sentence(newest))
     with words:
         _in_words(view, newest)
-        st.caption(_next_reading(view, now))
+        st.markdown(f":small[{_next_reading(view, now)}]")
     with st.container(horizontal=True):
         for name, earlier in now.earlier:
             _compared(name, newest, earlier)
@@ -77,10 +78,10 @@ def _reading(view: View) -> None:
 def _in_words(view: View, newest: Reading) -> None:
     parameters = view.settings.fear_greed
     if newest.value is None:
-        st.subheader("No index value", anchor=False)
+        st.header("No index value", anchor=False)
         st.markdown(f"**{as_markdown(state_in_words(newest, parameters))}.**")
     else:
-        st.subheader(class_in_words(newest), anchor=False)
+        st.header(class_in_words(newest), anchor=False)
         st.markdown(
             f"The mood is **{as_markdown(place_in_words(newest))}**. With a probability of 90 % the index is "
             f"**{interval(index_value(newest.lo), index_value(newest.hi))}**."

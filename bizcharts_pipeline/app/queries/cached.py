@@ -95,6 +95,14 @@ def once_per_file(read: Read[P, T]) -> CachedRead[P, T]:
     return _cached(read, _file_stamp)
 
 
+def kept_per_index(database: Database, key: object, read: Callable[[], T]) -> T:
+    """Return the result of ``read``, which opens the database itself; ``key`` names what it depends on besides.
+
+    It is called again only if an index or coin reading has changed. What it raises is passed on.
+    """
+    return cast(T, _results.get((key, database.path), _index_stamp(database), read))
+
+
 def _cached(read: Read[P, T], stamp: Callable[[Database], object]) -> CachedRead[P, T]:
     @wraps(read)
     def cached_read(database: Database, *args: P.args, **kwargs: P.kwargs) -> T:

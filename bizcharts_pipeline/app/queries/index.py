@@ -13,8 +13,8 @@ from bizcharts_pipeline.app.queries.cached import once_per_file, once_per_index
 from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.warehouse.as_of import index_series, newest_reading
 from bizcharts_pipeline.warehouse.prices import hourly_prices
-from bizcharts_pipeline.warehouse.published import Reading
-from bizcharts_pipeline.warehouse.snapshots import last_poll
+from bizcharts_pipeline.warehouse.published import LIVE, Reading
+from bizcharts_pipeline.warehouse.snapshots import last_poll, outages
 
 HOUR = timedelta(hours=1)
 EARLIER = (
@@ -23,6 +23,7 @@ EARLIER = (
     ("last month", timedelta(days=30)),
     ("last year", timedelta(days=365)),
 )
+MAX_SPANS = 200  # drawn of each kind, the newest
 MAX_PRICE_AGE = 25 * 3600  # seconds; of older days one price a day is kept
 
 
@@ -33,6 +34,9 @@ class Now:
     newest: Reading | None
     earlier: tuple[tuple[str, Reading | None], ...]
     last_poll: datetime | None  # naive UTC
+
+
+Span = tuple[int, int]  # from, to; Unix seconds
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Series:
     coverage: Floats
     price: Floats  # of one BTC in USD
     switches: tuple[tuple[int, str], ...]  # when a model begins, and its version; not the first one
+    outages: tuple[Span, ...]  # without a poll
+    afterwards: tuple[Span, ...]  # whose readings were computed later than they would have been live
 
     @property
     def ranked(self) -> bool:
@@ -83,7 +89,14 @@ def hours(connection: duckdb.DuckDBPyConnection, start: datetime, end: datetime,
         times + int(HOUR.total_seconds()),
         hourly_prices(connection, "BTC", start - timedelta(days=1), min(end, as_of or end)),
     )
-    return Series(times, **figures, price=price, switches=_switches(readings))
+    return Series(
+        times,
+        **figures,
+        price=price,
+        switches=_switches(readings),
+        outages=_outages(connection, start, min(end, as_of or end)),
+        afterwards=_afterwards(readings),
+    )
 
 
 @once_per_index
@@ -103,6 +116,28 @@ def prices_at(ends: Ints, prices: Sequence[tuple[datetime, float]]) -> Floats:
     fresh = (places >= 0) & (ends - known[places] <= MAX_PRICE_AGE)
     found[fresh] = usd[places[fresh]]
     return found
+
+
+def _outages(connection: duckdb.DuckDBPyConnection, start: datetime, end: datetime) -> tuple[Span, ...]:
+    return tuple(
+        (int(to_epoch(each.last_poll)), int(to_epoch(each.next_poll)))
+        for each in reversed(outages(connection, MAX_SPANS))
+        if each.next_poll > start and each.next_poll <= end
+    )
+
+
+def _afterwards(readings: Sequence[Reading]) -> tuple[Span, ...]:
+    spans: list[Span] = []
+    for reading in readings:
+        if reading.basis == LIVE:
+            continue
+        begin = int(to_epoch(reading.bucket_start))
+        end = begin + int(HOUR.total_seconds())
+        if spans and spans[-1][1] == begin:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((begin, end))
+    return tuple(spans[-MAX_SPANS:])
 
 
 def _switches(readings: Sequence[Reading]) -> tuple[tuple[int, str], ...]:

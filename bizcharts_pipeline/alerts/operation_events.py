@@ -1,0 +1,127 @@
+"""Events of the operation: stale data, failed runs, pods that outlive their run, budgets nearly spent."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from bizcharts_pipeline.alerts.events import Event, utc
+from bizcharts_pipeline.pods.ledger_rows import PodRow
+from bizcharts_pipeline.settings import AlertSettings
+
+STALE, RUN, POD, BUDGET = "stale", "run", "pod", "budget"
+POLLS, READINGS = "polls", "readings"
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """A run of Dagster that failed and is not started again. ``ended_at`` is naive UTC."""
+
+    run_id: str
+    job: str
+    ended_at: datetime
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a month has cost in USD, reservations included, and its limit."""
+
+    name: str
+    section: str  # of the settings
+    month: str  # '2026-11', UTC
+    usd: Decimal
+    limit: Decimal
+
+
+def stale_data(
+    polled: datetime | None,
+    reading: datetime | None,
+    last: "dict[str, datetime]",
+    settings: AlertSettings,
+    now: datetime,
+) -> list[Event]:
+    """Return an event if there was no poll, or else no new value of the index, for too long.
+
+    Args:
+        polled: the last poll; ``None``: there was none yet, which is no event.
+        reading: the end of the last hour with a value, likewise.
+        last: when the last event about either was.
+    """
+    pause = timedelta(hours=settings.stale_pause_hours)
+    since = timedelta(minutes=settings.poll_minutes)
+    if polled is not None and now - polled >= since:
+        subject, at, title = POLLS, polled + since, "BizCharts: the board was not polled"
+        lines = (f"Last poll: {utc(polled)}", "See `bizcharts health` and the runs of the job `live`.")
+        occasion = polled
+    elif reading is not None and now - reading >= timedelta(hours=settings.reading_hours):
+        subject, at = READINGS, reading + timedelta(hours=settings.reading_hours)
+        title = "BizCharts: no new value of the index"
+        lines = (f"Last hour with a value: until {utc(reading)}", "`bizcharts index --hours 24` says why.")
+        occasion = reading
+    else:
+        return []
+    if subject in last and now - last[subject] < pause:
+        return []
+    return [Event(STALE, subject, occasion.isoformat(), title, lines, at)]
+
+
+def failed_runs(runs: Iterable[FailedRun]) -> list[Event]:
+    """Return an event for each failed run. The reason is in the Dagster UI: it may hold text of strangers."""
+    return [
+        Event(
+            RUN,
+            run.job,
+            run.run_id,
+            f"BizCharts: a run of {run.job} failed",
+            (f"Run {run.run_id} ended at {utc(run.ended_at)}.", "The Dagster UI has its log."),
+            run.ended_at,
+        )
+        for run in runs
+    ]
+
+
+def outliving_pods(
+    pods: Sequence[PodRow], ended: Callable[[str], datetime | None], settings: AlertSettings, now: datetime
+) -> list[Event]:
+    """Return an event for each pod that exists too long after the end of its run, or of its time limit.
+
+    Args:
+        pods: the pods whose end is not proven.
+        ended: when a run ended; ``None`` while it runs.
+    """
+    events = []
+    for pod in pods:
+        over = ended(pod.run_id)
+        since = max(pod.deadline if over is None else min(over, pod.deadline), pod.created_at)
+        at = since + timedelta(minutes=settings.pod_minutes)
+        if pod.pod_id is None or now < at:
+            continue
+        lines = (
+            f"Pod {pod.pod_id} ({pod.provider}), {pod.usd_per_hour:.3f} USD an hour, since {utc(pod.created_at)}",
+            f"Run {pod.run_id} or its time limit ended at {utc(since)}.",
+            "`bizcharts pods list` shows it, `bizcharts pods reap` terminates it.",
+        )
+        title = "BizCharts: a rented pod outlives its run"
+        events.append(Event(POD, pod.provider, f"{pod.id}|{pod.pod_id}", title, lines, at))
+    return events
+
+
+def budgets(spendings: Iterable[Spending], settings: AlertSettings, now: datetime) -> list[Event]:
+    """Return an event for each monthly limit of which ``budget_share`` is spent or reserved. A changed limit makes
+    another event.
+    """
+    return [
+        Event(
+            BUDGET,
+            one.name,
+            f"{one.month}|{one.limit.normalize():f}",
+            f"BizCharts: the budget of {one.name} is nearly spent",
+            (
+                f"{one.month} (UTC): {one.usd:.2f} of {one.limit:.2f} USD are spent or reserved.",
+                f"The limit is usd_per_month of [{one.section}].",
+            ),
+            now,
+        )
+        for one in spendings
+        if one.limit > 0 and one.usd >= one.limit * Decimal(repr(settings.budget_share))
+    ]

@@ -1,0 +1,29 @@
+"""The parts of an explained change in plain words, shared by all displays."""
+
+from dataclasses import replace
+
+from bizcharts_pipeline.index.moved import Change, Part
+
+MAX_PARTS = 5  # of a view
+_WORDS = {
+    "came": "new threads",
+    "left": "threads older than the window by now",
+    "reweighted": "threads whose replies or copies changed",
+    "memory": "older posts that count less by now",
+    "filters": "trust in fast or slow filters",
+}
+
+
+def terms_in_words(change: Change) -> list[Part]:
+    """Return the terms, which add up to the change; that of the model only where it changed."""
+    words = {**_WORDS, "model": f"model {change.model_to} instead of {change.model_from}"}
+    shown = [part for part in change.parts if part.name != "model" or change.model_from != change.model_to]
+    return [replace(part, name=words[part.name]) for part in shown]
+
+
+def view_in_words(parts: tuple[Part, ...], rest: float) -> list[Part]:
+    """Return the first parts of a view, the sum of the others, and what is of no thread: together the change."""
+    shown, others = list(parts[:MAX_PARTS]), parts[MAX_PARTS:]
+    if others:
+        shown.append(Part(f"{len(others)} others", sum(part.effect for part in others), 0))
+    return [*shown, Part("of no thread", rest, 0)]
