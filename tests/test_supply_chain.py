@@ -106,6 +106,7 @@ def test_a_hint_how_to_install_something_names_a_target_of_the_makefile() -> Non
         "install-alerts",
         "install-app",
         "install-auto-labels",
+        "install-lab",
         "install-ml",
         "install-noise",
         "install-pods",

@@ -17,6 +17,7 @@ from bizcharts_pipeline.cli.app import open_app
 from bizcharts_pipeline.cli.backup import backup, repair, restore, snapshot
 from bizcharts_pipeline.cli.index import coins, index
 from bizcharts_pipeline.cli.installation import init, repair_clock
+from bizcharts_pipeline.cli.lab import backtest
 from bizcharts_pipeline.cli.labels import label, labels, rating_scale
 from bizcharts_pipeline.cli.models import models
 from bizcharts_pipeline.cli.moved import moved
@@ -427,6 +428,7 @@ bizcharts.add_command(coins)
 bizcharts.add_command(moved)
 bizcharts.add_command(api)
 bizcharts.add_command(export)
+bizcharts.add_command(backtest)
 bizcharts.add_command(open_app)
 bizcharts.add_command(label)
 bizcharts.add_command(labels)

@@ -20,6 +20,16 @@ def as_moment(context: click.Context, parameter: click.Parameter, value: str | N
         raise click.BadParameter(f"{value!r:.60} is no ISO 8601 time such as 2026-03-02T14:00") from None
 
 
+def in_the_past(as_of: datetime | None, now: datetime) -> None:
+    """Refuse a moment after ``now``; both naive UTC.
+
+    Raises:
+        click.UsageError: ``as_of`` is after ``now``.
+    """
+    if as_of is not None and as_of > now:
+        raise click.UsageError(f"--as-of {as_of:%Y-%m-%d %H:%M} is in the future")
+
+
 @click.command()
 @click.option("--host", help="Address to listen at; default: the setting.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port; default: the setting.")
@@ -47,7 +57,6 @@ def export(folder: Path, as_of: datetime | None, json_output: bool) -> None:
     from bizcharts_pipeline.warehouse.database import Database
 
     now = utc_now()
-    if as_of is not None and as_of > now:
-        raise click.UsageError(f"--as-of {as_of:%Y-%m-%d %H:%M} is in the future")
+    in_the_past(as_of, now)
     settings = load_settings()
     show(write_export(Database.existing(settings), folder, settings.fear_greed, now, as_of), json_output)

@@ -59,12 +59,12 @@ def report_page(figures: Figures, parameters: FearGreedSettings) -> str:
         parts += [f"<h2>Coins on {first.bucket_start:%Y-%m-%d} (UTC{so_far})</h2>", _coins_table(figures.coins)]
     model = as_html(figures.hour.model_version if figures.hour else "none", MAX_NAME)
     parts.append(f"<footer><p>Scoring model: <bdi>{model}</bdi>. Times are UTC. {DISCLAIMER}</p></footer>")
-    return _document("Mood of /biz/", parts)
+    return document("Mood of /biz/", parts)
 
 
 def embed_page(figures: Figures, parameters: FearGreedSettings) -> str:
     """Return the page that other sites may show in a frame."""
-    return _document("Mood of /biz/", [*_now(figures, parameters), _plot(figures), f"<footer>{DISCLAIMER}</footer>"])
+    return document("Mood of /biz/", [*_now(figures, parameters), _plot(figures), f"<footer>{DISCLAIMER}</footer>"])
 
 
 def _now(figures: Figures, parameters: FearGreedSettings) -> list[str]:
@@ -89,7 +89,7 @@ def _plot(figures: Figures) -> str:
 
 def _days_table(days: Sequence[Reading]) -> str:
     mark = marks_borderline(days)
-    return _table(
+    return html_table(
         ["day (UTC)", "index", "90 %", "stance", "posts", "class"],
         [
             [
@@ -118,12 +118,12 @@ def _coins_table(coins: Sequence[CoinReading]) -> str:
         for coin in coins[:SHOWN_COINS]
     ]
     more = len(coins) - len(shown)
-    table = _table(["coin", "stance", "90 %", "mentions", "effective"], shown)
+    table = html_table(["coin", "stance", "90 %", "mentions", "effective"], shown)
     return table + (f"<p>{counted(more, 'further coin')} in the tables.</p>" if more else "")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "numbers") -> str:
-    """A table of cells that are HTML already; ``kind`` is "words" if the last column has words."""
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "numbers") -> str:
+    """Return a table of cells that are HTML already; ``kind`` is "words" if the last column has words."""
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -131,7 +131,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "n
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{columns[0]}, table">{table}</div>'
 
 
-def _document(title: str, parts: Sequence[str]) -> str:
+def document(title: str, parts: Sequence[str]) -> str:
+    """Return a page with our style; ``title`` and ``parts`` are HTML already, empty parts are left out."""
     body = "\n".join(part for part in parts if part)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -9,7 +9,7 @@ A provisional row that was replaced is not kept: the bucket that was running at 
 unless its present provisional row was computed by then.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from bizcharts_pipeline.warehouse.published import Bucket, CoinReading, Reading
 from bizcharts_pipeline.warehouse.values import literal
 
 MAX_AGE = timedelta(hours=2)  # of a candle's value: from the end of its hour to the full hour of the candle's open
+MAX_COIN_AGE = timedelta(hours=23)  # likewise of a coin's score: not every hour has a post that names the coin
 _HOUR = timedelta(hours=1)
 
 # A reading by the earlier method has a value and a class while it is calibrating; they are not shown.
@@ -62,8 +63,8 @@ WITH opens AS (
 ), ends AS (
     SELECT open, date_trunc('hour', open) - unnest([{ages}]) * INTERVAL 1 HOUR AS bucket_start FROM opens
 ), known AS (
-    SELECT e.open, r.* FROM ends e JOIN fear_greed_index r USING (bucket_start)
-    WHERE r.bucket = 'hour' AND r.final AND r.knowable_at <= e.open AND {visible}
+    SELECT e.open, r.* FROM ends e JOIN {table} r USING (bucket_start)
+    WHERE r.bucket = 'hour' AND r.final AND r.knowable_at <= e.open AND {where} AND {visible}
     QUALIFY row_number() OVER (PARTITION BY e.open ORDER BY bucket_start DESC, r.computed_at) = 1
 )
 SELECT o.open, {columns} FROM opens o LEFT JOIN known k USING (open) ORDER BY o.open
@@ -248,17 +249,48 @@ def candles(
     columns = {name: f"k.{name}" for name in _OF_ITS_READING} | {
         name: f"CASE WHEN k.state IN ('normal', 'thin') THEN k.{name} END" for name in ("value", "lo", "hi")
     }
-    rows = connection.execute(
-        _CANDLES.format(
-            first=literal(first),
-            last=literal(last),
-            seconds=int(step.total_seconds()),
-            ages=", ".join(str(hours) for hours in range(1, MAX_AGE // _HOUR + 2)),
-            visible=visible(as_of),
-            columns=", ".join(columns.values()),
-        )
-    ).fetchall()
-    return [Candle(*row) for row in rows]
+    sql = _candles_sql("fear_greed_index", columns.values(), "TRUE", MAX_AGE, step, first, last, as_of)
+    return [Candle(*row) for row in connection.execute(sql).fetchall()]
+
+
+def coin_scores_at_opens(
+    connection: duckdb.DuckDBPyConnection,
+    symbol: str,
+    step: timedelta,
+    first: datetime,
+    last: datetime,
+    as_of: datetime | None = None,
+) -> list[tuple[datetime, float | None]]:
+    """Return (open, coin's score knowable then) under the rule of :func:`candles`; ``None`` in a gap.
+
+    The score is that of the newest hour with a post that names the coin, :data:`MAX_COIN_AGE` old at most.
+    """
+    named = f"r.coin_symbol = {literal(symbol)} AND r.score IS NOT NULL"
+    sql = _candles_sql("coin_sentiment", ["k.score"], named, MAX_COIN_AGE, step, first, last, as_of)
+    return connection.execute(sql).fetchall()
+
+
+def _candles_sql(
+    table: str,
+    columns: Iterable[str],
+    where: str,
+    max_age: timedelta,
+    step: timedelta,
+    first: datetime,
+    last: datetime,
+    as_of: datetime | None,
+) -> str:
+    """Return the query for what of ``table`` was knowable at each open, by the rule of :func:`candles`."""
+    return _CANDLES.format(
+        table=table,
+        columns=", ".join(columns),
+        where=where,
+        ages=", ".join(str(hours) for hours in range(1, max_age // _HOUR + 2)),
+        seconds=int(step.total_seconds()),
+        first=literal(first),
+        last=literal(last),
+        visible=visible(as_of),
+    )
 
 
 def newest_computed_at(connection: duckdb.DuckDBPyConnection) -> datetime | None:

@@ -196,6 +196,28 @@ def daily_closes(
     return connection.execute(sql).fetchall()
 
 
+def midnight_prices(
+    connection: duckdb.DuckDBPyConnection, coin_symbol: str, first: date, last: date
+) -> dict[date, float]:
+    """Return the price in USD at the midnight that ends each UTC day: the newest one of the day's last hour."""
+    sql = f"""
+        SELECT ("at" - INTERVAL 1 MICROSECOND)::DATE, arg_max(usd, ("at", source))::DOUBLE FROM coin_prices
+        WHERE coin_symbol = {quoted(coin_symbol)} AND hour("at" - INTERVAL 1 MICROSECOND) = 23
+            AND "at" > {literal(midnight(first))} AND "at" <= {literal(midnight(last + timedelta(days=1)))}
+        GROUP BY 1
+    """
+    return dict(connection.execute(sql).fetchall())
+
+
+def reference_days(
+    connection: duckdb.DuckDBPyConnection, source: str, as_of: datetime | None = None
+) -> dict[date, float]:
+    """Return the values of a reference index by day, as they had been fetched at ``as_of`` (naive UTC)."""
+    fetched = "TRUE" if as_of is None else f"fetched_at <= {literal(as_of)}"
+    sql = f"SELECT day, value::DOUBLE FROM reference_index WHERE source = {quoted(source)} AND {fetched} ORDER BY day"
+    return dict(connection.execute(sql).fetchall())
+
+
 def hourly_prices(
     connection: duckdb.DuckDBPyConnection, coin_symbol: str, start: datetime, end: datetime
 ) -> list[tuple[datetime, float]]:

@@ -122,6 +122,25 @@ def save_scores(
         connection.execute(_MARK_THREADS.format(version=version))
 
 
+def first_scores_by_subject(
+    connection: duckdb.DuckDBPyConnection, words: Sequence[str], as_of: datetime | None = None
+) -> list[tuple[str, datetime, datetime, float]]:
+    """Return (subject, posted at, knowable at, score) of the posts whose subject has one of ``words`` in any case.
+
+    The score is the first that the post was given; it is knowable when its text was, and its model trained. Times are
+    naive UTC.
+    """
+    named = " OR ".join(f"contains(lower(o.subject), {literal(word)})" for word in words)
+    sql = f"""
+        SELECT o.subject, o.posted_at, greatest(o.posted_at, o.text_known_at, m.trained_at), s.score
+        FROM scored_posts s JOIN thread_ops o USING (thread_id) LEFT JOIN model_versions m USING (model_version)
+        WHERE ({named}) AND {"TRUE" if as_of is None else f"s.scored_at <= {literal(as_of)}"}
+        QUALIFY row_number() OVER (PARTITION BY s.thread_id ORDER BY s.scored_at, s.model_version) = 1
+        ORDER BY o.posted_at
+    """
+    return connection.execute(sql).fetchall()
+
+
 def _is_champion(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:
     present = champion(connection)
     return present is not None and present.model_version == model_version

@@ -22,6 +22,7 @@ PAGES = {
     "moved": "What moved the mood",
     "coins": "Coins",
     "coin?coin=BTC": "BTC",
+    "lab": "Lab",
     "models": "Models",
     "data": "Data",
 }
@@ -114,7 +115,7 @@ def test_no_request_leaves_the_server(app: App, page: Page, path: str) -> None:
 def test_the_pages_lead_to_each_other(app: App, page: Page) -> None:
     with watched(page, app.address):
         open_page(page, app)
-        for name in ("Coins", "Models", "Data"):
+        for name in ("Coins", "Lab", "Models", "Data"):
             page.get_by_role("link", name=name).click()
             expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible(timeout=SECONDS)
         page.get_by_role("link", name="Now").click()

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.database import Database
 
-PAGES = ("now", "moved", "coins", "coin", "models", "data")
+PAGES = ("now", "moved", "coins", "coin", "lab", "models", "data")
 SECONDS = 60
 
 

@@ -31,6 +31,9 @@ HEAVY = [
     "cleanlab",
     "apprise",
     "runpod",
+    "arch",
+    "statsmodels",
+    "bizcharts_pipeline.lab.run",
 ]
 TEXT_MODELS = ("cryptobert_adapter", "minilm_model", "setfit_model", "text_ensemble", "tfidf_model")
 
@@ -56,6 +59,7 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "fear_greed_index": ["scored_posts"],
         "coin_sentiment": ["scored_posts"],
         "index_exports": ["coin_sentiment", "fear_greed_index"],
+        "backtest_report": ["coin_prices", "coin_sentiment", "fear_greed_index", "reference_index"],
         "alerts": ["coin_sentiment", "fear_greed_index"],
         "maintenance": [],
         "human_labels": ["catalog_snapshot", "thumbnails", "warosu_posts"],
@@ -95,6 +99,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "fetch_prices",
         "fetch_reference_index",
         "export_index",
+        "backtest",
         "send_alerts",
         "maintenance",
         "labelling",
@@ -114,6 +119,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "fetch_prices": ["coin_prices"],
         "fetch_reference_index": ["reference_index"],
         "export_index": ["index_exports"],
+        "backtest": ["backtest_report"],
         "send_alerts": ["alerts"],
         "maintenance": ["maintenance"],
         "labelling": ["auto_labels", "human_labels", "label_queue", "sharegpt_dataset"],

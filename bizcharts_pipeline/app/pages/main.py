@@ -2,17 +2,26 @@
 
 import streamlit as st
 
-from bizcharts_pipeline.app.pages import coin, coins, data, models, moved, now
+from bizcharts_pipeline.app.pages import coin, coins, data, lab, models, moved, now
 
 PAGES = {
     "now": now.page,
     "moved": moved.page,
     "coins": coins.page,
     "coin": coin.page,
+    "lab": lab.page,
     "models": models.page,
     "data": data.page,
 }
-TITLES = {"now": "Now", "moved": "What moved it", "coins": "Coins", "coin": "Coin", "models": "Models", "data": "Data"}
+TITLES = {
+    "now": "Now",
+    "moved": "What moved it",
+    "coins": "Coins",
+    "coin": "Coin",
+    "lab": "Lab",
+    "models": "Models",
+    "data": "Data",
+}
 HIDDEN = {"coin"}  # opened from the board
 
 

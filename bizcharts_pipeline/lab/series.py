@@ -1,0 +1,76 @@
+"""Daily series on one grid of UTC days: what was knowable of a mood at the end of each day, and the price's returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Days = NDArray[np.datetime64]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A mood and the price that it may lead, by UTC day. NaN marks a gap.
+
+    ``mood[d]`` is what was knowable at the midnight that ends day ``d``; ``returns[d]`` is the log return of day ``d``,
+    from midnight to midnight. So ``mood[d]`` leads ``returns[d + 1]`` by one day.
+    """
+
+    name: str  # for programs: 'index', 'coin:ETH', 'reference', ...
+    title: str  # for people
+    price: str  # symbol of the coin
+    days: Days
+    mood: Floats
+    returns: Floats
+    classes: bool = False  # whether the mood is on the scale 0 to 100 of the five classes
+
+    @property
+    def observed(self) -> int:
+        """Number of days that have a mood and a return."""
+        return int(np.sum(np.isfinite(self.mood) & np.isfinite(self.returns)))
+
+    def trimmed(self) -> "Pair":
+        """Return the stretch from the first to the last day that has both."""
+        both = np.flatnonzero(np.isfinite(self.mood) & np.isfinite(self.returns))
+        stretch = slice(both[0], both[-1] + 1) if both.size else slice(0, 0)
+        return self.part(stretch)
+
+    def part(self, stretch: slice) -> "Pair":
+        """Return a stretch of the days."""
+        return replace(self, days=self.days[stretch], mood=self.mood[stretch], returns=self.returns[stretch])
+
+    def shifted(self, days: int) -> "Pair":
+        """Return a placebo: the mood moved by ``days`` around the sample's end, which keeps its own dynamics."""
+        return replace(self, mood=np.roll(self.mood, days))
+
+
+def day_grid(first: date, last: date) -> Days:
+    """Return the days from ``first`` to ``last``; none if ``last`` is earlier."""
+    return np.arange(np.datetime64(first, "D"), np.datetime64(last, "D") + 1)
+
+
+def on_grid(values: Mapping[date, float], grid: Days) -> Floats:
+    """Return ``values`` by day on the grid, NaN where there is none."""
+    return np.array([values.get(day, np.nan) for day in grid.astype(object)], dtype=np.float64)
+
+
+def log_returns(closes: Mapping[date, float], grid: Days) -> Floats:
+    """Return each day's log return from ``closes``, the price at the midnight that ends a day; NaN without either."""
+    one = timedelta(days=1)
+    ends = on_grid(closes, grid)
+    begins = on_grid({day + one: price for day, price in closes.items()}, grid)
+    return np.log(ends) - np.log(begins)
+
+
+def lagged(values: NDArray[Any], lag: int) -> Floats:
+    """Return ``values`` of ``lag`` days before (negative: after) each day, NaN beyond the ends."""
+    moved = np.full(values.shape, np.nan)
+    if lag >= 0:
+        moved[lag:] = values[: values.size - lag]
+    else:
+        moved[:lag] = values[-lag:]
+    return moved
