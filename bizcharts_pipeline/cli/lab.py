@@ -30,7 +30,7 @@ def backtest(as_of: datetime | None, json_output: bool) -> None:
     settings = load_settings()
     report = run_backtest(Database.existing(settings), settings.home_path, settings.price_data.coins, now, as_of)
     if json_output:
-        click.echo(to_json(report), nl=False)
+        click.echo(to_json(report).decode(), nl=False)
         return
     click.echo(str(report))
     click.echo(f"\nreport  {report_path(settings.home_path, as_of).with_suffix('.html')}")

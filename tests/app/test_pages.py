@@ -6,15 +6,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from app_world import BUSY_HOUR, HOSTILE, HOSTILE_NAME, HOUR, MODEL, NOW, hour_row, value_at
+from lab_worlds import world
 from published_rows import insert_index
 from streamlit.testing.v1 import AppTest
 
+from bizcharts_pipeline.core.files import write_atomically
+from bizcharts_pipeline.lab.report import report_path, to_json
+from bizcharts_pipeline.lab.run import make_report
+from bizcharts_pipeline.lab.trials import LEDGER, TrialLedger
 from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.database import Database
 
@@ -314,6 +320,27 @@ def test_an_outage_of_the_polls_is_named(home: Path) -> None:
     assert outages.to_dict("records") == [
         {"last poll": "2026-03-09 10:00 UTC", "next poll": "2026-03-10 12:29 UTC", "hours": "26.5"}
     ]
+
+
+def test_the_lab_answers_in_words_and_shows_no_report_of_another_moment(home: Path) -> None:
+    assert "Run `make install-lab` once" in words(opened("lab"))
+    pairs = [world(1, 400), replace(world(2, 300), name=HOSTILE_NAME, title=HOSTILE_NAME, price=HOSTILE_NAME)]
+    pairs.append(replace(world(3, 100), name="reference", title=HOSTILE_NAME))
+    report = make_report(pairs, TrialLedger(home / LEDGER), NOW)
+    write_atomically(report_path(home), to_json(report))
+    test = opened("lab")
+    said = words(test)
+    assert "Does the index say anything about the next days' price? No." in said
+    assert "adjusted p" in said
+    assert "95 % interval" in said
+    assert "100 of the 250 days that it takes" in said
+    assert list(test.dataframe[0].value["mood"]) == ["index", HOSTILE_NAME]
+    assert list(test.dataframe[2].value["rule"])[:2] == ["hold", "fear-long"]
+    for kind in (test.subheader, test.markdown, test.caption):
+        assert not any(HOSTILE_NAME in each.value for each in kind)
+    assert "No report was made as of this moment" in words(opened("lab", as_of="2026-03-01T12:00"))
+    report_path(home).write_text("{}")
+    assert "cannot be read" in words(opened("lab"))
 
 
 @contextmanager

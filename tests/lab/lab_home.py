@@ -50,7 +50,7 @@ def fill(home: Path, days: int = DAYS) -> Database:
     ]
     readings = [
         ReferenceReading((BEGIN + day * DAY).date(), round(pair.mood[day]), None, NAME, BEGIN + day * DAY + HOUR)
-        for day in range(days + 1)
+        for day in range(days)
     ]
     database = Database(home / "bizcharts.duckdb", 20)
     with database.write() as connection:

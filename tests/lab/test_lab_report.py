@@ -89,7 +89,7 @@ def test_a_later_vintage_and_a_later_day_change_nothing_of_before(installation: 
     with installation.database.write() as connection:
         insert_index(connection, [hour_of(day, 1.0, computed=300 * DAY) for day in range(300)])
         insert_index(connection, [hour_of(day, 99.0) for day in range(DAYS, DAYS + 1)])
-        connection.execute(f"UPDATE coin_prices SET usd = usd * 2 WHERE at > {literal(as_of)}")
+        connection.execute(f'UPDATE coin_prices SET usd = usd * 2 WHERE "at" > {literal(as_of)}')
     after = report_of(list(pairs_of(installation.database, as_of).values()), tmp_path / "b")
     assert after == before
     now = pairs_of(installation.database)["index"]
@@ -102,7 +102,7 @@ def test_as_of_a_moment_equals_a_database_that_was_cut_then(installation: Instal
     with installation.database.write() as connection:
         for table in ("fear_greed_index", "coin_sentiment"):
             connection.execute(f"DELETE FROM {table} WHERE greatest(computed_at, knowable_at) > {literal(as_of)}")
-        connection.execute(f"DELETE FROM coin_prices WHERE at > {literal(as_of)}")
+        connection.execute(f'DELETE FROM coin_prices WHERE "at" > {literal(as_of)}')
         connection.execute(f"DELETE FROM reference_index WHERE fetched_at > {literal(as_of)}")
         connection.execute(f"DELETE FROM scored_posts WHERE scored_at > {literal(as_of)}")
         connection.execute(f"DELETE FROM thread_ops WHERE text_known_at > {literal(as_of)}")
