@@ -35,8 +35,7 @@ MILLISECONDS = 60_000
 CHROMIUM = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
 
 # The longest time between two frames while ten keys zoom in and out.
-_FRAMES = """async () => {
-  const chart = document.querySelector(".chart");
+_FRAMES = """async (chart) => {
   const gaps = [];
   let last = performance.now(), open = true;
   const frame = (now) => { gaps.push(now - last); last = now; if (open) requestAnimationFrame(frame); };
@@ -108,7 +107,7 @@ def _longest_frame(browser: "Browser", address: str) -> float:
     page = context.new_page()
     _open(page, address, "?range=All")
     page.wait_for_timeout(1000)
-    longest = page.evaluate(_FRAMES)
+    longest = page.locator(".chart").evaluate(_FRAMES)
     context.close()
     return float(longest)
 
