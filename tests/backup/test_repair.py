@@ -231,3 +231,38 @@ def test_a_damaged_seal_is_named_and_can_be_accepted(world: World, tmp_path: Pat
     assert not (tmp_path / "none").exists()
     repair.accept(world.database, world.home)
     assert is_sound(world, tmp_path / "file")
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "dangling link"])
+def test_a_database_that_is_lost_after_a_kill_is_named(world: World, tmp_path: Path, how: str) -> None:
+    Path(f"{world.database.path}.closed").unlink()
+    world.database.path.unlink()
+    if how == "empty":
+        world.database.path.touch()
+    elif how == "dangling link":
+        world.database.path.symlink_to(tmp_path / "nowhere")
+    assert ["missing or empty" in damage.problem for damage in repair.find_damage(world.database, world.home)] == [True]
+
+
+@pytest.mark.parametrize("how", ["cut in a block", "cut between blocks", "zeros"])
+def test_a_damaged_database_is_not_reported_as_a_damaged_log(world: World, how: str) -> None:
+    leave_log(world)
+    path, log = world.database.path, wal(world.database.path).read_bytes()
+    content = path.read_bytes()
+    half = 12_288 + (len(content) // 262_144 // 2) * 262_144
+    kept = content[: half + (999 if how == "cut in a block" else 0)]
+    path.write_bytes(kept + bytes(len(content) - half if how == "zeros" else 0))
+    (damage,) = repair.find_damage(world.database, world.home)
+    assert damage.path == path
+    assert f"{path} is damaged" in damage.problem
+    assert damage.set_aside is None
+    assert repair.set_aside(world.database, world.home, NOW) == []
+    assert wal(path).read_bytes() == log
+
+
+def test_a_refused_restore_creates_no_home(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no backup")
+    new = World(tmp_path / "new")
+    with pytest.raises(BizchartsError, match="not a valid backup"):
+        restore(new.database, new.home, tmp_path / "file", NOW)
+    assert not new.home.exists()
