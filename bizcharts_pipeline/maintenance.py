@@ -57,10 +57,8 @@ def maintain(
     labelled = ledger_threads(home, skipped=True)
     if is_known(home / LEDGER):  # a gold post whose label was taken back is still gold
         labelled += [post.thread_id for post in LabelLedger(home / LEDGER).gold()]
-    rules = []
-    if not dry_run:
-        flagged = block_flagged(database, home, now)
-        rules.append(RuleReport("pictures flagged as illegal", "thumbnails", flagged, 0))
+    flagged = block_flagged(database, home, now, dry_run=dry_run)
+    rules = [RuleReport("pictures flagged as illegal", "thumbnails", flagged, 0)]
     if policy.image_days:
         older_than = now - timedelta(days=policy.image_days)
         expired = expire_pictures(database, home, older_than, labelled=labelled, dry_run=dry_run)

@@ -20,6 +20,7 @@ from bizcharts_pipeline.core.api_keys import API_KEYS
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.dotenv_file import load_dotenv
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.files import is_special
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 FOURCHAN_MINIMUM_SECONDS = 1.0
@@ -681,6 +682,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         if os.environ.get(SETTINGS_FILE):
             raise SettingsError(f"{SETTINGS_FILE}: the file {path} does not exist")
         return {}
+    if is_special(path):
+        raise SettingsError(f"{path} cannot be read: it is not a regular file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:

@@ -11,6 +11,7 @@ from bizcharts_pipeline.labels.gold import flagged_illegal
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
 from bizcharts_pipeline.training.dataset import remove_withdrawn
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.pictures import pictures_of_threads
 
 FLAGGED = "flagged as illegal by a labeller"
 
@@ -26,9 +27,9 @@ def block(database: Database, home: Path, what: int | str, reason: str, now: dat
     return report
 
 
-def block_flagged(database: Database, home: Path, now: datetime) -> int:
+def block_flagged(database: Database, home: Path, now: datetime, *, dry_run: bool = False) -> int:
     """Block pictures flagged as illegal that the labelling page could not delete; return the number of deleted
-    pictures.
+    pictures. A dry run deletes nothing, and returns the number of those that would be deleted.
 
     Raises:
         LedgerError: the label ledger cannot be read.
@@ -36,6 +37,9 @@ def block_flagged(database: Database, home: Path, now: datetime) -> int:
     if not (home / LEDGER).exists():
         return 0
     flagged = flagged_illegal(LabelLedger(home / LEDGER).standing())  # even if rated later
+    if dry_run:
+        with database.read() as connection:
+            return pictures_of_threads(connection, flagged)
     pictures = 0
     for thread in sorted(flagged):
         with suppress(NothingToBlock):  # its pictures are unknown, so there is nothing to delete

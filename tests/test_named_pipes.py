@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from installation import Installation
 
+from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.files import open_regular, regular_only
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.settings import load_settings
 
 NOW = datetime(2026, 3, 2, 12, 0)
 CSV = "thread_id,sentiment_rating,labeler_id,labeled_at\n1,3,me,2026-03-01 10:00:00\n"
@@ -78,3 +80,34 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
             os.close(regular_only(tmp_path / "pipe", flags))
     os.close(regular_only(tmp_path / "new", os.O_RDWR | os.O_CREAT))
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["labels import {}", "labels stats {}", "labels export {}", "import-sqlite {}", "restore {}", "snapshot {}"],
+)
+def test_no_command_reads_a_pipe_or_a_device_that_is_given_as_a_file(
+    installation: Installation, tmp_path: Path, command: str
+) -> None:
+    pipe, device = tmp_path / "pipe.csv", tmp_path / "device.csv"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    for path in (pipe, device):
+        done = installation.run_here(*command.format(path).split())
+        assert done.returncode == 2
+        assert "regular file" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("variable", ["BIZCHARTS_ENV_FILE", "BIZCHARTS_SETTINGS_FILE"])
+def test_a_configuration_file_that_never_ends_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        monkeypatch.setenv(variable, str(path))
+        with pytest.raises(BizchartsError, match="not a regular file"):
+            load_settings()
+    monkeypatch.setenv(variable, os.devnull)
+    load_settings()

@@ -61,6 +61,19 @@ def new_draft(home: Path, keep: Callable[[], bool] = lambda: False) -> Iterator[
         os.close(lock)
 
 
+@contextmanager
+def no_empty_home(home: Path) -> Iterator[None]:
+    """Remove ``home`` if the block creates it and fails before it puts anything into it but :data:`FOLDER`."""
+    is_new = not home.exists()
+    try:
+        yield
+    except BaseException:
+        for empty in (home / FOLDER, home) if is_new else ():
+            with suppress(OSError):
+                empty.rmdir()
+        raise
+
+
 def remove_abandoned(home: Path, *, dry_run: bool = False) -> tuple[int, int]:
     """Remove leftovers of killed backups and restores; return their number and bytes.
 

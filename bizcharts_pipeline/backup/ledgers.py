@@ -54,7 +54,7 @@ def find_problem(path: Path) -> str | None:
             with closing(_read_only(path)) as connection:
                 return _structural_problem(path, connection)
     except (*UNREADABLE, OSError) as error:
-        return f"{path} cannot be read ({error})."
+        return f"{path} cannot be read ({getattr(error, 'strerror', None) or error})."
 
 
 def copy_ledger(path: Path, draft: Path) -> dict[str, int]:

@@ -32,7 +32,7 @@ from bizcharts_pipeline.warehouse.compact import rewrite
 from bizcharts_pipeline.warehouse.copies import all_readable, check_database, replay_log
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.errors import DatabaseChanged, DatabaseCorrupt, DatabaseError, DatabaseLogCorrupt
-from bizcharts_pipeline.warehouse.installation import is_missing
+from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 from bizcharts_pipeline.warehouse.log import read_log, wal
 from bizcharts_pipeline.warehouse.models import models
 
@@ -117,7 +117,7 @@ def _is_new(found: _Found, done: list[Repaired]) -> bool:
 
 def _find(database: Database, home: Path) -> list[_Found]:
     clean_up(database, home)
-    found = _find_in_database(database)
+    found = _find_in_database(database, home)
     for path in ledger_paths(home):
         found += _find_in_ledger(path)
     for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home)).items():
@@ -134,10 +134,10 @@ def _registered(database: Database) -> dict[str, str]:
     return {}
 
 
-def _find_in_database(database: Database) -> list[_Found]:
+def _find_in_database(database: Database, home: Path) -> list[_Found]:
     path = database.path
     if is_missing(path):
-        lost = closed.seal_path(path).exists()
+        lost = closed.seal_path(path).exists() or Installation(home, path).has_lost_database()
         return [_Found(Damage(path, f"{path} is missing or empty. {RESTORE.format(part='database')}"))] if lost else []
     try:
         check_database(database)

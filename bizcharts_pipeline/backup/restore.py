@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup.archive import DATABASE, Member
-from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft
+from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft, no_empty_home
 from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreRefused
 from bizcharts_pipeline.backup.ledgers import FOLDER, exclusive_lock, find_problem, ledger_paths
 from bizcharts_pipeline.core.files import owner_only, sync
@@ -61,6 +61,11 @@ def restore(database: Database, home: Path, file: Path, now: datetime, only: Col
         raise RestoreRefused(f"{file}: there is no such file.")
     if file.resolve() == database.path.resolve():
         raise RestoreRefused(f"{file} is the database itself; name a backup of it.")
+    with no_empty_home(home):
+        return _restore(database, home, file, now, only)
+
+
+def _restore(database: Database, home: Path, file: Path, now: datetime, only: Collection[str]) -> Restored:
     database.path.parent.mkdir(parents=True, exist_ok=True)
     clean_up(database, home)
     # Once the renames have begun, the next command needs the draft to finish them.

@@ -11,6 +11,7 @@ import click
 
 from bizcharts_pipeline.cli.output import (
     DAY,
+    RegularFile,
     as_json,
     check_order,
     existing_file,
@@ -155,7 +156,7 @@ def export_file(file: Path, history: bool, json_output: bool) -> None:
 
 
 @labels.command()
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=RegularFile(exists=True))
 @as_json
 def stats(file: Path | None, json_output: bool) -> None:
     """Count labels, and show the agreement among people.

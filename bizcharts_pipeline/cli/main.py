@@ -30,6 +30,7 @@ from bizcharts_pipeline.cli.output import (
     moment,
     number,
     print_table,
+    printable,
     show,
     to_json,
 )
@@ -497,5 +498,5 @@ def main(command: Callable[..., Any] = bizcharts) -> None:
 
 def fail(message: str, status: int = 1) -> None:
     """Print one line on stderr and exit with ``status``."""
-    click.echo("bizcharts: " + " ".join(message.split()), err=True)
+    click.echo("bizcharts: " + printable(" ".join(message.split())), err=True)
     sys.exit(status)

@@ -1,18 +1,35 @@
 """Common options and output of all commands: tables for people, JSON for programs."""
 
 import json
+import re
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import click
 
 MAX_TABLE_WIDTH = 10_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
+
+
+class RegularFile(click.Path):
+    """A path that is no named pipe, device or socket: reading one might wait, or never end."""
+
+    def __init__(self, *, exists: bool) -> None:
+        super().__init__(exists=exists, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(str(super().convert(value, param, ctx)))
+        if path.exists() and not path.is_file():
+            self.fail(f"'{path}' is a named pipe, a device or a socket; give a regular file", param, ctx)
+        return path
+
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
-new_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-existing_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+new_file = click.argument("file", type=RegularFile(exists=False))
+existing_file = click.argument("file", type=RegularFile(exists=True))
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -26,9 +43,14 @@ def check_order(first: date | None, last: date | None) -> None:
         raise click.UsageError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}")
 
 
+def printable(text: str) -> str:
+    """Return ``text`` without control characters, which a terminal would obey; line ends and tabs stay."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def show(report: object, json_output: bool, text: str | None = None) -> None:
     """Print a report as ``text`` (by default its ``str``), or as JSON."""
-    click.echo(to_json(report) if json_output else text or str(report))
+    click.echo(to_json(report) if json_output else printable(text or str(report)))
 
 
 def megabytes(file: Path) -> str:
@@ -72,7 +94,7 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
         numeric = all(row[index].lstrip("+-").replace(",", "").replace(".", "").isdigit() for row in rows)
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     # Rows are never truncated, neither in a pipe nor on a narrow terminal, which wraps the lines itself.
     console = Console()
     needed = Measurement.get(console, console.options.update(max_width=MAX_TABLE_WIDTH), table).maximum

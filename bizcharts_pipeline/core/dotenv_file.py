@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.files import is_special
 
 
 class DotenvError(BizchartsError):
@@ -28,6 +29,8 @@ def load_dotenv(path: Path) -> None:
 def _variables(path: Path) -> Mapping[str, str]:
     if not path.exists():
         return {}
+    if is_special(path):
+        raise DotenvError(f"{path} cannot be read: it is not a regular file")
     from io import StringIO
 
     from dotenv.main import DotEnv

@@ -61,6 +61,11 @@ def regular_only(path: str | Path, flags: int) -> int:
     return descriptor
 
 
+def is_special(path: Path) -> bool:
+    """Whether ``path`` exists and is no regular file; the null device counts as an empty file."""
+    return path.exists() and not path.is_file() and path.resolve() != Path(os.devnull)
+
+
 def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading bytes; raises like :func:`regular_only`."""
     return os.fdopen(regular_only(path, os.O_RDONLY), "rb")

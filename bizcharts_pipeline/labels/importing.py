@@ -17,7 +17,7 @@ from pathlib import Path
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.core.sqlite import is_known
-from bizcharts_pipeline.labels.labellers import Spellings
+from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER, Spellings
 from bizcharts_pipeline.labels.ledger import Label, LabelImport, LabelLedger
 from bizcharts_pipeline.labels.scales import (
     MIN_RATINGS_TO_ASK,
@@ -113,7 +113,9 @@ class ImportReport:
             f"{self.known:,} already known"
         ]
         if self.unknown_columns:
-            lines.append(f"unknown columns, not imported: {', '.join(self.unknown_columns)}")
+            more = f" and {len(self.unknown_columns) - SHOWN:,} more" if len(self.unknown_columns) > SHOWN else ""
+            names = ", ".join(f"{name:.40}" for name in self.unknown_columns[:SHOWN])
+            lines.append(f"unknown columns, not imported: {names}{more}")
         lines += self.notes
         if self.rejected:
             lines += [
@@ -297,6 +299,10 @@ def _compare(file: LabelFile, ledger: LabelLedger) -> tuple[int, int]:
 def _notes(file: LabelFile, new: Iterable[Label], record: LabelImport | None) -> Iterable[str]:
     for written, name in file.spellings.items():
         yield f"labeller {written!r:.60} is imported as {name!r:.60}"
+    if unnamed := sum(
+        entry.label.labeler_id == UNNAMED_LABELER for entry in file.labels if "origin" not in entry.columns
+    ):
+        yield f"{counted(unnamed, 'label')} of {UNNAMED_LABELER!r}, the labeller of those without a name"
     ratings: dict[tuple[int, str], set[int | None]] = defaultdict(set)
     for label in new:
         ratings[label.thread_id, label.labeler_id].add(label.sentiment_rating)

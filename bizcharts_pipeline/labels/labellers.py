@@ -7,16 +7,21 @@ UNNAMED_LABELER = "original"  # labeller in databases of the first implementatio
 
 
 def labeller_name(text: str) -> str:
+    """Return a labeller's name in the form in which it is stored."""
+    return visible(text)
+
+
+def visible(text: str) -> str:
     """Return a name without surrounding blanks, and without invisible and control characters.
 
     Every kind of blank within it becomes a space; line ends and tabs stay.
     """
-    visible = "".join(
+    shown = "".join(
         " " if unicodedata.category(character) == "Zs" else character
         for character in text
         if character.isspace() or unicodedata.category(character) not in ("Cc", "Cf")
     )
-    return visible.strip()
+    return shown.strip()
 
 
 class Spellings:

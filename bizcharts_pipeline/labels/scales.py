@@ -22,6 +22,8 @@ _SHOWN = 5
 _MISSING = {"", "nan", "na", "n/a", "null", "none"}  # spellings of a missing rating
 _EXPLICIT = re.compile(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*")
 _CLASSES = {str(name): rating for name, rating in RATINGS.items()} | {"1": 1, "2": 2, "3": 3}
+# One part of an explicit scale. The rating may contain "=" and ",", as the formula =1 or the decimal 1,5.
+_MEANING = re.compile(rf"(.+?)=\s*({'|'.join(_CLASSES)})\s*(?:,|\Z)", re.IGNORECASE)
 
 
 class ScaleError(BizchartsError):
@@ -69,19 +71,22 @@ def parse_scale(text: str) -> Scale:
         return SCALES[name]
     if name == "1-4":
         raise ScaleError(f"{NO_MIDDLE}.")
-    if not _EXPLICIT.fullmatch(name):
+    parts = [match.groups() for match in _MEANING.finditer(name)]
+    if "".join(match[0] for match in _MEANING.finditer(name)) != name:
+        parts = [tuple(each.split("=")) for each in name.split(",")] if _EXPLICIT.fullmatch(name) else []
+    if not parts:
         raise ScaleError(
             f"{name!r:.60} is not one of {', '.join(SCALES)}, nor the meaning of each rating, such as "
             "0=bearish,1=neutral,2=bullish."
         )
     classes: dict[str, int] = {}
-    for each in name.split(","):
-        rating, meaning = (part.strip() for part in each.split("="))
+    for part in parts:
+        rating, meaning = (text.strip() for text in part)
         key = canonical(rating)
         if key is None or meaning.lower() not in _CLASSES:
-            raise ScaleError(f"{each.strip()!r:.60}: the meaning of a rating is one of {', '.join(STANCES)}.")
+            raise ScaleError(f"{'='.join(part).strip()!r:.60}: the meaning of a rating is one of {', '.join(STANCES)}.")
         if key in classes:
-            raise ScaleError(f"the rating {rating!r:.40} is given two meanings.")
+            raise ScaleError(f"the rating {rating!r:.40} is given twice.")
         classes[key] = _CLASSES[meaning.lower()]
     return Scale(name, classes)
 
@@ -158,15 +163,15 @@ def _mapping_hint(seen: set[str]) -> str:
     if len(numbers) == len(seen) and (low, high) == (1, 4):
         return f"Give its scale with `--scale`. {NO_MIDDLE}."
     each = sorted(seen, key=lambda rating: (_number(rating) or 0.0, rating))
-    meanings = ",".join(f"{rating}=…" for rating in each[:3])
+    meanings = ",".join(f"{rating:.20}=…" for rating in each[:3]) + (",…" if len(each) > 3 else "")
     fits = [
         f"`--scale {name}`"
         for name, scale in SCALES.items()
         if scale is not OURS and seen <= scale.classes.keys() and len(numbers) == len(seen)
     ]
     if fits:
-        return f"Give its scale, {' or '.join(fits)}, or the meaning of each rating: `--scale {meanings:.80}`."
-    return f"Give the meaning of each rating (bearish, neutral or bullish): `--scale {meanings:.80}`."
+        return f"Give its scale, {' or '.join(fits)}, or the meaning of each rating: `--scale {meanings}`."
+    return f"Give the meaning of each rating (bearish, neutral or bullish): `--scale {meanings}`."
 
 
 def _number(text: str) -> float | None:
@@ -174,7 +179,7 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if math.isfinite(number) and "_" not in text else None  # Python reads "0_3" as 3
 
 
 def _is_at_most_zero(rating: str) -> bool:

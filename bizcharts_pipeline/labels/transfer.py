@@ -1,6 +1,7 @@
 """Import and export of label files: CSV, JSON lines and SQL dumps in; CSV, JSON lines and Parquet out."""
 
 import codecs
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,10 @@ from bizcharts_pipeline.labels.transfer_sql import read_dump
 
 MAX_BYTES = 256 * 1024 * 1024
 SHOWN_REASONS = 3
+_CONTAINERS = {b"PK\x03\x04": "a spreadsheet or a ZIP archive", b"\x1f\x8b": "compressed with gzip"}
+_SAMPLE_BYTES = 4096
+_NOT_TEXT = re.compile("[\0-\x08\x0e-\x1f\x7f\udc80-\udcff]")  # control characters and bytes that are not UTF-8
+_MAX_NOT_TEXT = 0.1  # share of the sample
 
 _READERS: dict[str, Callable[[str], Iterator[RawRow]]] = {
     ".csv": read_csv,
@@ -142,6 +147,14 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise LabelFileError(f"It cannot be read: {error.strerror}.") from None
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise LabelFileError("It is UTF-32; save it as UTF-8.")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]:
         raise LabelFileError("It is UTF-16; save it as UTF-8.")
-    return content.decode("utf-8-sig", "surrogateescape")
+    if kind := next((kind for begin, kind in _CONTAINERS.items() if content.startswith(begin)), None):
+        raise LabelFileError(f"It is {kind}; save the labels as CSV, UTF-8.")
+    text = content.decode("utf-8-sig", "surrogateescape")
+    sample = text[:_SAMPLE_BYTES]
+    if len(_NOT_TEXT.findall(sample)) > _MAX_NOT_TEXT * len(sample):
+        raise LabelFileError("It is a binary file, or text that is not UTF-8; save the labels as CSV, UTF-8.")
+    return text

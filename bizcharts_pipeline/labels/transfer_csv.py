@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from bizcharts_pipeline.core.counted import counted
-from bizcharts_pipeline.labels.transfer_rows import ALIASES, COLUMNS, REQUIRED, LabelFileError, RawRow, Value
+from bizcharts_pipeline.labels.transfer_rows import COLUMNS, REQUIRED, LabelFileError, RawRow, Value, column_name
 
 _APOSTROPHE = "'"
 _NEEDS_APOSTROPHE = re.compile(r"['=+\-@\t\r\n＝＋－＠]")
 _OUR_COLUMN = "origin"
 _FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n][^,\r\n]*+|))(,|\r\n|\n|\r|\Z)')
 _LINE_END = re.compile(r"\r\n|\n|\r|\Z")
-_KNOWN = {*COLUMNS, *ALIASES}
 
 Fields = list[str | None]
 
@@ -66,9 +65,7 @@ def _names(header: Fields) -> list[str]:
     """
     while header and not _is_filled(header[-1]):
         header = header[:-1]
-    names = [(field or "").strip() or f"column {place}" for place, field in enumerate(header, start=1)]
-    names = [lower if (lower := name.lower()) in _KNOWN else name for name in names]
-    names = [ALIASES.get(name, name) for name in names]
+    names = [column_name(field or "") or f"column {place}" for place, field in enumerate(header, start=1)]
     for place, name in enumerate(names):
         if name in names[:place]:
             raise LabelFileError(f"Its first line has the column {name} twice; delete one of them.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bizcharts_pipeline.labels.transfer_rows import ALIASES, RawRow, Value, named
+from bizcharts_pipeline.labels.transfer_rows import RawRow, Value, column_name, named
 from bizcharts_pipeline.warehouse.values import quoted, storable
 
 _LONGEST_LINE = 1 << 24  # DuckDB's default limit
@@ -42,8 +42,11 @@ def read_jsonl(text: str) -> Iterator[RawRow]:
         except _RepeatedKey as repeated:
             yield RawRow(line, raw, None, f"the key {str(repeated)!r:.60} occurs twice")
             continue
-        except (ValueError, RecursionError) as error:
-            yield RawRow(line, raw, None, f"not JSON: {error}")
+        except json.JSONDecodeError as error:
+            yield RawRow(line, raw, None, f"not JSON at character {error.pos + 1:,}")
+            continue
+        except (ValueError, RecursionError):  # limits of the parser
+            yield RawRow(line, raw, None, "a number is too long, or arrays or objects are nested too deeply")
             continue
         if isinstance(values, dict):
             yield RawRow(line, raw, named(values))
@@ -57,7 +60,7 @@ def _float(text: str) -> float | str:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [ALIASES.get(name, name) for name, _ in pairs]
+    names = [column_name(name) for name, _ in pairs]
     for place, name in enumerate(names):
         if name in names[:place]:
             raise _RepeatedKey(name)

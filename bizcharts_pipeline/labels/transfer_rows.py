@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 from bizcharts_pipeline.core.clock import naive_utc
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.http.fields import SITE_OPENED, whole_number
-from bizcharts_pipeline.labels.labellers import labeller_name
+from bizcharts_pipeline.labels.labellers import labeller_name, visible
 from bizcharts_pipeline.labels.ledger import Flag, Label, storable_text
 from bizcharts_pipeline.labels.scales import OURS, Scale, canonical
 
@@ -21,6 +21,7 @@ COLUMNS = (
 )  # fmt: skip
 REQUIRED = ("thread_id", "sentiment_rating", "labeler_id", "labeled_at")
 ALIASES = {"subject_snapshot": "subject"}  # name of the column in `training_labels`
+_KNOWN = {*COLUMNS, *ALIASES}
 _FIELDS = {"subject": "subject_snapshot"}  # columns with another field name in Label
 
 _BIGINT = 2**63 - 1
@@ -71,9 +72,19 @@ def values_of(label: Label) -> dict[str, Value]:
     return values
 
 
+def column_name(written: str) -> str:
+    """Return a column's name as this program spells it: without blanks around it and invisible characters in it.
+
+    The case of an unknown column stays.
+    """
+    name = visible(written)
+    lower = name.lower()
+    return ALIASES.get(lower, lower) if lower in _KNOWN else name
+
+
 def named(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``values`` under this program's column names."""
-    return {ALIASES.get(name, name): value for name, value in values.items()}
+    return {column_name(name): value for name, value in values.items()}
 
 
 def is_skipped(values: Mapping[str, Any]) -> bool:
@@ -182,7 +193,7 @@ def _number(value: object, name: str, most: float) -> float | None:
     if value in (None, ""):
         return None
     try:
-        number = math.nan if isinstance(value, bool) else float(cast(str, value))
+        number = math.nan if isinstance(value, bool) or "_" in str(value) else float(cast(str, value))
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and 0 <= number <= most):

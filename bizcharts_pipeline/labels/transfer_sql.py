@@ -22,7 +22,10 @@ _PADDING = r"(?:\s|--[^\n]*+(?:\n|\Z)|/\*[\s\S]*?\*/)*+"
 _OUR_TABLE = rf"""(?:main\s*\.\s*)?["'`\[]?{_TABLE}["'`\]]?"""
 _CREATE = re.compile(rf"{_PADDING}CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_OUR_TABLE}\s*\(", re.IGNORECASE)
 _INSERT = re.compile(
-    rf"{_PADDING}INSERT\s+(?:OR\s+\w+\s+)?INTO\s+{_OUR_TABLE}\s*(?:\([^()]*+\)\s*)?VALUES\b", re.IGNORECASE
+    rf"{_PADDING}INSERT\s+(?:OR\s+\w+\s+)?INTO\s+{_OUR_TABLE}\s*(?:\(([^()]*+)\)\s*)?VALUES\b", re.IGNORECASE
+)
+_REMOVAL = re.compile(
+    rf"{_PADDING}(?:DELETE\s+FROM|DROP\s+TABLE(?:\s+IF\s+EXISTS)?)\s+{_OUR_TABLE}(?:\s|;|\Z)", re.IGNORECASE
 )
 # Statements of a dump that are ignored. Any other is reported.
 _IGNORED = re.compile(
@@ -43,25 +46,34 @@ def read_dump(text: str) -> Iterator[RawRow]:
     """Yield the rows that the dump inserts, each with the line where its statement begins.
 
     Raises:
-        LabelFileError: its CREATE TABLE cannot be parsed.
+        LabelFileError: it has no such table, or its CREATE TABLE cannot be parsed.
     """
     columns: tuple[str, ...] = _ORIGINAL_COLUMNS
     inserted: list[tuple[int, str]] = []  # line and text of each row's statement
+    has_table = has_problem = False
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
         _guard(database, columns)
         for line, statement in _statements(text):
+            problem = ""
             if _CREATE.match(statement):
+                has_table = True
                 if inserted:
                     raise LabelFileError(f"Line {line}: the table {_TABLE} is created a second time.")
                 columns = _columns(statement, line)
                 _guard(database, columns)
-            elif _INSERT.match(statement):
-                problem, rows = _insert(database, statement)
+            elif insert := _INSERT.match(statement):
+                has_table = True
+                problem, rows = _insert(database, statement, insert[1] or "")
                 inserted += [(line, statement)] * rows
-                if problem:
-                    yield RawRow(line, statement, None, problem)
+            elif inserted and _REMOVAL.match(statement):
+                problem = "a dump is not run, so the labels that this statement removes were not removed"
             elif not _IGNORED.match(statement):
-                yield RawRow(line, statement, None, f"not a statement of a dump of {_TABLE}")
+                problem = f"not a statement of a dump of {_TABLE}"
+            if problem:
+                has_problem = True
+                yield RawRow(line, statement, None, problem)
+        if not has_table and not has_problem:
+            raise LabelFileError(f"It has no rows for the table {_TABLE}.")
         database.set_authorizer(None)
         database.set_progress_handler(None, 0)
         database.text_factory = lambda raw: raw.decode("utf-8", "replace")
@@ -148,8 +160,12 @@ def _only_filling(action: int, first: str | None, second: str | None, *_: object
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
-def _insert(database: sqlite3.Connection, statement: str) -> tuple[str, int]:
+def _insert(database: sqlite3.Connection, statement: str, columns: str) -> tuple[str, int]:
     """Return why the statement was refused, if it was, and the number of inserted rows."""
+    names = [name.strip().strip("\"'`[]").lower() for name in columns.split(",")]
+    for place, name in enumerate(names):
+        if name in names[:place]:  # SQLite would take the first value silently
+            return f"the column {name} occurs twice", 0
     before = database.total_changes
     try:
         database.execute(statement)

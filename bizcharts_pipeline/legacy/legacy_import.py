@@ -11,7 +11,15 @@ from bizcharts_pipeline.core.attempts import Attempts, SetAside
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.progress import Track, silently
 from bizcharts_pipeline.core.sqlite import is_known
-from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, carry_out, collect, named_lines, plan
+from bizcharts_pipeline.labels.importing import (
+    CLOCK_TOLERANCE,
+    ImportReport,
+    LabelFile,
+    carry_out,
+    collect,
+    named_lines,
+    plan,
+)
 from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER, Spellings
 from bizcharts_pipeline.labels.ledger import LEDGER, REJECTED, LabelLedger
 from bizcharts_pipeline.labels.pictures import REMEDY
@@ -55,7 +63,7 @@ class LegacyImportReport:
             f"threads    {self.threads:>9,} read, {self.new_threads:,} new",
             f"polls      {self.snapshots:>9,} read, {self.new_snapshots:,} new",
             f"labels     {self.labels:>9,} read, {self.new_labels:,} new in the label ledger",
-            *(f"skipped    {count:>9,} {reason}" for reason, count in sorted(self.skipped.items())),
+            *(_skipped_line(count, reason) for reason, count in sorted(self.skipped.items())),
             *self.notes,
         ]
         if self.rejected:
@@ -91,7 +99,7 @@ def import_posts_db(
     database.prepare()
     taken = carry_out(planned, ledger, home / REJECTED, now)
     threads, new_threads = _take_threads(original, database, Attempts.of_home(home), now, track)
-    snapshots, new_snapshots = _take_snapshots(original, database)
+    snapshots, new_snapshots = _take_snapshots(original, database, now)
     return LegacyImportReport(
         threads=threads,
         new_threads=new_threads,
@@ -119,6 +127,11 @@ def _label_rows(original: OriginalDatabase) -> Iterator[RawRow]:
         yield RawRow(number, json.dumps(row, default=repr), values)
 
 
+def _skipped_line(count: int, reason: str) -> str:
+    what, colon, why = reason.partition(": ")
+    return f"skipped    {count:>9,} {what if count == 1 else what + 's'}{colon}{why}"
+
+
 def _reasons(taken: ImportReport) -> Counter[str]:
     return Counter(f"label: {row.reason}" for row in taken.rejected)
 
@@ -127,8 +140,15 @@ def _take_threads(
     original: OriginalDatabase, database: Database, attempts: Attempts, now: datetime, track: Track
 ) -> tuple[int, int]:
     read = new = 0
-    for batch in track(original.threads(), f"Posts of {original.path.name}", total=original.thread_batches()):
+    for stored in track(original.threads(), f"Posts of {original.path.name}", total=original.thread_batches()):
+        batch = [
+            entry
+            for entry in stored
+            if not _is_of_the_future(original, "thread: created_at", entry.thread.posted_at, now)
+        ]
         read += len(batch)
+        if not batch:
+            continue
         named = f"posts {batch[0].thread.thread_id} to {batch[-1].thread.thread_id} of {original.path.name}"
         try:
             with attempts.attempt(named) as attempt:
@@ -137,17 +157,26 @@ def _take_threads(
                 with attempt.waiting_for(database.write) as connection:
                     new += merge_threads(connection, prepared, ingested_at=now, seen_at=sightings).new
         except SetAside as error:
-            original.skipped[str(error)] += len(batch)
+            original.skipped[f"thread: {error}"] += len(batch)
     return read, new
 
 
-def _take_snapshots(original: OriginalDatabase, database: Database) -> tuple[int, int]:
+def _take_snapshots(original: OriginalDatabase, database: Database, now: datetime) -> tuple[int, int]:
     snapshots = [
         Snapshot(poll.snapshot_at, poll.total_threads, poll.avg_reply_count, poll.top_coins)
         for poll in original.snapshots()
+        if not _is_of_the_future(original, "snapshot: snapshot_at", poll.snapshot_at, now)
     ]
     with database.write() as connection:
         return len(snapshots), insert_snapshots(connection, snapshots)
+
+
+def _is_of_the_future(original: OriginalDatabase, what: str, moment: datetime, now: datetime) -> bool:
+    """Whether to skip a row: while the database has rows of the future, jobs refuse to write and to delete."""
+    if moment <= now + CLOCK_TOLERANCE:
+        return False
+    original.skipped[f"{what} is in the future"] += 1
+    return True
 
 
 def _sighting(entry: OriginalThread) -> Sighting | None:

@@ -51,6 +51,8 @@ _HOLDER = re.compile(r"\(PID (\d+)\)")
 _FULL = re.compile(r"No space left|File too large|quota exceeded|Could not write all bytes", re.IGNORECASE)
 _CORRUPT = re.compile(r"corrupt|checksum|Failed to load metadata pointer|Could not read enough bytes", re.IGNORECASE)
 _NO_MEMORY = re.compile(r"Out of Memory|could not allocate|failed to (?:pin|allocate|offload)", re.IGNORECASE)
+# While the log is replayed: a block of the database itself is damaged. The log has other checksums.
+_DAMAGED_BELOW = re.compile(r"computed checksum \d+ does not match stored checksum \d+ in block")
 _UNREACHABLE = re.compile(
     r"Cannot open file|Permission (?:denied|Error)|Is a directory|Read-only file system", re.IGNORECASE
 )
@@ -442,6 +444,8 @@ def opening_error(path: Path, message: str, remedy: str = WHERE_TO_GO) -> Databa
         return DatabaseUnavailable(f"{path} cannot be opened: {message}")
     if _NO_MEMORY.search(message):
         return DatabaseUnavailable(f"{path}: not enough memory; close other programs. ({message})")
+    if "WAL file" in message and (_DAMAGED_BELOW.search(message) or f'from file "{path}"' in message):
+        return DatabaseCorrupt(f"{path} is damaged, so its log cannot be replayed; {remedy} ({message})")
     if "WAL file" in message:
         return DatabaseLogCorrupt(f"{wal(path)} is damaged, {path.name} itself is unaffected; {remedy} ({message})")
     return DatabaseCorrupt(f"{path} is damaged; {remedy} ({message})")

@@ -71,6 +71,10 @@ class Installation:
                 f"{self.database}: the database {state}, but this installation has had one ({evidence}). {_REMEDY}"
             )
 
+    def has_lost_database(self) -> bool:
+        """Whether the database is missing or empty, although the installation has had one."""
+        return is_missing(self.database) and self._evidence() is not None
+
     def begin(self) -> None:
         """Prepare a first start if there is no database; files put into the home from now on are no evidence of an
         earlier one.

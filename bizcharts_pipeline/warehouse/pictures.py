@@ -297,6 +297,16 @@ def withdraw_blocked(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
     return _withdraw(connection, _ON_BLOCK_LIST, "blocked", "'on the block list'")
 
 
+def pictures_of_threads(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> int:
+    """Return the number of stored pictures of ``threads``, and of pictures with the same content in other threads."""
+    these = f"list_contains([{', '.join(str(int(thread)) for thread in threads)}]::BIGINT[], thread_id)"
+    return _count(
+        connection,
+        f"FROM thumbnails WHERE status = 'stored' AND ({these} "
+        f"OR sha256 IN (SELECT sha256 FROM thumbnails WHERE {these} AND sha256 IS NOT NULL))",
+    )
+
+
 def withdraw_deleted(connection: duckdb.DuckDBPyConnection) -> Withdrawal:
     """Mark stored pictures deleted at their source as purged. Call it inside :meth:`Database.write`."""
     reason = f"CASE WHEN t.file_deleted THEN 'the board deleted the file' ELSE {literal(THREAD_DELETED)} END"

@@ -18,6 +18,7 @@ from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.maintenance import maintain
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.settings import RetentionSettings
+from bizcharts_pipeline.warehouse import checkpoints
 from bizcharts_pipeline.warehouse.log import read_log, wal
 
 SHELL = "INSERT INTO warosu_days (day, rows, requests, complete) VALUES ('2020-01-01', 1, 1, TRUE)"
@@ -231,3 +232,42 @@ def test_a_damaged_seal_is_named_and_can_be_accepted(world: World, tmp_path: Pat
     assert not (tmp_path / "none").exists()
     repair.accept(world.database, world.home)
     assert is_sound(world, tmp_path / "file")
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "dangling link"])
+def test_a_database_that_is_lost_after_a_kill_is_named(world: World, tmp_path: Path, how: str) -> None:
+    Path(f"{world.database.path}.closed").unlink()
+    world.database.path.unlink()
+    if how == "empty":
+        world.database.path.touch()
+    elif how == "dangling link":
+        world.database.path.symlink_to(tmp_path / "nowhere")
+    assert ["missing or empty" in damage.problem for damage in repair.find_damage(world.database, world.home)] == [True]
+
+
+@pytest.mark.parametrize("how", ["cut in a block", "cut between blocks", "zeros"])
+def test_a_damaged_database_is_not_reported_as_a_damaged_log(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(checkpoints, "checkpoint", lambda connection, path: connection.close())
+    with world.database.write() as connection:  # to replay this, DuckDB reads blocks of the database
+        connection.execute("UPDATE thread_ops SET subject = 'changed'")
+    path, log = world.database.path, wal(world.database.path).read_bytes()
+    content = path.read_bytes()
+    half = 12_288 + (len(content) // 262_144 // 2) * 262_144
+    kept = content[: half + (999 if how == "cut in a block" else 0)]
+    path.write_bytes(kept + bytes(len(content) - half if how == "zeros" else 0))
+    (damage,) = repair.find_damage(world.database, world.home)
+    assert damage.path == path
+    assert f"{path} is damaged" in damage.problem
+    assert damage.set_aside is None
+    assert repair.set_aside(world.database, world.home, NOW) == []
+    assert wal(path).read_bytes() == log
+
+
+def test_a_refused_restore_creates_no_home(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no backup")
+    new = World(tmp_path / "new")
+    with pytest.raises(BizchartsError, match="not a valid backup"):
+        restore(new.database, new.home, tmp_path / "file", NOW)
+    assert not new.home.exists()

@@ -127,23 +127,32 @@ def test_the_first_implementations_database_is_taken_over_once(installation: Ins
                 (1002, NULL, NULL, 'it''s over', 1764590100, NULL, NULL, 7, 'archived.moe', NULL),
                 (1003, 'no time', NULL, NULL, NULL, NULL, NULL, 0, 'warosu', NULL);
             CREATE TABLE catalog_snapshots (id INTEGER, snapshot_at TEXT, total_threads INTEGER, top_coins TEXT);
-            INSERT INTO catalog_snapshots VALUES (1, '2025-12-01 12:00:00', 151, '[["LINK", 3]]');
+            INSERT INTO catalog_snapshots VALUES (1, '2025-12-01 12:00:00', 151, '[["LINK", 3]]'),
+                (2, '2055-01-01', 9, NULL), (3, '2056-01-01', 9, NULL);
             CREATE TABLE training_labels (thread_id INTEGER, sentiment_rating INTEGER, skipped INTEGER,
                 labeler_id TEXT, labeled_at TEXT, text_snapshot TEXT);
             INSERT INTO training_labels VALUES (1001, 3, 0, 'me', '2025-12-19 20:57:25.5', 'to the moon'),
                 (999, 1, 0, 'me', '2025-12-19 20:57:30', 'seen, and gone since'),
-                (1002, 9, 0, 'me', '2025-12-19 20:57:35', NULL);
+                (1002, 9, 0, 'me', '2025-12-19 20:57:35', NULL), (1002, 2, 0, NULL, '2025-12-19 20:57:36', NULL);
             """
         )
     first = json.loads(installation.run_command("import-sqlite", str(original), "--json", now=NOW).stdout)
-    assert (first["new_threads"], first["new_snapshots"], first["new_labels"]) == (2, 1, 2)
-    assert first["skipped"] == {"thread: no readable created_at": 1, "label: sentiment_rating 9, not 1 to 3": 1}
+    assert (first["new_threads"], first["new_snapshots"], first["new_labels"]) == (2, 1, 3)
+    assert first["notes"] == ["1 label of 'original', the labeller of those without a name"]
+    assert first["skipped"] == {
+        "thread: no readable created_at": 1,
+        "snapshot: snapshot_at is in the future": 2,
+        "label: sentiment_rating 9, not 1 to 3": 1,
+    }
     rows = installation.query("SELECT thread_id, source, op_text_clean, reply_count FROM thread_ops ORDER BY 1")
     assert rows == [(1001, "live", "to the moon", 42), (1002, "warosu", "it's over", 7)]
     assert installation.query("SELECT thread_id, coin_symbol FROM coin_mentions") == [(1001, "LINK")]
     assert installation.query("SELECT total_threads FROM catalog_snapshots") == [(151,)]
     labels = LabelLedger(installation.home / "ledgers" / "labels.sqlite").newest()
-    assert [(label.thread_id, label.sentiment_rating) for label in labels] == [(999, 1), (1001, 3)]
+    assert [(label.thread_id, label.sentiment_rating) for label in labels] == [(999, 1), (1001, 3), (1002, 2)]
     assert "a name" not in (installation.home / "bizcharts.duckdb").read_bytes().decode("latin-1")
+    again = installation.run_command("import-sqlite", str(original), now=NOW).stdout
+    assert "2 snapshots: snapshot_at is in the future\n" in again
+    assert "1 thread: no readable created_at\n" in again
     second = json.loads(installation.run_command("import-sqlite", str(original), "--json", now=NOW).stdout)
     assert (second["new_threads"], second["new_snapshots"], second["new_labels"]) == (0, 0, 0)

@@ -125,6 +125,7 @@ def test_one_stray_rating_is_put_aside_and_named_with_its_place(tmp_path: Path, 
         ("1-10", list(range(1, 11)), [1, 1, 1, 1, 2, 2, 3, 3, 3, 3]),
         ("3=bearish,2=neutral,1=bullish", [3, 2, 1], [1, 2, 3]),
         ("sell=bearish, hold=neutral, buy=bullish", ["Buy", "HOLD", "sell"], [3, 2, 1]),
+        ("=1=bearish,=2=neutral,3,5=bullish", ["=1", "=2", "=1"], [1, 2, 1]),
     ],
 )
 def test_a_named_scale_maps_ratings(
@@ -145,7 +146,7 @@ def test_ratings_that_are_not_on_the_named_scale_refuse_the_file(tmp_path: Path)
     ("text", "cause"),
     [
         ("1-4", "no middle"), ("five", "not one of 1-3"), ("1=good", "bearish, neutral, bullish"),
-        ("1=bearish,1.0=bullish", "two meanings"), ("", "not one of"),
+        ("1=bearish,1.0=bullish", "given twice"), ("", "not one of"),
     ],
 )  # fmt: skip
 def test_a_scale_that_cannot_be_understood_is_refused(text: str, cause: str) -> None:

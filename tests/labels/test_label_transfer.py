@@ -370,3 +370,73 @@ def test_current_is_the_newest_of_each_labeller_and_history_what_stands(ledger: 
         export_labels(ledger, tmp_path / "a.jsonl", history=history)
         written = [json.loads(line) for line in (tmp_path / "a.jsonl").open()]
         assert [(row["thread_id"], row["labeler_id"], row["sentiment_rating"]) for row in written] == rows
+
+
+HEADER = "thread_id,sentiment_rating,labeler_id,labeled_at\n"
+TIME = "2026-03-01 12:00"
+GOOD = f"1,1,ann,{TIME}\n2,2,ann,{TIME}\n3,3,ann,{TIME}\n"
+
+
+def test_a_number_with_an_underscore_is_no_rating(ledger: LabelLedger) -> None:
+    report = taken(ledger, "a.csv", HEADER + GOOD + f"4,0_3,ann,{TIME}\n")
+    assert [label.thread_id for label in ledger.all()] == [1, 2, 3]
+    assert [row.reason for row in report.rejected] == ["sentiment_rating 0_3, not 1 to 3"]
+
+
+@pytest.mark.parametrize("second", ["sentiment\u200b_rating", "\ufeffSentiment_Rating", " sentiment_rating\u00ad "])
+def test_a_repeated_column_is_found_whatever_its_invisible_characters(ledger: LabelLedger, second: str) -> None:
+    with pytest.raises(LabelFileError, match="sentiment_rating twice"):
+        taken(ledger, "a.csv", HEADER.replace("\n", f",{second}\n") + f"1,1,ann,{TIME},3\n")
+    report = taken(ledger, "a.jsonl", lines(ROW | {second: 1}, ROW | {"thread_id": 8}))
+    assert "'sentiment_rating' occurs twice" in report.rejected[0].reason
+    assert [label.thread_id for label in ledger.all()] == [8]
+
+
+@pytest.mark.parametrize("extension", ["csv", "jsonl", "sql"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"PK\x03\x04\x14\0;,;[Content_Types].xml", "a spreadsheet or a ZIP archive"),
+        (b"\x1f\x8b\x08\0;;;", "compressed with gzip"),
+        (b"\x89PNG\r\n\x1a\n;;" + bytes(range(1, 256)), "a binary file"),
+        (HEADER.encode("cp500"), "a binary file, or text that is not UTF-8"),
+        (HEADER.encode("utf-32"), "UTF-32"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_as_such(
+    ledger: LabelLedger, extension: str, content: bytes, told: str
+) -> None:
+    with pytest.raises(LabelFileError, match=told):
+        taken(ledger, f"a.{extension}", content)
+
+
+def test_a_line_of_json_is_rejected_in_plain_words(ledger: LabelLedger) -> None:
+    bad = ["[" * 100_000, '{"thread_id": ' + "9" * 5000 + "}", '{"thread_id": 1,}']
+    report = taken(ledger, "a.jsonl", lines(ROW) + "\n".join(bad))
+    too = "a number is too long, or arrays or objects are nested too deeply"
+    assert [row.reason for row in report.rejected] == [too, too, "not JSON at character 17"]
+
+
+def test_unknown_columns_are_named_up_to_ten(ledger: LabelLedger) -> None:
+    more = [f"column{number}" for number in range(500)]
+    report = taken(ledger, "a.csv", HEADER.replace("\n", f",{','.join(more)}\n") + f"1,1,ann,{TIME}" + ",x" * 500)
+    assert "column9 and 490 more\n" in str(report)
+
+
+def test_a_dump_that_removes_labels_or_names_a_column_twice_is_reported(ledger: LabelLedger) -> None:
+    insert = f"INSERT INTO training_labels VALUES(1,7,1,0,NULL,'ann','{TIME}',NULL,NULL);\n"
+    twice = (
+        'INSERT INTO training_labels (thread_id, sentiment_rating, "Sentiment_Rating", labeler_id, labeled_at) '
+        f"VALUES (9,1,3,'ann','{TIME}');\n"
+    )
+    removals = ["DELETE FROM training_labels WHERE thread_id = 7;", "drop table if exists 'training_labels';"]
+    report = taken(ledger, "a.sql", CREATE + insert + twice + "DELETE FROM sqlite_sequence;\n" + "\n".join(removals))
+    assert [label.thread_id for label in ledger.all()] == [7]
+    assert ["twice" in row.reason for row in report.rejected] == [True, False, False]
+    assert all("not removed" in row.reason for row in report.rejected[1:])
+    assert not taken(ledger, "b.sql", f"DROP TABLE IF EXISTS training_labels;\n{CREATE}").rejected
+
+
+def test_a_dump_without_the_table_is_refused(ledger: LabelLedger) -> None:
+    with pytest.raises(LabelFileError, match="no rows for the table training_labels"):
+        taken(ledger, "a.sql", "CREATE TABLE labels (thread_id);\nINSERT INTO labels VALUES (7);\n")

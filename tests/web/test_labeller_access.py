@@ -300,6 +300,7 @@ def test_what_was_flagged_as_illegal_goes_also_where_the_same_person_rated_the_p
             Label(thread, 2, "ann", utc_now()),
         ]
     )
+    assert block_flagged(home.database, home.path, utc_now(), dry_run=True) == 1
     assert block_flagged(home.database, home.path, utc_now()) == 1
     assert not list((home.path / "images").glob("??/??/*"))
 
