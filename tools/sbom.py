@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 _CLASSIFIER = "License :: "
 _MAX_LICENCE_CHARACTERS = 80  # some put the whole text there
 # Whose metadata names no licence, by what their files say.
-SAID_ELSEWHERE = {"cleanlab": "Apache-2.0"}
+SAID_ELSEWHERE = {"axe-playwright-python": "MIT AND MPL-2.0", "cleanlab": "Apache-2.0"}
 
 
 def _field(package: Distribution, name: str) -> str:

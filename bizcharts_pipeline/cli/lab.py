@@ -14,7 +14,7 @@ from bizcharts_pipeline.settings import load_settings
 @click.option("--as-of", callback=as_moment, metavar="TIME", help="What was computed and knowable then (ISO 8601).")
 @as_json
 def backtest(as_of: datetime | None, json_output: bool) -> None:
-    """Test whether the index says anything about the next days' prices.
+    """Test whether the mood leads the price.
 
     With everything that was knowable at the time only, adjusted for the number of tests, and beside alternative.me's
     index under the same rules. The report is stored in `lab/` of the home. Each run's trading rules count as trials.

@@ -15,7 +15,6 @@ from bizcharts_pipeline.lab.series import Floats, lagged
 
 LAGS = 5  # days that are tested; fixed in advance
 ALPHA = 0.05
-POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -72,19 +71,3 @@ def lead_lag(cause: Floats, effect: Floats, lags: int = LAGS) -> LeadLag | None:
         for lag in range(1, lags + 1)
     )
     return LeadLag(outcome.size, maxlags, float(joint.statistic), float(joint.pvalue), tests)
-
-
-def detectable_r2(n: int, tests: int, lags: int = LAGS) -> float:
-    """Return the share of the daily variance that a cause must explain to be found with 80 % power.
-
-    By the joint test over ``n`` days, if it is the only discovery among ``tests``: its p-value must then be at most
-    alpha / (tests × (1 + 1/2 + … + 1/tests)).
-    """
-    from scipy.optimize import brentq
-    from scipy.stats import f, ncf
-
-    level = ALPHA / (tests * sum(1 / place for place in range(1, tests + 1)))
-    freedom = n - 2 * (lags + 1) - 1
-    critical = f.isf(level, lags, freedom)
-    needed = brentq(lambda excess: ncf.sf(critical, lags, freedom, excess) - POWER, 0.01, 1_000)
-    return float(needed / (needed + n))

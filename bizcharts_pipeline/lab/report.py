@@ -11,7 +11,8 @@ from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.lab.errors import LabError
 from bizcharts_pipeline.lab.inputs import INDEX, PLACEBO, REFERENCE
-from bizcharts_pipeline.lab.leadlag import detectable_r2
+from bizcharts_pipeline.lab.power import detectable_r2
+from bizcharts_pipeline.lab.series import Pair
 from bizcharts_pipeline.lab.strategies import Comparison
 from bizcharts_pipeline.lab.study import MIN_DAYS, Study, Tested, Unstudied, forward_family, reverse_family
 from bizcharts_pipeline.warehouse.previews import Preview
@@ -35,7 +36,7 @@ class Part:
     title: str
     answer: str  # 'yes', 'no' or 'too few days': does it say anything about following prices?
     sentences: tuple[str, ...]  # the answer in words
-    detectable_r2: float | None  # of a day's returns, to be found with 80 % power over the first study's days
+    detectable_r2: float | None  # of a day's returns, found in 80 % of simulations of the first study; None: none was
     studies: tuple[Study, ...]
     unstudied: tuple[Unstudied, ...]
     comparison: Comparison | None  # of trading rules
@@ -99,13 +100,18 @@ TITLES = {INDEX: "the index", REFERENCE: "alternative.me's index", PLACEBO: "the
 
 
 def part_of(
-    source: str, studies: Sequence[Study], unstudied: Sequence[Unstudied], comparison: Comparison | None
+    source: str,
+    pairs: Sequence[Pair],
+    studies: Sequence[Study],
+    unstudied: Sequence[Unstudied],
+    comparison: Comparison | None,
+    seed: int,
 ) -> Part:
-    """Return a source's part: its tests adjusted together, and the answer in words."""
+    """Return a source's part: its tests adjusted together, and the answer in words. ``pairs`` are the studied ones."""
     forward, reverse = forward_family(studies), reverse_family(studies)
     found = [test for test in forward if test.found]
     answer = TOO_FEW if not studies else YES if found else NO
-    smallest = detectable_r2(studies[0].forward.n, len(forward)) if studies else None
+    smallest = detectable_r2(pairs[0], len(forward), seed) if pairs else None
     sentences = _sentences(studies, unstudied, forward, reverse, smallest)
     return Part(
         source,
@@ -128,7 +134,7 @@ def _sentences(
     reverse: Sequence[Tested],
     smallest: float | None,
 ) -> tuple[str, ...]:
-    if not studies or smallest is None:
+    if not studies:
         most = max((each.days for each in unstudied), default=0)
         return (f"{counted(most, 'day')} with a mood and a price; it takes {MIN_DAYS}.",)
     first = studies[0]
@@ -147,8 +153,13 @@ def _sentences(
             f"{percent(effect.hi)}); {first.first_day} to {first.last_day}, {counted(first.days, 'day')}."
         )
     said.append(
-        f"With so many days and tests, a mood that explains {100 * smallest:.1f} % of the daily variance would have "
-        "been found with a probability of 80 %; less than that can be there unseen."
+        "In simulations with this many days and tests, "
+        + (
+            "not even the largest lead that was tried was found with a probability of 80 %."
+            if smallest is None
+            else f"a lead of 1 to 3 days that explains {100 * smallest:.0f} % of the daily variance was found with a "
+            "probability of 80 %; less than that can be there unseen."
+        )
     )
     leads = next((test for test in reverse if test.series == first.name and "joint" in test.what), None)
     if leads:

@@ -79,13 +79,14 @@ def make_report(
     ledger.record(trials, now)
     ever = ledger.sharpes()
     shown = [source for source in done if source == INDEX or done[source] or undone[source]]
-    parts = tuple(_part(source, done[source], undone[source], ever) for source in shown)
+    parts = tuple(_part(source, done[source], undone[source], ever, seed) for source in shown)
     return Report(SCHEMA, now, as_of, seed, parts)
 
 
-def _part(source: str, done: Sequence[_Done], undone: Sequence[Unstudied], ever: Sequence[float]) -> Part:
+def _part(source: str, done: Sequence[_Done], undone: Sequence[Unstudied], ever: Sequence[float], seed: int) -> Part:
     comparisons = [_comparison(each, ever) for each in done if each.traded]
-    return part_of(source, [each.study for each in done], undone, next(iter(comparisons), None))
+    pairs, studies = [each.pair for each in done], [each.study for each in done]
+    return part_of(source, pairs, studies, undone, next(iter(comparisons), None), seed)
 
 
 def _comparison(done: _Done, ever: Sequence[float]) -> Comparison:

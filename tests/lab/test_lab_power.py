@@ -5,6 +5,7 @@ from lab_worlds import world
 from scipy.stats import binom  # noqa: TID253
 
 from bizcharts_pipeline.lab.leadlag import ALPHA
+from bizcharts_pipeline.lab.power import POWER, detectable_r2
 from bizcharts_pipeline.lab.study import Study, Unstudied, forward_family, study
 
 DAYS = 1000
@@ -52,6 +53,18 @@ def test_a_planted_lead_of_one_to_three_days_is_found(lead: int) -> None:
 
 def test_worlds_without_a_lead_show_none() -> None:
     assert_false_discoveries_are_as_rare_as_stated(60, repetitions=199)
+
+
+def test_the_size_that_a_report_names_is_found_as_often_as_it_says() -> None:
+    """On worlds of their own seeds, whose mood follows the price; over the leads that the report speaks of."""
+    size = detectable_r2(world(77, DAYS), 14, seed=1)
+    assert size
+    seeds = 30
+    found = sum(
+        examined(70_000 + 1_000 * lead + seed, 199, lead, size)[1] for lead in (1, 2, 3) for seed in range(seeds)
+    )
+    print(f"R² {size}: found {found} of {3 * seeds}")
+    assert found >= binom.ppf(RARE, 3 * seeds, POWER)
 
 
 @pytest.mark.acceptance

@@ -21,10 +21,11 @@ from published_rows import DAY, insert_index
 from assets.backtest_report import backtest_report
 from bizcharts_pipeline.lab.errors import LabError
 from bizcharts_pipeline.lab.inputs import read_pairs
+from bizcharts_pipeline.lab.leadlag import ALPHA, lead_lag
 from bizcharts_pipeline.lab.page import report_page
 from bizcharts_pipeline.lab.report import QUESTION, Report, report_path, stored_report, to_json
 from bizcharts_pipeline.lab.run import backtest, make_report
-from bizcharts_pipeline.lab.series import Pair, day_grid, log_returns, on_grid
+from bizcharts_pipeline.lab.series import Pair, day_grid, lagged, log_returns, on_grid
 from bizcharts_pipeline.lab.trials import LEDGER, Trial, TrialLedger
 from bizcharts_pipeline.settings import PriceSettings
 from bizcharts_pipeline.warehouse.database import Database
@@ -281,6 +282,12 @@ def test_on_the_real_series_the_price_leads_alternative_mes_index_and_not_the_re
     assert joint.found
     assert joint.adjusted_p < 1e-12
     assert part.studies[0].reverse.by_lag[0].coefficient > 0, "after a rise the index is higher"
+    # A reading appears at its day's begin. Counted there, it knows one day less, and still follows the price.
+    earlier = lagged(pair.mood, -1)
+    back, forth = lead_lag(pair.returns, earlier), lead_lag(earlier, pair.returns)
+    assert back
+    assert forth
+    assert (back.p < 1e-6, forth.p > ALPHA) == (True, True)
 
 
 def _column(path: Path, day: str, value: str) -> dict[date, float]:

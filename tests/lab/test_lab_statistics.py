@@ -8,9 +8,11 @@ import pytest
 import statsmodels.api as sm  # noqa: TID253
 from lab_worlds import world
 
+from bizcharts_pipeline.lab import power
 from bizcharts_pipeline.lab.events import entries, event_study
 from bizcharts_pipeline.lab.forecast import clark_west, expanding_forecasts
-from bizcharts_pipeline.lab.leadlag import ALPHA, detectable_r2, lead_lag, newey_west_lags
+from bizcharts_pipeline.lab.leadlag import ALPHA, lead_lag, newey_west_lags
+from bizcharts_pipeline.lab.power import detectable_r2
 from bizcharts_pipeline.lab.series import Floats, lagged
 from bizcharts_pipeline.lab.sharpe import deflated_sharpe, expected_maximum, probabilistic_sharpe, sharpe_ratio
 from bizcharts_pipeline.lab.stationarity import stationarity
@@ -198,5 +200,13 @@ def test_p_values_are_adjusted_over_every_test_of_all_series() -> None:
 
 
 def test_more_days_and_fewer_tests_show_smaller_effects() -> None:
-    assert detectable_r2(1000, 14) == pytest.approx(0.024, abs=0.003)
-    assert detectable_r2(4000, 14) < detectable_r2(1000, 14) < detectable_r2(1000, 140)
+    size = {
+        (days, tests): detectable_r2(world(15, days), tests, seed=1) or math.inf
+        for days, tests in ((1500, 14), (400, 14), (400, 100_000))
+    }
+    assert size[1500, 14] < size[400, 14] < size[400, 100_000]
+
+
+def test_where_no_size_is_found_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "SIZES", (0.0005, 0.001))
+    assert detectable_r2(world(15, 400), 14, seed=1) is None

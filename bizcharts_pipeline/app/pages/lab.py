@@ -35,7 +35,7 @@ def page() -> None:
         foot()
         return
     answer, *sentences = report.first_lines
-    st.subheader(as_markdown(answer), anchor=False)
+    st.header(as_markdown(answer), anchor=False)
     for sentence in sentences:
         st.markdown(as_markdown(sentence, MAX_SENTENCE))
     _figures(report)
@@ -43,7 +43,7 @@ def page() -> None:
         st.markdown(READ)
     _details(report.parts[0])
     for part in report.parts[1:]:
-        st.subheader(as_markdown(part.heading), anchor=False)
+        st.header(as_markdown(part.heading), anchor=False)
         for sentence in part.sentences:
             st.markdown(as_markdown(sentence, MAX_SENTENCE))
         _details(part)
