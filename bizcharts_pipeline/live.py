@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -23,6 +24,9 @@ from bizcharts_pipeline.sentiment.scoring import ScoringReport, score_new_posts
 from bizcharts_pipeline.settings import FearGreedSettings, Settings
 from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
 from bizcharts_pipeline.warehouse.database import Database
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.index.moved import Change
 
 POSTS_PER_TICK = 500
 
@@ -150,10 +154,23 @@ def base_rate(scorer: Scorer) -> Prior:
     return Prior(score.score, score.p_bullish + score.p_bearish - score.score**2)
 
 
-def known_base_rate(connection: duckdb.DuckDBPyConnection, home: Path, model_version: str) -> Prior | None:
-    """Return the prior of ``model_version`` if it is the champion; of other models it is not known."""
-    scorer = current_scorer(connection, home)
-    return base_rate(scorer) if scorer.model_version == model_version else None
+def explain_moved(
+    database: Database, settings: Settings, start: datetime, end: datetime, as_of: datetime | None
+) -> "Change":
+    """Explain what moved the stance of this installation from ``start`` to ``end``, as of a moment (all naive UTC).
+
+    Raises:
+        ChangeNotExplained: as :func:`explain_change` does.
+        DatabaseError: as :meth:`Database.read` does.
+    """
+    from bizcharts_pipeline.index.moved import explain_change  # which no minutely run needs
+
+    def prior(connection: duckdb.DuckDBPyConnection, model_version: str) -> Prior | None:
+        scorer = current_scorer(connection, settings.home_path)
+        return base_rate(scorer) if scorer.model_version == model_version else None
+
+    excluded = sorted(NON_CRYPTO_GENERALS)
+    return explain_change(database, start, end, settings.fear_greed, excluded, prior, as_of=as_of)
 
 
 def fourchan_client(

@@ -4,21 +4,17 @@ Exactly one attempt is made for each reservation in the ledger. The process of a
 what it needs, before the first reservation: a kill until then loses nothing.
 """
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from bizcharts_pipeline.alerts.destinations import Destination
 from bizcharts_pipeline.alerts.events import utc
 from bizcharts_pipeline.alerts.ledger import AlertLedger, Delivery, State
 from bizcharts_pipeline.alerts.sender_process import NoOutcome, NotReady, SenderProcess
-from bizcharts_pipeline.core.file_lock import try_lock
-from bizcharts_pipeline.core.files import regular_only
+from bizcharts_pipeline.core.file_lock import lock_file
 
 ROUND_SECONDS = 300.0  # no further message is begun after this
 FIRST_PAUSE = timedelta(minutes=1)
@@ -46,8 +42,9 @@ def deliver(
     Raises:
         AlertLedgerError: the ledger cannot be used.
     """
-    with _alone(ledger.path) as alone:
-        if not alone:
+    ledger.path.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file(ledger.path.with_suffix(".sending")) as is_free:
+        if not is_free:
             return None
         ledger.recover([one.name for one in destinations], clock())
         until = time.monotonic() + ROUND_SECONDS
@@ -115,14 +112,3 @@ def _ask(process: SenderProcess, title: str, message: str, reserve: Callable[[],
     if outcome == "unclear":
         return Outcome(name, "unknown", f"{detail}: it may have arrived, and is not sent again")
     return Outcome(name, "sent" if outcome == "sent" else "pending", detail)
-
-
-@contextmanager
-def _alone(ledger: Path) -> Iterator[bool]:
-    """Yield whether no other process is sending, and keep it so."""
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    file = regular_only(ledger.with_name(f"{ledger.stem}.sending"), os.O_RDWR | os.O_CREAT)
-    try:
-        yield try_lock(file)
-    finally:
-        os.close(file)

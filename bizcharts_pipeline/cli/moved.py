@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
-from bizcharts_pipeline.cli.publishing import as_moment
+from bizcharts_pipeline.cli.publishing import as_moment, in_the_past
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.settings import load_settings
 
@@ -38,32 +38,20 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
 
     The contributions add up to the change; docs/methodology.md defines them.
     """
-    from bizcharts_pipeline.index.moved import explain_change
     from bizcharts_pipeline.index.moved_words import terms_in_words, view_in_words
-    from bizcharts_pipeline.live import known_base_rate
-    from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
+    from bizcharts_pipeline.live import explain_moved
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.posts import source_link
 
     now = utc_now()
     end = end or now
     start = start or end - DEFAULT_SPAN
-    for name, given in (("--from", start), ("--to", end), ("--as-of", as_of or end)):
-        if given > now:
-            raise click.UsageError(f"{name} {given:%Y-%m-%d %H:%M} is in the future")
+    for option, given in (("--from", start), ("--to", end), ("--as-of", as_of)):
+        in_the_past(given, now, option)
     if start > end:
         raise click.UsageError(f"--from {start:%Y-%m-%d %H:%M} is after --to {end:%Y-%m-%d %H:%M}")
     settings = load_settings()
-    database = Database.existing(settings)
-    change = explain_change(
-        database,
-        start,
-        end,
-        settings.fear_greed,
-        sorted(NON_CRYPTO_GENERALS),
-        lambda connection, model: known_base_rate(connection, settings.home_path, model),
-        as_of=as_of,
-    )
+    change = explain_moved(Database.existing(settings), settings, start, end, as_of)
     if json_output:
         click.echo(to_json(change))
         return

@@ -20,14 +20,14 @@ def as_moment(context: click.Context, parameter: click.Parameter, value: str | N
         raise click.BadParameter(f"{value!r:.60} is no ISO 8601 time such as 2026-03-02T14:00") from None
 
 
-def in_the_past(as_of: datetime | None, now: datetime) -> None:
-    """Refuse a moment after ``now``; both naive UTC.
+def in_the_past(moment: datetime | None, now: datetime, option: str = "--as-of") -> None:
+    """Refuse the ``moment`` of an option after ``now``; both naive UTC.
 
     Raises:
-        click.UsageError: ``as_of`` is after ``now``.
+        click.UsageError: it is after ``now``.
     """
-    if as_of is not None and as_of > now:
-        raise click.UsageError(f"--as-of {as_of:%Y-%m-%d %H:%M} is in the future")
+    if moment is not None and moment > now:
+        raise click.UsageError(f"{option} {moment:%Y-%m-%d %H:%M} is in the future")
 
 
 @click.command()

@@ -19,8 +19,8 @@ from pathlib import Path
 import duckdb
 
 from bizcharts_pipeline.core.clock import iso_utc
-from bizcharts_pipeline.core.file_lock import try_lock
-from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, regular_only, sync
+from bizcharts_pipeline.core.file_lock import lock_file
+from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, sync
 from bizcharts_pipeline.exports.badge import png_badge, svg_badge
 from bizcharts_pipeline.exports.dictionary import COINS, INDEX, Column, as_markdown
 from bizcharts_pipeline.exports.errors import ExportError
@@ -177,8 +177,8 @@ def _put_in_place(files: list[Path], folder: Path) -> int:
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     """Hold the exclusive lock of exports to ``folder``; the kernel releases it when the process dies."""
-    with os.fdopen(regular_only(folder / LOCK, os.O_RDWR | os.O_CREAT), "r+") as lock:
-        if not try_lock(lock.fileno()):
+    with lock_file(folder / LOCK) as is_free:
+        if not is_free:
             raise ExportError(f"Another export is writing to {folder}; wait for it, or name another folder.")
         yield
 

@@ -1,13 +1,11 @@
 """Exclusive lock per job, as two processes would both claim the same pod. The kernel releases it when its holder
 dies."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bizcharts_pipeline.core.file_lock import try_lock
-from bizcharts_pipeline.core.files import regular_only
+from bizcharts_pipeline.core.file_lock import lock_file
 from bizcharts_pipeline.pods.errors import PodError
 
 LOCK = "lock"
@@ -27,13 +25,10 @@ def hold(folder: Path) -> Iterator[None]:
         JobBusy: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = regular_only(folder / LOCK, os.O_RDWR | os.O_CREAT)
-    try:
-        if not try_lock(file):
+    with lock_file(folder / LOCK) as is_free:
+        if not is_free:
             raise JobBusy(
                 f"Another process works on the job {folder.name}, which must not be paid for twice; "
                 "wait for its end, or stop that run"
             )
         yield
-    finally:
-        os.close(file)

@@ -62,7 +62,7 @@ def champion_scorer(database: Database, home: Path, now: datetime) -> Scorer:
     """
     with database.read() as connection:
         current = champion(connection)
-        scorer = current_scorer(connection, home)
+    scorer = _scorer_of(current, home)
     if isinstance(scorer, LexiconScorer) and (current is None or current.model_version != scorer.model_version):
         with database.write() as connection:
             ensure_lexicon_champion(connection, scorer.model_version, scorer.sha256, now)
@@ -71,7 +71,10 @@ def champion_scorer(database: Database, home: Path, now: datetime) -> Scorer:
 
 def current_scorer(connection: duckdb.DuckDBPyConnection, home: Path) -> Scorer:
     """Return the same as :func:`champion_scorer`, for readers: nothing is registered."""
-    current = champion(connection)
+    return _scorer_of(champion(connection), home)
+
+
+def _scorer_of(current: ModelVersion | None, home: Path) -> Scorer:
     return _lexicon() if current is None or current.shipped else ChampionScorer(current, home)
 
 

@@ -12,11 +12,12 @@ from threading import Thread
 import pytest
 from receiver import Receiver, receiver
 
-from bizcharts_pipeline.alerts.delivery import _alone, deliver, pause, send_test
+from bizcharts_pipeline.alerts.delivery import deliver, pause, send_test
 from bizcharts_pipeline.alerts.destinations import VARIABLE, Destination, destinations
 from bizcharts_pipeline.alerts.errors import AlertLedgerError
 from bizcharts_pipeline.alerts.events import Event
 from bizcharts_pipeline.alerts.ledger import AlertLedger
+from bizcharts_pipeline.core.file_lock import lock_file
 
 NOW = datetime(2026, 11, 28, 12)
 CANARY = "canary0123456789"
@@ -201,7 +202,7 @@ def _environments() -> bytes:
 def test_one_sender_at_a_time(ledger: AlertLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     targets = set_to(monkeypatch, ledger, "json://127.0.0.1:1/")
     record(ledger, targets, event())
-    with _alone(ledger.path) as alone:
+    with lock_file(ledger.path.with_suffix(".sending")) as alone:
         assert alone
         assert deliver(ledger, targets, 3, lambda: NOW) is None
     (waiting,) = ledger.deliveries()

@@ -3,30 +3,13 @@
 from datetime import datetime
 
 from bizcharts_pipeline.app.queries.cached import kept_per_index
-from bizcharts_pipeline.index.moved import Change, explain_change
-from bizcharts_pipeline.live import known_base_rate
+from bizcharts_pipeline.index.moved import Change
+from bizcharts_pipeline.live import explain_moved
 from bizcharts_pipeline.settings import Settings
-from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
 from bizcharts_pipeline.warehouse.database import Database
 
 
 def moved(database: Database, settings: Settings, start: datetime, end: datetime, as_of: datetime | None) -> Change:
-    """Explain the change from ``start`` to ``end``, as of a moment (all naive UTC).
-
-    Raises:
-        ChangeNotExplained: as :func:`explain_change` does.
-        DatabaseError: as :meth:`Database.read` does.
-    """
-
-    def explained() -> Change:
-        return explain_change(
-            database,
-            start,
-            end,
-            settings.fear_greed,
-            sorted(NON_CRYPTO_GENERALS),
-            lambda connection, model: known_base_rate(connection, settings.home_path, model),
-            as_of=as_of,
-        )
-
-    return kept_per_index(database, ("moved", start, end, as_of), explained)
+    """Return :func:`explain_moved`, which also says what is raised."""
+    key = ("moved", start, end, as_of)
+    return kept_per_index(database, key, lambda: explain_moved(database, settings, start, end, as_of))
