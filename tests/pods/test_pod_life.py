@@ -549,9 +549,11 @@ def test_signals_that_arrive_together_leave_no_pod(world: World, moment: str) ->
     def interrupt(what: str) -> None:
         if what == moment and world.calls.count(moment) == 1:
             signal.pthread_sigmask(signal.SIG_BLOCK, both)
-            for number in both:
-                os.kill(os.getpid(), number)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+            try:
+                for number in both:
+                    os.kill(os.getpid(), number)
+            finally:  # another thread may take a signal, and Python interrupts this one at once
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
 
     world.before = interrupt
     before = {number: signal.signal(number, signal.default_int_handler) for number in both}
