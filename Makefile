@@ -55,8 +55,7 @@ test: .venv/.installed-test ## runs every check and every test
 	$(BIN)/mypy
 	cd bizcharts_pipeline/training/onpod && ../../../$(BIN)/mypy --config-file ../../../pyproject.toml --cache-dir ../../../.mypy_cache/onpod --exclude nothing --explicit-package-bases .
 	$(BIN)/lint-imports
-# In the order of the folders, because the longest file of few tests would otherwise come last, alone.
-	$(BIN)/python -m pytest -m 'not acceptance' -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 30
+	$(BIN)/python -m pytest -m 'not acceptance' -n auto --maxprocesses 4 --dist loadfile --durations 30
 
 acceptance: .venv/.installed-test ## runs the long tests
 	$(BIN)/python -m pytest -m acceptance --timeout 3600
