@@ -1,6 +1,5 @@
 """A pod's life, with everything that can go wrong going wrong."""
 
-import os
 import random
 import signal
 import tempfile
@@ -549,11 +548,9 @@ def test_signals_that_arrive_together_leave_no_pod(world: World, moment: str) ->
     def interrupt(what: str) -> None:
         if what == moment and world.calls.count(moment) == 1:
             signal.pthread_sigmask(signal.SIG_BLOCK, both)
-            try:
-                for number in both:
-                    os.kill(os.getpid(), number)
-            finally:  # another thread may take a signal, and Python interrupts this one at once
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+            for number in both:
+                signal.raise_signal(number)  # for this thread: of a signal for the process, another could take one now
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
 
     world.before = interrupt
     before = {number: signal.signal(number, signal.default_int_handler) for number in both}
