@@ -8,6 +8,7 @@ from bizcharts_pipeline.api.guard import ApiGuard
 from bizcharts_pipeline.api.operation import operation_router
 from bizcharts_pipeline.api.parameters import said
 from bizcharts_pipeline.api.rate_limit import RateLimit
+from bizcharts_pipeline.api.recent import recent_router
 from bizcharts_pipeline.api.schema import SCHEMA, ErrorAnswer
 from bizcharts_pipeline.api.series import candles_router, series_router
 from bizcharts_pipeline.api.source import Source
@@ -53,7 +54,7 @@ def _endpoints(source: Source) -> "FastAPI":
         responses=wrong,
         exception_handlers=_error_handlers(),
     )
-    for router in (series_router, candles_router, displays_router, operation_router):
+    for router in (series_router, candles_router, recent_router, displays_router, operation_router):
         app.include_router(router(source))
     return app
 

@@ -67,6 +67,12 @@ class BucketQuery(AsOf):
     bucket: Literal["hour", "day"] = Field("day", description="length of the buckets")
 
 
+class RecentQuery(AsOf):
+    """The last days up to ``as_of`` or to the newest reading."""
+
+    days: int = Field(7, ge=1, le=30, description="how many days back")
+
+
 class SeriesQuery(AsOf):
     """A stretch of time. Without ``from``: the newest rows before ``to``."""
 

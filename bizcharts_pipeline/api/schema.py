@@ -9,7 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from bizcharts_pipeline.exports.dictionary import CANDLES, COINS, INDEX, Column
+from bizcharts_pipeline.exports.dictionary import CANDLES, COINS, COPIES, GENERALS, INDEX, SHILLING, Column
+from bizcharts_pipeline.index.copypasta import CopyGroup
+from bizcharts_pipeline.index.generals import General
+from bizcharts_pipeline.index.shilling import CoinSigns
 from bizcharts_pipeline.warehouse.as_of import Candle
 from bizcharts_pipeline.warehouse.published import CoinReading, Reading
 
@@ -50,16 +53,19 @@ class HealthAnswer(BaseModel):
     age_seconds: float | None = Field(description="since the newest row was computed")
 
 
-def _rows(name: str, kind: type[Any], columns: tuple[Column, ...]) -> Any:
+def _rows(name: str, kind: type[Any], columns: tuple[Column, ...], order: str = "ascending by time") -> Any:
     """The model of one kind of rows, and of the answer that has a list of them."""
     said = {column.name: f"{column.meaning} ({column.unit})" for column in columns}
     described: dict[str, Any] = {
         field.name: (field.type, Field(description=said[field.name])) for field in fields(kind)
     }
     row = create_model(name, __config__=ConfigDict(extra="forbid"), **described)
-    return create_model(f"{name}Answer", __base__=Answer, rows=(list[row], Field(description="ascending by time")))
+    return create_model(f"{name}Answer", __base__=Answer, rows=(list[row], Field(description=order)))
 
 
 IndexAnswer = _rows("IndexRow", Reading, INDEX)
 CoinsAnswer = _rows("CoinRow", CoinReading, COINS)
 CandlesAnswer = _rows("CandleRow", Candle, CANDLES)
+GeneralsAnswer = _rows("GeneralRow", General, GENERALS, "most threads first; those of no general last")
+ShillingAnswer = _rows("ShillingRow", CoinSigns, SHILLING, "most suspected posts first")
+CopiesAnswer = _rows("CopiesRow", CopyGroup, COPIES, "largest group first")

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 # In the folder of the pages, not beside it: Streamlit would take a folder `pages` beside its script for the pages
 # themselves, and show nothing at a link that is opened before any other.
 MAIN = Path(__file__).parent / "pages" / "main.py"
-PAGE_NAMES = ("moved", "coins", "coin", "lab", "models", "data")  # beside the first one; pages/main.py has them
+PAGE_NAMES = (
+    "moved",
+    "coins",
+    "coin",
+    "generals",
+    "copies",
+    "lab",
+    "models",
+    "data",
+)  # beside the first one; pages/main.py has them
 PACKAGES = ("streamlit", "uplot")
 MAX_MESSAGE_MEGABYTES = 20  # that a page is sent at once
 

@@ -75,6 +75,46 @@ CANDLES = (
     _MODEL,
 )
 
+_COUNTS = Column("counts", "true or false", "whether it counts in the index: generals about stocks and the like do not")
+_SHARE = Column("share", "0 to 1", "share of all threads of the days asked for")
+_MOOD = "weighted mean stance of these posts alone, with its 90 % interval (`lo`, `hi`) and effective sample size"
+GENERALS = (
+    Column("name", "text", "tag of the general, smg for /smg/; empty: all other threads"),
+    Column("threads", "threads", "how many were opened"),
+    _SHARE,
+    Column("replies", "replies", "per thread two hours after it began, the mean; 0 of threads from the archive"),
+    Column("newest_at", "UTC time", "when the newest of its threads was opened"),
+    _COUNTS,
+    Column("mood", "object", _MOOD),
+)
+SHILLING = (
+    Column("coin_symbol", "text", "symbol of the coin"),
+    Column("posts", "posts", "opening posts that name the coin and count"),
+    Column("adverts", "posts", "advertisements that name the coin: they do not count, and are not in `posts`"),
+    _SHARE,
+    Column("copies", "posts", "nearly the text of a post of the 48 hours before"),
+    Column("same_picture", "posts", "share a picture with at least two others that name the coin"),
+    Column("same_host", "posts", "link to a host as at least two others do that name the coin; common hosts excepted"),
+    Column("suspected", "posts", "show any of these three signs"),
+    Column("mood", "object", f"all posts: {_MOOD}"),
+    Column("without", "object", f"the posts that are not suspected: {_MOOD}"),
+)
+COPIES = (
+    Column("first_post", "thread", "number of the post that the others are copies of"),
+    Column("posts", "posts", "size of the group"),
+    Column("first_at", "UTC time", "when the first post of the days asked for was made"),
+    Column("last_at", "UTC time", "when the last one was made"),
+    Column("most_in_an_hour", "posts", "most of them within any hour"),
+    Column("pictures", "pictures", "different ones"),
+    Column("general", "text", "general that most of them belong to; empty: none"),
+    Column("coins", "texts", "symbols of the coins that they name"),
+    Column("stance", "-1 to 1", "weighted mean stance"),
+    Column("weight", "weight", "what they weigh in the index together"),
+    Column("lost", "0 to 1", "share of their weight that the discount for copies took"),
+    _COUNTS,
+    Column("raid", "true or false", "whether at least five came within an hour"),
+)
+
 
 def as_markdown(title: str, tables: dict[str, tuple[Column, ...]]) -> str:
     """Return the dictionary of ``tables`` (name to columns) as a Markdown document."""

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import NormalDist
 
 import duckdb
 import numpy as np
@@ -58,7 +57,7 @@ def monthly_stances(
     there = np.flatnonzero(sums.weight > 0)
     sums = sums.part(there)
     stance, variance = sums.mean, sums.variance
-    reach = NormalDist().inv_cdf((1 + parameters.interval) / 2) * np.sqrt(variance)
+    lo, hi = sums.interval(parameters.interval)
     responses = load_responses(connection, model_version)
     people: list[tuple[float | None, ...]] = [(None, None, None)] * len(there)
     if responses:
@@ -71,8 +70,8 @@ def monthly_stances(
             n=int(sums.n[row]),
             n_eff=float(sums.n_eff[row]),
             stance=float(stance[row]),
-            stance_lo=max(float(stance[row] - reach[row]), -1.0),
-            stance_hi=min(float(stance[row] + reach[row]), 1.0),
+            stance_lo=float(lo[row]),
+            stance_hi=float(hi[row]),
             people=people[row][0],
             people_lo=people[row][1],
             people_hi=people[row][2],

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import duckdb
-import numpy as np
 
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.index.level import Level, Prior
@@ -64,24 +63,12 @@ class StoredPosts:
     def known(self, as_of: int) -> "StoredPosts":
         """Return the part that was stored here by ``as_of``."""
         known = self.after.known_at <= as_of
-        place = np.cumsum(known) - 1
-        kept = known[self.mentions.post]
-        old = self.mentions
-        mentions = Mentions(
-            post=place[old.post[kept]],
-            coin=old.coin[kept],
-            symbols=old.symbols,
-            certainty=old.certainty[kept],
-            coins_named=old.coins_named[kept],
-            stance=old.stance[kept],
-            confidence=old.confidence[kept],
-        )
         return StoredPosts(
             begin=self.begin,
             level=self.level,
             before=self.before.part(self.before.known_at <= as_of),
             after=self.after.part(known),
-            mentions=mentions,
+            mentions=self.mentions.by(known),
             generals=[one for one, wanted in zip(self.generals, known, strict=True) if wanted],
             scorers=[one for one, wanted in zip(self.scorers, known, strict=True) if wanted],
         )

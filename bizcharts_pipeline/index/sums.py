@@ -6,6 +6,7 @@ is summed three times: as known at its end, an hour later, and two hours later, 
 
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class Sums:
     def variance(self) -> Floats:
         """Sampling variance of :attr:`mean` (K,), for cells with weight; at most doubled for few votes."""
         return self.deviation(self.mean) / self.weight**2 / np.maximum(1 - 1 / self.n_eff, 0.5)
+
+    def interval(self, probability: float) -> tuple[Floats, Floats]:
+        """Interval of :attr:`mean` by its sampling error, cut off at ±1: two of (K,), for cells with weight."""
+        reach = NormalDist().inv_cdf((1 + probability) / 2) * np.sqrt(self.variance)
+        return np.maximum(self.mean - reach, -1.0), np.minimum(self.mean + reach, 1.0)
 
     def deviation(self, centre: Floats | float) -> Floats:
         """Sum v (s - centre)^2 (K,), not below 0."""

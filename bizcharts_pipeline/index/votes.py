@@ -67,6 +67,20 @@ class Mentions:
     stance: Floats  # (Q,) towards the coin
     confidence: Floats  # (Q,) of that stance
 
+    def by(self, posts: Bools) -> "Mentions":
+        """The mentions by some of the posts (P,); ``post`` is then the index in ``Posts.part(posts)``."""
+        place = np.cumsum(posts) - 1
+        kept = posts[self.post]
+        return Mentions(
+            post=place[self.post[kept]],
+            coin=self.coin[kept],
+            symbols=self.symbols,
+            certainty=self.certainty[kept],
+            coins_named=self.coins_named[kept],
+            stance=self.stance[kept],
+            confidence=self.confidence[kept],
+        )
+
 
 @dataclass(frozen=True)
 class Votes:

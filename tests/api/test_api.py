@@ -16,10 +16,19 @@ from installation import REPOSITORY
 from published_rows import DAY, HOUR, insert_index, published_hour
 from pydantic import TypeAdapter
 
-from bizcharts_pipeline.api.schema import CandlesAnswer, CoinsAnswer, ErrorAnswer, HealthAnswer, IndexAnswer
+from bizcharts_pipeline.api.schema import (
+    CandlesAnswer,
+    CoinsAnswer,
+    CopiesAnswer,
+    ErrorAnswer,
+    GeneralsAnswer,
+    HealthAnswer,
+    IndexAnswer,
+    ShillingAnswer,
+)
 from bizcharts_pipeline.warehouse.as_of import candles, coin_board, index_series
 
-ROWS = ("/v1/index", "/v1/coins", "/v1/coins/BTC", "/v1/candles")
+ROWS = ("/v1/index", "/v1/coins", "/v1/coins/BTC", "/v1/candles", "/v1/generals", "/v1/shilling", "/v1/copies")
 CACHED = (*ROWS, "/v1/badge.svg", "/v1/embed", "/v1/feed.atom")
 EVERY = (*CACHED, "/v1/health", "/v1/metrics")
 
@@ -194,6 +203,8 @@ def test_a_bad_parameter_is_named_in_a_plain_sentence(world: Api, query: str, pa
         ("/v1/candles?timeframe=7h", "timeframe"),
         ("/v1/candles?from=1969-01-01", "from"),
         ("/v1/coins?limit=5", "limit"),
+        ("/v1/generals?days=31", "days"),
+        ("/v1/copies?days=0", "days"),
     ],
 )
 def test_a_value_out_of_range_is_refused(world: Api, path: str, parameter: str) -> None:
@@ -206,7 +217,12 @@ def test_every_answer_has_the_form_that_openapi_describes(world: Api) -> None:
     assert {f"/v1{path}" for path in described["paths"]} == {*EVERY, "/v1/coins/{symbol}"} - {"/v1/coins/BTC"}
     assert described["servers"] == [{"url": "/v1"}]
     for path, model in zip(
-        (*ROWS, "/v1/health"), (IndexAnswer, CoinsAnswer, CoinsAnswer, CandlesAnswer, HealthAnswer), strict=True
+        (*ROWS, "/v1/health"),
+        (
+            *(IndexAnswer, CoinsAnswer, CoinsAnswer, CandlesAnswer, GeneralsAnswer, ShillingAnswer, CopiesAnswer),
+            HealthAnswer,
+        ),
+        strict=True,
     ):
         TypeAdapter(model).validate_json(world.get(path).body)
     for operations in described["paths"].values():

@@ -22,6 +22,8 @@ PAGES = {
     "moved": "What moved the mood",
     "coins": "Coins",
     "coin?coin=BTC": "BTC",
+    "generals": "Generals",
+    "copies": "Copies and raids",
     "lab": "Lab",
     "models": "Models",
     "data": "Data",

@@ -24,7 +24,7 @@ from bizcharts_pipeline.lab.trials import LEDGER, TrialLedger
 from bizcharts_pipeline.settings import load_settings
 from bizcharts_pipeline.warehouse.database import Database
 
-PAGES = ("now", "moved", "coins", "coin", "lab", "models", "data")
+PAGES = ("now", "moved", "coins", "coin", "generals", "copies", "lab", "models", "data")
 SECONDS = 60
 
 
@@ -218,6 +218,28 @@ def test_strangers_names_start_nothing_on_any_page(home: Path, page: str) -> Non
         for each in kind:
             assert HOSTILE_NAME not in each.value
             assert ":red[" not in each.value
+
+
+def test_a_raid_is_named_with_what_it_weighs_and_its_words_add_no_element(home: Path) -> None:
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute(f"UPDATE thread_ops SET cluster_id = 1000 WHERE thread_id BETWEEN 1000 AND {1000 + 5}")
+    test = opened("copies", last="1 day")
+    assert "1 group of copies, 1 raid among them, 6 posts in all." in words(test)
+    shown = posts(test)
+    assert "raid: 6 posts, 03-10 11:00 to 03-10 11:" in shown
+    assert "of their weight is lost" in shown
+    parser = _Tags()
+    parser.feed(shown)
+    assert {tag for tag, _ in parser.found} == {"style", "div", "b", "a"}
+
+
+def test_a_coins_mood_is_shown_with_and_without_posts_that_share_a_picture(home: Path) -> None:
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute("UPDATE thread_ops SET image_md5 = 'same' WHERE thread_id BETWEEN 1000 AND 1003")
+    (_, table) = opened("coins").dataframe
+    rows = {row["coin"]: row for row in table.value.to_dict("records")}
+    assert rows["BTC"]["suspected"] == rows["BTC"]["pictures"] == 4
+    assert rows["BTC"]["posts"] > 4
 
 
 def test_slurs_are_masked_until_asked_for(home: Path) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from index_world import MODEL, QUICK, START, MadePost, new_database, random_posts, rows_of, store_posts
+from index_world import MODEL, QUICK, START, MadePost, new_database, random_posts, rows_of, store_posts, update
 
 from bizcharts_pipeline.index.level import Prior
 from bizcharts_pipeline.index.moved import Change, explain_change
 from bizcharts_pipeline.index.moved_store import ChangeNotExplained
-from bizcharts_pipeline.index.update import update_index
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse import retention
 from bizcharts_pipeline.warehouse.database import Database
@@ -32,10 +31,6 @@ def stored(folder: Path, made: list[MadePost], now: datetime = END + timedelta(m
     store_posts(database, made)
     update(database, now)
     return database
-
-
-def update(database: Database, now: datetime, model: str = MODEL) -> None:
-    update_index(database, model_version=model, now=now, parameters=QUICK, full=True)
 
 
 @pytest.fixture(scope="module")

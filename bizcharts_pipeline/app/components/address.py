@@ -9,6 +9,7 @@ import streamlit as st
 from bizcharts_pipeline.core.clock import from_epoch, utc_moment
 
 AS_OF, RANGE, HOUR, COIN, SPAN, FROM, TO = "as_of", "range", "hour", "coin", "span", "from", "to"
+LAST = "last"
 EARLIEST = datetime(2009, 1, 3)  # before it there is no coin to speak of
 LATEST = datetime(2100, 1, 1)
 MAX_CHARACTERS = 40
@@ -21,6 +22,9 @@ RANGES: dict[str, timedelta | None] = {
     "1 year": timedelta(days=365),
     "All": None,
 }
+
+LENGTHS = {"1 day": timedelta(days=1), "7 days": timedelta(days=7), "30 days": timedelta(days=30)}
+DEFAULT_LENGTH = "7 days"
 
 
 def read_moment(text: str | None) -> datetime | None:
@@ -70,6 +74,20 @@ def choose_range(default: str) -> str:
         label_visibility="collapsed",
     )
     return chosen or default
+
+
+def choose_days() -> timedelta:
+    """Show the choice of how many days back to look, kept in the link; return the length that is chosen."""
+    chosen = st.segmented_control(
+        "Last",
+        list(LENGTHS),
+        default=DEFAULT_LENGTH,
+        required=True,
+        key=LAST,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    return LENGTHS[chosen or DEFAULT_LENGTH]
 
 
 def keep_as_of() -> tuple[datetime | None, str]:

@@ -123,21 +123,20 @@ class Chart {
         },
         series: [
           { label: "UTC", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
-          { label: ranked ? "index" : "stance", stroke: palette.line, width: 1.6, value: figure(digits) },
+          { label: ranked ? "index" : "stance", stroke: palette.line, width: 1, value: figure(digits) },
           { label: "high", stroke: "transparent", points: { show: false }, value: figure(digits) },
           { label: "low", stroke: "transparent", points: { show: false }, value: figure(digits) },
           {
             label: this.data.price_name,
             scale: "usd",
             stroke: palette.price,
-            width: 1.2,
+            width: 1,
             dash: [5, 3],
             spanGaps: true,
             points: { show: false },
             value: (plot, value) => money(value),
           },
         ],
-        bands: [{ series: [2, 3], fill: palette.line + "33" }],
         axes: [
           axis({ values: DATES }),
           axis({ size: 44, splits: ranked ? () => CLASS_EDGES : undefined }),
@@ -156,6 +155,7 @@ class Chart {
         ],
         hooks: {
           drawClear: [(plot) => ranked && this.drawClasses(plot)],
+          drawAxes: [(plot) => this.drawBand(plot)],
           draw: [
             (plot) => ranked && this.drawLabels(plot),
             (plot) => this.drawSpans(plot, this.data.outages, palette.muted, 0.3, 1, "no polls"),
@@ -177,20 +177,25 @@ class Chart {
         scales: { x: { time: true }, n: { range: (plot, low, high) => [0, Math.max(high, 1) * 1.1] }, share: { range: [0, 1.05] } },
         series: [
           { label: "UTC", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
-          { label: "posts, effective", scale: "n", stroke: palette.muted, fill: palette.muted + "44", width: 1, value: figure(0) },
+          { label: "posts, effective", scale: "n", stroke: palette.muted, width: 1, value: figure(0) },
           {
             label: "hours collected",
             show: collected,
             scale: "share",
             stroke: palette.marker,
-            width: 1.2,
+            width: 1,
             points: { show: false },
             value: (plot, value) => (value == null ? "not known" : (value * 100).toFixed(0) + " %"),
           },
         ],
         axes: [
           axis({ size: 4, values: () => [], ticks: { show: false } }), // of a hidden first axis uPlot hides all
-          axis({ scale: "n", size: 44, space: 24 }),
+          axis({
+            scale: "n",
+            size: 44,
+            space: 24,
+            values: (plot, values) => values.map((value) => (value >= 1000 ? `${value / 1000}k` : value)),
+          }),
           axis({
             scale: "share",
             side: 1,
@@ -245,6 +250,46 @@ class Chart {
       ctx.fillText(label, plot.bbox.left + 6 * devicePixelRatio, middle);
     });
     ctx.restore();
+  }
+
+  /** Fills between low and high. Of uPlot's own bands, which clip, a frame of ten years takes four times as long. */
+  drawBand(plot) {
+    const { ctx } = plot;
+    const { left, top, width, height } = plot.bbox;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(left, top, width, height);
+    ctx.clip();
+    ctx.fillStyle = this.data.palette.line + "33";
+    for (const columns of this.bandColumns(plot)) {
+      ctx.beginPath();
+      for (const { x, hi } of columns) ctx.lineTo(x, plot.valToPos(hi, "y", true));
+      for (const { x, lo } of columns.reverse()) ctx.lineTo(x, plot.valToPos(lo, "y", true));
+      ctx.fill();
+    }
+    ctx.restore();
+  }
+
+  /** The stretches without a gap of what is in view: per column of pixels the lowest and the highest value. */
+  bandColumns(plot) {
+    const { times, lo, hi } = this.points;
+    const [first, last] = plot.series[0].idxs;
+    const stretches = [];
+    let columns = null;
+    for (let place = Math.max(first - 1, 0); place <= Math.min(last + 1, times.length - 1); place++) {
+      if (lo[place] == null || hi[place] == null) {
+        columns = null;
+        continue;
+      }
+      if (!columns) stretches.push((columns = []));
+      const x = Math.round(plot.valToPos(times[place], "x", true));
+      const column = columns[columns.length - 1];
+      if (column?.x === x) {
+        column.lo = Math.min(column.lo, lo[place]);
+        column.hi = Math.max(column.hi, hi[place]);
+      } else columns.push({ x, lo: lo[place], hi: hi[place] });
+    }
+    return stretches;
   }
 
   /** Fills stretches of time from the foot of the chart up to a share of its height, named where there is room. */

@@ -1,15 +1,18 @@
 """Coins: the mood towards each coin that the board names today."""
 
+from datetime import timedelta
 from typing import Any
 
 import streamlit as st
 
 from bizcharts_pipeline.app.components.address import COIN
-from bizcharts_pipeline.app.components.frame import explained, foot, open_view
+from bizcharts_pipeline.app.components.frame import View, explained, foot, open_view
 from bizcharts_pipeline.app.pages import coin
-from bizcharts_pipeline.app.queries.coins import BoardRow, board
-from bizcharts_pipeline.app.theme import moment
+from bizcharts_pipeline.app.queries.coins import MAX_COINS, BoardRow, board
+from bizcharts_pipeline.app.queries.recent import signs_of
+from bizcharts_pipeline.app.theme import interval, moment, stance
 from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.index.shilling import REUSES, CoinSigns
 
 BULLISH, BEARISH, MENTIONED = "Most bullish", "Most bearish", "Most mentioned"
 ORDERS = {
@@ -64,7 +67,66 @@ def page() -> None:
     places = chosen.selection.rows
     if places and places[0] < len(ranked):
         open_coin(ranked[places[0]].reading.coin_symbol)
+    _signs(view)
     foot()
+
+
+def _signs(view: View) -> None:
+    """Show each coin's posts with and without those that show signs of shilling."""
+    hours = view.settings.fear_greed.coin_window_hours
+    with explained():
+        found = signs_of(view.database, view.settings.fear_greed, timedelta(hours=hours), view.as_of)
+    st.header("With and without suspected shilling", anchor=False)
+    if not found:
+        st.write("No post of this time names a coin.")
+        return
+    st.caption(
+        f"Posts of the last {hours} hours that name a coin. Suspected are copies of an earlier post, and {REUSES} or "
+        "more posts about one coin that share a picture or link to the same host; advertisements do not count anyway. "
+        "The moods are weighted means of these posts alone; the mood above remembers earlier posts too. No sign proves "
+        "anything, and who writes each post anew leaves none."
+    )
+    st.dataframe(
+        [signs_as_record(signs) for signs in found[:MAX_COINS]],
+        hide_index=True,
+        width="stretch",
+        column_config=_SIGNS,
+        alt="Signs of shilling: posts, suspected posts, and the mood with and without them, of each coin",
+    )
+
+
+def signs_as_record(signs: CoinSigns) -> dict[str, Any]:
+    """Return a coin's signs as a row of the table."""
+    return {
+        "coin": signs.coin_symbol,
+        "posts": signs.posts,
+        "share": 100 * signs.share,
+        "suspected": signs.suspected,
+        "copies": signs.copies,
+        "pictures": signs.same_picture,
+        "hosts": signs.same_host,
+        "adverts": signs.adverts,
+        "with": signs.mood.stance,
+        "without": signs.without.stance,
+        "without, 90 %": interval(stance(signs.without.lo), stance(signs.without.hi)),
+    }
+
+
+_SIGNS = {
+    "coin": st.column_config.TextColumn("Coin", pinned=True),
+    "posts": st.column_config.NumberColumn("Posts"),
+    "share": st.column_config.NumberColumn("Of all new", format="%.1f %%", help="Share of all new threads"),
+    "suspected": st.column_config.NumberColumn("Suspected"),
+    "copies": st.column_config.NumberColumn("Copies", help="Nearly the text of a post of the 48 hours before"),
+    "pictures": st.column_config.NumberColumn("Same picture"),
+    "hosts": st.column_config.NumberColumn("Same host", help="Links to one host that is not a common one"),
+    "adverts": st.column_config.NumberColumn("Adverts", help="Left out of the index and of the posts here"),
+    "with": st.column_config.NumberColumn("Mood of all", format="%+.2f"),
+    "without": st.column_config.NumberColumn(
+        "Without", format="%+.2f", help="Mood of the posts that are not suspected"
+    ),
+    "without, 90 %": st.column_config.TextColumn("90 %"),
+}
 
 
 def open_coin(symbol: str) -> None:

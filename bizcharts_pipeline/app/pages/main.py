@@ -2,13 +2,15 @@
 
 import streamlit as st
 
-from bizcharts_pipeline.app.pages import coin, coins, data, lab, models, moved, now
+from bizcharts_pipeline.app.pages import coin, coins, copies, data, generals, lab, models, moved, now
 
 PAGES = {
     "now": now.page,
     "moved": moved.page,
     "coins": coins.page,
     "coin": coin.page,
+    "generals": generals.page,
+    "copies": copies.page,
     "lab": lab.page,
     "models": models.page,
     "data": data.page,
@@ -18,6 +20,8 @@ TITLES = {
     "moved": "What moved it",
     "coins": "Coins",
     "coin": "Coin",
+    "generals": "Generals",
+    "copies": "Copies",
     "lab": "Lab",
     "models": "Models",
     "data": "Data",

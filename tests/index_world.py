@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bizcharts_pipeline.index.update import update_index
 from bizcharts_pipeline.index.votes import Mentions, Posts, to_us
 from bizcharts_pipeline.settings import FearGreedSettings
 from bizcharts_pipeline.warehouse.database import Database
@@ -36,6 +37,8 @@ class MadePost:
     general: str = ""
     sticky: bool = False
     ingested_at: datetime | None = None
+    text: str | None = None
+    image: str | None = None
 
 
 def random_posts(seed: int, days: int, per_day: int, start: datetime = START) -> list[MadePost]:
@@ -90,6 +93,8 @@ def store_posts(database: Database, posts: Sequence[MadePost], *, polled: bool =
             cluster_id=[p.cluster_id or p.thread_id for p in posts],
             spam_score=[p.spam for p in posts],
             general=[p.general for p in posts],
+            op_text_clean=[p.text for p in posts],
+            image_md5=[p.image for p in posts],
             sticky=[p.sticky for p in posts],
         )
         _insert(
@@ -122,6 +127,11 @@ def store_posts(database: Database, posts: Sequence[MadePost], *, polled: bool =
                 snapshot_at=_moments(hours),
                 not_modified=[False] * len(hours),
             )
+
+
+def update(database: Database, now: datetime, model: str = MODEL) -> None:
+    """Compute the whole index up to ``now``."""
+    update_index(database, model_version=model, now=now, parameters=QUICK, full=True)
 
 
 def posts_of(made: Sequence[MadePost]) -> Posts:
