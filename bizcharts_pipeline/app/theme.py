@@ -79,12 +79,12 @@ def index_value(value: float | None) -> str:
 
 def stance(value: float | None) -> str:
     """Return a stance, -1 to 1, with its sign."""
-    return DASH if value is None else f"{value:+.2f}".replace("-", MINUS)
+    return DASH if value is None else f"{value:+z.2f}".replace("-", MINUS)
 
 
 def change(value: float | None, digits: int = 0) -> str:
     """Return a difference with its sign."""
-    return DASH if value is None else f"{value:+.{digits}f}".replace("-", MINUS)
+    return DASH if value is None else f"{value:+z.{digits}f}".replace("-", MINUS)
 
 
 def share(value: float | None) -> str:

@@ -83,8 +83,12 @@ def _details(part: Part) -> None:
         with st.expander(f"{counted(len(part.forward), 'test')} from mood to following prices"):
             st.dataframe(_tests(part.forward), hide_index=True, alt=f"Tests of {part.title}, smallest p first")
     if part.unstudied:
-        named = "; ".join(f"{each.title} and {each.price}: {each.reason}" for each in part.unstudied)
-        st.markdown(as_markdown(f"Not studied: {named}.", 3 * MAX_SENTENCE))
+        with st.expander(f"{counted(len(part.unstudied), 'pair')} not studied"):
+            st.dataframe(
+                [{"mood": each.title, "price": each.price, "reason": each.reason} for each in part.unstudied],
+                hide_index=True,
+                alt=f"What was not studied of {part.title}, and why",
+            )
 
 
 def _study(study: Study) -> dict[str, Any]:
