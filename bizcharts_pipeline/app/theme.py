@@ -82,6 +82,11 @@ def stance(value: float | None) -> str:
     return DASH if value is None else f"{value:+z.2f}".replace("-", MINUS)
 
 
+def cell(value: float | None) -> float | None:
+    """Return a stance or a change for a table's column with two decimals; it has no negative zero."""
+    return None if value is None else round(value, 2) + 0.0
+
+
 def change(value: float | None, digits: int = 0) -> str:
     """Return a difference with its sign."""
     return DASH if value is None else f"{value:+z.{digits}f}".replace("-", MINUS)

@@ -36,7 +36,7 @@ class CopyGroup:
 
 
 def copy_groups(recent: RecentPosts, excluded: Collection[str], most: int) -> list[CopyGroup]:
-    """Return the ``most`` largest groups of at least two posts, the largest first.
+    """Return the ``most`` largest groups of at least two posts, the largest first, those that do not count last.
 
     ``excluded`` are the generals that the index leaves out.
     """
@@ -68,7 +68,7 @@ def copy_groups(recent: RecentPosts, excluded: Collection[str], most: int) -> li
                 raid=busiest >= RAID_POSTS,
             )
         )
-    return found
+    return sorted(found, key=lambda group: not group.counts)
 
 
 def _most_within(times: Ints, length: int) -> int:

@@ -10,7 +10,7 @@ from bizcharts_pipeline.app.components.frame import View, explained, foot, open_
 from bizcharts_pipeline.app.pages import coin
 from bizcharts_pipeline.app.queries.coins import MAX_COINS, BoardRow, board
 from bizcharts_pipeline.app.queries.recent import signs_of
-from bizcharts_pipeline.app.theme import interval, moment, stance
+from bizcharts_pipeline.app.theme import cell, interval, moment, stance
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.index.shilling import REUSES, CoinSigns
 
@@ -106,8 +106,8 @@ def signs_as_record(signs: CoinSigns) -> dict[str, Any]:
         "pictures": signs.same_picture,
         "hosts": signs.same_host,
         "adverts": signs.adverts,
-        "with": signs.mood.stance,
-        "without": signs.without.stance,
+        "with": cell(signs.mood.stance),
+        "without": cell(signs.without.stance),
         "without, 90 %": interval(stance(signs.without.lo), stance(signs.without.hi)),
     }
 
@@ -149,10 +149,10 @@ def as_record(row: BoardRow) -> dict[str, Any]:
     reading = row.reading
     return {
         "coin": reading.coin_symbol,
-        "mood": reading.score,
-        "low": reading.lo,
-        "high": reading.hi,
-        "change": row.change,
+        "mood": cell(reading.score),
+        "low": cell(reading.lo),
+        "high": cell(reading.hi),
+        "change": cell(row.change),
         "mentions": reading.mentions,
         "share": 100 * row.share,
         "30 days": list(row.recent),

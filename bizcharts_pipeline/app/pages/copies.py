@@ -70,7 +70,8 @@ def as_item(group: CopyGroup, words: ThreadWords | None, settings: Settings, *, 
 
 def facts(group: CopyGroup) -> list[str]:
     """Return what is said of a group."""
-    weight = f"count as {group.weight:.1f}, {share(group.lost)} of their weight is lost"
+    alone = group.weight / (1 - group.lost)
+    weight = f"weigh {group.weight:.1f} instead of {alone:.1f}: {share(group.lost)} of their weight is lost"
     return [
         f"{'raid' if group.raid else 'copies'}: {counted(group.posts, 'post')}, {group.first_at:%m-%d %H:%M} to "
         f"{group.last_at:%m-%d %H:%M} UTC, up to {group.most_in_an_hour} within an hour",

@@ -7,7 +7,7 @@ import streamlit as st
 from bizcharts_pipeline.app.components.address import choose_days
 from bizcharts_pipeline.app.components.frame import explained, foot, open_view
 from bizcharts_pipeline.app.queries.recent import generals_of
-from bizcharts_pipeline.app.theme import moment
+from bizcharts_pipeline.app.theme import cell, moment
 from bizcharts_pipeline.index.generals import General
 
 OTHERS = "all other threads"
@@ -45,9 +45,9 @@ def as_record(general: General) -> dict[str, Any]:
         "threads": general.threads,
         "share": 100 * general.share,
         "replies": general.replies,
-        "mood": general.mood.stance,
-        "low": general.mood.lo,
-        "high": general.mood.hi,
+        "mood": cell(general.mood.stance),
+        "low": cell(general.mood.lo),
+        "high": cell(general.mood.hi),
         "counts": "yes" if general.counts else "no",
         "newest": moment(general.newest_at),
     }
