@@ -40,29 +40,45 @@ def stale_data(
     settings: AlertSettings,
     now: datetime,
 ) -> list[Event]:
-    """Return an event if there was no poll, or else no new value of the index, for too long.
+    """Return an event if there was no poll, or else no new value of the index, for too long; and one when either comes
+    again after such an event.
 
     Args:
         polled: the last poll; ``None``: there was none yet, which is no event.
         reading: the end of the last hour with a value, likewise.
         last: when the last event about either was.
     """
-    pause = timedelta(hours=settings.stale_pause_hours)
-    since = timedelta(minutes=settings.poll_minutes)
-    if polled is not None and now - polled >= since:
-        subject, at, title = POLLS, polled + since, "BizCharts: the board was not polled"
+    no_poll = polled is not None and now - polled >= timedelta(minutes=settings.poll_minutes)
+    no_value = reading is not None and now - reading >= timedelta(hours=settings.reading_hours)
+    if no_poll:
+        assert polled
+        at, title = polled + timedelta(minutes=settings.poll_minutes), "BizCharts: the board was not polled"
         lines = (f"Last poll: {utc(polled)}", "See `bizcharts health` and the runs of the job `live`.")
-        occasion = polled
-    elif reading is not None and now - reading >= timedelta(hours=settings.reading_hours):
-        subject, at = READINGS, reading + timedelta(hours=settings.reading_hours)
-        title = "BizCharts: no new value of the index"
+        return _after_pause(Event(STALE, POLLS, polled.isoformat(), title, lines, at), last, settings, now)
+    events = _come_again(POLLS, polled, "BizCharts: the board is polled again", last, now)
+    if no_value:
+        assert reading
+        at, title = reading + timedelta(hours=settings.reading_hours), "BizCharts: no new value of the index"
         lines = (f"Last hour with a value: until {utc(reading)}", "`bizcharts index --hours 24` says why.")
-        occasion = reading
-    else:
+        event = Event(STALE, READINGS, reading.isoformat(), title, lines, at)
+        return events + _after_pause(event, last, settings, now)
+    return events + _come_again(READINGS, reading, "BizCharts: the index has values again", last, now)
+
+
+def _after_pause(event: Event, last: "dict[str, datetime]", settings: AlertSettings, now: datetime) -> list[Event]:
+    pause = timedelta(hours=settings.stale_pause_hours)
+    return [] if event.subject in last and now - last[event.subject] < pause else [event]
+
+
+def _come_again(
+    subject: str, newest: datetime | None, title: str, last: "dict[str, datetime]", now: datetime
+) -> list[Event]:
+    """Return the event that what was missing is there again, if the last event was that it is missing."""
+    missed, again = last.get(subject), f"{subject} again"
+    if missed is None or newest is None or (again in last and last[again] >= missed):
         return []
-    if subject in last and now - last[subject] < pause:
-        return []
-    return [Event(STALE, subject, occasion.isoformat(), title, lines, at)]
+    lines = (f"Newest: {utc(newest)}", f"It was missed from {utc(missed)} on.")
+    return [Event(STALE, again, missed.isoformat(), title, lines, now)]
 
 
 def failed_runs(runs: Iterable[FailedRun]) -> list[Event]:

@@ -33,6 +33,19 @@ def test_data_is_stale_once_for_each_outage_and_a_missing_poll_hides_the_missing
     assert event.title == "BizCharts: no new value of the index"
 
 
+def test_what_was_missing_and_comes_again_is_said_once_each_by_itself() -> None:
+    missed = NOW - timedelta(hours=3)
+    last = {"polls": missed, "readings": missed}
+    titles = [event.title for event in stale_data(NOW, NOW - timedelta(hours=1), last, SETTINGS, NOW)]
+    assert titles == ["BizCharts: the board is polled again", "BizCharts: the index has values again"]
+    (polls,) = stale_data(NOW, NOW - timedelta(hours=7), last, SETTINGS, NOW)
+    assert polls.key == f"stale|polls again|{missed.isoformat()}"
+    assert stale_data(NOW - timedelta(hours=2), NOW, last, SETTINGS, NOW) == []
+    said = last | {"polls again": NOW, "readings again": NOW}
+    assert stale_data(NOW, NOW, said, SETTINGS, NOW) == []
+    assert len(stale_data(NOW, NOW, said | {"polls": NOW + timedelta(hours=1)}, SETTINGS, NOW)) == 1
+
+
 def test_an_installation_that_never_polled_is_not_stale() -> None:
     assert stale_data(None, None, {}, SETTINGS, NOW) == []
 

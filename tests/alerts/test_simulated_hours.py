@@ -18,7 +18,7 @@ from simulated_hours import BEGIN, HOUR, HOURS, OUTAGE, PROGRESS, fill, rows, ru
 from bizcharts_pipeline.alerts.events import Event
 from bizcharts_pipeline.alerts.index_events import class_changes, shifts
 from bizcharts_pipeline.alerts.ledger import LEDGER, AlertLedger
-from bizcharts_pipeline.alerts.operation_events import failed_runs, stale_data
+from bizcharts_pipeline.alerts.operation_events import READINGS, failed_runs, stale_data
 from bizcharts_pipeline.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,7 +33,10 @@ def expected() -> dict[str, Event]:
     events += shifts(readings, None, settings.alerts, settings.fear_greed)
     events += failed_runs(runs())
     gone = BEGIN + OUTAGE.start * HOUR
-    events += stale_data(None, gone, {}, settings.alerts, gone + timedelta(hours=settings.alerts.reading_hours))
+    missed = gone + timedelta(hours=settings.alerts.reading_hours)
+    events += stale_data(None, gone, {}, settings.alerts, missed)
+    back = BEGIN + OUTAGE.stop * HOUR
+    events += stale_data(None, back, {READINGS: missed}, settings.alerts, back)
     return {event.key: event for event in events}
 
 
