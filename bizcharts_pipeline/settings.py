@@ -33,6 +33,7 @@ ENV_FILE = "BIZCHARTS_ENV_FILE"
 OTHER_VARIABLES = frozenset(
     {SETTINGS_FILE, ENV_FILE}
     | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA", "UI_PASSWORD")}
+    | {f"{PREFIX}SERVICE_DETAILS"}
     | {f"{PREFIX}ACCEPTANCE_{name}" for name in ("TRAININGS", "PODS", "SEED", "AT_ONCE")}
     | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
     | {f"{PREFIX}TTL_SECONDS", f"{PREFIX}ALERT_URLS"}

@@ -15,7 +15,7 @@ from quick_jobs import quick_live
 from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.service.serve import current_index, instance_lock, without_stack_traces
+from bizcharts_pipeline.service.serve import current_index, instance_lock, with_plain_log
 from bizcharts_pipeline.service.webserver import NOWHERE
 from bizcharts_pipeline.settings import load_settings
 from schedules.schedules import MAX_PAUSE_MINUTES, unreachable_pause
@@ -130,7 +130,7 @@ def test_a_code_server_that_starts_again_leaves_no_stack_trace_in_the_log(instal
     )
     loud = installation.environment(None)
     said = []
-    for environment in (loud, without_stack_traces(loud)):
+    for environment in (loud, with_plain_log(loud, installation.folder)):
         command = [sys.executable, "-c", program, str(workspace)]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert ended.returncode == 0, ended.stderr
