@@ -150,7 +150,11 @@ class Database:
         if is_missing(self.path):
             self.migrate()
         open_to_read = partial(self._open_to_read, copy_to)
-        with self._acquired(open_to_read, exclusive=False) as connection, closing(connection):
+        with (
+            self._acquired(open_to_read, exclusive=False) as connection,
+            closing(connection),
+            passed_on(connection),
+        ):
             outdated = self._pending(connection)
             if not outdated:
                 with self._named_errors(), passed_on(connection):
@@ -177,6 +181,7 @@ class Database:
             self._acquired(self._open_to_write, exclusive=True) as connection,
             passed_on(connection),
             self._checkpointed(connection),
+            passed_on(connection),  # before the checkpoint, which would wait for a running statement
             self._named_errors(),
         ):
             migrations.apply(connection, self._pending(connection), utc_now())
@@ -303,8 +308,9 @@ class Database:
         if self.installation:
             self.installation.confirm()
         # Checkpoints are made only in `_checkpointed`, where they can be undone: not by a commit or by closing.
-        connection.execute("SET checkpoint_threshold = '1TB'")
-        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        with passed_on(connection):
+            connection.execute("SET checkpoint_threshold = '1TB'")
+            connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         return connection
 
     def _check_length(self) -> None:
@@ -410,11 +416,13 @@ def connect(path: Path | str, *, read_only: bool, copy_to: Path | None = None) -
         connection = duckdb.connect(
             str(path), read_only=read_only, config={**_HARDENED, "enable_external_access": "true"}
         )
-        connection.execute(f"SET allowed_directories = [{literal(str(copy_to.resolve()))}]")
-        connection.execute("SET enable_external_access = false")
-    connection.execute("SET TimeZone = 'UTC'")
-    # Joins of a batch with a big table then read only the blocks that can match.
-    connection.execute("SET dynamic_or_filter_threshold = 100_000")
+    with passed_on(connection):
+        if copy_to is not None:
+            connection.execute(f"SET allowed_directories = [{literal(str(copy_to.resolve()))}]")
+            connection.execute("SET enable_external_access = false")
+        connection.execute("SET TimeZone = 'UTC'")
+        # Joins of a batch with a big table then read only the blocks that can match.
+        connection.execute("SET dynamic_or_filter_threshold = 100_000")
     return connection
 
 
@@ -423,7 +431,7 @@ def create(path: Path) -> None:
     draft = Path(f"{path}.new")
     for leftover in (draft, wal(draft), wal(path)):
         leftover.unlink(missing_ok=True)
-    with closing(connect(draft, read_only=False)) as connection:
+    with closing(connect(draft, read_only=False)) as connection, passed_on(connection):
         migrations.apply(connection, migrations.known_migrations(), utc_now())
     os.replace(draft, path)
 
