@@ -90,6 +90,14 @@ def test_a_second_service_on_one_home_is_one_line(installation: Installation) ->
     assert "already in use by process" in refused.stderr
 
 
+def test_an_unknown_job_is_one_line_and_makes_nothing(installation: Installation) -> None:
+    (installation.dagster_home / "dagster.yaml").unlink()
+    refused = installation.run_command("run", "NOPE")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "there is no job 'NOPE'; available jobs: backtest, collect_auto_labels, " in refused.stderr
+    assert [path.name for path in installation.folder.rglob("*")] == ["dagster_home"]
+
+
 def test_the_log_says_why_there_is_no_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path))
     assert "there is no database" in current_index(load_settings())
