@@ -41,7 +41,7 @@ from bizcharts_pipeline.cli.service import health, run, serve
 from bizcharts_pipeline.cli.start import STATUS
 from bizcharts_pipeline.core.clock import ClockDisagrees, utc_now
 from bizcharts_pipeline.core.counted import counted
-from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.private import make_private
 from bizcharts_pipeline.core.progress import on_terminal
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_environment, load_settings
@@ -185,7 +185,7 @@ def poll(once: bool, json_output: bool) -> None:
             if once:
                 raise
             refusals = refusals + 1 if isinstance(error, ClockDisagrees) else 0
-            click.echo(f"{now:%Y-%m-%d %H:%M:%S}  {error}", err=True)
+            click.echo(f"{now:%Y-%m-%d %H:%M:%S}  {reason_of(error)}", err=True)
         else:
             refusals = 0
             show(report, json_output)

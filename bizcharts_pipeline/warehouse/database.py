@@ -20,6 +20,7 @@ from typing import TypeVar
 import duckdb
 
 from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular, write_atomically
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
@@ -260,10 +261,10 @@ class Database:
             lock = locks.acquire(self.path, exclusive=exclusive, deadline=deadline)
         except locks.LockTimeout as timeout:
             holders = ", ".join(map(str, timeout.holders))
-            reason = f"held by BizCharts process {holders}" if holders else "held by other BizCharts processes"
-            raise DatabaseBusy(self._busy(reason)) from None
+            holder = f"held by BizCharts process {holders}" if holders else "held by other BizCharts processes"
+            raise DatabaseBusy(self._busy(holder)) from None
         except OSError as error:
-            raise DatabaseUnavailable(f"{self.path}: its lock file cannot be opened: {error}") from None
+            raise DatabaseUnavailable(f"{self.path}: its lock file cannot be opened: {reason_of(error)}") from None
         try:
             yield
         finally:
@@ -300,7 +301,7 @@ class Database:
             closed.unseal(self.path)
         except OSError as error:
             connection.close()
-            raise DatabaseUnavailable(f"{closed.seal_path(self.path)} cannot be removed: {error}") from None
+            raise DatabaseUnavailable(f"{closed.seal_path(self.path)} cannot be removed: {reason_of(error)}") from None
         if log and dropped is not None:
             kept = Path(f"{wal(self.path)}.cut-{utc_now():%Y%m%dT%H%M%S%f}")
             write_atomically(kept, dropped)
@@ -325,7 +326,7 @@ class Database:
             if closed.note_change(self.path):
                 _logger.warning("%s `bizcharts repair` shows what can be done.", closed.changed(self.path))
         except OSError as error:
-            raise DatabaseUnavailable(f"{self.path} cannot be checked: {error}") from None
+            raise DatabaseUnavailable(f"{self.path} cannot be checked: {reason_of(error)}") from None
 
     def _log(self) -> Log | None:
         """Return the write-ahead log, if there is one.
@@ -359,7 +360,7 @@ class Database:
                 "and restore the backup again."
             ) from None
         except OSError as error:
-            raise DatabaseUnavailable(f"{self.path} cannot be repaired after a kill: {error}") from None
+            raise DatabaseUnavailable(f"{self.path} cannot be repaired after a kill: {reason_of(error)}") from None
 
     def _checkpoint_log(self) -> None:
         if is_missing(self.path):
