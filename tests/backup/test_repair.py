@@ -229,7 +229,9 @@ def test_a_problem_is_said_in_words_and_the_advice_once(world: World) -> None:
     assert missing.problem == f"{manifest.parent}: it cannot be read (manifest.json: No such file or directory)."
     manifest.mkdir()
     (folder,) = repair.find_damage(world.database, world.home)
-    assert folder.problem == f"{manifest.parent}: it cannot be read (manifest.json: it is a folder)."
+    assert (
+        folder.problem == f"{manifest.parent}: it cannot be read (manifest.json: it is a folder, not a regular file)."
+    )
     content = bytearray(world.database.path.read_bytes())
     content[:4096] = bytes(4096)
     world.database.path.write_bytes(content)

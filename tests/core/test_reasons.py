@@ -27,7 +27,7 @@ def test_a_file_that_cannot_be_read_is_named_without_numbers_and_classes(tmp_pat
         said.append(reason_of(caught.value))
     assert said == [
         "none: No such file or directory",
-        "folder: it is a folder",
+        "folder: it is a folder, not a regular file",
         "it is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
         "it is not UTF-8",
         "there is no files",
