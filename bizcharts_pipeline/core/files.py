@@ -58,12 +58,9 @@ def regular_only(path: str | Path, flags: int) -> int:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        what = (
-            "it is a folder, not a regular file"
-            if stat.S_ISDIR(mode)
-            else "it is not a regular file (a named pipe?); remove it"
-        )
-        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, what, str(path))
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, "it is a folder, not a regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file (a named pipe?); remove it", str(path))
     return descriptor
 
 
