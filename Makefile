@@ -1,6 +1,5 @@
 PYTHON ?= python3
 BIN := .venv/bin
-export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev serve test acceptance bench lock licences sbom app label install-alerts install-app install-auto-labels install-lab install-ml install-noise install-pods

@@ -8,9 +8,11 @@ from types import ModuleType
 from typing import Any
 
 import dagster as dg
+from dagster import _loggers
 
 from assets.warosu_posts import warosu_posts
 from bizcharts_pipeline.core.private import make_private
+from bizcharts_pipeline.service.plain_log import install_if_asked
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings, load_settings
 from bizcharts_pipeline.warehouse.present import Witnesses
 from resources.active_learning import ActiveLearning
@@ -32,6 +34,10 @@ from resources.warehouse import Warehouse
 from resources.warosu import Warosu
 
 make_private()  # for every run, and for processes started by the code server
+install_if_asked()
+# Dagster uses it for runs without a configured logger, such as those that the UI starts for selected assets; the
+# original writes every event with its stack trace to the service's log.
+_loggers.colored_console_logger = console_log
 # Backfill policies have worked for years; every run would warn on stderr that they are beta.
 warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
 

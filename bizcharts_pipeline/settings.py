@@ -19,7 +19,7 @@ from bizcharts_pipeline.core.addresses import address_problem, origin
 from bizcharts_pipeline.core.api_keys import API_KEYS
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.dotenv_file import load_dotenv
-from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import is_special
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +33,7 @@ ENV_FILE = "BIZCHARTS_ENV_FILE"
 OTHER_VARIABLES = frozenset(
     {SETTINGS_FILE, ENV_FILE}
     | {f"{PREFIX}{name}" for name in ("NOW", "DEBUG", "HUB_DOWNLOADS", "RUN_PROGRESS", "SHARED_DATA", "UI_PASSWORD")}
+    | {f"{PREFIX}SERVICE_DETAILS"}
     | {f"{PREFIX}ACCEPTANCE_{name}" for name in ("TRAININGS", "PODS", "SEED", "AT_ONCE")}
     | {f"{PREFIX}{name}" for name in ("DEMO_POD", "GUARD_ONLY", "WORKSPACE", "JOB_FOLDER", "PYTHON", "CONTROL_URL")}
     | {f"{PREFIX}TTL_SECONDS", f"{PREFIX}ALERT_URLS"}
@@ -689,7 +690,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise SettingsError(f"{path} cannot be read: it is not UTF-8") from None
     except (ValueError, OSError) as error:
-        raise SettingsError(f"{path} cannot be read as TOML: {error}") from None
+        raise SettingsError(f"{path} cannot be read as TOML: {reason_of(error)}") from None
 
 
 def _with_environment(values: dict[str, Any], model: type[BaseModel], prefix: str) -> dict[str, Any]:
@@ -714,9 +715,15 @@ def _problem(problem: dict[str, Any]) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     message = str(problem["msg"])
     if problem["type"] == "extra_forbidden":
-        message = f"unknown setting{_nearest(name, _names(Settings, sections=True))}"
+        message = f"unknown setting{_secret(name) or _nearest(name, _names(Settings, sections=True))}"
     message = message.removeprefix("Value error, ")
     return f"{name}: {message}" if name else message
+
+
+def _secret(name: str) -> str:
+    """Return where to set the secret ``name``, which is never read from the file; empty if it is none."""
+    variables = {*API_KEYS, f"{PREFIX}UI_PASSWORD"} & {name.upper(), PREFIX + name.upper()}
+    return "".join(f"; set {variable} in the environment or in .env" for variable in variables)
 
 
 def _names(model: type[BaseModel], section: str = "", *, sections: bool = False) -> list[str]:

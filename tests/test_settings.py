@@ -176,6 +176,47 @@ def test_dotenv_lies_between_the_environment_and_the_file(
     assert os.environ["OPENAI_API_KEY"] == "key"
 
 
+def test_of_three_places_the_first_that_names_a_setting_wins_and_an_empty_variable_hides_dotenv(
+    tmp_path: Path, dotenv: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings.toml").write_text(
+        'contact = "file"\nboard = "file"\n[images]\nper_run = 3\nblur_from = 0.3\nsend_below = 0.3\n'
+        '[pods]\nname = "file"\n[ml.training]\nseed = 3\nrank = 3\nalpha = 3\n[serve]\nhosts = ["file"]\n'
+    )
+    monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(tmp_path / "settings.toml"))
+    in_dotenv = {
+        "BIZCHARTS_CONTACT": "dotenv", "BIZCHARTS_BOARD": "dotenv", "BIZCHARTS_IMAGES__PER_RUN": "2",
+        "BIZCHARTS_IMAGES__BLUR_FROM": "0.2", "BIZCHARTS_ML__TRAINING__SEED": "2", "BIZCHARTS_ML__TRAINING__RANK": "2",
+        "BIZCHARTS_PODS__NAME": "", "OPENAI_API_KEY": "dotenv", "GEMINI_API_KEY": "dotenv", "HF_TOKEN": "dotenv",
+    }  # fmt: skip
+    in_environment = {
+        "BIZCHARTS_CONTACT": "environment", "BIZCHARTS_BOARD": "", "BIZCHARTS_IMAGES__PER_RUN": "1",
+        "BIZCHARTS_ML__TRAINING__SEED": "1", "BIZCHARTS_SERVE__HOSTS": "", "OPENAI_API_KEY": "environment",
+        "GEMINI_API_KEY": "",
+    }  # fmt: skip
+    for name in in_dotenv.keys() - in_environment.keys():
+        monkeypatch.delenv(name, raising=False)
+    for name, value in in_environment.items():
+        monkeypatch.setenv(name, value)
+    dotenv("".join(f"{name}={value}\n" for name, value in in_dotenv.items()))
+    settings = load_settings()
+    assert (settings.contact, settings.board) == ("environment", "file")
+    assert (settings.images.per_run, settings.images.blur_from, settings.images.send_below) == (1, 0.2, 0.3)
+    assert (settings.ml.training.seed, settings.ml.training.rank, settings.ml.training.alpha) == (1, 2, 3)
+    assert (settings.pods.name, settings.serve.hosts, settings.serve.port) == ("file", ("file",), 3000)
+    keys = ("OPENAI_API_KEY", "GEMINI_API_KEY", "HF_TOKEN")
+    assert [os.environ[name] for name in keys] == ["environment", "", "dotenv"]
+
+
+def test_no_secret_is_read_from_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_SETTINGS_FILE", str(tmp_path / "settings.toml"))
+    for name in ("openai_api_key", "OPENAI_API_KEY", "ui_password", "alert_urls"):
+        (tmp_path / "settings.toml").write_text(f'{name} = "sk-12345"\n')
+        with pytest.raises(SettingsError, match=r"_(KEY|PASSWORD|URLS) in the environment or in \.env$") as refused:
+            load_settings()
+        assert "sk-12345" not in str(refused.value)
+
+
 def test_a_line_of_dotenv_that_is_no_variable_is_named_and_not_repeated(dotenv: Callable[[str], Path]) -> None:
     for line in ("sk-secret", "BIZ CHARTS=sk-secret", "A='sk-secret"):
         dotenv(f"BIZCHARTS_BOARD=biz\n{line}\n")

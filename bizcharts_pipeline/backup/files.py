@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, read_regular
 from bizcharts_pipeline.sentiment.artifact import MANIFEST as MODEL_MANIFEST
 from bizcharts_pipeline.sentiment.artifact import MODELS, CorruptModel, read_artifact
@@ -82,7 +83,7 @@ def _dataset_problem(path: Path) -> str | None:
             if not left_out and _sha256(path / name) != sha256:
                 return f"{name} is damaged."
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"it cannot be read ({error})."
+        return f"it cannot be read ({reason_of(error)})."
     return None
 
 

@@ -27,6 +27,8 @@ from bizcharts_pipeline.core.sqlite_seal import (
     seal_path,
     write_seal,
 )
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
+from bizcharts_pipeline.labels.recovery import ledger_problem
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
 from bizcharts_pipeline.warehouse.copies import all_readable, check_database, replay_log
@@ -120,6 +122,8 @@ def _find(database: Database, home: Path) -> list[_Found]:
     found = _find_in_database(database, home)
     for path in ledger_paths(home):
         found += _find_in_ledger(path)
+    if not found:
+        found = _find_old_ledger(database, home)
     for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home)).items():
         damage = Damage(path, problem, "It is moved away; train the model, or make the data set, again.")
         found.append(_Found(damage, _move_folder(path)))
@@ -147,7 +151,7 @@ def _find_in_database(database: Database, home: Path) -> list[_Found]:
         return [_Found(Damage(path, str(error), accept="It is accepted as it is."), accept=lambda: _reseal(database))]
     except DatabaseCorrupt as error:
         if not all_readable(database):
-            return [_Found(Damage(path, f"{error} {RESTORE.format(part='database')}"))]
+            return [_Found(Damage(path, _with_hint(str(error), "database")))]
         what = "It is rewritten from its tables, which can all be read: nothing is lost."
         return [_Found(Damage(path, str(error), what), lambda ending: _rewrite(database, ending))]
     return []
@@ -218,7 +222,19 @@ def _find_in_ledger(path: Path) -> list[_Found]:
     if is_changed and (rows := readable_rows(path)) and None not in rows.values():
         damage = Damage(path, problem, accept=f"It is accepted as it is. {_rows(path)}")
         return [_Found(damage, accept=lambda: _accept_ledger(path))]
-    return [_Found(Damage(path, f"{problem} {_rows(path)} {RESTORE.format(part='ledgers')}"))]
+    return [_Found(Damage(path, _with_hint(f"{problem} {_rows(path)}", "ledgers")))]
+
+
+def _find_old_ledger(database: Database, home: Path) -> list[_Found]:
+    """Find a label ledger, intact in itself, that lacks labels of the database."""
+    ledger = LabelLedger(home / LEDGER)
+    problem = None if is_missing(database.path) else ledger_problem(database, ledger)
+    return [_Found(Damage(ledger.path, problem))] if problem else []
+
+
+def _with_hint(problem: str, part: str) -> str:
+    """Return ``problem`` with the advice to restore ``part``, unless it has that already."""
+    return problem if "bizcharts restore" in problem else f"{problem} {RESTORE.format(part=part)}"
 
 
 def _rows(path: Path) -> str:

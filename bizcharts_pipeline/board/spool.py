@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.core.attempts import FOLDER as ATTEMPTS
 from bizcharts_pipeline.core.attempts import Attempts
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, sync, write_atomically
 from bizcharts_pipeline.http.errors import CorruptPollError
 from bizcharts_pipeline.http.exchange import BodyRefused, gunzipped
@@ -86,8 +87,10 @@ class Spool:
                 validator=head["validator"],
             )
         except _DAMAGE as error:
-            rejected = self.quarantine(path, f"not readable as a poll: {error!r}")
-            raise CorruptPollError(f"{path} is damaged ({error}); moved to {rejected}, no action needed") from error
+            rejected = self.quarantine(path, f"not readable as a poll: {reason_of(error)}")
+            raise CorruptPollError(
+                f"{path} is damaged ({reason_of(error)}); moved to {rejected}, no action needed"
+            ) from error
 
     def remove(self, path: Path) -> None:
         """Remove a stored poll from the queue."""

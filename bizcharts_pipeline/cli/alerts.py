@@ -30,13 +30,13 @@ def test(json_output: bool) -> None:
     Exit status 1 if one did not take it, or if none is set.
     """
     from bizcharts_pipeline.alerts.delivery import send_test
-    from bizcharts_pipeline.alerts.destinations import VARIABLE, destinations
+    from bizcharts_pipeline.alerts.destinations import VARIABLE, destinations, is_set
     from bizcharts_pipeline.alerts.errors import AlertsError
 
-    found = destinations(_ledger().hash_key())
-    if not found:
+    ledger = _ledger()
+    if not is_set():
         raise AlertsError(f"{VARIABLE} is not set, so nothing can be sent; docs/alerts.md shows how.")
-    outcomes = send_test(found, utc_now())
+    outcomes = send_test(destinations(ledger.hash_key()), utc_now())
     if json_output:
         click.echo(to_json(outcomes))
     else:

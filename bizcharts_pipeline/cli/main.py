@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -37,9 +38,10 @@ from bizcharts_pipeline.cli.output import (
 from bizcharts_pipeline.cli.pods import pods
 from bizcharts_pipeline.cli.publishing import api, export
 from bizcharts_pipeline.cli.service import health, run, serve
+from bizcharts_pipeline.cli.start import STATUS
 from bizcharts_pipeline.core.clock import ClockDisagrees, utc_now
 from bizcharts_pipeline.core.counted import counted
-from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.private import make_private
 from bizcharts_pipeline.core.progress import on_terminal
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_environment, load_settings
@@ -183,7 +185,7 @@ def poll(once: bool, json_output: bool) -> None:
             if once:
                 raise
             refusals = refusals + 1 if isinstance(error, ClockDisagrees) else 0
-            click.echo(f"{now:%Y-%m-%d %H:%M:%S}  {error}", err=True)
+            click.echo(f"{now:%Y-%m-%d %H:%M:%S}  {reason_of(error)}", err=True)
         else:
             refusals = 0
             show(report, json_output)
@@ -467,14 +469,17 @@ def existing_database() -> "Database":
 
 
 def main(command: Callable[..., Any] = bizcharts) -> None:
-    """Run the command line: exit status 0, 1 with one line on stderr for a failure, 2 for bad usage."""
+    """Run the command line: exit status 0; with one line on stderr 1 for a failure, 2 for bad usage, and 128 and its
+    number for a signal.
+    """
     make_private()
     debug = bool(os.environ.get("BIZCHARTS_DEBUG"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="bizcharts: %(message)s")
     try:
         command(standalone_mode=False)
-    except click.exceptions.Abort:
-        fail("Stopped.")
+    except click.exceptions.Abort as stopped:
+        number, *_ = getattr(stopped.__cause__, "args", ()) or (signal.SIGINT,)
+        fail("Stopped.", STATUS + number)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)

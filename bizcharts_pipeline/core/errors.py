@@ -1,4 +1,7 @@
-"""Base class of all errors shown to users."""
+"""Base class of all errors shown to users, and the wording of Python's own errors."""
+
+import json
+from pathlib import Path
 
 
 class BizchartsError(Exception):
@@ -6,3 +9,21 @@ class BizchartsError(Exception):
 
     The command line prints it as one line and exits with status 1; every package derives its own errors from it.
     """
+
+
+def reason_of(error: BaseException) -> str:
+    """Return in words why something could not be read or written: without error numbers and names of Python's classes.
+
+    The name of a file is added, without its folder.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"{Path(str(error.filename)).name}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON: {error}"
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8"
+    if isinstance(error, KeyError):
+        return f"there is no {error.args[0]}" if error.args else "a value is missing"
+    if isinstance(error, TypeError | AttributeError | IndexError):
+        return "it has another structure than expected"
+    return str(error) or "no reason was given"

@@ -55,8 +55,11 @@ def regular_only(path: str | Path, flags: int) -> int:
         OSError: it is a pipe, a device, a socket or a folder.
     """
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, "it is a folder, not a regular file", str(path))
         raise OSError(errno.EINVAL, "it is not a regular file (a named pipe?); remove it", str(path))
     return descriptor
 

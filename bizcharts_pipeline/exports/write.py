@@ -36,6 +36,7 @@ from bizcharts_pipeline.warehouse.as_of import (
     revision,
 )
 from bizcharts_pipeline.warehouse.database import Database, connect
+from bizcharts_pipeline.warehouse.interrupts import passed_on
 from bizcharts_pipeline.warehouse.published import CoinReading, Reading
 from bizcharts_pipeline.warehouse.values import literal
 
@@ -127,7 +128,7 @@ def _convert(draft: Path) -> dict[str, int]:
     """Write each Parquet file in the text formats too; return how many rows each table has."""
     rows = {}
     try:
-        with closing(connect(":memory:", read_only=False, copy_to=draft)) as connection:
+        with closing(connect(":memory:", read_only=False, copy_to=draft)) as connection, passed_on(connection):
             for name in DICTIONARY:
                 parquet = _file(draft, name, "parquet")
                 counted_rows = connection.execute(f"SELECT count(*) FROM {parquet}").fetchone()

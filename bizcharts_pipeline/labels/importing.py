@@ -2,7 +2,8 @@
 
 An import loses nothing: valid labels go into the ledger with all values, invalid rows go to a quarantine file with line
 and reason. Labels already in the ledger are skipped, so a file may be imported again, also under another name, and so
-may an export. An import can be undone (:mod:`.undoing`).
+may an export. An import can be undone (:mod:`.undoing`); labels that a later import has too then still count. A file
+without a new label is no import.
 """
 
 import hashlib
@@ -79,6 +80,7 @@ class ImportPlan:
 
     file: LabelFile
     new: tuple[Label, ...]
+    repeated: tuple[Label, ...]  # labels of the ledger that the file has too
     rejected: tuple[Rejected, ...]
     ask_for_scale: bool  # the file may be on another scale than ours, and none was given
 
@@ -203,6 +205,7 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
     for label in present:
         known[_key(label)].append(label)
     new: list[Label] = []
+    repeated: list[Label] = []
     rejected = list(file.rejected)
     for entry in file.labels:
         if "origin" not in entry.columns and entry.label.labeled_at > now + CLOCK_TOLERANCE:
@@ -210,7 +213,8 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
             continue
         same = known[_key(entry.label)]
         mine = [label for label in same if label.origin == entry.label.origin]
-        if any(_equals(label, entry) for label in (mine if "origin" in entry.columns else same)):
+        if equal := [label for label in (mine if "origin" in entry.columns else same) if _equals(label, entry)]:
+            repeated += equal
             continue
         if mine:
             reason = "another label of the same thread, labeller and time is in the ledger, or above in the file"
@@ -219,7 +223,7 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
         same.append(entry.label)
         new.append(entry.label)
     rejected.sort(key=lambda row: row.line)
-    return ImportPlan(file, tuple(new), tuple(rejected), ask_for_scale=foreign)
+    return ImportPlan(file, tuple(new), tuple(repeated), tuple(rejected), ask_for_scale=foreign)
 
 
 def carry_out(plan: ImportPlan, ledger: LabelLedger, aside: Path, now: datetime) -> ImportReport:
@@ -235,7 +239,15 @@ def carry_out(plan: ImportPlan, ledger: LabelLedger, aside: Path, now: datetime)
     scale = (file.scale or OURS).name
     record = None
     if plan.new:
-        record = ledger.add_import(file.path.name, plan.new, now, scale=scale, known=plan.known, rejected=len(rejected))
+        record = ledger.add_import(
+            file.path.name,
+            plan.new,
+            now,
+            scale=scale,
+            known=plan.known,
+            rejected=len(rejected),
+            repeated=plan.repeated,
+        )
     added = record.labels if record else 0
     return ImportReport(
         file=file.path,

@@ -91,7 +91,12 @@ _INSERT = (
     f"WHERE NOT EXISTS (SELECT 1 FROM labels WHERE {_SAME}{{unless}})"
 )
 _KEY = [_NAMES.index(name) for name in ("thread_id", "labeler_id", "labeled_at", "origin")]
-_NOT_RETRACTED = "import_id NOT IN (SELECT import_id FROM retractions)"
+_IN_FORCE = "import_id NOT IN (SELECT import_id FROM retractions)"
+_NOT_RETRACTED = f"({_IN_FORCE} OR id IN (SELECT label_id FROM repeats WHERE {_IN_FORCE}))"
+_REPEAT = (
+    f"INSERT OR IGNORE INTO repeats SELECT id, ? FROM labels WHERE import_id NOT IN ({NO_IMPORT}, ?) "
+    f"AND {_NOT_RETRACTED} AND {_SAME}"
+)
 _STANDING = f"labels WHERE id NOT IN (SELECT label_id FROM undone) AND {_NOT_RETRACTED}"
 _NEWEST = f"""
 SELECT {_COLUMNS} FROM (
@@ -129,11 +134,20 @@ class LabelLedger:
             return connection.total_changes - before
 
     def add_import(
-        self, file: str, labels: Sequence[Label], now: datetime, *, scale: str, known: int, rejected: int
+        self,
+        file: str,
+        labels: Sequence[Label],
+        now: datetime,
+        *,
+        scale: str,
+        known: int,
+        rejected: int,
+        repeated: Sequence[Label] = (),
     ) -> LabelImport | None:
         """Write the labels of an imported file durably, all or none, as one import that can be undone.
 
-        A label already in the ledger (:meth:`append`) is skipped, unless its import was undone.
+        A label already in the ledger (:meth:`append`) is skipped, unless its import was undone. ``repeated`` are labels
+        of the ledger that the file has too: they count as long as one import that has them is not undone.
 
         Returns:
             The import; ``None`` if nothing was added, in which case no import is recorded.
@@ -152,6 +166,8 @@ class LabelLedger:
             if not added:
                 connection.rollback()
                 return None
+            keys = [[_storable(label.values()[index]) for index in _KEY] for label in repeated]
+            connection.executemany(_REPEAT, [(import_id, import_id, *key) for key in keys])
         return LabelImport(import_id, file, now, scale, added, known, rejected, None)
 
     def imports(self) -> list[LabelImport]:
@@ -165,6 +181,11 @@ class LabelLedger:
     def imported(self, import_id: int) -> list[Label]:
         """Return the labels that an import added, in order of arrival."""
         return self._select(f"SELECT {_COLUMNS} FROM labels WHERE import_id = {int(import_id)} ORDER BY id")
+
+    def repeated(self, import_id: int) -> list[Label]:
+        """Return the labels of earlier imports that this import has too, in order of arrival."""
+        repeats = f"SELECT label_id FROM repeats WHERE import_id = {int(import_id)}"
+        return self._select(f"SELECT {_COLUMNS} FROM labels WHERE id IN ({repeats}) ORDER BY id")
 
     def retract(self, import_id: int, now: datetime) -> bool:
         """Undo an import: its labels no longer count. Return whether they counted before.

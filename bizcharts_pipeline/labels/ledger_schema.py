@@ -1,14 +1,15 @@
 """Schema of the label ledger (SQLite), and its upgrade from earlier versions.
 
 Version 1 had the first eleven columns of ``labels``; 2 added what the labeller saw and why the post was offered; 3
-added imports, so that one can be undone, and whether the image was visible.
+added imports, so that one can be undone, and whether the image was visible; 4 added which labels of earlier imports a
+file has too, so that they still count after those are undone.
 """
 
 import sqlite3
 
 from bizcharts_pipeline.core.sqlite import transaction
 
-VERSION = 3  # stored in the file as user_version
+VERSION = 4  # stored in the file as user_version
 NO_IMPORT = 0  # `import_id` of labels from the labeller's page
 
 # The same label may occur again under another import: the first one may have been undone because of wrong ratings.
@@ -62,6 +63,13 @@ CREATE TABLE IF NOT EXISTS imports (
 )
 """,
     """
+CREATE TABLE IF NOT EXISTS repeats (
+    label_id   INTEGER NOT NULL REFERENCES labels,  -- of an earlier import
+    import_id  INTEGER NOT NULL REFERENCES imports,  -- of a later file that has the label too
+    PRIMARY KEY (label_id, import_id)
+)
+""",
+    """
 CREATE TABLE IF NOT EXISTS retractions (
     import_id     INTEGER PRIMARY KEY REFERENCES imports,
     retracted_at  TEXT NOT NULL
@@ -72,12 +80,13 @@ _FROZEN = {
     "labels": "labels are append-only",
     "gold": "gold is frozen",
     "imports": "imports are append-only",
+    "repeats": "repeats are append-only",
     "retractions": "retractions are append-only",
 }
 _TRIGGER = (
     "CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {event} ON {table} BEGIN SELECT raise(ABORT, '{reason}'); END"
 )
-_VERBS = {"labels": "are", "gold": "is", "imports": "are", "retractions": "are"}
+_VERBS = {"labels": "are", "gold": "is", "imports": "are", "repeats": "are", "retractions": "are"}
 # Imports of earlier versions were not recorded; their labels have the file's name as origin.
 _EARLIER_IMPORTS = """
 INSERT INTO imports (file, imported_at, scale, known, rejected)
@@ -106,7 +115,9 @@ def _upgrade(connection: sqlite3.Connection) -> None:
     for statement in _OTHER_TABLES:
         connection.execute(statement)
     earlier = [row[1] for row in connection.execute("PRAGMA table_info(labels)")]
-    if earlier:
+    if "import_id" in earlier:
+        pass  # version 3 had the table of today
+    elif earlier:
         _rebuild_labels(connection, earlier)
     else:
         connection.execute(_LABELS.format(name="labels"))

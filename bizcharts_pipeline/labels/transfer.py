@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.core.sqlite import SQLITE_BEGIN, is_known
 from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, carry_out, collect, plan
@@ -70,7 +71,7 @@ def export_labels(ledger: LabelLedger, path: Path, *, history: bool = False) -> 
     try:
         write_atomically(path, content)
     except OSError as error:
-        raise LabelFileError(f"{path} cannot be written: {error}") from None
+        raise LabelFileError(f"{path} cannot be written: {reason_of(error)}") from None
     return ExportReport(path, len(labels), history)
 
 

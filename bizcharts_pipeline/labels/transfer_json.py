@@ -75,8 +75,14 @@ def write_parquet(rows: Iterable[Mapping[str, Value]], columns: Iterable[str]) -
     """Return ``rows`` as a Parquet file; NUL characters, which DuckDB cannot store, become U+FFFD."""
     import duckdb
 
+    from bizcharts_pipeline.warehouse.interrupts import passed_on
+
     types = ", ".join(f"{quoted(column)}: {quoted(_PARQUET_TYPES.get(column, 'VARCHAR'))}" for column in columns)
-    with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder, duckdb.connect() as connection:
+    with (
+        tempfile.TemporaryDirectory(prefix="bizcharts-") as folder,
+        duckdb.connect() as connection,
+        passed_on(connection),
+    ):
         lines, parquet = Path(folder) / "labels.jsonl", Path(folder) / "labels.parquet"
         content = write_jsonl(
             row | {name: None if row[name] is None else bool(row[name]) for name in _YES_OR_NO}

@@ -20,6 +20,8 @@ class UndoReport:
     import_id: int
     file: str
     labels: int  # added by the import
+    still_counted: int  # of them: also in a later import that is not undone
+    no_longer_counted: int  # labels of the import, or of an earlier undone one, that no import keeps in force
     undone_now: bool  # False: it was undone before, and nothing changed
     retracted_at: datetime  # naive UTC
     gold_without_label: tuple[int, ...]  # gold posts of the import without a remaining rating
@@ -33,10 +35,12 @@ class UndoReport:
         else:
             first = (
                 f"Import {self.import_id} ({self.file}) is undone: "
-                f"{counted(self.labels, 'label')} no longer counted. The table "
+                f"{counted(self.no_longer_counted, 'label')} no longer counted. The table "
                 "`training_labels` loses them at the next run of the job `labelling`."
             )
         lines = [first]
+        if self.still_counted:
+            lines.append(f"{counted(self.still_counted, 'label')} of it still counted: a later import has them too.")
         if self.gold_without_label:
             lines.append(
                 f"{len(self.gold_without_label):,} gold posts have no label now; they stay frozen, and are used "
@@ -59,13 +63,17 @@ def undo_import(ledger: LabelLedger, import_id: int, now: datetime) -> UndoRepor
     """
     undone_now = ledger.retract(import_id, now)
     (record,) = (each for each in ledger.imports() if each.import_id == import_id)
-    threads = {label.thread_id for label in ledger.imported(import_id)}
+    imported = ledger.imported(import_id)
+    own, counting = [*imported, *ledger.repeated(import_id)], set(ledger.not_retracted())
+    threads = {label.thread_id for label in own}
     without = set(gold_without_label(ledger))
     gold = [post.thread_id for post in ledger.gold() if post.thread_id in threads]
     return UndoReport(
         import_id=import_id,
         file=record.file,
         labels=record.labels,
+        still_counted=sum(label in counting for label in imported),
+        no_longer_counted=sum(label not in counting for label in own),
         undone_now=undone_now,
         retracted_at=record.retracted_at or now,
         gold_without_label=tuple(thread for thread in gold if thread in without),

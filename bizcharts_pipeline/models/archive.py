@@ -10,6 +10,7 @@ import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.sentiment.artifact import MANIFEST as MODEL_JSON
 from bizcharts_pipeline.sentiment.artifact import SAFE_ENDINGS, Artifact, CorruptModel
 
@@ -50,7 +51,7 @@ def unpack(archive: Path, model_version: str, into: Path) -> None:
                 with target.open("xb") as file:
                     shutil.copyfileobj(content, file)
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise CorruptModel(f"{archive.name} cannot be unpacked ({type(error).__name__}: {error!s:.200})") from None
+        raise CorruptModel(f"{archive.name} cannot be unpacked ({reason_of(error):.200})") from None
 
 
 def _safe_name(archive: Path, entry: tarfile.TarInfo, model_version: str) -> str:

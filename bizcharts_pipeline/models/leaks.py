@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.labels.corpus import load_posts
 from bizcharts_pipeline.labels.gold import gold_content
@@ -56,7 +57,7 @@ def exposure(database: Database, home: Path, folder: Path, learned_at: datetime 
         threads = {int(row["thread_id"]) for row in rows}
         texts = {str(row["text_sha256"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return _unchecked(f"its data set is unknown, so it may contain gold ({error!r:.120})")
+        return _unchecked(f"its data set is unknown, so it may contain gold ({reason_of(error):.120})")
     if not threads:
         return _unchecked(f"its data set is unknown, so it may contain gold ({TRAINED_ON} is empty)")
     ledger = LabelLedger(home / LEDGER)

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.models.registry import (
     REPORT,
@@ -85,7 +86,7 @@ def _require_complete(folder: Path, required: frozenset[int]) -> tuple[str | Non
         revision, gpu = report["revision"], report["gpu"]
         answered = {row["thread_id"] for row in json.loads(read_regular(folder / SCORES))["gold"]}
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise BrokenResult(f"{REPORT} or {SCORES} cannot be read ({error!r:.200})") from None
+        raise BrokenResult(f"{REPORT} or {SCORES} cannot be read ({reason_of(error):.200})") from None
     if missing := required - answered:  # a model must not choose the posts of its evaluation
         raise BrokenResult(f"{len(missing)} of {len(required)} gold posts were not scored")
     return revision, gpu

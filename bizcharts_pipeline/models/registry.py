@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import read_regular, write_atomically
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.models.metrics import Figures, measure
@@ -152,7 +152,9 @@ def register_adapter(
         given = {int(row["thread_id"]): _calibrated(row["log_p"], temperature) for row in scores.get("gold", [])}
         json.loads(read_regular(finished / REPORT))
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise BrokenResult(f"{finished}: the training's result is incomplete or malformed ({error!r:.200})") from None
+        raise BrokenResult(
+            f"{finished}: the training's result is incomplete or malformed ({reason_of(error):.200})"
+        ) from None
     except OSError as error:
         raise _not_now(finished, error) from None
     try:
@@ -217,7 +219,8 @@ def _publish(recipe: Recipe, folder: Path, dataset_version: str, home: Path, see
 
 def _not_now(finished: Path, error: Exception) -> TrainingError:
     return TrainingError(
-        f"{finished}: the paid result cannot be registered now ({error!r:.200}); it is kept; fix that and run again"
+        f"{finished}: the paid result cannot be registered now ({reason_of(error):.200}); it is kept; fix that and run "
+        "again"
     )
 
 

@@ -7,6 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.pods.errors import PodError
 
@@ -39,7 +40,7 @@ def installation_id(folder: Path) -> str:
             _make(file)
         found = read_regular(file).decode("ascii").strip()
     except (OSError, ValueError) as error:
-        raise PodError(f"{file}: the installation's id cannot be read or written: {error}") from error
+        raise PodError(f"{file}: the installation's id cannot be read or written: {reason_of(error)}") from error
     if not re.fullmatch(rf"[0-9a-f]{{{INSTALLATION_LENGTH}}}", found):
         raise PodError(f"{file} does not contain an installation id; check that no pod runs, then delete the file")
     return found

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.pods import kept, keys
 from bizcharts_pipeline.pods.ending import Unproven, request_termination, terminate_named
 from bizcharts_pipeline.pods.errors import OutOfTime, PodError
@@ -116,7 +117,7 @@ def reap(
         except OutOfTime as error:
             report += ReapReport((), (), (), (f"{pods.name}: {error}",))
         except (PodError, OSError) as error:
-            report += ReapReport((), (), (f"{pods.key}: {error}",))
+            report += ReapReport((), (), (f"{pods.key}: {reason_of(error)}",))
     return report
 
 

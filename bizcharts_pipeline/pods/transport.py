@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.pods import manifest, transfer
 from bizcharts_pipeline.pods.blanking import blank_text
 from bizcharts_pipeline.pods.errors import (
@@ -221,7 +222,7 @@ class LocalTransport:
             _copy(source, Path(target))
         except OSError as error:
             kind = BadHost if error.errno == errno.ENOSPC else TransferError
-            raise kind(f"{source} was not copied to {target}: {error}") from None
+            raise kind(f"{source} was not copied to {target}: {reason_of(error)}") from None
 
     def pull(self, source: str, target: Path, progress: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Transport`."""
@@ -232,7 +233,7 @@ class LocalTransport:
                 of_source = error.filename is not None and Path(error.filename).is_relative_to(source)
                 if not of_source or error.filename2 is not None:  # with two names, the copy itself failed
                     raise
-                raise TransferError(f"{source} was not copied to {target}: {error}") from None
+                raise TransferError(f"{source} was not copied to {target}: {reason_of(error)}") from None
 
 
 def _reporting(run: transfer.Run, progress: Callable[[], None]) -> transfer.Run:

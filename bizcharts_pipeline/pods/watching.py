@@ -4,6 +4,7 @@ import shutil
 from datetime import timedelta
 from typing import NoReturn
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.pods import remote
 from bizcharts_pipeline.pods.blanking import Blanker, blank
 from bizcharts_pipeline.pods.errors import JobFailed, LinkLost, PodError
@@ -127,7 +128,7 @@ class _Watched:
             if remote.fetch_checkpoint(transport, work.root, work.checkpoint, work.progress_over(transport)):
                 self.work.say("checkpoint fetched")
         except (PodError, OSError) as error:
-            self.work.say(f"no checkpoint could be fetched; the next attempt may succeed: {error}")
+            self.work.say(f"no checkpoint could be fetched; the next attempt may succeed: {reason_of(error)}")
 
 
 def _reason(ended: Exit) -> str | None:
@@ -169,7 +170,7 @@ def _fail(work: Work, reason: str, message: str) -> NoReturn:
             shutil.rmtree(work.checkpoint, ignore_errors=True)
             (saved / remote.SALVAGED).replace(work.checkpoint)
     except (PodError, OSError) as error:
-        work.say(f"not everything could be salvaged: {error}")
+        work.say(f"not everything could be salvaged: {reason_of(error)}")
     tail = work.tail.decode("utf-8", "replace")
     last_line = next((line for line in reversed(tail.splitlines()) if line.strip()), "")
     raise JobFailed(f"{message}. Its last line: {last_line:.300}" if last_line else message, reason, tail)

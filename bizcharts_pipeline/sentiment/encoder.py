@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 
 Single = NDArray[np.float32]
 
@@ -71,7 +71,7 @@ class BertEncoder:
             weights = {name.removeprefix("bert."): array for name, array in load_file(folder / WEIGHTS_OF_BASE).items()}
             return cls(shape, weights, (folder / TOKENIZER).read_text(encoding="utf-8"))
         except (OSError, KeyError) as error:
-            raise UnusableEncoder(f"{folder}: not the files of a sentence encoder ({error!r})") from None
+            raise UnusableEncoder(f"{folder}: not the files of a sentence encoder ({reason_of(error)})") from None
 
     @classmethod
     def load(cls, folder: Path) -> "BertEncoder":
@@ -168,7 +168,7 @@ def base_shape(folder: Path, tokens: int) -> Shape:
         modules = [module["type"].rpartition(".")[2] for module in json.loads((folder / "modules.json").read_bytes())]
         pooling = json.loads((folder / "1_Pooling" / "config.json").read_bytes())
     except (OSError, ValueError, KeyError) as error:
-        raise UnusableEncoder(f"{folder}: not a folder of sentence-transformers ({error})") from None
+        raise UnusableEncoder(f"{folder}: not a folder of sentence-transformers ({reason_of(error)})") from None
     modes = {"cls": pooling.get("pooling_mode_cls_token"), "mean": pooling.get("pooling_mode_mean_tokens")}
     mode = pooling.get("pooling_mode") or "+".join(name for name, on in modes.items() if on)
     architecture = config.get("model_type"), config.get("hidden_act"), config.get("position_embedding_type", "absolute")

@@ -10,7 +10,7 @@ from importlib.resources import files
 from operator import mul
 from typing import Any
 
-from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.sentiment.features import FEATURES, features
 from bizcharts_pipeline.sentiment.scorer import Post, Score
 from bizcharts_pipeline.sentiment.stance import StanceReader
@@ -58,7 +58,7 @@ class Calibration:
                 bullish_intercept=float(intercepts["bullish"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise CalibrationError(f"calibration.json: a number is missing or invalid: {error!r}") from None
+            raise CalibrationError(f"calibration.json: a number is missing or invalid: {reason_of(error)}") from None
 
     def to_json(self) -> dict[str, Any]:
         """Return the input of :meth:`from_json`."""

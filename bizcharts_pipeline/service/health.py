@@ -1,4 +1,4 @@
-"""Health of the service: its programs, the age of the last poll, quarantined items and disk space."""
+"""Health of the service: its programs, the age of the last poll, quarantined items, label ledger and disk space."""
 
 import os
 import shutil
@@ -14,6 +14,8 @@ from bizcharts_pipeline.core.attempts import Attempts
 from bizcharts_pipeline.core.listening import http_address
 from bizcharts_pipeline.http.deadline import cut_off_after
 from bizcharts_pipeline.http.exchange import BoundedSession
+from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger, LedgerError
+from bizcharts_pipeline.labels.recovery import ledger_problem
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, environment
 from bizcharts_pipeline.service.login import password_of
 from bizcharts_pipeline.service.webserver import WILDCARDS
@@ -53,6 +55,7 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
             "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC",
         ),
         _set_aside(settings),
+        _label_ledger(settings),
         Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB"),
     ]
 
@@ -61,6 +64,17 @@ def _set_aside(settings: Settings) -> Finding:
     """Find quarantined items, which are skipped because processes were killed while handling them."""
     items = Attempts.of_home(settings.home_path).set_aside()
     return Finding("set aside", not items, "; ".join(items[:5]) or "nothing")
+
+
+def _label_ledger(settings: Settings) -> Finding:
+    """Find labels of the database that the label ledger lacks."""
+    problem = None
+    if not is_missing(settings.database_path):
+        try:
+            problem = ledger_problem(Database.existing(settings), LabelLedger(settings.home_path / LEDGER))
+        except LedgerError as error:
+            problem = str(error)
+    return Finding("label ledger", problem is None, problem or "has all labels of the database")
 
 
 def _last_poll(settings: Settings) -> datetime | None:

@@ -16,7 +16,7 @@ from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.files import regular_only, write_atomically
 from bizcharts_pipeline.core.listening import http_address
 from bizcharts_pipeline.core.private import user_folder
-from bizcharts_pipeline.service import webserver
+from bizcharts_pipeline.service import plain_log, program, webserver
 from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
 from bizcharts_pipeline.service.login import VARIABLE, password_of
 from bizcharts_pipeline.service.supervisor import Child, Supervisor
@@ -62,7 +62,7 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
     with instance_lock(home):
         check_port(settings.serve.host, settings.serve.port)
         installation.begin()
-        surroundings = environment() if level != LEVEL else without_stack_traces(environment())
+        surroundings = environment() if level != LEVEL else with_plain_log(environment(), home)
         folder = instance_folder(surroundings)
         prepare_instance(surroundings, folder)
         children = programs(settings, home, level)
@@ -77,10 +77,12 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
         say("BizCharts has stopped.")
 
 
-def without_stack_traces(surroundings: Mapping[str, str]) -> dict[str, str]:
-    """Return ``surroundings`` with a filter for the warnings during a restart of the code server."""
+def with_plain_log(surroundings: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Return ``surroundings`` in which Dagster's programs log one line for each event, without the warnings during a
+    restart of the code server; the details go to a file in ``home``."""
     filters = [surroundings.get("PYTHONWARNINGS"), QUIET]
-    return {**surroundings, "PYTHONWARNINGS": ",".join(filter(None, filters))}
+    details = str((home / plain_log.FILE).absolute())
+    return {**surroundings, "PYTHONWARNINGS": ",".join(filter(None, filters)), plain_log.VARIABLE: details}
 
 
 def prepare_instance(surroundings: Mapping[str, str], folder: Path) -> None:
@@ -107,14 +109,17 @@ def programs(settings: Settings, home: Path, level: str = LEVEL) -> list[Child]:
     workspace = home / WORKSPACE
     text = f'load_from:\n  - grpc_server:\n      socket: "{code_socket}"\n      location_name: {LOCATION}\n'
     write_atomically(workspace, text.encode())
-    scripts = Path(sys.executable).parent
     levels = ["--log-level", level]
     return [
         Child(
             "code server",
-            [str(scripts / "dagster"), "code-server", "start", "-m", MODULE, "-s", str(code_socket), *levels],
+            program.command("dagster", "code-server", "start", "-m", MODULE, "-s", str(code_socket), *levels),
         ),
-        Child("daemon", [str(scripts / "dagster-daemon"), "run", "-w", str(workspace), *levels], needs=code_socket),
+        Child(
+            "daemon",
+            program.command("dagster._daemon", "run", "-w", str(workspace), *levels),
+            needs=code_socket,
+        ),
         Child("web server", webserver.command(settings.serve, workspace, level), needs=code_socket),
     ]
 

@@ -16,6 +16,7 @@ import click
 
 from bizcharts_pipeline.service.guard import LOOPBACK_NAMES, Guard
 from bizcharts_pipeline.service.login import Login, password_of
+from bizcharts_pipeline.service.plain_log import install_if_asked
 from bizcharts_pipeline.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def allowed_hosts(host: str, names: "Sequence[str]") -> frozenset[str]:
 @click.argument("workspace")
 def main(host: str, port: int, level: str, names: tuple[str, ...], workspace: str) -> None:
     """Serve the Dagster UI of WORKSPACE until SIGTERM or SIGINT."""
+    install_if_asked()
     from dagster_webserver import cli
     from dagster_webserver.app import create_app_from_workspace_process_context
 

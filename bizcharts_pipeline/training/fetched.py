@@ -8,7 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
-from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.sentiment.artifact import CorruptModel, model_path
 from bizcharts_pipeline.sentiment.loading import load_scorer
 from bizcharts_pipeline.sentiment.scorer import Post
@@ -55,7 +55,7 @@ def require_runs(home: Path, model_version: str, sha256: str) -> None:
     except (BizchartsError, ImportError, MemoryError):
         return  # a base model or a library is missing on this machine
     except Exception as error:  # loaders raise arbitrary errors for broken files
-        raise BrokenResult(f"the result is broken: the model cannot be loaded ({error!r:.200})") from None
+        raise BrokenResult(f"the result is broken: the model cannot be loaded ({reason_of(error):.200})") from None
 
 
 def _require_complete_weights(path: Path) -> None:
@@ -70,6 +70,8 @@ def _require_complete_weights(path: Path) -> None:
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
         expected = 8 + length + max(ends, default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise BrokenResult(f"the result is broken: {path.name} is not a safetensors file ({error!r:.100})") from None
+        raise BrokenResult(
+            f"the result is broken: {path.name} is not a safetensors file ({reason_of(error):.100})"
+        ) from None
     if size != expected:
         raise BrokenResult(f"the result is incomplete: {path.name} has {size:,} bytes of {expected:,}")

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.labels.corpus import Post, load_posts
 from bizcharts_pipeline.labels.gold import gold_content, known_gold
@@ -45,7 +46,7 @@ def gold_leaks(database: Database, home: Path, folder: Path) -> list[str]:
         written = [_text_of(row) for _, row in rows]
         pictures = {image: digest(read_regular(folder / image)) for _, row in rows for image in row["images"]}
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        return [f"{folder} cannot be checked: {error!r:.200}"]
+        return [f"{folder} cannot be checked: {reason_of(error):.200}"]
     ledger = LabelLedger(home / LEDGER)
     with database.read() as connection:
         gold = known_gold(connection, ledger)

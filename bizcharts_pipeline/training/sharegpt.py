@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.text.question import PICTURE, question
@@ -140,7 +141,7 @@ def format_problems(folder: Path) -> list[str]:
         splits = {split: read_rows(folder, split) for split in SPLITS}
         abouts = json.loads(read_regular(folder / ROWS))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return [f"{folder}: {error}"]
+        return [f"{folder}: {reason_of(error)}"]
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     problems += [f"{name}: not in the manifest" for name in sorted(there - files.keys() - {MANIFEST})]
     for split, rows in splits.items():

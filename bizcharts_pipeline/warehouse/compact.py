@@ -84,7 +84,7 @@ def rewrite(path: Path, kept: Path | None = None) -> None:
             connection.execute("USE original")
             tables, columns = read_contents(connection), _columns(connection)
             copied = verify(draft, named=path)
-            with closing(duckdb.connect(str(draft), read_only=True)) as copy:
+            with closing(duckdb.connect(str(draft), read_only=True)) as copy, passed_on(copy):
                 agrees = copied == tables and _columns(copy) == columns
             if not agrees or wal(path).exists():
                 raise BackupError(f"{path}: the compacted copy does not agree with it; it stays as it is.")
@@ -104,10 +104,11 @@ def rewrite(path: Path, kept: Path | None = None) -> None:
 def _in_memory(folder: Path) -> duckdb.DuckDBPyConnection:
     """Return a connection that can access only the database's own folder."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
-    connection.execute(f"SET allowed_directories = ['{_quoted(folder)}']")
-    connection.execute(f"SET temp_directory = '{_quoted(folder / 'compacting.tmp')}'")
-    connection.execute("SET enable_external_access = false")
-    limit_memory(connection)
+    with passed_on(connection):
+        connection.execute(f"SET allowed_directories = ['{_quoted(folder)}']")
+        connection.execute(f"SET temp_directory = '{_quoted(folder / 'compacting.tmp')}'")
+        connection.execute("SET enable_external_access = false")
+        limit_memory(connection)
     return connection
 
 

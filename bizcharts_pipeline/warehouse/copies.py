@@ -222,7 +222,7 @@ def _readable(connection: duckdb.DuckDBPyConnection) -> str:
 def _is_ours(path: Path) -> bool:
     """Whether ``path`` is a BizCharts database of any version."""
     try:
-        with closing(connect(path, read_only=True)) as connection:
+        with closing(connect(path, read_only=True)) as connection, passed_on(connection):
             return "schema_migrations" in row_counts(connection)
     except duckdb.Error:
         return False

@@ -20,6 +20,7 @@ from typing import TypeVar
 import duckdb
 
 from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import read_regular, write_atomically
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
@@ -150,7 +151,11 @@ class Database:
         if is_missing(self.path):
             self.migrate()
         open_to_read = partial(self._open_to_read, copy_to)
-        with self._acquired(open_to_read, exclusive=False) as connection, closing(connection):
+        with (
+            self._acquired(open_to_read, exclusive=False) as connection,
+            closing(connection),
+            passed_on(connection),
+        ):
             outdated = self._pending(connection)
             if not outdated:
                 with self._named_errors(), passed_on(connection):
@@ -177,6 +182,7 @@ class Database:
             self._acquired(self._open_to_write, exclusive=True) as connection,
             passed_on(connection),
             self._checkpointed(connection),
+            passed_on(connection),  # before the checkpoint, which would wait for a running statement
             self._named_errors(),
         ):
             migrations.apply(connection, self._pending(connection), utc_now())
@@ -255,10 +261,10 @@ class Database:
             lock = locks.acquire(self.path, exclusive=exclusive, deadline=deadline)
         except locks.LockTimeout as timeout:
             holders = ", ".join(map(str, timeout.holders))
-            reason = f"held by BizCharts process {holders}" if holders else "held by other BizCharts processes"
-            raise DatabaseBusy(self._busy(reason)) from None
+            holder = f"held by BizCharts process {holders}" if holders else "held by other BizCharts processes"
+            raise DatabaseBusy(self._busy(holder)) from None
         except OSError as error:
-            raise DatabaseUnavailable(f"{self.path}: its lock file cannot be opened: {error}") from None
+            raise DatabaseUnavailable(f"{self.path}: its lock file cannot be opened: {reason_of(error)}") from None
         try:
             yield
         finally:
@@ -295,7 +301,7 @@ class Database:
             closed.unseal(self.path)
         except OSError as error:
             connection.close()
-            raise DatabaseUnavailable(f"{closed.seal_path(self.path)} cannot be removed: {error}") from None
+            raise DatabaseUnavailable(f"{closed.seal_path(self.path)} cannot be removed: {reason_of(error)}") from None
         if log and dropped is not None:
             kept = Path(f"{wal(self.path)}.cut-{utc_now():%Y%m%dT%H%M%S%f}")
             write_atomically(kept, dropped)
@@ -303,8 +309,9 @@ class Database:
         if self.installation:
             self.installation.confirm()
         # Checkpoints are made only in `_checkpointed`, where they can be undone: not by a commit or by closing.
-        connection.execute("SET checkpoint_threshold = '1TB'")
-        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        with passed_on(connection):
+            connection.execute("SET checkpoint_threshold = '1TB'")
+            connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         return connection
 
     def _check_length(self) -> None:
@@ -319,7 +326,7 @@ class Database:
             if closed.note_change(self.path):
                 _logger.warning("%s `bizcharts repair` shows what can be done.", closed.changed(self.path))
         except OSError as error:
-            raise DatabaseUnavailable(f"{self.path} cannot be checked: {error}") from None
+            raise DatabaseUnavailable(f"{self.path} cannot be checked: {reason_of(error)}") from None
 
     def _log(self) -> Log | None:
         """Return the write-ahead log, if there is one.
@@ -353,7 +360,7 @@ class Database:
                 "and restore the backup again."
             ) from None
         except OSError as error:
-            raise DatabaseUnavailable(f"{self.path} cannot be repaired after a kill: {error}") from None
+            raise DatabaseUnavailable(f"{self.path} cannot be repaired after a kill: {reason_of(error)}") from None
 
     def _checkpoint_log(self) -> None:
         if is_missing(self.path):
@@ -410,11 +417,13 @@ def connect(path: Path | str, *, read_only: bool, copy_to: Path | None = None) -
         connection = duckdb.connect(
             str(path), read_only=read_only, config={**_HARDENED, "enable_external_access": "true"}
         )
-        connection.execute(f"SET allowed_directories = [{literal(str(copy_to.resolve()))}]")
-        connection.execute("SET enable_external_access = false")
-    connection.execute("SET TimeZone = 'UTC'")
-    # Joins of a batch with a big table then read only the blocks that can match.
-    connection.execute("SET dynamic_or_filter_threshold = 100_000")
+    with passed_on(connection):
+        if copy_to is not None:
+            connection.execute(f"SET allowed_directories = [{literal(str(copy_to.resolve()))}]")
+            connection.execute("SET enable_external_access = false")
+        connection.execute("SET TimeZone = 'UTC'")
+        # Joins of a batch with a big table then read only the blocks that can match.
+        connection.execute("SET dynamic_or_filter_threshold = 100_000")
     return connection
 
 
@@ -423,7 +432,7 @@ def create(path: Path) -> None:
     draft = Path(f"{path}.new")
     for leftover in (draft, wal(draft), wal(path)):
         leftover.unlink(missing_ok=True)
-    with closing(connect(draft, read_only=False)) as connection:
+    with closing(connect(draft, read_only=False)) as connection, passed_on(connection):
         migrations.apply(connection, migrations.known_migrations(), utc_now())
     os.replace(draft, path)
 

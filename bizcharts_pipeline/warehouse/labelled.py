@@ -25,11 +25,6 @@ def stored_gold(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str, d
     return connection.execute("SELECT thread_id, period, frozen_at FROM gold_split ORDER BY thread_id").fetchall()
 
 
-def has_labels(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether ``training_labels`` has any row."""
-    return connection.execute("SELECT 1 FROM training_labels LIMIT 1").fetchone() is not None
-
-
 def as_table(threads: Collection[int]) -> str:
     """Return ``threads`` as a SQL sub-query with the column ``thread_id``."""
     return table([{"thread_id": thread_id} for thread_id in threads], {"thread_id": "BIGINT"})

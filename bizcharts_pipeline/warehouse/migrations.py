@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -97,5 +98,6 @@ def apply(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration]
                 )
                 connection.commit()
         except BaseException:
-            connection.rollback()
+            with suppress(duckdb.Error):  # an error that ended the transaction has rolled it back
+                connection.rollback()
             raise

@@ -36,10 +36,11 @@ def test_the_test_command_tries_each_destination_and_fails_if_one_does(
     assert run("list").output == "No alerts yet.\n"  # a test is no event
 
 
-def test_no_destination_and_a_refused_one_are_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_destination_and_a_refused_one_are_said_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     missing = run("test").exception
     assert isinstance(missing, AlertsError)
     assert str(missing) == "BIZCHARTS_ALERT_URLS is not set, so nothing can be sent; docs/alerts.md shows how."
+    assert not (tmp_path / "home").exists()
     monkeypatch.setenv(VARIABLE, f"exec://{CANARY}")
     refused = run("test").exception
     assert isinstance(refused, BadDestination)

@@ -1,6 +1,8 @@
 """What is damaged is named, with what is lost by it; it is moved away on request, and never deleted."""
 
+import json
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +17,8 @@ from bizcharts_pipeline.backup.create import create
 from bizcharts_pipeline.backup.errors import BackupFailed
 from bizcharts_pipeline.backup.restore import restore
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.labels.projection import materialise_labels
+from bizcharts_pipeline.labels.recovery import LedgerLost, require_ledger
 from bizcharts_pipeline.maintenance import maintain
 from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.settings import RetentionSettings
@@ -216,6 +220,48 @@ def test_looking_changes_nothing_and_a_damaged_model_is_moved_away(world: World,
     assert done.kept is not None
     assert done.kept.is_dir()
     assert is_sound(world, tmp_path / "file")
+
+
+def test_a_problem_is_said_in_words_and_the_advice_once(world: World) -> None:
+    manifest = next(world.home.glob("datasets/sharegpt-*/manifest.json"))
+    manifest.unlink()
+    (missing,) = repair.find_damage(world.database, world.home)
+    assert missing.problem == f"{manifest.parent}: it cannot be read (manifest.json: No such file or directory)."
+    manifest.mkdir()
+    (folder,) = repair.find_damage(world.database, world.home)
+    assert (
+        folder.problem == f"{manifest.parent}: it cannot be read (manifest.json: it is a folder, not a regular file)."
+    )
+    content = bytearray(world.database.path.read_bytes())
+    content[:4096] = bytes(4096)
+    world.database.path.write_bytes(content)
+    problems = [damage.problem for damage in repair.find_damage(world.database, world.home)]
+    assert sum(text.count("bizcharts restore") for text in problems) == 1
+
+
+def test_an_older_label_ledger_is_named_by_repair_and_health_with_what_to_do(world: World, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(world.labels.path.parent, old)
+    count = world.labels.count()
+    for thread_id in (901, 902):
+        world.add_label(thread_id)
+    materialise_labels(world.database, world.labels, NOW)
+    assert repair.find_damage(world.database, world.home) == []
+    shutil.rmtree(world.labels.path.parent)
+    shutil.copytree(old, world.labels.path.parent)
+    (damage,) = repair.find_damage(world.database, world.home)
+    assert f"{world.labels.path} lacks 2 labels of the database" in damage.problem
+    assert "`bizcharts labels restore`" in damage.problem
+    installation = Installation(
+        tmp_path / "installation", "http://127.0.0.1:9", extra={"BIZCHARTS_HOME": str(world.home)}
+    )
+    checks = {each["what"]: each for each in json.loads(installation.run_here("health", "--json").stdout)}
+    assert checks["label ledger"] == {"what": "label ledger", "ok": False, "detail": damage.problem}
+    with pytest.raises(LedgerLost, match="lacks 2 labels"):  # which would remove the last copy of them
+        require_ledger(world.database, world.labels)
+    assert installation.run_here("labels", "restore").returncode == 0
+    assert world.labels.count() == count + 2
+    assert repair.find_damage(world.database, world.home) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 72, b"0123456789abcdef"])

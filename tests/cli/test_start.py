@@ -1,5 +1,6 @@
 """A signal at any time is one line: while the modules load, in a command, and while Python exits."""
 
+import signal
 import subprocess
 import sys
 
@@ -32,4 +33,5 @@ main()
 def test_a_signal_is_one_line(number: str, place: str) -> None:
     command = [sys.executable, "-c", PROGRAM, number, place]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (ended.returncode, ended.stderr.strip()) == (1, "bizcharts: Stopped.")
+    status = 128 + getattr(signal, number)
+    assert (ended.returncode, ended.stderr.strip()) == (status, "bizcharts: Stopped.")

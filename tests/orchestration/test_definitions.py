@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from bizcharts_pipeline.definitions import code_location
+from bizcharts_pipeline.service.jobs import job_names
 from bizcharts_pipeline.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,6 +42,11 @@ TEXT_MODELS = ("cryptobert_adapter", "minilm_model", "setfit_model", "text_ensem
 @pytest.fixture(scope="module")
 def loaded() -> dg.Definitions:
     return code_location(Settings())
+
+
+def test_the_command_line_knows_every_job(loaded: dg.Definitions) -> None:
+    defined = {job.name for job in loaded.resolve_all_job_defs() if not job.name.startswith("__")}
+    assert job_names() == sorted(defined)
 
 
 def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -> None:

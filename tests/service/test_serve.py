@@ -15,7 +15,7 @@ from quick_jobs import quick_live
 from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.service.serve import current_index, instance_lock, without_stack_traces
+from bizcharts_pipeline.service.serve import current_index, instance_lock, with_plain_log
 from bizcharts_pipeline.service.webserver import NOWHERE
 from bizcharts_pipeline.settings import load_settings
 from schedules.schedules import MAX_PAUSE_MINUTES, unreachable_pause
@@ -90,6 +90,14 @@ def test_a_second_service_on_one_home_is_one_line(installation: Installation) ->
     assert "already in use by process" in refused.stderr
 
 
+def test_an_unknown_job_is_one_line_and_makes_nothing(installation: Installation) -> None:
+    (installation.dagster_home / "dagster.yaml").unlink()
+    refused = installation.run_command("run", "NOPE")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "there is no job 'NOPE'; available jobs: backtest, collect_auto_labels, " in refused.stderr
+    assert [path.name for path in installation.folder.rglob("*")] == ["dagster_home"]
+
+
 def test_the_log_says_why_there_is_no_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BIZCHARTS_HOME", str(tmp_path))
     assert "there is no database" in current_index(load_settings())
@@ -130,7 +138,7 @@ def test_a_code_server_that_starts_again_leaves_no_stack_trace_in_the_log(instal
     )
     loud = installation.environment(None)
     said = []
-    for environment in (loud, without_stack_traces(loud)):
+    for environment in (loud, with_plain_log(loud, installation.folder)):
         command = [sys.executable, "-c", program, str(workspace)]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert ended.returncode == 0, ended.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from bizcharts_pipeline.warehouse import migrations
 from bizcharts_pipeline.warehouse.database import Database
 
 ENDLESS = "SELECT count(*) FROM range(100_000_000_000) AS r(i) WHERE sin(i) > 2"
@@ -30,8 +31,10 @@ def _handler() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-def run_until_signal(opened: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]) -> None:
-    begun = threading.Event()
+def run_until_signal(
+    opened: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]], begun: threading.Event
+) -> None:
+    """Run an endless statement, and send a signal soon after ``begun``."""
 
     def send() -> None:
         begun.wait()
@@ -52,10 +55,33 @@ def run_until_signal(opened: Callable[[], AbstractContextManager[duckdb.DuckDBPy
 @pytest.mark.timeout(60)
 @pytest.mark.usefixtures("_handler")
 @pytest.mark.parametrize("name", ["read", "write"])
+def test_a_signal_while_the_database_is_opened_is_not_taken_for_a_failure(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(tmp_path / "a.duckdb", 5)
+    database.migrate()
+    opening = threading.Event()
+
+    def slow(connection: duckdb.DuckDBPyConnection, known: object) -> list[migrations.Migration]:
+        opening.set()
+        connection.execute(ENDLESS)
+        return []
+
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "pending", slow)
+        with pytest.raises(Stopped):
+            run_until_signal(getattr(database, name), opening)
+    with database.read() as connection:
+        assert connection.execute("SELECT count(*) FROM catalog_snapshots").fetchall() == [(0,)]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("_handler")
+@pytest.mark.parametrize("name", ["read", "write"])
 def test_a_signal_during_a_statement_ends_it_and_is_not_taken_for_a_failure(tmp_path: Path, name: str) -> None:
     database = Database(tmp_path / "a.duckdb", 5)
     database.migrate()
     with pytest.raises(Stopped):
-        run_until_signal(getattr(database, name))
+        run_until_signal(getattr(database, name), threading.Event())
     with database.write() as connection:  # nothing holds the file, and the transaction was rolled back
         assert connection.execute("SELECT count(*) FROM catalog_snapshots").fetchall() == [(0,)]
