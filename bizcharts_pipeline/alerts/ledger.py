@@ -174,6 +174,18 @@ class AlertLedger:
             rows = connection.execute("SELECT destination, state, count(*) FROM deliveries GROUP BY 1, 2 ORDER BY 1, 2")
             return {(destination, state): count for destination, state, count in rows}
 
+    def troubled(self, since: datetime) -> dict[tuple[str, str], int]:
+        """Return the number of deliveries by destination and state that were given up or may be lost since a time
+        (naive UTC), or that were refused more than once and are tried again."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT destination, state, count(*) FROM deliveries WHERE "
+                "(state IN ('failed', 'unknown') AND changed_at >= ?) OR (state = 'pending' AND attempts > 1) "
+                "GROUP BY 1, 2 ORDER BY 1, 2",
+                (_text(since),),
+            )
+            return {(destination, state): count for destination, state, count in rows}
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._reading() as connection, transaction(connection):

@@ -10,11 +10,16 @@ from pathlib import Path
 
 import requests
 
+from bizcharts_pipeline.alerts.errors import AlertLedgerError
+from bizcharts_pipeline.alerts.ledger import LEDGER as ALERTS
+from bizcharts_pipeline.alerts.ledger import AlertLedger
 from bizcharts_pipeline.core.attempts import Attempts
 from bizcharts_pipeline.core.listening import http_address
+from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.http.deadline import cut_off_after
 from bizcharts_pipeline.http.exchange import BoundedSession
-from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger, LedgerError
+from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
+from bizcharts_pipeline.labels.ledger import LabelLedger, LedgerError
 from bizcharts_pipeline.labels.recovery import ledger_problem
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, environment
 from bizcharts_pipeline.service.login import password_of
@@ -26,6 +31,7 @@ from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 ANSWER_SECONDS = 5
 LIVENESS_SECONDS = 60
 MAX_POLL_AGE = timedelta(minutes=15)
+ALERTS_WITHIN = timedelta(days=1)
 MIN_FREE_BYTES = 1_000_000_000
 
 
@@ -56,6 +62,7 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
         ),
         _set_aside(settings),
         _label_ledger(settings),
+        _alerts(settings, now),
         Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB"),
     ]
 
@@ -71,10 +78,21 @@ def _label_ledger(settings: Settings) -> Finding:
     problem = None
     if not is_missing(settings.database_path):
         try:
-            problem = ledger_problem(Database.existing(settings), LabelLedger(settings.home_path / LEDGER))
+            problem = ledger_problem(Database.existing(settings), LabelLedger(settings.home_path / LABELS))
         except LedgerError as error:
             problem = str(error)
     return Finding("label ledger", problem is None, problem or "has all labels of the database")
+
+
+def _alerts(settings: Settings, now: datetime) -> Finding:
+    """Find alerts that did not reach their destination."""
+    path = settings.home_path / ALERTS
+    try:
+        troubled = AlertLedger(path).troubled(now - ALERTS_WITHIN) if is_known(path) else {}
+    except AlertLedgerError as error:
+        return Finding("alerts", False, str(error))
+    said = ", ".join(f"{count} {state} to {destination}" for (destination, state), count in troubled.items())
+    return Finding("alerts", not said, f"{said}; see `bizcharts alerts list`" if said else "none was lost within a day")
 
 
 def _last_poll(settings: Settings) -> datetime | None:
