@@ -5,6 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.reporting import Stopwatch, check, table
+from assets.retries import with_retries
 from bizcharts_pipeline.board.ingest import poll_catalog
 from bizcharts_pipeline.core.clock import ClockDisagrees, utc_now
 from bizcharts_pipeline.core.counted import counted
@@ -16,6 +17,7 @@ from resources.warehouse import Warehouse
 EXPECTED_THREADS = range(100, 204)  # ten pages of 15 and a sticky; some boards have pages of 20
 UNREACHABLE = "bizcharts/board_unreachable"  # tag that delays the next runs: no response, or a wrong clock
 CATALOG_GROWS_STALE = timedelta(minutes=30)
+RETRY_SECONDS = (5,)  # before the second poll of a run
 
 
 @dg.asset(
@@ -28,7 +30,6 @@ CATALOG_GROWS_STALE = timedelta(minutes=30)
         "(304). Source: 4chan /biz/, https://boards.4chan.org/biz/"
     ),
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=15)),
-    retry_policy=dg.RetryPolicy(max_retries=1, delay=5, jitter=dg.Jitter.PLUS_MINUS),
     check_specs=[
         dg.AssetCheckSpec("thread_count", asset="catalog_snapshot", description="About 150 threads, all readable."),
         dg.AssetCheckSpec("catalog_is_fresh", asset="catalog_snapshot", description="The catalogue changed lately."),
@@ -37,6 +38,10 @@ CATALOG_GROWS_STALE = timedelta(minutes=30)
 def catalog_snapshot(
     context: dg.AssetExecutionContext, warehouse: Warehouse, fourchan: Fourchan
 ) -> dg.MaterializeResult:
+    return with_retries(lambda: _poll(context, warehouse, fourchan), RETRY_SECONDS, context.log.info)
+
+
+def _poll(context: dg.AssetExecutionContext, warehouse: Warehouse, fourchan: Fourchan) -> dg.MaterializeResult:
     stopwatch = Stopwatch()
     database = warehouse.open()
     with stopwatch("poll and store"):

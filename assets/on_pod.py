@@ -2,11 +2,10 @@
 
 import dataclasses
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from resources.pod_watch import PodWatch
 
 MAX_TAIL = 4_000  # characters of a failed job's log
-RETRY_SECONDS = (120, 240)  # before each retry
-Made = TypeVar("Made")
 
 
 def on_pod(
@@ -61,24 +58,6 @@ def run_on_pod(
         if tail := getattr(error, "log_tail", ""):
             metadata["end of the log"] = dg.MetadataValue.text(tail[-MAX_TAIL:])
         raise dg.Failure(str(error), metadata=metadata, allow_retries=error.retry) from None
-
-
-def with_retries(context: dg.AssetExecutionContext, attempt: Callable[[], Made]) -> Made:
-    """Return the result of ``attempt``, which is repeated after failures that a retry may fix.
-
-    This replaces a ``RetryPolicy``: Dagster also applies that to an interrupted step, so a run stopped by a user would
-    rent another pod minutes later.
-    """
-    for pause in RETRY_SECONDS:
-        try:
-            return attempt()
-        except Exception as error:
-            if isinstance(error, dg.Failure) and not error.allow_retries:
-                raise
-            said = (error.description if isinstance(error, dg.Failure) else None) or error
-            context.log.warning(f"this attempt failed; retrying in {pause} s: {said}")
-        time.sleep(pause)
-    return attempt()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.reporting import Stopwatch, check, table
+from assets.retries import with_retries
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.prices.rotation import fill_daily, update_prices, update_reference_index
 from bizcharts_pipeline.warehouse.prices import newest_prices, newest_readings
@@ -13,6 +14,7 @@ from resources.prices import Prices
 from resources.warehouse import Warehouse
 
 MAX_HISTORY_DAYS = 5_000
+RETRY_SECONDS = (60, 60)  # before each further request for the reference index
 
 
 class CoinPricesConfig(dg.Config):
@@ -88,9 +90,12 @@ def coin_prices(config: CoinPricesConfig, warehouse: Warehouse, prices: Prices) 
         "Source: alternative.me, https://alternative.me/crypto/fear-and-greed-index/ ; its terms require this "
         "attribution with every display of the data, so each row has its source."
     ),
-    retry_policy=dg.RetryPolicy(max_retries=2, delay=60, jitter=dg.Jitter.PLUS_MINUS),
 )
-def reference_index(warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
+def reference_index(context: dg.AssetExecutionContext, warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
+    return with_retries(lambda: _reference_index(warehouse, prices), RETRY_SECONDS, context.log.info)
+
+
+def _reference_index(warehouse: Warehouse, prices: Prices) -> dg.MaterializeResult:
     now = utc_now()
     database = warehouse.open_at(now)
     report = update_reference_index(database, prices.reference_session(), prices.alternative_me_url, now)

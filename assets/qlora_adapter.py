@@ -2,8 +2,9 @@
 
 import dagster as dg
 
-from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata, stopped_for_good, with_retries
+from assets.on_pod import not_retried_in_vain, on_pod, pod_metadata, stopped_for_good
 from assets.reporting import Stopwatch, by_thread
+from assets.retries import with_retries
 from assets.trained import model_metadata
 from bizcharts_pipeline.core.clock import utc_now
 from resources.pods import RunPodResource
@@ -11,6 +12,7 @@ from resources.training import Training
 from resources.warehouse import Warehouse
 
 POOL = "pods"
+RETRY_SECONDS = (120, 240)  # before each retry
 
 
 @dg.asset(
@@ -31,7 +33,7 @@ def qlora_adapter(
     context: dg.AssetExecutionContext, warehouse: Warehouse, training: Training, runpod: RunPodResource
 ) -> dg.MaterializeResult:
     with stopped_for_good(context):
-        return with_retries(context, lambda: _train(context, warehouse, training, runpod))
+        return with_retries(lambda: _train(context, warehouse, training, runpod), RETRY_SECONDS, context.log.warning)
 
 
 def _train(

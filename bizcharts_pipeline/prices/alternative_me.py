@@ -12,11 +12,13 @@ from typing import Any
 
 from bizcharts_pipeline.core.clock import from_epoch
 from bizcharts_pipeline.http.errors import SourceError
+from bizcharts_pipeline.http.fields import one_line
 from bizcharts_pipeline.http.session import PoliteSession
 from bizcharts_pipeline.prices.quote import PriceFormatError, read_json
 
 NAME = "alternative.me"
 EVERYTHING = 0
+LABEL_MAX_CHARACTERS = 40
 _DIGITS = re.compile(r"[0-9]{1,12}")
 
 
@@ -91,7 +93,8 @@ def _reading(entry: Any, fetched_at: datetime) -> ReferenceReading | None:
         day = from_epoch(seconds).date()
     except (ValueError, OverflowError, OSError):
         return None
-    return ReferenceReading(day, value, label[:40] if isinstance(label, str) else None, NAME, fetched_at)
+    said = one_line(label)[:LABEL_MAX_CHARACTERS] if isinstance(label, str) else ""
+    return ReferenceReading(day, value, said or None, NAME, fetched_at)
 
 
 def _integer(value: object) -> int | None:

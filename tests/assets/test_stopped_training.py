@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets import on_pod, qlora_adapter
+from assets import qlora_adapter
 from bizcharts_pipeline.pods.reaper import ReapReport
 from bizcharts_pipeline.settings import Settings
 from resources.console_log import PROGRESS
@@ -57,7 +57,7 @@ def test_a_training_that_was_stopped_is_not_begun_again_and_rents_nothing(
         raise dg.Failure("no capacity", allow_retries=True)
 
     monkeypatch.setattr(qlora_adapter, "_train", attempt)
-    monkeypatch.setattr(on_pod, "RETRY_SECONDS", (60, 60) if when == "between two attempts" else (0, 0))
+    monkeypatch.setattr(qlora_adapter, "RETRY_SECONDS", (60, 60) if when == "between two attempts" else (0, 0))
     monkeypatch.setenv(PROGRESS, "1")  # as `bizcharts run` sets it
     result = train(tmp_path, instance)
     assert attempts == [when]
@@ -79,7 +79,7 @@ def test_a_failed_training_is_tried_again_only_where_that_may_help(
         return dg.MaterializeResult()
 
     monkeypatch.setattr(qlora_adapter, "_train", attempt)
-    monkeypatch.setattr(on_pod, "RETRY_SECONDS", (0, 0))
+    monkeypatch.setattr(qlora_adapter, "RETRY_SECONDS", (0, 0))
     assert train(tmp_path, instance).success is allowed
     assert len(made) == attempts
 

@@ -285,6 +285,17 @@ def test_a_reading_of_the_future_is_refused_by_name() -> None:
         parse_reference_index(json.dumps({"data": entries[:1]}).encode(), NOW)
 
 
+def test_the_class_of_a_foreign_reading_has_no_control_characters() -> None:
+    labels = ["\x1b[31mFear\x07\n", "\u202eFear", "", 5]
+    seconds = int(NOW.replace(tzinfo=UTC).timestamp())
+    entries = [
+        {"value": "40", "value_classification": label, "timestamp": str(seconds - day * 86_400)}
+        for day, label in enumerate(labels)
+    ]
+    answer = parse_reference_index(json.dumps({"data": entries}).encode(), NOW)
+    assert [reading.label for reading in reversed(answer.readings)] == ["[31mFear", "Fear", None, None]
+
+
 MONTH_START = datetime(2026, 3, 1)
 
 
