@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("bizcharts", deadline=None)
+settings.load_profile("bizcharts")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

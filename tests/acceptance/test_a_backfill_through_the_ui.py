@@ -19,6 +19,7 @@ from bizcharts_pipeline.demo.server import Fault, RequestRecord
 from bizcharts_pipeline.demo.world import World
 
 DAY = timedelta(days=1)
+ANSWERED = 4  # requests before a kill; a day takes five
 DELAY = 0.05  # seconds between the sending of a request and its note here, on a busy machine
 
 
@@ -117,14 +118,14 @@ def test_days_from_the_ui_with_kills_blocks_and_restarts_in_between(tmp_path: Pa
 def trouble(ui: DagsterUI, archive: HeldArchive, days: list[str], kills: int) -> None:
     """A backfill through passing blocks, killed workers, and a power cut."""
     archive.fail_every, archive.fail_with = 97, Fault.CLOUDFLARE_CHALLENGE
-    archive.hold(after=8)
+    archive.hold(after=ANSWERED)
     backfill = ui.launch(days)
     for _ in range(kills):
         wait_until(archive.holds_somebody, 300)
         for pid in ui.workers():
             kill(pid)
         archive.let_go()
-        archive.hold(after=8)
+        archive.hold(after=ANSWERED)
     wait_until(archive.holds_somebody, 300)
     ui.kill()
     archive.let_go()

@@ -24,7 +24,7 @@ def asked(**parameters: object) -> CandleQuery:
     as_of=st.none() | st.datetimes(EARLIEST, NOW),
     limit=st.integers(1, 10_000),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_opens_are_aligned_and_within_the_bounds(
     timeframe: str, start: datetime | None, end: datetime | None, as_of: datetime | None, limit: int
 ) -> None:
@@ -49,7 +49,7 @@ def test_the_opens_are_aligned_and_within_the_bounds(
     end=st.datetimes(NOW - timedelta(days=3), NOW + timedelta(days=1)),
     limit=st.integers(50, 500),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_pages_hold_each_open_of_the_stretch_once(
     timeframe: str, start: datetime, end: datetime, limit: int
 ) -> None:

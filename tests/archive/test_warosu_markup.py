@@ -402,7 +402,7 @@ def test_the_beginning_of_a_page_is_never_taken_for_a_page_without_its_last_text
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_give_a_page_or_the_one_error(body: bytes) -> None:
     for page in (body, b"<div class=content>" + body, document("B", "") + body):
         assert outcome(page) == outcome(page)
@@ -411,7 +411,7 @@ def test_any_bytes_give_a_page_or_the_one_error(body: bytes) -> None:
 @given(
     st.sampled_from(GENERATIONS), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 60), st.binary(max_size=3)))
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_damaged_page_gives_a_page_or_the_one_error(
     generation: Generation, damages: list[tuple[int, int, bytes]]
 ) -> None:

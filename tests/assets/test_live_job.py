@@ -87,6 +87,7 @@ def progress(installation: Installation, now: datetime) -> str:
     return "read" if installation.query(f"SELECT 1 FROM fear_greed_index WHERE computed_at = '{now}'") else "scored"
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "shares",
     [

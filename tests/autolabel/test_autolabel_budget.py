@@ -31,7 +31,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, per_run=st.integers(0, 300), per_month=st.integers(0, 500))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_order_of_events_passes_a_cap_or_loses_a_bill(
     steps: list[tuple[str, int, int, int]], per_run: int, per_month: int
 ) -> None:
@@ -84,7 +84,7 @@ def test_what_was_spent_can_not_be_rewritten(tmp_path: Path) -> None:
 
 
 @given(gaps=st.lists(st.floats(0, 40), min_size=1, max_size=60), most=st.integers(1, 6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_minute_holds_more_requests_than_the_account_allows(gaps: list[float], most: int) -> None:
     sent: list[float] = []
     now, run = 1_000.0, Run("r", MONTHS[0])

@@ -324,7 +324,7 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
 @given(
     JSON_VALUES | st.lists(st.fixed_dictionaries({"page": JSON_VALUES, "threads": st.lists(JSON_VALUES, max_size=4)}))
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_json_is_a_catalogue_or_a_format_error(value: Any) -> None:
     try:
         catalog = parse(value)
@@ -349,7 +349,7 @@ FIELDS = sorted({key for page in PAGES for entry in page["threads"] for key in e
     place=st.integers(0, 149),
     corruption=st.dictionaries(st.sampled_from(FIELDS), JSON_VALUES, min_size=1, max_size=5) | JSON_VALUES,
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_one_corrupted_thread_among_150_costs_at_most_itself(place: int, corruption: Any) -> None:
     entries = [entry for page in PAGES for entry in page["threads"]]
     broken = entries[place] | corruption if isinstance(corruption, dict) else corruption

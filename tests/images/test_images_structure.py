@@ -66,7 +66,7 @@ def test_one_byte_or_one_pixel_over_the_limit_is_too_many() -> None:
         examine(content, max_bytes=len(content), max_pixels=120 * 90 - 1)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     kind=st.sampled_from(FORMATS),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
@@ -82,7 +82,7 @@ def test_damage_anywhere_is_refused_or_bounded_and_never_an_error(kind: str, cha
     assert passed.width * passed.height <= 40_000_000
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(start=st.sampled_from([sound(kind)[:20] for kind in FORMATS]), rest=st.binary(max_size=300))
 def test_anything_after_a_true_signature_is_refused_or_bounded_and_never_an_error(start: bytes, rest: bytes) -> None:
     try:

@@ -41,7 +41,7 @@ def total(found: Contributions) -> float:
     return float(sum(getattr(found, name).sum() for name in PER_POST) + found.begin + found.mixture)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     per_day=st.integers(1, 70),

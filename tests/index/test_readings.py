@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bizcharts_pipeline.index.readings import index_values, label_of, labels_of, mid_rank, states_of
@@ -10,7 +10,6 @@ from bizcharts_pipeline.settings import FearGreedSettings
 tenths = st.integers(-10, 10).map(lambda tenth: tenth / 10)
 
 
-@settings(deadline=None)
 @given(st.lists(tenths, min_size=1, max_size=80), tenths)
 def test_the_value_is_the_mid_rank_among_history_and_itself(history, stance):
     stats = pytest.importorskip("scipy.stats")

@@ -108,7 +108,7 @@ def test_a_second_update_changes_nothing(tmp_path):
         assert [rows_of(database, table, where="final") for table in TABLES] == published
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1000), hour=st.integers(24, 7 * 24), minute=st.integers(0, 59))
 def test_what_comes_later_changes_nothing_before(tmp_path_factory, seed, hour, minute):
     made = random_posts(seed=seed, days=8, per_day=40)

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bizcharts_pipeline.labels.agreement import agreements, between_labellers, cohen_kappa, measured, self_agreements
@@ -24,7 +24,6 @@ def rated(labeller: str, *ratings: int | None, at: datetime = NOON, **values: ob
     ]
 
 
-@settings(deadline=None)
 @given(pairs=PAIRS)
 def test_the_kappas_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     from sklearn.metrics import accuracy_score, cohen_kappa_score

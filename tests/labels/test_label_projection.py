@@ -25,7 +25,7 @@ LABELS = st.builds(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(LABELS, min_size=1, max_size=12))
 @example([Label(1, 1, "ann", NOON, origin="a.csv"), Label(1, 3, "ann", NOON, origin="b.csv")])
 @example([Label(1, 1, "ann", NOON, origin="b.csv"), Label(1, 3, "ann", NOON, origin="a.csv")])

@@ -155,7 +155,7 @@ LABELS = st.builds(
 SKIPS = LABELS.map(lambda label: replace(label, sentiment_rating=None, skipped=True))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     labels=st.lists(LABELS | SKIPS, min_size=1, max_size=6),
     history=st.booleans(),
@@ -178,7 +178,7 @@ def test_an_export_that_comes_back_is_exported_the_same(labels: list[Label], his
 
 
 @given(text=TEXT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_text_from_outside_is_a_formula_in_a_spreadsheet(text: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         ledger = LabelLedger(Path(name) / "labels.sqlite")

@@ -52,7 +52,7 @@ def test_generals_that_have_only_their_form_in_common_are_no_copies() -> None:
     assert len(set(duplicate_groups(posts).values())) == len(posts)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.integers(0, 2**32),
     st.lists(st.sampled_from(sorted(CHANGES)), max_size=6),

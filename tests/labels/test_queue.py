@@ -65,7 +65,7 @@ def test_any_beginning_has_about_the_shares_of_the_whole(sizes: list[int]) -> No
     size=st.integers(10, 120),
     shares=st.tuples(st.floats(0.05, 0.4), st.floats(0, 0.3), st.floats(0, 0.3)),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_nothing_is_asked_that_must_not_be(
     seed: int, labels: int, gold: int, copies: float, size: int, shares: tuple[float, float, float]
 ) -> None:

@@ -45,7 +45,7 @@ def in_force(ledger: LabelLedger) -> set[tuple[object, ...]]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=st.lists(STEPS, min_size=1, max_size=6), data=st.data())
 def test_the_labels_in_force_are_those_without_the_undone_imports(steps: list[object], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as with_all, tempfile.TemporaryDirectory() as without:

@@ -271,7 +271,7 @@ def test_mcnemar_is_symmetric_and_counts_nothing_but_where_the_two_differ(rights
     assert mcnemar([*first, True, False], [*second, True, False]) == mcnemar(first, second)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(20, 80))
 def test_the_comparison_is_antisymmetric_and_blind_to_the_order_of_posts(seed: int, n: int) -> None:
     first, second, truth, groups = _two_models(seed, n, edge=0.5)

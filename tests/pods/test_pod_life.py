@@ -863,7 +863,7 @@ FAULTS = given(
 IN_ONE_FOLDER = [HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=IN_ONE_FOLDER)
+@settings(max_examples=80, suppress_health_check=IN_ONE_FOLDER)
 @FAULTS
 def test_whatever_goes_wrong_no_pod_outlives_run_and_reaper_and_every_cent_is_booked(
     seed: int, rate: float, kill_rate: float, code: tuple[int, str]
@@ -872,7 +872,7 @@ def test_whatever_goes_wrong_no_pod_outlives_run_and_reaper_and_every_cent_is_bo
 
 
 @pytest.mark.acceptance
-@settings(max_examples=1_000, deadline=None, suppress_health_check=IN_ONE_FOLDER)
+@settings(max_examples=1_000, suppress_health_check=IN_ONE_FOLDER)
 @FAULTS
 def test_in_a_thousand_jobs_no_pod_outlives_run_and_reaper_and_every_cent_is_booked(
     seed: int, rate: float, kill_rate: float, code: tuple[int, str]

@@ -299,7 +299,7 @@ def test_the_class_of_a_foreign_reading_has_no_control_characters() -> None:
 MONTH_START = datetime(2026, 3, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     offsets=st.lists(st.integers(-200, 400), max_size=60), per_minute=st.integers(1, 4), per_month=st.integers(1, 25)
 )

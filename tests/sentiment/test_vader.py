@@ -42,7 +42,7 @@ def agrees(text: str) -> None:
     assert FAST.polarity(text)._asdict() == PACKAGE.polarity_scores(text)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(_texts)
 @example("It is NOT good, but it is not without doubt VERY good")
 @example("good good bad but good good")
@@ -53,7 +53,7 @@ def test_the_four_scores_are_the_packages_own(text: str) -> None:
     agrees(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text())
 def test_any_text_scores_as_in_the_package(text: str) -> None:
     agrees(text)

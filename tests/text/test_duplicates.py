@@ -9,7 +9,7 @@ sentence = st.lists(st.sampled_from(WORDS), min_size=6, max_size=10).map(" ".joi
 COPYPASTA = "frens, the marines are loading their bags again; you have 48 hours left to make it with us"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 30), sentence, st.integers(0, 3)), min_size=1, max_size=40),
     st.lists(st.integers(1, 12), min_size=1, max_size=12),

@@ -138,7 +138,7 @@ def test_scoring_needs_none_of_the_heavy_libraries(trained: Callable[[str], Arti
     assert json.loads(run.stdout) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(), st.text() | st.text(alphabet="moon?>!\n \x00\ud800🚀’"))
 def test_any_post_gets_probabilities(ensemble: Scorer, subject: str, text: str) -> None:
     (score,) = ensemble.score([Post(subject, text)])

@@ -5,8 +5,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import onpod_world as world
 import pytest
@@ -28,12 +31,34 @@ class Trained:
     root: Path
     log: str
     truth: list[int]
+    asked_of_the_hub: tuple[str, ...] = ()
 
     def read(self, name: str) -> dict:
         return json.loads((self.root / "output" / name).read_bytes())
 
     def adapter(self) -> bytes:
         return (self.root / "output" / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+@contextmanager
+def hub() -> Iterator[tuple[str, list[str]]]:
+    """A hub that has nothing; yield its address, and what it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.command} {self.path}")
+            self.send_error(404)
+
+        do_POST = do_HEAD = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +80,12 @@ def _killed_meanwhile(base: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         torn = world.checkpoints(root / "checkpoints")[0] / "adapter_model.safetensors"
         torn.write_bytes(torn.read_bytes()[:5_000] if torn.exists() else b"")
         (root / "checkpoints").rename(root / "resume")
-        ended = world.run(root, "train_qwen.py", "data/spec.json", **world.pipes(root / "messages.jsonl"))
+        with hub() as (address, asked):
+            online = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "CI": "", "NO_PROXY": "127.0.0.1"}
+            pipes = world.pipes(root / "messages.jsonl")
+            ended = world.run(root, "train_qwen.py", "data/spec.json", **pipes, **online)
         assert ended.returncode == 0, ended.stderr
-        return Trained(root, ended.stdout, json.loads(truth.read_bytes()))
+        return Trained(root, ended.stdout, json.loads(truth.read_bytes()), tuple(asked))
 
     with ThreadPoolExecutor(1) as beside:
         yield beside.submit(kill_and_resume)
@@ -105,6 +133,10 @@ def test_what_it_writes_is_what_others_read(trained: Trained) -> None:
 def test_a_killed_training_ends_in_the_same_bits(trained: Trained, resumed: Trained) -> None:
     assert resumed.adapter() == trained.adapter()
     assert resumed.read("scores.json") == trained.read("scores.json")
+
+
+def test_no_library_tells_its_makers_of_a_training(resumed: Trained) -> None:
+    assert resumed.asked_of_the_hub == ()
 
 
 def test_it_goes_on_from_the_newest_checkpoint_that_is_whole(resumed: Trained) -> None:

@@ -26,9 +26,7 @@ from bizcharts_pipeline.warehouse.as_of import (
 
 T0 = datetime(2026, 3, 2)
 END = T0 + 2 * DAY
-ABOUT = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+ABOUT = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 _minutes = st.integers(0, 36 * 60)
 _state = st.sampled_from(["normal", "thin", "calibrating", "no reading"])

@@ -152,7 +152,7 @@ def test_threads_go_with_all_that_is_said_of_them_but_for_those_that_stay_for_ev
     assert rows(database, "SELECT what, gone_before FROM retention_marks") == marks
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 40 * 96), st.sampled_from([None, 3, 4])), min_size=1, max_size=80),
     st.lists(st.integers(0, 59 * 60), min_size=1, max_size=4),

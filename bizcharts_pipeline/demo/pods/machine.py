@@ -220,10 +220,10 @@ class Machine:
         """Kill the container's processes and close its port."""
         if self._port is not None:
             self._port.close()
-        kill_processes(self.pod_id, [self._sshd.pid] if self._sshd else [])
-        for process in (self._sshd.process if self._sshd else None, self._guard):
-            if process is not None:
-                process.wait()
+        processes = [each for each in (self._sshd and self._sshd.process, self._guard) if each]
+        kill_processes(self.pod_id, [process.pid for process in processes])
+        for process in processes:
+            process.wait()
         self._sshd = self._guard = None
 
     def _break_of_connection(self) -> tuple[Break, int] | None:

@@ -1,7 +1,7 @@
 """Finds and kills the processes of a simulated pod, as there is no container that would end them.
 
 A process carries its pod's id in its environment, which it inherits. The session processes of sshd hide theirs, so they
-are found as children of the sshd.
+are found as children of the sshd; and a process that is just starting another program has none for a moment.
 """
 
 import os

@@ -46,11 +46,14 @@ _PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate
 
 
 class StanceTrainer(SFTTrainer):
-    """TRL's trainer; its checkpoints also hold the judge's state."""
+    """TRL's trainer; its checkpoints also hold the judge's state, and it tells its makers nothing."""
 
     def __init__(self, judge: Judge, base: Base, **arguments: Any) -> None:
         super().__init__(callbacks=[judge], **arguments)
         self._judge, self.base = judge, base
+
+    def _send_telemetry(self) -> None:
+        """Send nothing; TRL would report each training to the Hugging Face hub."""
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the adapter, and in a checkpoint the judge's state, before the file that marks it complete."""
