@@ -20,6 +20,7 @@ from bizcharts_pipeline.prices.quote import (
     BadQuote,
     PriceFormatError,
     Quote,
+    by_name,
     epoch_moment,
     quote,
     read_json,
@@ -77,11 +78,11 @@ def parse_tickers(body: bytes, symbols: Sequence[str], answered_at: datetime) ->
     Raises:
         PriceFormatError: the body does not have this format.
     """
-    prices = {
-        entry["symbol"]: entry.get("price")
+    prices, contradicted = by_name(
+        (entry["symbol"], entry.get("price"))
         for entry in read_json(body, NAME, list)
         if isinstance(entry, dict) and isinstance(entry.get("symbol"), str)
-    }
+    )
     if not prices:
         raise PriceFormatError(f"{NAME}: the price list is empty; has the API changed?")
     quotes: list[Quote] = []
@@ -90,6 +91,8 @@ def parse_tickers(body: bytes, symbols: Sequence[str], answered_at: datetime) ->
         try:
             if _pair(symbol) not in prices:
                 problems.append(_not_traded(symbol))
+            elif _pair(symbol) in contradicted:
+                problems.append(f"{symbol}: Binance gave two prices of {_pair(symbol)}")
             else:
                 quotes.append(quote(symbol, undated(answered_at), prices[_pair(symbol)], NAME))
         except BadQuote as error:
@@ -112,7 +115,8 @@ def parse_candles(body: bytes, symbol: str, first: date, last: date) -> Answer:
             opened = epoch_moment(candle[_OPEN_TIME] // 1000)
             if opened == midnight(opened.date()) and first <= opened.date() <= last and candle[_TRADES] != 0:
                 closed = opened + timedelta(days=1)
-                quotes[closed] = quote(symbol, closed, candle[_CLOSE], NAME)
+                if quotes.setdefault(closed, found := quote(symbol, closed, candle[_CLOSE], NAME)) != found:
+                    raise BadQuote(f"Binance gave two closes of {opened:%Y-%m-%d}; the first counts")
         except BadQuote as error:
             problems.append(f"{symbol}: {error}")
     return Answer(tuple(quotes.values()), tuple(problems))

@@ -17,6 +17,7 @@ from bizcharts_pipeline.prices.quote import (
     PriceFormatError,
     Quote,
     api_key_for,
+    by_name,
     coin_ids,
     current,
     id_is_unknown,
@@ -68,12 +69,14 @@ def parse_quotes(body: bytes, ids: Mapping[str, str], answered_at: datetime) -> 
         raise PriceFormatError(f"{NAME}: it answered with {named}")
     if not isinstance(envelope.get("data"), list | dict):
         raise PriceFormatError(f"{NAME}: the response has no data; has the API changed?")
-    coins = {str(coin.get("id")): coin for coin in _coins(envelope["data"])}
+    coins, contradicted = by_name((str(coin.get("id")), coin) for coin in _coins(envelope["data"]))
     quotes: list[Quote] = []
     problems: list[str] = []
     for symbol, coin_id in ids.items():
         try:
             coin = coins.get(coin_id, {})
+            if coin_id in contradicted:
+                raise BadQuote(f"CoinMarketCap gave two quotes of its coin {coin_id}")
             if coin.get("symbol", symbol) != symbol:
                 raise BadQuote(f"CoinMarketCap's coin {coin_id} is {shown(coin['symbol'])}; correct {COIN_IDS}")
             usd = _usd(coin.get("quote"))

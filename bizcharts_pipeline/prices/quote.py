@@ -4,13 +4,13 @@ import csv
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from bizcharts_pipeline.core.clock import from_epoch, midnight
 from bizcharts_pipeline.http.errors import SourceError
@@ -25,6 +25,8 @@ STALE_AFTER = timedelta(hours=1)
 CLOCKS_DIFFER = timedelta(minutes=5)
 SHOWN_LENGTH = 14  # shorter than any key
 _KEY = re.compile(r"[!-~]{1,200}")
+
+T = TypeVar("T")
 
 
 class PriceFormatError(SourceError):
@@ -133,6 +135,17 @@ def api_key_for(url: str, variable: str) -> str | None:
     return key
 
 
+class _Contradiction(Exception):
+    """An object has a key twice, with different values."""
+
+
+def _without_contradiction(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found, contradicted = by_name(pairs)
+    if contradicted:
+        raise _Contradiction
+    return found
+
+
 def read_json(body: bytes, source: str, kind: type) -> Any:
     """Return the JSON of ``body``, whose top level must be of type ``kind``; fractions are exact ``Decimal``.
 
@@ -140,7 +153,9 @@ def read_json(body: bytes, source: str, kind: type) -> Any:
         PriceFormatError: it is not JSON, or of another type.
     """
     try:
-        value = json.loads(body, parse_float=Decimal, parse_constant=str)
+        value = json.loads(body, parse_float=Decimal, parse_constant=str, object_pairs_hook=_without_contradiction)
+    except _Contradiction:
+        raise PriceFormatError(f"{source}: the response has a key twice, with different values") from None
     except (ValueError, ArithmeticError, RecursionError):
         html = body.lstrip()[:1] == b"<"
         why = "an HTML page, as from a bot check or a provider's portal" if html else "not JSON"
@@ -151,6 +166,13 @@ def read_json(body: bytes, source: str, kind: type) -> Any:
             f"{source}: the response is {json_kind(value)}, not {json_kind(kind())}; has its API changed?"
         )
     return value
+
+
+def by_name(entries: Iterable[tuple[str, T]]) -> tuple[dict[str, T], set[str]]:
+    """Return the first value of each name, and the names that come again with another value."""
+    found: dict[str, T] = {}
+    contradicted = {name for name, value in entries if found.setdefault(name, value) != value}
+    return found, contradicted
 
 
 def quote(symbol: str, at: datetime, price: object, source: str) -> Quote:

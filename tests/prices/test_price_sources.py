@@ -36,6 +36,7 @@ from bizcharts_pipeline.prices.quote import (
     Quote,
     api_key,
     coin_ids,
+    read_json,
     undated,
     usd,
 )
@@ -45,6 +46,7 @@ NOW = datetime(2026, 3, 2, 12, 7, 31)
 MINUTE_AFTER = datetime(2026, 3, 2, 12, 8)
 SECONDS = int(datetime(2026, 3, 2, 12, 5, tzinfo=UTC).timestamp())
 UPDATED = datetime(2026, 3, 2, 12, 5)
+PAIRS = [("BTC", "10"), ("ETH", "5"), ("BTC", "11"), ("ETH", "5")]
 IDS = {"BTC": "bitcoin", "PEPE": "pepe"}
 
 
@@ -169,6 +171,21 @@ def test_what_a_host_repeats_of_a_key_is_in_no_message() -> None:
     with pytest.raises(PriceFormatError, match="an error without a number"):
         parse_quotes(b'{"status":{"error_code":"short"}}', {"BTC": "1"}, NOW)
     assert not [text for text in said if key[:8] in text]
+
+
+def test_two_different_prices_of_one_coin_in_an_answer_are_none_and_a_repeated_one_is_one() -> None:
+    tickers = [{"symbol": f"{name}USDT", "price": price} for name, price in PAIRS]
+    answer = parse_tickers(json.dumps(tickers).encode(), ["BTC", "ETH"], NOW)
+    assert [(each.coin_symbol, str(each.usd)) for each in answer.quotes] == [("ETH", "5")]
+    assert answer.problems == ("BTC: Binance gave two prices of BTCUSDT",)
+    coins = [
+        {"id": number, "quote": {"USD": {"price": price}}} for number, price in ((1, "10"), (1027, "5"), (1, "11"))
+    ]
+    answer = parse_quotes(json.dumps({"data": coins}).encode(), {"BTC": "1", "ETH": "1027"}, NOW)
+    assert [each.coin_symbol for each in answer.quotes] == ["ETH"]
+    assert answer.problems == ("BTC: CoinMarketCap gave two quotes of its coin 1",)
+    with pytest.raises(PriceFormatError, match="a key twice"):
+        read_json(b'{"bitcoin": {"usd": 1}, "bitcoin": {"usd": 2}}', "coingecko", dict)
 
 
 def test_a_candles_close_is_known_at_the_midnight_that_ends_it() -> None:
