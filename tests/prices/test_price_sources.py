@@ -176,7 +176,7 @@ def test_what_a_host_repeats_of_a_key_is_in_no_message() -> None:
 def test_two_different_prices_of_one_coin_in_an_answer_are_none_and_a_repeated_one_is_one() -> None:
     tickers = [{"symbol": f"{name}USDT", "price": price} for name, price in PAIRS]
     answer = parse_tickers(json.dumps(tickers).encode(), ["BTC", "ETH"], NOW)
-    assert [(each.coin_symbol, str(each.usd)) for each in answer.quotes] == [("ETH", "5")]
+    assert [(each.coin_symbol, float(each.usd)) for each in answer.quotes] == [("ETH", 5.0)]
     assert answer.problems == ("BTC: Binance gave two prices of BTCUSDT",)
     coins = [
         {"id": number, "quote": {"USD": {"price": price}}} for number, price in ((1, "10"), (1027, "5"), (1, "11"))
