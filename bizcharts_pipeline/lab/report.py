@@ -141,7 +141,7 @@ def _sentences(
     found = sum(test.found for test in forward)
     best = forward[0]
     said = [
-        f"{found or 'None'} of {counted(len(forward), 'test')} holds after adjustment for their number; the strongest: "
+        f"{found or 'None'} of {counted(len(forward), 'test')} {'hold' if found > 1 else 'holds'} after adjustment for their number; the strongest: "
         f"{best.series} and {best.price}, {best.what}, adjusted p {probability(best.adjusted_p)}."
     ]
     if first.effect:
