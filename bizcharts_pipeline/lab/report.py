@@ -140,8 +140,9 @@ def _sentences(
     first = studies[0]
     found = sum(test.found for test in forward)
     best = forward[0]
+    holds = "hold" if found > 1 else "holds"
     said = [
-        f"{found or 'None'} of {counted(len(forward), 'test')} {'hold' if found > 1 else 'holds'} after adjustment for their number; the strongest: "
+        f"{found or 'None'} of {counted(len(forward), 'test')} {holds} after adjustment for their number; the strongest: "
         f"{best.series} and {best.price}, {best.what}, adjusted p {probability(best.adjusted_p)}."
     ]
     if first.effect:
