@@ -142,8 +142,8 @@ def _sentences(
     best = forward[0]
     holds = "hold" if found > 1 else "holds"
     said = [
-        f"{found or 'None'} of {counted(len(forward), 'test')} {holds} after adjustment for their number; the strongest: "
-        f"{best.series} and {best.price}, {best.what}, adjusted p {probability(best.adjusted_p)}."
+        f"{found or 'None'} of {counted(len(forward), 'test')} {holds} after adjustment for their number; "
+        f"the strongest: {best.series} and {best.price}, {best.what}, adjusted p {probability(best.adjusted_p)}."
     ]
     if first.effect:
         effect = first.effect
