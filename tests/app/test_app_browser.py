@@ -176,7 +176,7 @@ def test_the_chart_is_used_by_keyboard(app: App, page: Page) -> None:
 
 def test_a_coin_of_the_board_opens_its_page(app: App, page: Page) -> None:
     open_page(page, app, "coins")
-    board = page.get_by_test_id("stDataFrame")
+    board = page.get_by_test_id("stDataFrame").first
     expect(board).to_be_visible(timeout=SECONDS)
     box = board.bounding_box()
     assert box

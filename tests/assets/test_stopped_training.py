@@ -89,7 +89,7 @@ RUN = """
     from bizcharts_pipeline.service import jobs
     jobs.job_command = lambda job: [sys.executable, "-c", sys.argv[2]]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    jobs.run_job("any", {"DAGSTER_HOME": sys.argv[1]}, lambda line: print(line, flush=True))
+    jobs.run_job("training", {"DAGSTER_HOME": sys.argv[1]}, lambda line: print(line, flush=True))
 """
 JOB = """
     import os, signal, sys, time
