@@ -6,7 +6,6 @@ import dagster as dg
 
 from assets.reporting import Stopwatch
 from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.images.fetch import fetch_pictures
 from bizcharts_pipeline.warehouse.pictures import status_counts
 from resources.images import Images
 from resources.warehouse import Warehouse
@@ -26,6 +25,7 @@ NAMED_PROBLEMS = 50
     ),
 )
 def thumbnails(warehouse: Warehouse, images: Images) -> dg.MaterializeResult:
+    from bizcharts_pipeline.images.fetch import fetch_pictures  # which no minutely run needs
     from bizcharts_pipeline.training.dataset import remove_withdrawn
 
     stopwatch = Stopwatch()

@@ -48,17 +48,13 @@ def stale_data(
         reading: the end of the last hour with a value, likewise.
         last: when the last event about either was.
     """
-    no_poll = polled is not None and now - polled >= timedelta(minutes=settings.poll_minutes)
-    no_value = reading is not None and now - reading >= timedelta(hours=settings.reading_hours)
-    if no_poll:
-        assert polled
-        at, title = polled + timedelta(minutes=settings.poll_minutes), "BizCharts: the board was not polled"
+    if polled is not None and now >= (at := polled + timedelta(minutes=settings.poll_minutes)):
+        title = "BizCharts: the board was not polled"
         lines = (f"Last poll: {utc(polled)}", "See `bizcharts health` and the runs of the job `live`.")
         return _after_pause(Event(STALE, POLLS, polled.isoformat(), title, lines, at), last, settings, now)
     events = _come_again(POLLS, polled, "BizCharts: the board is polled again", last, now)
-    if no_value:
-        assert reading
-        at, title = reading + timedelta(hours=settings.reading_hours), "BizCharts: no new value of the index"
+    if reading is not None and now >= (at := reading + timedelta(hours=settings.reading_hours)):
+        title = "BizCharts: no new value of the index"
         lines = (f"Last hour with a value: until {utc(reading)}", "`bizcharts index --hours 24` says why.")
         event = Event(STALE, READINGS, reading.isoformat(), title, lines, at)
         return events + _after_pause(event, last, settings, now)

@@ -51,7 +51,7 @@ def health(json_output: bool) -> None:
     """Check the service.
 
     Exit status 1 if something is wrong. It checks the web server, the daemon, the age of the last poll, items set
-    aside, the label ledger, and the free disk space.
+    aside, the label ledger, alerts that did not arrive, and the free disk space.
     """
     from bizcharts_pipeline.service.health import health as look
 

@@ -35,7 +35,7 @@ from bizcharts_pipeline.warehouse.errors import (
     StatementRefused,
 )
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
-from bizcharts_pipeline.warehouse.interrupts import passed_on
+from bizcharts_pipeline.warehouse.interrupts import passed_on, transaction
 from bizcharts_pipeline.warehouse.log import Log, cut_log, read_log, wal
 from bizcharts_pipeline.warehouse.values import literal
 
@@ -158,7 +158,7 @@ class Database:
         ):
             outdated = self._pending(connection)
             if not outdated:
-                with self._named_errors(), passed_on(connection):
+                with self._named_errors():
                     yield connection
         if outdated:
             self.migrate()
@@ -186,15 +186,8 @@ class Database:
             self._named_errors(),
         ):
             migrations.apply(connection, self._pending(connection), utc_now())
-            connection.begin()
-            try:
-                with passed_on(connection):
-                    yield connection
-                    connection.commit()
-            except BaseException:
-                with suppress(duckdb.Error):  # an error that ended the transaction has rolled it back
-                    connection.rollback()
-                raise
+            with transaction(connection):
+                yield connection
 
     def migrate(self) -> None:
         """Create the file if it does not exist, and migrate its schema."""

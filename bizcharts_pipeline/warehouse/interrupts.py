@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C and SIGTERM while DuckDB runs a statement."""
+"""Handling of Ctrl-C and SIGTERM while DuckDB runs a statement, and transactions that no signal leaves open."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,3 +23,17 @@ def passed_on(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         with suppress(duckdb.Error):  # the connection is closed already
             connection.interrupt()
         raise error.__cause__ from None
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Run a transaction: committed at the end, rolled back on any exception, which is raised again."""
+    connection.begin()
+    try:
+        with passed_on(connection):
+            yield
+            connection.commit()
+    except BaseException:
+        with suppress(duckdb.Error):  # an error that ended the transaction has rolled it back
+            connection.rollback()
+        raise

@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -12,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from bizcharts_pipeline.warehouse.errors import ForeignDatabase, MigrationError, NewerDatabase
-from bizcharts_pipeline.warehouse.interrupts import passed_on
+from bizcharts_pipeline.warehouse.interrupts import transaction
 from bizcharts_pipeline.warehouse.values import literal
 
 FOLDER = Path(__file__).parent / "migrations"
@@ -87,17 +86,10 @@ def pending(connection: duckdb.DuckDBPyConnection, known: Sequence[Migration]) -
 def apply(connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], applied_at: datetime) -> None:
     """Apply ``migrations`` in order, each in its own transaction together with its row in ``schema_migrations``."""
     for migration in migrations:
-        connection.begin()
-        try:
-            with passed_on(connection):
-                connection.execute(_CREATE_LEDGER)
-                connection.execute(migration.sql)
-                connection.execute(
-                    f"INSERT INTO schema_migrations VALUES ({migration.version}, {literal(migration.name)}, "
-                    f"{literal(applied_at)}, {literal(migration.sha256)})"
-                )
-                connection.commit()
-        except BaseException:
-            with suppress(duckdb.Error):  # an error that ended the transaction has rolled it back
-                connection.rollback()
-            raise
+        with transaction(connection):
+            connection.execute(_CREATE_LEDGER)
+            connection.execute(migration.sql)
+            connection.execute(
+                f"INSERT INTO schema_migrations VALUES ({migration.version}, {literal(migration.name)}, "
+                f"{literal(applied_at)}, {literal(migration.sha256)})"
+            )

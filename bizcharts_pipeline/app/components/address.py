@@ -2,6 +2,7 @@
 parameter is parsed strictly, and an invalid one counts as not given."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import streamlit as st
@@ -62,32 +63,31 @@ def bounds(range_name: str, now: datetime) -> tuple[datetime, datetime]:
     return (EARLIEST if length is None else end - length), end
 
 
-def choose_range(default: str) -> str:
-    """Show the choice of a range, kept in the link; return the range that is chosen."""
+def choose(label: str, options: Iterable[str], default: str, key: str, *, labelled: bool = False) -> str:
+    """Show the choice of one of ``options``, kept in the link as ``key``; return the one that is chosen.
+
+    The label is for who does not see the page, unless it is ``labelled``.
+    """
     chosen = st.segmented_control(
-        "Range",
-        list(RANGES),
+        label,
+        list(options),
         default=default,
         required=True,
-        key=RANGE,
+        key=key,
         bind="query-params",
-        label_visibility="collapsed",
+        label_visibility="visible" if labelled else "collapsed",
     )
     return chosen or default
 
 
+def choose_range(default: str) -> str:
+    """Show the choice of a range, kept in the link; return the range that is chosen."""
+    return choose("Range", RANGES, default, RANGE)
+
+
 def choose_days() -> timedelta:
     """Show the choice of how many days back to look, kept in the link; return the length that is chosen."""
-    chosen = st.segmented_control(
-        "Last",
-        list(LENGTHS),
-        default=DEFAULT_LENGTH,
-        required=True,
-        key=LAST,
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    return LENGTHS[chosen or DEFAULT_LENGTH]
+    return LENGTHS[choose("Last", LENGTHS, DEFAULT_LENGTH, LAST)]
 
 
 def keep_as_of() -> tuple[datetime | None, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from bizcharts_pipeline.app.components.address import COIN
+from bizcharts_pipeline.app.components.address import COIN, choose
 from bizcharts_pipeline.app.components.frame import View, explained, foot, open_view
 from bizcharts_pipeline.app.pages import coin
 from bizcharts_pipeline.app.queries.coins import MAX_COINS, BoardRow, board
@@ -36,16 +36,7 @@ def page() -> None:
         foot()
         return
     newest = rows[0].reading
-    chosen_order = st.segmented_control(
-        "Order",
-        list(ORDERS),
-        default=BULLISH,
-        required=True,
-        key="order",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    order = chosen_order or BULLISH
+    order = choose("Order", ORDERS, BULLISH, "order")
     ranked = in_order(rows, order)
     st.caption(
         f"{counted(len(rows), 'coin')} of {newest.bucket_start:%Y-%m-%d} (UTC), computed "

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import streamlit as st
 
-from bizcharts_pipeline.app.components.address import FROM, SPAN, TO, read_moment
+from bizcharts_pipeline.app.components.address import FROM, SPAN, TO, choose, read_moment
 from bizcharts_pipeline.app.components.bars import as_bars
 from bizcharts_pipeline.app.components.frame import View, explained, foot, open_view
 from bizcharts_pipeline.app.components.posts import STYLE, item_of
@@ -57,9 +57,7 @@ def _moments(view: View) -> tuple[datetime, datetime]:
     written = {name: read_moment(st.query_params.get(name)) for name in (FROM, TO)}
     choice, own = st.columns([3, 1], vertical_alignment="bottom")
     with choice:
-        span = st.segmented_control(
-            "Within", list(SPANS), default=DEFAULT_SPAN, required=True, key=SPAN, bind="query-params"
-        )
+        span = choose("Within", SPANS, DEFAULT_SPAN, SPAN, labelled=True)
     with own.popover("Own moments …", width="stretch"):
         _own_moments(written[FROM], written[TO])
     latest = view.now.replace(second=0, microsecond=0)
@@ -67,7 +65,7 @@ def _moments(view: View) -> tuple[datetime, datetime]:
     if end > view.now:
         st.warning(f"{moment(end)} has not come yet, so {moment(latest)} is shown.")
         end = latest
-    return written[FROM] or end - SPANS[span or DEFAULT_SPAN], end
+    return written[FROM] or end - SPANS[span], end
 
 
 def _own_moments(start: datetime | None, end: datetime | None) -> None:

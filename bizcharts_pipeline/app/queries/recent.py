@@ -50,8 +50,7 @@ def copies_of(database: Database, parameters: FearGreedSettings, length: timedel
     """Return the groups of near-duplicates of the last ``length``."""
 
     def read() -> Copies:
-        with database.read() as connection:
-            recent = load_recent(connection, length, parameters, as_of)
+        recent = _load(database, parameters, length, as_of)
         groups = copy_groups(recent, NON_CRYPTO_GENERALS, MAX_GROUPS) if recent else []
         with database.read() as connection:
             return Copies(groups, load_words(connection, [group.first_post for group in groups]))
@@ -67,11 +66,16 @@ def _view(
     name: str,
     view: Callable[[RecentPosts], list[T]],
 ) -> list[T]:
-    """Load, close the database, then compute."""
-
     def read() -> list[T]:
-        with database.read() as connection:
-            recent = load_recent(connection, length, parameters, as_of)
+        recent = _load(database, parameters, length, as_of)
         return view(recent) if recent else []
 
     return kept_per_index(database, (name, length, as_of), read)
+
+
+def _load(
+    database: Database, parameters: FearGreedSettings, length: timedelta, as_of: datetime | None
+) -> RecentPosts | None:
+    """Load the posts; the database is closed again before anything is computed from them."""
+    with database.read() as connection:
+        return load_recent(connection, length, parameters, as_of)
