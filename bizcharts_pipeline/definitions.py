@@ -34,10 +34,10 @@ from resources.warehouse import Warehouse
 from resources.warosu import Warosu
 
 make_private()  # for every run, and for processes started by the code server
-install_if_asked()
-# Dagster uses it for runs without a configured logger, such as those that the UI starts for selected assets; the
-# original writes every event with its stack trace to the service's log.
-_loggers.colored_console_logger = console_log
+if install_if_asked():
+    # Dagster uses it for runs without a configured logger, such as those that the UI starts for selected assets; the
+    # original writes every event with its stack trace to the service's log.
+    _loggers.colored_console_logger = console_log
 # Backfill policies have worked for years; every run would warn on stderr that they are beta.
 warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
 

@@ -113,10 +113,12 @@ def install(details: Path) -> None:
     threading.excepthook = lambda caught: _log_uncaught(caught.exc_type, caught.exc_value, caught.exc_traceback)
 
 
-def install_if_asked() -> None:
-    """Call :func:`install` if the service has named a file of details in the environment."""
-    if details := os.environ.get(VARIABLE):
+def install_if_asked() -> bool:
+    """Call :func:`install` if the service has named a file of details in the environment; return whether it has."""
+    details = os.environ.get(VARIABLE)
+    if details:
         install(Path(details))
+    return bool(details)
 
 
 def _make_plain(plain: OneLine) -> None:

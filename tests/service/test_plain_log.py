@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from forked import ForkedProcess, run_module
 from installation import REPOSITORY, Installation
 
 from bizcharts_pipeline.service.plain_log import MAX_BYTES, MAX_LINE, REPEAT_SECONDS, VARIABLE, OneLine
@@ -98,9 +97,16 @@ def test_equal_lines_are_written_once_in_five_minutes_and_long_ones_are_cut(tmp_
 def test_assets_that_the_ui_materialises_add_nothing_to_the_log_of_the_service(tmp_path: Path) -> None:
     """The UI starts such a run without a logger of its own, as this command does."""
     installation = Installation(tmp_path, "http://127.0.0.1:9")
-    arguments = ["dagster", "asset", "materialize", "-m", "bizcharts_pipeline.definitions", "--select", "human_labels"]
-    environment = installation.environment(None)
-    run = ForkedProcess(run_module, arguments, folder=REPOSITORY, environment=environment, merged=True)
-    output, _ = run.communicate(timeout=120)
+    arguments = ["asset", "materialize", "-m", "bizcharts_pipeline.definitions", "--select", "human_labels"]
+    run = subprocess.run(  # not forked: the log is chosen when the code location is loaded
+        [sys.executable, "-m", "dagster", *arguments],
+        env=with_plain_log(installation.environment(None), tmp_path),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    output = run.stdout
     assert run.returncode == 0, output
     assert not re.search(r"DEBUG|INFO|RUN_|STEP_|Traceback|\x1b", output)
