@@ -26,6 +26,7 @@ ROOMS = (
     "app",
     "autolabel",
     "queue",
+    "drift",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -9,8 +9,9 @@ import duckdb
 import numpy as np
 
 from bizcharts_pipeline.core.clock import DAY, midnight
-from bizcharts_pipeline.lab.series import Days, Floats, Pair, day_grid, log_returns, on_grid
+from bizcharts_pipeline.lab.series import Floats, Pair
 from bizcharts_pipeline.prices.alternative_me import NAME
+from bizcharts_pipeline.prices.returns import Days, day_grid, log_returns, on_grid
 from bizcharts_pipeline.text.generals import general_of
 from bizcharts_pipeline.warehouse.as_of import candles, coin_scores_at_opens, first_bucket
 from bizcharts_pipeline.warehouse.prices import midnight_prices, reference_days

@@ -1,15 +1,14 @@
 """Daily series on one grid of UTC days: what was knowable of a mood at the end of each day, and the price's returns."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bizcharts_pipeline.prices.returns import Days
+
 Floats = NDArray[np.float64]
-Days = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True)
@@ -46,24 +45,6 @@ class Pair:
     def shifted(self, days: int) -> "Pair":
         """Return a placebo: the mood moved by ``days`` around the sample's end, which keeps its own dynamics."""
         return replace(self, mood=np.roll(self.mood, days))
-
-
-def day_grid(first: date, last: date) -> Days:
-    """Return the days from ``first`` to ``last``; none if ``last`` is earlier."""
-    return np.arange(np.datetime64(first, "D"), np.datetime64(last, "D") + 1)
-
-
-def on_grid(values: Mapping[date, float], grid: Days) -> Floats:
-    """Return ``values`` by day on the grid, NaN where there is none."""
-    return np.array([values.get(day, np.nan) for day in grid.astype(object)], dtype=np.float64)
-
-
-def log_returns(closes: Mapping[date, float], grid: Days) -> Floats:
-    """Return each day's log return from ``closes``, the price at the midnight that ends a day; NaN without either."""
-    one = timedelta(days=1)
-    ends = on_grid(closes, grid)
-    begins = on_grid({day + one: price for day, price in closes.items()}, grid)
-    return np.log(ends) - np.log(begins)
 
 
 def lagged(values: NDArray[Any], lag: int) -> Floats:

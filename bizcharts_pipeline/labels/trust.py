@@ -136,11 +136,14 @@ def kappa_of_people(standing: Sequence[Label], relabelled_after: timedelta) -> f
     return None
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval (1927) of a share; ``n`` is at least 1."""
+def wilson(successes: float, n: float, z: float = Z) -> tuple[float, float]:
+    """Return the Wilson interval (1927) of a share, by default the 95 % one.
+
+    ``n`` is at least 1, and with ``successes`` a number of cases or what an estimate is worth in cases.
+    """
     share = successes / n
-    centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 

@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.sentiment.scorer import Score
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Numbers = Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]
 
 BINS = 10
 
@@ -53,7 +59,7 @@ def evaluate(scores: Sequence[Score], truth: Sequence[int]) -> Evaluation:
         macro_f1=sum(f1) / 3,
         f1=(f1[0], f1[1], f1[2]),
         ece=_calibration_error([max(row) for row in rows], [a == b for a, b in zip(truth, said, strict=True)]),
-        bull_bear_auc=_auc(
+        bull_bear_auc=auc(
             [score.score for score, true in zip(scores, truth, strict=True) if true == 2],
             [score.score for score, true in zip(scores, truth, strict=True) if true == 0],
         ),
@@ -73,17 +79,14 @@ def _calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> f
     return sum(abs(sum(confidences[i] - right[i] for i in members)) for members in bins) / len(right)
 
 
-def _auc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
+def auc(positives: "Numbers", negatives: "Numbers") -> float | None:
     """Return the area under the ROC curve by ranks (Mann-Whitney), ties counting half; ``None`` if a side is empty."""
-    if not positives or not negatives:
+    if not len(positives) or not len(negatives):
         return None
-    values = sorted([(value, 1) for value in positives] + [(value, 0) for value in negatives])
-    rank_sum, start = 0.0, 0
-    while start < len(values):
-        end = start
-        while end < len(values) and values[end][0] == values[start][0]:
-            end += 1
-        rank_sum += (start + end + 1) / 2 * sum(side for _, side in values[start:end])
-        start = end
+    import numpy as np
+
+    values = np.concatenate([np.asarray(positives, np.float64), np.asarray(negatives, np.float64)])
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(count) - (count - 1) / 2
     n = len(positives)
-    return (rank_sum - n * (n + 1) / 2) / (n * len(negatives))
+    return float((ranks[place[:n]].sum() - n * (n + 1) / 2) / (n * len(negatives)))

@@ -1,4 +1,5 @@
-"""Health of the service: its programs, the age of the last poll, quarantined items, label ledger and disk space."""
+"""Health of the service: its programs, the age of the last poll, quarantined items, label ledger, model drift and disk
+space."""
 
 import os
 import shutil
@@ -16,6 +17,7 @@ from bizcharts_pipeline.alerts.ledger import AlertLedger
 from bizcharts_pipeline.core.attempts import Attempts
 from bizcharts_pipeline.core.listening import http_address
 from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.drift.words import verdict_sentence
 from bizcharts_pipeline.http.deadline import cut_off_after
 from bizcharts_pipeline.http.exchange import BoundedSession
 from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
@@ -26,6 +28,7 @@ from bizcharts_pipeline.service.login import password_of
 from bizcharts_pipeline.service.webserver import WILDCARDS
 from bizcharts_pipeline.settings import ServeSettings, Settings
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.drift_reports import standing_alarm
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 
 ANSWER_SECONDS = 5
@@ -63,6 +66,7 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
         _set_aside(settings),
         _label_ledger(settings),
         _alerts(settings, now),
+        _drift(settings),
         Finding("free disk", free >= MIN_FREE_BYTES, f"{free / 1e9:,.1f} GB"),
     ]
 
@@ -93,6 +97,16 @@ def _alerts(settings: Settings, now: datetime) -> Finding:
         return Finding("alerts", False, str(error))
     said = ", ".join(f"{count} {state} to {destination}" for (destination, state), count in troubled.items())
     return Finding("alerts", not said, f"{said}; see `bizcharts alerts list`" if said else "none was lost within a day")
+
+
+def _drift(settings: Settings) -> Finding:
+    """Find a standing alarm that the model has gone stale."""
+    if is_missing(settings.database_path):
+        return Finding("model drift", True, "no report yet")
+    with Database.existing(settings).read() as connection:
+        alarm = standing_alarm(connection)
+    said = f"{verdict_sentence([alarm])} See docs/operating.md" if alarm else "no alarm stands"
+    return Finding("model drift", alarm is None, said)
 
 
 def _last_poll(settings: Settings) -> datetime | None:

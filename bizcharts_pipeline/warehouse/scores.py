@@ -1,12 +1,13 @@
 """Table ``scored_posts``: unscored posts, and storing of scores."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import duckdb
 
 from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
+from bizcharts_pipeline.warehouse.labelled import as_table
 from bizcharts_pipeline.warehouse.models import LEXICON, champion
 from bizcharts_pipeline.warehouse.values import literal, table
 
@@ -59,6 +60,38 @@ ON t.thread_id = s.thread_id
 WHEN MATCHED THEN UPDATE SET
     sentiment_score = s.score, sentiment_confidence = s.confidence, sentiment_model_version = {version}
 """
+# A random part of a busy day, the same at each reading. Of near-duplicates only the first counts.
+_TEXTS = """
+WITH found AS (
+    SELECT t.thread_id, t.posted_at, t.subject, t.op_text_clean, s.p_bearish, s.p_neutral, s.p_bullish, s.confidence
+    FROM thread_ops t JOIN scored_posts s USING (thread_id)
+    WHERE t.posted_at >= {start} AND t.posted_at < {end} AND s.model_version = {version} AND s.method <> {fallback}
+      AND NOT t.sticky AND t.capcode IS NULL AND coalesce(t.spam_score, 0) < {spam_cut}
+      AND coalesce(t.general, '') NOT IN ({generals}) AND coalesce(t.cluster_id, t.thread_id) = t.thread_id
+    QUALIFY row_number() OVER (PARTITION BY t.posted_at::DATE ORDER BY md5_number_lower(t.thread_id::VARCHAR)) <= {most}
+)
+SELECT thread_id, posted_at, concat_ws(chr(10), nullif(subject, ''), op_text_clean), p_bearish, p_neutral, p_bullish,
+       confidence
+FROM found ORDER BY posted_at, thread_id
+"""
+_SAID = """
+SELECT t.thread_id, t.posted_at, s.p_bearish, s.p_neutral, s.p_bullish
+FROM {threads} AS w JOIN thread_ops t ON t.thread_id = w.thread_id
+JOIN scored_posts s ON s.thread_id = w.thread_id
+WHERE s.model_version = {version} AND s.method <> {fallback} AND t.posted_at >= {start} AND t.posted_at < {end}
+ORDER BY t.thread_id
+"""
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """An opening post's subject and text, with the probabilities that a model gave it."""
+
+    thread_id: int
+    posted_at: datetime  # naive UTC
+    text: str
+    probabilities: tuple[float, float, float]  # bearish, neutral, bullish
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -120,6 +153,50 @@ def save_scores(
         connection.execute(f"INSERT INTO scored_mentions BY NAME SELECT *, {version} AS model_version FROM {rows}")
     if _is_champion(connection, model_version):
         connection.execute(_MARK_THREADS.format(version=version))
+
+
+def scored_texts(
+    connection: duckdb.DuckDBPyConnection,
+    model_version: str,
+    start: datetime,
+    end: datetime,
+    *,
+    most_a_day: int,
+    spam_cut: float,
+    excluded_generals: Sequence[str],
+) -> list[ScoredText]:
+    """Return the posts made in ``[start, end)`` (naive UTC) that ``model_version`` itself has scored, by time.
+
+    Of each day at most ``most_a_day``, drawn at random. Left out, as from the index: pinned posts, posts by staff, of
+    an excluded general, and spam; and near-duplicates of an earlier post.
+    """
+    sql = _TEXTS.format(
+        start=literal(start),
+        end=literal(end),
+        version=literal(model_version),
+        fallback=literal(fallback_method(model_version)),
+        spam_cut=literal(spam_cut),
+        generals=", ".join(map(literal, (*excluded_generals, "-"))),
+        most=int(most_a_day),
+    )
+    rows = connection.execute(sql).fetchall()
+    return [ScoredText(thread, at, text, (a, b, c), certainty) for thread, at, text, a, b, c, certainty in rows]
+
+
+def scores_of(
+    connection: duckdb.DuckDBPyConnection, model_version: str, threads: Collection[int], start: datetime, end: datetime
+) -> dict[int, tuple[datetime, tuple[float, float, float]]]:
+    """Return (posted at, probabilities) of those of ``threads`` made in ``[start, end)`` that the model has scored."""
+    if not threads:
+        return {}
+    sql = _SAID.format(
+        threads=as_table(threads),
+        version=literal(model_version),
+        fallback=literal(fallback_method(model_version)),
+        start=literal(start),
+        end=literal(end),
+    )
+    return {thread: (at, (a, b, c)) for thread, at, a, b, c in connection.execute(sql).fetchall()}
 
 
 def first_scores_by_subject(

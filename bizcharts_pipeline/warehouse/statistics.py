@@ -24,6 +24,7 @@ _DATED_BY = {
     "coin_sentiment": "bucket_start",
     "coin_prices": '"at"',
     "reference_index": "day::TIMESTAMP",
+    "drift_reports": "day::TIMESTAMP",
     "retention_marks": "gone_before",
     "schema_migrations": "applied_at",
 }

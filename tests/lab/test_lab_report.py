@@ -25,8 +25,9 @@ from bizcharts_pipeline.lab.leadlag import ALPHA, lead_lag
 from bizcharts_pipeline.lab.page import report_page
 from bizcharts_pipeline.lab.report import QUESTION, Report, report_path, stored_report, to_json
 from bizcharts_pipeline.lab.run import backtest, make_report
-from bizcharts_pipeline.lab.series import Pair, day_grid, lagged, log_returns, on_grid
+from bizcharts_pipeline.lab.series import Pair, lagged
 from bizcharts_pipeline.lab.trials import LEDGER, Trial, TrialLedger
+from bizcharts_pipeline.prices.returns import day_grid, log_returns, on_grid
 from bizcharts_pipeline.settings import PriceSettings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.values import literal

@@ -35,6 +35,8 @@ HEAVY = [
     "arch",
     "statsmodels",
     "bizcharts_pipeline.lab.run",
+    "bizcharts_pipeline.drift.run",
+    "bizcharts_pipeline.drift.words",
 ]
 TEXT_MODELS = ("cryptobert_adapter", "minilm_model", "setfit_model", "text_ensemble", "tfidf_model")
 
@@ -77,6 +79,7 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "model_evaluation": sorted(["human_labels", "qlora_adapter", *TEXT_MODELS]),
         "champion_model": ["model_evaluation"],
         "model_release": ["champion_model"],
+        "drift_report": ["coin_prices", "human_labels", "scored_posts"],
     }
 
 
@@ -127,7 +130,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "export_index": ["index_exports"],
         "backtest": ["backtest_report"],
         "send_alerts": ["alerts"],
-        "maintenance": ["maintenance"],
+        "maintenance": ["drift_report", "maintenance"],
         "labelling": ["auto_labels", "human_labels", "label_queue", "sharegpt_dataset"],
         "collect_auto_labels": ["auto_labels"],
         "training": sorted(["champion_model", "human_labels", "model_evaluation", *TEXT_MODELS]),

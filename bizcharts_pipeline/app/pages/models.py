@@ -1,4 +1,4 @@
-"""Models: which one scores the posts, how good each is, and why which was promoted."""
+"""Models: which one scores the posts, how good each is, whether it has gone stale, and why which was promoted."""
 
 from typing import Any
 
@@ -8,7 +8,9 @@ from bizcharts_pipeline.app.components.frame import explained, foot, open_view
 from bizcharts_pipeline.app.queries.models import all_models
 from bizcharts_pipeline.app.theme import DASH, interval, moment, share
 from bizcharts_pipeline.app.untrusted import as_markdown
+from bizcharts_pipeline.drift.words import as_record, rising_terms, verdict_sentence
 from bizcharts_pipeline.labels.stances import STANCES
+from bizcharts_pipeline.warehouse.drift_reports import VERDICT, DriftRow
 from bizcharts_pipeline.warehouse.model_evaluations import Decision, EvaluationRow
 from bizcharts_pipeline.warehouse.models import CHAMPION, ModelVersion
 
@@ -34,7 +36,9 @@ def page() -> None:
             "seen. docs/methodology.md has the test."
         )
     st.header("Versions", anchor=False)
-    st.dataframe([as_record(each) for each in found.versions], hide_index=True, alt="Model versions, the newest first")
+    st.dataframe(
+        [version_record(each) for each in found.versions], hide_index=True, alt="Model versions, the newest first"
+    )
     st.header("Figures on gold", anchor=False)
     if found.evaluations:
         st.dataframe(
@@ -43,6 +47,7 @@ def page() -> None:
         _confusion(found.evaluations)
     else:
         st.write("No model was measured yet: `make label` some posts, then run `bizcharts run training`.")
+    _drift(found.drift)
     st.header("Decisions of the gate", anchor=False)
     if found.decisions:
         st.dataframe([_decision(each) for each in found.decisions], hide_index=True, alt="Decisions, the newest first")
@@ -51,7 +56,7 @@ def page() -> None:
     foot()
 
 
-def as_record(model: ModelVersion) -> dict[str, Any]:
+def version_record(model: ModelVersion) -> dict[str, Any]:
     """Return a version as a row of the table; a table's cells are drawn as plain text."""
     return {
         "version": model.model_version,
@@ -96,6 +101,25 @@ def _confusion(rows: tuple[EvaluationRow, ...]) -> None:
             hide_index=True,
             width="content",
         )
+
+
+def _drift(rows: tuple[DriftRow, ...]) -> None:
+    """Draw whether the champion has gone stale: words, a table, and the terms that rose."""
+    st.header("Drift", anchor=False)
+    if not rows:
+        st.write("There is no drift report yet: the daily job `maintenance` makes one (`bizcharts run maintenance`).")
+        return
+    st.markdown(as_markdown(verdict_sentence(rows)))
+    st.caption(
+        "Whether the last 7 days still look like those that the model reads well. docs/methodology.md has the rules, "
+        "docs/operating.md what to do on an alarm."
+    )
+    records = [as_record(row) for row in rows if row.measure != VERDICT]
+    st.dataframe(records, hide_index=True, alt="Measures of drift, with what was expected and the limits")
+    terms = rising_terms(rows)
+    if terms.rows:
+        with st.expander("Words that rose, candidates for the lexicon"):
+            st.dataframe([dict(zip(terms.columns, row, strict=True)) for row in terms.rows], hide_index=True)
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
