@@ -65,7 +65,7 @@ class Panel:
         summed = np.bincount(cells, signed[self.word_ids], minlength=posts * DIMENSIONS)
         vectors = summed.reshape(posts, DIMENSIONS)
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+        return np.asarray(np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0))
 
     @cached_property
     def _post_of_word(self) -> Ints:

@@ -2,7 +2,7 @@
 
 The earlier weeks say how much a week differs from the weeks before it while nothing is wrong: topics, news and moods
 come and go, so that single posts are no measure of chance. Each of them has a reference of the same length, which lies
-before it, like the present week's. A week lies between each week and its reference, so that a change that began some
+before it, like the present week's. Two weeks lie between each week and its reference, so that a change that began some
 days ago is neither in the reference nor in the earlier weeks yet.
 """
 
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from bizcharts_pipeline.drift.panel import Panel
 
 WEEK = 7
-GAP = WEEK  # between a week and its reference
-MAX_WEEKS = 17  # of the past: eight of reference, eight judged as earlier weeks, and the gap between these
-MIN_WEEKS = 9
+GAP_WEEKS = 2  # between a week and its reference
+GAP = GAP_WEEKS * WEEK
+MAX_WEEKS = 18  # before the gap: eight of reference, eight judged as earlier weeks, and the gap between these
+MIN_WEEKS = 10
 MIN_EARLIER = 4  # earlier weeks with enough posts
 MIN_POSTS = 100  # of a week
 HISTORY_DAYS = MAX_WEEKS * WEEK + GAP + WEEK  # that a report reads, without those of a frozen reference
@@ -48,12 +49,12 @@ def windows_of(panel: Panel, end: int, reference_until: int | None = None) -> Wi
     begun = next((day for day in range(panel.days) if panel.starts[day + 1] > panel.starts[day]), panel.days)
     weeks = min(MAX_WEEKS, max(0, until - begun) // WEEK)
     if weeks < MIN_WEEKS:
-        return f"the scored posts reach back {weeks} whole weeks before the last two; {MIN_WEEKS} are needed"
-    length = (weeks - 1) // 2
+        return f"scored posts reach back {weeks} weeks before the last {1 + GAP_WEEKS}; {MIN_WEEKS} are needed"
+    length = (weeks - GAP_WEEKS) // 2
     present = Window(first, end, until - length * WEEK, until)
     if (posts := _count(panel, present.first, present.end)) < MIN_POSTS:
         return f"the week has {posts} scored posts; {MIN_POSTS} are needed"
-    earlier = tuple(_earlier(panel, until, length, weeks - 1 - length))
+    earlier = tuple(_earlier(panel, until, length, weeks - GAP_WEEKS - length))
     if len(earlier) < MIN_EARLIER:
         return f"{len(earlier)} earlier weeks have {MIN_POSTS} scored posts and a reference; {MIN_EARLIER} are needed"
     return Windows(present, earlier)

@@ -56,7 +56,7 @@ def verdict_sentence(rows: Sequence[DriftRow]) -> str:
         return "There is no drift report yet."
     rate = found.details["false_alarms_a_month"]
     chance = (
-        f"At most {rate:.2f} false alarms a month are expected."
+        f"At most {rate:.3g} false alarms a month are expected."
         if rate
         else "Nothing could be measured, so there can be no alarm."
     )

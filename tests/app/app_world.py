@@ -12,6 +12,7 @@ from published_rows import CoinRow, IndexRow, insert_coins, insert_index
 from bizcharts_pipeline.core.rows import Mention, PreparedThread, ScoredPost, SourceThread
 from bizcharts_pipeline.index.readings import label_of
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.drift_reports import VERDICT, DriftRow, append_report
 from bizcharts_pipeline.warehouse.model_evaluations import Decision, EvaluationRow, append_decisions, save_evaluations
 from bizcharts_pipeline.warehouse.models import ModelVersion, register_candidate
 from bizcharts_pipeline.warehouse.prices import merge_prices
@@ -104,6 +105,21 @@ def _coins(start: datetime, bucket: str, length: timedelta) -> list[CoinRow]:
     ]
 
 
+def drift_rows() -> list[DriftRow]:
+    """A standing alarm on the champion, with a stranger's word among those that rose."""
+    at, day = NOW - HOUR, (NOW - DAY).date()
+    terms = [{"term": HOSTILE[0], "posts": 9, "before": 0, "z": 4.2, "examples": [1000]}]
+    verdict = {"by": ["domain", "confidence"], "running": [], "since": "2026-03-05", "raised": "2026-03-09"}
+    return [
+        DriftRow(day, MODEL, "domain", 0.8, None, None, 0.55, 0.66, True, 700, {}, at),
+        DriftRow(day, MODEL, "unknown words", 0.06, 0.05, 0.07, 0.05, 0.1, False, 700, {"rising_terms": terms}, at),
+        DriftRow(day, MODEL, "labels", None, None, None, None, None, False, 3, {"reason": "too few"}, at),
+        DriftRow(
+            day, MODEL, VERDICT, 1, None, None, None, None, True, 700, verdict | {"false_alarms_a_month": 0.075}, at
+        ),
+    ]
+
+
 def _add_posts(connection: duckdb.DuckDBPyConnection) -> None:
     texts = dict(enumerate(HOSTILE, 1000))
     prepared = [
@@ -151,6 +167,7 @@ def _add_models(connection: duckdb.DuckDBPyConnection) -> None:
     figures = (0.61, 0.53, 0.69, 0.55, 0.47, 0.63, 0.5, 0.5, 0.5, 0.04, 0.865)
     confusion = ((10, 5, 2), (4, 20, 6), (1, 5, 12))
     save_evaluations(connection, [EvaluationRow(HOSTILE_NAME, "g" * 64, 150, *figures, confusion, measured)])
+    append_report(connection, drift_rows())
     append_decisions(
         connection,
         [Decision(HOSTILE_NAME, MODEL, "g" * 64, False, "gate", "no better <i>here</i>", measured, bootstrap_p=0.21)],

@@ -310,12 +310,18 @@ def test_a_link_to_no_coin_opens_the_first_of_the_board(home: Path, coin: str) -
 def test_models_says_which_scores_how_good_each_is_and_what_was_decided(home: Path) -> None:
     test = opened("models")
     assert f"scored by **{MODEL}** (lexicon)" in words(test)
-    versions, figures, confusion, decisions = (each.value for each in test.dataframe)
+    versions, figures, confusion, drift, terms, decisions = (each.value for each in test.dataframe)
     assert set(versions["version"]) == {MODEL, HOSTILE_NAME}
     assert (figures["accuracy"][0], figures["95 %"][0], figures["log loss"][0]) == ("61 %", "53 % to 69 %", "0.865")
     assert list(confusion["bearish"]) == [10, 4, 1]
     assert (decisions["promoted"][0], decisions["p (bootstrap)"][0]) == ("no", "0.210")
+    assert "drift alarm since 2026-03-05, raised by domain and confidence. At most 0.075 false alarms" in words(test)
+    assert list(drift["exceeded"]) == ["yes", "no", "no"]
+    assert "The vocabulary of the last 7 days differs" in drift["in words"][0]
+    assert drift["in words"][2] == "Not measured: too few."
+    assert (terms["posts"][0], terms["examples"][0]) == (9, "1000")
     early = opened("models", as_of="2026-02-01T12:00")
+    assert "There is no drift report yet" in words(early)
     assert list(early.dataframe[0].value["version"]) == [MODEL]
     assert "No model was measured yet" in words(early)
 

@@ -1,4 +1,4 @@
-"""The promise of the alarm in simulated worlds: how rarely it is false, and that it comes. docs/methodology.md has both."""
+"""The promise of the alarm in simulated worlds: how rarely it is false, and that it comes. See docs/methodology.md."""
 
 import pytest
 from scipy.stats import poisson  # noqa: TID253

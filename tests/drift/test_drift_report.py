@@ -1,0 +1,149 @@
+"""Reports over a real database: made once a day, raised when the posts change, named where people look."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+from index_world import MODEL, START, MadePost, new_database, store_posts
+
+from assets.drift_report import drift_report, model_is_not_stale
+from bizcharts_pipeline.drift.run import random_labels, report_drift
+from bizcharts_pipeline.drift.words import rising_terms, sentences, verdict_sentence
+from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
+from bizcharts_pipeline.service.health import _drift
+from bizcharts_pipeline.settings import FearGreedSettings, load_settings
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.drift_reports import reports_since, standing_alarm
+from bizcharts_pipeline.warehouse.models import ModelVersion, promote
+from resources.fear_greed import FearGreed
+from resources.warehouse import Warehouse
+
+DAYS, PER_DAY, CHANGED = 165, 20, 14
+LAST = (START + timedelta(days=DAYS - 1)).date()
+NOW = START + timedelta(days=DAYS, hours=5)
+MEASURES = ["class mix", "domain", "unknown words", "expected accuracy", "confidence", "labels", "verdict"]
+WORDS = [f"{a}{b}{c}" for a in "bcdfghjk" for b in ("ala", "omo", "iri") for c in "nst"]
+
+
+def posts(*, stale: bool) -> list[MadePost]:
+    """Random words and opinions; if ``stale``, the last two weeks have new words, and the model is unsure of them."""
+    generator = np.random.default_rng(1)
+    made = []
+    for number in range(DAYS * PER_DAY):
+        day = number // PER_DAY
+        changed = stale and day >= DAYS - CHANGED
+        opinion = generator.dirichlet([1, 1, 1] if not changed else [90, 100, 90])
+        chosen = [str(each) for each in generator.choice(WORDS, 8)]
+        made.append(
+            MadePost(
+                1000 + number,
+                START + timedelta(days=day, minutes=number % PER_DAY),
+                up=float(opinion[2]),
+                down=float(opinion[0]),
+                confidence=float(1 + (opinion * np.log(opinion)).sum() / np.log(3)),
+                image=f"{number:024}",
+                text=" ".join([*chosen, *(["zorbing", "frombly"] if changed else [])]),
+            )
+        )
+    return made
+
+
+def filled(home: Path, *, stale: bool = False) -> Database:
+    database = new_database(home)
+    store_posts(database, posts(stale=stale), polled=False)
+    with database.write() as connection:
+        promote(connection, ModelVersion(MODEL, "tfidf", None, None, START, 0.6, 0.5, "champion", "models/x", "0" * 64))
+    return database
+
+
+def report(database: Database, now: datetime = NOW):
+    return report_drift(database, database.path.parent, now, spam_cut=FearGreedSettings().spam_cut)
+
+
+def test_a_calm_board_has_one_report_a_day_that_raises_no_alarm(tmp_path: Path) -> None:
+    database = filled(tmp_path / "home")
+    first = report(database)
+    assert (first.day, first.made) == (LAST, 3)
+    assert [row.measure for row in first.rows] == MEASURES
+    assert not any(row.alarm for row in first.rows)
+    assert verdict_sentence(first.rows) == f"{LAST}: no drift alarm. At most 0.075 false alarms a month are expected."
+    assert sentences(first.rows)[-1] == "Not measured: the model was not evaluated on gold."
+    again = report(database, NOW + timedelta(hours=3))
+    assert again.made == 0
+    assert again.rows == first.rows
+    with database.read() as connection:
+        assert [len(rows) for rows in reports_since(connection, MODEL, LAST - timedelta(days=9)).values()] == [7, 7, 7]
+    assert report(database, NOW + timedelta(days=1)).made == 1  # a day on which nothing was posted is a report too
+
+
+def test_a_home_without_a_model_or_a_past_says_so(tmp_path: Path) -> None:
+    database = new_database(tmp_path / "home")
+    assert report(database).model_version is None
+    store_posts(database, posts(stale=False)[-200:], polled=False)
+    with database.write() as connection:
+        promote(connection, ModelVersion(MODEL, "tfidf", None, None, START, 0.6, 0.5, "champion", "models/x", "0" * 64))
+    said = report(database)
+    assert not any(row.alarm for row in said.rows)
+    assert "scored posts reach back 0 weeks" in sentences(said.rows)[0]
+    assert "Nothing could be measured" in verdict_sentence(said.rows)
+
+
+def test_a_stale_model_is_named_by_asset_check_and_health_with_the_words_that_rose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIZCHARTS_NOW", NOW.isoformat())
+    settings = load_settings(home=tmp_path / "home")
+    database = filled(tmp_path / "home", stale=True)
+    database.path.rename(settings.database_path)
+    resources = {
+        "warehouse": Warehouse(database=str(settings.database_path), home=str(settings.home_path)),
+        "fear_greed": FearGreed(values=settings.fear_greed.model_dump()),
+    }
+    result = dg.materialize([drift_report, model_is_not_stale], resources=resources)
+    (made,) = result.asset_materializations_for_node("drift_report")
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    for said in (made.metadata["verdict"].value, check.metadata["verdict"].value, _drift(settings).detail):
+        assert f"drift alarm since {LAST}" in str(said)
+        assert "expected accuracy" in str(said)
+    assert not _drift(settings).ok
+    assert "zorbing" in str(made.metadata["rising_terms"].value)
+    assert "The vocabulary of the last 7 days differs" in str(made.metadata["in words"].value)
+    assert made.metadata["false_alarms_a_month"].value == pytest.approx(0.075)
+
+
+def test_an_alarm_ends_with_the_champion_that_it_was_about(tmp_path: Path) -> None:
+    database = filled(tmp_path / "home", stale=True)
+    raised = report(database)
+    assert "zorbing" in {row[0] for row in rising_terms(raised.rows).rows}
+    with database.read() as connection:
+        assert standing_alarm(connection) is not None
+    newer = ModelVersion("newer", "tfidf", None, None, NOW, 0.6, 0.5, "champion", "models/y", "1" * 64)
+    with database.write() as connection:
+        promote(connection, newer)
+    with database.read() as connection:
+        assert standing_alarm(connection) is None
+
+
+def test_only_labels_of_the_random_stream_that_the_model_cannot_have_learnt_measure_it(tmp_path: Path) -> None:
+    ledger = LabelLedger(tmp_path / LEDGER)
+    assert random_labels(ledger, None) == {}
+    drawn = Label(1, 3, "ann", NOW, posted_at=NOW, stratum="random")
+    ledger.append(
+        [
+            drawn,
+            replace(drawn, thread_id=2, sentiment_rating=1, stratum="uncertain"),
+            replace(drawn, thread_id=3, labeled_at=NOW - timedelta(days=9)),
+            replace(drawn, thread_id=4, flag="irony"),
+            replace(drawn, thread_id=5, suggestion="bullish"),
+            replace(drawn, thread_id=6, sentiment_rating=None, skipped=True),
+            replace(drawn, thread_id=7, sentiment_rating=1),
+            replace(drawn, thread_id=7, labeler_id="bob", sentiment_rating=3, stratum="shared"),
+            replace(drawn, thread_id=8, sentiment_rating=1),
+        ]
+    )
+    assert random_labels(ledger, NOW - timedelta(days=1)) == {1: 2, 8: 0}
