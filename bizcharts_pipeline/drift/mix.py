@@ -29,7 +29,7 @@ def class_mix(panel: Panel, returns: Floats, windows: Windows, level: float) -> 
     used = np.isfinite(causes[windows.present.reference_first : windows.present.end]).all(axis=1).mean() >= MIN_PRICED
     design = np.column_stack([np.ones(panel.days), causes]) if used else np.ones((panel.days, 1))
     present = _left(shares, design, windows.present)
-    earlier = [found for each in windows.earlier if (found := _left(shares, design, each)) is not None]
+    earlier = [left for each in windows.earlier if (left := _left(shares, design, each)) is not None]
     if present is None or len(earlier) < MIN_EARLIER:
         return unmeasured("class mix", f"too few days have {MIN_DAY_POSTS} posts")
     limit = distance_limit(len(earlier), 2, level)

@@ -88,7 +88,7 @@ class Texts:
         week = self._products(learnt, window.first, window.end)
         if not before[0, 0] or not week[0, 0]:
             return 0.5
-        slopes = np.linalg.lstsq(before[:3, :3], before[:3, 3:], rcond=None)[0]
+        slopes = np.asarray(np.linalg.lstsq(before[:3, :3], before[:3, 3:], rcond=None)[0], np.float64)
         covariance = (before[3:, 3:] - before[:3, 3:].T @ slopes) / before[0, 0]
         difference = (week[0, 3:] - week[0, :3] @ slopes) / week[0, 0]
         variance = float(np.trace(covariance)) / len(covariance)
