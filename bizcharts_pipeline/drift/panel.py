@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ def build_panel(posts: Sequence[ScoredText], first: date, days: int) -> Panel:
 
 def words_of(text: str) -> tuple[str, ...]:
     """Return the words of at least two letters, in lower case, without links and numbers."""
-    return tuple(_WORD.findall(normalise(text[:MAX_CHARACTERS])))
+    # Equal words are one object: 50,000 posts have 2 million words, and 100,000 different ones.
+    return tuple(map(sys.intern, _WORD.findall(normalise(text[:MAX_CHARACTERS]))))
 
 
 def daily_means(panel: Panel, values: Floats, posts: slice) -> Floats:
