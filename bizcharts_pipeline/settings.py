@@ -79,7 +79,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")]
 HostName = Annotated[str, Field(pattern=r"^([a-z0-9_.-]+|\[[0-9a-f:.]+\])$")]
 Provider = Literal["openai", "gemini"]
-AlertKind = Literal["class", "shift", "coin", "stale", "run", "pod", "budget"]
+AlertKind = Literal["class", "shift", "coin", "stale", "run", "pod", "budget", "drift"]
 PriceSource = Literal["coingecko", "binance", "coinmarketcap"]
 Words = BeforeValidator(_words)  # in an environment variable, items are separated by blanks or commas
 Items = BeforeValidator(_items)  # separated by commas only: an item may have blanks
@@ -474,7 +474,7 @@ class AlertSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kinds: Annotated[tuple[AlertKind, ...], Words] = Field(
-        ("class", "shift", "coin", "stale", "run", "pod", "budget"),
+        ("class", "shift", "coin", "stale", "run", "pod", "budget", "drift"),
         description="kinds of events that are sent; none: alerts are off",
     )
     class_margin: float = Field(

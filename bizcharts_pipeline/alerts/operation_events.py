@@ -1,4 +1,4 @@
-"""Events of the operation: stale data, failed runs, pods that outlive their run, budgets nearly spent."""
+"""Events of the operation: stale data, failed runs, pods that outlive their run, budgets nearly spent, stale models."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from decimal import Decimal
 from bizcharts_pipeline.alerts.events import Event, utc
 from bizcharts_pipeline.pods.ledger_rows import PodRow
 from bizcharts_pipeline.settings import AlertSettings
+from bizcharts_pipeline.warehouse.drift_reports import DriftRow
 
-STALE, RUN, POD, BUDGET = "stale", "run", "pod", "budget"
+STALE, RUN, POD, BUDGET, DRIFT = "stale", "run", "pod", "budget", "drift"
 POLLS, READINGS = "polls", "readings"
 
 
@@ -137,3 +138,16 @@ def budgets(spendings: Iterable[Spending], settings: AlertSettings, now: datetim
         for one in spendings
         if one.limit > 0 and one.usd >= one.limit * Decimal(repr(settings.budget_share))
     ]
+
+
+def stale_model(alarm: DriftRow | None) -> list[Event]:
+    """Return an event for a standing drift alarm, one for each model and first day. ``alarm``: the newest verdict."""
+    if alarm is None:
+        return []
+    since = str(alarm.details["since"])
+    lines = (
+        f"Drift alarm since {since}, raised by {', '.join(alarm.details['by'])}.",
+        "The page Models of the app has the measures, docs/operating.md what to do.",
+    )
+    title = "BizCharts: the model may have gone stale"
+    return [Event(DRIFT, alarm.model_version, since, title, lines, alarm.computed_at)]

@@ -18,6 +18,7 @@ from bizcharts_pipeline.alerts.index_events import CLASS, INDEX, SHIFT, class_ch
 from bizcharts_pipeline.alerts.ledger import AlertLedger, Past
 from bizcharts_pipeline.alerts.operation_events import (
     BUDGET,
+    DRIFT,
     POD,
     STALE,
     FailedRun,
@@ -26,6 +27,7 @@ from bizcharts_pipeline.alerts.operation_events import (
     failed_runs,
     outliving_pods,
     stale_data,
+    stale_model,
 )
 from bizcharts_pipeline.autolabel.ledger import LEDGER as AUTO_LABELS
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
@@ -36,6 +38,7 @@ from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse.as_of import coins_of_hours, index_series
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.drift_reports import DriftRow, standing_alarm
 from bizcharts_pipeline.warehouse.published import CoinReading, Reading
 from bizcharts_pipeline.warehouse.snapshots import last_poll
 
@@ -77,6 +80,7 @@ class _Data:
     readings: list[Reading]  # final hours, the oldest first, from a coin's window before the first new one
     coins: dict[datetime, dict[str, CoinReading]]
     polled: datetime | None
+    drift: DriftRow | None  # the standing alarm
 
 
 def watch(
@@ -125,7 +129,8 @@ def _read(
         covered = {one.bucket_start for one in readings if one.coverage is None or one.coverage >= FULL_COVERAGE}
         hours = {start for start in covered if start > since and start - window in covered}
     coins = coins_of_hours(connection, hours | {hour - window for hour in hours})
-    return _Data(readings, {hour: coins[hour] for hour in sorted(coins)}, last_poll(connection))
+    drift = standing_alarm(connection) if DRIFT in settings.alerts.kinds else None
+    return _Data(readings, {hour: coins[hour] for hour in sorted(coins)}, last_poll(connection), drift)
 
 
 def _index_events(
@@ -158,6 +163,7 @@ def _operation_events(past: Past, data: _Data, settings: Settings, runs: Runs, n
     valued = [end(one) for one in data.readings if one.value is not None]
     reading = valued[-1] if valued else None
     events = stale_data(data.polled, reading, past.last.get(STALE, {}), settings.alerts, now)
+    events += stale_model(data.drift)
     pods = settings.home_path / PODS
     spendings = []
     month = f"{now:%Y-%m}"

@@ -1,6 +1,6 @@
 """The search for events in a real database and real ledgers."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from bizcharts_pipeline.pods.ledger import PodLedger
 from bizcharts_pipeline.pods.protocol import Candidate, Pod
 from bizcharts_pipeline.settings import AlertSettings, PodSettings, Settings
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.drift_reports import VERDICT, DriftRow, append_report
+from bizcharts_pipeline.warehouse.models import ModelVersion, promote
 
 NOW = datetime(2026, 11, 28, 12, 10)
 HOUR = timedelta(hours=1)
@@ -104,6 +106,25 @@ def test_a_missing_poll_is_found_and_kinds_that_are_not_chosen_are_not(tmp_path:
 
     assert run("all", "stale", "class") == ["BizCharts: the board was not polled"]
     assert run("none", "class") == []
+
+
+def test_a_model_that_went_stale_is_one_event_for_each_alarm(world: World) -> None:
+    def report(day: int, since: str | None) -> None:
+        details = {"by": ["labels"], "since": since, "raised": since}
+        row = DriftRow(date(2026, 11, day), "m", VERDICT, 1, None, None, None, None, since is not None, 9, details, NOW)
+        with world.database.write() as connection:
+            append_report(connection, [row])
+
+    with world.database.write() as connection:
+        promote(connection, ModelVersion("m", "tfidf", None, None, NOW, 0.6, 0.5, "champion", "models/x", "0" * 64))
+    report(20, None)
+    assert world.watch() == []
+    report(21, "2026-11-21")
+    assert world.watch() == ["BizCharts: the model may have gone stale"]
+    report(22, "2026-11-21")
+    assert world.watch() == []
+    report(26, "2026-11-26")
+    assert world.watch() == ["BizCharts: the model may have gone stale"]
 
 
 def test_a_pod_that_outlives_its_run_and_a_budget_are_found_in_the_ledgers(tmp_path: Path) -> None:
