@@ -103,6 +103,11 @@ class Dispatcher:
         self.gate.reset_throttles()
         return threads
 
+    @property
+    def answered(self) -> bool:
+        """Whether any request of this run was answered."""
+        return self._answered > 0
+
     def finish_run(self) -> None:
         """Count this run as a failed round for the questions it postponed, unless the service was down, and for the
         requests refused as invalid. If most requests were answered, the invalid ones fail at once."""
