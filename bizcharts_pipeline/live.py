@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.index.moved import Change
 
 POSTS_PER_TICK = 500
-SECONDS_PER_TICK = 30.0  # in which a tick sends questions to a vision model's server
+SECONDS_PER_TICK = 10.0  # in which a tick sends questions to a vision model's server
 
 
 @dataclass(frozen=True)

@@ -328,7 +328,7 @@ class VisionSettings(BaseModel):
         Decimal(0), ge=0, decimal_places=6, description="price of the server; 0 for one of your own"
     )
     usd_per_day: Decimal = Field(Decimal("1.00"), ge=0, decimal_places=6, description="maximum USD a day (UTC)")
-    timeout_seconds: float = Field(60, gt=0, le=600, description="time-out of a request; after it, it counts as paid")
+    timeout_seconds: float = Field(20, gt=0, le=600, description="time-out of a request; after it, it counts as paid")
     most_at_once: int = Field(16, ge=1, le=256, description="maximum number of concurrent requests")
 
 

@@ -70,12 +70,13 @@ class VisionScorer:
         self.kind, self.model_version = model.kind, model.model_version
         self._calibration, self._fallback, self._place = calibration, fallback, place
         self._prompt = scoring_prompt()
+        self._closed: Closing | None = None  # why no more is sent
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
         """Return one score for each post, in order."""
         asked = [post for post in posts if _can_be_asked(post)]
-        answered, closed = self._ask(asked) if asked else ({}, None)
-        later: WaitsFor = "budget" if closed is not None and closed.kind == "budget" else "endpoint"
+        answered = self._ask(asked) if asked else {}
+        later: WaitsFor = "budget" if self._closed is not None and self._closed.kind == "budget" else "endpoint"
         found = [self._found(post, answered, later) for post in posts]
         left = [(post, each.waits_for) for post, each in zip(posts, found, strict=True) if isinstance(each, _Fallback)]
         others = iter(
@@ -94,8 +95,8 @@ class VisionScorer:
         complete = answer.image_used or post.picture is None
         return self._calibration.score(answer.probabilities, self.kind if complete else f"{self.kind} (text only)")
 
-    def _ask(self, posts: Sequence[Post]) -> tuple[dict[int, Answered], Closing | None]:
-        """Send the questions that have no answer yet; return all answers, and why sending stopped early if it did."""
+    def _ask(self, posts: Sequence[Post]) -> dict[int, Answered]:
+        """Send the questions that have no answer yet, unless sending has stopped already; return all answers."""
         now = utc_now()
         run = Run(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", now)
         with (
@@ -114,13 +115,16 @@ class VisionScorer:
                 most_at_once=self._place.vision.most_at_once,
                 clock=utc_now,
             )
-            with _closed_after(dispatcher.gate, self._place.seconds):
-                for _thread in dispatcher.ask(self._inquiries(dispatcher.version, posts)):
-                    pass
-            if dispatcher.answered:  # without any answer the server is down, which no question is to blame for
-                dispatcher.finish_run()
-            threads = [post.thread_id or 0 for post in posts]
-            return answers_to(ledger, dispatcher.version, threads), dispatcher.gate.closing
+            if self._closed is None:
+                with _closed_after(dispatcher.gate, self._place.seconds):
+                    for _thread in dispatcher.ask(self._inquiries(dispatcher.version, posts)):
+                        pass
+                self._closed = dispatcher.gate.closing
+                if dispatcher.unanswered:  # the server is down, which no question is to blame for
+                    self._closed = self._closed or Closing("silence", "no request was answered")
+                else:
+                    dispatcher.finish_run()
+            return answers_to(ledger, dispatcher.version, [post.thread_id or 0 for post in posts])
 
     def _inquiries(self, version: Version, posts: Sequence[Post]) -> Iterator[list[Inquiry]]:
         for first in range(0, len(posts), POSTS_AT_ONCE):

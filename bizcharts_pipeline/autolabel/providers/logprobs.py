@@ -60,6 +60,11 @@ def probabilities(content: str, label: Stance, tokens: Sequence[Token]) -> tuple
     return None
 
 
+def begins_several(token: Token) -> bool:
+    """Return whether several classes begin with this token, but not all."""
+    return 1 < len(_possible(token.text)) < len(STANCES)
+
+
 def first_token_probabilities(token: Token) -> tuple[float, float, float] | None:
     """Return the probabilities of bearish, neutral, bullish from the first token of an answer that is the class alone;
     ``None`` if it does not determine them. A class that is not among the alternatives gets the probability of the least

@@ -11,7 +11,12 @@ from pydantic.alias_generators import to_camel
 
 from bizcharts_pipeline.autolabel.protocol import Answer, ConfidenceSource, Outcome, Usage
 from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
-from bizcharts_pipeline.autolabel.providers.logprobs import Token, first_token_probabilities, probabilities
+from bizcharts_pipeline.autolabel.providers.logprobs import (
+    Token,
+    begins_several,
+    first_token_probabilities,
+    probabilities,
+)
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 from bizcharts_pipeline.settings import Provider
 
@@ -191,9 +196,15 @@ def first_token_answer(body: str, request_id: str | None = None) -> Answer:
     choice, said = completion.choices[0], replace(said, model_returned=completion.model)
     if choice.finish_reason == "content_filter":
         return replace(said, outcome=Outcome.REFUSED, detail="a content filter cut the answer off")
+    if choice.message.refusal:
+        return replace(said, outcome=Outcome.REFUSED, detail=f"the model declined: {choice.message.refusal}")
     tokens = _tokens(choice.logprobs)
-    if not tokens or not tokens[0].alternatives:
+    if choice.logprobs is None or (tokens and not tokens[0].alternatives):
         return replace(said, outcome=Outcome.STOP, detail="the server gives no log-probabilities, and they are needed")
+    if not tokens:
+        return replace(said, detail="the answer is empty")
+    if begins_several(tokens[0]):
+        return replace(said, outcome=Outcome.STOP, detail="two classes begin with the same token, so one cannot decide")
     shares = first_token_probabilities(tokens[0])
     if shares is None:
         return replace(said, detail=f"the answer begins with {tokens[0].text!r:.40}, which is no class")
