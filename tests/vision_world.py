@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,6 +70,10 @@ class VisionWorld:
     def score(self, limit: int | None = 500) -> ScoringReport:
         """One pass."""
         return score_new_posts(self.database, champion_scorer(self.database, self.place, NOON), limit=limit, now=NOON)
+
+    def environment(self, now: datetime) -> dict[str, str]:
+        """The environment of a process of this installation."""
+        return os.environ | {"BIZCHARTS_HOME": str(self.home), "BIZCHARTS_NOW": now.isoformat()}
 
     @property
     def fallback(self) -> str:
