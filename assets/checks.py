@@ -4,17 +4,23 @@ The minutely job omits them, as each costs it 40 ms of Dagster's overhead; a tic
 itself.
 """
 
+from datetime import timedelta
+
 import dagster as dg
 
 from assets.reporting import check
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.warehouse.checks import (
     duplicate_threads,
     invalid_coin_rows,
     invalid_index_rows,
     invalid_scores,
+    late_scores,
     missing_columns,
 )
 from resources.warehouse import Warehouse
+
+LATE = timedelta(hours=1)
 
 
 @dg.asset_check(asset="catalog_snapshot", description="All columns of the public schema exist.")
@@ -33,6 +39,12 @@ def no_duplicate_threads(warehouse: Warehouse) -> dg.AssetCheckResult:
 def probabilities_are_valid(warehouse: Warehouse) -> dg.AssetCheckResult:
     with warehouse.open().read() as connection:
         return check(invalid_scores(connection))
+
+
+@dg.asset_check(asset="scored_posts", description="No post waits for longer than an hour to be scored by the champion.")
+def posts_have_their_final_score(warehouse: Warehouse) -> dg.AssetCheckResult:
+    with warehouse.open().read() as connection:
+        return check(late_scores(connection, utc_now() - LATE), severity=dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset_check(asset="fear_greed_index", description="Each value is 0 to 100 and within its interval, or missing.")

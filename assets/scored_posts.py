@@ -5,8 +5,9 @@ from pydantic import Field
 
 from assets.reporting import Stopwatch, table
 from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.sentiment.scoring import score_new_posts
-from bizcharts_pipeline.warehouse.previews import strongest_scores
+from bizcharts_pipeline.live import SECONDS_PER_TICK
+from bizcharts_pipeline.scoring.new_posts import score_new_posts
+from bizcharts_pipeline.warehouse.previews import Preview, strongest_scores
 from resources.scorers import Scorers
 from resources.warehouse import Warehouse
 
@@ -31,7 +32,7 @@ def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Score
     stopwatch = Stopwatch()
     database = warehouse.open()
     with stopwatch("load model"):
-        scorer = scorers.champion(database)
+        scorer = scorers.champion(database, SECONDS_PER_TICK if config.limit is not None else None)
     with stopwatch("score and write"):
         report = score_new_posts(database, scorer, limit=config.limit, now=utc_now())
     looked_at = {}
@@ -45,7 +46,7 @@ def scored_posts(config: ScoredPostsConfig, warehouse: Warehouse, scorers: Score
             "mean_score": report.mean_score,
             "mean_confidence": report.mean_confidence,
             "model_version": report.model_version,
-            "method": report.method,
+            "methods": table(Preview(["method", "posts"], report.methods.most_common())),
             **looked_at,
             **stopwatch.metadata(),
         },

@@ -118,7 +118,11 @@ def resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
         "alerting": Alerting.from_settings(settings),
         "model_releases": ModelReleases(home=str(settings.home_path), **settings.ml.release.model_dump()),
         "active_learning": ActiveLearning(values=settings.ml.active_learning.model_dump()),
-        "scorers": Scorers(home=str(settings.home_path)),
+        "scorers": Scorers(
+            home=str(settings.home_path),
+            vision=settings.vision.model_dump(mode="json"),
+            images=settings.images.model_dump(),
+        ),
         "fear_greed": FearGreed(values=settings.fear_greed.model_dump()),
     }
     return {name: from_settings(resource) for name, resource in configured.items()}

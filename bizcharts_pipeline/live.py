@@ -18,9 +18,10 @@ from bizcharts_pipeline.index.clusters import assign_clusters
 from bizcharts_pipeline.index.level import Prior
 from bizcharts_pipeline.index.readings import NO_READING
 from bizcharts_pipeline.index.update import IndexUpdate, update_index
-from bizcharts_pipeline.sentiment.champion import champion_scorer, current_scorer
+from bizcharts_pipeline.scoring.champion import champion_scorer, current_scorer
+from bizcharts_pipeline.scoring.new_posts import ScoringReport, score_new_posts
+from bizcharts_pipeline.scoring.place import Place
 from bizcharts_pipeline.sentiment.scorer import Post, Scorer
-from bizcharts_pipeline.sentiment.scoring import ScoringReport, score_new_posts
 from bizcharts_pipeline.settings import FearGreedSettings, Settings
 from bizcharts_pipeline.text.generals import NON_CRYPTO_GENERALS
 from bizcharts_pipeline.warehouse.database import Database
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.index.moved import Change
 
 POSTS_PER_TICK = 500
+SECONDS_PER_TICK = 10.0  # in which a tick sends questions to a vision model's server
 
 
 @dataclass(frozen=True)
 class LivePipeline:
-    """Dependencies of a tick. ``home`` is the folder with trained models."""
+    """Dependencies of a tick."""
 
-    home: Path
+    place: Place
     client: FourchanClient
     spool: Spool
     database: Database
@@ -45,7 +47,7 @@ class LivePipeline:
     def from_settings(cls, settings: Settings) -> "LivePipeline":
         """Return the pipeline of one installation."""
         return cls(
-            home=settings.home_path,
+            place=Place(settings.home_path, settings.vision, settings.images, SECONDS_PER_TICK),
             client=fourchan_client(
                 home=settings.home_path,
                 board=settings.board,
@@ -126,7 +128,7 @@ def run_tick(pipeline: LivePipeline, now: datetime, *, everything: bool = False)
         SourceError, DatabaseError: as :func:`poll_catalog`; completed steps are stored.
     """
     poll = poll_catalog(pipeline.client, pipeline.spool, pipeline.database, now)
-    scorer = champion_scorer(pipeline.database, pipeline.home, now)
+    scorer = champion_scorer(pipeline.database, pipeline.place, now)
     scoring = score_new_posts(pipeline.database, scorer, limit=None if everything else POSTS_PER_TICK, now=now)
     index = bring_indexes_up_to_date(pipeline.database, scorer, now, pipeline.parameters, everything=everything)
     return TickReport.of(poll, scoring, index)
@@ -166,7 +168,7 @@ def explain_moved(
     from bizcharts_pipeline.index.moved import explain_change  # which no minutely run needs
 
     def prior(connection: duckdb.DuckDBPyConnection, model_version: str) -> Prior | None:
-        scorer = current_scorer(connection, settings.home_path)
+        scorer = current_scorer(connection, Place(settings.home_path))
         return base_rate(scorer) if scorer.model_version == model_version else None
 
     excluded = sorted(NON_CRYPTO_GENERALS)

@@ -313,6 +313,25 @@ class GeminiSettings(BaseModel):
     _unnamed = model_validator(mode="before")(_unnamed_price)
 
 
+class VisionSettings(BaseModel):
+    """Scoring with a vision model that a server holds (``[vision]``). Its key: VISION_API_KEY."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    endpoint: str = Field(
+        "", description="address of an OpenAI-compatible server, as https://host/v1; empty: a text model scores"
+    )
+    usd_per_million_input_tokens: Decimal = Field(
+        Decimal(0), ge=0, decimal_places=6, description="price of the server; 0 for one of your own"
+    )
+    usd_per_million_output_tokens: Decimal = Field(
+        Decimal(0), ge=0, decimal_places=6, description="price of the server; 0 for one of your own"
+    )
+    usd_per_day: Decimal = Field(Decimal("1.00"), ge=0, decimal_places=6, description="maximum USD a day (UTC)")
+    timeout_seconds: float = Field(20, gt=0, le=600, description="time-out of a request; after it, it counts as paid")
+    most_at_once: int = Field(16, ge=1, le=256, description="maximum number of concurrent requests")
+
+
 class ActiveLearningSettings(BaseModel):
     """Composition of the labelling queue (``[ml.active_learning]``); the rest is uncertain and diverse."""
 
@@ -568,6 +587,7 @@ class Settings(BaseModel):
     retention: RetentionSettings = Field(RetentionSettings(), description="retention periods")
     labelling: LabellingSettings = Field(LabellingSettings(), description="labelling by people")
     auto_labels: AutoLabelSettings = Field(AutoLabelSettings(), description="labelling by paid models")
+    vision: VisionSettings = Field(VisionSettings(), description="scoring with a vision model that a server holds")
     openai: OpenAISettings = Field(OpenAISettings(), description="the OpenAI model that labels")
     gemini: GeminiSettings = Field(GeminiSettings(), description="the Gemini model that labels")
     ml: MlSettings = Field(MlSettings(), description="learning")

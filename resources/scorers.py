@@ -1,13 +1,16 @@
 """The scoring models, as a Dagster resource."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.sentiment.champion import champion_scorer
+from bizcharts_pipeline.scoring.champion import champion_scorer
+from bizcharts_pipeline.scoring.place import Place
 from bizcharts_pipeline.sentiment.scorer import Scorer
+from bizcharts_pipeline.settings import ImageSettings, VisionSettings
 from bizcharts_pipeline.warehouse.database import Database
 
 
@@ -15,11 +18,19 @@ class Scorers(dg.ConfigurableResource["Scorers"]):
     """Provides the champion of `model_versions`, the same one for a whole run."""
 
     home: str = Field(description="The installation's home; contains the trained models.")
+    vision: dict[str, Any] = Field(default={}, description="The settings of [vision].")
+    images: dict[str, Any] = Field(default={}, description="The settings of [images].")
 
     _champion: Scorer | None = PrivateAttr(default=None)
 
-    def champion(self, database: Database) -> Scorer:
-        """Return the champion's scorer."""
+    def champion(self, database: Database, seconds: float | None = None) -> Scorer:
+        """Return the champion's scorer. ``seconds``: as in :class:`Place`."""
         if self._champion is None:
-            self._champion = champion_scorer(database, Path(self.home), utc_now())
+            place = Place(
+                Path(self.home),
+                VisionSettings.model_validate(self.vision),
+                ImageSettings.model_validate(self.images),
+                seconds,
+            )
+            self._champion = champion_scorer(database, place, utc_now())
         return self._champion

@@ -72,7 +72,7 @@ TRUTH = world_truth(WORLD, START, NOW)
 
 @dataclass(frozen=True)
 class Books:
-    """What the auto-label ledger has booked: requests by how their cost is known, and USD."""
+    """What a ledger of paid answers has booked: requests by how their cost is known, and USD."""
 
     known: int  # the service told the cost
     unseen: int  # nobody saw the end; the process lived
@@ -84,8 +84,8 @@ class Books:
     usd_of_runs: dict[str, Decimal]
 
     @classmethod
-    def of(cls, home: Path) -> "Books":
-        connection = sqlite3.connect(f"file:{home / LEDGER}?mode=ro", uri=True)
+    def of(cls, home: Path, ledger: Path = LEDGER) -> "Books":
+        connection = sqlite3.connect(f"file:{home / ledger}?mode=ro", uri=True)
         try:
             rows = connection.execute(
                 "SELECT r.run_id, s.basis, s.outcome, coalesce(s.nano_usd, r.nano_usd) "

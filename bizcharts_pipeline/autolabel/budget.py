@@ -6,7 +6,7 @@ reservation that was never settled because its process was killed stays reserved
 
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
@@ -42,10 +42,11 @@ class LimitReached(AutoLabelError):
 
 @dataclass(frozen=True)
 class Caps:
-    """Maximum cost of a run and of a calendar month, in nano-USD."""
+    """Maximum cost of a run, of a calendar month and of a day (UTC), in nano-USD; ``None``: no cap."""
 
-    per_run: int
-    per_month: int
+    per_run: int | None
+    per_month: int | None
+    per_day: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,13 @@ def reserve(
         BudgetSpent: a cap might be exceeded; nothing was reserved.
         LimitReached: a request limit would be exceeded; nothing was reserved.
     """
-    for scope, cap in ((f"run {run.run_id}", caps.per_run), (f"month {run.month}", caps.per_month)):
-        if (total := _total(connection, scope)) + nano > cap:
+    day = datetime.fromtimestamp(sent_at, UTC).date()
+    for scope, cap in (
+        (f"run {run.run_id}", caps.per_run),
+        (f"month {run.month}", caps.per_month),
+        (f"day {day}", caps.per_day),
+    ):
+        if cap is not None and (total := _total(connection, scope)) + nano > cap:
             raise BudgetSpent(
                 f"${in_usd(total):.4f} of the {scope.split()[0]}'s ${in_usd(cap):f} are spent or reserved, "
                 f"and one more request may cost ${in_usd(nano):.6f}"

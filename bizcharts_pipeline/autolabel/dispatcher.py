@@ -103,6 +103,11 @@ class Dispatcher:
         self.gate.reset_throttles()
         return threads
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether this run has sent requests and none was answered."""
+        return bool(self._postponed_keys) and not self._answered
+
     def finish_run(self) -> None:
         """Count this run as a failed round for the questions it postponed, unless the service was down, and for the
         requests refused as invalid. If most requests were answered, the invalid ones fail at once."""

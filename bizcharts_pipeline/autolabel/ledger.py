@@ -27,8 +27,8 @@ LEDGER = Path("ledgers") / "auto_labels.sqlite"  # below the home
 BUSY_SECONDS = 60
 MAX_ROUNDS = 3  # a question that was postponed in this many runs has failed
 MAX_RAW_CHARACTERS = 65_536
-# 1: no sizes of reservations, no answering models. 2: no time since when a batch is unreadable.
-SCHEMA_VERSION = 3
+# 1: no sizes of reservations, no answering models. 2: no time since when a batch is unreadable. 3: no totals of days.
+SCHEMA_VERSION = 4
 
 State = Literal[
     "pending", "reserved", "submitted", "retry_later", "done", "refused", "malformed", "bad_image", "failed"

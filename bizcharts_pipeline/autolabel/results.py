@@ -1,5 +1,7 @@
 """Labels of posts from the ledger: for each post, the one answer that counts."""
 
+import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -53,6 +55,15 @@ class Result:
     usd: Decimal
 
 
+@dataclass(frozen=True)
+class Answered:
+    """State of the question that counts for a post, and its answer."""
+
+    state: State
+    probabilities: tuple[float, float, float] | None  # bearish, neutral, bullish
+    image_used: bool
+
+
 def results(ledger: AutoLabelLedger) -> list[Result]:
     """Return the results of every version for all registered posts."""
     with ledger.reading() as connection:
@@ -73,6 +84,22 @@ def states_of_posts(ledger: AutoLabelLedger, version: Version) -> dict[int, Stat
             (version.provider, version.model, version.endpoint, version.prompt_version),
         )
         return dict(rows.fetchall())
+
+
+def answers_to(ledger: AutoLabelLedger, version: Version, threads: Collection[int]) -> dict[int, Answered]:
+    """Return a version's answers for posts; a post that was never registered is left out."""
+    with ledger.reading() as connection:
+        rows = connection.execute(
+            "SELECT p.thread_id, coalesce(a.state, 'pending'), a.p_bearish, a.p_neutral, a.p_bullish, a.image_used "
+            f"FROM posts AS p JOIN requests AS q ON q.key = p.key LEFT JOIN requests AS a ON a.key = {_ANSWERING} "
+            "WHERE p.provider = ? AND p.model = ? AND p.endpoint = ? AND p.prompt_version = ? "
+            "AND p.thread_id IN (SELECT value FROM json_each(?))",
+            (version.provider, version.model, version.endpoint, version.prompt_version, json.dumps(list(threads))),
+        )
+        return {
+            thread_id: Answered(state, None if bearish is None else (bearish, neutral, bullish), bool(image_used))
+            for thread_id, state, bearish, neutral, bullish, image_used in rows
+        }
 
 
 def _result(*row: Any) -> Result:  # in the order of _RESULTS

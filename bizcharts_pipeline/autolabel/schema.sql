@@ -109,15 +109,19 @@ CREATE TABLE IF NOT EXISTS answering_models (
 -- Sums of spent and reserved amounts, so that a cap is checked in one look-up.
 CREATE TABLE IF NOT EXISTS totals (scope TEXT PRIMARY KEY, nano_usd INTEGER NOT NULL);
 
-CREATE TRIGGER IF NOT EXISTS reserving_adds AFTER INSERT ON reservations BEGIN
-    INSERT INTO totals VALUES ('run ' || new.run_id, new.nano_usd), ('month ' || new.month, new.nano_usd)
+DROP TRIGGER IF EXISTS reserving_adds;
+CREATE TRIGGER reserving_adds AFTER INSERT ON reservations BEGIN
+    INSERT INTO totals VALUES ('run ' || new.run_id, new.nano_usd), ('month ' || new.month, new.nano_usd),
+                              ('day ' || date(new.sent_at, 'unixepoch'), new.nano_usd)
     ON CONFLICT (scope) DO UPDATE SET nano_usd = totals.nano_usd + excluded.nano_usd;
 END;
-CREATE TRIGGER IF NOT EXISTS settling_corrects AFTER INSERT ON settlements BEGIN
+DROP TRIGGER IF EXISTS settling_corrects;
+CREATE TRIGGER settling_corrects AFTER INSERT ON settlements BEGIN
     UPDATE totals SET nano_usd = nano_usd + new.nano_usd
                                  - (SELECT nano_usd FROM reservations WHERE id = new.reservation)
     WHERE scope IN (SELECT 'run ' || run_id FROM reservations WHERE id = new.reservation
-                    UNION SELECT 'month ' || month FROM reservations WHERE id = new.reservation);
+                    UNION SELECT 'month ' || month FROM reservations WHERE id = new.reservation
+                    UNION SELECT 'day ' || date(sent_at, 'unixepoch') FROM reservations WHERE id = new.reservation);
 END;
 CREATE TRIGGER IF NOT EXISTS reservations_are_never_changed BEFORE UPDATE ON reservations
 BEGIN SELECT raise(ABORT, 'what was spent is append-only'); END;

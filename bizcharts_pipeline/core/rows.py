@@ -60,7 +60,8 @@ class PreparedThread:
 
 @dataclass(frozen=True)
 class ScoredPost:
-    """Prediction of one model version for one post. ``method`` names the scorer that produced it."""
+    """Prediction of one model version for one post. ``method`` names the scorer that produced it; ``waits_for`` is what
+    must change before the post is scored again (``None``: final)."""
 
     thread_id: int
     p_bearish: float
@@ -69,6 +70,7 @@ class ScoredPost:
     score: float
     confidence: float
     method: str
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True)

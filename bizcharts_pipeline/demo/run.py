@@ -28,8 +28,8 @@ from bizcharts_pipeline.index.plot import svg_plot
 from bizcharts_pipeline.index.words import in_words, notes
 from bizcharts_pipeline.live import LivePipeline, bring_indexes_up_to_date, run_tick
 from bizcharts_pipeline.prices.rotation import fill_daily, rotation_from_settings
-from bizcharts_pipeline.sentiment.champion import champion_scorer
-from bizcharts_pipeline.sentiment.scoring import score_new_posts
+from bizcharts_pipeline.scoring.champion import champion_scorer
+from bizcharts_pipeline.scoring.new_posts import score_new_posts
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, job_command
 from bizcharts_pipeline.service.serve import LOCK, instance_lock
 from bizcharts_pipeline.settings import Settings, load_settings
@@ -192,7 +192,7 @@ def fill_history(world: World, pipeline: LivePipeline, until: datetime, track: T
 
 def score_everything(pipeline: LivePipeline, now: datetime) -> None:
     """Score all unscored posts and compute every reading up to ``now``."""
-    scorer = champion_scorer(pipeline.database, pipeline.home, now)
+    scorer = champion_scorer(pipeline.database, pipeline.place, now)
     score_new_posts(pipeline.database, scorer, limit=None, now=now)
     bring_indexes_up_to_date(pipeline.database, scorer, now, pipeline.parameters, everything=True)
 

@@ -66,17 +66,27 @@ def examine(content: bytes, *, max_bytes: int, max_pixels: int) -> Outline:
     return outline
 
 
+def media_type_of(content: bytes) -> MediaType:
+    """Return the format of a picture by its first bytes.
+
+    Raises:
+        PictureRejected: it is none of the four.
+    """
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if content.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "image/webp"
+    raise PictureRejected(f"not an image: {_other(content)}")
+
+
 def _walk(content: bytes) -> tuple[Outline, int]:
     """Return the outline and the position after the picture's end; ``IndexError`` if the file is truncated."""
-    if content.startswith(b"\xff\xd8\xff"):
-        return _jpeg(content)
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _png(content)
-    if content.startswith((b"GIF87a", b"GIF89a")):
-        return _gif(content)
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return _webp(content)
-    raise PictureRejected(f"not an image: {_other(content)}")
+    readers = {"image/jpeg": _jpeg, "image/png": _png, "image/gif": _gif, "image/webp": _webp}
+    return readers[media_type_of(content)](content)
 
 
 def _other(content: bytes) -> str:

@@ -179,7 +179,7 @@ def _recall(said: Sequence[int], k: int) -> float | None:
 
 
 def _certain(place: int) -> Score:
-    return Score(*(float(place == k) for k in range(3)))
+    return Score(float(place == 0), float(place == 1), float(place == 2))
 
 
 def _calibration_error(given: Sequence[ModelAnswer], truth: Mapping[int, Stance]) -> float | None:

@@ -22,7 +22,7 @@ from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.models.metrics import Figures, measure
 from bizcharts_pipeline.pods.protocol import Finished
 from bizcharts_pipeline.sentiment.artifact import TRAINED_ON, Artifact, CorruptModel, model_path, new_model, publish
-from bizcharts_pipeline.sentiment.calibrated import write_temperature
+from bizcharts_pipeline.sentiment.calibrated import CALIBRATION, write_temperature
 from bizcharts_pipeline.sentiment.loading import load_scorer
 from bizcharts_pipeline.sentiment.scorer import Score
 from bizcharts_pipeline.sentiment.temperature import at_temperature
@@ -162,7 +162,8 @@ def register_adapter(
         with new_model(home) as folder:
             take_files(finished / ADAPTER, folder)
             shutil.copyfile(finished / REPORT, folder / REPORT)
-            write_temperature(folder, temperature)
+            if not (folder / CALIBRATION).exists():  # the adapter's own one also corrects for oversampled classes
+                write_temperature(folder, temperature)
             _write_trained_on(folder, learned_from)
             artifact = publish(
                 folder,

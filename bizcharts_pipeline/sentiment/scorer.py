@@ -2,16 +2,36 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+PictureState = Literal["stored", "waiting", "removed", "blocked"]
+WaitsFor = Literal["picture", "model", "endpoint", "budget"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The picture of a post, as far as it is known when the post is scored.
+
+    ``state``: 'stored', the file exists; 'waiting', it has not been fetched yet; 'removed', it will not be fetched, or
+    no longer exists; 'blocked', it is on the block list.
+    """
+
+    state: PictureState
+    path: Path | None = None  # of a stored one, relative to the home
+    sha256: str | None = None
+    nsfw: float | None = None  # 0 to 1; None: not rated
 
 
 @dataclass(frozen=True)
 class Post:
-    """Input of a scorer: one opening post, or one part of it."""
+    """Input of a scorer: one opening post, or one part of its text."""
 
     subject: str
     text: str  # plain text, greentext lines start with '>'
+    thread_id: int | None = None  # None: a part of a post
+    picture: Picture | None = None  # None: the post has none
 
 
 @dataclass(frozen=True)
@@ -21,6 +41,8 @@ class Score:
     p_bearish: float
     p_neutral: float
     p_bullish: float
+    method: str | None = None  # how it was found; None: by the scorer, from all that it reads of a post
+    waits_for: WaitsFor | None = None  # what must change before the post is scored again; None: the score is final
 
     @property
     def score(self) -> float:
@@ -35,7 +57,8 @@ class Score:
 
 
 class Scorer(Protocol):
-    """A model that scores stance. ``model_version`` changes whenever its scores may change."""
+    """A model that scores stance. ``model_version`` changes whenever its scores may change; ``kind`` is the ``method``
+    of scores that name none."""
 
     kind: str
     model_version: str
@@ -43,3 +66,14 @@ class Scorer(Protocol):
     def score(self, posts: Sequence[Post]) -> list[Score]:
         """Return one score for each post, in order."""
         ...
+
+
+def instead_of(
+    model_version: str, other: Scorer, posts: Sequence[Post], waits_for: Sequence[WaitsFor | None]
+) -> list[Score]:
+    """Return the scores of ``other`` in place of ``model_version``; their ``method`` names both. ``waits_for``: for
+    each post, what must change before ``model_version`` scores it itself."""
+    return [
+        replace(score, method=f"{score.method or other.kind} (fallback for {model_version})", waits_for=until)
+        for score, until in zip(other.score(posts), waits_for, strict=True)
+    ]

@@ -1,6 +1,11 @@
 """Queries behind the asset checks; each returns violations, so an empty result is a pass."""
 
+from datetime import datetime
+
 import duckdb
+
+from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.warehouse.values import literal
 
 REQUIRED_COLUMNS = {
     "thread_ops": (
@@ -58,6 +63,13 @@ WHERE NOT (least(p_bearish, p_neutral, p_bullish) >= 0 AND abs(p_bearish + p_neu
 ORDER BY thread_id LIMIT 20
 """
 
+_LATE_SCORES = """
+SELECT s.waits_for, count(*), strftime(min(s.scored_at), '%Y-%m-%d %H:%M') FROM scored_posts AS s
+JOIN model_versions AS m ON m.model_version = s.model_version AND m.status = 'champion'
+WHERE s.waits_for IN ('model', 'endpoint', 'budget') AND s.scored_at < {before}
+GROUP BY 1 ORDER BY 2 DESC
+"""
+
 _INVALID_INDEX = """
 SELECT bucket || ' ' || strftime(bucket_start, '%Y-%m-%d %H:%M') FROM fear_greed_index
 WHERE NOT coalesce(lo >= 0 AND lo <= value AND value <= hi AND hi <= 100, value IS NULL)
@@ -92,6 +104,15 @@ def duplicate_threads(connection: duckdb.DuckDBPyConnection) -> list[int]:
 def invalid_scores(connection: duckdb.DuckDBPyConnection) -> list[int]:
     """Return threads whose scores are not probabilities; at most 20."""
     return [row[0] for row in connection.execute(_INVALID_SCORES).fetchall()]
+
+
+def late_scores(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[str]:
+    """Return, for each thing that scores of the champion wait for since before a time (naive UTC), how many and since
+    when; those that wait for their picture are not late."""
+    rows = connection.execute(_LATE_SCORES.format(before=literal(before))).fetchall()
+    return [
+        f"{counted(count, 'post')} scored by another model since {since}, waiting: {why}" for why, count, since in rows
+    ]
 
 
 def invalid_index_rows(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -54,6 +54,10 @@ WHERE status = '{CANDIDATE}' AND kind = {{kind}} AND path IS NOT NULL AND model_
 """
 
 
+_KEPT = f"""
+(status <> '{RETIRED}' OR EXISTS (FROM model_decisions AS d WHERE d.model_version = model_versions.model_version
+                                  AND d.promoted))
+"""
 # A refit is registered at its promotion, and the decision names the version that it was refitted from.
 _EVER_NEEDED = f"""
 SELECT model_version, refit_of FROM model_versions AS m
@@ -109,6 +113,12 @@ def model(connection: duckdb.DuckDBPyConnection, model_version: str) -> ModelVer
 def models(connection: duckdb.DuckDBPyConnection) -> list[ModelVersion]:
     """Return all model versions, oldest first."""
     return _select(connection, "true")
+
+
+def evaluated_models(connection: duckdb.DuckDBPyConnection) -> list[ModelVersion]:
+    """Return the models with metrics on gold whose files are kept, the champion excluded, best macro-F1 first."""
+    found = _select(connection, f"macro_f1 IS NOT NULL AND status <> '{CHAMPION}' AND {_KEPT}")
+    return sorted(found, key=lambda each: each.macro_f1 or 0.0, reverse=True)
 
 
 def learned_at(connection: duckdb.DuckDBPyConnection) -> dict[str, datetime | None]:

@@ -8,7 +8,8 @@ import duckdb
 
 from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
 from bizcharts_pipeline.warehouse.labelled import as_table
-from bizcharts_pipeline.warehouse.models import LEXICON, champion
+from bizcharts_pipeline.warehouse.models import champion
+from bizcharts_pipeline.warehouse.pictures import MAX_ATTEMPTS
 from bizcharts_pipeline.warehouse.values import literal, table
 
 _POST = {
@@ -19,26 +20,35 @@ _POST = {
     "score": "DOUBLE",
     "confidence": "DOUBLE",
     "method": "VARCHAR",
+    "waits_for": "VARCHAR",
 }
 _MENTION = {"thread_id": "BIGINT", "coin_symbol": "VARCHAR", "score": "DOUBLE", "confidence": "DOUBLE"}
 
-# The text is fetched by rowid, so that only the chosen posts' is read.
-_UNSCORED = """
-SELECT thread_id, coalesce(subject, ''), coalesce(op_text_clean, '')
-FROM thread_ops
-WHERE rowid IN (
-    SELECT rowid FROM thread_ops AS t WHERE {condition} ORDER BY posted_at DESC, thread_id DESC LIMIT {limit}
-)
-ORDER BY posted_at DESC, thread_id DESC
+# Text and picture are fetched by rowid, so that only the chosen posts' are read.
+_POSTS = """
+SELECT o.thread_id, coalesce(o.subject, ''), coalesce(o.op_text_clean, ''),
+       o.thumbnail_url IS NOT NULL OR o.image_url IS NOT NULL OR o.file_deleted, p.status, p.attempts, p.path, p.sha256,
+       p.nsfw
+FROM (
+    SELECT * FROM thread_ops WHERE rowid IN (
+        SELECT rowid FROM thread_ops AS t WHERE {condition} ORDER BY posted_at DESC, thread_id DESC LIMIT {limit}
+    )
+) AS o
+LEFT JOIN thumbnails AS p ON p.thread_id = o.thread_id AND p.kind = 'thumbnail'
+ORDER BY o.posted_at DESC, o.thread_id DESC
 """
 # thread_ops holds only the champion's scores; those of other models are in scored_posts.
-_WAITS_FOR_CHAMPION = "sentiment_model_version IS DISTINCT FROM {version}"
-_WAITS_FOR_ANOTHER = (
+_UNSCORED_BY_CHAMPION = "sentiment_model_version IS DISTINCT FROM {version}"
+_UNSCORED_BY_ANOTHER = (
     "NOT EXISTS (FROM scored_posts AS s WHERE s.model_version = {version} AND s.thread_id = t.thread_id)"
 )
-# Equality lets DuckDB skip all row groups without a fallback score.
-_SCORED_BY_FALLBACK = (
-    "thread_id IN (SELECT thread_id FROM scored_posts WHERE method = {method} AND model_version = {version})"
+# Equality lets DuckDB skip all row groups without a waiting score.
+_SCORED_AND_WAITING = (
+    "thread_id IN (SELECT thread_id FROM scored_posts WHERE waits_for = {reason} AND model_version = {version})"
+)
+_PICTURE_IS_FINAL = (
+    "thread_id IN (SELECT thread_id FROM thumbnails WHERE kind = 'thumbnail' AND status <> 'failed' "
+    f"OR attempts >= {MAX_ATTEMPTS})"
 )
 
 _MERGE_POSTS = """
@@ -47,11 +57,11 @@ USING scored AS s
 ON t.thread_id = s.thread_id AND t.model_version = {version}
 WHEN MATCHED THEN UPDATE SET
     p_bearish = s.p_bearish, p_neutral = s.p_neutral, p_bullish = s.p_bullish,
-    score = s.score, confidence = s.confidence, method = s.method, scored_at = {scored_at}
+    score = s.score, confidence = s.confidence, method = s.method, waits_for = s.waits_for, scored_at = {scored_at}
 WHEN NOT MATCHED THEN INSERT
-    (thread_id, model_version, p_bearish, p_neutral, p_bullish, score, confidence, method, scored_at)
+    (thread_id, model_version, p_bearish, p_neutral, p_bullish, score, confidence, method, waits_for, scored_at)
     VALUES (s.thread_id, {version}, s.p_bearish, s.p_neutral, s.p_bullish, s.score, s.confidence, s.method,
-            {scored_at})
+            s.waits_for, {scored_at})
 """
 _MARK_THREADS = """
 MERGE INTO thread_ops AS t
@@ -65,7 +75,7 @@ _TEXTS = """
 WITH found AS (
     SELECT t.thread_id, t.posted_at, t.subject, t.op_text_clean, s.p_bearish, s.p_neutral, s.p_bullish, s.confidence
     FROM thread_ops t JOIN scored_posts s USING (thread_id)
-    WHERE t.posted_at >= {start} AND t.posted_at < {end} AND s.model_version = {version} AND s.method <> {fallback}
+    WHERE t.posted_at >= {start} AND t.posted_at < {end} AND s.model_version = {version} AND s.waits_for IS NULL
       AND NOT t.sticky AND t.capcode IS NULL AND coalesce(t.spam_score, 0) < {spam_cut}
       AND coalesce(t.general, '') NOT IN ({generals}) AND coalesce(t.cluster_id, t.thread_id) = t.thread_id
     QUALIFY row_number() OVER (PARTITION BY t.posted_at::DATE ORDER BY md5_number_lower(t.thread_id::VARCHAR)) <= {most}
@@ -78,7 +88,7 @@ _SAID = """
 SELECT t.thread_id, t.posted_at, s.p_bearish, s.p_neutral, s.p_bullish
 FROM {threads} AS w JOIN thread_ops t ON t.thread_id = w.thread_id
 JOIN scored_posts s ON s.thread_id = w.thread_id
-WHERE s.model_version = {version} AND s.method <> {fallback} AND t.posted_at >= {start} AND t.posted_at < {end}
+WHERE s.model_version = {version} AND s.waits_for IS NULL AND t.posted_at >= {start} AND t.posted_at < {end}
 ORDER BY t.thread_id
 """
 
@@ -95,37 +105,44 @@ class ScoredText:
 
 
 @dataclass(frozen=True)
-class UnscoredPost:
-    """A post without a score; missing text is empty."""
+class PictureRow:
+    """The row of a post's thumbnail; ``status`` is ``None`` if it was not fetched yet."""
+
+    status: str | None
+    given_up: bool  # failed, and not tried again
+    path: str | None
+    sha256: str | None
+    nsfw: float | None
+
+
+@dataclass(frozen=True)
+class WaitingPost:
+    """A post that waits for a score; missing text is empty."""
 
     thread_id: int
     subject: str
     text: str
+    picture: PictureRow | None  # None: the post has none
 
 
-def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, limit: int) -> list[UnscoredPost]:
+def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, limit: int) -> list[WaitingPost]:
     """Return at most ``limit`` posts that ``model_version`` has not scored, newest first.
 
     For the champion, a post with changed text counts as unscored; for another model it does not.
     """
-    version = literal(model_version)
-    condition = _WAITS_FOR_CHAMPION if _is_champion(connection, model_version) else _WAITS_FOR_ANOTHER
-    sql = _UNSCORED.format(condition=condition.format(version=version), limit=int(limit))
-    return [UnscoredPost(*row) for row in connection.execute(sql).fetchall()]
+    condition = _UNSCORED_BY_CHAMPION if _is_champion(connection, model_version) else _UNSCORED_BY_ANOTHER
+    return _posts(connection, condition.format(version=literal(model_version)), limit)
 
 
-def fallback_scored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, limit: int) -> list[UnscoredPost]:
-    """Return at most ``limit`` posts that the lexicon scored in place of ``model_version``, newest first."""
-    condition = _SCORED_BY_FALLBACK.format(
-        method=literal(fallback_method(model_version)), version=literal(model_version)
-    )
-    sql = _UNSCORED.format(condition=condition, limit=int(limit))
-    return [UnscoredPost(*row) for row in connection.execute(sql).fetchall()]
-
-
-def fallback_method(model_version: str) -> str:
-    """Return the ``method`` of lexicon scores given in place of ``model_version``."""
-    return f"{LEXICON} (fallback for {model_version})"
+def posts_to_score_again(
+    connection: duckdb.DuckDBPyConnection, model_version: str, waits_for: str, limit: int
+) -> list[WaitingPost]:
+    """Return at most ``limit`` posts whose score of ``model_version`` waits for this, newest first; of those that wait
+    for their picture, only the ones whose picture is fetched or will not be."""
+    condition = _SCORED_AND_WAITING.format(reason=literal(waits_for), version=literal(model_version))
+    if waits_for == "picture":
+        condition += f" AND {_PICTURE_IS_FINAL}"
+    return _posts(connection, condition, limit)
 
 
 def save_scores(
@@ -165,7 +182,7 @@ def scored_texts(
     spam_cut: float,
     excluded_generals: Sequence[str],
 ) -> list[ScoredText]:
-    """Return the posts made in ``[start, end)`` (naive UTC) that ``model_version`` itself has scored, by time.
+    """Return the posts made in ``[start, end)`` (naive UTC) with a final score by ``model_version``, by time.
 
     Of each day at most ``most_a_day``, drawn at random. Left out, as from the index: pinned posts, posts by staff, of
     an excluded general, and spam; and near-duplicates of an earlier post.
@@ -174,7 +191,6 @@ def scored_texts(
         start=literal(start),
         end=literal(end),
         version=literal(model_version),
-        fallback=literal(fallback_method(model_version)),
         spam_cut=literal(spam_cut),
         generals=", ".join(map(literal, (*excluded_generals, "-"))),
         most=int(most_a_day),
@@ -186,13 +202,12 @@ def scored_texts(
 def scores_of(
     connection: duckdb.DuckDBPyConnection, model_version: str, threads: Collection[int], start: datetime, end: datetime
 ) -> dict[int, tuple[datetime, tuple[float, float, float]]]:
-    """Return (posted at, probabilities) of those of ``threads`` made in ``[start, end)`` that the model has scored."""
+    """Return (posted at, probabilities) of those of ``threads`` made in ``[start, end)`` with a final score."""
     if not threads:
         return {}
     sql = _SAID.format(
         threads=as_table(threads),
         version=literal(model_version),
-        fallback=literal(fallback_method(model_version)),
         start=literal(start),
         end=literal(end),
     )
@@ -216,6 +231,19 @@ def first_scores_by_subject(
         ORDER BY o.posted_at
     """
     return connection.execute(sql).fetchall()
+
+
+def _posts(connection: duckdb.DuckDBPyConnection, condition: str, limit: int) -> list[WaitingPost]:
+    rows = connection.execute(_POSTS.format(condition=condition, limit=int(limit))).fetchall()
+    return [
+        WaitingPost(
+            thread_id,
+            subject,
+            text,
+            PictureRow(status, (attempts or 0) >= MAX_ATTEMPTS, path, sha256, nsfw) if has_picture else None,
+        )
+        for thread_id, subject, text, has_picture, status, attempts, path, sha256, nsfw in rows
+    ]
 
 
 def _is_champion(connection: duckdb.DuckDBPyConnection, model_version: str) -> bool:

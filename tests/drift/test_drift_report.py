@@ -18,6 +18,7 @@ from bizcharts_pipeline.settings import FearGreedSettings, load_settings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.drift_reports import reports_since, standing_alarm
 from bizcharts_pipeline.warehouse.models import ModelVersion, promote
+from bizcharts_pipeline.warehouse.scores import ScoredText, scored_texts, scores_of
 from resources.fear_greed import FearGreed
 from resources.warehouse import Warehouse
 
@@ -147,3 +148,25 @@ def test_only_labels_of_the_random_stream_that_the_model_cannot_have_learnt_meas
         ]
     )
     assert random_labels(ledger, NOW - timedelta(days=1)) == {1: 2, 8: 0}
+
+
+def test_adverts_copies_pinned_posts_other_generals_and_scores_that_wait_are_not_read(tmp_path: Path) -> None:
+    post = MadePost(1, START, 0.2, 0.3, text="read", image="one")
+    made = [
+        post,
+        replace(post, thread_id=2, spam=0.9),
+        replace(post, thread_id=3, cluster_id=1),
+        replace(post, thread_id=4, sticky=True),
+        replace(post, thread_id=5, general="smg"),
+        replace(post, thread_id=6, text="waits"),
+        replace(post, thread_id=7, posted_at=START + timedelta(days=1)),
+    ]
+    database = new_database(tmp_path / "home")
+    store_posts(database, made, polled=False)
+    with database.write() as connection:
+        connection.execute("UPDATE scored_posts SET waits_for = 'model' WHERE thread_id = 6")
+        chosen = {"most_a_day": 9, "spam_cut": 0.8, "excluded_generals": ["smg"]}
+        found = scored_texts(connection, MODEL, START, START + timedelta(days=1), **chosen)
+        said = scores_of(connection, MODEL, [1, 6, 7], START, START + timedelta(days=1))
+    assert found == [ScoredText(1, START, "read", (0.3, 0.5, 0.2), 0.5)]
+    assert said == {1: (START, (0.3, 0.5, 0.2))}

@@ -182,3 +182,13 @@ def test_a_disk_that_is_full_does_not_make_a_paid_result_a_broken_one(
             register(gated, folder)
     assert not isinstance(caught.value, BrokenResult)
     assert register(gated, folder).new
+
+
+def test_an_adapter_keeps_its_own_calibration_which_corrects_for_oversampled_classes(
+    gated: GateWorld, tmp_path: Path
+) -> None:
+    folder = brought(gated, tmp_path / "finished", [0.0, 0.0, 0.0])
+    own = {"labels": ["bearish", "neutral", "bullish"], "shift": [0.2, -0.5, 0.3], "temperature": 1.0}
+    (folder / "adapter" / "calibration.json").write_text(json.dumps(own))
+    row = register(gated, folder).model
+    assert json.loads((gated.home / str(row.path) / "calibration.json").read_text()) == own

@@ -15,6 +15,14 @@ import onpod_world as world
 import pytest
 
 from bizcharts_pipeline.demo.tiny_vlm import build_tiny_vlm
+from bizcharts_pipeline.scoring.place import Place
+from bizcharts_pipeline.scoring.vision import vision_scorer
+from bizcharts_pipeline.sentiment.artifact import new_model, publish
+from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
+from bizcharts_pipeline.sentiment.scorer import Picture, Post
+from bizcharts_pipeline.sentiment.temperature import at_temperature
+from bizcharts_pipeline.settings import VisionSettings
+from bizcharts_pipeline.warehouse.models import ModelVersion
 
 if not os.environ.get("CI"):
     pytest.importorskip("trl")
@@ -166,6 +174,38 @@ def test_a_reloaded_adapter_says_the_same(resumed: Trained, monkeypatch: pytest.
     assert world.module("evaluate_qwen").main() == 0
     again = resumed.read("evaluation.json")
     assert {name: again[name] for name in ("validation", "gold", "temperature")} == resumed.read("scores.json")
+
+
+def test_a_served_adapter_says_of_posts_what_the_training_says_of_them(
+    trained: Trained, base: Path, tmp_path: Path
+) -> None:
+    """By its server, the client's request, the picture's bytes and the stored calibration."""
+    spec = json.loads((trained.root / "data" / "spec.json").read_bytes())
+    settings = {name: value for name, value in spec.items() if name not in ("base", "revision", "resume")}
+    with new_model(tmp_path) as folder:
+        shutil.copytree(trained.root / "output" / "adapter", folder, dirs_exist_ok=True)
+        artifact = publish(folder, tmp_path, kind="qlora", base_model=str(base), base_revision=None,
+                           dataset_version="d", code_version="1", seed=7, settings=settings)  # fmt: skip
+    row = ModelVersion(artifact.model_version, "qlora", str(base), "d", None, None, None, "champion",
+                       f"models/{artifact.model_version}", artifact.sha256)  # fmt: skip
+    shutil.copytree(trained.root / "data" / "gold" / "images", tmp_path / "images")
+    asked = json.loads((trained.root / "data" / "gold" / "gold.json").read_bytes())
+    posts = [
+        Post("", each["question"].partition("\n\n")[2], each["thread_id"],
+             Picture("stored", Path(each["images"][0]), None, 0.0) if each["images"] else None)
+        for each in asked
+    ]  # fmt: skip
+    with world.module("serve_qwen").serving(tmp_path / "models" / row.model_version, 0) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        place = Place(tmp_path, VisionSettings(endpoint=endpoint, timeout_seconds=120))
+        scores = vision_scorer(row, place, LexiconScorer()).score(posts)
+        server.shutdown()
+    assert {score.method for score in scores} == {"qlora"}
+    temperature = trained.read("scores.json")["temperature"]
+    for score, gold in zip(scores, trained.read("scores.json")["gold"], strict=True):
+        expected = at_temperature(gold["log_p"], temperature)
+        assert (score.p_bearish, score.p_neutral, score.p_bullish) == pytest.approx(list(expected), abs=0.02)
 
 
 def test_the_base_alone_guesses(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

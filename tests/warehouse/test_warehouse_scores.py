@@ -5,7 +5,7 @@ from samples import NOON, minute, prepared
 
 from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
 from bizcharts_pipeline.warehouse.models import champion, ensure_lexicon_champion
-from bizcharts_pipeline.warehouse.scores import UnscoredPost, save_scores, unscored_posts
+from bizcharts_pipeline.warehouse.scores import WaitingPost, save_scores, unscored_posts
 from bizcharts_pipeline.warehouse.statistics import source_statistics, table_statistics
 from bizcharts_pipeline.warehouse.threads import merge_threads
 
@@ -22,7 +22,7 @@ def scored(thread_id: int, score: float = 0.5) -> ScoredPost:
     return ScoredPost(thread_id, 0.1, 0.3, 0.6, score, 0.2, "lexicon")
 
 
-def ids(posts: list[UnscoredPost]) -> list[int]:
+def ids(posts: list[WaitingPost]) -> list[int]:
     return [post.thread_id for post in posts]
 
 
@@ -30,8 +30,8 @@ def test_the_newest_unscored_posts_come_first_until_none_is_left(connection: Con
     ensure_lexicon_champion(connection, "lexicon-1", "abc", NOON)
     fill(connection, "one", None, "three")
     assert unscored_posts(connection, "lexicon-1", 2) == [
-        UnscoredPost(3, "", "three"),
-        UnscoredPost(2, "", ""),
+        WaitingPost(3, "", "three", None),
+        WaitingPost(2, "", "", None),
     ]
     save_scores(connection, "lexicon-1", [scored(3), scored(2)], [], NOON)
     assert ids(unscored_posts(connection, "lexicon-1", 2)) == [1]

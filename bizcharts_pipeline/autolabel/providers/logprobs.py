@@ -2,7 +2,8 @@
 
 The answer is JSON, ``{"stance": "bearish"}``, split into arbitrary tokens: ``bear|ish``, ``"bear``, ``b|ull``. The
 relevant token is the one at which the classes diverge: each alternative that can be continued to only one class adds
-its probability to that class. The three sums are then normalised.
+its probability to that class. The three sums are then normalised. A model that was trained to answer with the class
+alone is asked for one token, which decides.
 """
 
 import math
@@ -57,6 +58,29 @@ def probabilities(content: str, label: Stance, tokens: Sequence[Token]) -> tuple
         if len(_possible(said)) == 1:
             return _normalised(mass, ambiguous)
     return None
+
+
+def begins_several(token: Token) -> bool:
+    """Return whether several classes begin with this token, but not all."""
+    return 1 < len(_possible(token.text)) < len(STANCES)
+
+
+def first_token_probabilities(token: Token) -> tuple[float, float, float] | None:
+    """Return the probabilities of bearish, neutral, bullish from the first token of an answer that is the class alone;
+    ``None`` if it does not determine them. A class that is not among the alternatives gets the probability of the least
+    likely one, its upper bound."""
+    offered = {**dict(token.alternatives), token.text: token.logprob}
+    mass, ambiguous = dict.fromkeys(STANCES, 0.0), 0.0
+    for text, logprob in offered.items():
+        possible = _possible(text)
+        if len(possible) == 1:
+            mass[possible[0]] += _share(logprob)
+        elif possible:
+            ambiguous += _share(logprob)
+    if _normalised(mass, ambiguous) is None:
+        return None
+    least = _share(min(offered.values()))
+    return _normalised({stance: share or least for stance, share in mass.items()}, ambiguous)
 
 
 def _possible(text: str) -> list[Stance]:

@@ -11,7 +11,12 @@ from pydantic.alias_generators import to_camel
 
 from bizcharts_pipeline.autolabel.protocol import Answer, ConfidenceSource, Outcome, Usage
 from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
-from bizcharts_pipeline.autolabel.providers.logprobs import Token, probabilities
+from bizcharts_pipeline.autolabel.providers.logprobs import (
+    Token,
+    begins_several,
+    first_token_probabilities,
+    probabilities,
+)
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 from bizcharts_pipeline.settings import Provider
 
@@ -181,6 +186,30 @@ def chat_answer(body: str, request_id: str | None = None) -> Answer:
     shares = probabilities(content, label, _tokens(choice.logprobs))
     source: ConfidenceSource | None = "logprobs" if shares else None
     return replace(said, outcome=Outcome.OK, label=label, probabilities=shares, confidence_source=source)
+
+
+def first_token_answer(body: str, request_id: str | None = None) -> Answer:
+    """Parse the body of a chat completion of one token, asked of a model that answers with the class alone."""
+    said, completion = _opened("openai", _Completion, body, "choices", request_id)
+    if completion is None:
+        return said
+    choice, said = completion.choices[0], replace(said, model_returned=completion.model)
+    if choice.finish_reason == "content_filter":
+        return replace(said, outcome=Outcome.REFUSED, detail="a content filter cut the answer off")
+    if choice.message.refusal:
+        return replace(said, outcome=Outcome.REFUSED, detail=f"the model declined: {choice.message.refusal}")
+    tokens = _tokens(choice.logprobs)
+    if choice.logprobs is None or (tokens and not tokens[0].alternatives):
+        return replace(said, outcome=Outcome.STOP, detail="the server gives no log-probabilities, and they are needed")
+    if not tokens:
+        return replace(said, detail="the answer is empty")
+    if begins_several(tokens[0]):
+        return replace(said, outcome=Outcome.STOP, detail="two classes begin with the same token, so one cannot decide")
+    shares = first_token_probabilities(tokens[0])
+    if shares is None:
+        return replace(said, detail=f"the answer begins with {tokens[0].text!r:.40}, which is no class")
+    label = STANCES[shares.index(max(shares))]
+    return replace(said, outcome=Outcome.OK, label=label, probabilities=shares, confidence_source="logprobs")
 
 
 def decision_answer(body: str, request_id: str | None = None) -> Answer:

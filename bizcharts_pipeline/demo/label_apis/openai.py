@@ -51,13 +51,21 @@ _QUESTIONS = 400
 
 
 class OpenAIApi:
-    """Answers one request each; ``moderated`` returns the categories that a text violates."""
+    """Answers one request each.
+
+    Attributes:
+        moderated: returns the categories that a text violates.
+        adapters: names of further models, as a server of one's own has them.
+        gives_logprobs: whether log-probabilities are given to those who ask for them.
+    """
 
     def __init__(self, oracle: Oracle, books: Books) -> None:
         self.oracle = oracle
         self.books = books
         self.shared_prefix = False  # 'bullish' and 'bearish' start with the same token
         self.moderated: Callable[[str], Collection[str]] = lambda text: ()
+        self.adapters: set[str] = set()
+        self.gives_logprobs = True
         self._numbers = itertools.count(1)
 
     def number(self, prefix: str) -> str:
@@ -77,7 +85,7 @@ class OpenAIApi:
         if (request.method, path) not in (("POST", "/chat/completions"), ("POST", "/decisions")):
             return None
         body = request.json()
-        asked = read_chat(body) if path == "/chat/completions" else read_decision(body)
+        asked = read_chat(body, also=self.adapters) if path == "/chat/completions" else read_decision(body)
         return self.answer(asked, body, pick(asked))
 
     def answer(self, asked: Asked, body: Mapping[str, Any], fault: LabelFault | None) -> Reply:
@@ -98,14 +106,16 @@ class OpenAIApi:
         tokens = tokens_of(text, self.shared_prefix)
         finish = "stop"
         most = body.get("max_completion_tokens") or body.get("max_tokens") or len(tokens)
-        if fault is LabelFault.LENGTH or most < len(tokens):
-            tokens, finish = tokens[: min(most, len(tokens) - 2)], "length"
+        if fault is LabelFault.LENGTH:
+            tokens, finish = tokens[: len(tokens) - 2], "length"
         elif fault is LabelFault.MALFORMED:
             tokens = tokens[: len(tokens) // 2]
         elif fault is LabelFault.CONTENT_FILTER:
             tokens, finish = [], "content_filter"
         elif fault is LabelFault.EMPTY:
             tokens = []
+        elif most < len(tokens):
+            tokens, finish = tokens[:most], "length"
         written = text_tokens(refusal) if refusal else len(tokens)
         message: dict[str, Any] = {
             "role": "assistant",
@@ -114,7 +124,7 @@ class OpenAIApi:
             "annotations": [],
         }
         logprobs = None
-        if body.get("logprobs") and not refusal:
+        if body.get("logprobs") and self.gives_logprobs and not refusal:
             top = int(body.get("top_logprobs") or 0)
             logprobs = {"content": as_logprobs(tokens, verdict, top, self.shared_prefix), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish}
@@ -171,14 +181,14 @@ class OpenAIApi:
         return {"id": self.number("modr-"), "model": "omni-moderation-latest", "results": results}
 
 
-def read_chat(body: Mapping[str, Any], endpoint: str = "chat") -> Asked:
-    """Parse the body of a chat completion.
+def read_chat(body: Mapping[str, Any], endpoint: str = "chat", also: Collection[str] = ()) -> Asked:
+    """Parse the body of a chat completion; ``also`` are the names of further models.
 
     Raises:
         Refusal: the API would refuse it.
     """
     model = str(body.get("model", ""))
-    _known(model)
+    _known(model, also)
     for name in body.keys() - _CHAT_PARAMETERS:
         raise Refusal(400, f"Unrecognized request argument supplied: {name}")
     if model.startswith(("gpt-5.6", "gpt-6")):
@@ -288,8 +298,8 @@ def _picture(url: str) -> bytes:
         raise Refusal(400, "Invalid base64 image_url.", code="invalid_base64") from None
 
 
-def _known(model: str) -> None:
-    if model not in SNAPSHOTS:
+def _known(model: str, also: Collection[str] = ()) -> None:
+    if model not in SNAPSHOTS and model not in also:
         message = f"The model `{model}` does not exist or you do not have access to it."
         raise Refusal(404, message, code="model_not_found")
 

@@ -16,6 +16,7 @@ from enum import StrEnum
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 from bizcharts_pipeline.text.html import html_to_text
+from bizcharts_pipeline.text.question import INSTRUCTION
 
 Truth = Callable[[str], Stance | None]
 
@@ -85,8 +86,11 @@ class Oracle:
 
 
 def marked_post(text: str) -> tuple[str, str]:
-    """Split a question into the text between the first ``<post>`` and the following ``</post>``, and the rest. A
-    question without markers is a post as a whole."""
+    """Split a question into the text between the first ``<post>`` and the following ``</post>``, and the rest. In a
+    scoring question, the post follows the instruction; any other question without markers is a post as a whole."""
+    if text.startswith(INSTRUCTION):
+        before, _, inside = text.partition("\n\n")
+        return inside.strip(), before
     before, mark, rest = text.partition("<post>")
     if not mark:
         return text, ""

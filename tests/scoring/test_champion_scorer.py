@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from bizcharts_pipeline.core.rows import PreparedThread, ScoredPost, SourceThread
+from bizcharts_pipeline.scoring.champion import champion_scorer
+from bizcharts_pipeline.scoring.new_posts import ScoringReport, score_new_posts
+from bizcharts_pipeline.scoring.place import Place
 from bizcharts_pipeline.sentiment.artifact import new_model, publish
-from bizcharts_pipeline.sentiment.champion import champion_scorer
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
 from bizcharts_pipeline.sentiment.scorer import Post
-from bizcharts_pipeline.sentiment.scoring import ScoringReport, score_new_posts
 from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.recipes.tfidf import TfidfRecipe
 from bizcharts_pipeline.warehouse.database import Database
@@ -57,7 +58,9 @@ def post(database: Database, texts: dict[int, str]) -> None:
 
 
 def tick(database: Database, limit: int | None = 500) -> ScoringReport:
-    return score_new_posts(database, champion_scorer(database, database.path.parent, NOON), limit=limit, now=NOON)
+    return score_new_posts(
+        database, champion_scorer(database, Place(database.path.parent), NOON), limit=limit, now=NOON
+    )
 
 
 def methods(database: Database) -> dict[int, tuple[str, str]]:
@@ -70,9 +73,9 @@ def methods(database: Database) -> dict[int, tuple[str, str]]:
 
 
 def test_the_lexicon_speaks_until_another_model_earns_it(database: Database) -> None:
-    assert champion_scorer(database, database.path.parent, NOON).model_version == LexiconScorer().model_version
+    assert champion_scorer(database, Place(database.path.parent), NOON).model_version == LexiconScorer().model_version
     row = make_champion(database)
-    assert champion_scorer(database, database.path.parent, NOON).model_version == row.model_version
+    assert champion_scorer(database, Place(database.path.parent), NOON).model_version == row.model_version
 
 
 def test_posts_that_the_lexicon_scored_before_texts_were_cleaned_are_scored_again(database: Database) -> None:
@@ -91,7 +94,7 @@ def test_posts_that_the_lexicon_scored_before_texts_were_cleaned_are_scored_agai
 def test_a_trained_champion_scores_posts_and_what_they_say_of_coins(database: Database) -> None:
     row = make_champion(database)
     post(database, {1: "sell it all now", 2: MENTIONS})
-    assert tick(database).method == "tfidf"
+    assert set(tick(database).methods) == {"tfidf"}
     assert methods(database) == {1: (row.model_version, "tfidf"), 2: (row.model_version, "tfidf")}
     with database.read() as connection:
         mentions = connection.execute("SELECT model_version, coin_symbol FROM scored_mentions ORDER BY ALL").fetchall()
@@ -108,7 +111,7 @@ def test_where_the_champion_cannot_run_the_lexicon_says_so_and_its_posts_are_sco
     with caplog.at_level(logging.WARNING):
         report = tick(database)
     fallback = f"lexicon (fallback for {row.model_version})"
-    assert (report.scored, report.method) == (2, fallback)
+    assert report.methods == {fallback: 2}
     assert len(caplog.records) == 1
     assert row.model_version in caplog.text
     assert methods(database) == dict.fromkeys((1, 2), (row.model_version, fallback))
@@ -132,16 +135,16 @@ def test_corrupt_files_and_a_kind_that_needs_a_gpu_fall_back_too(
     weights = next((database.path.parent / (row.path or "")).glob("*.safetensors"))
     weights.write_bytes(b"x" + weights.read_bytes()[1:])
     post(database, {1: "sell it all now"})
-    assert tick(database).method == f"lexicon (fallback for {row.model_version})"
+    assert set(tick(database).methods) == {f"lexicon (fallback for {row.model_version})"}
     assert weights.name in caplog.text
     other = make_champion(database, kind="qlora")
-    assert tick(database).method == f"lexicon (fallback for {other.model_version})"
+    assert set(tick(database).methods) == {f"lexicon (fallback for {other.model_version})"}
 
 
 def test_a_champion_whose_files_this_version_does_not_understand_falls_back_too(database: Database) -> None:
     row = make_champion(database, vocabulary="{}")
     post(database, {1: "sell it all now"})
-    assert tick(database).method == f"lexicon (fallback for {row.model_version})"
+    assert set(tick(database).methods) == {f"lexicon (fallback for {row.model_version})"}
 
 
 def test_a_champions_mentions_are_scored_again_with_their_post(database: Database) -> None:
@@ -164,11 +167,12 @@ def test_a_tick_without_new_posts_loads_no_model(database: Database) -> None:
     make_champion(database)
     script = (
         "import sys; from pathlib import Path; from datetime import datetime\n"
-        "from bizcharts_pipeline.sentiment.champion import champion_scorer\n"
-        "from bizcharts_pipeline.sentiment.scoring import score_new_posts\n"
+        "from bizcharts_pipeline.scoring.champion import champion_scorer\n"
+        "from bizcharts_pipeline.scoring.new_posts import score_new_posts\n"
         "from bizcharts_pipeline.warehouse.database import Database\n"
         "database = Database(Path(sys.argv[1])); now = datetime(2026, 1, 2)\n"
-        "scorer = champion_scorer(database, database.path.parent, now)\n"
+        "from bizcharts_pipeline.scoring.place import Place\n"
+        "scorer = champion_scorer(database, Place(database.path.parent), now)\n"
         "assert score_new_posts(database, scorer, limit=500, now=now).scored == 0\n"
         "heavy = {'sklearn', 'scipy', 'torch', 'safetensors', 'onnxruntime', 'bizcharts_pipeline.sentiment.loading'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
@@ -183,4 +187,4 @@ def test_a_lexicon_that_was_trained_here_is_not_displaced_by_the_programs_own(da
     row = replace(make_champion(database), kind="lexicon")
     with database.write() as connection:
         connection.execute("UPDATE model_versions SET kind = 'lexicon'")
-    assert champion_scorer(database, database.path.parent, NOON).model_version == row.model_version
+    assert champion_scorer(database, Place(database.path.parent), NOON).model_version == row.model_version

@@ -1,0 +1,1 @@
+"""Scores the posts with the champion, and with what replaces it where it cannot."""

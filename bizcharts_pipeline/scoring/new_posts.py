@@ -1,0 +1,156 @@
+"""Scores the posts that have no final score yet, newest first."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import duckdb
+
+from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
+from bizcharts_pipeline.sentiment.scorer import Picture, Post, Scorer, WaitsFor
+from bizcharts_pipeline.text.coins import find_mentions
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.scores import (
+    PictureRow,
+    WaitingPost,
+    posts_to_score_again,
+    save_scores,
+    unscored_posts,
+)
+
+BATCH = 5_000
+# A model is loaded to see whether it can run only if the pass has scored something anyway, or has no limit.
+_AGAIN: tuple[WaitsFor, ...] = ("picture", "endpoint", "budget", "model")
+
+Batch = Callable[[duckdb.DuckDBPyConnection, int], list[WaitingPost]]
+
+
+@dataclass
+class ScoringReport:
+    """Result of one scoring pass. ``full``: it stopped at its limit, and more posts may be waiting. ``methods`` counts
+    the posts by how they were scored, fallbacks included."""
+
+    model_version: str
+    methods: Counter[str] = field(default_factory=Counter)
+    full: bool = False
+    scores: float = 0.0  # sum
+    confidences: float = 0.0  # sum
+
+    @property
+    def scored(self) -> int:
+        """The number of posts."""
+        return self.methods.total()
+
+    @property
+    def mean_score(self) -> float | None:
+        """The mean score, -1 to 1; ``None`` without posts."""
+        return self.scores / self.scored if self.scored else None
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """The mean confidence, 0 to 1; ``None`` without posts."""
+        return self.confidences / self.scored if self.scored else None
+
+
+def score_new_posts(database: Database, scorer: Scorer, *, limit: int | None, now: datetime) -> ScoringReport:
+    """Score the posts without a score of this model version, at most ``limit`` (``None``: all), newest first; then
+    those whose score waits for something that may have come.
+
+    Each batch is read, scored without an open connection, and written in one transaction, so a killed pass is resumed
+    by the next. With a ``limit`` and no new posts, the model is not loaded just to test whether it can run.
+    """
+    report = ScoringReport(scorer.model_version)
+    new: Batch = partial(_unscored, model_version=scorer.model_version)
+    _score(database, scorer, new, None, report, limit, now)
+    for reason in _AGAIN:
+        if reason == "model" and limit is not None and not report.scored:
+            continue
+        again: Batch = partial(_again, model_version=scorer.model_version, waits_for=reason)
+        _score(database, scorer, again, reason, report, limit, now)
+    report.full = limit is not None and report.scored >= limit
+    return report
+
+
+def score_batch(scorer: Scorer, batch: Sequence[WaitingPost]) -> tuple[list[ScoredPost], list[ScoredMention]]:
+    """Score posts, and for each post that names several coins, the sentence with each coin."""
+    scores = scorer.score([Post(post.subject, post.text, post.thread_id, picture_of(post.picture)) for post in batch])
+    posts = [
+        ScoredPost(
+            post.thread_id,
+            s.p_bearish,
+            s.p_neutral,
+            s.p_bullish,
+            s.score,
+            s.confidence,
+            s.method or scorer.kind,
+            s.waits_for,
+        )
+        for post, s in zip(batch, scores, strict=True)
+    ]
+    several = [
+        (post.thread_id, mention)
+        for post in batch
+        if len(found := find_mentions(post.subject, post.text)) > 1
+        for mention in found
+    ]
+    contexts = scorer.score([Post("", mention.context) for _, mention in several])
+    mentions = [
+        ScoredMention(thread_id, mention.coin_symbol, score.score, score.confidence)
+        for (thread_id, mention), score in zip(several, contexts, strict=True)
+    ]
+    return posts, mentions
+
+
+def picture_of(row: PictureRow | None) -> Picture | None:
+    """Return a post's picture as scorers see it."""
+    if row is None:
+        return None
+    if row.status == "stored" and row.path is not None:
+        return Picture("stored", Path(row.path), row.sha256, row.nsfw)
+    if row.status is None or (row.status == "failed" and not row.given_up):
+        return Picture("waiting")
+    return Picture("blocked" if row.status == "blocked" else "removed")
+
+
+def _score(
+    database: Database,
+    scorer: Scorer,
+    batch: Batch,
+    reason: WaitsFor | None,
+    report: ScoringReport,
+    limit: int | None,
+    now: datetime,
+) -> None:
+    """Score batches until none is left, or until a batch has posts that still wait for ``reason``."""
+    while limit is None or report.scored < limit:
+        size = BATCH if limit is None else min(BATCH, limit - report.scored)
+        with database.read() as connection:
+            waiting = batch(connection, size)
+        if not waiting:
+            return
+        posts, mentions = score_batch(scorer, waiting)
+        ready = [post for post in posts if reason is None or post.waits_for != reason]
+        if ready:
+            changed = {post.thread_id for post in ready}
+            with database.write() as connection:
+                save_scores(
+                    connection, scorer.model_version, ready, [m for m in mentions if m.thread_id in changed], now
+                )
+        report.methods.update(post.method for post in ready)
+        report.scores += sum(post.score for post in ready)
+        report.confidences += sum(post.confidence for post in ready)
+        if len(waiting) < size or len(ready) < len(posts):
+            return
+
+
+def _unscored(connection: duckdb.DuckDBPyConnection, limit: int, *, model_version: str) -> list[WaitingPost]:
+    return unscored_posts(connection, model_version, limit)
+
+
+def _again(
+    connection: duckdb.DuckDBPyConnection, limit: int, *, model_version: str, waits_for: str
+) -> list[WaitingPost]:
+    return posts_to_score_again(connection, model_version, waits_for, limit)

@@ -1,0 +1,19 @@
+"""Where the scoring models are run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bizcharts_pipeline.settings import ImageSettings, VisionSettings
+
+
+@dataclass(frozen=True)
+class Place:
+    """The installation's home, which holds the models, and the server of the vision model.
+
+    ``seconds``: how long one call may go on sending questions to the server; ``None``: without limit.
+    """
+
+    home: Path
+    vision: VisionSettings = field(default_factory=VisionSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
+    seconds: float | None = None

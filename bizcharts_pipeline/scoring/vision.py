@@ -1,0 +1,208 @@
+"""Scores posts with a vision model on a server: text and picture together, each answer paid at most once.
+
+The ledger ``ledgers/scores.sqlite`` holds questions, answers and costs, as that of the auto-labels does: what was
+answered before a kill is not asked again, and the day's cap counts what is reserved.
+"""
+
+import json
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bizcharts_pipeline.autolabel.concurrency_limit import Closing, Gate
+from bizcharts_pipeline.autolabel.dispatcher import Dispatcher
+from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
+from bizcharts_pipeline.autolabel.ledger import OPEN, UNDER_WAY, AutoLabelLedger
+from bizcharts_pipeline.autolabel.results import Answered, answers_to
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.errors import reason_of
+from bizcharts_pipeline.core.files import read_regular
+from bizcharts_pipeline.images.nsfw import may_be_sent
+from bizcharts_pipeline.scoring.endpoint import (
+    VisionEndpoint,
+    endpoint_access,
+    endpoint_caps,
+    endpoint_terms,
+    scoring_prompt,
+)
+from bizcharts_pipeline.scoring.place import Place
+from bizcharts_pipeline.sentiment.artifact import CorruptModel, read_artifact
+from bizcharts_pipeline.sentiment.calibrated import CALIBRATION
+from bizcharts_pipeline.sentiment.scorer import Picture, Post, Score, Scorer, WaitsFor, instead_of
+from bizcharts_pipeline.sentiment.temperature import at_temperature
+from bizcharts_pipeline.text.question import question, readable
+from bizcharts_pipeline.warehouse.models import ModelVersion
+
+LEDGER = Path("ledgers") / "scores.sqlite"  # below the home
+POSTS_AT_ONCE = 64  # whose pictures are held in memory
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class VisionCalibration:
+    """Probabilities are ``softmax((log p + shift) / temperature)``; ``shift`` corrects for oversampled classes."""
+
+    shift: tuple[float, float, float]
+    temperature: float
+
+    def score(self, probabilities: tuple[float, float, float], method: str) -> Score:
+        """Return the calibrated score of a model's raw probabilities."""
+        shifted = np.log(np.maximum(probabilities, 1e-12)) + np.array(self.shift)
+        bearish, neutral, bullish = at_temperature(shifted, self.temperature).tolist()
+        return Score(bearish, neutral, bullish, method)
+
+
+class VisionScorer:
+    """A vision model on a server.
+
+    A post whose picture was not fetched yet, whose answer has to wait or which the model refuses is scored by
+    ``fallback``, and so is a part of a post. A picture that may not be sent (content safety) is left out, as is one
+    that was removed: the model then reads the text alone.
+    """
+
+    def __init__(self, model: ModelVersion, calibration: VisionCalibration, fallback: Scorer, place: Place) -> None:
+        """Prepare the scorer; nothing is sent yet."""
+        self.kind, self.model_version = model.kind, model.model_version
+        self._calibration, self._fallback, self._place = calibration, fallback, place
+        self._prompt = scoring_prompt()
+        self._closed: Closing | None = None  # why no more is sent
+
+    def score(self, posts: Sequence[Post]) -> list[Score]:
+        """Return one score for each post, in order."""
+        asked = [post for post in posts if _can_be_asked(post)]
+        answered = self._ask(asked) if asked else {}
+        later: WaitsFor = "budget" if self._closed is not None and self._closed.kind == "budget" else "endpoint"
+        found = [self._found(post, answered, later) for post in posts]
+        left = [(post, each.waits_for) for post, each in zip(posts, found, strict=True) if isinstance(each, _Fallback)]
+        others = iter(
+            instead_of(self.model_version, self._fallback, [post for post, _ in left], [until for _, until in left])
+        )
+        return [next(others) if isinstance(each, _Fallback) else each for each in found]
+
+    def _found(self, post: Post, answered: Mapping[int, Answered], later: WaitsFor) -> "Score | _Fallback":
+        if not _can_be_asked(post):
+            return _Fallback("picture" if _picture_is_awaited(post) else None)
+        answer = answered.get(post.thread_id or 0)
+        if answer is None or answer.state in OPEN | UNDER_WAY:
+            return _Fallback(later)
+        if answer.probabilities is None:
+            return _Fallback(None)  # refused or unusable, for good
+        complete = answer.image_used or post.picture is None
+        return self._calibration.score(answer.probabilities, self.kind if complete else f"{self.kind} (text only)")
+
+    def _ask(self, posts: Sequence[Post]) -> dict[int, Answered]:
+        """Send the questions that have no answer yet, unless sending has stopped already; return all answers."""
+        now = utc_now()
+        run = Run(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", now)
+        with (
+            closing(VisionEndpoint(self.model_version, self._place.vision)) as provider,
+            AutoLabelLedger(self._place.home / LEDGER) as ledger,
+            ledger.working(run),
+        ):
+            ledger.use_prompt(self._prompt, now)
+            dispatcher = Dispatcher(
+                provider,
+                self._prompt,
+                ledger,
+                run,
+                endpoint_terms(self.model_version, self._place.vision),
+                endpoint_caps(self._place.vision),
+                most_at_once=self._place.vision.most_at_once,
+                clock=utc_now,
+            )
+            if self._closed is None:
+                with _closed_after(dispatcher.gate, self._place.seconds):
+                    for _thread in dispatcher.ask(self._inquiries(dispatcher.version, posts)):
+                        pass
+                self._closed = dispatcher.gate.closing
+                if dispatcher.unanswered:  # the server is down, which no question is to blame for
+                    self._closed = self._closed or Closing("silence", "no request was answered")
+                else:
+                    dispatcher.finish_run()
+            return answers_to(ledger, dispatcher.version, [post.thread_id or 0 for post in posts])
+
+    def _inquiries(self, version: Version, posts: Sequence[Post]) -> Iterator[list[Inquiry]]:
+        for first in range(0, len(posts), POSTS_AT_ONCE):
+            yield [self._inquiry(version, post) for post in posts[first : first + POSTS_AT_ONCE]]
+
+    def _inquiry(self, version: Version, post: Post) -> Inquiry:
+        text, picture = readable(post.subject, post.text), self._content(post.picture)
+        questions = []
+        if picture is not None:
+            questions.append(version.question(question(text, picture=True), picture))
+        if text:
+            questions.append(version.question(question(text, picture=False), None))
+        return Inquiry(post.thread_id or 0, tuple(questions))
+
+    def _content(self, picture: Picture | None) -> bytes | None:
+        """Return the bytes of a picture that may be sent."""
+        if picture is None or picture.path is None or not may_be_sent(picture.nsfw, picture.state, self._place.images):
+            return None
+        try:
+            return read_regular(self._place.home / picture.path)
+        except OSError:  # deleted since the post was read
+            return None
+
+
+@dataclass(frozen=True)
+class _Fallback:
+    """The fallback scores a post, until what it waits for has come."""
+
+    waits_for: WaitsFor | None
+
+
+def vision_scorer(model: ModelVersion, place: Place, fallback: Scorer) -> VisionScorer:
+    """Return the scorer of a registered adapter, after verifying its files and the server's address.
+
+    Raises:
+        CorruptModel: a file was changed or is malformed.
+        NoEndpoint: no request may be sent to the address.
+    """
+    folder = place.home / (model.path or "")
+    read_artifact(folder, model.sha256 or "")
+    endpoint_access(place.vision)
+    return VisionScorer(model, _calibration(folder), fallback, place)
+
+
+def _calibration(folder: Path) -> VisionCalibration:
+    """Return the calibration of a verified adapter's folder; that of one registered by an earlier version lacks the
+    correction for oversampled classes, which the training's report has too.
+
+    Raises:
+        CorruptModel: it is malformed.
+    """
+    try:
+        values = json.loads(read_regular(folder / CALIBRATION))
+        shift = values.get("shift") or json.loads(read_regular(folder / REPORT)).get("shift") or (0.0, 0.0, 0.0)
+        bearish, neutral, bullish = (float(value) for value in shift)
+        return VisionCalibration((bearish, neutral, bullish), float(values["temperature"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptModel(f"{folder / CALIBRATION} cannot be used ({reason_of(error):.100})") from None
+
+
+@contextmanager
+def _closed_after(gate: Gate, seconds: float | None) -> Iterator[None]:
+    """Close the gate after ``seconds``; never if they are ``None``."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, gate.close, (Closing("ended", f"the pass has {seconds:.0f} seconds"),))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _can_be_asked(post: Post) -> bool:
+    return post.thread_id is not None and not _picture_is_awaited(post)
+
+
+def _picture_is_awaited(post: Post) -> bool:
+    return post.picture is not None and post.picture.state == "waiting"

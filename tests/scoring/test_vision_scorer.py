@@ -1,0 +1,215 @@
+"""A vision champion on a server: who scores which post with what, what is paid, and what waits."""
+
+import logging
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from labelling_world import some_threads
+from vision_world import KIND, VisionWorld, calibrated, fetch, post, serving
+
+from bizcharts_pipeline.autolabel.providers.logprobs import Token, begins_several, first_token_probabilities
+from bizcharts_pipeline.demo.board.threads import WorldThread
+from bizcharts_pipeline.demo.label_apis.wire import Asked, LabelFault
+from bizcharts_pipeline.demo.pictures import picture
+from bizcharts_pipeline.scoring.champion import champion_scorer
+from bizcharts_pipeline.settings import VisionSettings
+from bizcharts_pipeline.text.question import question, readable
+
+WORDS = {n: f"{'sell it all' if n % 2 else 'we are so back'}, number {n}" for n in range(1, 9)}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[VisionWorld]:
+    with serving() as server:
+        yield VisionWorld(tmp_path, server)
+
+
+@pytest.fixture(scope="module")
+def jpegs() -> list[bytes]:
+    threads: list[WorldThread] = some_threads(4)
+    return [picture(thread, "thumbnail") for thread in threads]
+
+
+def sent(world: VisionWorld) -> list[Asked]:
+    return world.server.asked
+
+
+def oracles(world: VisionWorld, text: str, image: bytes | None) -> tuple[float, ...]:
+    """What the model says of a post, calibrated."""
+    asked = question(readable("", text), picture=image is not None).removeprefix("<image>\n")
+    return calibrated(world.server.openai.oracle.judge(world.version, asked, image).probabilities)
+
+
+def test_text_and_picture_are_read_together_and_a_picture_that_may_not_be_sent_is_left_out(
+    world: VisionWorld, jpegs: list[bytes]
+) -> None:
+    post(world.database, {1: WORDS[1]})
+    post(world.database, {n: WORDS[n] for n in range(2, 7)}, with_picture=True)
+    fetch(world.home, world.database, 2, "stored", jpegs[0])
+    fetch(world.home, world.database, 3, "stored", jpegs[1], nsfw=0.7)
+    fetch(world.home, world.database, 4, "blocked")
+    fetch(world.home, world.database, 5, "deleted")
+    world.score()
+    text_only = f"{KIND} (text only)"
+    assert world.methods == {1: KIND, 2: KIND, 3: text_only, 4: text_only, 5: text_only, 6: world.fallback}
+    assert world.waiting == {6: "picture"}
+    scores = world.scores()
+    for thread_id, image in {1: None, 2: jpegs[0], 3: None, 4: None, 5: None}.items():
+        assert scores[thread_id] == pytest.approx(oracles(world, WORDS[thread_id], image), abs=2e-3), thread_id
+    assert len(sent(world)) == 5
+    assert sum(b"data:image" in asked.text.encode() for asked in sent(world)) == 0
+    assert all("number 6" not in asked.text for asked in sent(world))
+
+
+def test_a_post_is_scored_again_when_its_picture_is_there_and_then_never_again(
+    world: VisionWorld, jpegs: list[bytes]
+) -> None:
+    post(world.database, {n: WORDS[n] for n in (1, 2, 3)}, with_picture=True)
+    world.score()
+    assert set(world.methods.values()) == {world.fallback}
+    assert sent(world) == []
+    fetch(world.home, world.database, 1, "stored", jpegs[0])
+    fetch(world.home, world.database, 2, "missing")
+    assert world.score().methods == {KIND: 1, f"{KIND} (text only)": 1}
+    assert world.waiting == {3: "picture"}
+    assert world.score().scored == 0
+    assert world.score(None).scored == 0
+    assert len(sent(world)) == 2
+
+
+def test_a_server_that_is_down_leaves_no_post_without_a_score_and_each_is_asked_once_when_it_is_back(
+    world: VisionWorld,
+) -> None:
+    post(world.database, WORDS)
+    world.server.rates = {LabelFault.UNAVAILABLE: 1.0}
+    assert world.score().methods == {world.fallback: len(WORDS)}
+    assert set(world.waiting.values()) == {"endpoint"}
+    for _ in range(4):  # however long it takes
+        assert world.score().scored == 0
+    world.server.rates = {}
+    assert world.score().methods == {KIND: len(WORDS)}
+    assert world.server.bill().paid_twice == 0
+    assert world.score(None).scored == 0
+
+
+def test_what_the_model_refuses_or_garbles_is_the_fallbacks_for_good(world: VisionWorld) -> None:
+    post(world.database, WORDS)
+    world.server.fault_of = lambda text: (
+        LabelFault.REFUSAL if "number 1" in text else LabelFault.EMPTY if "number 2" in text else None
+    )
+    world.score()
+    assert {n for n, method in world.methods.items() if method == world.fallback} == {1, 2}
+    assert world.waiting == {}
+    before = len(world.server.requests)
+    assert world.score(None).scored == 0
+    assert len(world.server.requests) == before
+
+
+def test_a_server_without_log_probabilities_stops_the_pass_and_decides_nothing(world: VisionWorld) -> None:
+    post(world.database, {n: f"post number {n}" for n in range(1, 60)})
+    world.server.openai.gives_logprobs = False
+    world.score()
+    assert world.counted() == {(world.fallback, "endpoint"): 59}
+    assert len(sent(world)) < 20
+    world.server.openai.gives_logprobs = True
+    assert world.score().methods == {KIND: 59}
+
+
+@pytest.mark.parametrize("shared_prefix", [True, False])
+def test_classes_that_begin_with_the_same_token_are_not_decided_by_it(world: VisionWorld, shared_prefix: bool) -> None:
+    post(world.database, {n: f"post number {n}" for n in range(1, 40)})
+    world.server.openai.shared_prefix = shared_prefix
+    world.score()
+    found = world.counted()
+    assert (KIND, None) in found if not shared_prefix else found[world.fallback, "endpoint"] > 30
+
+
+def test_the_days_cap_is_never_passed_and_the_rest_waits_for_the_budget(world: VisionWorld) -> None:
+    world.charge(Decimal(50))
+    world.usd_per_day = Decimal("0.05")
+    texts = {n: f"post number {n}" for n in range(1, 41)}
+    post(world.database, texts)
+    world.score()
+    assert world.server.bill().usd <= world.usd_per_day
+    asked = len(sent(world))
+    assert 0 < asked < 40
+    assert world.counted() == {(KIND, None): asked, (world.fallback, "budget"): 40 - asked}
+    assert world.score().scored == 0
+    assert world.server.bill().usd <= world.usd_per_day
+    world.usd_per_day = Decimal(5)
+    assert world.score().methods == {KIND: 40 - asked}
+    assert (world.books.usd, world.server.bill().paid_twice) == (world.server.bill().usd, 0)
+
+
+def test_faults_of_every_kind_lose_no_post_and_the_books_say_what_the_server_bills(world: VisionWorld) -> None:
+    world.charge(Decimal(5))
+    world.timeout_seconds = 0.5
+    texts = {n: f"post number {n} {'we are so back' if n % 3 else 'it is over'}" for n in range(1, 301)}
+    post(world.database, texts)
+    kinds = (LabelFault.RATE, LabelFault.SERVER_ERROR, LabelFault.UNAVAILABLE, LabelFault.RESET, LabelFault.HANG,
+             LabelFault.LOST, LabelFault.BROKEN_BODY, LabelFault.REFUSAL, LabelFault.EMPTY)  # fmt: skip
+    world.server.rates = dict.fromkeys(kinds, 0.02)
+    world.server.retry_after = "0"
+    for _ in range(12):
+        world.score()
+    assert set(world.methods) == set(texts)
+    assert not world.waiting
+    assert set(world.methods.values()) <= {KIND, world.fallback}
+    bill, books = world.server.bill(), world.books
+    assert books.known_usd <= bill.usd <= books.usd
+    before = len(world.server.requests)
+    assert world.score(None).scored == 0
+    assert len(world.server.requests) == before
+
+
+def test_without_a_server_the_champion_is_replaced_and_the_log_names_the_setting(
+    world: VisionWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    from dataclasses import replace
+
+    from vision_world import NOON
+
+    from bizcharts_pipeline.scoring.new_posts import score_new_posts
+
+    post(world.database, {1: WORDS[1]})
+    place = replace(world.place, vision=VisionSettings())
+    with caplog.at_level(logging.WARNING):
+        score_new_posts(world.database, champion_scorer(world.database, place, NOON), limit=500, now=NOON)
+    assert world.waiting == {1: "model"}
+    assert "`endpoint` of [vision]" in caplog.text
+    post(world.database, {2: WORDS[2]})
+    assert world.score().methods == {KIND: 2}
+
+
+def test_a_key_is_sent_only_encrypted_or_to_this_machine(
+    world: VisionWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from bizcharts_pipeline.scoring.endpoint import KEY, NoEndpoint, endpoint_access
+
+    monkeypatch.setenv(KEY, "vk-0123456789abcdef")
+    with pytest.raises(NoEndpoint, match="not encrypted"):
+        endpoint_access(VisionSettings(endpoint="http://gpu.lan:8000/v1"))
+    assert endpoint_access(VisionSettings(endpoint="https://gpu.example/v1")).key == "vk-0123456789abcdef"
+    post(world.database, {1: WORDS[1]})
+    world.score()
+    assert world.server.keys == {"vk-0123456789abcdef"}
+    ledger = (world.home / "ledgers" / "scores.sqlite").read_bytes()
+    assert b"vk-0123456789" not in ledger
+    assert "vk-0123456789" not in caplog.text
+    monkeypatch.delenv(KEY)
+    assert endpoint_access(VisionSettings(endpoint="http://gpu.lan:8000/v1")).url == "http://gpu.lan:8000/v1"
+
+
+def test_the_first_token_decides_by_what_each_alternative_can_become() -> None:
+    token = Token("bull", -0.105, (("bull", -0.105), ("neut", -3.0), ("Bear", -4.0), ("the", -5.0)))
+    bearish, neutral, bullish = first_token_probabilities(token) or (0, 0, 0)
+    assert bullish > neutral > bearish > 0
+    assert bearish + neutral + bullish == pytest.approx(1)
+    assert first_token_probabilities(Token("the", -0.1, (("the", -0.1), ("bull", -3.0)))) is None
+    missing = first_token_probabilities(Token("bull", -0.01, (("bull", -0.01), ("neutral", -5.0))))
+    assert missing is not None
+    assert 0 < missing[0] <= missing[1]
+    assert begins_several(Token("b", 0.0, ()))
+    assert not begins_several(Token("bear", 0.0, ()))
