@@ -17,6 +17,7 @@ from bizcharts_pipeline.service.health import _drift
 from bizcharts_pipeline.settings import FearGreedSettings, load_settings
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.drift_reports import reports_since, standing_alarm
+from bizcharts_pipeline.warehouse.model_evaluations import EvaluationRow, save_evaluations
 from bizcharts_pipeline.warehouse.models import ModelVersion, promote
 from bizcharts_pipeline.warehouse.scores import ScoredText, scored_texts, scores_of
 from resources.fear_greed import FearGreed
@@ -115,6 +116,27 @@ def test_a_stale_model_is_named_by_asset_check_and_health_with_the_words_that_ro
     assert "zorbing" in str(made.metadata["rising_terms"].value)
     assert "The vocabulary of the last 7 days differs" in str(made.metadata["in words"].value)
     assert made.metadata["false_alarms_a_month"].value == pytest.approx(0.075)
+
+
+def test_wrong_answers_on_random_labels_raise_the_alarm_alone_and_at_once(tmp_path: Path) -> None:
+    database = filled(tmp_path / "home")
+    figures = (0.8, 0.7, 0.9, 0.8, 0.7, 0.9, 0.8, 0.8, 0.8, 0.05, 0.6)
+    confusion = ((40, 5, 5), (5, 40, 5), (5, 5, 40))
+    with database.write() as connection:
+        save_evaluations(connection, [EvaluationRow(MODEL, "g" * 64, 150, *figures, confusion, START)])
+    recent = posts(stale=False)[-12 * PER_DAY :: 4]
+    opposite = {post.thread_id: 1 if post.up > max(post.down, 1 - post.up - post.down) else 3 for post in recent}
+    LabelLedger(tmp_path / "home" / LEDGER).append(
+        [Label(thread, rating, "ann", NOW, posted_at=START, stratum="random") for thread, rating in opposite.items()]
+    )
+    found = report(database)
+    (labels,) = [row for row in found.rows if row.measure == "labels"]
+    assert labels.n == 60
+    assert labels.alarm
+    assert labels.reference == pytest.approx(0.8)
+    assert (labels.value, labels.lo, labels.hi) == (0, 0, pytest.approx(0.060, abs=5e-4))
+    assert "raised by labels. At most 0.1 false alarms" in verdict_sentence(found.rows)
+    assert "less often right than at its evaluation" in sentences(found.rows)[-1]
 
 
 def test_an_alarm_ends_with_the_champion_that_it_was_about(tmp_path: Path) -> None:
