@@ -46,7 +46,7 @@ def class_mix(panel: Panel, returns: Floats, windows: Windows, level: float) -> 
         exceeded=found > limit,
         n=int(posts[windows.present.first : windows.present.end].sum()),
         details={
-            "prices": "used" if used else "not known",
+            "prices": bool(used),
             "bearish": bearish,
             "bullish": bullish,
             "expected_bearish": expected_bearish,

@@ -15,13 +15,14 @@ _TITLES = {
     "labels": "Accuracy on posts labelled at random",
 }
 _IN_PERCENT = {"unknown words", "expected accuracy", "labels"}
-_MIX = "{bearish:.0%} bearish and {bullish:.0%} bullish, expected {expected_bearish:.0%} and {expected_bullish:.0%}"
+_SHARES = ("bearish", "bullish", "expected_bearish", "expected_bullish")
+_MIX = "{bearish} bearish and {bullish} bullish, expected {expected_bearish} and {expected_bullish}"
 # Of each measure what is said while it is within its limits, and beyond them.
 _PHRASES = {
     "class mix": (
-        f"The class mix of the last 7 days is what prices (BTC's: {{prices}}) and the weeks before let expect: {_MIX}.",
-        f"The class mix of the last 7 days differs from what prices (BTC's: {{prices}}) and the weeks before let "
-        f"expect: {_MIX}. By itself that is a change of the mood, not of the model.",
+        f"The class mix of the last 7 days is as expected from {{causes}}: {_MIX}.",
+        f"The class mix of the last 7 days is not as expected from {{causes}}: {_MIX}. By itself that is a change of "
+        "the mood, not of the model.",
     ),
     "domain": (
         "The vocabulary of the last 7 days differs from the weeks before no more than usual: AUC {compared}.",
@@ -79,7 +80,9 @@ def sentence(row: DriftRow) -> str:
     value, reference, limit = (_figure(row.measure, each) for each in (row.value, row.reference, row.threshold))
     compared = f"{value} (expected {reference}, limit {limit})"
     within, beyond = _PHRASES[row.measure]
-    return (beyond if row.alarm else within).format(n=row.n, compared=compared, **row.details)
+    causes = "the weeks before and Bitcoin's returns" if row.details.get("prices") else "the weeks before, no prices"
+    details = {**row.details, **{name: _percent(row.details[name], 0) for name in _SHARES if name in row.details}}
+    return (beyond if row.alarm else within).format(n=row.n, compared=compared, causes=causes, **details)
 
 
 def as_preview(rows: Sequence[DriftRow]) -> Preview:
@@ -120,8 +123,12 @@ def _figure(measure: str, value: float | None) -> str:
     if value is None:
         return ""
     if measure in _IN_PERCENT:
-        return f"{value:.1%}".replace("%", " %")
+        return _percent(value, 1)
     return f"{value:+.3f}" if measure == "confidence" else f"{value:.2f}"
+
+
+def _percent(share: float, places: int) -> str:
+    return f"{100 * share:.{places}f} %"
 
 
 def _listed(names: Sequence[str]) -> str:

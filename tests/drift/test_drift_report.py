@@ -11,12 +11,12 @@ from index_world import MODEL, START, MadePost, new_database, store_posts
 
 from assets.drift_report import drift_report, model_is_not_stale
 from bizcharts_pipeline.drift.run import random_labels, report_drift
-from bizcharts_pipeline.drift.words import rising_terms, sentences, verdict_sentence
+from bizcharts_pipeline.drift.words import rising_terms, sentence, sentences, verdict_sentence
 from bizcharts_pipeline.labels.ledger import LEDGER, Label, LabelLedger
 from bizcharts_pipeline.service.health import _drift
 from bizcharts_pipeline.settings import FearGreedSettings, load_settings
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.drift_reports import reports_since, standing_alarm
+from bizcharts_pipeline.warehouse.drift_reports import DriftRow, reports_since, standing_alarm
 from bizcharts_pipeline.warehouse.model_evaluations import EvaluationRow, save_evaluations
 from bizcharts_pipeline.warehouse.models import ModelVersion, promote
 from bizcharts_pipeline.warehouse.scores import ScoredText, scored_texts, scores_of
@@ -192,3 +192,20 @@ def test_adverts_copies_pinned_posts_other_generals_and_scores_that_wait_are_not
         said = scores_of(connection, MODEL, [1, 6, 7], START, START + timedelta(days=1))
     assert found == [ScoredText(1, START, "read", (0.3, 0.5, 0.2), 0.5)]
     assert said == {1: (START, (0.3, 0.5, 0.2))}
+
+
+def test_a_change_of_the_class_mix_is_said_to_be_one_of_the_mood() -> None:
+    details = {
+        "prices": True,
+        "bearish": 0.31,
+        "bullish": 0.2,
+        "expected_bearish": 0.28,
+        "expected_bullish": 0.25,
+        "earlier_weeks": 8,
+    }
+    row = DriftRow(LAST, MODEL, "class mix", 7.0, None, None, 0.0, 6.4, True, 900, details, NOW)
+    assert sentence(row) == (
+        "The class mix of the last 7 days is not as expected from the weeks before and Bitcoin's returns: 31 % bearish "
+        "and 20 % bullish, expected 28 % and 25 %. By itself that is a change of the mood, not of the model."
+    )
+    assert "the weeks before, no prices: " in sentence(replace(row, alarm=False, details=details | {"prices": False}))
