@@ -75,7 +75,7 @@ def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
         if reading is None:
             problems.append(f"{NAME}: an entry without a readable value and time: {json.dumps(entry, default=str):.60}")
         elif reading.day < FIRST_DAY:
-            problems.append(f"{NAME}: its reading of {reading.day} is from before the index began; has the API changed?")
+            problems.append(f"{NAME}: its reading of {reading.day} is from before the index began")
         elif reading.day > tomorrow:
             problems.append(f"{NAME}: its reading of {reading.day} is in the future; check this machine's clock")
         else:
