@@ -7,9 +7,9 @@ from bizcharts_pipeline.index.moved import Change, Part
 MAX_PARTS = 5  # of a view
 _WORDS = {
     "came": "new threads",
-    "left": "threads older than the window by now",
+    "left": "threads that left the window",
     "reweighted": "threads whose replies or copies changed",
-    "memory": "older posts that count less by now",
+    "memory": "older posts, which count less",
     "filters": "trust in fast or slow filters",
 }
 
@@ -22,8 +22,8 @@ def terms_in_words(change: Change) -> list[Part]:
 
 
 def view_in_words(parts: tuple[Part, ...], rest: float) -> list[Part]:
-    """Return the first parts of a view, the sum of the others, and what is of no thread: together the change."""
+    """Return the first parts of a view, the sum of the others, and what is not due to a thread: together the change."""
     shown, others = list(parts[:MAX_PARTS]), parts[MAX_PARTS:]
     if others:
         shown.append(Part(f"{len(others)} others", sum(part.effect for part in others), 0))
-    return [*shown, Part("of no thread", rest, 0)]
+    return [*shown, Part("not due to a thread", rest, 0)]

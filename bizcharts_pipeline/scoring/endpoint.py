@@ -96,9 +96,9 @@ def endpoint_access(settings: VisionSettings) -> Access:
 
 def scoring_prompt() -> Prompt:
     """Return the prompt under which the ledger stores answers. The instruction is part of each question, so it has no
-    text of its own; its hash covers the instruction."""
-    content = "\x1f".join((INSTRUCTION, WITH_PICTURE, WITHOUT_PICTURE))
-    return Prompt("scoring-1", "", hashlib.sha256(content.encode()).hexdigest(), max_output_tokens=1)
+    text of its own; its name and hash follow from the instruction."""
+    sha256 = hashlib.sha256("\x1f".join((INSTRUCTION, WITH_PICTURE, WITHOUT_PICTURE)).encode()).hexdigest()
+    return Prompt(f"scoring-{sha256[:8]}", "", sha256, max_output_tokens=1)
 
 
 def endpoint_terms(model_version: str, settings: VisionSettings) -> Terms:

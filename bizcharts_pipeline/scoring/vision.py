@@ -5,6 +5,7 @@ answered before a kill is not asked again, and the day's cap counts what is rese
 """
 
 import json
+import logging
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +20,9 @@ from bizcharts_pipeline.autolabel.dispatcher import Dispatcher
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import OPEN, UNDER_WAY, AutoLabelLedger
 from bizcharts_pipeline.autolabel.results import Answered, answers_to
+from bizcharts_pipeline.autolabel.selection import FlaggedPosts
 from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.core.errors import reason_of
+from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.images.nsfw import may_be_sent
 from bizcharts_pipeline.scoring.endpoint import (
@@ -37,6 +39,8 @@ from bizcharts_pipeline.sentiment.scorer import Picture, Post, Score, Scorer, Wa
 from bizcharts_pipeline.sentiment.temperature import at_temperature
 from bizcharts_pipeline.text.question import question, readable
 from bizcharts_pipeline.warehouse.models import ModelVersion
+
+_log = logging.getLogger(__name__)
 
 LEDGER = Path("ledgers") / "scores.sqlite"  # below the home
 POSTS_AT_ONCE = 64  # whose pictures are held in memory
@@ -60,9 +64,9 @@ class VisionCalibration:
 class VisionScorer:
     """A vision model on a server.
 
-    A post whose picture was not fetched yet, whose answer has to wait or which the model refuses is scored by
-    ``fallback``, and so is a part of a post. A picture that may not be sent (content safety) is left out, as is one
-    that was removed: the model then reads the text alone.
+    A post whose picture was not fetched yet, whose answer has to wait, which the model refuses or which a labeller has
+    flagged as illegal is scored by ``fallback``, and so is a part of a post. A picture that may not be sent (content
+    safety) is left out, as is one that was removed: the model then reads the text alone.
     """
 
     def __init__(self, model: ModelVersion, calibration: VisionCalibration, fallback: Scorer, place: Place) -> None:
@@ -71,13 +75,15 @@ class VisionScorer:
         self._calibration, self._fallback, self._place = calibration, fallback, place
         self._prompt = scoring_prompt()
         self._closed: Closing | None = None  # why no more is sent
+        self._flagged = FlaggedPosts(place.home)
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
         """Return one score for each post, in order."""
-        asked = [post for post in posts if _can_be_asked(post)]
-        answered = self._ask(asked) if asked else {}
+        flagged = self._flagged()
+        asked = [post for post in posts if _can_be_asked(post) and post.thread_id not in flagged]
+        answered = self._answers(asked) if asked else {}
         later: WaitsFor = "budget" if self._closed is not None and self._closed.kind == "budget" else "endpoint"
-        found = [self._found(post, answered, later) for post in posts]
+        found = [_Fallback(None) if post.thread_id in flagged else self._found(post, answered, later) for post in posts]
         left = [(post, each.waits_for) for post, each in zip(posts, found, strict=True) if isinstance(each, _Fallback)]
         others = iter(
             instead_of(self.model_version, self._fallback, [post for post, _ in left], [until for _, until in left])
@@ -94,6 +100,22 @@ class VisionScorer:
             return _Fallback(None)  # refused or unusable, for good
         complete = answer.image_used or post.picture is None
         return self._calibration.score(answer.probabilities, self.kind if complete else f"{self.kind} (text only)")
+
+    def _answers(self, posts: Sequence[Post]) -> dict[int, Answered]:
+        """Return the answers; none if the ledger cannot be used, without which nothing is sent."""
+        before = self._closed
+        try:
+            return self._ask(posts)
+        except BizchartsError as error:
+            self._closed = Closing("stop", str(error))
+            return {}
+        finally:
+            if self._closed is not None and self._closed is not before:
+                _log.warning(
+                    "The vision server gets no more posts in this run: %s. They are scored by another model until it "
+                    "answers.",
+                    self._closed.why,
+                )
 
     def _ask(self, posts: Sequence[Post]) -> dict[int, Answered]:
         """Send the questions that have no answer yet, unless sending has stopped already; return all answers."""

@@ -27,8 +27,10 @@ _MENTION = {"thread_id": "BIGINT", "coin_symbol": "VARCHAR", "score": "DOUBLE", 
 # Text and picture are fetched by rowid, so that only the chosen posts' are read.
 _POSTS = """
 SELECT o.thread_id, coalesce(o.subject, ''), coalesce(o.op_text_clean, ''),
-       o.thumbnail_url IS NOT NULL OR o.image_url IS NOT NULL OR o.file_deleted, p.status, p.attempts, p.path, p.sha256,
-       p.nsfw
+       o.thumbnail_url IS NOT NULL OR o.image_url IS NOT NULL OR o.file_deleted,
+       CASE WHEN p.sha256 IN (SELECT hash FROM blocked_images WHERE kind = 'sha256')
+              OR o.image_md5 IN (SELECT hash FROM blocked_images WHERE kind = 'md5') THEN 'blocked' ELSE p.status END,
+       p.attempts, p.path, p.sha256, p.nsfw
 FROM (
     SELECT * FROM thread_ops WHERE rowid IN (
         SELECT rowid FROM thread_ops AS t WHERE {condition} ORDER BY posted_at DESC, thread_id DESC LIMIT {limit}

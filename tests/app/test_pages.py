@@ -58,7 +58,7 @@ def test_now_says_the_class_how_unusual_and_how_sure(home: Path) -> None:
     assert "lower than 70 % of the past year's days" in said
     assert "25 to 35" in said
     yesterday = value_at(NOW.replace(minute=0) - 24 * HOUR)
-    assert f"Yesterday: {yesterday:.0f} Greed −{yesterday - 30:.0f} since" in said
+    assert f"Yesterday: {yesterday:.0f} Greed −{yesterday - 30:.0f} since then" in said
     assert "Last week: " in said
     assert "Last year: –" in said
     assert "is final at 2026-03-10 13:00 UTC" in said

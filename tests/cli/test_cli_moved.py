@@ -43,7 +43,7 @@ def test_the_contributions_are_printed_and_add_up(installation: Installation) ->
     shown = installation.run_command("moved", "--from", start, now=NOW).stdout
     assert f"{change['came']['effect']:+.4f}" in shown
     assert f"https://boards.4chan.org/biz/thread/{thread}" in shown
-    assert shown.count("of no thread") == 3  # each view adds up
+    assert shown.count("not due to a thread") == 3  # each view adds up
     assert not {"\u202e", "\x07"} & set(shown)
     assert SLUR not in shown
     (excerpt,) = [line for line in shown.splitlines() if line.startswith(f"{thread}  ")]

@@ -1,21 +1,28 @@
 """A vision champion on a server: who scores which post with what, what is paid, and what waits."""
 
+import hashlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from labelling_world import some_threads
-from vision_world import KIND, VisionWorld, calibrated, fetch, post, serving
+from vision_world import KIND, NOON, VisionWorld, calibrated, fetch, post, serving
 
 from bizcharts_pipeline.autolabel.providers.logprobs import Token, begins_several, first_token_probabilities
 from bizcharts_pipeline.demo.board.threads import WorldThread
 from bizcharts_pipeline.demo.label_apis.wire import Asked, LabelFault
 from bizcharts_pipeline.demo.pictures import picture
+from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
+from bizcharts_pipeline.labels.ledger import Label, LabelLedger
 from bizcharts_pipeline.scoring.champion import champion_scorer
+from bizcharts_pipeline.scoring.endpoint import KEY, NoEndpoint, endpoint_access
+from bizcharts_pipeline.scoring.new_posts import score_new_posts
 from bizcharts_pipeline.settings import VisionSettings
 from bizcharts_pipeline.text.question import question, readable
+from bizcharts_pipeline.warehouse.pictures import add_blocks
 
 WORDS = {n: f"{'sell it all' if n % 2 else 'we are so back'}, number {n}" for n in range(1, 9)}
 
@@ -107,10 +114,14 @@ def test_what_the_model_refuses_or_garbles_is_the_fallbacks_for_good(world: Visi
     assert len(world.server.requests) == before
 
 
-def test_a_server_without_log_probabilities_stops_the_pass_and_decides_nothing(world: VisionWorld) -> None:
+def test_a_server_without_log_probabilities_stops_the_pass_and_decides_nothing(
+    world: VisionWorld, caplog: pytest.LogCaptureFixture
+) -> None:
     post(world.database, {n: f"post number {n}" for n in range(1, 60)})
     world.server.openai.gives_logprobs = False
-    world.score()
+    with caplog.at_level(logging.WARNING):
+        world.score()
+    assert "no log-probabilities" in caplog.text
     assert world.counted() == {(world.fallback, "endpoint"): 59}
     assert len(sent(world)) < 20
     world.server.openai.gives_logprobs = True
@@ -164,14 +175,39 @@ def test_faults_of_every_kind_lose_no_post_and_the_books_say_what_the_server_bil
     assert len(world.server.requests) == before
 
 
+def test_a_post_that_a_labeller_flagged_and_a_picture_on_the_block_list_are_not_sent(
+    world: VisionWorld, jpegs: list[bytes]
+) -> None:
+    post(world.database, {n: WORDS[n] for n in (1, 2, 3)}, with_picture=True)
+    for n in (1, 2, 3):
+        fetch(world.home, world.database, n, "stored", jpegs[n])
+    LabelLedger(world.home / LABELS).append([Label(1, None, "ann", NOON, skipped=True, flag="illegal")])
+    with world.database.write() as connection:
+        add_blocks(connection, [(hashlib.sha256(jpegs[2]).hexdigest(), "sha256")], "reported", NOON)
+    world.score()
+    assert world.methods == {1: world.fallback, 2: f"{KIND} (text only)", 3: KIND}
+    assert world.waiting == {}
+    assert all("number 1" not in asked.text for asked in sent(world))
+
+
+def test_a_ledger_that_cannot_be_used_stops_payment_and_no_scores(
+    world: VisionWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    post(world.database, {1: WORDS[1]})
+    (world.home / "ledgers").mkdir(exist_ok=True)
+    (world.home / "ledgers" / "scores.sqlite").write_bytes(b"no ledger" * 1_000)
+    with caplog.at_level(logging.WARNING):
+        world.score()
+    assert world.waiting == {1: "endpoint"}
+    assert "scores.sqlite" in caplog.text
+    assert world.server.requests == []
+
+
 def test_without_a_server_the_champion_is_replaced_and_the_log_names_the_setting(
     world: VisionWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from dataclasses import replace
 
     from vision_world import NOON
-
-    from bizcharts_pipeline.scoring.new_posts import score_new_posts
 
     post(world.database, {1: WORDS[1]})
     place = replace(world.place, vision=VisionSettings())
@@ -186,8 +222,6 @@ def test_without_a_server_the_champion_is_replaced_and_the_log_names_the_setting
 def test_a_key_is_sent_only_encrypted_or_to_this_machine(
     world: VisionWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from bizcharts_pipeline.scoring.endpoint import KEY, NoEndpoint, endpoint_access
-
     monkeypatch.setenv(KEY, "vk-0123456789abcdef")
     with pytest.raises(NoEndpoint, match="not encrypted"):
         endpoint_access(VisionSettings(endpoint="http://gpu.lan:8000/v1"))

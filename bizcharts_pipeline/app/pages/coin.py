@@ -66,7 +66,7 @@ def _today(view: View, row: BoardRow | None) -> None:
         st.metric("Share of mentions", share(row.share), border=True)
     st.caption(
         f"Computed {moment(reading.computed_at, view.zone)} by the model {as_markdown(reading.model_version)}, from "
-        f"{counted(reading.mentions, 'post')} that count as {reading.n_eff:.0f}."
+        f"{counted(reading.mentions, 'post')} (effective sample size {reading.n_eff:.0f})."
     )
 
 

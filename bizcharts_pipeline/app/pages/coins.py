@@ -16,8 +16,8 @@ from bizcharts_pipeline.index.shilling import REUSES, CoinSigns
 
 BULLISH, BEARISH, MENTIONED = "Most bullish", "Most bearish", "Most mentioned"
 ORDERS = {
-    BULLISH: "by the lower end of the interval: coins that are bullish for certain come first",
-    BEARISH: "by the upper end of the interval: coins that are bearish for certain come first",
+    BULLISH: "by the lower end of the 90 % interval, highest first",
+    BEARISH: "by the upper end of the 90 % interval, lowest first",
     MENTIONED: "by the number of posts",
 }
 TABLE = "coin_board"
@@ -40,8 +40,9 @@ def page() -> None:
     ranked = in_order(rows, order)
     st.caption(
         f"{counted(len(rows), 'coin')} of {newest.bucket_start:%Y-%m-%d} (UTC), computed "
-        f"{moment(newest.computed_at, view.zone)}; {ORDERS[order]}. A mean of few mentions says little, so it does not "
-        "rank. Select a row to open the coin; click a column's head to sort by it."
+        f"{moment(newest.computed_at, view.zone)}; {ORDERS[order]}. A coin with few mentions has a wide "
+        "interval, so its mean alone does not put it first. Select a row to open the coin; click a column's head to "
+        "sort by it."
     )
     chosen = st.dataframe(
         [as_record(row) for row in ranked],
@@ -74,8 +75,8 @@ def _signs(view: View) -> None:
     st.caption(
         f"Posts of the last {hours} hours that name a coin. Suspected are copies of an earlier post, and {REUSES} or "
         "more posts about one coin that share a picture or link to the same host; advertisements do not count anyway. "
-        "The moods are weighted means of these posts alone; the mood above remembers earlier posts too. No sign proves "
-        "anything, and who writes each post anew leaves none."
+        "The moods are weighted means of these posts alone; the mood above remembers earlier posts too. A sign is no "
+        "proof, and a promoter who rewords every post leaves none."
     )
     st.dataframe(
         [signs_as_record(signs) for signs in found[:MAX_COINS]],
@@ -106,7 +107,7 @@ def signs_as_record(signs: CoinSigns) -> dict[str, Any]:
 _SIGNS = {
     "coin": st.column_config.TextColumn("Coin", pinned=True),
     "posts": st.column_config.NumberColumn("Posts"),
-    "share": st.column_config.NumberColumn("Of all new", format="%.1f %%", help="Share of all new threads"),
+    "share": st.column_config.NumberColumn("Share of threads", format="%.1f %%", help="Share of all new threads"),
     "suspected": st.column_config.NumberColumn("Suspected"),
     "copies": st.column_config.NumberColumn("Copies", help="Nearly the text of a post of the 48 hours before"),
     "pictures": st.column_config.NumberColumn("Same picture"),

@@ -21,6 +21,7 @@ SPANS = {
     "30 days": timedelta(days=30),
 }
 DEFAULT_SPAN = "24 hours"
+LEAST_UNNAMED = 0.005  # share of the weight below which it is not mentioned
 KINDS = {"came": "new", "left": "left the window", "stayed": "weighs more or less"}
 HOW_TO_READ = """
 The stance at a moment is a weighted mean over posts: a post weighs more the newer it is, the more replies it has and
@@ -29,8 +30,8 @@ the clearer its stance, and copies share the weight of one. So the change is exa
 - *Older posts that count less* is what time alone does.
 - *Trust in fast or slow filters*: the estimate mixes filters that forget at different speeds, and the posts decide
   which of them counts.
-- *Without it*: by how much the change would be smaller if the thread had never been made; everything is computed again
-  without it.
+- *Left out*: the whole is computed again as if the thread had never been made. The difference is not minus the effect,
+  because the other posts then weigh more.
 """
 
 
@@ -58,7 +59,7 @@ def _moments(view: View) -> tuple[datetime, datetime]:
     choice, own = st.columns([3, 1], vertical_alignment="bottom")
     with choice:
         span = choose("Within", SPANS, DEFAULT_SPAN, SPAN, labelled=True)
-    with own.popover("Own moments …", width="stretch"):
+    with own.popover("Choose times", width="stretch"):
         _own_moments(written[FROM], written[TO])
     latest = view.now.replace(second=0, microsecond=0)
     end = written[TO] or latest
@@ -101,16 +102,18 @@ def _threads(view: View, found: Change) -> None:
         return
     masked = st.toggle("Mask slurs", value=True, key="mask_slurs")
     st.html(STYLE + "".join(as_item(thread, view.settings, masked=masked) for thread in found.threads))
-    st.caption(
-        f"Posts made before {moment(found.named_from)} are not told apart; they are {share(found.unnamed_weight)} of "
-        "the first stance."
-    )
+    if found.unnamed_weight >= LEAST_UNNAMED:
+        st.caption(
+            f"Posts from before {moment(found.named_from)} are not listed singly; together they carry "
+            f"{share(found.unnamed_weight)} of the weight of the first stance."
+        )
 
 
 def as_item(thread: MovedThread, settings: Settings, *, masked: bool) -> str:
     """Return a thread as HTML, with what it moved; every word of a stranger in it is escaped."""
     facts = [
-        f"moved it by {change(thread.effect, 4)}, without it {change(thread.without, 4)} less",
+        f"effect {change(thread.effect, 4)}",
+        f"left out, the change differs by {change(-thread.without, 4)}",
         f"stance {stance(thread.score)}",
         f"{KINDS[thread.kind]}, of {thread.posted_at:%m-%d %H:%M} UTC",
         ", ".join(thread.coins),

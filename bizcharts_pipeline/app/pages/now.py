@@ -90,8 +90,8 @@ def _in_words(view: View, newest: Reading) -> None:
             st.markdown(as_markdown(reason))
     stances = interval(stance(newest.stance_lo), stance(newest.stance_hi))
     st.markdown(
-        f"Stance {stance(newest.stance)} ({stances}), from {counted(newest.n, 'post')} that count as "
-        f"{newest.n_eff:.0f}; {share(newest.coverage)} of the hours collected."
+        f"Stance {stance(newest.stance)} ({stances}), from {counted(newest.n, 'post')} (effective sample size "
+        f"{newest.n_eff:.0f}); {share(newest.coverage)} of the hours collected."
     )
     st.markdown(STATES.get(newest.state, as_markdown(newest.state)))
 
@@ -119,7 +119,7 @@ def _compared(name: str, newest: Reading, earlier: Reading | None) -> None:
     st.metric(
         name.capitalize(),
         DASH if value is None else f"{index_value(value)} {label_of(value)}",
-        None if difference is None else f"{change(difference)} since",
+        None if difference is None else f"{change(difference)} since then",
         delta_color="off",
         delta_arrow="off",
         border=True,
