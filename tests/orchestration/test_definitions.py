@@ -124,7 +124,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
     assert selected == {
         "live": ["catalog_snapshot", "coin_sentiment", "fear_greed_index", "scored_posts"],
         "history": ["coin_sentiment", "fear_greed_index", "scored_posts"],
-        "fetch_thumbnails": ["thumbnails"],
+        "fetch_thumbnails": ["image_features", "thumbnails"],
         "fetch_prices": ["coin_prices"],
         "fetch_reference_index": ["reference_index"],
         "export_index": ["index_exports"],
