@@ -30,10 +30,10 @@ def train_text_model(
     """Train a text model, register it as a candidate and report it. It trains on a pod if its kind has a script for
     that and ``text_on_pod`` is set.
 
-    If the pretrained base model is missing, report that without failing: the other models can be trained without
-    network or extras.
+    If the pretrained base model is missing, or too few posts have pictures for a model that reads them, report that
+    without failing: the other models can be trained.
     """
-    from bizcharts_pipeline.training.recipe import BaseMissing
+    from bizcharts_pipeline.training.recipe import BaseMissing, TooFewPictures
     from bizcharts_pipeline.training.text_pod_job import SCRIPTS
     from bizcharts_pipeline.training.text_set import load_text_set
 
@@ -47,7 +47,7 @@ def train_text_model(
                 registered, of_pod = _train_on_pod(context, database, training, kind, text_set, runpod, now)
             else:
                 registered, of_pod = _train_here(context, database, training, kind, text_set, now), {}
-    except BaseMissing as missing:
+    except (BaseMissing, TooFewPictures) as missing:
         context.log.warning(str(missing))
         return dg.MaterializeResult(data_version=dg.DataVersion("none"), metadata={"nothing_trained": str(missing)})
     return dg.MaterializeResult(
