@@ -24,16 +24,15 @@ class Draft:
     html: str
     coins: tuple[str, ...] = ()
     ironic: bool = False
+    wordless: bool = False  # the text says nothing, the picture everything
 
 
 def write_post(stance: Stance, rng: random.Random) -> Draft:
     """Write one post of ``stance``."""
     filler = _Slots(rng)
     ironic = stance != "neutral" and rng.random() < _IRONY
-    if rng.random() < _IMAGE_ONLY:
-        lines = [filler.fill(rng.choice(phrases.IMAGE_ONLY))]
-    else:
-        lines = _lines(stance, ironic, filler, rng)
+    wordless = rng.random() < _IMAGE_ONLY
+    lines = [filler.fill(rng.choice(phrases.IMAGE_ONLY))] if wordless else _lines(stance, ironic, filler, rng)
     subject = filler.fill(rng.choice(_bank(stance))) if rng.random() < 0.4 else None
     if subject is not None and rng.random() < 0.3:
         subject = subject.upper()
@@ -42,6 +41,7 @@ def write_post(stance: Stance, rng: random.Random) -> Draft:
         "<br>".join(_markup(line, rng) for line in lines),
         tuple(filler.coins),
         ironic,
+        wordless,
     )
 
 
