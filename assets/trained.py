@@ -57,10 +57,25 @@ def train_text_model(
             **{f"posts: {name}": count for name, count in text_set.classes.items()},
             "left_out": dict(text_set.left_out),
             **model_metadata(registered, training),
+            **_pool_metadata(registered, training),
             **of_pod,
             **stopwatch.metadata(),
         },
     )
+
+
+def _pool_metadata(registered: "Registered", training: Training) -> dict[str, Any]:
+    """Return how a model pools its parts, and why; nothing for a model without parts."""
+    from bizcharts_pipeline.sentiment.fusion import PARTS, FusionModel
+
+    if registered.model.kind != "fusion" or registered.model.path is None:
+        return {}
+    pool = FusionModel.load(training.home_path() / registered.model.path).pool
+    return {
+        "weights": ", ".join(f"{part} {weight:.2f}" for part, weight in zip(PARTS, pool.weights, strict=True)),
+        "ironic_texts_inverted": pool.inverts,
+        "chosen_out_of_fold": dg.MetadataValue.json(dict(pool.why)),
+    }
 
 
 def _train_here(
