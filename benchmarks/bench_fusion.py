@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.measure import Row
-from benchmarks.pictured_boards import Board, Pool, estimates, make_board, picture_pool, train_models
+from benchmarks.pictured_boards import Board, Pool, estimates, make_board, picture_pool, train_model
 from bizcharts_pipeline.demo.mood import Floats
 from bizcharts_pipeline.sentiment.fusion import PARTS, FusionModel
-from bizcharts_pipeline.sentiment.scorer import Scorer
 
 BOARDS = 40
 FITTED = 20  # boards for the line
@@ -47,15 +46,14 @@ class Comparison:
 
 def compare(pool: Pool, *, speaking: bool, boards: int, fitted: int = FITTED) -> Comparison:
     """Compare the errors on ``boards`` boards."""
-    fused, text, model = train_models(pool, speaking=speaking)
-    first = [make_board(FIRST_FITTED + seed, pool, speaking=speaking) for seed in range(fitted)]
-    lines = [_line(first, scorer) for scorer in (text, fused)]
+    model = train_model(pool, speaking=speaking)
+    known = [make_board(FIRST_FITTED + seed, pool, speaking=speaking) for seed in range(fitted)]
+    lines = _lines(known, model)
     errors: list[list[float]] = [[], []]
     for seed in range(boards):
         board = make_board(seed, pool, speaking=speaking)
-        for place, scorer in enumerate((text, fused)):
-            slope, offset = lines[place]
-            wrong = slope * estimates(board, scorer) + offset - board.truth
+        for place, (found, (slope, offset)) in enumerate(zip(estimates(board, model), lines, strict=True)):
+            wrong = slope * found + offset - board.truth
             errors[place].append(float(np.sqrt((wrong**2).mean())))
     return Comparison(np.array(errors[0]), np.array(errors[1]), model)
 
@@ -84,7 +82,9 @@ def rows(boards: int = BOARDS) -> Iterator[Row]:
         yield f"{name}: error removed", found.gain, "", f"95 % interval {lo:.3f} to {hi:.3f}"
 
 
-def _line(boards: Sequence[Board], scorer: Scorer) -> tuple[float, float]:
-    found = np.concatenate([estimates(board, scorer) for board in boards])
-    slope, offset = np.polyfit(found, np.concatenate([board.truth for board in boards]), 1)
-    return float(slope), float(offset)
+def _lines(boards: Sequence[Board], model: FusionModel) -> list[tuple[float, float]]:
+    """Return slope and offset, for text alone and with pictures."""
+    truth = np.concatenate([board.truth for board in boards])
+    both = zip(*(estimates(board, model) for board in boards), strict=True)
+    found = [np.polyfit(np.concatenate(each), truth, 1) for each in both]
+    return [(float(slope), float(offset)) for slope, offset in found]

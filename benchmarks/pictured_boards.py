@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import BytesIO
-from itertools import count
 
 import numpy as np
 
@@ -21,8 +20,9 @@ from bizcharts_pipeline.images.features import FeatureReader, extractor_version
 from bizcharts_pipeline.index.votes import certainty_factor
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.models.gate import proof_at
-from bizcharts_pipeline.sentiment.fusion import FusionModel, FusionParts, PictureScorer
-from bizcharts_pipeline.sentiment.scorer import Picture, Post, Score, Scorer
+from bizcharts_pipeline.sentiment.fusion import FusionModel, FusionParts
+from bizcharts_pipeline.sentiment.scorer import Picture, Post
+from bizcharts_pipeline.sentiment.temperature import log_softmax
 from bizcharts_pipeline.text.html import html_to_text
 from bizcharts_pipeline.training.recipe import TextExample
 from bizcharts_pipeline.training.recipes import image, tfidf
@@ -78,10 +78,7 @@ def make_board(seed: int, pool: Pool, *, speaking: bool, days: int = DAYS, posts
         at = START + timedelta(seconds=rng.uniform(0, days * 86_400))
         chances = class_probabilities(mood.at(at))
         stance = rng.choices(list(chances), list(chances.values()))[0]
-        draft = write_post(stance, rng)
-        if speaking and rng.random() < WORDLESS:
-            while not draft.wordless:
-                draft = write_post(stance, rng)
+        draft = write_post(stance, rng, WORDLESS if speaking else 0.0)
         speaks = speaking and (draft.wordless or draft.ironic or rng.random() < 0.5)
         features = rng.choice(pool[stance if speaks else None])
         subject = None if draft.wordless else draft.subject
@@ -92,12 +89,11 @@ def make_board(seed: int, pool: Pool, *, speaking: bool, days: int = DAYS, posts
     return Board(posts, labels, buckets, _truth(mood, days))
 
 
-def train_models(pool: Pool, *, speaking: bool, seed: int = 10_000) -> tuple[Scorer, Scorer, FusionModel]:
-    """Return a scorer of text and picture, the same without pictures, and the model; trained on one labelled board."""
+def train_model(pool: Pool, *, speaking: bool, seed: int = 10_000) -> FusionModel:
+    """Return the model trained on one labelled board."""
     board = make_board(seed, pool, speaking=speaking, days=30, posts_a_day=LABELLED // 30)
-    numbers = count()
     examples = [
-        TextExample(next(numbers), post.posted_at, post, label, place)
+        TextExample(place, post.posted_at, post, label, place)
         for place, (post, label) in enumerate(zip(board.posts, board.labels, strict=True))
     ]
 
@@ -105,32 +101,23 @@ def train_models(pool: Pool, *, speaking: bool, seed: int = 10_000) -> tuple[Sco
         return FusionParts(tfidf.train(some), image.train(some), train_context(some))
 
     judged, parts = out_of_fold(train, examples, seed)
-    model = FusionModel(train(examples), choose_pool(parts, [examples[i] for i in judged], proof_at(0.05), seed))
-    scorer = PictureScorer("fusion", "made", model, 1.0, "text only")
-    return scorer, _Blind(scorer), model
+    return FusionModel(train(examples), choose_pool(parts, [examples[i] for i in judged], proof_at(0.05), seed))
 
 
-class _Blind:
-    """Scores posts as if they had no pictures."""
-
-    kind, model_version = "text", "made"
-
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
-
-    def score(self, posts: Sequence[Post]) -> list[Score]:
-        """Return one score for each post, in order."""
-        return self._scorer.score([Post(post.subject, post.text) for post in posts])
+def estimates(board: Board, model: FusionModel) -> tuple[Floats, Floats]:
+    """Return the certainty-weighted mean stance of each bucket, weighed as the index does, by text alone and with
+    pictures: (buckets,) each."""
+    parts = model.parts.log_probabilities(board.posts)
+    text, fused = log_softmax(parts[:, 0] / model.pool.text_temperature), model.pool.log_probabilities(parts)
+    return _mean_stance(board, np.exp(text)), _mean_stance(board, np.exp(fused))
 
 
-def estimates(board: Board, scorer: Scorer) -> Floats:
-    """Return the certainty-weighted mean stance of each bucket, weighed as the index does: (buckets,)."""
-    scores = scorer.score(board.posts)
-    weight = certainty_factor(np.array([score.confidence for score in scores]))
-    stance = np.array([score.score for score in scores])
-    place = np.asarray(board.buckets)
-    total = np.bincount(place, weight, len(board.truth))
-    return np.asarray(np.bincount(place, weight * stance, len(board.truth)) / np.maximum(total, 1e-9))
+def _mean_stance(board: Board, p: Floats) -> Floats:
+    confidence = 1 + (p * np.log(p)).sum(axis=1) / np.log(3)
+    weight = certainty_factor(confidence)
+    place, buckets = np.asarray(board.buckets), len(board.truth)
+    total = np.bincount(place, weight * (p[:, 2] - p[:, 0]), buckets)
+    return np.asarray(total / np.maximum(np.bincount(place, weight, buckets), 1e-9))
 
 
 def _truth(mood: MoodPath, days: int) -> Floats:
