@@ -38,6 +38,7 @@ def image_features(warehouse: Warehouse, images: Images) -> dg.MaterializeResult
         metadata={
             **{f"pictures: {kind}": count for kind, count in report.counts.items()},
             "pictures_with_text": report.with_text,
+            "coins_named_by_pictures_alone": report.coins,
             "extractor": report.extractor,
             "more_waiting": report.more_waiting,
             **({"text_is_not_read": report.ocr_problem} if report.ocr_problem else {}),

@@ -25,21 +25,27 @@ from bizcharts_pipeline.images.kinds import kind_of
 from bizcharts_pipeline.images.process import WorkerProcess
 from bizcharts_pipeline.images.structure import PictureRejected
 from bizcharts_pipeline.text.cleaning import clean_text
+from bizcharts_pipeline.text.coins import find_mentions
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.image_features import (
     COLOURS,
     VECTOR_LENGTH,
     ImageFeatures,
     WaitingImage,
+    add_mentions,
     feature_counts,
+    picture_texts,
     save_features,
     waiting_images,
 )
+from bizcharts_pipeline.warehouse.pictures import ON_THE_BOARD
 
 CODE_VERSION = "1"  # changes with any change of the features
 OCR_PACKAGE = "rapidocr"
 MAX_TEXT = 2_000  # characters
 SECONDS = 20.0  # for each picture
+COIN_CONFIDENCE = 0.8  # times that of the same words in a post's text
+COIN_SOURCE = "image"
 
 _WORKER = Path(__file__).with_name("feature_worker.py")
 
@@ -52,6 +58,7 @@ class FeatureReport:
     counts: Mapping[str, int]  # pictures of this pass by kind; 'none' for those without features
     held: Mapping[str, int]  # all pictures in the table, likewise
     with_text: int  # pictures of this pass in which text was found
+    coins: int  # coins that pictures name and their posts' texts do not
     ocr_problem: str | None  # why no text is read
     problems: tuple[str, ...]
     more_waiting: bool
@@ -135,9 +142,28 @@ def compute_features(
                 counts[found.kind] += 1
                 with_text += bool(found.ocr_text)
         ocr_problem = reader.ocr_problem
+    coins = _add_coins(database, now)
     with database.read() as connection:
         held = feature_counts(connection)
-    return FeatureReport(extractor, dict(counts), held, with_text, ocr_problem, tuple(problems), len(waiting) == limit)
+    return FeatureReport(
+        extractor, dict(counts), held, with_text, coins, ocr_problem, tuple(problems), len(waiting) == limit
+    )
+
+
+def _add_coins(database: Database, now: datetime) -> int:
+    """Store the coins that recent pictures name; return how many were new. A post's text, if it changes later, removes
+    them; the next pass adds them again."""
+    with database.read() as connection:
+        texts = picture_texts(connection, now - ON_THE_BOARD)
+    found = [
+        (thread_id, mention.coin_symbol, mention.confidence * COIN_CONFIDENCE, COIN_SOURCE)
+        for thread_id, text in texts
+        for mention in find_mentions("", text)
+    ]
+    if not found:
+        return 0
+    with database.write() as connection:
+        return add_mentions(connection, found)
 
 
 def _features_or_problem(

@@ -133,6 +133,27 @@ def features_from_row(
     return ImageFeatures(kind, perceptual_hash, tuple(colours), ocr_text, numbers, extractor)
 
 
+def picture_texts(connection: duckdb.DuckDBPyConnection, since: datetime) -> list[tuple[int, str]]:
+    """Return (thread, text in its picture) of the thumbnails fetched since then in which text was found."""
+    return connection.execute(
+        "SELECT p.thread_id, f.ocr_text FROM thumbnails AS p JOIN image_features AS f ON f.sha256 = p.sha256 "
+        "WHERE p.kind = 'thumbnail' AND p.status = 'stored' AND f.ocr_text <> '' "
+        f"AND p.fetched_at >= {literal(since)} ORDER BY ALL"
+    ).fetchall()
+
+
+def add_mentions(connection: duckdb.DuckDBPyConnection, mentions: Iterable[tuple[int, str, float, str]]) -> int:
+    """Add coins (thread, symbol, confidence, source) that their threads' texts do not name; return how many. Call it
+    inside :meth:`Database.write`."""
+    columns = {"thread_id": "BIGINT", "coin_symbol": "VARCHAR", "confidence": "DOUBLE", "mention_source": "VARCHAR"}
+    rows = table([dict(zip(columns, mention, strict=True)) for mention in mentions], columns)
+    added = connection.execute(
+        f"INSERT INTO coin_mentions BY NAME SELECT * FROM {rows} AS new WHERE NOT EXISTS (FROM coin_mentions AS known "
+        "WHERE known.thread_id = new.thread_id AND known.coin_symbol = new.coin_symbol) RETURNING 1"
+    )
+    return len(added.fetchall())
+
+
 def feature_counts(connection: duckdb.DuckDBPyConnection) -> Mapping[str, int]:
     """Return the number of pictures by kind; ``none`` for those without features."""
     return dict(

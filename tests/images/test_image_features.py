@@ -216,3 +216,14 @@ def test_without_text_recognition_the_rest_works_and_the_report_says_so(
     assert "rapidocr" in (report.ocr_problem or "")
     (found,) = stored(world).values()
     assert (found.kind, found.ocr_text) == ("chart", None)
+
+
+@OCR
+def test_a_coin_that_only_the_picture_names_is_a_mention_and_survives_a_second_pass(world: PictureWorld) -> None:
+    content = captioned("$LINK 1000 EOY", Image.new("RGB", (400, 300), "grey"))
+    world.poll(world.thread(1, content), world.thread(2, encoded(drawn(1), "JPEG")))
+    world.fetch()
+    assert (computed(world).coins, computed(world).coins) == (1, 0)
+    with world.database.read() as connection:
+        rows = connection.execute("SELECT thread_id, coin_symbol, confidence, mention_source FROM coin_mentions")
+        assert rows.fetchall() == [(1, "LINK", 0.8, "image")]
