@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve test acceptance bench lock licences sbom app label install-alerts install-app install-auto-labels install-lab install-ml install-noise install-pods
+.PHONY: help demo dev serve test acceptance bench lock licences sbom app label install-alerts install-app install-auto-labels install-lab install-ml install-noise install-ocr install-pods
 
 help: ## shows this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -29,11 +29,11 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 	$(PIP) install $(TORCH)
 	@touch $@
 
-.venv/.installed-test: requirements-test.lock .venv/.installed-alerts .venv/.installed-app .venv/.installed-auto-labels .venv/.installed-lab .venv/.installed-ml .venv/.installed-noise .venv/.installed-pods
+.venv/.installed-test: requirements-test.lock .venv/.installed-alerts .venv/.installed-app .venv/.installed-auto-labels .venv/.installed-lab .venv/.installed-ml .venv/.installed-noise .venv/.installed-ocr .venv/.installed-pods
 	$(LOCKED) -r $<
 	@touch $@
 
-install-alerts install-app install-auto-labels install-lab install-ml install-noise install-pods: install-%: .venv/.installed-% ## installs an optional part
+install-alerts install-app install-auto-labels install-lab install-ml install-noise install-ocr install-pods: install-%: .venv/.installed-% ## installs an optional part
 
 demo: .venv/.installed-auto-labels ## runs the whole pipeline on a simulated board, in about three minutes
 	$(BIN)/bizcharts demo

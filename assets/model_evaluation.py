@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @dg.asset(
     deps=[
         *("human_labels", "tfidf_model", "minilm_model", "text_ensemble", "setfit_model", "cryptobert_adapter"),
-        "qlora_adapter",
+        *("image_model", "fusion_model", "qlora_adapter"),
     ],
     group_name="training",
     owners=["team:bizcharts"],

@@ -19,7 +19,7 @@ class ScoredPostsConfig(dg.Config):
 
 
 @dg.asset(
-    deps=["catalog_snapshot", "warosu_posts", "champion_model"],
+    deps=["catalog_snapshot", "warosu_posts", "image_features", "champion_model"],
     group_name="sentiment",
     owners=["team:bizcharts"],
     kinds={"python", "duckdb"},

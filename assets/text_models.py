@@ -1,4 +1,4 @@
-"""Text models, one asset each: a baseline, frozen and fine-tuned encoders, and an ensemble."""
+"""Models that are trained on this machine, one asset each: of texts, of pictures, and of both."""
 
 import dagster as dg
 
@@ -8,10 +8,12 @@ from resources.training import Training
 from resources.warehouse import Warehouse
 
 
-def _text_model(name: str, recipe: str, libraries: tuple[str, ...], description: str) -> dg.AssetsDefinition:
+def _text_model(
+    name: str, recipe: str, libraries: tuple[str, ...], description: str, deps: tuple[str, ...] = ()
+) -> dg.AssetsDefinition:
     @dg.asset(
         name=name,
-        deps=["human_labels", "auto_labels"],
+        deps=["human_labels", "auto_labels", *deps],
         group_name="training",
         owners=["team:bizcharts"],
         kinds={"python", *libraries},
@@ -47,6 +49,23 @@ text_ensemble = _text_model(
     ("scikitlearn", "pytorch"),
     "The mean of TF-IDF, frozen encoder and lexicon, each trained on the same posts: their errors differ. "
     "docs/training-flow.md has the contribution of each.",
+)
+image_model = _text_model(
+    "image_model",
+    "image",
+    ("scikitlearn",),
+    "Logistic regression on the features of pictures: colours, kind, the text in the picture, and the last hidden "
+    "layer of the packaged network. Trained on labelled posts whose picture has features; if they are too few, the run "
+    "reports that and registers nothing.",
+    ("image_features",),
+)
+fusion_model = _text_model(
+    "fusion_model",
+    "fusion",
+    ("scikitlearn", "pytorch"),
+    "The text ensemble, the picture, the text in it, and context, pooled with stated weights, or with fitted ones if "
+    "these prove better out of fold. A post without a usable picture is scored by its text alone.",
+    ("image_features",),
 )
 setfit_model = _text_model(
     "setfit_model",

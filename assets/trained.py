@@ -30,10 +30,10 @@ def train_text_model(
     """Train a text model, register it as a candidate and report it. It trains on a pod if its kind has a script for
     that and ``text_on_pod`` is set.
 
-    If the pretrained base model is missing, report that without failing: the other models can be trained without
-    network or extras.
+    If the pretrained base model is missing, or too few posts have pictures for a model that reads them, report that
+    without failing: the other models can be trained.
     """
-    from bizcharts_pipeline.training.recipe import BaseMissing
+    from bizcharts_pipeline.training.recipe import BaseMissing, TooFewPictures
     from bizcharts_pipeline.training.text_pod_job import SCRIPTS
     from bizcharts_pipeline.training.text_set import load_text_set
 
@@ -47,7 +47,7 @@ def train_text_model(
                 registered, of_pod = _train_on_pod(context, database, training, kind, text_set, runpod, now)
             else:
                 registered, of_pod = _train_here(context, database, training, kind, text_set, now), {}
-    except BaseMissing as missing:
+    except (BaseMissing, TooFewPictures) as missing:
         context.log.warning(str(missing))
         return dg.MaterializeResult(data_version=dg.DataVersion("none"), metadata={"nothing_trained": str(missing)})
     return dg.MaterializeResult(
@@ -57,10 +57,25 @@ def train_text_model(
             **{f"posts: {name}": count for name, count in text_set.classes.items()},
             "left_out": dict(text_set.left_out),
             **model_metadata(registered, training),
+            **_pool_metadata(registered, training),
             **of_pod,
             **stopwatch.metadata(),
         },
     )
+
+
+def _pool_metadata(registered: "Registered", training: Training) -> dict[str, Any]:
+    """Return how a model pools its parts, and why; nothing for a model without parts."""
+    from bizcharts_pipeline.sentiment.fusion import PARTS, FusionModel
+
+    if registered.model.kind != "fusion" or registered.model.path is None:
+        return {}
+    pool = FusionModel.load(training.home_path() / registered.model.path).pool
+    return {
+        "weights": ", ".join(f"{part} {weight:.2f}" for part, weight in zip(PARTS, pool.weights, strict=True)),
+        "ironic_texts_inverted": pool.inverts,
+        "chosen_out_of_fold": dg.MetadataValue.json(dict(pool.why)),
+    }
 
 
 def _train_here(

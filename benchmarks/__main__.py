@@ -27,6 +27,7 @@ ROOMS = (
     "autolabel",
     "queue",
     "drift",
+    "fusion",
 )
 RESULTS = Path(__file__).parent / "results"
 

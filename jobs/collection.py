@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.image_features import image_features
 from assets.prices import coin_prices, reference_index
 from assets.thumbnails import thumbnails
 from resources.console_log import CONSOLE
@@ -12,8 +13,8 @@ PRICES_MAX_RUNTIME_SECONDS = 600
 # Named differently from their assets: Dagster requires unique graph names.
 fetch_thumbnails = dg.define_asset_job(
     "fetch_thumbnails",
-    selection=dg.AssetSelection.assets(thumbnails),
-    description="Fetch waiting pictures, and purge those of deleted posts.",
+    selection=dg.AssetSelection.assets(thumbnails, image_features),
+    description="Fetch waiting pictures, purge those of deleted posts, and compute the features of new ones.",
     config=CONSOLE,
     tags={"dagster/max_runtime": str(THUMBNAILS_MAX_RUNTIME_SECONDS)},
 )

@@ -6,7 +6,15 @@ from assets.champion_model import champion_model
 from assets.human_labels import human_labels
 from assets.model_evaluation import model_evaluation
 from assets.qlora_adapter import qlora_adapter
-from assets.text_models import cryptobert_adapter, minilm_model, setfit_model, text_ensemble, tfidf_model
+from assets.text_models import (
+    cryptobert_adapter,
+    fusion_model,
+    image_model,
+    minilm_model,
+    setfit_model,
+    text_ensemble,
+    tfidf_model,
+)
 from resources.console_log import CONSOLE
 
 TRAINING_MAX_RUNTIME_SECONDS = 2 * 3600
@@ -15,8 +23,8 @@ QLORA_MAX_RUNTIME_SECONDS = 48 * 3600  # three pods of six hours, their boots, a
 training = dg.define_asset_job(
     "training",
     selection=dg.AssetSelection.assets(
-        *(human_labels, tfidf_model, minilm_model, text_ensemble, setfit_model, cryptobert_adapter),
-        *(model_evaluation, champion_model),
+        *(human_labels, tfidf_model, minilm_model, text_ensemble, image_model, fusion_model, setfit_model),
+        *(cryptobert_adapter, model_evaluation, champion_model),
     ),
     description=(
         "Train every model that needs no GPU on the current labels, evaluate all on gold, and promote the best one if "

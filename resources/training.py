@@ -50,8 +50,11 @@ class Training(dg.ConfigurableResource["Training"]):
 
     def recipes(self) -> "dict[str, Recipe]":
         """Return the recipes for training on this machine, by kind of model."""
+        from bizcharts_pipeline.models.gate import proof_at
         from bizcharts_pipeline.training.recipes.cryptobert import CryptoBertRecipe
         from bizcharts_pipeline.training.recipes.ensemble import EnsembleRecipe
+        from bizcharts_pipeline.training.recipes.fusion import FusionRecipe
+        from bizcharts_pipeline.training.recipes.image import ImageRecipe
         from bizcharts_pipeline.training.recipes.minilm import MinilmRecipe
         from bizcharts_pipeline.training.recipes.setfit import SetFitRecipe
         from bizcharts_pipeline.training.recipes.tfidf import TfidfRecipe
@@ -61,6 +64,8 @@ class Training(dg.ConfigurableResource["Training"]):
             TfidfRecipe(),
             MinilmRecipe(base, values.text_tokens),
             EnsembleRecipe(base, values.text_tokens),
+            ImageRecipe(),
+            FusionRecipe(proof_at(values.significance), base, values.text_tokens),
             SetFitRecipe(base, values.text_tokens, values.setfit_pairs),
             CryptoBertRecipe(values.cryptobert_base, values.cryptobert_revision),
         )

@@ -109,6 +109,7 @@ def test_a_hint_how_to_install_something_names_a_target_of_the_makefile() -> Non
         "install-lab",
         "install-ml",
         "install-noise",
+        "install-ocr",
         "install-pods",
     } == hints
     assert hints <= known

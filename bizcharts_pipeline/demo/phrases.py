@@ -224,6 +224,13 @@ IMAGE_ONLY = (
     "{coin} and {coin2} since {when2}",
 )
 
+# In pictures, short enough for a thumbnail.
+CAPTIONS = {
+    "bullish": ("WAGMI", "WE ARE SO BACK", "TO THE MOON", "BUY THE DIP", "UP ONLY", "NEW HIGHS SOON", "STILL EARLY"),
+    "bearish": ("IT IS OVER", "NGMI", "SELL EVERYTHING", "RUGGED AGAIN", "DOWN ONLY", "GOING TO ZERO", "I AM RUINED"),
+    "neutral": ("THINKING", "WHO DID THIS", "MONDAY AGAIN", "HELLO FRENS", "LUNCH TIME", "WHAT NOW", "NICE WEATHER"),
+}
+
 COPYPASTA = {
     "bullish": (
         (

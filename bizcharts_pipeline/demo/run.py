@@ -48,6 +48,7 @@ DAGSTER_TICK_EVERY = timedelta(minutes=30)
 ARCHIVE_JOB = "__anonymous_asset_job_warosu_daily"  # Dagster's name for the target of the schedule `warosu_daily`
 DAYS_A_RUN = 45
 JOB_TIMEOUT_SECONDS = 180
+PICTURES_SECONDS = 600  # time limit of the job that fetches and reads pictures
 SHOWN_DAYS = 10
 PLOTTED_DAYS = 180
 ARCHIVE_SETTLES = timedelta(hours=2)
@@ -125,7 +126,7 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
         settled = (end - ARCHIVE_SETTLES).date() - timedelta(days=1)
         import_days(job, settled, settled, end)
         for _ in track(range(1), "Pictures, through the Dagster job `fetch_thumbnails`"):
-            job("fetch_thumbnails", end)
+            job("fetch_thumbnails", end, timeout_seconds=PICTURES_SECONDS)
         job("fetch_prices", end)
         rotation, coins = rotation_from_settings(demo_settings), demo_settings.price_data.coins
         fill_daily(pipeline.database, rotation, coins, world.start.date(), end.date(), end)

@@ -10,7 +10,7 @@ from bizcharts_pipeline.demo.mood import Stance
 
 _IRONY = 0.08  # share of posts that say the opposite of what they mean
 _CROSS_TALK = 0.15  # share of posts that quote the other side
-_IMAGE_ONLY = 0.06  # share of posts without a meaningful text
+_WORDLESS = 0.06  # share of posts without a meaningful text
 _LONGEST_WORD = 35  # longer words get a <wbr> on the board
 _SLOT = re.compile(r"\{(\w+)\}")
 _COIN_WEIGHTS = [1 / rank for rank in range(1, len(phrases.COINS) + 1)]
@@ -24,16 +24,15 @@ class Draft:
     html: str
     coins: tuple[str, ...] = ()
     ironic: bool = False
+    wordless: bool = False  # the text says nothing, the picture everything
 
 
-def write_post(stance: Stance, rng: random.Random) -> Draft:
-    """Write one post of ``stance``."""
+def write_post(stance: Stance, rng: random.Random, wordless: float = _WORDLESS) -> Draft:
+    """Write one post of ``stance``, whose text says nothing with the probability ``wordless``."""
     filler = _Slots(rng)
     ironic = stance != "neutral" and rng.random() < _IRONY
-    if rng.random() < _IMAGE_ONLY:
-        lines = [filler.fill(rng.choice(phrases.IMAGE_ONLY))]
-    else:
-        lines = _lines(stance, ironic, filler, rng)
+    silent = rng.random() < wordless
+    lines = [filler.fill(rng.choice(phrases.IMAGE_ONLY))] if silent else _lines(stance, ironic, filler, rng)
     subject = filler.fill(rng.choice(_bank(stance))) if rng.random() < 0.4 else None
     if subject is not None and rng.random() < 0.3:
         subject = subject.upper()
@@ -42,6 +41,7 @@ def write_post(stance: Stance, rng: random.Random) -> Draft:
         "<br>".join(_markup(line, rng) for line in lines),
         tuple(filler.coins),
         ironic,
+        silent,
     )
 
 

@@ -31,42 +31,66 @@ _HASH_FREQUENCIES = 8
 _FLAT = 2.0  # standard deviation of grey values (0 to 255) below which a picture has no usable hash
 
 Rate = Callable[["Image"], float]
+Answer = Callable[[bytes], dict[str, Any]]
 
 
 def main(max_pixels: int, cpu_seconds: int, rate: bool) -> None:
-    """Answer pictures until stdin ends."""
+    """Decode, hash and rate pictures until stdin ends."""
+
+    def load() -> tuple[Answer, dict[str, Any]]:
+        rater, problem = _load_model() if rate else (None, None)
+        return lambda content: _answer(content, rater), {"nsfw_problem": problem}
+
+    serve(max_pixels, cpu_seconds, load, MEMORY_BYTES)
+
+
+def serve(
+    max_pixels: int, cpu_seconds: int, load: Callable[[], tuple[Answer, dict[str, Any]]], memory_bytes: int
+) -> None:
+    """Answer pictures until stdin ends.
+
+    Args:
+        cpu_seconds: for each picture.
+        load: returns the function that answers a picture, and what the first answer says; it may load models, as the
+            limits of memory and open files hold only afterwards.
+        memory_bytes: allowed in addition to the pixels and to what ``load`` has allocated.
+    """
     incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library's prints must not be mistaken for an answer
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _load_libraries(max_pixels)
-    rater, problem = _load_model() if rate else (None, None)
+    answer, about = load()
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
-    memory = _limit_memory(max_pixels)
-    _send(outgoing, {"ready": True, "memory": memory, "nsfw_problem": problem})
+    memory = _limit_memory(max_pixels, memory_bytes)
+    _send(outgoing, {"ready": True, "memory": memory, **about})
     while len(header := incoming.read(4)) == 4:
         content = incoming.read(int.from_bytes(header, "big"))
         _allow_cpu(cpu_seconds)
-        _send(outgoing, _answer(content, rater))
+        _send(outgoing, _guarded(answer, content))
 
 
-def _answer(content: bytes, rater: Rate | None) -> dict[str, Any]:
-    """Return the picture's size, format, hash and score, or the reason in ``error``."""
+def _guarded(answer: Answer, content: bytes) -> dict[str, Any]:
     try:
-        kind, image = decode(content, one_frame=True)
-        nsfw, problem = _rated(image, rater)
-        return {
-            "format": kind,
-            "width": image.width,
-            "height": image.height,
-            "perceptual_hash": perceptual_hash(image),
-            "nsfw": nsfw,
-            "nsfw_problem": problem,
-        }
+        return answer(content)
     except MemoryError:
         return {"error": "the decoder ran out of memory"}
     except Exception as error:  # a decoder may raise anything; continue with the next picture
         return {"error": f"cannot be decoded: {type(error).__name__}: {error}"[:300]}
+
+
+def _answer(content: bytes, rater: Rate | None) -> dict[str, Any]:
+    """Return the picture's size, format, hash and score."""
+    kind, image = decode(content, one_frame=True)
+    nsfw, problem = _rated(image, rater)
+    return {
+        "format": kind,
+        "width": image.width,
+        "height": image.height,
+        "perceptual_hash": perceptual_hash(image),
+        "nsfw": nsfw,
+        "nsfw_problem": problem,
+    }
 
 
 def decode(content: bytes, *, one_frame: bool = False) -> tuple[str, "Image"]:
@@ -153,14 +177,14 @@ def _limit(what: int, most: int) -> None:
     resource.setrlimit(what, (most, most))
 
 
-def _limit_memory(max_pixels: int) -> int | None:
+def _limit_memory(max_pixels: int, more: int) -> int | None:
     """Limit the address space to current use plus the needs of decoding; return the limit. Effective on Linux only."""
     try:
         with open("/proc/self/statm", encoding="ascii") as statm:
             used = int(statm.read().split()[0]) * resource.getpagesize()
     except OSError:
         return None
-    memory = used + MEMORY_BYTES + MEMORY_BYTES_A_PIXEL * max_pixels
+    memory = used + more + MEMORY_BYTES_A_PIXEL * max_pixels
     _limit(resource.RLIMIT_AS, memory)
     return memory
 

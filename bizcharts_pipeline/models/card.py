@@ -17,6 +17,8 @@ _KINDS = {
     "minilm": "a frozen sentence encoder, and logistic regression on its vectors",
     "setfit": "a sentence encoder tuned on pairs of posts (SetFit), and logistic regression",
     "ensemble": "the geometric mean of several text models",
+    "image": "logistic regression on colours, kind and text of pictures, and on an NSFW network's last hidden layer",
+    "fusion": "text models, the picture, the text in it, and context, pooled; a post without picture by its text alone",
     "cryptobert": "a LoRA adapter and a new head for CryptoBERT",
     "qlora": "a LoRA adapter for a vision-language model, trained on its 4-bit weights (QLoRA)",
 }

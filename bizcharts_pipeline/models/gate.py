@@ -19,7 +19,7 @@ the count starts again: the level holds for each version of gold, not for a year
 metrics are slightly too good; metrics on gold frozen later are not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bizcharts_pipeline.core.counted import counted
@@ -89,6 +89,21 @@ def common_threads(contenders: Sequence[Contender], gold: GoldSet) -> list[int]:
 def scores_on(contender: Contender, threads: Sequence[int]) -> list[Score]:
     """Return the scores of ``contender`` for ``threads``."""
     return [Score(*contender.scores[thread]) for thread in threads]
+
+
+def proof_at(level: float) -> Callable[..., tuple[bool, dict[str, float]]]:
+    """Return the gate between two ways of scoring the same posts, for a recipe that has to choose one: whether the
+    first is better at ``level``, and the figures of the comparison."""
+
+    def better(
+        first: Sequence[Score], second: Sequence[Score], truth: Sequence[int], groups: Sequence[int], seed: int
+    ) -> tuple[bool, dict[str, float]]:
+        found = compare(first, second, truth, groups, seed)
+        pairs = (found.accuracy, found.macro_f1)
+        wins = found.bootstrap_p <= level and found.difference > 0 and all(mine >= theirs for mine, theirs in pairs)
+        return wins, {"log_loss": found.log_loss[0], "against": found.log_loss[1], "p": found.bootstrap_p}
+
+    return better
 
 
 def _compared(candidate: Contender, opponents: Sequence[Contender], gold: GoldSet, seed: int) -> Judgement:

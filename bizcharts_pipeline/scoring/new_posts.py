@@ -23,7 +23,7 @@ from bizcharts_pipeline.warehouse.scores import (
 
 BATCH = 5_000
 # A model is loaded to see whether it can run only if the pass has scored something anyway, or has no limit.
-_AGAIN: tuple[WaitsFor, ...] = ("picture", "endpoint", "budget", "model")
+_AGAIN: tuple[WaitsFor, ...] = ("picture", "features", "endpoint", "budget", "model")
 
 Batch = Callable[[duckdb.DuckDBPyConnection, int], list[WaitingPost]]
 
@@ -76,7 +76,9 @@ def score_new_posts(database: Database, scorer: Scorer, *, limit: int | None, no
 
 def score_batch(scorer: Scorer, batch: Sequence[WaitingPost]) -> tuple[list[ScoredPost], list[ScoredMention]]:
     """Score posts, and for each post that names several coins, the sentence with each coin."""
-    scores = scorer.score([Post(post.subject, post.text, post.thread_id, picture_of(post.picture)) for post in batch])
+    scores = scorer.score(
+        [Post(post.subject, post.text, post.thread_id, picture_of(post.picture), post.posted_at) for post in batch]
+    )
     posts = [
         ScoredPost(
             post.thread_id,
@@ -109,10 +111,10 @@ def picture_of(row: PictureRow | None) -> Picture | None:
     if row is None:
         return None
     if row.status == "stored" and row.path is not None:
-        return Picture("stored", Path(row.path), row.sha256, row.nsfw)
+        return Picture("stored", Path(row.path), row.sha256, row.nsfw, row.features)
     if row.status is None or (row.status == "failed" and not row.given_up):
         return Picture("waiting")
-    return Picture("blocked" if row.status == "blocked" else "removed")
+    return Picture("blocked" if row.status == "blocked" else "removed", features=row.features)
 
 
 def _score(

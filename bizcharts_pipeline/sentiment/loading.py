@@ -37,6 +37,15 @@ def _scorer(folder: Path, artifact: Artifact) -> Scorer:
 
     from bizcharts_pipeline.sentiment.calibrated import CalibratedScorer, TextModel, read_temperature
 
+    if artifact.kind in ("image", "fusion"):
+        from bizcharts_pipeline.sentiment.fusion import FusionModel, PictureScorer
+        from bizcharts_pipeline.sentiment.image import ImageModel
+
+        fused = artifact.kind == "fusion"
+        seeing = FusionModel.load(folder) if fused else ImageModel.load(folder)
+        without = "text only" if fused else "without picture"
+        return PictureScorer(artifact.kind, artifact.model_version, seeing, read_temperature(folder), without)
+
     model: TextModel
     if artifact.kind in ENCODERS:
         from bizcharts_pipeline.sentiment.minilm import EncoderModel

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from bizcharts_pipeline.warehouse.image_features import ImageFeatures
+
 PictureState = Literal["stored", "waiting", "removed", "blocked"]
-WaitsFor = Literal["picture", "model", "endpoint", "budget"]
+WaitsFor = Literal["picture", "features", "model", "endpoint", "budget"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Picture:
     path: Path | None = None  # of a stored one, relative to the home
     sha256: str | None = None
     nsfw: float | None = None  # 0 to 1; None: not rated
+    features: ImageFeatures | None = None  # of a removed one too, if they were computed while it was stored
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Post:
     text: str  # plain text, greentext lines start with '>'
     thread_id: int | None = None  # None: a part of a post
     picture: Picture | None = None  # None: the post has none
+    posted_at: datetime | None = None  # naive UTC
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,17 +39,12 @@ class TfidfModel:
         return log_softmax(np.array([self._logits(whole_text(post).lower()) for post in posts]).reshape(-1, 3))
 
     def _logits(self, text: str) -> Floats:
-        logits = self.intercepts
-        for vocabulary, first, terms in (
-            (self.words, 0, word_terms(text)),
-            (self.characters, len(self.words), character_terms(text)),
-        ):
-            counts = Counter(first + vocabulary[term] for term in terms if term in vocabulary)
-            if counts:
-                places = list(counts)
-                values = np.array([1 + math.log(count) for count in counts.values()]) * self.idf[places]
-                logits = logits + self.weights[:, places] @ (values / np.linalg.norm(values))
-        return logits
+        words = len(self.words)
+        return np.asarray(
+            self.intercepts
+            + term_logits(word_terms(text), self.words, self.idf[:words], self.weights[:, :words])
+            + term_logits(character_terms(text), self.characters, self.idf[words:], self.weights[:, words:])
+        )
 
     def save(self, folder: Path) -> None:
         """Write vocabulary and weights."""
@@ -68,6 +63,19 @@ class TfidfModel:
         vocabulary = json.loads((folder / VOCABULARY).read_bytes())
         words, characters = ({term: i for i, term in enumerate(vocabulary[name])} for name in ("words", "characters"))
         return cls(words, characters, **load_file(folder / WEIGHTS))
+
+
+def term_logits(terms: Iterable[str], vocabulary: Mapping[str, int], idf: Floats, weights: Floats) -> Floats:
+    """Return what one vocabulary's TF-IDF values, normalised to length 1, add to the logits: (3,).
+
+    ``idf`` (terms,) and ``weights`` (3, terms) are in the vocabulary's order; unknown terms do not count.
+    """
+    counts = Counter(vocabulary[term] for term in terms if term in vocabulary)
+    if not counts:
+        return np.zeros(3)
+    places = list(counts)
+    values = np.array([1 + math.log(count) for count in counts.values()]) * idf[places]
+    return np.asarray(weights[:, places] @ (values / np.linalg.norm(values)))
 
 
 def word_terms(text: str) -> Iterator[str]:

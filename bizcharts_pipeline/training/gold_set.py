@@ -15,7 +15,7 @@ from bizcharts_pipeline.labels.near_duplicates import duplicate_groups
 from bizcharts_pipeline.labels.stances import STANCES
 from bizcharts_pipeline.training.examples import verdicts
 from bizcharts_pipeline.training.recipe import TextExample
-from bizcharts_pipeline.training.text_set import described, text_example
+from bizcharts_pipeline.training.text_set import described, picture_features, text_example
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.labelled import stored_gold
 
@@ -51,12 +51,13 @@ def load_gold_set(database: Database, home: Path) -> GoldSet:
         gold = known_gold(connection, ledger)
         frozen = {thread_id: frozen_at for thread_id, _, frozen_at in stored_gold(connection)}
         known = load_posts(connection, gold)
+        features = picture_features(connection, known)
     frozen |= {post.thread_id: post.frozen_at for post in ledger.gold()}
     stances = {thread: verdict.stance for thread, verdict in verdicts(people, [], [], illegal).items()}
     posts = [post for post in gold_content(known, gold, ledger) if stances.get(post.thread_id)]
     groups = duplicate_groups(posts)
     examples = tuple(
-        text_example(post, STANCES.index(stance), groups[post.thread_id])
+        text_example(post, STANCES.index(stance), groups[post.thread_id], features)
         for post in posts
         if (stance := stances[post.thread_id])
     )

@@ -22,6 +22,10 @@ class BaseMissing(TrainingError):
     """The pretrained model is not on this machine."""
 
 
+class TooFewPictures(TrainingError):
+    """Too few labelled posts have a picture with features. Models that read text alone can be trained."""
+
+
 @dataclass(frozen=True)
 class TextExample:
     """A labelled post as a training example for text models."""

@@ -8,11 +8,13 @@ is not mistaken for one that can be evaluated on gold.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.labels.corpus import Post
@@ -24,6 +26,7 @@ from bizcharts_pipeline.training.examples import Verdict, read_labelled, select_
 from bizcharts_pipeline.training.recipe import TextExample, TrainingError
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.datasets import DatasetVersion, record_dataset
+from bizcharts_pipeline.warehouse.image_features import ImageFeatures, features_of
 
 TEXT, TEXT_WITH_GOLD = "text", "text-with-gold"  # kinds of `dataset_versions`
 FOLDER = "datasets"  # below the home
@@ -59,7 +62,9 @@ def load_text_set(database: Database, home: Path, now: datetime, *, with_gold: b
     """
     labelled = read_labelled(database, home)
     held_out = [] if with_gold else labelled.gold_posts
-    examples, left_out = _choose(labelled.candidates, held_out, labelled.judged)
+    with database.read() as connection:
+        features = picture_features(connection, labelled.candidates)
+    examples, left_out = _choose(labelled.candidates, held_out, labelled.judged, features)
     if not examples:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "nothing is labelled"
         raise NothingToLearn(f"There are no posts to train on ({why}); label some with `make label` and run again")
@@ -94,13 +99,26 @@ def seen_text_digest(post: scorer.Post) -> str:
     return hashlib.sha256(readable(post.subject, post.text).encode()).hexdigest()
 
 
-def text_example(post: Post, label: int, group: int) -> TextExample:
-    """Return a labelled post as an example for text models."""
-    return TextExample(post.thread_id, post.posted_at, scorer.Post(post.subject or "", post.text or ""), label, group)
+def text_example(post: Post, label: int, group: int, features: Mapping[str, ImageFeatures]) -> TextExample:
+    """Return a labelled post as an example; ``features`` are those of pictures, by their SHA-256."""
+    picture = None
+    if post.picture is not None:
+        found = features.get(post.picture.sha256 or "")
+        picture = scorer.Picture("stored" if found else "removed", sha256=post.picture.sha256, features=found)
+    read = scorer.Post(post.subject or "", post.text or "", post.thread_id, picture, post.posted_at)
+    return TextExample(post.thread_id, post.posted_at, read, label, group)
+
+
+def picture_features(connection: duckdb.DuckDBPyConnection, posts: Iterable[Post]) -> dict[str, ImageFeatures]:
+    """Return the features of the posts' pictures, by SHA-256."""
+    return features_of(connection, {post.picture.sha256 for post in posts if post.picture and post.picture.sha256})
 
 
 def _choose(
-    posts: Sequence[Post], gold_posts: Sequence[Post], judged: Mapping[int, Verdict]
+    posts: Sequence[Post],
+    gold_posts: Sequence[Post],
+    judged: Mapping[int, Verdict],
+    features: Mapping[str, ImageFeatures],
 ) -> tuple[tuple[TextExample, ...], Mapping[str, int]]:
     selection = select_examples(posts, gold_posts, judged, None, text_only=True)
     with_text = [example for example in selection.examples if example.text]
@@ -110,7 +128,7 @@ def _choose(
     chosen = [example.post for example in with_text]
     groups = duplicate_groups(chosen)
     examples = [
-        text_example(example.post, STANCES.index(example.stance), groups[example.post.thread_id])
+        text_example(example.post, STANCES.index(example.stance), groups[example.post.thread_id], features)
         for example in with_text
     ]
     return tuple(sorted(examples, key=lambda example: example.thread_id)), left_out

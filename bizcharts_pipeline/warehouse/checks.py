@@ -30,6 +30,7 @@ REQUIRED_COLUMNS = {
         "thread_id path sha256 width height status kind source reason bytes media_type perceptual_hash nsfw attempts "
         "fetched_at"
     ),
+    "image_features": ("sha256 extractor kind perceptual_hash green red colours ocr_text vector problem computed_at"),
     "blocked_images": "hash kind reason blocked_at",
     "training_labels": (
         "thread_id sentiment_rating labeler_id labeled_at seconds skipped notes text_snapshot image_url_snapshot "

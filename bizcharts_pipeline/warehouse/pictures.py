@@ -23,6 +23,7 @@ from typing import Literal
 
 import duckdb
 
+from bizcharts_pipeline.warehouse.image_features import FORGET_FEATURES
 from bizcharts_pipeline.warehouse.labelled import as_table, labelled_threads
 from bizcharts_pipeline.warehouse.thread_fates import THREAD_DELETED
 from bizcharts_pipeline.warehouse.values import literal, table
@@ -352,6 +353,8 @@ def deleted_pictures(connection: duckdb.DuckDBPyConnection) -> int:
 def _withdraw(connection: duckdb.DuckDBPyConnection, condition: str, status: str, reason: str) -> Withdrawal:
     connection.execute(_WITHDRAW.format(condition=condition, reason=reason))
     connection.execute(_MARK_WITHDRAWN.format(status=literal(status)))
+    if status != "expired":
+        connection.execute(FORGET_FEATURES)
     files = connection.execute(_UNREFERENCED).fetchall()
     return Withdrawal(_count(connection, "FROM withdrawn"), tuple(StoredFile(*row) for row in files))
 

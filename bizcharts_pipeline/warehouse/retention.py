@@ -15,6 +15,7 @@ import duckdb
 from bizcharts_pipeline.settings import RetentionSettings
 from bizcharts_pipeline.warehouse.compact import limit_memory
 from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.image_features import FORGET_FEATURES
 from bizcharts_pipeline.warehouse.labelled import labelled_threads
 from bizcharts_pipeline.warehouse.statistics import bytes_per_row
 from bizcharts_pipeline.warehouse.values import literal
@@ -35,6 +36,7 @@ WHERE {span} AND greatest(posted_at, ingested_at) < {until}
 _FORGET_THREADS = (
     "CREATE TEMP TABLE gone AS SELECT thread_id, posted_at FROM thread_ops WHERE rowid IN (FROM chosen)",
     *(f"DELETE FROM {name} WHERE thread_id IN (SELECT thread_id FROM gone)" for name in ("thread_ops", *OF_THREADS)),
+    FORGET_FEATURES,
     """
     CREATE TEMP TABLE mark AS
     SELECT max(posted_at) + INTERVAL 1 MICROSECOND AS gone_before FROM gone

@@ -7,6 +7,7 @@ from datetime import datetime
 import duckdb
 
 from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
+from bizcharts_pipeline.warehouse.image_features import ImageFeatures, features_from_row
 from bizcharts_pipeline.warehouse.labelled import as_table
 from bizcharts_pipeline.warehouse.models import champion
 from bizcharts_pipeline.warehouse.pictures import MAX_ATTEMPTS
@@ -30,13 +31,15 @@ SELECT o.thread_id, coalesce(o.subject, ''), coalesce(o.op_text_clean, ''),
        o.thumbnail_url IS NOT NULL OR o.image_url IS NOT NULL OR o.file_deleted,
        CASE WHEN p.sha256 IN (SELECT hash FROM blocked_images WHERE kind = 'sha256')
               OR o.image_md5 IN (SELECT hash FROM blocked_images WHERE kind = 'md5') THEN 'blocked' ELSE p.status END,
-       p.attempts, p.path, p.sha256, p.nsfw
+       p.attempts, p.path, p.sha256, p.nsfw, o.posted_at, f.kind, f.perceptual_hash, f.colours, f.ocr_text,
+       f.vector, f.extractor
 FROM (
     SELECT * FROM thread_ops WHERE rowid IN (
         SELECT rowid FROM thread_ops AS t WHERE {condition} ORDER BY posted_at DESC, thread_id DESC LIMIT {limit}
     )
 ) AS o
 LEFT JOIN thumbnails AS p ON p.thread_id = o.thread_id AND p.kind = 'thumbnail'
+LEFT JOIN image_features AS f ON f.sha256 = p.sha256
 ORDER BY o.posted_at DESC, o.thread_id DESC
 """
 # thread_ops holds only the champion's scores; those of other models are in scored_posts.
@@ -51,6 +54,10 @@ _SCORED_AND_WAITING = (
 _PICTURE_IS_FINAL = (
     "thread_id IN (SELECT thread_id FROM thumbnails WHERE kind = 'thumbnail' AND status <> 'failed' "
     f"OR attempts >= {MAX_ATTEMPTS})"
+)
+_FEATURES_ARE_THERE = (
+    "thread_id IN (SELECT p.thread_id FROM thumbnails AS p JOIN image_features AS f ON f.sha256 = p.sha256 "
+    "WHERE p.kind = 'thumbnail' AND f.kind IS NOT NULL)"
 )
 
 _MERGE_POSTS = """
@@ -115,6 +122,7 @@ class PictureRow:
     path: str | None
     sha256: str | None
     nsfw: float | None
+    features: ImageFeatures | None
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,7 @@ class WaitingPost:
     subject: str
     text: str
     picture: PictureRow | None  # None: the post has none
+    posted_at: datetime  # naive UTC
 
 
 def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, limit: int) -> list[WaitingPost]:
@@ -140,10 +149,13 @@ def posts_to_score_again(
     connection: duckdb.DuckDBPyConnection, model_version: str, waits_for: str, limit: int
 ) -> list[WaitingPost]:
     """Return at most ``limit`` posts whose score of ``model_version`` waits for this, newest first; of those that wait
-    for their picture, only the ones whose picture is fetched or will not be."""
+    for their picture, only the ones whose picture is fetched or will not be; for its features, only the ones that have
+    them now."""
     condition = _SCORED_AND_WAITING.format(reason=literal(waits_for), version=literal(model_version))
     if waits_for == "picture":
         condition += f" AND {_PICTURE_IS_FINAL}"
+    if waits_for == "features":
+        condition += f" AND {_FEATURES_ARE_THERE}"
     return _posts(connection, condition, limit)
 
 
@@ -242,9 +254,15 @@ def _posts(connection: duckdb.DuckDBPyConnection, condition: str, limit: int) ->
             thread_id,
             subject,
             text,
-            PictureRow(status, (attempts or 0) >= MAX_ATTEMPTS, path, sha256, nsfw) if has_picture else None,
+            PictureRow(
+                *(status, (attempts or 0) >= MAX_ATTEMPTS, path, sha256, nsfw),
+                features_from_row(*found) if found[0] and status != "blocked" else None,
+            )
+            if has_picture
+            else None,
+            posted_at,
         )
-        for thread_id, subject, text, has_picture, status, attempts, path, sha256, nsfw in rows
+        for thread_id, subject, text, has_picture, status, attempts, path, sha256, nsfw, posted_at, *found in rows
     ]
 
 

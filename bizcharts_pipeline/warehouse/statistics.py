@@ -15,6 +15,7 @@ _DATED_BY = {
     "archive_overlaps": "day::TIMESTAMP",
     "thread_fates": "decided_at",
     "thumbnails": "fetched_at",
+    "image_features": "computed_at",
     "blocked_images": "blocked_at",
     "training_labels": "labeled_at",
     "auto_labels": "labeled_at",

@@ -1,25 +1,23 @@
 """The asset: counts, named problems, and a run that one bad picture does not fail."""
 
 from datetime import timedelta
+from importlib.util import find_spec
+from typing import Any
 
 import dagster as dg
 import pytest
 from hostile import HTML, drawn, encoded
 from picture_world import NOON, PictureWorld
 
+from assets.image_features import image_features
 from assets.thumbnails import thumbnails
+from bizcharts_pipeline.images.features import extractor_version
 from resources.images import Images
 from resources.warehouse import Warehouse
 
 
-def test_a_run_says_what_became_of_every_picture(world: PictureWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BIZCHARTS_NOW", (NOON + timedelta(minutes=1)).isoformat())
-    world.poll(
-        world.thread(1, encoded(drawn(), "JPEG")),
-        world.thread(2, HTML),
-        world.thread(3, thumbnail_url="https://elsewhere.example/3s.jpg"),
-    )
-    resources = {
+def resources(world: PictureWorld) -> dict[str, Any]:
+    return {
         "warehouse": Warehouse(database=str(world.database.path)),
         "images": Images(
             home=str(world.home),
@@ -32,7 +30,16 @@ def test_a_run_says_what_became_of_every_picture(world: PictureWorld, monkeypatc
             values=world.settings.model_dump(),
         ),
     }
-    result = dg.materialize([thumbnails], resources=resources)
+
+
+def test_a_run_says_what_became_of_every_picture(world: PictureWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIZCHARTS_NOW", (NOON + timedelta(minutes=1)).isoformat())
+    world.poll(
+        world.thread(1, encoded(drawn(), "JPEG")),
+        world.thread(2, HTML),
+        world.thread(3, thumbnail_url="https://elsewhere.example/3s.jpg"),
+    )
+    result = dg.materialize([thumbnails, image_features], resources=resources(world))
     metadata = result.asset_materializations_for_node("thumbnails")[0].metadata
     shown = {name: value.value for name, value in metadata.items()}
     assert (shown["pictures: stored"], shown["pictures: rejected"], shown["pictures: foreign"]) == (1, 1, 1)
@@ -40,3 +47,9 @@ def test_a_run_says_what_became_of_every_picture(world: PictureWorld, monkeypatc
     named = [problem.split(":")[0] for problem in str(shown["problems"]).splitlines()]
     assert named == ["thread 3 (thumbnail)", "thread 2 (thumbnail)"]
     assert world.rows()[1] == "stored"
+    features = result.asset_materializations_for_node("image_features")[0].metadata
+    kinds = features["all_pictures_by_kind"].value
+    assert isinstance(kinds, dict)
+    assert (sum(kinds.values()), "none" in kinds) == (1, False)
+    assert features["extractor"].value == extractor_version()
+    assert ("text_is_not_read" in features) == (find_spec("rapidocr") is None)

@@ -7,7 +7,7 @@ from itertools import combinations
 from hostile import drawn, encoded
 from PIL import Image
 
-from bizcharts_pipeline.demo.pictures import picture
+from bizcharts_pipeline.demo.pictures import picture, plan_of
 from bizcharts_pipeline.demo.world import World
 from bizcharts_pipeline.images.worker import perceptual_hash
 from bizcharts_pipeline.warehouse.pictures import NEAR_BITS
@@ -32,7 +32,8 @@ def copies(image: Image.Image) -> list[Image.Image]:
 
 def test_copies_of_a_chart_are_near_it_and_other_charts_are_not() -> None:
     start = datetime(2026, 1, 1)
-    threads = World(3, start, 2).threads_between(start, datetime(2026, 1, 2))[:150]
+    threads = World(3, start, 2).threads_between(start, datetime(2026, 1, 2))
+    threads = [thread for thread in threads if plan_of(thread).kind == "chart"][:150]
     charts = [Image.open(BytesIO(picture(thread, "thumbnail"))).convert("RGB") for thread in threads]
     hashes = [bits(chart) for chart in charts]
     near = [

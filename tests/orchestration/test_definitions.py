@@ -39,6 +39,7 @@ HEAVY = [
     "bizcharts_pipeline.drift.words",
 ]
 TEXT_MODELS = ("cryptobert_adapter", "minilm_model", "setfit_model", "text_ensemble", "tfidf_model")
+PICTURE_MODELS = ("fusion_model", "image_model")
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +64,22 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
         "thumbnails": ["catalog_snapshot", "warosu_posts"],
         "coin_prices": [],
         "reference_index": [],
-        "scored_posts": ["catalog_snapshot", "champion_model", "warosu_posts"],
+        "scored_posts": ["catalog_snapshot", "champion_model", "image_features", "warosu_posts"],
         "fear_greed_index": ["scored_posts"],
         "coin_sentiment": ["scored_posts"],
         "index_exports": ["coin_sentiment", "fear_greed_index"],
         "backtest_report": ["coin_prices", "coin_sentiment", "fear_greed_index", "reference_index"],
         "alerts": ["coin_sentiment", "fear_greed_index"],
         "maintenance": [],
+        "image_features": ["thumbnails"],
         "human_labels": ["catalog_snapshot", "thumbnails", "warosu_posts"],
         "auto_labels": ["human_labels", "thumbnails"],
         "label_queue": ["human_labels", "scored_posts"],
         "sharegpt_dataset": ["auto_labels", "human_labels", "thumbnails"],
         **{key: ["auto_labels", "human_labels"] for key in TEXT_MODELS},
+        **{key: ["auto_labels", "human_labels", "image_features"] for key in PICTURE_MODELS},
         "qlora_adapter": ["sharegpt_dataset"],
-        "model_evaluation": sorted(["human_labels", "qlora_adapter", *TEXT_MODELS]),
+        "model_evaluation": sorted(["human_labels", "qlora_adapter", *TEXT_MODELS, *PICTURE_MODELS]),
         "champion_model": ["model_evaluation"],
         "model_release": ["champion_model"],
         "drift_report": ["coin_prices", "human_labels", "scored_posts"],
@@ -124,7 +127,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
     assert selected == {
         "live": ["catalog_snapshot", "coin_sentiment", "fear_greed_index", "scored_posts"],
         "history": ["coin_sentiment", "fear_greed_index", "scored_posts"],
-        "fetch_thumbnails": ["thumbnails"],
+        "fetch_thumbnails": ["image_features", "thumbnails"],
         "fetch_prices": ["coin_prices"],
         "fetch_reference_index": ["reference_index"],
         "export_index": ["index_exports"],
@@ -133,7 +136,7 @@ def test_jobs_select_their_assets_and_none_can_run_for_ever(loaded: dg.Definitio
         "maintenance": ["drift_report", "maintenance"],
         "labelling": ["auto_labels", "human_labels", "label_queue", "sharegpt_dataset"],
         "collect_auto_labels": ["auto_labels"],
-        "training": sorted(["champion_model", "human_labels", "model_evaluation", *TEXT_MODELS]),
+        "training": sorted(["champion_model", "human_labels", "model_evaluation", *TEXT_MODELS, *PICTURE_MODELS]),
         "training_qlora": ["champion_model", "model_evaluation", "qlora_adapter"],
     }
     for name, job in jobs.items():

@@ -8,12 +8,13 @@ import streamlit as st
 
 from bizcharts_pipeline.app.components.frame import View
 from bizcharts_pipeline.app.queries.index import HOUR, reading_of
-from bizcharts_pipeline.app.queries.posts import posts_of_hour
+from bizcharts_pipeline.app.queries.posts import picture_labels, posts_of_hour
 from bizcharts_pipeline.app.theme import DASH, moment, share, stance
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.text.slurs import mask_slurs
 from bizcharts_pipeline.text.untrusted import as_html, plain
+from bizcharts_pipeline.warehouse.image_neighbours import PictureLabels
 from bizcharts_pipeline.warehouse.posts import Post, source_link
 
 STYLE = """<style>
@@ -54,16 +55,19 @@ def show_posts(view: View, hour: datetime) -> None:
         f"{counted(found.total, 'opening post')} between {hour:%H:%M} and {hour + HOUR:%H:%M} UTC; {shown}. The "
         f"reading rests on those of the last {view.settings.fear_greed.window_hours} hours."
     )
-    st.html(STYLE + "".join(as_item(post, view.settings, masked=masked) for post in found.posts))
+    labels = picture_labels(view.database, tuple(post.thread_id for post in found.posts), view.as_of)
+    items = (as_item(post, labels.get(post.thread_id), view.settings, masked=masked) for post in found.posts)
+    st.html(STYLE + "".join(items))
 
 
-def as_item(post: Post, settings: Settings, *, masked: bool) -> str:
-    """Return a post as HTML: every word of a stranger in it is escaped."""
+def as_item(post: Post, labels: PictureLabels | None, settings: Settings, *, masked: bool) -> str:
+    """Return a post as HTML: every word of a stranger in it is escaped. ``labels``: of posts with the same picture."""
     facts = [
         f"{post.posted_at:%H:%M} UTC",
         f"stance {stance(post.score)}" + ("" if post.confidence is None else f", certainty {share(post.confidence)}"),
         "" if post.replies is None else counted(post.replies, "reply", "replies"),
         "with a picture" if post.has_image else "",
+        str(labels) if labels else "",
         ", ".join(post.coins),
     ]
     return item_of(post, facts, settings, masked=masked)

@@ -6,6 +6,7 @@ import duckdb
 
 from bizcharts_pipeline.app.queries.cached import once_per_file
 from bizcharts_pipeline.app.queries.index import HOUR
+from bizcharts_pipeline.warehouse.image_neighbours import PictureLabels, labels_of_pictures
 from bizcharts_pipeline.warehouse.posts import PostsFound, posts_between
 
 MAX_POSTS = 100
@@ -17,3 +18,11 @@ def posts_of_hour(
 ) -> PostsFound:
     """Return the posts made in the hour that begins at ``hour`` (naive UTC), as ``model_version`` scored them."""
     return posts_between(connection, hour, hour + HOUR, model_version, MAX_POSTS, as_of)
+
+
+@once_per_file
+def picture_labels(
+    connection: duckdb.DuckDBPyConnection, thread_ids: tuple[int, ...], as_of: datetime | None
+) -> dict[int, PictureLabels]:
+    """Return how people labelled other posts with nearly the same picture, by thread."""
+    return labels_of_pictures(connection, thread_ids, as_of)

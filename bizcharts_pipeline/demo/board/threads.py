@@ -37,6 +37,7 @@ class WorldThread:
     coins: tuple[str, ...]
     general: str | None
     ironic: bool  # the text says the opposite of the stance
+    wordless: bool  # the text says nothing
     raid: int | None  # copies of one copypasta share this number
     final_replies: int
     pace_hours: float  # time constant of the replies
@@ -155,6 +156,7 @@ def _thread(number: int, post: _Planned, mood: float, pace_scale: float, rng: ra
         coins=post.draft.coins,
         general=post.general,
         ironic=post.draft.ironic,
+        wordless=post.draft.wordless,
         raid=post.raid,
         final_replies=min(final, _MAX_REPLIES),
         pace_hours=rng.uniform(0.4, 1.6) * pace_scale,
@@ -181,6 +183,7 @@ def sticky_thread(start: datetime) -> WorldThread:
         coins=(),
         general=None,
         ironic=False,
+        wordless=False,
         raid=None,
         final_replies=2,
         pace_hours=1.0,

@@ -4,7 +4,7 @@ Their errors differ: TF-IDF knows words seen before, the encoder words of simila
 slang by rule. The lexicon's weights are refitted on the examples alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,14 @@ class EnsembleRecipe:
 
     def fit(self, examples: Sequence[TextExample], folder: Path, seed: int) -> None:
         """Train, calibrate and write the model; ``seed`` determines the calibration folds."""
+        fit_calibrated(self.trainer(), examples, folder, seed)
+
+    def trainer(self) -> Callable[[Sequence[TextExample]], EnsembleModel]:
+        """Return a training function that encodes each post once.
+
+        Raises:
+            BaseMissing: the encoder is not on this machine.
+        """
         train_minilm = minilm.trainer(self._base, self._tokens)
 
         def train(some: Sequence[TextExample]) -> EnsembleModel:
@@ -40,4 +48,4 @@ class EnsembleRecipe:
                 }
             )
 
-        fit_calibrated(train, examples, folder, seed)
+        return train

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -51,8 +51,20 @@ def check(examples: Sequence[TextExample]) -> None:
             )
 
 
+class Predicts(Protocol):
+    """A trained model, or several."""
+
+    def log_probabilities(self, posts: Sequence[Post]) -> Floats:
+        """Return one row, or one array, for each post."""
+        ...
+
+
 def out_of_fold(
-    train: Train, examples: Sequence[TextExample], seed: int, *, folds: int = FOLDS
+    train: Callable[[Sequence[TextExample]], Predicts],
+    examples: Sequence[TextExample],
+    seed: int,
+    *,
+    folds: int = FOLDS,
 ) -> tuple[list[int], Floats]:
     """Return the indices of held-out examples, and their log-probabilities by models that saw no near-duplicates of
     them.
