@@ -154,7 +154,7 @@ data     {report.home}
 picture  {report.plot}
 next     the app on this data, in the browser:
            BIZCHARTS_HOME={report.home} make app
-         the Dagster UI on this data, with runs, partitions and the index's plot:
+         the Dagster UI on this data, with runs, partitions and the plot:
            {demo_ui}
          the numbers again, or for a program (--json, --csv):
            {bizcharts_here} index
