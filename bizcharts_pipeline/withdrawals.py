@@ -4,6 +4,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.images import withdrawal
 from bizcharts_pipeline.images.errors import NothingToBlock
 from bizcharts_pipeline.images.withdrawal import BlockReport
@@ -34,7 +35,7 @@ def block_flagged(database: Database, home: Path, now: datetime, *, dry_run: boo
     Raises:
         LedgerError: the label ledger cannot be read.
     """
-    if not (home / LEDGER).exists():
+    if not is_known(home / LEDGER):
         return 0
     flagged = flagged_illegal(LabelLedger(home / LEDGER).standing())  # even if rated later
     if dry_run:

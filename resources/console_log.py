@@ -8,11 +8,13 @@ from typing import Any, TextIO
 
 import dagster as dg
 
+MAX_LINE = 400  # characters
 PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # set by `bizcharts run`, to log the steps too
 # Run config that replaces Dagster's own logger by `console_log` in a job.
 CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
 _STEPS = {"STEP_START": "started", "STEP_SUCCESS": "done", "STEP_SKIPPED": "skipped"}
 _TROUBLE = {"STEP_FAILURE", "RUN_FAILURE"}
+_STOP = "DagsterExecutionInterruptedError"  # Dagster raises it in a run that receives SIGINT or SIGTERM
 _CLASS = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_]\w*)+: ")
 
 
@@ -31,7 +33,7 @@ class OneLine(logging.Filter):
         if kind in _STEPS and self._progress:
             text = _STEPS[kind]
         elif kind in _TROUBLE and (kind != "RUN_FAILURE" or not _is_of_a_step(event)):
-            text = f"failed: {reason(event)}"
+            text = "stopped before its end" if _is_stopped(event) else f"failed: {reason(event)}"
         elif (
             event is None
             and not message.endswith("Not executing.")
@@ -40,7 +42,8 @@ class OneLine(logging.Filter):
             text = f"{record.levelname.lower()}: {message}"
         else:
             return False
-        record.line = " ".join(f"{job}{f', {step}' if step else ''}: {text}".split())
+        line = " ".join(f"{job}{f', {step}' if step else ''}: {text}".split())
+        record.line = line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 3]}..."  # the UI has all of it
         return True
 
 
@@ -51,6 +54,12 @@ def reason(event: Any) -> str:
         error = error.cause  # unwrap Dagster's own error
     message = error.message.strip() if error is not None else (event.message or "no reason given")
     return _CLASS.sub("", message)
+
+
+def _is_stopped(event: Any) -> bool:
+    """Whether a step or run ended because it was told to stop."""
+    error = getattr(event.event_specific_data, "error", None)
+    return error is not None and _STOP in {error.cls_name, error.cause.cls_name if error.cause else None}
 
 
 def _is_of_a_step(event: Any) -> bool:

@@ -1,10 +1,10 @@
-"""Creates a backup: one file with database, ledgers, models and data sets, each verified first.
+"""Creates a backup: one file with database, ledgers, models and data sets, refused where `repair` finds damage.
 
 The database is copied before the ledgers, so that a restored database has no label that its ledger lacks.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,23 +14,17 @@ from pathlib import Path
 import duckdb
 
 from bizcharts_pipeline.backup import archive
-from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft
+from bizcharts_pipeline.backup.drafts import Draft, new_draft
 from bizcharts_pipeline.backup.errors import BackupFailed, SourceDamaged
-from bizcharts_pipeline.backup.files import (
-    DATASETS,
-    IMAGES,
-    dataset_problems,
-    image_problems,
-    model_problems,
-    part_files,
-)
-from bizcharts_pipeline.backup.ledgers import FOLDER, copy_ledger, find_problem, ledger_paths
+from bizcharts_pipeline.backup.files import DATASETS, IMAGES, image_problems, part_files
+from bizcharts_pipeline.backup.ledgers import copy_ledger
+from bizcharts_pipeline.backup.repair import Damage, find_damage
 from bizcharts_pipeline.core.files import owner_only, sync
+from bizcharts_pipeline.core.sqlite_seal import FOLDER, ledger_paths
 from bizcharts_pipeline.sentiment.artifact import MODELS
 from bizcharts_pipeline.warehouse.copies import copy_database
 from bizcharts_pipeline.warehouse.database import Database
-from bizcharts_pipeline.warehouse.errors import BackupError, DatabaseChanged, DatabaseCorrupt
-from bizcharts_pipeline.warehouse.models import models
+from bizcharts_pipeline.warehouse.errors import BackupError
 
 
 @dataclass(frozen=True)
@@ -62,14 +56,16 @@ def create(database: Database, home: Path, file: Path, now: datetime, *, images:
         raise BackupFailed(f"{file} already exists; name a new file.")
     if not file.absolute().parent.is_dir():
         raise BackupFailed(f"{file}: the folder {file.parent} does not exist; create it first.")
-    clean_up(database, home)
     with new_draft(home) as draft:
         sources = _Sources(draft, home, images)
-        sources.add_database(database)
+        damages = find_damage(database, home, sources.add_database)
+        problems = [damage.problem for damage in damages] + (list(image_problems(home).values()) if images else [])
+        if problems:
+            raise SourceDamaged(problems, sources.intact(damages))
         sources.add_ledgers()
         sources.add_files()
-        if sources.problems:
-            raise SourceDamaged(sources.problems, sources.intact)
+        if not sources.files:
+            raise BackupFailed(f"{home} holds nothing to back up; no backup was made.")
         facts = {"created_at": now.isoformat(), "bizcharts": version("bizcharts"), "duckdb": duckdb.__version__}
         written = draft.elsewhere(file.absolute().with_name(f".{file.name}.{draft.name}"))
         with open(written, "xb", opener=owner_only) as out:
@@ -92,53 +88,50 @@ def create(database: Database, home: Path, file: Path, now: datetime, *, images:
 
 
 class _Sources:
-    """Contents of one backup: files by name, rows by table, and damaged parts."""
+    """Contents of one backup: files by name, and rows by table."""
 
     def __init__(self, draft: Draft, home: Path, images: bool) -> None:
         self._draft, self._home, self._images = draft.folder, home, images
         self.files: dict[str, Path] = {}
         self.rows: dict[str, Mapping[str, int]] = {}
-        self.problems: list[str] = []
-        self.intact: list[str] = []
-        self._models: dict[str, str] = {}
 
     def add_database(self, database: Database) -> None:
+        """Copy the database.
+
+        Raises:
+            DatabaseCorrupt, DatabaseChanged: it is damaged.
+            BackupFailed: the copy does not agree with it.
+        """
         copy = self._draft / archive.DATABASE
         try:
             tables = copy_database(database, copy)
-            with Database(copy).read() as connection:
-                self._models = {row.model_version: row.sha256 or "" for row in models(connection)}
-        except (DatabaseCorrupt, DatabaseChanged) as error:
-            self.problems.append(str(error))
-            return
         except BackupError as error:
             raise BackupFailed(str(error)) from None
         self._add(archive.DATABASE, copy, {name: table.rows for name, table in tables.items()})
+
+    def intact(self, damages: Sequence[Damage]) -> list[str]:
+        """Return the parts without damage: the database, if it was copied, and ledgers."""
+        damaged = [damage.path.name for damage in damages]
+        ledgers = [path.name for path in ledger_paths(self._home)]
+        sound = [name for name in ledgers if not any(each.startswith(name) for each in damaged)]
+        return [*self.files, *(f"{FOLDER}/{name}" for name in sound)]
 
     def add_ledgers(self) -> None:
         (self._draft / FOLDER).mkdir()
         for path in ledger_paths(self._home):
             name = f"{FOLDER}/{path.name}"
-            if problem := find_problem(path):
-                self.problems.append(problem)
-            else:
-                self._add(name, self._draft / name, copy_ledger(path, self._draft / name))
+            self._add(name, self._draft / name, copy_ledger(path, self._draft / name))
         for path in [self._home / FOLDER / "installation", *sorted((self._home / FOLDER / "rejected").glob("*"))]:
             if path.is_file():
                 self.files[path.relative_to(self._home).as_posix()] = path
 
     def add_files(self) -> None:
-        damaged = model_problems(self._home, self._models) | dataset_problems(self._home)
-        if self._images:
-            damaged |= image_problems(self._home)
-        self.problems += damaged.values()
         for part in (MODELS, DATASETS, *([IMAGES] if self._images else [])):
             for path in part_files(self._home, part, images=self._images):
                 self.files[path.relative_to(self._home).as_posix()] = path
 
     def _add(self, name: str, path: Path, rows: Mapping[str, int]) -> None:
         self.files[name], self.rows[name] = path, rows
-        self.intact.append(name)
 
 
 def _put(written: Path, file: Path) -> None:

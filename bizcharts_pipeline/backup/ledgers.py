@@ -2,39 +2,26 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 from bizcharts_pipeline.backup.errors import BackupFailed
-from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.sqlite import BUSY_SECONDS
 from bizcharts_pipeline.core.sqlite_log import find_fault
-from bizcharts_pipeline.core.sqlite_seal import broken, is_broken, is_lost, lost, open_lock, refuse_pipes, release
+from bizcharts_pipeline.core.sqlite_seal import (
+    broken,
+    exclusive_lock,
+    foreign,
+    foreign_log,
+    is_broken,
+    is_lost,
+    lost,
+    refuse_pipes,
+)
 
-FOLDER = "ledgers"  # below the home
 MAX_PROBLEMS = 3
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # a name in a damaged schema may be invalid UTF-8
-
-
-def ledger_paths(home: Path) -> list[Path]:
-    """Return the ledgers of a home by name, including lost ones."""
-    folder = home / FOLDER
-    paths = set(folder.glob("*.sqlite"))
-    for suffix in (".lock", ".seal"):
-        paths |= {path for mark in folder.glob(f"*.sqlite{suffix}") if is_lost(path := mark.with_suffix(""))}
-    return sorted(paths)
-
-
-@contextmanager
-def exclusive_lock(path: Path) -> Iterator[bool]:
-    """Try to lock the ledger exclusively; yield whether no process had it open."""
-    lock = open_lock(path)
-    try:
-        yield try_lock(lock)
-    finally:
-        release(lock)
 
 
 def find_problem(path: Path) -> str | None:
@@ -47,6 +34,8 @@ def find_problem(path: Path) -> str | None:
             if exclusive:
                 if is_lost(path):
                     return lost(path)
+                if log := foreign_log(path):
+                    return foreign(log, path)
                 if fault := find_fault(path):
                     return f"{fault.text}."
                 if is_broken(path):

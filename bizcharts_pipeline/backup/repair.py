@@ -13,16 +13,18 @@ from pathlib import Path
 from bizcharts_pipeline.backup.drafts import clean_up
 from bizcharts_pipeline.backup.errors import RepairRefused
 from bizcharts_pipeline.backup.files import dataset_problems, model_problems
-from bizcharts_pipeline.backup.ledgers import exclusive_lock, find_problem, ledger_paths, readable_rows
+from bizcharts_pipeline.backup.ledgers import find_problem, readable_rows
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.files import link, read_regular, write_atomically
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
 from bizcharts_pipeline.core.sqlite_seal import (
+    exclusive_lock,
     foreign,
+    foreign_log,
     forget,
     is_broken,
-    is_foreign_log,
     is_lost,
+    ledger_paths,
     lost,
     seal_path,
     write_seal,
@@ -71,15 +73,18 @@ class _Found:
     accept: Callable[[], None] | None = None
 
 
-def find_damage(database: Database, home: Path) -> list[Damage]:
-    """Check everything in ``home`` that a backup would hold, and return the damage.
+def find_damage(database: Database, home: Path, check: Callable[[Database], object] = check_database) -> list[Damage]:
+    """Check everything in ``home`` that a backup holds, except images, and return the damage.
 
     An interrupted restore is finished, and leftovers of killed backups are removed.
+
+    Args:
+        check: reads the database completely, and raises like :func:`check_database`; a backup copies it meanwhile.
 
     Raises:
         DatabaseError: the database is in use for too long, or inaccessible.
     """
-    return [found.damage for found in _find(database, home)]
+    return [found.damage for found in _find(database, home, check)]
 
 
 def set_aside(database: Database, home: Path, now: datetime) -> list[Repaired]:
@@ -117,9 +122,9 @@ def _is_new(found: _Found, done: list[Repaired]) -> bool:
     return all(found.damage.path != repaired.path for repaired in done)
 
 
-def _find(database: Database, home: Path) -> list[_Found]:
+def _find(database: Database, home: Path, check: Callable[[Database], object] = check_database) -> list[_Found]:
     clean_up(database, home)
-    found = _find_in_database(database, home)
+    found = _find_in_database(database, home, check)
     for path in ledger_paths(home):
         found += _find_in_ledger(path)
     if not found:
@@ -138,13 +143,13 @@ def _registered(database: Database) -> dict[str, str]:
     return {}
 
 
-def _find_in_database(database: Database, home: Path) -> list[_Found]:
+def _find_in_database(database: Database, home: Path, check: Callable[[Database], object]) -> list[_Found]:
     path = database.path
     if is_missing(path):
         lost = closed.seal_path(path).exists() or Installation(home, path).has_lost_database()
         return [_Found(Damage(path, f"{path} is missing or empty. {RESTORE.format(part='database')}"))] if lost else []
     try:
-        check_database(database)
+        check(database)
     except DatabaseLogCorrupt as error:
         return [_damaged_log(database, str(error))]
     except DatabaseChanged as error:
@@ -206,17 +211,15 @@ def _find_in_ledger(path: Path) -> list[_Found]:
         if exclusive and is_lost(path):
             damage = Damage(path, lost(path), accept="A new, empty one is created.")
             return [_Found(damage, accept=lambda: _allow_new_ledger(path))]
-        if exclusive and is_foreign_log(path):
-            what = "It is moved away."
-            return [
-                _Found(Damage(log_path(path), foreign(path), what), lambda end: _quarantine_ledger_log(path, None, end))
-            ]
+        if exclusive and (log := foreign_log(path)):
+            damage = Damage(log, foreign(log, path), "It is moved away.")
+            return [_Found(damage, lambda end: _quarantine_ledger_log(path, log, None, end))]
         fault = find_fault(path) if exclusive else None
         is_changed = exclusive and not fault and is_broken(path)
     if fault and not fault.cut:
         what = f"It is moved away; commits before the damage are kept. {_rows(path)}"
         damage = Damage(log_path(path), f"{fault.text}.", what)
-        return [_Found(damage, lambda end: _quarantine_ledger_log(path, fault, end))]
+        return [_Found(damage, lambda end: _quarantine_ledger_log(path, log_path(path), fault, end))]
     if not (problem := find_problem(path)):
         return []
     if is_changed and (rows := readable_rows(path)) and None not in rows.values():
@@ -243,8 +246,7 @@ def _rows(path: Path) -> str:
     return f"Readable rows: {tables or 'none'}."
 
 
-def _quarantine_ledger_log(path: Path, fault: Fault | None, ending: str) -> Repaired:
-    log = log_path(path)
+def _quarantine_ledger_log(path: Path, log: Path, fault: Fault | None, ending: str) -> Repaired:
     kept = log.with_name(f"{log.name}.{ending}")
     with _locked(path):
         link(log, kept)

@@ -12,9 +12,9 @@ from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup.archive import DATABASE, Member
 from bizcharts_pipeline.backup.drafts import Draft, clean_up, new_draft, no_empty_home
 from bizcharts_pipeline.backup.errors import BackupDamaged, RestoreRefused
-from bizcharts_pipeline.backup.ledgers import FOLDER, exclusive_lock, find_problem, ledger_paths
+from bizcharts_pipeline.backup.ledgers import find_problem
 from bizcharts_pipeline.core.files import owner_only, sync
-from bizcharts_pipeline.core.sqlite_seal import write_seal
+from bizcharts_pipeline.core.sqlite_seal import FOLDER, KNOWN, exclusive_lock, ledger_paths, mark_known, write_seal
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.blocks import is_duckdb
 from bizcharts_pipeline.warehouse.copies import copy_file, verify
@@ -74,12 +74,10 @@ def _restore(database: Database, home: Path, file: Path, now: datetime, only: Co
             database.path.absolute().with_name(f"{database.path.name}.{draft.name}.restoring")
         )
         draft.elsewhere(wal(new_database))
-        created_at = _unpack(file, draft, new_database, only)
-        held = [
-            part for part in archive.PARTS if (new_database if part == "database" else draft.folder / part).exists()
-        ]
-        if missing := sorted(set(only) - set(held)):
-            raise RestoreRefused(f"{file} holds no {', '.join(missing)}; it holds {', '.join(held) or 'nothing'}.")
+        created_at, parts = _unpack(file, draft, new_database, only)
+        if missing := sorted(set(only) - set(parts)):
+            raise RestoreRefused(f"{file} holds no {', '.join(missing)}; it holds {', '.join(parts) or 'nothing'}.")
+        held = [part for part in parts if not only or part in only]
         if new_database.exists():
             verify(new_database, named=file)
         _check_ledgers(draft.folder, file)
@@ -101,12 +99,13 @@ def _restore(database: Database, home: Path, file: Path, now: datetime, only: Co
     return Restored(file, tuple(held), created_at, kept)
 
 
-def _unpack(file: Path, draft: Draft, new_database: Path, only: Collection[str]) -> str | None:
-    """Unpack the parts ``only`` into the draft, verifying the complete backup; return when it was made."""
+def _unpack(file: Path, draft: Draft, new_database: Path, only: Collection[str]) -> tuple[str | None, list[str]]:
+    """Unpack the parts ``only`` into the draft, verifying the complete backup; return when it was made, and all its
+    parts."""
     if not archive.is_archive(file):
         if is_duckdb(file):
             copy_file(file, new_database)
-            return None
+            return None, ["database"]
         raise BackupDamaged(file, "it does not begin with the backup header")
 
     def take(name: str, content: BinaryIO, size: int) -> Member:
@@ -118,14 +117,18 @@ def _unpack(file: Path, draft: Draft, new_database: Path, only: Collection[str])
         with open(target, "xb", opener=owner_only) as out:
             return archive.copy_member(name, content, size, out)
 
-    return str(archive.read(file, take).facts.get("created_at"))
+    manifest = archive.read(file, take)
+    parts = {member.part for member in manifest.members}
+    return str(manifest.facts.get("created_at")), [part for part in archive.PARTS if part in parts]
 
 
 def _check_ledgers(folder: Path, file: Path) -> None:
+    (folder / KNOWN).mkdir(mode=0o700)
     for path in ledger_paths(folder):
         if problem := find_problem(path):
             raise BackupDamaged(file, f"{FOLDER}/{path.name} in it is damaged ({problem})")
         write_seal(path)
+        mark_known(path)
 
 
 def _moves(
@@ -141,6 +144,8 @@ def _moves(
             yield Move(new_database, database.absolute(), kept)
         else:
             yield Move(draft.folder.absolute() / part, home.absolute() / part, kept_folder / part)
+            if part == FOLDER:
+                yield Move(draft.folder.absolute() / KNOWN, home.absolute() / KNOWN, kept_folder / KNOWN)
 
 
 def _sync_all(path: Path) -> None:

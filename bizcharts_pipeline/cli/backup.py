@@ -24,10 +24,18 @@ def backup(file: Path, images: bool, json_output: bool) -> None:
     named and no backup is made. The service may run meanwhile.
     """
     from bizcharts_pipeline.backup.create import create
+    from bizcharts_pipeline.core.sqlite_seal import ledger_paths
     from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.installation import Installation
 
     settings = load_settings()
-    show(create(Database.existing(settings), settings.home_path, file, utc_now(), images=images), json_output)
+    home, installation = settings.home_path, Installation.of(settings)
+    installation.check()
+    if ledger_paths(home):  # labels can be made before the database exists
+        database = Database(settings.database_path, settings.database_wait_seconds, installation)
+    else:
+        database = Database.existing(settings)
+    show(create(database, home, file, utc_now(), images=images), json_output)
 
 
 @click.command()

@@ -105,12 +105,16 @@ def import_file(file: Path, scale: "Scale | None", json_output: bool) -> None:
     """
     from bizcharts_pipeline.labels.ledger import REJECTED
     from bizcharts_pipeline.labels.transfer import import_labels
+    from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.installation import Installation
 
     settings = load_settings()
     installation, aside = Installation.of(settings), settings.home_path / REJECTED
     installation.check()
-    report = import_labels(file, open_ledger(), aside, scale=scale, now=utc_now(), begin=installation.begin)
+    database = Database(settings.database_path, settings.database_wait_seconds)  # may not exist yet
+    report = import_labels(
+        file, open_ledger(), aside, scale=scale, now=utc_now(), database=database, begin=installation.begin
+    )
     show(report, json_output)
 
 

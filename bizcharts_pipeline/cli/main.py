@@ -154,7 +154,7 @@ data     {report.home}
 picture  {report.plot}
 next     the app on this data, in the browser:
            BIZCHARTS_HOME={report.home} make app
-         the Dagster UI on this data, with runs, partitions and the index's plot:
+         the Dagster UI on this data, with runs, partitions and the plot:
            {demo_ui}
          the numbers again, or for a program (--json, --csv):
            {bizcharts_here} index
@@ -384,8 +384,10 @@ def import_archive(
         show(import_newest(archive, database_at(utc_now()), pages, utc_now(), on_terminal), json_output)
         return
     from bizcharts_pipeline.cli.backfill import Way, check_days, days_to_fetch, launch_backfill
+    from bizcharts_pipeline.service.serve import refuse_other_home
 
     settings = load_settings()
+    refuse_other_home(Path(os.environ["DAGSTER_HOME"]), settings.home_path)
     way: Way = "onwards" if onwards else "before" if backfill else "between"
     bounds = (first.date() if first else None, last.date() if last else None)
     if recent:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 MAX_TABLE_WIDTH = 10_000
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 
 
@@ -30,7 +31,24 @@ class RegularFile(click.Path):
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
 new_file = click.argument("file", type=RegularFile(exists=False))
 existing_file = click.argument("file", type=RegularFile(exists=True))
-DAY = click.DateTime(["%Y-%m-%d"])
+
+
+class Day(click.DateTime):
+    """A day, as YYYY-MM-DD; midnight as a ``datetime``."""
+
+    def __init__(self) -> None:
+        super().__init__(["%Y-%m-%d"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            is_day = _DAY.fullmatch(str(value))
+            fault = f"there is no day {value}" if is_day else f"{value!r:.40} is not a day, such as 2025-03-31"
+            self.fail(fault, param, ctx)
+
+
+DAY = Day()
 
 
 def check_order(first: date | None, last: date | None) -> None:

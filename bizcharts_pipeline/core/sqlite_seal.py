@@ -3,8 +3,9 @@
 SQLite has no checksums, so a flipped bit in a label's text would go unnoticed. The last process to close a ledger
 writes its hash to the seal; the next one to open it compares and deletes the seal, because the file will change. After
 a kill there is no seal, so nothing is compared. A seal that does not match stays, and is reported each time, until
-`bizcharts repair` resolves it. A missing or empty ledger whose seal or lock file shows that it existed is not created
-again.
+`bizcharts repair` resolves it. A missing or empty ledger that has existed is not created again: its seal and its lock
+file show that, and an empty file of its name in ``known-ledgers`` of the home, which remains when the other two are
+deleted with the ledger.
 """
 
 import fcntl
@@ -14,7 +15,8 @@ import os
 import re
 import sqlite3
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bizcharts_pipeline.core.file_lock import try_lock
@@ -28,6 +30,8 @@ from bizcharts_pipeline.core.files import (
 )
 from bizcharts_pipeline.core.sqlite_log import find_fault, has_log, log_path
 
+FOLDER = "ledgers"  # of a home
+KNOWN = "known-ledgers"  # beside it; one empty file for each ledger that has existed
 PAUSE_SECONDS = 0.01
 SQLITE_OPEN_BYTE = 128  # WAL_SHM_DMS in SQLite's os_unix.c
 _SHA256 = re.compile(rb"([0-9a-f]{64})\n")
@@ -137,9 +141,22 @@ def is_lost(path: Path) -> bool:
     """Whether the ledger ``path`` existed and is now missing or empty; SQLite would silently create a new one."""
     if path.exists() and (not path.is_file() or path.stat().st_size):
         return False
+    known = _known_path(path)
     with suppress(OSError):
-        return seal_path(path).exists() or _lock_path(path).stat().st_size > 0
+        if seal_path(path).exists() or (known is not None and known.exists()):
+            return True
+        return _lock_path(path).stat().st_size > 0
     return False
+
+
+def ledger_paths(home: Path) -> list[Path]:
+    """Return the ledgers of ``home`` by name, including lost ones."""
+    folder = home / FOLDER
+    paths = set(folder.glob("*.sqlite"))
+    for suffix in (".lock", ".seal"):
+        paths |= {mark.with_suffix("") for mark in folder.glob(f"*.sqlite{suffix}")}
+    paths |= {folder / mark.name for mark in (home / KNOWN).glob("*.sqlite")}
+    return sorted(path for path in paths if path.exists() or is_lost(path))
 
 
 def lost(path: Path) -> str:
@@ -154,6 +171,8 @@ def forget(path: Path) -> None:
     """Allow a new ledger ``path`` in place of a lost one; no process may have it open."""
     seal_path(path).unlink(missing_ok=True)
     _lock_path(path).unlink(missing_ok=True)
+    if known := _known_path(path):
+        known.unlink(missing_ok=True)
 
 
 def is_broken(path: Path) -> bool:
@@ -166,12 +185,21 @@ def is_broken(path: Path) -> bool:
     return path.exists() and (found is None or found[1] != _digest(path))
 
 
-def is_foreign_log(path: Path) -> bool:
-    """Whether the ledger ``path`` has a log although it was closed without one; no process of ours may have it open.
+def foreign_log(path: Path) -> Path | None:
+    """Return the log of the ledger ``path``, or its rollback journal, if it was closed without one; ``None`` if there
+    is none. No process of ours may have the ledger open.
 
-    SQLite would replay it, because a log does not name the file that it belongs to.
+    SQLite would apply it, because neither names the file that it belongs to.
     """
-    return has_log(path) and seal_path(path).exists() and not is_broken(path) and not _is_open_elsewhere(path)
+    journal = path.with_name(f"{path.name}-journal")
+    if has_log(path):
+        log = log_path(path)
+    elif journal.is_file() and journal.stat().st_size:
+        log = journal
+    else:
+        return None
+    is_ours = not seal_path(path).exists() or is_broken(path) or _is_open_elsewhere(path)
+    return None if is_ours else log
 
 
 def _is_open_elsewhere(path: Path) -> bool:
@@ -189,9 +217,9 @@ def _is_open_elsewhere(path: Path) -> bool:
     return False
 
 
-def foreign(path: Path) -> str:
-    """Return the beginning of the message for a log that does not belong to its ledger."""
-    return f"{log_path(path)} belongs to another file or program: BizCharts closed {path.name} without a log;"
+def foreign(log: Path, path: Path) -> str:
+    """Return the message for a log that does not belong to its ledger ``path``."""
+    return f"{log} belongs to another file or program: BizCharts closed {path.name} without a log."
 
 
 def open_lock(path: Path) -> int:
@@ -201,6 +229,17 @@ def open_lock(path: Path) -> int:
         OSError: it cannot be opened.
     """
     return regular_only(_lock_path(path), os.O_RDWR | os.O_CREAT)
+
+
+@contextmanager
+def exclusive_lock(path: Path) -> Iterator[bool]:
+    """Try to lock the ledger ``path`` exclusively; yield whether no process had it open. Creates its folder."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = open_lock(path)
+    try:
+        yield try_lock(lock)
+    finally:
+        release(lock)
 
 
 def release(lock: int) -> None:
@@ -215,6 +254,23 @@ def _lock_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
 
+def mark_known(path: Path) -> None:
+    """Record beside its folder that the ledger ``path`` of a home exists.
+
+    Raises:
+        OSError: the mark cannot be written.
+    """
+    if (known := _known_path(path)) and not known.exists():
+        known.parent.mkdir(mode=0o700, exist_ok=True)
+        known.touch(mode=0o600)
+        sync(known.parent)
+
+
+def _known_path(path: Path) -> Path | None:
+    """The mark that the ledger ``path`` has existed; ``None`` for a ledger outside the folder of a home."""
+    return path.parent.with_name(KNOWN) / path.name if path.parent.name == FOLDER else None
+
+
 def _is_current(lock: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(lock), _lock_path(path).stat())
@@ -223,18 +279,22 @@ def _is_current(lock: int, path: Path) -> bool:
 
 
 def _mark_made(lock: int, path: Path) -> None:
-    """Mark in the lock file that the ledger ``path`` exists, which is then known even after a kill, without a seal."""
+    """Mark that the ledger ``path`` exists: in the lock file, which is then known even after a kill, without a seal,
+    and outside its folder."""
     with suppress(OSError):  # a full disk; the next use notes it
-        if path.stat().st_size and not os.fstat(lock).st_size:
+        if not path.stat().st_size:
+            return
+        if not os.fstat(lock).st_size:
             os.pwrite(lock, b"made\n", 0)
+        mark_known(path)
 
 
 def _check_unused(path: Path) -> None:
     """Check the state that the last user left, while no process has the ledger open."""
     if is_lost(path):
         raise sqlite3.DatabaseError(lost(path))
-    if is_foreign_log(path):
-        raise sqlite3.DatabaseError(f"{foreign(path)} `bizcharts repair --set-aside` moves it to quarantine")
+    if log := foreign_log(path):
+        raise sqlite3.DatabaseError(f"{foreign(log, path)} `bizcharts repair --set-aside` moves it to quarantine")
     if fault := find_fault(path):
         if not fault.cut:
             raise sqlite3.DatabaseError(f"{fault.text}; `bizcharts repair` shows what can be kept")

@@ -31,7 +31,7 @@ from bizcharts_pipeline.prices.rotation import fill_daily, rotation_from_setting
 from bizcharts_pipeline.scoring.champion import champion_scorer
 from bizcharts_pipeline.scoring.new_posts import score_new_posts
 from bizcharts_pipeline.service.jobs import FOLDER, INSTANCE_FILE, job_command
-from bizcharts_pipeline.service.serve import LOCK, instance_lock
+from bizcharts_pipeline.service.serve import INSTANCE_LOCK, LOCK, dagster_lock, instance_lock
 from bizcharts_pipeline.settings import Settings, load_settings
 from bizcharts_pipeline.text.read import read_thread
 from bizcharts_pipeline.warehouse.as_of import newest_readings
@@ -81,24 +81,26 @@ def run_demo(settings: Settings, *, history_days: int, full: bool, track: Track)
         SdkMissing: the extra ``auto-labels`` is not installed.
         NotInstalled: libraries or programs needed for training are missing.
         DemoError: the Dagster job failed; other ``BizchartsError`` as the stages raise them.
-        ServiceError: another process is making or showing the demo in this home.
+        ServiceError: another process is making or showing the demo in this home or ``DAGSTER_HOME``.
     """
     require_sdks(("openai", "gemini"))
     if full:
         require_training()
     home = settings.home_path / "demo"
     home.mkdir(parents=True, exist_ok=True)
-    with instance_lock(home):
-        return _run_demo(settings, home, history_days, track, full=full)
-
-
-def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *, full: bool) -> DemoReport:
-    started = time.monotonic()
     dagster_home = Path(os.environ.get("DAGSTER_HOME") or FOLDER) / "demo"
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    with instance_lock(home), dagster_lock(dagster_home, home):
+        return _run_demo(settings, home, dagster_home, history_days, track, full=full)
+
+
+def _run_demo(
+    settings: Settings, home: Path, dagster_home: Path, history_days: int, track: Track, *, full: bool
+) -> DemoReport:
+    started = time.monotonic()
     _clear(home)
     Installation(home, home / "bizcharts.duckdb").forget()
-    shutil.rmtree(dagster_home, ignore_errors=True)
-    dagster_home.mkdir(parents=True)
+    _clear(dagster_home)
     shutil.copy(FOLDER / INSTANCE_FILE, dagster_home)
 
     end = utc_now().replace(minute=0, second=0, microsecond=0)
@@ -163,10 +165,10 @@ def _run_demo(settings: Settings, home: Path, history_days: int, track: Track, *
     )
 
 
-def _clear(home: Path) -> None:
-    """Remove everything from the demo's home except the held lock."""
-    for path in home.iterdir():
-        if path.name == LOCK:
+def _clear(folder: Path) -> None:
+    """Remove everything from a folder of the demo except the held lock."""
+    for path in folder.iterdir():
+        if path.name in (LOCK, INSTANCE_LOCK):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

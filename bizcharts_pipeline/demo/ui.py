@@ -13,7 +13,7 @@ from bizcharts_pipeline.demo.label_apis.oracle import Oracle, world_truth
 from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 from bizcharts_pipeline.demo.labelling import MODEL_RIGHT, label_environment
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.service.serve import check_port, instance_lock, prepare_instance, programs
+from bizcharts_pipeline.service.serve import check_port, dagster_lock, instance_lock, prepare_instance, programs
 from bizcharts_pipeline.service.supervisor import Supervisor
 from bizcharts_pipeline.settings import load_settings
 
@@ -37,7 +37,7 @@ def open_ui(home: Path, dagster_home: Path, port: int, say: Callable[[str], obje
     """
     world = _world(home)
     now = utc_now()
-    with instance_lock(home):
+    with instance_lock(home), dagster_lock(dagster_home, home):
         check_port(HOST, port, "choose another one with --port")
         oracle = Oracle(world_truth(world, world.start, now + LONGEST), MODEL_RIGHT)
         with simulated_hosts(world, now + LONGEST) as hosts, SimulatedLabelApis(oracle) as apis:

@@ -70,13 +70,14 @@ def block(database: Database, home: Path, what: int | str, reason: str, now: dat
     Raises:
         NothingToBlock: unknown thread, invalid hash, or no known hash of the thread's picture.
     """
+    kind = None if isinstance(what, int) else _kind_of(what)
     with database.write() as connection:
         if isinstance(what, int):
             hashes = hashes_of_thread(connection, what)
             if not hashes:
                 raise NothingToBlock(f"Thread {what}: no known picture; give its hash instead")
         else:
-            kind = _kind_of(what)
+            assert kind
             others = hashes_of_content(connection, what) if kind == "sha256" else []
             hashes = [(what, kind), *others]
         added = add_blocks(connection, hashes, reason, now)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,8 +28,10 @@ from bizcharts_pipeline.labels.scales import (
     canonical,
     check_ratings,
     is_reversed,
+    meanings,
     missing_end,
 )
+from bizcharts_pipeline.labels.stances import stance
 from bizcharts_pipeline.labels.transfer_rows import (
     COLUMNS,
     BadRow,
@@ -40,11 +42,20 @@ from bizcharts_pipeline.labels.transfer_rows import (
     label_of,
     values_of,
 )
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseError
+from bizcharts_pipeline.warehouse.installation import is_missing
+from bizcharts_pipeline.warehouse.labelled import unknown_threads
 
 MAX_LABEL_BYTES = 1_000_000  # of text; the ledger keeps labels for ever
 SHOWN = 10
 CLOCK_TOLERANCE = timedelta(days=1)
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as decoded by `surrogateescape`
+# Of thread numbers with that many zeros at their ends together, one in 10 ** MIN_ZEROS would be so by chance.
+MIN_ZEROS = 8
+MIN_ZEROS_EACH = 2  # a spreadsheet shows six digits at most of a number with an exponent
+MIN_ROWS_OF_ONE = 5  # labels of a single number that ends in MIN_ZEROS_OF_ONE zeros
+MIN_ZEROS_OF_ONE = 4
 _ID_COLUMN = "id"  # of the original implementation's table
 
 Key = tuple[int, str, datetime]
@@ -154,7 +165,8 @@ def collect(
         where: unit of a row's ``line``, for messages.
 
     Raises:
-        LabelFileError: the ratings are on another scale than the given one, or than ours if none was given.
+        LabelFileError: the ratings are on another scale than the given one, or than ours if none was given; or the
+            thread numbers are rounded.
     """
     spelled = spellings or Spellings()
     labels: list[FileLabel] = []
@@ -178,6 +190,11 @@ def collect(
                 renamed[written] = label.labeler_id
             labels.append(FileLabel(row.line, row.text, label, frozenset(row.values or ())))
         unknown |= dict.fromkeys(str(name) for name in row.values or () if name not in (*COLUMNS, _ID_COLUMN))
+    if zeros := _rounded_to([entry.label.thread_id for entry in labels]):
+        raise LabelFileError(
+            f"{path}: all its thread numbers end in {'0' * zeros}, so a spreadsheet has probably rounded them; nothing "
+            "was imported. Take the numbers from the original file, and format their column as text before you save it."
+        )
     try:
         check_ratings(ratings, scale, where)
     except ScaleError as error:
@@ -262,6 +279,35 @@ def carry_out(plan: ImportPlan, ledger: LabelLedger, aside: Path, now: datetime)
     )
 
 
+def unknown_note(file: LabelFile, database: Database) -> list[str]:
+    """Return a note for the user if ``database`` does not have the posts of all labels in ``file``; none if it cannot
+    be read."""
+    threads = {entry.label.thread_id for entry in file.labels}
+    unknown = len(threads)
+    try:
+        if not is_missing(database.path):
+            with database.read() as connection:
+                unknown = unknown_threads(connection, threads)
+    except DatabaseError:
+        return []
+    if not unknown:
+        return []
+    return [
+        f"{unknown:,} of its {counted(len(threads), 'thread')} {'is' if unknown == 1 else 'are'} not in the database: "
+        "check the numbers, or import those days from the archive (`bizcharts import --from DAY`)"
+    ]
+
+
+def _rounded_to(threads: Sequence[int]) -> int:
+    """Return how many zeros all of the numbers end in, if that is no chance; else 0."""
+    if not threads:
+        return 0
+    zeros = min(len(str(thread)) - len(str(thread).rstrip("0")) for thread in threads)
+    is_several = zeros >= MIN_ZEROS_EACH and zeros * len(set(threads)) >= MIN_ZEROS
+    is_one = zeros >= MIN_ZEROS_OF_ONE and len(threads) >= MIN_ROWS_OF_ONE
+    return zeros if is_several or is_one else 0
+
+
 def _label(row: RawRow, origin: str, scale: Scale) -> Label:
     if _NOT_UTF8.search(row.text):
         raise BadRow("bytes that are not UTF-8")
@@ -284,7 +330,7 @@ def _check_meaning(file: LabelFile, ledger: LabelLedger) -> None:
         raise LabelFileError(
             f"{file.path}: {absent}, so it may be on another scale; nothing was imported. If 1 is bearish, 2 neutral "
             "and 3 bullish there, import it with `--scale 1-3`; else give its scale, or the meaning of each rating: "
-            "`--scale 1=bearish,2=bullish`."
+            f"`--scale {meanings(set(file.ratings))}`."
         )
     opposite, same = _compare(file, ledger)
     if is_reversed(opposite, same):
@@ -322,6 +368,12 @@ def _notes(file: LabelFile, new: Iterable[Label], record: LabelImport | None) ->
         yield (
             f"{counted(again, 'post is', 'posts are')} rated differently by the same "
             f"labeller at different times: the newest counts"
+        )
+    seen = {(file.scale or OURS).classes[rating] for rating in file.ratings}
+    if file.scale and len(seen) == 1 and len(set(file.ratings)) > 1:
+        yield (
+            f"on the scale {file.scale.name} all its {len(file.ratings):,} ratings are {stance(seen.pop())}: if that "
+            "is wrong, undo the import and give another `--scale`"
         )
     if record and (absent := missing_end(file.ratings)):
         yield f"{absent}: if 1 is not bearish, 2 neutral and 3 bullish there, undo the import and give its `--scale`"

@@ -157,21 +157,26 @@ def is_reversed(opposite: int, same: int) -> bool:
     return opposite >= MIN_OPPOSITE and opposite > _OPPOSITE_TO_SAME * same
 
 
+def meanings(seen: set[str]) -> str:
+    """Return the beginning of an explicit scale for the ratings ``seen``, to be completed: ``1=…,2=…``."""
+    written = [rating for rating in seen if not rating.startswith(("[", "{"))] or ["RATING"]
+    each = sorted(written, key=lambda rating: (_number(rating) or 0.0, rating))
+    return ",".join(f"{rating:.20}=…" for rating in each[:3]) + (",…" if len(each) > 3 else "")
+
+
 def _mapping_hint(seen: set[str]) -> str:
     numbers = [number for rating in seen if (number := _number(rating)) is not None]
     low, high = (min(numbers), max(numbers)) if numbers else (math.nan, math.nan)
     if len(numbers) == len(seen) and (low, high) == (1, 4):
         return f"Give its scale with `--scale`. {NO_MIDDLE}."
-    each = sorted(seen, key=lambda rating: (_number(rating) or 0.0, rating))
-    meanings = ",".join(f"{rating:.20}=…" for rating in each[:3]) + (",…" if len(each) > 3 else "")
     fits = [
         f"`--scale {name}`"
         for name, scale in SCALES.items()
         if scale is not OURS and seen <= scale.classes.keys() and len(numbers) == len(seen)
     ]
     if fits:
-        return f"Give its scale, {' or '.join(fits)}, or the meaning of each rating: `--scale {meanings}`."
-    return f"Give the meaning of each rating (bearish, neutral or bullish): `--scale {meanings}`."
+        return f"Give its scale, {' or '.join(fits)}, or the meaning of each rating: `--scale {meanings(seen)}`."
+    return f"Give the meaning of each rating (bearish, neutral or bullish): `--scale {meanings(seen)}`."
 
 
 def _number(text: str) -> float | None:

@@ -16,6 +16,7 @@ from bizcharts_pipeline.labels.stances import STANCES, stance
 from bizcharts_pipeline.labels.transfer import read_labels
 from bizcharts_pipeline.labels.undoing import gold_without_label
 
+DAYS_A_LINE = 5
 IDLE_SECONDS = 60  # a labeller who took longer was away from the page
 DAYS_SHOWN = 14
 UNKNOWN = "unknown"
@@ -94,7 +95,10 @@ class LabelStatistics:
             pace = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.median_seconds.items())
             lines += ["", f"median seconds per label: {pace}"]
         days = list(self.per_day.items())[-DAYS_SHOWN:]
-        lines += ["", "labels per day: " + ", ".join(f"{day} {number:,}" for day, number in days)] if days else []
+        shown = [f"{day} {number:,}" for day, number in days]
+        lines += ["", "labels per day:"] if shown else []
+        for first in range(0, len(shown), DAYS_A_LINE):
+            lines.append(f"  {', '.join(shown[first : first + DAYS_A_LINE])}")
         for each in self.agreement:
             lines += ["", str(each)]
         return "\n".join(lines)

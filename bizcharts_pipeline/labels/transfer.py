@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import write_atomically
 from bizcharts_pipeline.core.sqlite import SQLITE_BEGIN, is_known
-from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, carry_out, collect, plan
+from bizcharts_pipeline.labels.importing import ImportReport, LabelFile, carry_out, collect, plan, unknown_note
 from bizcharts_pipeline.labels.labellers import Spellings
 from bizcharts_pipeline.labels.ledger import LabelLedger
 from bizcharts_pipeline.labels.scales import Scale
@@ -19,6 +19,7 @@ from bizcharts_pipeline.labels.transfer_csv import read_csv, write_csv
 from bizcharts_pipeline.labels.transfer_json import read_jsonl, write_jsonl, write_parquet
 from bizcharts_pipeline.labels.transfer_rows import COLUMNS, LabelFileError, RawRow, values_of
 from bizcharts_pipeline.labels.transfer_sql import read_dump
+from bizcharts_pipeline.warehouse.database import Database
 
 MAX_BYTES = 256 * 1024 * 1024
 SHOWN_REASONS = 3
@@ -82,6 +83,7 @@ def import_labels(
     *,
     scale: Scale | None = None,
     now: datetime | None = None,
+    database: Database | None = None,
     begin: Callable[[], object] = lambda: None,
 ) -> ImportReport:
     """Import the labels of ``path`` into the ledger; invalid rows go to a file in ``aside``.
@@ -91,6 +93,7 @@ def import_labels(
     Args:
         scale: scale of the file's ratings, if given by the user.
         now: naive UTC; the current time by default.
+        database: the report says how many of the file's threads it does not have.
         begin: called before the first write.
 
     Raises:
@@ -101,11 +104,14 @@ def import_labels(
     now = now or utc_now()
     spellings = Spellings(label.labeler_id for label in ledger.not_retracted()) if is_known(ledger.path) else None
     planned = plan(read_labels(path, scale, spellings), ledger, now)
+    if not planned.rows:
+        raise LabelFileError(f"{path}: it has no rows, so nothing was imported.")
     if planned.rejected and not planned.new and not planned.known:
         shown = [*map(str, planned.rejected[:SHOWN_REASONS]), *(["..."] if planned.rejected[SHOWN_REASONS:] else [])]
         raise LabelFileError(f"{path}: none of its rows is a valid label, so nothing was imported: {'; '.join(shown)}")
     begin()
-    return carry_out(planned, ledger, aside, now)
+    report = carry_out(planned, ledger, aside, now)
+    return replace(report, notes=(*report.notes, *unknown_note(planned.file, database))) if database else report
 
 
 def read_labels(path: Path, scale: Scale | None = None, spellings: Spellings | None = None) -> LabelFile:

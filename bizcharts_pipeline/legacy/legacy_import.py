@@ -19,6 +19,7 @@ from bizcharts_pipeline.labels.importing import (
     collect,
     named_lines,
     plan,
+    unknown_note,
 )
 from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER, Spellings
 from bizcharts_pipeline.labels.ledger import LEDGER, REJECTED, LabelLedger
@@ -111,7 +112,7 @@ def import_posts_db(
         rejected=taken.rejected,
         aside=taken.aside,
         import_id=taken.import_id,
-        notes=taken.notes,
+        notes=(*taken.notes, *unknown_note(planned.file, database)),
     )
 
 

@@ -17,6 +17,7 @@ from bizcharts_pipeline.alerts.ledger import AlertLedger
 from bizcharts_pipeline.core.attempts import Attempts
 from bizcharts_pipeline.core.listening import http_address
 from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.core.sqlite_seal import is_lost, ledger_paths, lost
 from bizcharts_pipeline.drift.words import verdict_sentence
 from bizcharts_pipeline.http.deadline import cut_off_after
 from bizcharts_pipeline.http.exchange import BoundedSession
@@ -64,6 +65,7 @@ def health(settings: Settings, now: datetime) -> list[Finding]:
             "never" if polled is None else f"{polled:%Y-%m-%d %H:%M} UTC",
         ),
         _set_aside(settings),
+        _ledgers(settings),
         _label_ledger(settings),
         _alerts(settings, now),
         _drift(settings),
@@ -75,6 +77,12 @@ def _set_aside(settings: Settings) -> Finding:
     """Find quarantined items, which are skipped because processes were killed while handling them."""
     items = Attempts.of_home(settings.home_path).set_aside()
     return Finding("set aside", not items, "; ".join(items[:5]) or "nothing")
+
+
+def _ledgers(settings: Settings) -> Finding:
+    """Find ledgers that have existed and are missing."""
+    missing = [path for path in ledger_paths(settings.home_path) if is_lost(path)]
+    return Finding("ledgers", not missing, " ".join(map(lost, missing)) or "none is missing")
 
 
 def _label_ledger(settings: Settings) -> Finding:

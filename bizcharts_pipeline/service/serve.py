@@ -1,12 +1,13 @@
 """The unattended service: Dagster's daemon, code server and web server, with the index in the log once an hour."""
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from bizcharts_pipeline.service.supervisor import Child, Supervisor
 from bizcharts_pipeline.settings import Settings, is_loopback
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 
-LOCK = "serve.lock"
+LOCK = "serve.lock"  # in the home; holds the id of the process
+INSTANCE_LOCK = "instance.lock"  # in DAGSTER_HOME; holds the path of the home
 WORKSPACE = "serve-workspace.yaml"
 LOCATION = "bizcharts"  # as in workspace.yaml, or Dagster would treat the schedules as different ones
 MIGRATION_SECONDS = 600
@@ -49,7 +51,7 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
 
     Raises:
         BadPassword: the password of the UI cannot be used.
-        ServiceError: the port is taken, or the service of this home is already running.
+        ServiceError: the port is taken, or a service of this home or in this ``DAGSTER_HOME`` is already running.
         NoInstance: ``DAGSTER_HOME`` is not a usable folder.
         DatabaseLost: the database is missing, although the installation has had one.
     """
@@ -59,11 +61,12 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
     if not home.exists():  # check the port first: a mistake must not create a folder
         check_port(settings.serve.host, settings.serve.port)
     home.mkdir(parents=True, exist_ok=True)
-    with instance_lock(home):
+    with instance_lock(home), ExitStack() as locks:
         check_port(settings.serve.host, settings.serve.port)
-        installation.begin()
         surroundings = environment() if level != LEVEL else with_plain_log(environment(), home)
         folder = instance_folder(surroundings)
+        locks.enter_context(dagster_lock(folder, home))
+        installation.begin()
         prepare_instance(surroundings, folder)
         children = programs(settings, home, level)
         clock = _Hourly(settings, say)
@@ -131,14 +134,56 @@ def instance_lock(home: Path) -> Iterator[None]:
     Raises:
         ServiceError: another process holds it; the message has its id.
     """
-    with open(home / LOCK, "a+", opener=regular_only) as lock:
+    with _lock(home / LOCK, str(os.getpid())) as holder:
+        if holder is not None:
+            raise ServiceError(f"{home} is already in use by process {holder}")
+        yield
+
+
+@contextmanager
+def dagster_lock(folder: Path, home: Path) -> Iterator[None]:
+    """Hold the exclusive lock on the Dagster instance in ``folder`` for the service of ``home``: the daemons of two
+    services would take runs from one queue, and write them into either home.
+
+    Raises:
+        ServiceError: a service holds it; the message has its home.
+    """
+    with _lock(folder / INSTANCE_LOCK, str(home)) as holder:
+        if holder is not None:
+            raise ServiceError(
+                f"DAGSTER_HOME: {folder} is in use by the service of {holder}; set another DAGSTER_HOME for {home}"
+            )
+        yield
+
+
+def refuse_other_home(folder: Path, home: Path) -> None:
+    """Check that no service of another home would execute what is queued in the Dagster instance in ``folder``.
+
+    Raises:
+        ServiceError: such a service runs; the message has its home.
+    """
+    if (folder / INSTANCE_LOCK).exists():
+        with open(folder / INSTANCE_LOCK, opener=regular_only) as lock:
+            holder = lock.read().strip()
+            if holder != str(home) and not try_lock(lock.fileno(), fcntl.LOCK_SH):
+                raise ServiceError(
+                    f"DAGSTER_HOME: {folder} is in use by the service of {holder}, which would import the days into "
+                    f"that home; set the DAGSTER_HOME of the service of {home}"
+                )
+
+
+@contextmanager
+def _lock(path: Path, content: str) -> Iterator[str | None]:
+    """Lock the file ``path`` and write ``content`` to it; yield the content of another holder, which keeps the lock."""
+    with open(path, "a+", opener=regular_only) as lock:
         if not try_lock(lock.fileno()):
             lock.seek(0)
-            raise ServiceError(f"{home} is already in use by process {lock.read().strip()}")
+            yield lock.read().strip()
+            return
         lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
+        lock.write(f"{content}\n")
         lock.flush()
-        yield
+        yield None
 
 
 def check_port(host: str, port: int, remedy: str = "set BIZCHARTS_SERVE__PORT or BIZCHARTS_SERVE__HOST") -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from bizcharts_pipeline.core.files import read_regular, sync, write_atomically
+from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.pods.identity import KEY_LENGTH
 from bizcharts_pipeline.pods.ledger import FOLDERS, LEDGER, PodLedger
 from bizcharts_pipeline.pods.lock import JobBusy, hold
@@ -265,7 +266,7 @@ def _with_cost(finished: Finished, training: PodTraining[Model]) -> Finished:
     if finished.pods:
         return finished
     ledger = PodLedger(training.home / LEDGER)
-    rows = [row for row in ledger.pods() if row.key == training.job.key] if ledger.path.exists() else []
+    rows = [row for row in ledger.pods() if row.key == training.job.key] if is_known(ledger.path) else []
     rows = [row for row in rows if row.job == rows[-1].job]
     if not rows:
         return finished

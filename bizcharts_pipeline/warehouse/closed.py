@@ -75,8 +75,8 @@ def is_changed(path: Path, descriptor: int) -> bool:
     sealed_as = _read_seal(path)
     if sealed_as is None:
         return seal_path(path).exists()
-    now = (fingerprint(descriptor), os.fstat(descriptor).st_size)
-    return (sealed_as.fingerprint, sealed_as.size) != now
+    headers = _headers(descriptor) if sealed_as.headers else None
+    return sealed_as != _Seal(fingerprint(descriptor), os.fstat(descriptor).st_size, headers)
 
 
 def note_change(path: Path) -> bool:

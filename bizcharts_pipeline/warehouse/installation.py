@@ -28,7 +28,7 @@ _REMEDY = (
     "If its disk is not mounted, mount it; correct BIZCHARTS_HOME or BIZCHARTS_DATABASE if one is wrong; "
     "`bizcharts restore FILE` restores a backup; `bizcharts init --new` starts with an empty database."
 )
-FOLDERS = ("ledgers", "spool", "models", "images", "datasets", "pods", "staged", "runs", "http")
+FOLDERS = ("ledgers", "known-ledgers", "spool", "models", "images", "datasets", "pods", "staged", "runs", "http")
 _TIGHTENED: set["Installation"] = set()
 # Files found only in the home of an installation that had a database.
 _LEFTOVERS = (

@@ -25,6 +25,14 @@ def stored_gold(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str, d
     return connection.execute("SELECT thread_id, period, frozen_at FROM gold_split ORDER BY thread_id").fetchall()
 
 
+def unknown_threads(connection: duckdb.DuckDBPyConnection, threads: Collection[int]) -> int:
+    """Return how many of ``threads`` have no post in the database."""
+    rows = connection.execute(
+        f"SELECT count(*) FROM {as_table(threads)} WHERE thread_id NOT IN (SELECT thread_id FROM thread_ops)"
+    ).fetchall()
+    return int(rows[0][0])
+
+
 def as_table(threads: Collection[int]) -> str:
     """Return ``threads`` as a SQL sub-query with the column ``thread_id``."""
     return table([{"thread_id": thread_id} for thread_id in threads], {"thread_id": "BIGINT"})

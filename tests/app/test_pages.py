@@ -137,6 +137,20 @@ def test_when_no_poll_comes_the_page_says_that_no_reading_will(home: Path, monke
     assert "No new reading comes until the service runs (`make serve`)" in words(opened("now"))
 
 
+def test_just_after_the_full_hour_no_time_of_the_past_is_announced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = NOW.replace(minute=0) + HOUR + timedelta(minutes=1)
+    monkeypatch.setenv("BIZCHARTS_NOW", now.isoformat())
+    with Database(home / "bizcharts.duckdb").write() as connection:
+        connection.execute(
+            "UPDATE catalog_snapshots SET snapshot_at = ? "
+            "WHERE snapshot_at = (SELECT max(snapshot_at) FROM catalog_snapshots)",
+            [now],
+        )
+    said = words(opened("now"))
+    assert "The hour ended at" in said
+    assert "is final at" not in said
+
+
 def test_a_link_as_of_a_moment_shows_what_was_knowable_then(home: Path) -> None:
     then = BUSY_HOUR - 3 * HOUR
     later = hour_row(then - HOUR, computed_at=NOW, value=90.0, label="Extreme Greed")

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -93,11 +95,20 @@ def test_a_backup_says_what_is_wrong_with_its_target_and_overwrites_nothing(worl
 
 def test_a_backup_is_made_while_others_write_and_keeps_what_is_in_their_logs(world: World, tmp_path: Path) -> None:
     leave_log(world)
-    with closing(sqlite3.connect(world.home / "ledgers" / "pods.sqlite")) as user:
-        user.execute("PRAGMA journal_mode = WAL")
-        user.execute("CREATE TABLE more (x)")
-        user.commit()
+    program = (
+        "import sqlite3, sys\n"
+        "user = sqlite3.connect(sys.argv[1])\n"
+        "user.execute('PRAGMA journal_mode = WAL')\n"
+        "user.execute('CREATE TABLE more (x)')\n"
+        "print('written', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", program, str(world.home / "ledgers" / "pods.sqlite")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == "written\n"
         file = back_up(world, tmp_path / "file")
+        user.communicate()
     second = World(tmp_path / "second")
     restore(second.database, second.home, file, NOW)
     assert second.contents()["thread_ops"] == world.contents()["thread_ops"]

@@ -17,6 +17,7 @@ from bizcharts_pipeline.backup.create import create
 from bizcharts_pipeline.backup.errors import BackupFailed
 from bizcharts_pipeline.backup.restore import restore
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.sqlite import connect
 from bizcharts_pipeline.labels.projection import materialise_labels
 from bizcharts_pipeline.labels.recovery import LedgerLost, require_ledger
 from bizcharts_pipeline.maintenance import maintain
@@ -170,6 +171,67 @@ def test_a_ledger_that_is_lost_is_named_and_not_begun_anew(
     restore(world.database, world.home, tmp_path / "backup", NOW, only=["ledgers"])
     assert len(world.labels.standing()) == 40
     assert repair.find_damage(world.database, world.home) == []
+
+
+@pytest.mark.parametrize("name", ["labels", "pods", "requests"])
+def test_a_ledger_deleted_with_all_files_beside_it_is_named_by_repair_backup_and_health_and_not_begun_anew(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    materialise_labels(world.database, world.labels, NOW)
+    path = world.home / "ledgers" / f"{name}.sqlite"
+    for file in path.parent.glob(f"{name}.sqlite*"):
+        file.unlink()
+    (damage,) = repair.find_damage(world.database, world.home)
+    assert damage.problem.startswith(f"{path} is missing or empty, although it existed.")
+    installation = Installation(tmp_path / "other", "http://127.0.0.1:9", extra={"BIZCHARTS_HOME": str(world.home)})
+    refused = installation.run_here("backup", str(tmp_path / "none"))
+    assert refused.returncode == 1
+    assert damage.problem in refused.stderr
+    assert not (tmp_path / "none").exists()
+    checks = {each["what"]: each for each in json.loads(installation.run_here("health", "--json").stdout)}
+    assert checks["ledgers"] == {"what": "ledgers", "ok": False, "detail": damage.problem}
+    with pytest.raises(sqlite3.DatabaseError, match="missing or empty"):
+        connect(path)
+    if name == "labels":
+        assert installation.run_here("labels", "restore").returncode == 0
+    else:
+        repair.accept(world.database, world.home)
+        connect(path).close()
+    assert is_sound(world, tmp_path / "file")
+
+
+def test_all_ledgers_deleted_with_their_folder_are_named_and_come_back_from_a_backup(
+    world: World, tmp_path: Path
+) -> None:
+    create(world.database, world.home, tmp_path / "backup", NOW)
+    shutil.rmtree(world.home / "ledgers")
+    lost = [damage.path.name for damage in repair.find_damage(world.database, world.home)]
+    assert lost == ["labels.sqlite", "pods.sqlite", "requests.sqlite"]
+    restore(world.database, world.home, tmp_path / "backup", NOW, only=["ledgers"])
+    assert is_sound(world, tmp_path / "file")
+    (world.home / "ledgers" / "pods.sqlite").unlink()
+    (world.home / "ledgers" / "pods.sqlite.seal").unlink()
+    assert [damage.path.name for damage in repair.find_damage(world.database, world.home)] == ["pods.sqlite"]
+
+
+def test_a_ledger_that_a_full_restore_did_not_bring_is_not_called_lost(world: World, tmp_path: Path) -> None:
+    create(world.database, world.home, tmp_path / "backup", NOW)
+    connect(world.home / "ledgers" / "scores.sqlite").close()
+    restore(world.database, world.home, tmp_path / "backup", NOW)
+    assert is_sound(world, tmp_path / "file")
+
+
+def test_backup_refuses_whatever_repair_names(world: World, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(world.labels.path.parent, old)
+    world.add_label(901)
+    materialise_labels(world.database, world.labels, NOW)
+    shutil.rmtree(world.labels.path.parent)
+    shutil.copytree(old, world.labels.path.parent)
+    (damage,) = repair.find_damage(world.database, world.home)
+    with pytest.raises(BackupFailed, match=re.escape(damage.problem)):
+        create(world.database, world.home, tmp_path / "none", NOW)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_new_ledger_is_begun_where_that_is_meant(world: World) -> None:

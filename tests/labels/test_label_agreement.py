@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -121,6 +122,8 @@ def test_statistics_count_the_newest_of_each_labeller() -> None:
     assert found.flags == {"unreadable": 1}
     assert found.median_seconds == {"ann": 2.0, "bob": 10.0}
     assert found.per_day == {"2026-03-01": 5, "2026-03-02": 4}
+    month = replace(found, per_day={f"2026-03-{day:02}": 5 for day in range(1, 31)})
+    assert max(len(line) for line in str(month).splitlines() if "2026-03-30" in line) <= 80
     for text in ("9 labels", "2 are gold", "ann", "2026-02", "unreadable 1", "bob 10.0"):
         assert text in str(found)
 

@@ -1,6 +1,7 @@
 """Imports of labels: no foreign scale is taken for ours, no row is guessed, and an import can be undone."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
@@ -163,6 +164,22 @@ def test_a_scale_within_one_to_three_that_lacks_an_end_is_asked_about(tmp_path: 
     assert ratings(tmp_path) == [1, 2] * 6
 
 
+def test_a_scale_that_puts_all_ratings_into_one_class_is_named(tmp_path: Path) -> None:
+    report = bring(tmp_path, "csv", rows_of([1, 2, 3] * 4), "1-10")
+    assert "on the scale 1-10 all its 12 ratings are bearish" in str(report)
+    assert "all its" not in str(bring(tmp_path, "csv", rows_of([1, 9, 3] * 4, "ben"), "1-10", "b"))
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelFileError, match="it has no rows"):
+        bring_text(tmp_path, HEADER)
+
+
+def test_the_hint_for_a_scale_names_the_ratings_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(LabelFileError, match=re.escape("`--scale 2=…,3=…`")):
+        bring(tmp_path, "csv", rows_of([2, 3] * 6))
+
+
 def test_a_reversed_scale_is_noticed_where_the_ledger_rates_the_same_posts(tmp_path: Path) -> None:
     written = [1, 3, 2] * 6
     bring(tmp_path, "csv", rows_of(written))
@@ -180,6 +197,32 @@ def test_threads_that_a_spreadsheet_rounded_are_put_aside(tmp_path: Path, door: 
     assert [label.thread_id for label in ledger_of(tmp_path).all()] == [61072700, 61072701]
     assert all("rounded by a spreadsheet" in row.reason for row in report.rejected)
     assert len(report.rejected) == 2 - (door == "csv")
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "threads",
+    [[61_070_000 + 10_000 * n for n in range(2)] * 6, [61_071_200 + 300 * n for n in range(12)], [61_070_000] * 12],
+)
+def test_a_file_whose_threads_were_all_rounded_is_refused(tmp_path: Path, door: str, threads: list[int]) -> None:
+    rows = [(thread, 1 + n % 3, "ann", f"2026-03-01T12:00:{n:02}") for n, thread in enumerate(threads)]
+    with pytest.raises(LabelFileError, match=r"all its thread numbers end in 00.*nothing was imported"):
+        bring(tmp_path, door, rows)
+    assert not ledger_of(tmp_path).path.exists()
+
+
+def test_an_import_says_how_many_threads_the_database_does_not_know(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.duckdb")
+    with database.write() as connection:
+        connection.execute(
+            "INSERT INTO thread_ops (thread_id, posted_at, source, ingested_at, text_known_at) "
+            "SELECT 61_000_000 + i, TIMESTAMP '2026-03-01', 'live', TIMESTAMP '2026-03-01', TIMESTAMP '2026-03-01' "
+            "FROM range(2) AS r(i)"
+        )
+    file = tmp_path / "a.csv"
+    file.write_text(HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows_of([1, 2, 3])))
+    said = str(import_labels(file, ledger_of(tmp_path), tmp_path / "aside", now=IMPORTED, database=database))
+    assert "1 of its 3 threads is not in the database: check the numbers, or import those days" in said
 
 
 def test_numbers_with_an_exponent_are_rounded_also_where_they_are_no_text(tmp_path: Path) -> None:

@@ -434,7 +434,8 @@ def test_a_dump_that_removes_labels_or_names_a_column_twice_is_reported(ledger: 
     assert [label.thread_id for label in ledger.all()] == [7]
     assert ["twice" in row.reason for row in report.rejected] == [True, False, False]
     assert all("not removed" in row.reason for row in report.rejected[1:])
-    assert not taken(ledger, "b.sql", f"DROP TABLE IF EXISTS training_labels;\n{CREATE}").rejected
+    with pytest.raises(LabelFileError, match="it has no rows"):
+        taken(ledger, "b.sql", f"DROP TABLE IF EXISTS training_labels;\n{CREATE}")
 
 
 def test_a_dump_without_the_table_is_refused(ledger: LabelLedger) -> None:

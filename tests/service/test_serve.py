@@ -15,7 +15,13 @@ from quick_jobs import quick_live
 from assets.catalog_snapshot import UNREACHABLE
 from bizcharts_pipeline.demo.board.server import SimulatedBoard
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.service.serve import current_index, instance_lock, with_plain_log
+from bizcharts_pipeline.service.serve import (
+    current_index,
+    dagster_lock,
+    instance_lock,
+    refuse_other_home,
+    with_plain_log,
+)
 from bizcharts_pipeline.service.webserver import NOWHERE
 from bizcharts_pipeline.settings import load_settings
 from schedules.schedules import MAX_PAUSE_MINUTES, unreachable_pause
@@ -88,6 +94,20 @@ def test_a_second_service_on_one_home_is_one_line(installation: Installation) ->
         refused = installation.run_command("serve")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "already in use by process" in refused.stderr
+
+
+def test_a_second_service_or_an_import_of_another_home_in_one_dagster_home_is_one_line(
+    installation: Installation, tmp_path: Path
+) -> None:
+    with dagster_lock(installation.dagster_home, tmp_path / "other"):
+        served = installation.run_command("serve")
+        imported = installation.run_command("import", "--last", "2")
+    for refused in (served, imported):
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert f"{installation.dagster_home} is in use by the service of {tmp_path / 'other'}" in refused.stderr
+    assert not (installation.home / "bizcharts.duckdb").exists()
+    with dagster_lock(installation.dagster_home, installation.home):  # of this home's own service
+        refuse_other_home(installation.dagster_home, installation.home)
 
 
 def test_an_unknown_job_is_one_line_and_makes_nothing(installation: Installation) -> None:

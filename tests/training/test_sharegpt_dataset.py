@@ -18,8 +18,9 @@ from training.training_world import TrainingWorld, an_image
 
 from assets.dataset_checks import classes_are_balanced, gold_is_absent, rows_are_readable
 from assets.sharegpt_dataset import sharegpt_dataset
+from bizcharts_pipeline.core.sqlite_seal import forget
 from bizcharts_pipeline.images.withdrawal import block
-from bizcharts_pipeline.labels.ledger import GoldPost, Label
+from bizcharts_pipeline.labels.ledger import GoldPost, Label, LedgerError
 from bizcharts_pipeline.labels.pictures import posts_without_picture
 from bizcharts_pipeline.labels.recovery import LedgerLost, restore_ledger
 from bizcharts_pipeline.maintenance import maintain
@@ -412,6 +413,9 @@ def test_a_lost_ledger_makes_no_data_set_and_is_written_anew_from_the_database(w
     report = world.build()
     for path in (world.home / "ledgers").glob("labels.sqlite*"):
         path.unlink()
+    with pytest.raises(LedgerError, match="missing or empty"):
+        problems(world, report)
+    forget(world.ledger.path)  # as in a home that has no record of it
     assert f"thread {abouts(world, report)[0]['thread_id']}: gold" not in problems(world, report)
     (folder_of(world, report) / ROWS).write_text(json.dumps([{"thread_id": gold[0].thread_id}]))
     assert f"thread {gold[0].thread_id}: gold" in problems(world, report)  # the database still knows it

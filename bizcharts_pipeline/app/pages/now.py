@@ -107,6 +107,11 @@ def _next_reading(view: View, now: queries.Now) -> str:
             "The board was never polled" if now.last_poll is None else f"Last poll: {moment(now.last_poll, view.zone)}"
         )
         return f"{last}. No new reading comes until the service runs (`make serve`)."
+    if view.now >= end:
+        return (
+            f"Last poll: {moment(now.last_poll, view.zone)}. The hour ended at {moment(end, view.zone)}: its reading "
+            "is final within minutes; then that of the running hour follows."
+        )
     return (
         f"Last poll: {moment(now.last_poll, view.zone)}. The reading is brought up to date every minute, and is final "
         f"at {moment(end, view.zone)}; then the next hour begins."
