@@ -15,7 +15,9 @@ class SourceDamaged(BackupFailed):
 
     def __init__(self, problems: Sequence[str], intact: Sequence[str]) -> None:
         rest = f" Intact: {', '.join(intact)}." if intact else ""
-        super().__init__(f"Nothing was backed up. {' '.join(problems)}{rest}")
+        super().__init__(
+            f"Nothing was backed up. {' '.join(problems)} `bizcharts repair` shows what can be done.{rest}"
+        )
         self.problems = tuple(problems)
 
 

@@ -4,9 +4,10 @@ Nothing is deleted: files that are moved away or replaced are kept under new nam
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from bizcharts_pipeline.backup.errors import RepairRefused
 from bizcharts_pipeline.backup.files import dataset_problems, model_problems
 from bizcharts_pipeline.backup.ledgers import find_problem, readable_rows
 from bizcharts_pipeline.core.counted import counted
-from bizcharts_pipeline.core.files import link, read_regular, write_atomically
+from bizcharts_pipeline.core.files import is_special, link, read_regular, write_atomically
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
 from bizcharts_pipeline.core.sqlite_seal import (
     exclusive_lock,
@@ -34,12 +35,14 @@ from bizcharts_pipeline.labels.recovery import ledger_problem
 from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
 from bizcharts_pipeline.warehouse.copies import all_readable, check_database, replay_log
-from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.database import NOT_A_FILE, Database
 from bizcharts_pipeline.warehouse.errors import DatabaseChanged, DatabaseCorrupt, DatabaseError, DatabaseLogCorrupt
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 from bizcharts_pipeline.warehouse.log import read_log, wal
 from bizcharts_pipeline.warehouse.models import models
 
+_POINTER = re.compile(r" `bizcharts repair` shows what [a-z ]+[.,]")
+_LAST_POINTER = re.compile(f";{_POINTER.pattern}$")
 RESTORE = "`bizcharts restore FILE --only {part}` restores a backup."
 
 
@@ -84,7 +87,8 @@ def find_damage(database: Database, home: Path, check: Callable[[Database], obje
     Raises:
         DatabaseError: the database is in use for too long, or inaccessible.
     """
-    return [found.damage for found in _find(database, home, check)]
+    damages = [found.damage for found in _find(database, home, check)]
+    return [replace(damage, problem=_without_pointer(damage.problem)) for damage in damages]
 
 
 def set_aside(database: Database, home: Path, now: datetime) -> list[Repaired]:
@@ -145,6 +149,8 @@ def _registered(database: Database) -> dict[str, str]:
 
 def _find_in_database(database: Database, home: Path, check: Callable[[Database], object]) -> list[_Found]:
     path = database.path
+    if is_special(path):
+        return [_Found(Damage(path, f"{path} {NOT_A_FILE} {RESTORE.format(part='database')}"))]
     if is_missing(path):
         lost = closed.seal_path(path).exists() or Installation(home, path).has_lost_database()
         return [_Found(Damage(path, f"{path} is missing or empty. {RESTORE.format(part='database')}"))] if lost else []
@@ -233,6 +239,11 @@ def _find_old_ledger(database: Database, home: Path) -> list[_Found]:
     ledger = LabelLedger(home / LEDGER)
     problem = None if is_missing(database.path) else ledger_problem(database, ledger)
     return [_Found(Damage(ledger.path, problem))] if problem else []
+
+
+def _without_pointer(problem: str) -> str:
+    """Return ``problem`` without the advice to run `bizcharts repair`, which has found it."""
+    return _POINTER.sub("", _LAST_POINTER.sub(".", problem))
 
 
 def _with_hint(problem: str, part: str) -> str:

@@ -16,8 +16,9 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from bizcharts_pipeline.core.file_lock import try_lock
 from bizcharts_pipeline.core.files import (
@@ -93,8 +94,9 @@ def begin(path: Path, wait_seconds: float) -> Use:
             release(lock)
             raise
         if _is_current(lock, path):
+            use = Use(path, lock)  # releases the lock if it is dropped
             _unseal(path)
-            return Use(path, lock)
+            return use
         release(lock)  # a restore has replaced the folder meanwhile
 
 
@@ -309,11 +311,22 @@ def _unseal(path: Path) -> None:
     """
     if is_broken(path):
         if seal_path(path).exists():  # else another user has deleted it and written since
+            if not _is_sound(path):
+                raise sqlite3.DatabaseError(broken(path))
             _logger.warning("%s", broken(path))
         return
     if seal_path(path).exists():
         seal_path(path).unlink(missing_ok=True)
         sync(path.parent)  # or a power cut might bring it back next to a changed file
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether SQLite can read the structure of the ledger ``path``."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except (sqlite3.Error, UnicodeDecodeError):
+        return False
 
 
 def broken(path: Path) -> str:

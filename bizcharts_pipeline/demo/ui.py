@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bizcharts_pipeline.core.clock import utc_now
@@ -13,7 +13,14 @@ from bizcharts_pipeline.demo.label_apis.oracle import Oracle, world_truth
 from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
 from bizcharts_pipeline.demo.labelling import MODEL_RIGHT, label_environment
 from bizcharts_pipeline.demo.world import World
-from bizcharts_pipeline.service.serve import check_port, dagster_lock, instance_lock, prepare_instance, programs
+from bizcharts_pipeline.service.serve import (
+    check_port,
+    dagster_lock,
+    instance_lock,
+    prepare_instance,
+    programs,
+    with_plain_log,
+)
 from bizcharts_pipeline.service.supervisor import Supervisor
 from bizcharts_pipeline.settings import load_settings
 
@@ -41,7 +48,7 @@ def open_ui(home: Path, dagster_home: Path, port: int, say: Callable[[str], obje
         check_port(HOST, port, "choose another one with --port")
         oracle = Oracle(world_truth(world, world.start, now + LONGEST), MODEL_RIGHT)
         with simulated_hosts(world, now + LONGEST) as hosts, SimulatedLabelApis(oracle) as apis:
-            environment = hosts.environment(home, dagster_home) | label_environment(apis)
+            environment = with_plain_log(hosts.environment(home, dagster_home) | label_environment(apis), home)
             settings = load_settings(**hosts.settings(home), serve={"host": HOST, "port": port})
             prepare_instance(environment, dagster_home)
             say(
@@ -49,7 +56,11 @@ def open_ui(home: Path, dagster_home: Path, port: int, say: Callable[[str], obje
                 "Ctrl-C stops it."
             )
             supervisor = Supervisor(
-                programs(settings, home), environment, dagster_home, say, lambda: hosts.move_to(utc_now())
+                programs(settings, home),
+                environment,
+                dagster_home,
+                lambda line: say(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}"),
+                lambda: hosts.move_to(utc_now()),
             )
             supervisor.run()
 

@@ -21,9 +21,10 @@ import duckdb
 
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import reason_of
-from bizcharts_pipeline.core.files import read_regular, write_atomically
+from bizcharts_pipeline.core.files import is_special, read_regular, write_atomically
 from bizcharts_pipeline.settings import Settings
 from bizcharts_pipeline.warehouse import checkpoints, closed, locks, migrations, swap
+from bizcharts_pipeline.warehouse.blocks import is_duckdb
 from bizcharts_pipeline.warehouse.errors import (
     DatabaseBusy,
     DatabaseCorrupt,
@@ -64,6 +65,8 @@ _WHAT_TO_DO = (
 
 
 WHERE_TO_GO = "`bizcharts repair` shows what can be kept, `bizcharts restore FILE --only database` restores a backup."
+
+NOT_A_FILE = "is a folder, a named pipe or a device, not a file; move it away."
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -131,7 +134,9 @@ class Database:
         installation.check()
         installation.tighten()
         if is_missing(path) and not swap.journal(path).exists():
-            where = "" if path.parent.is_dir() else f" (the folder {path.parent} does not exist)"
+            folder = path.parent
+            fault = f"{folder} is not a folder" if folder.exists() else f"the folder {folder} does not exist"
+            where = "" if folder.is_dir() else f" ({fault})"
             raise DatabaseUnavailable(
                 f"{path}: there is no database{where}. Correct BIZCHARTS_HOME or BIZCHARTS_DATABASE, or create one "
                 "with `bizcharts poll --once` or `bizcharts import --from DAY`."
@@ -250,6 +255,7 @@ class Database:
     def _locked(self, *, exclusive: bool, deadline: float) -> Iterator[None]:
         if not self.path.parent.is_dir():
             raise DatabaseUnavailable(f"{self.path}: the folder {self.path.parent} does not exist; create it first.")
+        self._check_kind()
         try:
             lock = locks.acquire(self.path, exclusive=exclusive, deadline=deadline)
         except locks.LockTimeout as timeout:
@@ -306,6 +312,13 @@ class Database:
             connection.execute("SET checkpoint_threshold = '1TB'")
             connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         return connection
+
+    def _check_kind(self) -> None:
+        """Refuse what cannot be a database before lock files are created beside it."""
+        if is_special(self.path):
+            raise DatabaseUnavailable(f"{self.path} {NOT_A_FILE}")
+        if not is_missing(self.path) and not locks.lock_path(self.path).exists() and not is_duckdb(self.path):
+            raise opening_error(self.path, "not a valid DuckDB database")
 
     def _check_length(self) -> None:
         if closed.is_truncated(self.path):

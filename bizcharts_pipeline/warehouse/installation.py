@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bizcharts_pipeline.core.clock import utc_now
-from bizcharts_pipeline.core.files import read_regular, write_atomically
+from bizcharts_pipeline.core.files import is_special, read_regular, write_atomically
 from bizcharts_pipeline.core.private import check_owner, tighten
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings
 from bizcharts_pipeline.warehouse.errors import DatabaseLost
@@ -148,7 +148,7 @@ def check_home(home: Path) -> None:
 
 def is_missing(path: Path) -> bool:
     """Whether the database does not exist or is an empty file."""
-    return not path.exists() or path.stat().st_size == 0
+    return not path.exists() or (not is_special(path) and path.stat().st_size == 0)
 
 
 def _outside_mark(home: Path) -> Path | None:

@@ -29,6 +29,11 @@ class LockTimeout(Exception):
         self.holders = holders
 
 
+def lock_path(database: Path) -> Path:
+    """The lock file of ``database``; it exists once BizCharts has opened the database."""
+    return Path(f"{database}.lock")
+
+
 def acquire(database: Path, *, exclusive: bool, deadline: float) -> int | None:
     """Lock ``database`` and return the descriptor for :func:`release`; ``deadline`` is on the monotonic clock.
 
@@ -38,13 +43,13 @@ def acquire(database: Path, *, exclusive: bool, deadline: float) -> int | None:
         LockTimeout: the lock was not free by then.
         OSError: the lock files cannot be opened.
     """
-    lock_path = Path(f"{database}.lock")
-    lock = _open(lock_path, exclusive=exclusive)
+    path = lock_path(database)
+    lock = _open(path, exclusive=exclusive)
     try:
         turnstile = _open(Path(f"{database}.turn"), exclusive=exclusive)
         try:
-            _take(turnstile, fcntl.LOCK_EX, deadline, lock_path)
-            _take(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline, lock_path)
+            _take(turnstile, fcntl.LOCK_EX, deadline, path)
+            _take(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline, path)
         finally:
             release(turnstile)
     except BaseException:

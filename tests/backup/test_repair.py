@@ -1,6 +1,7 @@
 """What is damaged is named, with what is lost by it; it is moved away on request, and never deleted."""
 
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -232,6 +233,71 @@ def test_backup_refuses_whatever_repair_names(world: World, tmp_path: Path) -> N
     with pytest.raises(BackupFailed, match=re.escape(damage.problem)):
         create(world.database, world.home, tmp_path / "none", NOW)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_change_in_any_part_of_a_databases_seal_is_named(world: World) -> None:
+    seal = Path(f"{world.database.path}.closed")
+    for place in (0, 70, seal.stat().st_size - 1):
+        content = seal.read_bytes()
+        flip(seal, place)
+        assert [damage.path for damage in repair.find_damage(world.database, world.home)] == [world.database.path], (
+            place
+        )
+        seal.write_bytes(content)
+
+
+def test_a_journal_beside_a_closed_ledger_is_named_and_moved_away(world: World, tmp_path: Path) -> None:
+    journal = world.home / "ledgers" / "labels.sqlite-journal"
+    journal.write_bytes(b"journal of another file" * 100)
+    with pytest.raises(BizchartsError, match=r"labels\.sqlite-journal belongs to another"):
+        world.labels.count()
+    (damage,) = repair.find_damage(world.database, world.home)
+    assert damage.path == journal
+    assert damage.problem.endswith("closed labels.sqlite without a log.")
+    repair.set_aside(world.database, world.home, NOW)
+    assert len(world.labels.standing()) == 40
+    assert is_sound(world, tmp_path / "file")
+
+
+def test_repair_does_not_point_to_itself_and_backup_does(world: World, tmp_path: Path) -> None:
+    flip(world.home / "ledgers" / "labels.sqlite", 5000)
+    flip(world.database.path, 12_288 + 100_000)
+    found = repair.find_damage(world.database, world.home)
+    assert [damage.path.name for damage in found] == ["bizcharts.duckdb", "labels.sqlite"]
+    for damage in found:
+        assert "`bizcharts repair`" not in damage.problem
+        assert not re.search(r"[;,]\s*$|;\.|  ", damage.problem)
+    with pytest.raises(BackupFailed, match="`bizcharts repair` shows") as refused:
+        create(world.database, world.home, tmp_path / "none", NOW)
+    assert str(refused.value).count("`bizcharts repair`") == 1
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_has_the_databases_place_is_called_what_it_is(world: World, kind: str) -> None:
+    world.database.path.unlink()
+    (os.mkfifo if kind == "pipe" else os.mkdir)(world.database.path)
+    (damage,) = repair.find_damage(world.database, world.home)
+    assert "is a folder, a named pipe or a device, not a file; move it away." in damage.problem
+    with pytest.raises(BizchartsError, match="is a folder, a named pipe or a device"):
+        posts(world)
+
+
+def test_labels_without_a_database_are_backed_up_and_restored(tmp_path: Path) -> None:
+    first, second = (
+        Installation(tmp_path / name, "http://127.0.0.1:9", extra={"BIZCHARTS_HOME": str(tmp_path / name / "home")})
+        for name in ("first", "second")
+    )
+    nothing = first.run_here("backup", str(tmp_path / "none"))
+    assert (nothing.returncode, nothing.stderr.count("\n")) == (1, 1)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("thread_id,sentiment_rating,labeler_id,labeled_at\n61000001,1,ann,2026-03-01T12:00:00\n")
+    imported = first.run_here("labels", "import", str(labels))
+    assert "1 of its 1 thread is not in the database" in imported.stdout
+    assert first.run_here("backup", str(tmp_path / "file")).returncode == 0
+    refused = second.run_here("restore", str(tmp_path / "file"), "--only", "models")
+    assert "holds no models; it holds ledgers." in refused.stderr
+    assert second.run_here("restore", str(tmp_path / "file")).returncode == 0
+    assert World(second.home).labels.count() == 1
 
 
 def test_a_new_ledger_is_begun_where_that_is_meant(world: World) -> None:

@@ -138,7 +138,11 @@ def test_the_first_implementations_database_is_taken_over_once(installation: Ins
         )
     first = json.loads(installation.run_command("import-sqlite", str(original), "--json", now=NOW).stdout)
     assert (first["new_threads"], first["new_snapshots"], first["new_labels"]) == (2, 1, 3)
-    assert first["notes"] == ["1 label of 'original', the labeller of those without a name"]
+    assert first["notes"] == [
+        "1 label of 'original', the labeller of those without a name",
+        "1 of its 3 threads is not in the database: check the numbers, or import those days from the archive "
+        "(`bizcharts import --from DAY`)",
+    ]
     assert first["skipped"] == {
         "thread: no readable created_at": 1,
         "snapshot: snapshot_at is in the future": 2,

@@ -14,7 +14,10 @@ from bizcharts_pipeline.archive.calendar_plot import LIVE, PARTLY, colour
 from bizcharts_pipeline.cli.main import main
 from bizcharts_pipeline.demo.board.server import ReplayBoard, SimulatedBoard
 from bizcharts_pipeline.demo.world import World
+from bizcharts_pipeline.images.errors import NothingToBlock
+from bizcharts_pipeline.images.withdrawal import block
 from bizcharts_pipeline.warehouse.coverage import DayCoverage, coverage
+from bizcharts_pipeline.warehouse.database import Database
 
 NOW = datetime(2026, 3, 2, 12, 0)
 
@@ -63,6 +66,42 @@ def test_a_command_on_a_home_that_is_not_there_says_so_and_makes_nothing(
     assert finished.stderr.count("\n") == 1
     assert str(installation.home) in finished.stderr
     assert sorted(installation.folder.rglob("*")) == before
+
+
+def test_nothing_is_created_beside_a_file_that_is_no_database(installation: Installation) -> None:
+    foreign = installation.folder / "notes.txt"
+    foreign.write_text("notes\n" * 1000)
+    installation.extra["BIZCHARTS_DATABASE"] = str(foreign)
+    installation.home.mkdir()
+    for command in (["stats"], ["index"], ["poll", "--once"]):
+        refused = installation.run_command(*command, now=datetime(2026, 3, 2, 12))
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert f"{foreign} is not a DuckDB database" in refused.stderr
+    assert [path.name for path in installation.folder.glob("notes*")] == ["notes.txt"]
+
+
+def test_a_home_that_is_a_file_is_called_that(installation: Installation) -> None:
+    installation.home.write_text("notes")
+    refused = installation.run_command("stats")
+    assert f"({installation.home} is not a folder)" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("day", "said"), [("2025-02-30", "there is no day 2025-02-30"), ("30.3.2025", "'30.3.2025' is not a day, such as")]
+)
+def test_a_day_that_does_not_exist_is_said_in_words(installation: Installation, day: str, said: str) -> None:
+    refused = installation.run_command("import", "--from", day)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+
+
+def test_a_hash_that_is_none_is_refused_before_the_database_is_opened_to_write(tmp_path: Path) -> None:
+    database = Database(tmp_path / "bizcharts.duckdb")
+    database.migrate()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    with pytest.raises(NothingToBlock):
+        block(database, tmp_path, "zzz", "because", datetime(2026, 3, 1))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
 def test_commands_and_dagster_read_the_same_dotenv(installation: Installation, tmp_path: Path) -> None:

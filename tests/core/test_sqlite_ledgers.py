@@ -1,12 +1,27 @@
 """SQLite ledgers that several processes use at once."""
 
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from bizcharts_pipeline.core.sqlite import connect
 from bizcharts_pipeline.core.sqlite_seal import seal_path
+
+
+def test_a_damaged_ledger_is_refused_with_the_reason_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with closing(connect(path)) as connection:
+        connection.execute("CREATE TABLE t (n INTEGER)")
+    path.write_bytes(path.read_bytes()[:4096] + bytes(4096))
+    with pytest.raises(sqlite3.DatabaseError, match="is not as BizCharts left it"):
+        connect(path)
+    assert caplog.records == []
+    with pytest.raises(sqlite3.DatabaseError, match="is not as BizCharts left it"):  # no lock was left behind
+        connect(path)
 
 
 def test_processes_that_open_and_close_a_ledger_again_and_again_never_call_it_damaged(tmp_path: Path) -> None:
