@@ -59,6 +59,12 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _server_url(text: str) -> str:
+    if "?" in text or "#" in text:
+        raise ValueError("must be an address without ? and #; a key belongs into VISION_API_KEY")
+    return _http_url(text.strip()) if text.strip() else ""
+
+
 def _words(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
@@ -318,7 +324,7 @@ class VisionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    endpoint: str = Field(
+    endpoint: Annotated[str, AfterValidator(_server_url)] = Field(
         "", description="address of an OpenAI-compatible server, as https://host/v1; empty: a text model scores"
     )
     usd_per_million_input_tokens: Decimal = Field(

@@ -67,9 +67,9 @@ class VisionWorld:
         )
         return Place(self.home, vision, ImageSettings(), self.seconds)
 
-    def score(self, limit: int | None = 500) -> ScoringReport:
+    def score(self, limit: int | None = 500, now: datetime = NOON) -> ScoringReport:
         """One pass."""
-        return score_new_posts(self.database, champion_scorer(self.database, self.place, NOON), limit=limit, now=NOON)
+        return score_new_posts(self.database, champion_scorer(self.database, self.place, now), limit=limit, now=now)
 
     def environment(self, now: datetime) -> dict[str, str]:
         """The environment of a process of this installation."""

@@ -25,7 +25,7 @@ REMEMBERED = timedelta(days=7)  # period for which overruns and answering models
 Basis = Literal["free", "known", "assumed"]
 
 # With these outcomes, a service that reports no usage may still have billed the request.
-_MAYBE_BILLED = frozenset({Outcome.OK, Outcome.MALFORMED, Outcome.TIMEOUT})
+_MAYBE_BILLED = frozenset({Outcome.OK, Outcome.MALFORMED, Outcome.UNUSABLE, Outcome.TIMEOUT})
 
 
 class BudgetSpent(AutoLabelError):

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from math import ceil
+from typing import Protocol
 
 from bizcharts_pipeline.autolabel.budget import Caps, Charge, Limits, charge
 from bizcharts_pipeline.autolabel.errors import AutoLabelError
-from bizcharts_pipeline.autolabel.prices import PriceBook
+from bizcharts_pipeline.autolabel.prices import ModelPrice, PriceBook
 from bizcharts_pipeline.autolabel.protocol import Answer, Endpoint, Price, Prompt, Question, Usage
 from bizcharts_pipeline.autolabel.providers.access import address
 from bizcharts_pipeline.core.money import nano_usd
@@ -26,6 +27,26 @@ FRAME_TOKENS = 300
 BYTES_PER_TOKEN = 4  # average for English; at least 1 for every tokenizer with byte fallback
 
 
+class Book(Protocol):
+    """Prices by model."""
+
+    def of(self, model: str) -> ModelPrice | None:
+        """Return the price of a model, ``None`` if it is unknown."""
+        ...
+
+    def same(self, model: str, other: str) -> bool:
+        """Return whether two ids name the same model."""
+        ...
+
+    def unknown(self, model: str) -> str:
+        """Return the message for an answer from a model without a price."""
+        ...
+
+    def highest(self, *, own: bool = False) -> ModelPrice:
+        """Return the price for a model without one."""
+        ...
+
+
 @dataclass(frozen=True)
 class Terms:
     """Prices and limits of one provider."""
@@ -37,7 +58,7 @@ class Terms:
     batch_requests: int
     model: str
     in_batch: bool
-    book: PriceBook
+    book: Book
 
     def booked(self, models: Collection[str]) -> "Terms":
         """Return the terms that cover any of ``models`` (``""`` is the requested one); if ``models`` is empty, the

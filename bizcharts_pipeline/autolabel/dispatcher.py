@@ -104,9 +104,14 @@ class Dispatcher:
         return threads
 
     @property
-    def unanswered(self) -> bool:
-        """Whether this run has sent requests and none was answered."""
-        return bool(self._postponed_keys) and not self._answered
+    def answered(self) -> bool:
+        """Whether any request of this run was answered."""
+        return self._answered > 0
+
+    @property
+    def postponed(self) -> bool:
+        """Whether any request of this run was postponed."""
+        return bool(self._postponed_keys)
 
     def finish_run(self) -> None:
         """Count this run as a failed round for the questions it postponed, unless the service was down, and for the

@@ -26,6 +26,7 @@ class Outcome(StrEnum):
     STOP = "stop"  # quota, key or model: this provider cannot be used
     REFUSED = "refused"  # the model or a filter declined; not neutral
     MALFORMED = "malformed"  # an answer that names no class
+    UNUSABLE = "unusable"  # an answer that cannot be read; its cause may be the server, so another may follow
     BAD_IMAGE = "bad_image"  # the picture was refused as unreadable
     BUG = "bug"  # any other refusal of the request itself, which would recur for every post
 

@@ -102,6 +102,29 @@ def answers_to(ledger: AutoLabelLedger, version: Version, threads: Collection[in
         }
 
 
+def has_answers(ledger: AutoLabelLedger, version: Version) -> bool:
+    """Return whether this version has ever given an answer."""
+    with ledger.reading() as connection:
+        row = connection.execute(
+            "SELECT 1 FROM requests WHERE provider = ? AND model = ? AND endpoint = ? AND prompt_version = ? "
+            "AND state = 'done' LIMIT 1",
+            (version.provider, version.model, version.endpoint, version.prompt_version),
+        ).fetchone()
+        return row is not None
+
+
+def failed_since(ledger: AutoLabelLedger, version: Version, since: datetime) -> int:
+    """Return the number of requests that ended since a time (naive UTC), if none of them was answered; else 0."""
+    with ledger.reading() as connection:
+        count, answered = connection.execute(
+            "SELECT count(*), coalesce(sum(s.outcome IN ('ok', 'refused', 'bad_image')), 0) FROM settlements AS s "
+            "JOIN reservations AS r ON r.id = s.reservation "
+            "WHERE s.settled_at > ? AND r.provider = ? AND r.model = ? AND r.endpoint = ?",
+            (since.isoformat(timespec="microseconds"), version.provider, version.model, version.endpoint),
+        ).fetchone()
+        return 0 if answered else int(count)
+
+
 def _result(*row: Any) -> Result:  # in the order of _RESULTS
     thread_id, provider, model, endpoint, prompt_version, key, state, label, *rest = row
     bearish, neutral, bullish, source, image_used, model_returned, error, at, bears_cost, nano = rest

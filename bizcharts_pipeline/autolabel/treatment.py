@@ -15,6 +15,7 @@ _ENDS: dict[Outcome, tuple[int, State]] = {
     Outcome.REFUSED: (1, "refused"),
     Outcome.BAD_IMAGE: (1, "bad_image"),
     Outcome.MALFORMED: (2, "malformed"),
+    Outcome.UNUSABLE: (1, "retry_later"),
     Outcome.RATE: (6, "retry_later"),
     Outcome.TRANSIENT: (5, "retry_later"),
     Outcome.TIMEOUT: (2, "retry_later"),

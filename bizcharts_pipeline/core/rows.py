@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 Source = Literal["live", "warosu"]
 
+FALLBACK = "(fallback for "  # in the ``method`` of a score by another model; the model's version and ")" follow
+
 
 @dataclass(frozen=True)
 class SourceThread:
@@ -71,6 +73,11 @@ class ScoredPost:
     confidence: float
     method: str
     waits_for: str | None = None
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another model has scored the post in place of this one."""
+        return FALLBACK in self.method
 
 
 @dataclass(frozen=True)

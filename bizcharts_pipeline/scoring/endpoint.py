@@ -7,32 +7,30 @@ the log-probabilities of the classes' first tokens are the answer, as in ``train
 import base64
 import hashlib
 import os
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from bizcharts_pipeline.autolabel.budget import Caps, Limits
 from bizcharts_pipeline.autolabel.cost import Terms
-from bizcharts_pipeline.autolabel.prices import PriceBook
+from bizcharts_pipeline.autolabel.prices import ModelPrice
 from bizcharts_pipeline.autolabel.protocol import Answer, Endpoint, Outcome, Price, Prompt, Question
 from bizcharts_pipeline.autolabel.providers.access import Access
 from bizcharts_pipeline.autolabel.providers.openai import HTML_PAGE, MAX_ANSWER_BYTES, openai_client, openai_failure
 from bizcharts_pipeline.autolabel.providers.replies import first_token_answer, safe
 from bizcharts_pipeline.core.addresses import address_problem
-from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.core.money import nano_usd
 from bizcharts_pipeline.images.structure import media_type_of
-from bizcharts_pipeline.settings import (
-    ModelPriceSettings,
-    OpenAISettings,
-    VisionSettings,
-    key_address_problem,
-)
+from bizcharts_pipeline.settings import VisionSettings, key_address_problem
 from bizcharts_pipeline.text.question import INSTRUCTION, PICTURE, WITH_PICTURE, WITHOUT_PICTURE
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
 KEY = "VISION_API_KEY"
+NAME_ON_SERVER = "the name under which the server has the adapter"
 NAME = "vision"
 TOP_LOGPROBS = 20  # the most that vLLM gives
 IMAGE_TOKENS = 256  # of a thumbnail of 250 pixels a model takes 81
@@ -49,21 +47,26 @@ class VisionEndpoint:
     name = NAME
     endpoint: Endpoint = "chat"
 
-    def __init__(self, model_version: str, settings: VisionSettings) -> None:
-        """Prepare the client; nothing is sent yet.
+    def __init__(self, model_version: str, settings: VisionSettings, *, worked: bool) -> None:
+        """Prepare the client; nothing is sent yet. ``worked``: whether this model has ever given a usable answer.
 
         Raises:
             NoEndpoint: address or key cannot be used.
         """
         access = endpoint_access(settings)
         self.model = model_version
+        self._worked = worked
         self._key = access.key
         self._client: OpenAI = openai_client(
             access, settings.timeout_seconds, settings.timeout_seconds, MAX_ANSWER_BYTES, settings.most_at_once
         )
 
     def ask(self, prompt: Prompt, question: Question) -> Answer:
-        """Send one request, once, and return the answer; the body of a usable one is not kept."""
+        """Send one request, once, and return the answer.
+
+        Until the model has given a usable answer, an unusable one is taken for a wrong setup, which stops the run. An
+        answer by another model always is.
+        """
         try:
             reply = self._client.chat.completions.with_raw_response.create(**_request(self.model, question))
             if "html" in reply.headers.get("content-type", ""):
@@ -71,12 +74,42 @@ class VisionEndpoint:
             else:
                 answer = first_token_answer(reply.text, reply.headers.get("x-request-id"))
         except Exception as error:
-            answer = openai_failure(error, gateway=True)
+            answer = openai_failure(error, gateway=True, address="`endpoint` of [vision]", model=NAME_ON_SERVER)
+        if answer.outcome is Outcome.OK and answer.model_returned not in (None, self.model):
+            detail = f"the model {answer.model_returned!r:.80} answered; {NAME_ON_SERVER} must be {self.model}"
+            answer = replace(answer, outcome=Outcome.STOP, detail=detail, label=None, probabilities=None)
+        elif answer.outcome is Outcome.OK:
+            self._worked = True
+        elif answer.outcome is Outcome.UNUSABLE and not self._worked:
+            answer = replace(answer, outcome=Outcome.STOP)
         return safe(answer, self._key)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+@dataclass(frozen=True)
+class OnePrice:
+    """The price of the server, whichever model it names in its answers."""
+
+    price: ModelPrice
+
+    def of(self, model: str) -> ModelPrice:
+        """Return the price."""
+        return self.price
+
+    def same(self, model: str, other: str) -> bool:
+        """Return whether the names are equal."""
+        return model == other
+
+    def unknown(self, model: str) -> str:
+        """Return a message that no answer leads to, as every model has the price."""
+        return f"the model {model!r} has no price"
+
+    def highest(self, *, own: bool = False) -> ModelPrice:
+        """Return the price."""
+        return self.price
 
 
 def endpoint_access(settings: VisionSettings) -> Access:
@@ -104,17 +137,16 @@ def scoring_prompt() -> Prompt:
 def endpoint_terms(model_version: str, settings: VisionSettings) -> Terms:
     """Return the server's prices, as the ledger reserves and charges them."""
     entry, output = settings.usd_per_million_input_tokens, settings.usd_per_million_output_tokens
-    stated = {model_version: ModelPriceSettings(input=entry, output=output, cached_input=entry, cache_write=entry)}
-    book = PriceBook(OpenAISettings(model=model_version, prices=stated), NAME, utc_now().date())
+    price = Price(entry, output, entry, entry)
     return Terms(
-        Price(entry, output, entry, entry),
+        price,
         IMAGE_TOKENS,
         thinking_tokens=0,
         limits=Limits(_MANY, _MANY),
         batch_requests=0,
         model=model_version,
         in_batch=False,
-        book=book,
+        book=OnePrice(ModelPrice(model_version, date.min, price, Decimal(1), IMAGE_TOKENS, 0)),
     )
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from bizcharts_pipeline.sentiment.scorer import Picture, Post, Scorer, WaitsFor
 from bizcharts_pipeline.text.coins import find_mentions
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.scores import (
-    PictureRow,
     WaitingPost,
     posts_to_score_again,
     save_scores,
@@ -22,6 +21,7 @@ from bizcharts_pipeline.warehouse.scores import (
 )
 
 BATCH = 5_000
+LATE = timedelta(hours=6)  # after which a post's picture is no longer waited for
 # A model is loaded to see whether it can run only if the pass has scored something anyway, or has no limit.
 _AGAIN: tuple[WaitsFor, ...] = ("picture", "features", "endpoint", "budget", "model")
 
@@ -68,16 +68,18 @@ def score_new_posts(database: Database, scorer: Scorer, *, limit: int | None, no
     for reason in _AGAIN:
         if reason == "model" and limit is not None and not report.scored:
             continue
-        again: Batch = partial(_again, model_version=scorer.model_version, waits_for=reason)
+        again: Batch = partial(_again, model_version=scorer.model_version, waits_for=reason, late=now - LATE)
         _score(database, scorer, again, reason, report, limit, now)
     report.full = limit is not None and report.scored >= limit
     return report
 
 
-def score_batch(scorer: Scorer, batch: Sequence[WaitingPost]) -> tuple[list[ScoredPost], list[ScoredMention]]:
+def score_batch(
+    scorer: Scorer, batch: Sequence[WaitingPost], now: datetime
+) -> tuple[list[ScoredPost], list[ScoredMention]]:
     """Score posts, and for each post that names several coins, the sentence with each coin."""
     scores = scorer.score(
-        [Post(post.subject, post.text, post.thread_id, picture_of(post.picture), post.posted_at) for post in batch]
+        [Post(post.subject, post.text, post.thread_id, picture_of(post, now), post.posted_at) for post in batch]
     )
     posts = [
         ScoredPost(
@@ -106,14 +108,15 @@ def score_batch(scorer: Scorer, batch: Sequence[WaitingPost]) -> tuple[list[Scor
     return posts, mentions
 
 
-def picture_of(row: PictureRow | None) -> Picture | None:
+def picture_of(post: WaitingPost, now: datetime) -> Picture | None:
     """Return a post's picture as scorers see it."""
+    row = post.picture
     if row is None:
         return None
     if row.status == "stored" and row.path is not None:
         return Picture("stored", Path(row.path), row.sha256, row.nsfw, row.features)
     if row.status is None or (row.status == "failed" and not row.given_up):
-        return Picture("waiting")
+        return Picture("waiting" if post.posted_at > now - LATE else "late")
     return Picture("blocked" if row.status == "blocked" else "removed", features=row.features)
 
 
@@ -133,8 +136,8 @@ def _score(
             waiting = batch(connection, size)
         if not waiting:
             return
-        posts, mentions = score_batch(scorer, waiting)
-        ready = [post for post in posts if reason is None or post.waits_for != reason]
+        posts, mentions = score_batch(scorer, waiting, now)
+        ready = [post for post in posts if reason is None or post.waits_for != reason or not post.replaced]
         if ready:
             changed = {post.thread_id for post in ready}
             with database.write() as connection:
@@ -153,6 +156,6 @@ def _unscored(connection: duckdb.DuckDBPyConnection, limit: int, *, model_versio
 
 
 def _again(
-    connection: duckdb.DuckDBPyConnection, limit: int, *, model_version: str, waits_for: str
+    connection: duckdb.DuckDBPyConnection, limit: int, *, model_version: str, waits_for: str, late: datetime
 ) -> list[WaitingPost]:
-    return posts_to_score_again(connection, model_version, waits_for, limit)
+    return posts_to_score_again(connection, model_version, waits_for, limit, late)

@@ -7,10 +7,12 @@ answered before a kill is not asked again, and the day's cap counts what is rese
 import json
 import logging
 import secrets
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,15 @@ from bizcharts_pipeline.autolabel.concurrency_limit import Closing, Gate
 from bizcharts_pipeline.autolabel.dispatcher import Dispatcher
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import OPEN, UNDER_WAY, AutoLabelLedger
-from bizcharts_pipeline.autolabel.results import Answered, answers_to
+from bizcharts_pipeline.autolabel.results import Answered, answers_to, failed_since, has_answers
 from bizcharts_pipeline.autolabel.selection import FlaggedPosts
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import read_regular
 from bizcharts_pipeline.images.nsfw import may_be_sent
+from bizcharts_pipeline.images.structure import PictureRejected, media_type_of
 from bizcharts_pipeline.scoring.endpoint import (
+    NAME,
     VisionEndpoint,
     endpoint_access,
     endpoint_caps,
@@ -43,6 +47,8 @@ from bizcharts_pipeline.warehouse.models import ModelVersion
 _log = logging.getLogger(__name__)
 
 LEDGER = Path("ledgers") / "scores.sqlite"  # below the home
+PAUSE = timedelta(minutes=10)  # after FAILURES requests of which none was answered
+FAILURES = 12
 POSTS_AT_ONCE = 64  # whose pictures are held in memory
 REPORT = "report.json"
 
@@ -75,6 +81,7 @@ class VisionScorer:
         self._calibration, self._fallback, self._place = calibration, fallback, place
         self._prompt = scoring_prompt()
         self._closed: Closing | None = None  # why no more is sent
+        self._answered = False  # whether the server has answered in this run
         self._flagged = FlaggedPosts(place.home)
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
@@ -99,15 +106,17 @@ class VisionScorer:
         if answer.probabilities is None:
             return _Fallback(None)  # refused or unusable, for good
         complete = answer.image_used or post.picture is None
-        return self._calibration.score(answer.probabilities, self.kind if complete else f"{self.kind} (text only)")
+        score = self._calibration.score(answer.probabilities, self.kind if complete else f"{self.kind} (text only)")
+        late = post.picture is not None and post.picture.state == "late"
+        return replace(score, waits_for="picture") if late else score
 
     def _answers(self, posts: Sequence[Post]) -> dict[int, Answered]:
         """Return the answers; none if the ledger cannot be used, without which nothing is sent."""
         before = self._closed
         try:
             return self._ask(posts)
-        except BizchartsError as error:
-            self._closed = Closing("stop", str(error))
+        except (BizchartsError, OSError, sqlite3.Error) as error:
+            self._closed = Closing("stop", reason_of(error))
             return {}
         finally:
             if self._closed is not None and self._closed is not before:
@@ -122,8 +131,8 @@ class VisionScorer:
         now = utc_now()
         run = Run(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", now)
         with (
-            closing(VisionEndpoint(self.model_version, self._place.vision)) as provider,
             AutoLabelLedger(self._place.home / LEDGER) as ledger,
+            closing(self._endpoint(ledger)) as provider,
             ledger.working(run),
         ):
             ledger.use_prompt(self._prompt, now)
@@ -138,15 +147,23 @@ class VisionScorer:
                 clock=utc_now,
             )
             if self._closed is None:
+                self._closed = _pause(ledger, dispatcher.version, now)
+            if self._closed is None:
                 with _closed_after(dispatcher.gate, self._place.seconds):
                     for _thread in dispatcher.ask(self._inquiries(dispatcher.version, posts)):
                         pass
                 self._closed = dispatcher.gate.closing
-                if dispatcher.unanswered:  # the server is down, which no question is to blame for
-                    self._closed = self._closed or Closing("silence", "no request was answered")
-                else:
+                self._answered = self._answered or dispatcher.answered
+                if self._answered:
                     dispatcher.finish_run()
+                elif dispatcher.postponed:  # the server is down, which no question is to blame for
+                    self._closed = self._closed or Closing("silence", "no request was answered")
             return answers_to(ledger, dispatcher.version, [post.thread_id or 0 for post in posts])
+
+    def _endpoint(self, ledger: AutoLabelLedger) -> VisionEndpoint:
+        prompt = self._prompt
+        version = Version(NAME, self.model_version, VisionEndpoint.endpoint, prompt.version, prompt.sha256)
+        return VisionEndpoint(self.model_version, self._place.vision, worked=has_answers(ledger, version))
 
     def _inquiries(self, version: Version, posts: Sequence[Post]) -> Iterator[list[Inquiry]]:
         for first in range(0, len(posts), POSTS_AT_ONCE):
@@ -166,9 +183,11 @@ class VisionScorer:
         if picture is None or picture.path is None or not may_be_sent(picture.nsfw, picture.state, self._place.images):
             return None
         try:
-            return read_regular(self._place.home / picture.path)
-        except OSError:  # deleted since the post was read
+            content = read_regular(self._place.home / picture.path)
+            media_type_of(content)
+        except (OSError, PictureRejected):  # deleted since the post was read, or damaged
             return None
+        return content
 
 
 @dataclass(frozen=True)
@@ -205,6 +224,16 @@ def _calibration(folder: Path) -> VisionCalibration:
         return VisionCalibration((bearish, neutral, bullish), float(values["temperature"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptModel(f"{folder / CALIBRATION} cannot be used ({reason_of(error):.100})") from None
+
+
+def _pause(ledger: AutoLabelLedger, version: Version, now: datetime) -> Closing | None:
+    """Return why nothing is sent now, if many requests of the last minutes all failed: each may be paid for."""
+    failed = failed_since(ledger, version, now - PAUSE)
+    if failed < FAILURES:
+        return None
+    minutes = PAUSE.total_seconds() / 60
+    said = f"none of its last {failed} requests was answered; it is asked again within {minutes:.0f} minutes"
+    return Closing("silence", said)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ class PictureScorer:
     def _score(self, score: Score, post: Post) -> Score:
         if features_of_post(post) is not None:
             return score
-        awaited = post.picture is not None and post.picture.state in ("stored", "waiting")
+        awaited = post.picture is not None and post.picture.state in ("stored", "waiting", "late")
         waits_for: WaitsFor | None = "features" if awaited else None
         return replace(score, method=f"{self.kind} ({self._without})", waits_for=waits_for)
 

@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from bizcharts_pipeline.core.rows import FALLBACK
 from bizcharts_pipeline.warehouse.image_features import ImageFeatures
 
-PictureState = Literal["stored", "waiting", "removed", "blocked"]
+PictureState = Literal["stored", "waiting", "late", "removed", "blocked"]
 WaitsFor = Literal["picture", "features", "model", "endpoint", "budget"]
 
 
@@ -17,8 +18,9 @@ WaitsFor = Literal["picture", "features", "model", "endpoint", "budget"]
 class Picture:
     """The picture of a post, as far as it is known when the post is scored.
 
-    ``state``: 'stored', the file exists; 'waiting', it has not been fetched yet; 'removed', it will not be fetched, or
-    no longer exists; 'blocked', it is on the block list.
+    ``state``: 'stored', the file exists; 'waiting', it has not been fetched yet; 'late', it should have been fetched
+    long ago, and may never be; 'removed', it will not be fetched, or no longer exists; 'blocked', it is on the block
+    list.
     """
 
     state: PictureState
@@ -79,6 +81,6 @@ def instead_of(
     """Return the scores of ``other`` in place of ``model_version``; their ``method`` names both. ``waits_for``: for
     each post, what must change before ``model_version`` scores it itself."""
     return [
-        replace(score, method=f"{score.method or other.kind} (fallback for {model_version})", waits_for=until)
+        replace(score, method=f"{score.method or other.kind} {FALLBACK}{model_version})", waits_for=until)
         for score, until in zip(other.score(posts), waits_for, strict=True)
     ]

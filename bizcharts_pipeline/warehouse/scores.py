@@ -6,7 +6,7 @@ from datetime import datetime
 
 import duckdb
 
-from bizcharts_pipeline.core.rows import ScoredMention, ScoredPost
+from bizcharts_pipeline.core.rows import FALLBACK, ScoredMention, ScoredPost
 from bizcharts_pipeline.warehouse.image_features import ImageFeatures, features_from_row
 from bizcharts_pipeline.warehouse.labelled import as_table
 from bizcharts_pipeline.warehouse.models import champion
@@ -52,8 +52,12 @@ _SCORED_AND_WAITING = (
     "thread_id IN (SELECT thread_id FROM scored_posts WHERE waits_for = {reason} AND model_version = {version})"
 )
 _PICTURE_IS_FINAL = (
-    "thread_id IN (SELECT thread_id FROM thumbnails WHERE kind = 'thumbnail' AND status <> 'failed' "
-    f"OR attempts >= {MAX_ATTEMPTS})"
+    "thread_id IN (SELECT thread_id FROM thumbnails WHERE kind = 'thumbnail' "
+    f"AND (status <> 'failed' OR attempts >= {MAX_ATTEMPTS}))"
+)
+_NO_LONGER_WAITED_FOR = (
+    "posted_at < {late} AND thread_id IN (SELECT thread_id FROM scored_posts WHERE model_version = {version} "
+    f"AND waits_for = 'picture' AND contains(method, {literal(FALLBACK)}))"
 )
 _FEATURES_ARE_THERE = (
     "thread_id IN (SELECT p.thread_id FROM thumbnails AS p JOIN image_features AS f ON f.sha256 = p.sha256 "
@@ -146,14 +150,18 @@ def unscored_posts(connection: duckdb.DuckDBPyConnection, model_version: str, li
 
 
 def posts_to_score_again(
-    connection: duckdb.DuckDBPyConnection, model_version: str, waits_for: str, limit: int
+    connection: duckdb.DuckDBPyConnection, model_version: str, waits_for: str, limit: int, late: datetime
 ) -> list[WaitingPost]:
-    """Return at most ``limit`` posts whose score of ``model_version`` waits for this, newest first; of those that wait
-    for their picture, only the ones whose picture is fetched or will not be; for its features, only the ones that have
-    them now."""
+    """Return at most ``limit`` posts whose score of ``model_version`` waits for this, newest first.
+
+    Of those that wait for their picture, only the ones whose picture is fetched or will not be, and those made before
+    ``late`` that another model has scored; for its features, only the ones that have them now.
+    """
     condition = _SCORED_AND_WAITING.format(reason=literal(waits_for), version=literal(model_version))
     if waits_for == "picture":
-        condition += f" AND {_PICTURE_IS_FINAL}"
+        condition += f" AND ({_PICTURE_IS_FINAL} OR {_NO_LONGER_WAITED_FOR})".format(
+            version=literal(model_version), late=literal(late)
+        )
     if waits_for == "features":
         condition += f" AND {_FEATURES_ARE_THERE}"
     return _posts(connection, condition, limit)

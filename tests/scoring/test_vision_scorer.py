@@ -2,8 +2,10 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,12 +13,14 @@ import pytest
 from labelling_world import some_threads
 from vision_world import KIND, NOON, VisionWorld, calibrated, fetch, post, serving
 
+from bizcharts_pipeline.autolabel.protocol import Price
 from bizcharts_pipeline.autolabel.providers.logprobs import Token, begins_several, first_token_probabilities
 from bizcharts_pipeline.demo.board.threads import WorldThread
 from bizcharts_pipeline.demo.label_apis.wire import Asked, LabelFault
 from bizcharts_pipeline.demo.pictures import picture
 from bizcharts_pipeline.labels.ledger import LEDGER as LABELS
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
+from bizcharts_pipeline.scoring import vision
 from bizcharts_pipeline.scoring.champion import champion_scorer
 from bizcharts_pipeline.scoring.endpoint import KEY, NoEndpoint, endpoint_access
 from bizcharts_pipeline.scoring.new_posts import score_new_posts
@@ -31,6 +35,11 @@ WORDS = {n: f"{'sell it all' if n % 2 else 'we are so back'}, number {n}" for n 
 def world(tmp_path: Path) -> Iterator[VisionWorld]:
     with serving() as server:
         yield VisionWorld(tmp_path, server)
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision, "PAUSE", timedelta(0))
 
 
 @pytest.fixture(scope="module")
@@ -101,20 +110,31 @@ def test_a_server_that_is_down_leaves_no_post_without_a_score_and_each_is_asked_
     assert world.score(None).scored == 0
 
 
-def test_what_the_model_refuses_or_garbles_is_the_fallbacks_for_good(world: VisionWorld) -> None:
+def test_what_the_model_refuses_is_the_fallbacks_for_good(world: VisionWorld) -> None:
     post(world.database, WORDS)
-    world.server.fault_of = lambda text: (
-        LabelFault.REFUSAL if "number 1" in text else LabelFault.EMPTY if "number 2" in text else None
-    )
+    world.server.fault_of = lambda text: LabelFault.REFUSAL if "number 1" in text else None
     world.score()
-    assert {n for n, method in world.methods.items() if method == world.fallback} == {1, 2}
+    assert {n for n, method in world.methods.items() if method == world.fallback} == {1}
     assert world.waiting == {}
     before = len(world.server.requests)
     assert world.score(None).scored == 0
     assert len(world.server.requests) == before
 
 
-def test_a_server_without_log_probabilities_stops_the_pass_and_decides_nothing(
+def test_an_unusable_answer_holds_up_no_other_post_and_is_asked_for_in_three_runs_at_most(world: VisionWorld) -> None:
+    world.server.fault_of = lambda text: LabelFault.EMPTY if text.endswith("number 2") else None
+    for run in range(5):
+        post(world.database, {n: f"post number {n}" for n in range(20 + 3 * run, 23 + 3 * run)})
+        if run == 0:
+            post(world.database, {2: WORDS[2]})
+        world.score()
+        assert {method for n, method in world.methods.items() if n != 2} == {KIND}
+    assert world.methods[2] == world.fallback
+    assert world.waiting == {}
+    assert sum(asked.text.endswith("number 2") for asked in sent(world)) == 3
+
+
+def test_a_wrong_setup_stops_at_the_first_answer_and_decides_nothing(
     world: VisionWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     post(world.database, {n: f"post number {n}" for n in range(1, 60)})
@@ -123,9 +143,64 @@ def test_a_server_without_log_probabilities_stops_the_pass_and_decides_nothing(
         world.score()
     assert "no log-probabilities" in caplog.text
     assert world.counted() == {(world.fallback, "endpoint"): 59}
-    assert len(sent(world)) < 20
+    assert len(sent(world)) == 1
     world.server.openai.gives_logprobs = True
     assert world.score().methods == {KIND: 59}
+
+
+def test_an_answer_by_another_model_is_no_score(world: VisionWorld, caplog: pytest.LogCaptureFixture) -> None:
+    post(world.database, WORDS)
+    world.server.books.rerouted[world.version] = "Qwen/Qwen2.5-VL-7B-Instruct"
+    with caplog.at_level(logging.WARNING):
+        world.score()
+    assert world.counted() == {(world.fallback, "endpoint"): len(WORDS)}
+    assert "'Qwen/Qwen2.5-VL-7B-Instruct' answered" in caplog.text
+    assert world.version in caplog.text
+
+
+def test_a_model_that_the_server_does_not_have_is_told_in_terms_of_this_servers_settings(
+    world: VisionWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    post(world.database, WORDS)
+    world.server.openai.adapters.clear()
+    with caplog.at_level(logging.WARNING):
+        world.score()
+    assert "the name under which the server has the adapter" in caplog.text
+    assert "OPENAI" not in caplog.text
+    assert "[openai]" not in caplog.text
+
+
+def test_a_server_that_answers_nothing_is_left_alone_for_a_while(
+    world: VisionWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(vision, "PAUSE", timedelta(minutes=10))
+    post(world.database, WORDS)
+    world.server.rates = {LabelFault.UNAVAILABLE: 1.0}
+    world.score()
+    asked = len(world.server.requests)
+    assert asked >= vision.FAILURES
+    world.server.rates = {}
+    with caplog.at_level(logging.WARNING):
+        world.score()
+    assert len(world.server.requests) == asked
+    assert "was answered; it is asked again within 10 minutes" in caplog.text
+
+
+@pytest.mark.parametrize("factor", [5, 15])
+def test_a_server_that_bills_more_than_expected_does_not_pass_the_cap(world: VisionWorld, factor: int) -> None:
+    world.charge(Decimal(50))
+    world.server.books.prices[world.version] = Price(Decimal(50), Decimal(50))
+    world.server.books.cache_write_share = 0
+    real = world.server.books.charge
+    world.server.books.charge = lambda asked, tokens, fault: factor * real(asked, tokens, fault)  # type: ignore[method-assign]
+    world.usd_per_day = Decimal(1)
+    post(world.database, {n: f"post number {n}" for n in range(1, 200)})
+    for _ in range(3):
+        world.score()
+    bill = world.server.bill()
+    billed = Decimal(50) * (factor * bill.input_tokens + bill.output_tokens) / 1_000_000
+    assert world.books.usd <= world.usd_per_day
+    assert billed <= world.usd_per_day
 
 
 @pytest.mark.parametrize("shared_prefix", [True, False])
@@ -173,6 +248,33 @@ def test_faults_of_every_kind_lose_no_post_and_the_books_say_what_the_server_bil
     before = len(world.server.requests)
     assert world.score(None).scored == 0
     assert len(world.server.requests) == before
+
+
+def test_a_picture_that_never_comes_is_waited_for_six_hours_and_then_the_text_is_read_alone(
+    world: VisionWorld, jpegs: list[bytes]
+) -> None:
+    post(world.database, {1: WORDS[1]}, with_picture=True)
+    assert world.score().methods == {world.fallback: 1}
+    assert world.score(now=NOON + timedelta(hours=5)).scored == 0
+    assert world.score(now=NOON + timedelta(hours=7)).methods == {f"{KIND} (text only)": 1}
+    assert world.waiting == {1: "picture"}
+    assert world.score(now=NOON + timedelta(hours=8)).scored == 0
+    fetch(world.home, world.database, 1, "stored", jpegs[0])
+    assert world.score(now=NOON + timedelta(hours=9)).methods == {KIND: 1}
+    assert world.waiting == {}
+
+
+def test_a_stored_picture_that_is_damaged_is_left_out(world: VisionWorld) -> None:
+    post(world.database, {1: WORDS[1]}, with_picture=True)
+    fetch(world.home, world.database, 1, "stored", b"no picture at all")
+    assert world.score().methods == {f"{KIND} (text only)": 1}
+
+
+def test_a_folder_of_ledgers_that_cannot_be_written_stops_payment_and_no_scores(world: VisionWorld) -> None:
+    post(world.database, {1: WORDS[1]})
+    (world.home / "ledgers").write_text("a file in its place")
+    assert world.score().methods == {world.fallback: 1}
+    assert world.server.requests == []
 
 
 def test_a_post_that_a_labeller_flagged_and_a_picture_on_the_block_list_are_not_sent(
@@ -242,8 +344,27 @@ def test_the_first_token_decides_by_what_each_alternative_can_become() -> None:
     assert bullish > neutral > bearish > 0
     assert bearish + neutral + bullish == pytest.approx(1)
     assert first_token_probabilities(Token("the", -0.1, (("the", -0.1), ("bull", -3.0)))) is None
-    missing = first_token_probabilities(Token("bull", -0.01, (("bull", -0.01), ("neutral", -5.0))))
-    assert missing is not None
-    assert 0 < missing[0] <= missing[1]
     assert begins_several(Token("b", 0.0, ()))
     assert not begins_several(Token("bear", 0.0, ()))
+
+
+def test_a_class_that_an_answer_does_not_name_gets_no_more_than_what_is_left() -> None:
+    alone = first_token_probabilities(Token("bear", 0.0, (("bear", 0.0),)))
+    assert alone is not None
+    assert alone[0] > 1 - 1e-6
+    some = first_token_probabilities(
+        Token("bull", math.log(0.9), (("bull", math.log(0.9)), ("neutral", math.log(0.08))))
+    )
+    assert some is not None
+    assert some[0] == pytest.approx(0.02, rel=0.05)
+
+
+def test_blank_and_shared_beginnings_do_not_spoil_an_answer_that_is_clear_without_them() -> None:
+    clear = [("neutral", 0.6), ("bear", 0.2), ("bull", 0.1), (" ", 0.05), ("b", 0.04)]
+    offered = tuple((text, math.log(share)) for text, share in clear)
+    assert first_token_probabilities(Token("neutral", math.log(0.6), offered)) == pytest.approx((2 / 9, 6 / 9, 1 / 9))
+
+
+@pytest.mark.parametrize("odd", [1.0, math.inf, math.nan])
+def test_what_is_no_log_probability_makes_an_answer_unusable(odd: float) -> None:
+    assert first_token_probabilities(Token("bear", odd, (("bear", odd), ("bull", -1.0)))) is None

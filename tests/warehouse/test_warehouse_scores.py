@@ -30,8 +30,8 @@ def test_the_newest_unscored_posts_come_first_until_none_is_left(connection: Con
     ensure_lexicon_champion(connection, "lexicon-1", "abc", NOON)
     fill(connection, "one", None, "three")
     assert unscored_posts(connection, "lexicon-1", 2) == [
-        WaitingPost(3, "", "three", None),
-        WaitingPost(2, "", "", None),
+        WaitingPost(3, "", "three", None, minute(3)),
+        WaitingPost(2, "", "", None, minute(2)),
     ]
     save_scores(connection, "lexicon-1", [scored(3), scored(2)], [], NOON)
     assert ids(unscored_posts(connection, "lexicon-1", 2)) == [1]

@@ -64,16 +64,19 @@ class Refusal:
     headers: Mapping[str, str]
     body: str
     gateway: bool = False  # the response came from another host than the service's own
+    address: str = ""  # what names the address; empty: the provider's variable
+    model: str = ""  # what names the model; empty: the provider's setting
 
 
 def failure(provider: Provider, refusal: Refusal) -> Answer:
     """Return the answer for ``refusal`` of ``provider``."""
     error = _error_of(refusal.body)
     message = _text(error.get("message")) or refusal.body or "without explanation"
+    address = refusal.address or URL_VARIABLES[provider]
     if 300 <= refusal.status < 400:
-        message = f"the address redirects; set {URL_VARIABLES[provider]} to the service's final address"
+        message = f"the address redirects; set {address} to the service's final address"
     elif refusal.status == 404 or error.get("code") == "model_not_found":
-        message = f"correct `model` of [{provider}], or {URL_VARIABLES[provider]}: {message}"
+        message = f"correct {refusal.model or f'`model` of [{provider}]'}, or {address}: {message}"
     meaning = _openai(refusal, error, message) if provider == "openai" else _gemini(refusal, error, message)
     worked = refusal.gateway and meaning in (Outcome.TRANSIENT, Outcome.REFUSED)  # regardless of the requested pause
     wait = _retry_after(refusal.headers, error)

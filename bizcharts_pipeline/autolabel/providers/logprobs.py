@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from bizcharts_pipeline.labels.stances import STANCES, Stance
 
 MIN_COVERED = 0.5  # minimum share of the probability on the three classes
+LEAST = 1e-9  # probability of a class that an answer does not name at all
+_ROUNDING = 1e-3  # by which a log-probability may exceed 0
 MAX_AMBIGUOUS = 0.01  # maximum share of it on alternatives that fit two classes
 
 
@@ -66,21 +68,26 @@ def begins_several(token: Token) -> bool:
 
 
 def first_token_probabilities(token: Token) -> tuple[float, float, float] | None:
-    """Return the probabilities of bearish, neutral, bullish from the first token of an answer that is the class alone;
-    ``None`` if it does not determine them. A class that is not among the alternatives gets the probability of the least
-    likely one, its upper bound."""
-    offered = {**dict(token.alternatives), token.text: token.logprob}
-    mass, ambiguous = dict.fromkeys(STANCES, 0.0), 0.0
-    for text, logprob in offered.items():
-        possible = _possible(text)
-        if len(possible) == 1:
-            mass[possible[0]] += _share(logprob)
-        elif possible:
-            ambiguous += _share(logprob)
-    if _normalised(mass, ambiguous) is None:
+    """Return the probabilities of bearish, neutral, bullish from the first token of an answer that is the class alone.
+
+    ``None`` if they do not determine them: a value is no log-probability, or the classes have less than
+    ``MIN_COVERED`` together. A class that is not among the alternatives gets what is left of the probability, at most
+    that of the least likely alternative, and at least ``LEAST``.
+    """
+    logs = {**dict(token.alternatives), token.text: token.logprob}
+    if not all(logprob <= _ROUNDING for logprob in logs.values()):  # NaN is refused too
         return None
-    least = _share(min(offered.values()))
-    return _normalised({stance: share or least for stance, share in mass.items()}, ambiguous)
+    offered = {text: math.exp(logprob) for text, logprob in logs.items()}
+    mass = dict.fromkeys(STANCES, 0.0)
+    for text, share in offered.items():
+        if len(possible := _possible(text)) == 1:
+            mass[possible[0]] += share
+    if sum(mass.values()) < MIN_COVERED:
+        return None
+    left = max(LEAST, min(min(offered.values()), 1 - sum(offered.values())))
+    found = [mass[stance] or left for stance in STANCES]
+    bearish, neutral, bullish = (share / sum(found) for share in found)
+    return bearish, neutral, bullish
 
 
 def _possible(text: str) -> list[Stance]:

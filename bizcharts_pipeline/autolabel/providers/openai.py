@@ -78,8 +78,9 @@ def openai_client(access: Access, seconds: float, wait: float, max_bytes: int, c
     return OpenAI(api_key=access.key, base_url=access.url, max_retries=0, timeout=seconds, http_client=client)
 
 
-def openai_failure(error: Exception, *, gateway: bool = False) -> Answer:
-    """Return the answer for an exception of the SDK. ``gateway``: it is not from the service's own host."""
+def openai_failure(error: Exception, *, gateway: bool = False, address: str = "", model: str = "") -> Answer:
+    """Return the answer for an exception of the SDK. ``gateway``: it is not from the service's own host. ``address``
+    and ``model``: as in :class:`Refusal`."""
     import openai
 
     from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure, lost
@@ -87,7 +88,7 @@ def openai_failure(error: Exception, *, gateway: bool = False) -> Answer:
     if isinstance(error, openai.APIStatusError):
         response = error.response
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return failure("openai", Refusal(response.status_code, headers, response.text, gateway))
+        return failure("openai", Refusal(response.status_code, headers, response.text, gateway, address, model))
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
     return lost(cause or error) or Answer(Outcome.BUG, detail=f"{type(error).__name__}: {error}")
 

@@ -192,22 +192,22 @@ def first_token_answer(body: str, request_id: str | None = None) -> Answer:
     """Parse the body of a chat completion of one token, asked of a model that answers with the class alone."""
     said, completion = _opened("openai", _Completion, body, "choices", request_id)
     if completion is None:
-        return said
-    choice, said = completion.choices[0], replace(said, model_returned=completion.model)
+        return replace(said, outcome=Outcome.UNUSABLE) if said.outcome is Outcome.MALFORMED else said
+    choice, said = completion.choices[0], replace(said, model_returned=completion.model, outcome=Outcome.UNUSABLE)
     if choice.finish_reason == "content_filter":
         return replace(said, outcome=Outcome.REFUSED, detail="a content filter cut the answer off")
     if choice.message.refusal:
         return replace(said, outcome=Outcome.REFUSED, detail=f"the model declined: {choice.message.refusal}")
     tokens = _tokens(choice.logprobs)
-    if choice.logprobs is None or (tokens and not tokens[0].alternatives):
-        return replace(said, outcome=Outcome.STOP, detail="the server gives no log-probabilities, and they are needed")
     if not tokens:
-        return replace(said, detail="the answer is empty")
+        return replace(said, detail="the answer has no log-probabilities of its first token, and they are needed")
+    if not tokens[0].alternatives:
+        return replace(said, detail="the answer has no `top_logprobs`, and they are needed")
     if begins_several(tokens[0]):
-        return replace(said, outcome=Outcome.STOP, detail="two classes begin with the same token, so one cannot decide")
+        return replace(said, detail="two classes begin with the same token, so one token cannot decide")
     shares = first_token_probabilities(tokens[0])
     if shares is None:
-        return replace(said, detail=f"the answer begins with {tokens[0].text!r:.40}, which is no class")
+        return replace(said, detail=f"the answer begins with {tokens[0].text!r:.40}; the classes have less than half")
     label = STANCES[shares.index(max(shares))]
     return replace(said, outcome=Outcome.OK, label=label, probabilities=shares, confidence_source="logprobs")
 
