@@ -9,9 +9,9 @@ from pathlib import Path
 import duckdb
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.scoring.place import Place
+from bizcharts_pipeline.scoring.place import VISION_BATCH, Place
 from bizcharts_pipeline.sentiment.lexicon import LexiconScorer
-from bizcharts_pipeline.sentiment.scorer import Post, Score, Scorer, instead_of
+from bizcharts_pipeline.sentiment.scorer import BATCH, Post, Score, Scorer, instead_of
 from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.models import ModelVersion, champion, ensure_lexicon_champion, evaluated_models
 
@@ -26,6 +26,7 @@ class ChampionScorer:
     def __init__(self, champion: ModelVersion, others: Sequence[ModelVersion], place: Place) -> None:
         """Prepare the scorer; nothing is read yet. ``others``: the models to use instead, best first."""
         self.kind, self.model_version = champion.kind, champion.model_version
+        self.batch = VISION_BATCH if champion.kind in VISION_KINDS else BATCH
         self._champion, self._others, self._place = champion, others, place
         self._scorer: Scorer | None = None
 
@@ -77,7 +78,7 @@ class _Replaced:
     """Scores by another model in place of the champion, until that can run."""
 
     def __init__(self, scorer: Scorer, model_version: str) -> None:
-        self.kind, self.model_version = scorer.kind, model_version
+        self.kind, self.model_version, self.batch = scorer.kind, model_version, scorer.batch
         self._scorer = scorer
 
     def score(self, posts: Sequence[Post]) -> list[Score]:

@@ -80,8 +80,8 @@ class VisionEndpoint:
             answer = replace(answer, outcome=Outcome.STOP, detail=detail, label=None, probabilities=None)
         elif answer.outcome is Outcome.OK:
             self._worked = True
-        elif answer.outcome is Outcome.UNUSABLE and not self._worked:
-            answer = replace(answer, outcome=Outcome.STOP)
+        elif answer.outcome in (Outcome.UNUSABLE, Outcome.BUG):  # BUG: the server refuses this request, not the model
+            answer = replace(answer, outcome=Outcome.UNUSABLE if self._worked else Outcome.STOP)
         return safe(answer, self._key)
 
     def close(self) -> None:

@@ -20,7 +20,6 @@ from bizcharts_pipeline.warehouse.scores import (
     unscored_posts,
 )
 
-BATCH = 5_000
 LATE = timedelta(hours=6)  # after which a post's picture is no longer waited for
 # A model is loaded to see whether it can run only if the pass has scored something anyway, or has no limit.
 _AGAIN: tuple[WaitsFor, ...] = ("picture", "features", "endpoint", "budget", "model")
@@ -131,7 +130,7 @@ def _score(
 ) -> None:
     """Score batches until none is left, or until a batch has posts that still wait for ``reason``."""
     while limit is None or report.scored < limit:
-        size = BATCH if limit is None else min(BATCH, limit - report.scored)
+        size = scorer.batch if limit is None else min(scorer.batch, limit - report.scored)
         with database.read() as connection:
             waiting = batch(connection, size)
         if not waiting:

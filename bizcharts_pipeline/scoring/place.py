@@ -5,6 +5,8 @@ from pathlib import Path
 
 from bizcharts_pipeline.settings import ImageSettings, VisionSettings
 
+VISION_BATCH = 100  # posts between two writes: a server answers a few in a second
+
 
 @dataclass(frozen=True)
 class Place:

@@ -6,6 +6,7 @@ answered before a kill is not asked again, and the day's cap counts what is rese
 
 import json
 import logging
+import random
 import secrets
 import sqlite3
 import threading
@@ -36,7 +37,7 @@ from bizcharts_pipeline.scoring.endpoint import (
     endpoint_terms,
     scoring_prompt,
 )
-from bizcharts_pipeline.scoring.place import Place
+from bizcharts_pipeline.scoring.place import VISION_BATCH, Place
 from bizcharts_pipeline.sentiment.artifact import CorruptModel, read_artifact
 from bizcharts_pipeline.sentiment.calibrated import CALIBRATION
 from bizcharts_pipeline.sentiment.scorer import Picture, Post, Score, Scorer, WaitsFor, instead_of
@@ -77,7 +78,7 @@ class VisionScorer:
 
     def __init__(self, model: ModelVersion, calibration: VisionCalibration, fallback: Scorer, place: Place) -> None:
         """Prepare the scorer; nothing is sent yet."""
-        self.kind, self.model_version = model.kind, model.model_version
+        self.kind, self.model_version, self.batch = model.kind, model.model_version, VISION_BATCH
         self._calibration, self._fallback, self._place = calibration, fallback, place
         self._prompt = scoring_prompt()
         self._closed: Closing | None = None  # why no more is sent
@@ -148,9 +149,11 @@ class VisionScorer:
             )
             if self._closed is None:
                 self._closed = _pause(ledger, dispatcher.version, now)
+            # In another order each run, so that no post that is always slow to be answered holds up the same others.
+            shuffled = random.Random(run.run_id).sample(posts, len(posts))
             if self._closed is None:
                 with _closed_after(dispatcher.gate, self._place.seconds):
-                    for _thread in dispatcher.ask(self._inquiries(dispatcher.version, posts)):
+                    for _thread in dispatcher.ask(self._inquiries(dispatcher.version, shuffled)):
                         pass
                 self._closed = dispatcher.gate.closing
                 self._answered = self._answered or dispatcher.answered

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bizcharts_pipeline.sentiment.features import MAX_CHARACTERS
-from bizcharts_pipeline.sentiment.scorer import Post, Score
+from bizcharts_pipeline.sentiment.scorer import BATCH, Post, Score
 from bizcharts_pipeline.sentiment.temperature import Floats, at_temperature
 
 CALIBRATION = "calibration.json"
@@ -29,7 +29,7 @@ class CalibratedScorer:
 
     def __init__(self, kind: str, model_version: str, model: TextModel, temperature: float) -> None:
         """Wrap a loaded model."""
-        self.kind, self.model_version = kind, model_version
+        self.kind, self.model_version, self.batch = kind, model_version, BATCH
         self._model, self._temperature = model, temperature
 
     def score(self, posts: Sequence[Post]) -> list[Score]:

@@ -14,7 +14,7 @@ import numpy as np
 from bizcharts_pipeline.sentiment.artifact import Artifact, CorruptModel
 from bizcharts_pipeline.sentiment.bases import Base, NoBase, find_base
 from bizcharts_pipeline.sentiment.calibrated import read_temperature, whole_text
-from bizcharts_pipeline.sentiment.scorer import Post, Score
+from bizcharts_pipeline.sentiment.scorer import BATCH, Post, Score
 from bizcharts_pipeline.sentiment.temperature import Floats, at_temperature, log_softmax
 from bizcharts_pipeline.settings import load_settings
 
@@ -68,7 +68,7 @@ class CryptoBertScorer:
 
     def __init__(self, kind: str, model_version: str, classifier: Classifier, temperature: float) -> None:
         """Wrap a loaded classifier."""
-        self.kind, self.model_version = kind, model_version
+        self.kind, self.model_version, self.batch = kind, model_version, BATCH
         self._classifier, self._temperature = classifier, temperature
 
     def score(self, posts: Sequence[Post]) -> list[Score]:

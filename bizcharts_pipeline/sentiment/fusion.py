@@ -21,7 +21,7 @@ from bizcharts_pipeline.sentiment.calibrated import TextModel
 from bizcharts_pipeline.sentiment.context import ContextModel
 from bizcharts_pipeline.sentiment.ensemble import EnsembleModel
 from bizcharts_pipeline.sentiment.image import ImageModel, features_of_post
-from bizcharts_pipeline.sentiment.scorer import Post, Score, WaitsFor
+from bizcharts_pipeline.sentiment.scorer import BATCH, Post, Score, WaitsFor
 from bizcharts_pipeline.sentiment.temperature import Floats, at_temperature, log_softmax
 
 PARTS = ("text", "image", "ocr", "context")
@@ -123,7 +123,7 @@ class PictureScorer:
 
     def __init__(self, kind: str, model_version: str, model: TextModel, temperature: float, without: str) -> None:
         """Wrap a loaded model. ``without``: what it scores a post without features by."""
-        self.kind, self.model_version = kind, model_version
+        self.kind, self.model_version, self.batch = kind, model_version, BATCH
         self._model, self._temperature, self._without = model, temperature, without
 
     def score(self, posts: Sequence[Post]) -> list[Score]:

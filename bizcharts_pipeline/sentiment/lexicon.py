@@ -12,7 +12,7 @@ from typing import Any
 
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.sentiment.features import FEATURES, features
-from bizcharts_pipeline.sentiment.scorer import Post, Score
+from bizcharts_pipeline.sentiment.scorer import BATCH, Post, Score
 from bizcharts_pipeline.sentiment.stance import StanceReader
 from bizcharts_pipeline.sentiment.terms import lexicon_bytes, load_terms
 from bizcharts_pipeline.text.coins import coin_names
@@ -87,6 +87,7 @@ class LexiconScorer:
     """
 
     kind = "lexicon"
+    batch = BATCH
 
     def __init__(self) -> None:
         """Read the calibration; the lexicon is read with the first post.

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from bizcharts_pipeline.core.rows import FALLBACK
 from bizcharts_pipeline.warehouse.image_features import ImageFeatures
 
+BATCH = 5_000  # posts, of a scorer that runs here
 PictureState = Literal["stored", "waiting", "late", "removed", "blocked"]
 WaitsFor = Literal["picture", "features", "model", "endpoint", "budget"]
 
@@ -69,6 +70,7 @@ class Scorer(Protocol):
 
     kind: str
     model_version: str
+    batch: int  # posts scored between two writes
 
     def score(self, posts: Sequence[Post]) -> list[Score]:
         """Return one score for each post, in order."""
