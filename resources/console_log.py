@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import dagster as dg
 
-MAX_LINE = 400  # characters
+MAX_LINE, MAX_END = 400, 160  # characters of a line, and of its end where it is cut
 PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # set by `bizcharts run`, to log the steps too
 # Run config that replaces Dagster's own logger by `console_log` in a job.
 CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
@@ -43,7 +43,9 @@ class OneLine(logging.Filter):
         else:
             return False
         line = " ".join(f"{job}{f', {step}' if step else ''}: {text}".split())
-        record.line = line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 3]}..."  # the UI has all of it
+        if len(line) > MAX_LINE:  # the UI has all of it; an error's last words often name the file that was kept
+            line = f"{line[: MAX_LINE - MAX_END - 5]} ... {line[-MAX_END:]}"
+        record.line = line
         return True
 
 

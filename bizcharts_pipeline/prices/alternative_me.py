@@ -19,7 +19,7 @@ from bizcharts_pipeline.prices.quote import PriceFormatError, read_json
 NAME = "alternative.me"
 EVERYTHING = 0
 LABEL_MAX_CHARACTERS = 40
-FIRST_DAY = date(2018, 2, 1)  # the index begins there
+FIRST_DAY = date(2009, 1, 3)  # of Bitcoin
 _DIGITS = re.compile(r"[0-9]{1,12}")
 
 
@@ -75,7 +75,7 @@ def parse_reference_index(body: bytes, fetched_at: datetime) -> ReferenceAnswer:
         if reading is None:
             problems.append(f"{NAME}: an entry without a readable value and time: {json.dumps(entry, default=str):.60}")
         elif reading.day < FIRST_DAY:
-            problems.append(f"{NAME}: its reading of {reading.day} is from before the index began")
+            problems.append(f"{NAME}: its reading of {reading.day} is from before Bitcoin began")
         elif reading.day > tomorrow:
             problems.append(f"{NAME}: its reading of {reading.day} is in the future; check this machine's clock")
         else:

@@ -4,13 +4,15 @@ import base64
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import duckdb
-import numpy as np
-from numpy.typing import NDArray
 
 from bizcharts_pipeline.warehouse.values import literal, quoted, table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ImageKind = Literal["chart", "screenshot", "meme", "photo"]
 KINDS: tuple[ImageKind, ...] = ("chart", "screenshot", "meme", "photo")
@@ -65,7 +67,7 @@ class ImageFeatures:
     perceptual_hash: str | None  # 16 hexadecimal digits; None: nearly a single tone
     colours: tuple[float, ...]  # in the order of COLOURS
     ocr_text: str | None  # None: no text was read; '': there is none
-    vector: NDArray[np.float32]  # (VECTOR_LENGTH,), not negative
+    vector: "NDArray[np.float32]"  # (VECTOR_LENGTH,), not negative
     extractor: str
 
 
@@ -129,6 +131,8 @@ def features_from_row(
     extractor: str,
 ) -> ImageFeatures:
     """Return the features of a row of the table."""
+    import numpy as np  # which most that read this module's names do without
+
     numbers = np.frombuffer(vector, "<f2").astype(np.float32)
     return ImageFeatures(kind, perceptual_hash, tuple(colours), ocr_text, numbers, extractor)
 

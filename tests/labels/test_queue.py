@@ -172,7 +172,7 @@ def test_without_labels_the_champion_says_where_it_is_unsure(tmp_path: Path) -> 
         )
         connection.execute(
             "INSERT INTO scored_posts SELECT thread_id, 'x', 0.1, if(thread_id % 4 = 0, 0.46, 0.8), "
-            "if(thread_id % 4 = 0, 0.44, 0.1), 0, 0, 'lexicon', posted_at FROM thread_ops"
+            "if(thread_id % 4 = 0, 0.44, 0.1), 0, 0, 'lexicon', posted_at, NULL FROM thread_ops"
         )
     report = build_queue(database, ledger, ActiveLearningSettings(size=40, pool=1000), NOW)
     assert (report.model, report.labels) == ("x", 0)

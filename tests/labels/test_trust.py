@@ -149,7 +149,8 @@ def test_what_is_refused_is_told_by_what_the_lexicon_reads(tmp_path: Path) -> No
         for post in made:
             p = ", ".join(str(0.8 if post.rating == k else 0.1) for k in (1, 2, 3))
             connection.execute(
-                f"INSERT INTO scored_posts VALUES ({post.thread_id}, 'x', {p}, 0, 0, 'lexicon', TIMESTAMP '2026-01-01')"
+                "INSERT INTO scored_posts "
+                f"VALUES ({post.thread_id}, 'x', {p}, 0, 0, 'lexicon', TIMESTAMP '2026-01-01', NULL)"
             )
     bearish = sum(post.rating == 1 for post in made)
     with database.read() as connection:

@@ -289,12 +289,12 @@ def test_the_real_reference_index_comes_back_day_by_day(shared_data: Path) -> No
     assert (len(answer.readings), len(answer.problems)) == (1, len(bad))
 
 
-def test_a_reading_from_before_the_index_began_is_refused_by_name() -> None:
+def test_a_reading_from_before_bitcoin_is_refused_by_name() -> None:
     seconds = int(NOW.replace(tzinfo=UTC).timestamp())
     entries = [{"value": "40", "timestamp": str(seconds)}, {"value": "41", "timestamp": "86400"}]
     answer = parse_reference_index(json.dumps({"data": entries}).encode(), NOW)
     assert [reading.value for reading in answer.readings] == [40]
-    assert "1970-01-02 is from before the index began" in answer.problems[0]
+    assert "1970-01-02 is from before Bitcoin began" in answer.problems[0]
 
 
 def test_a_reading_of_the_future_is_refused_by_name() -> None:

@@ -222,7 +222,7 @@ def test_marks_are_whole_and_the_note_alone_gives_way(home: Home, page: Page) ->
         connection.execute("UPDATE thread_ops SET sentiment_model_version = 'v'")
         for thread in threads:
             connection.execute(
-                f"INSERT INTO scored_posts VALUES ({thread}, 'v', .2, .1, .7, .5, .3, 'm', now()::TIMESTAMP)"
+                f"INSERT INTO scored_posts VALUES ({thread}, 'v', .2, .1, .7, .5, .3, 'm', now()::TIMESTAMP, NULL)"
             )
     with labeller(home.path) as server:
         page.goto(server.address)
@@ -330,7 +330,7 @@ def test_what_the_model_thinks_is_hidden_until_asked_for_and_then_kept_with_the_
         connection.execute("UPDATE thread_ops SET sentiment_model_version = 'v'")
         for thread in threads:
             connection.execute(
-                f"INSERT INTO scored_posts VALUES ({thread}, 'v', .2, .1, .7, .5, .3, 'm', now()::TIMESTAMP)"
+                f"INSERT INTO scored_posts VALUES ({thread}, 'v', .2, .1, .7, .5, .3, 'm', now()::TIMESTAMP, NULL)"
             )
     with labeller(home.path) as server:
         page.goto(server.address)
