@@ -25,6 +25,7 @@ from resources.from_settings import from_settings
 from resources.images import Images
 from resources.labelling import Labelling
 from resources.model_releases import ModelReleases
+from resources.no_values import no_values
 from resources.pods import RunPodResource
 from resources.prices import Prices
 from resources.retention import Retention
@@ -139,7 +140,7 @@ def code_location(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[*dg.load_assets_from_modules(_modules("assets")), warosu_posts(settings.archive_start)],
         asset_checks=dg.load_asset_checks_from_modules(_modules("assets")),
-        resources=resources(settings),
+        resources=resources(settings) | {"io_manager": no_values},
         jobs=_defined("jobs", _AssetJob),
         schedules=_defined("schedules", dg.ScheduleDefinition),
         sensors=_defined("schedules", dg.SensorDefinition),

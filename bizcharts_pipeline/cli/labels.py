@@ -203,7 +203,7 @@ def estimate(json_output: bool) -> None:
         click.echo(to_json(found))
         return
     print_table(
-        ["provider", "model", "endpoint", "posts", "with picture", "paid already", "about USD", "at most USD", "days"],
+        ["provider", "model", "by", "posts", "picture", "paid", "USD about", "at most", "days"],
         [
             [
                 *(each.version.provider, each.version.model, each.version.endpoint),
@@ -214,8 +214,9 @@ def estimate(json_output: bool) -> None:
         ],
     )
     click.echo(
+        "by: the endpoint; picture: posts with a picture; paid: posts already paid for.\n"
         f"A run stops at {found.usd_per_run} USD; {found.usd_per_month - found.month.usd:.2f} of "
-        f"{found.usd_per_month} USD are left this month. Nothing was sent."
+        f"{found.usd_per_month} USD are left this month.\nNothing was sent."
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bizcharts_pipeline.index.moved import MovedThread, Part
 
 DEFAULT_SPAN = timedelta(days=1)
-MAX_CHARACTERS = 80  # of a post
+MAX_CHARACTERS = 66  # of a post: with the id before it, a line of 80 columns
 
 
 @click.command()
@@ -56,8 +56,8 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
         click.echo(to_json(change))
         return
     click.echo(
-        f"Stance {change.stance_from:+.3f} at {moment(start)} UTC, {change.stance_to:+.3f} at {moment(end)}: "
-        f"change {_signed(change.change)}.\n"
+        f"Stance {change.stance_from:+.3f} at {moment(start)} UTC, {change.stance_to:+.3f} at {moment(end)}.\n"
+        f"Change {_signed(change.change)}.\n"
     )
     print_table(
         ["moved by", "stance", "threads"], [*map(_row, terms_in_words(change)), ["sum", _signed(change.change), ""]]
@@ -67,7 +67,7 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
         print_table([title, "stance", "threads"], [_row(part) for part in view_in_words(parts, change.rest)])
     if not change.threads:
         return
-    click.echo("\nThe most influential threads; without: by how much the change is smaller without the thread.\n")
+    click.echo("\nThe most influential threads; without: how much smaller the change is\nwithout the thread.\n")
     print_table(["stance", "without", "says", "", "thread"], [_thread_row(thread) for thread in change.threads])
     click.echo()
     for thread in change.threads:
@@ -75,7 +75,7 @@ def moved(start: datetime | None, end: datetime | None, as_of: datetime | None, 
             f"{thread.thread_id}  {_excerpt(thread)}\n    {source_link(thread.source, thread.thread_id, settings)}"
         )
     click.echo(
-        f"\nPosts made before {moment(change.named_from)} UTC are not told apart; they are "
+        f"\nPosts made before {moment(change.named_from)} UTC are not told apart;\nthey are "
         f"{change.unnamed_weight:.0%} of the first stance."
     )
 

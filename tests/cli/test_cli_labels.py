@@ -174,6 +174,7 @@ def test_what_a_run_would_cost_is_told_before_it_costs(with_database: Installati
     estimate = installation.run_command("labels", "estimate")
     assert estimate.returncode == 0, estimate.stderr
     assert estimate.stdout.strip()
+    assert max(map(len, estimate.stdout.splitlines())) <= 80
     assert json.loads(installation.run_command("labels", "estimate", "--json").stdout)["usd_per_run"] == "1.00"
 
 

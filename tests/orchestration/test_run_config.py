@@ -38,6 +38,7 @@ def test_no_run_config_changes_a_resource(loaded: dg.Definitions) -> None:
         ("runpod", "values"): {"usd_per_run": "1000000", "ssh_host": "evil.example"},
         ("runpod", "provider"): "ssh",
         ("training", "values"): {"ml": {"release": {"api_url": "http://evil.example"}}},
+        ("io_manager", "base_dir"): "/tmp/evil",
     }
     everything = loaded.resolve_implicit_global_asset_job_def()
     for (resource, field), value in values.items():
