@@ -29,6 +29,8 @@ MIN_THREADS_DAYS = 30
 PREFIX = "BIZCHARTS_"
 SETTINGS_FILE = "BIZCHARTS_SETTINGS_FILE"
 ENV_FILE = "BIZCHARTS_ENV_FILE"
+DEBUG, DOWNLOADS = f"{PREFIX}DEBUG", f"{PREFIX}HUB_DOWNLOADS"
+SWITCHED_ON, SWITCHED_OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 # Variables of this prefix that are not settings: for operators, for tests, and for the scripts on a pod.
 OTHER_VARIABLES = frozenset(
     {SETTINGS_FILE, ENV_FILE}
@@ -644,19 +646,25 @@ def load_environment() -> None:
 
     Raises:
         DotenvError: the file cannot be read.
-        SettingsError: the named file does not exist, or a variable's name is misspelt.
+        SettingsError: the named file does not exist, a variable's name is misspelt, or a switch is neither on nor off.
     """
     named = os.environ.get(ENV_FILE)
     path = REPOSITORY_ROOT / (named or ".env")
     if named and not path.exists():
         raise SettingsError(f"{ENV_FILE}: the file {path} does not exist")
-    load_dotenv(path)
+    keys = {key.replace("_", ""): key for key in API_KEYS}
+    for name in load_dotenv(path):
+        if (key := keys.get(name.upper().replace("_", ""), name)) != name:
+            raise SettingsError(f"{path}: {name}: unknown key; did you mean {key}?")
     known = known_variables()
     for name in sorted(os.environ):
         if _MISSPELT_PREFIX.match(name.upper()) and name not in known:
             without = _MISSPELT_PREFIX.sub("", name.upper())
             hint = f"; did you mean {without}?" if without in API_KEYS else _nearest(without, known, PREFIX)
             raise SettingsError(f"{name}: unknown setting{hint}")
+    for name in (DEBUG, DOWNLOADS):
+        if os.environ.get(name, "").lower() not in SWITCHED_ON | SWITCHED_OFF:
+            raise SettingsError(f"{name}: must be true or false")
 
 
 def known_variables() -> frozenset[str]:

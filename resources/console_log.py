@@ -14,6 +14,7 @@ PROGRESS = "BIZCHARTS_RUN_PROGRESS"  # set by `bizcharts run`, to log the steps 
 CONSOLE: dict[str, Any] = {"loggers": {"console": {}}}
 _STEPS = {"STEP_START": "started", "STEP_SUCCESS": "done", "STEP_SKIPPED": "skipped"}
 _TROUBLE = {"STEP_FAILURE", "RUN_FAILURE"}
+_NO_MESSAGES = "[pipes] did not receive any messages"  # of a training that ended before a pod was rented
 _STOP = "DagsterExecutionInterruptedError"  # Dagster raises it in a run that receives SIGINT or SIGTERM
 _CLASS = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_]\w*)+: ")
 
@@ -37,6 +38,7 @@ class OneLine(logging.Filter):
         elif (
             event is None
             and not message.endswith("Not executing.")
+            and not message.startswith(_NO_MESSAGES)
             and (record.levelno >= logging.WARNING or (self._progress and record.levelno >= logging.INFO))
         ):
             text = f"{record.levelname.lower()}: {message}"

@@ -249,6 +249,21 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
         load_settings()
 
 
+def test_a_misspelt_key_and_a_switch_that_is_neither_on_nor_off_are_refused(
+    monkeypatch: pytest.MonkeyPatch, dotenv: Callable[[str], Path]
+) -> None:
+    dotenv("OPENAI_APIKEY=sk-secret\n")
+    with pytest.raises(SettingsError, match="OPENAI_APIKEY: unknown key; did you mean OPENAI_API_KEY") as refused:
+        load_settings()
+    assert "secret" not in str(refused.value)
+    dotenv("")
+    for name in ("BIZCHARTS_DEBUG", "BIZCHARTS_HUB_DOWNLOADS"):
+        monkeypatch.setenv(name, "maybe")
+        with pytest.raises(SettingsError, match=f"{name}: must be true or false"):
+            load_settings()
+        monkeypatch.setenv(name, "off")
+
+
 def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,6 @@
 """Commands ``bizcharts label`` and ``bizcharts labels …``: the labelling page, import, export and statistics."""
 
 import getpass
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -171,7 +170,7 @@ def stats(file: Path | None, json_output: bool) -> None:
     from bizcharts_pipeline.labels.statistics import file_statistics, ledger_statistics
     from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.errors import DatabaseError
-    from bizcharts_pipeline.warehouse.installation import is_missing
+    from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 
     settings = load_settings()
     after = timedelta(days=settings.labelling.relabel_after_days)
@@ -181,9 +180,12 @@ def stats(file: Path | None, json_output: bool) -> None:
     ledger = existing_ledger()
     found = ledger_statistics(ledger, after)
     if not settings.labelling.text_only:
-        database = None if is_missing(settings.database_path) else Database.existing(settings)
-        with suppress(DatabaseError):  # labels are also counted while another process holds the database
+        try:
+            Installation.of(settings).check()
+            database = None if is_missing(settings.database_path) else Database.existing(settings)
             found = replace(found, without_picture=posts_without_picture(database, ledger))
+        except DatabaseError as error:  # labels are also counted while another process holds the database
+            click.echo(f"Posts without a stored picture are not counted: {error}", err=True)
     show(found, json_output)
 
 

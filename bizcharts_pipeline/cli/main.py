@@ -44,7 +44,7 @@ from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.private import make_private
 from bizcharts_pipeline.core.progress import on_terminal
-from bizcharts_pipeline.settings import REPOSITORY_ROOT, load_environment, load_settings
+from bizcharts_pipeline.settings import DEBUG, REPOSITORY_ROOT, SWITCHED_ON, load_environment, load_settings
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.labels.scales import Scale
@@ -57,7 +57,19 @@ GAPS_SHOWN = 10
 SHORTEST_HASH = 16  # digits; thread numbers have fewer
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands that take no empty argument: it stands for a shell's variable that is not set, and a path, a host or a
+    day would become the default, or everything."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for before, argument in zip(["", *args], args, strict=False):
+            if not argument or (argument.startswith("--") and argument.endswith("=")):
+                name = argument.rstrip("=") or (before if before.startswith("--") else "an argument")
+                raise click.UsageError(f"{name} is empty; if it comes from a variable of the shell, set it", ctx)
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="bizcharts")
 def bizcharts() -> None:
     """The mood of 4chan's /biz/ board: a Fear/Greed index and coin sentiment, each with an error band.
@@ -226,7 +238,7 @@ def stats(json_output: bool) -> None:
 @click.option(
     "--from",
     "first",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=DAY,
     metavar="YYYY-MM-DD",
     help="First day (UTC); default: the earliest.",
 )
@@ -475,7 +487,7 @@ def main(command: Callable[..., Any] = bizcharts) -> None:
     number for a signal.
     """
     make_private()
-    debug = bool(os.environ.get("BIZCHARTS_DEBUG"))
+    debug = os.environ.get(DEBUG, "").lower() in SWITCHED_ON
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="bizcharts: %(message)s")
     try:
         command(standalone_mode=False)

@@ -1,7 +1,7 @@
 """The ``.env`` file at the repository root: environment variables for every command, job and schedule."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from bizcharts_pipeline.core.errors import BizchartsError
@@ -12,18 +12,23 @@ class DotenvError(BizchartsError):
     """The file cannot be read, or a line of it is not NAME=value."""
 
 
-def load_dotenv(path: Path) -> None:
+def load_dotenv(path: Path) -> Collection[str]:
     """Load the variables of ``path`` into the environment; variables already set there, even to nothing, stay
     unchanged.
 
     A file that does not exist has no variables.
 
+    Returns:
+        The names of the file's variables.
+
     Raises:
         DotenvError: the file cannot be read, or a line is not NAME=value. Names the line without its content, which may
             be a key.
     """
-    for name, value in _variables(path).items():
+    variables = _variables(path)
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
+    return variables.keys()
 
 
 def _variables(path: Path) -> Mapping[str, str]:

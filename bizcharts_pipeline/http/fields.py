@@ -81,5 +81,5 @@ def whole_number(value: object) -> int:
         if _WHOLE.fullmatch(text) and len(text) <= _MAX_DIGITS:
             return int(text.split(".")[0])
         if _EXPONENT.fullmatch(text):
-            raise ValueError("was rounded by a spreadsheet: show the column as whole numbers there and save it again")
+            raise ValueError("was rounded by a spreadsheet: take the original number, and format its column as text")
     raise ValueError("is not a whole number")

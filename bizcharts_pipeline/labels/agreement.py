@@ -68,7 +68,8 @@ class Agreement:
         who = f"{self.first} with themselves" if self.first == self.second else f"{self.first} and {self.second}"
         lines = [
             f"{who}: {counted(self.items, 'post')}",
-            f"  the same {self.raw}, kappa {self.kappa}, weighted {self.weighted_kappa}, AC1 {self.ac1}",
+            f"  the same {self.raw}, kappa {self.kappa},",
+            f"  weighted {self.weighted_kappa}, AC1 {self.ac1}",
             "  " + " " * 10 + "".join(f"{name:>10}" for name in STANCES),
         ]
         for name, row in zip(STANCES, self.table, strict=True):

@@ -53,7 +53,6 @@ CLOCK_TOLERANCE = timedelta(days=1)
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as decoded by `surrogateescape`
 # Of thread numbers with that many zeros at their ends together, one in 10 ** MIN_ZEROS would be so by chance.
 MIN_ZEROS = 8
-MIN_ZEROS_EACH = 2  # a spreadsheet shows six digits at most of a number with an exponent
 MIN_ROWS_OF_ONE = 5  # labels of a single number that ends in MIN_ZEROS_OF_ONE zeros
 MIN_ZEROS_OF_ONE = 4
 _ID_COLUMN = "id"  # of the original implementation's table
@@ -233,7 +232,7 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
         if equal := [label for label in (mine if "origin" in entry.columns else same) if _equals(label, entry)]:
             repeated += equal
             continue
-        if mine:
+        if mine or any(label.sentiment_rating != entry.label.sentiment_rating for label in same):
             reason = "another label of the same thread, labeller and time is in the ledger, or above in the file"
             rejected.append(_rejected(file, entry, reason))
             continue
@@ -303,7 +302,7 @@ def _rounded_to(threads: Sequence[int]) -> int:
     if not threads:
         return 0
     zeros = min(len(str(thread)) - len(str(thread).rstrip("0")) for thread in threads)
-    is_several = zeros >= MIN_ZEROS_EACH and zeros * len(set(threads)) >= MIN_ZEROS
+    is_several = zeros * len(set(threads)) >= MIN_ZEROS
     is_one = zeros >= MIN_ZEROS_OF_ONE and len(threads) >= MIN_ROWS_OF_ONE
     return zeros if is_several or is_one else 0
 

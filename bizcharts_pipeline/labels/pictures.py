@@ -7,9 +7,9 @@ from bizcharts_pipeline.labels.corpus import load_posts
 from bizcharts_pipeline.labels.ledger import LabelLedger
 from bizcharts_pipeline.warehouse.database import Database
 
-REMEDY = (
-    "`images.archive = true` in settings.toml fetches the thumbnails of posts that the archive has, "
-    "`labelling.text_only = true` takes posts without a picture"
+REMEDIES = (
+    "`images.archive = true` in settings.toml fetches what the archive has",
+    "`labelling.text_only = true` takes posts without a picture",
 )
 
 
@@ -41,7 +41,7 @@ def left_out_for_pictures(left_out: Mapping[str, int], rows: int) -> str | None:
     counts = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(reasons.items()))
     return (
         f"{made}: {counted(sum(reasons.values()), 'labelled post has', 'labelled posts have')} no usable picture "
-        f"({counts}). {REMEDY}."
+        f"({counts}). {', '.join(REMEDIES)}."
     )
 
 

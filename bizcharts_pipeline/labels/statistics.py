@@ -11,7 +11,7 @@ from statistics import median
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.labels.agreement import Agreement, agreements, newest
 from bizcharts_pipeline.labels.ledger import Label, LabelLedger
-from bizcharts_pipeline.labels.pictures import REMEDY
+from bizcharts_pipeline.labels.pictures import REMEDIES
 from bizcharts_pipeline.labels.stances import STANCES, stance
 from bizcharts_pipeline.labels.transfer import read_labels
 from bizcharts_pipeline.labels.undoing import gold_without_label
@@ -57,9 +57,8 @@ class LabelStatistics:
 
     def __str__(self) -> str:
         lines = [
-            f"{counted(self.labels, 'label')}; the newest of each labeller: {self.rated:,} "
-            f"rated, {self.skipped:,} skipped, "
-            f"of {counted(self.posts, 'post')}; {self.gold:,} are gold",
+            f"{counted(self.labels, 'label')} of {counted(self.posts, 'post')}, {self.gold:,} of them gold",
+            f"the newest of each labeller: {self.rated:,} rated, {self.skipped:,} skipped",
         ]
         if self.rejected:
             lines.append(counted(self.rejected, "invalid row"))
@@ -79,9 +78,9 @@ class LabelStatistics:
         if self.without_picture:
             lines.append(
                 f"{counted(self.without_picture, 'rated post has', 'rated posts have')} no "
-                f"stored picture, so `sharegpt_dataset` leaves them out: "
-                f"{REMEDY}"
+                f"stored picture, so `sharegpt_dataset` leaves them out:"
             )
+            lines += [f"  {remedy}" for remedy in REMEDIES]
         for title, counts in (
             ("labeller", self.by_labeller),
             ("month of post", self.by_month),

@@ -40,7 +40,13 @@ class UndoReport:
             )
         lines = [first]
         if self.still_counted:
-            lines.append(f"{counted(self.still_counted, 'label')} of it still count: a later import has them too.")
+            lines.append(
+                counted(
+                    self.still_counted,
+                    "label of it still counts: a later import has it too.",
+                    "labels of it still count: a later import has them too.",
+                )
+            )
         if self.gold_without_label:
             lines.append(
                 f"{len(self.gold_without_label):,} gold posts have no label now; they stay frozen, and are used "

@@ -23,7 +23,7 @@ from bizcharts_pipeline.labels.importing import (
 )
 from bizcharts_pipeline.labels.labellers import UNNAMED_LABELER, Spellings
 from bizcharts_pipeline.labels.ledger import LEDGER, REJECTED, LabelLedger
-from bizcharts_pipeline.labels.pictures import REMEDY
+from bizcharts_pipeline.labels.pictures import REMEDIES
 from bizcharts_pipeline.labels.scales import Scale
 from bizcharts_pipeline.labels.transfer_rows import RawRow, Rejected
 from bizcharts_pipeline.legacy.posts_db import OriginalDatabase, OriginalThread, read_original
@@ -39,7 +39,7 @@ _NOT_TAKEN = (
 )
 _NEXT = (
     "The next run of the job `history` computes scores and index. The data set `sharegpt_dataset` leaves out "
-    f"labelled posts without a stored picture: {REMEDY}."
+    f"labelled posts without a stored picture: {', '.join(REMEDIES)}."
 )
 
 

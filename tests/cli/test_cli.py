@@ -70,6 +70,21 @@ def test_the_lists_of_commands_are_whole_at_80_columns() -> None:
         assert "..." not in listed
 
 
+def test_an_empty_argument_is_refused_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["export", ""],
+        ["backup", ""],
+        ["app", "--host", ""],
+        ["api", "--host="],
+        ["coverage", "--from", ""],
+    ):
+        refused = CliRunner().invoke(bizcharts, words)
+        assert refused.exit_code == 2
+        assert "is empty" in refused.output
+    assert not list(tmp_path.iterdir())
+
+
 def fails_in_one_line(finished: subprocess.CompletedProcess[str]) -> str:
     assert finished.returncode == 1
     assert finished.stdout == ""

@@ -95,7 +95,7 @@ def test_a_database_of_ratings_on_another_scale_leaves_nothing_where_there_was_n
 def test_one_label_is_no_plural(installation: Installation) -> None:
     imported = installation.run_here("labels", "import", file(installation, "one.jsonl", ROWS[0]))
     assert "one.jsonl: 1 row: 1 new label, " in imported.stdout
-    assert "1 label; " in installation.run_here("labels", "stats").stdout
+    assert "1 label of 1 post, " in installation.run_here("labels", "stats").stdout
 
 
 def test_labels_import_of_a_database_names_the_command_for_it(installation: Installation) -> None:
@@ -124,6 +124,11 @@ def test_labels_go_in_and_come_out_and_are_counted(installation: Installation) -
     assert "12 labels" in text
     assert "12 rated posts have no stored picture" in text
     assert "images.archive" in text
+    assert max(map(len, text.splitlines())) <= 80
+    (installation.home / "bizcharts.duckdb").write_bytes(b"not a database")
+    without = installation.run_command("labels", "stats")
+    assert (without.returncode, "picture" in without.stdout) == (0, False)
+    assert "Posts without a stored picture are not counted" in without.stderr
     installation.extra["BIZCHARTS_LABELLING__TEXT_ONLY"] = "true"
     assert "picture" not in installation.run_command("labels", "stats").stdout
 

@@ -124,7 +124,7 @@ def test_statistics_count_the_newest_of_each_labeller() -> None:
     assert found.per_day == {"2026-03-01": 5, "2026-03-02": 4}
     month = replace(found, per_day={f"2026-03-{day:02}": 5 for day in range(1, 31)})
     assert max(len(line) for line in str(month).splitlines() if "2026-03-30" in line) <= 80
-    for text in ("9 labels", "2 are gold", "ann", "2026-02", "unreadable 1", "bob 10.0"):
+    for text in ("9 labels", "2 of them gold", "ann", "2026-02", "unreadable 1", "bob 10.0"):
         assert text in str(found)
 
 

@@ -202,11 +202,16 @@ def test_threads_that_a_spreadsheet_rounded_are_put_aside(tmp_path: Path, door: 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(
     "threads",
-    [[61_070_000 + 10_000 * n for n in range(2)] * 6, [61_071_200 + 300 * n for n in range(12)], [61_070_000] * 12],
+    [
+        [61_070_000 + 10_000 * n for n in range(2)] * 6,
+        [61_071_200 + 300 * n for n in range(12)],
+        [61_070_000] * 12,
+        [61_071_230 + 310 * n for n in range(12)],
+    ],
 )
 def test_a_file_whose_threads_were_all_rounded_is_refused(tmp_path: Path, door: str, threads: list[int]) -> None:
     rows = [(thread, 1 + n % 3, "ann", f"2026-03-01T12:00:{n:02}") for n, thread in enumerate(threads)]
-    with pytest.raises(LabelFileError, match=r"all its thread numbers end in 00.*nothing was imported"):
+    with pytest.raises(LabelFileError, match=r"all its thread numbers end in 0.*nothing was imported"):
         bring(tmp_path, door, rows)
     assert not ledger_of(tmp_path).path.exists()
 
@@ -284,6 +289,18 @@ def test_of_contradicting_ratings_the_newest_counts_and_one_of_the_same_time_is_
         assert newest == [(7, 3), (8, 2)]
         assert ["another label of the same thread" in row.reason for row in report.rejected] == [True, False]
     assert len(ledger_of(tmp_path).imports()) == 1
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_rating_that_contradicts_one_of_another_file_at_the_same_time_replaces_nothing(
+    tmp_path: Path, door: str
+) -> None:
+    bring(tmp_path, door, rows_of([1, 2, 3]))
+    (tmp_path / "b.csv").write_text(HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows_of([3, 2, 1])))
+    report = import_labels(tmp_path / "b.csv", ledger_of(tmp_path), tmp_path / "aside", now=IMPORTED)
+    assert (report.new, report.known) == (0, 1)
+    assert all("another label of the same thread" in row.reason for row in report.rejected)
+    assert ratings(tmp_path) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("door", DOORS)
