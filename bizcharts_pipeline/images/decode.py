@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from bizcharts_pipeline.images.process import MAX_REASON_CHARACTERS, WorkerProcess
@@ -24,8 +23,8 @@ class Decoded:
     nsfw: float | None  # 0 to 1
 
 
-class Decoder:
-    """Decodes pictures in a separate process; a context manager. The process starts with the first picture.
+class Decoder(WorkerProcess):
+    """Decodes pictures in a separate process.
 
     Args:
         max_pixels: the process refuses larger pictures, and its memory limit allows no more.
@@ -35,34 +34,13 @@ class Decoder:
 
     def __init__(self, max_pixels: int, *, seconds: float = 20.0, rate: bool = True) -> None:
         arguments = [str(max_pixels), str(round(seconds) or 1), "1" if rate else "0"]
-        self._worker = WorkerProcess(_WORKER, arguments, seconds=seconds)
+        super().__init__(_WORKER, arguments, seconds=seconds)
         self._problem: str | None = None  # of a single picture
-
-    def __enter__(self) -> "Decoder":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._worker.end()
-
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs."""
-        return self._worker.pid
 
     @property
     def nsfw_problem(self) -> str | None:
         """Why pictures are not rated."""
-        return self._problem or self._worker.ready.get("nsfw_problem")
-
-    def start(self) -> None:
-        """Start the process, unless it is running.
-
-        Raises:
-            DecoderUnavailable: it does not start.
-        """
-        self._worker.start()
+        return self._problem or self.ready.get("nsfw_problem")
 
     def decode(self, content: bytes, outline: Outline) -> Decoded:
         """Decode the first frame of ``content``, which :func:`examine` has accepted as ``outline``.
@@ -71,7 +49,7 @@ class Decoder:
             PictureRejected: it cannot be decoded: the decoder crashed, or exceeded its time or memory limit.
             DecoderUnavailable: the process does not start.
         """
-        answer = self._worker.ask(content)
+        answer = self.ask(content)
         if problem := answer.get("nsfw_problem"):
             self._problem = str(problem)[:MAX_REASON_CHARACTERS]
         return _decoded(answer, outline)

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -72,33 +71,17 @@ def extractor_version() -> str:
         return CODE_VERSION
 
 
-class FeatureReader:
-    """Computes features in a separate process; a context manager. The process starts with the first picture."""
+class FeatureReader(WorkerProcess):
+    """Computes features in a separate process."""
 
     def __init__(self, max_pixels: int, extractor: str) -> None:
         self.extractor = extractor
-        self._worker = WorkerProcess(_WORKER, [str(max_pixels), str(round(SECONDS))], seconds=SECONDS)
-
-    def __enter__(self) -> "FeatureReader":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._worker.end()
+        super().__init__(_WORKER, [str(max_pixels), str(round(SECONDS))], seconds=SECONDS)
 
     @property
     def ocr_problem(self) -> str | None:
         """Why no text is read; known after the start."""
-        return self._worker.ready.get("ocr_problem")
-
-    def start(self) -> None:
-        """Start the process, unless it is running.
-
-        Raises:
-            DecoderUnavailable: it does not start.
-        """
-        self._worker.start()
+        return self.ready.get("ocr_problem")
 
     def read(self, content: bytes) -> ImageFeatures:
         """Return the features of a stored picture.
@@ -107,7 +90,7 @@ class FeatureReader:
             PictureRejected: it cannot be read: the process crashed, or exceeded its time or memory limit.
             DecoderUnavailable: the process does not start.
         """
-        return _features(self._worker.ask(content), self.extractor)
+        return _features(self.ask(content), self.extractor)
 
 
 def compute_features(

@@ -13,7 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from bizcharts_pipeline.images.errors import DecoderUnavailable
 from bizcharts_pipeline.images.structure import PictureRejected
@@ -29,7 +30,7 @@ class _Crashed(PictureRejected):
 
 
 class WorkerProcess:
-    """Runs ``script ARGUMENTS``. The process starts with the first picture; call :meth:`end` after the last.
+    """Runs ``script ARGUMENTS``; a context manager. The process starts with the first picture, and ends with the block.
 
     Args:
         script: run in isolated mode, without the environment's secrets.
@@ -42,6 +43,14 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._has_answered = False  # whether this process has answered before
         self.ready: dict[str, Any] = {}  # the first answer of the newest process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
 
     @property
     def pid(self) -> int | None:

@@ -1,11 +1,12 @@
 """Scores the posts that have no final score yet, newest first."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 
@@ -24,7 +25,13 @@ LATE = timedelta(hours=6)  # after which a post's picture is no longer waited fo
 # A model is loaded to see whether it can run only if the pass has scored something anyway, or has no limit.
 _AGAIN: tuple[WaitsFor, ...] = ("picture", "features", "endpoint", "budget", "model")
 
-Batch = Callable[[duckdb.DuckDBPyConnection, int], list[WaitingPost]]
+
+class Batch(Protocol):
+    """Reads a batch of posts to score."""
+
+    def __call__(self, connection: duckdb.DuckDBPyConnection, *, limit: int) -> list[WaitingPost]:
+        """Return at most ``limit`` posts, newest first."""
+        ...
 
 
 @dataclass
@@ -62,12 +69,13 @@ def score_new_posts(database: Database, scorer: Scorer, *, limit: int | None, no
     by the next. With a ``limit`` and no new posts, the model is not loaded just to test whether it can run.
     """
     report = ScoringReport(scorer.model_version)
-    new: Batch = partial(_unscored, model_version=scorer.model_version)
+    version = scorer.model_version
+    new: Batch = partial(unscored_posts, model_version=version)
     _score(database, scorer, new, None, report, limit, now)
     for reason in _AGAIN:
         if reason == "model" and limit is not None and not report.scored:
             continue
-        again: Batch = partial(_again, model_version=scorer.model_version, waits_for=reason, late=now - LATE)
+        again: Batch = partial(posts_to_score_again, model_version=version, waits_for=reason, late=now - LATE)
         _score(database, scorer, again, reason, report, limit, now)
     report.full = limit is not None and report.scored >= limit
     return report
@@ -132,7 +140,7 @@ def _score(
     while limit is None or report.scored < limit:
         size = scorer.batch if limit is None else min(scorer.batch, limit - report.scored)
         with database.read() as connection:
-            waiting = batch(connection, size)
+            waiting = batch(connection, limit=size)
         if not waiting:
             return
         posts, mentions = score_batch(scorer, waiting, now)
@@ -148,13 +156,3 @@ def _score(
         report.confidences += sum(post.confidence for post in ready)
         if len(waiting) < size or len(ready) < len(posts):
             return
-
-
-def _unscored(connection: duckdb.DuckDBPyConnection, limit: int, *, model_version: str) -> list[WaitingPost]:
-    return unscored_posts(connection, model_version, limit)
-
-
-def _again(
-    connection: duckdb.DuckDBPyConnection, limit: int, *, model_version: str, waits_for: str, late: datetime
-) -> list[WaitingPost]:
-    return posts_to_score_again(connection, model_version, waits_for, limit, late)

@@ -98,11 +98,6 @@ def replace_gold(connection: duckdb.DuckDBPyConnection, posts: Sequence[tuple[in
     connection.execute(f"INSERT INTO gold_split ({names}) SELECT {names} FROM {values}")
 
 
-def stored_gold(connection: duckdb.DuckDBPyConnection) -> list[int]:
-    """Return the threads of ``gold_split``, in order."""
-    return [row[0] for row in connection.execute("SELECT thread_id FROM gold_split ORDER BY thread_id").fetchall()]
-
-
 def labellers(connection: duckdb.DuckDBPyConnection, limit: int = 20) -> Preview:
     """Return each labeller's number of posts by class; only the newest label of a post counts."""
     return preview(connection, _NEWEST, limit)

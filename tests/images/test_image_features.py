@@ -145,7 +145,7 @@ def test_a_killed_process_loses_no_picture(world: PictureWorld, monkeypatch: pyt
     read = FeatureReader.read
 
     def killing(reader: FeatureReader, content: bytes) -> ImageFeatures:
-        pid = reader._worker.pid
+        pid = reader.pid
         if pid and len(killed) < 2 and len(stored(world)) > 2 * len(killed):
             killed.append(pid)
             threading.Thread(target=lambda: (time.sleep(0.01), os.kill(pid, signal.SIGKILL))).start()
