@@ -1,4 +1,5 @@
-"""RunPod's control plane on loopback: GraphQL and REST v2 for one account, with real sshds as pods.
+"""RunPod on loopback: its control plane (GraphQL and REST v2) for one account, with real sshds as pods, and the queues
+of serverless endpoints.
 
     python -m bizcharts_pipeline.demo.pods.control --port 8801 --faults '{"seed": 1, "no_capacity": 0.2}'
 
@@ -33,9 +34,10 @@ from bizcharts_pipeline.demo.pods import graphql as pod_graphql
 from bizcharts_pipeline.demo.pods import rest as pod_rest
 from bizcharts_pipeline.demo.pods.billing import PodBill
 from bizcharts_pipeline.demo.pods.cloud import Cloud
-from bizcharts_pipeline.demo.pods.faults import OF_API, Chance, PodFault, PodFaults
+from bizcharts_pipeline.demo.pods.faults import OF_API, OF_RUN, Chance, PodFault, PodFaults
+from bizcharts_pipeline.demo.pods.serverless import ENDPOINTS, QUEUES, Serverless, no_model
 
-_MAX_BYTES = 1_000_000
+_MAX_BYTES = 20_000_000
 _ORDER = re.compile(rb'name"?\s*:\s*\\?"([^"\\]+)')
 _SORRY = "Something went wrong. Please try again later or contact support."
 _HTML = b"<!DOCTYPE html><html><head><title>502</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -58,9 +60,12 @@ class PodControl:
         *,
         port: int = 0,
         account_key: str | None = None,
+        serverless: Serverless | None = None,
     ) -> None:
         self.chance = Chance(faults)
         self.cloud = Cloud(folder, account_key or f"rpa_{secrets.token_hex(20)}", self.chance)
+        self.serverless = serverless or Serverless(no_model)
+        self.serverless.chance = self.chance
         self.api_calls = {"graphql": 0, "rest": 0}
         self.closing = threading.Event()
         self.retired: dict[str, int] = {}
@@ -76,6 +81,11 @@ class PodControl:
     def url(self) -> str:
         """Value for RUNPOD_API_BASE_URL."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def queue_url(self) -> str:
+        """Value for RUNPOD_ENDPOINT_BASE_URL."""
+        return f"{self.url}{QUEUES}"
 
     @property
     def key(self) -> str:
@@ -118,6 +128,7 @@ class PodControl:
             timer.cancel()
             timer.join()
         self.cloud.close()
+        self.serverless.close()
 
     def api_fault(self) -> PodFault | None:
         """Return the fault of the next request; a random fault affects several consecutive requests."""
@@ -183,6 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
         if key != control.key and scope is None:
             self._refuse(401, graphql)
             return
+        if path.startswith(f"{QUEUES}/") and scope is None:
+            self._queue(path.removeprefix(f"{QUEUES}/"), query, body)
+            return
         self._work(graphql, path, query, body, scope)
 
     do_POST = do_DELETE = do_PATCH = do_GET
@@ -198,6 +212,8 @@ class _Handler(BaseHTTPRequestHandler):
         def deed() -> tuple[int, Any]:
             if graphql:
                 return pod_graphql.answer(cloud, _query_of(body), scope)
+            if path.startswith(ENDPOINTS) and scope is None:
+                return self.server.control.serverless.manage(command, path, body)
             return pod_rest.answer(cloud, command, path, query, body, scope)
 
         command = self.command
@@ -217,16 +233,37 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(500, graphql)
 
+    def _queue(self, path: str, query: str, body: bytes) -> None:
+        """Answer a request to the queue of an endpoint."""
+        control = self.server.control
+        puts = path.endswith(("/run", "/runsync"))
+        fault = next((fault for fault in OF_RUN if puts and control.chance.meets(fault, "run")), None)
+        if fault is PodFault.RUN_429:
+            self._refuse(429, graphql=False)
+            return
+        status, answer = 500, pod_rest.problem(500, _SORRY)[1]
+        if fault is not PodFault.RUN_FAILS:
+            found = control.serverless.queue(self.command, path, query, body, control.closing)
+            status, answer = (status, answer) if fault is PodFault.RUN_LANDS else found
+        if fault is PodFault.RUN_HANGS:
+            self.close_connection = True
+            return
+        self._json(status, answer)
+
     def _fault_of_deed(self, graphql: bool, path: str, body: bytes) -> tuple[PodFault | None, str]:
         """Return the fault of an order or a termination request, and the name under which it was drawn."""
         chance = self.server.control.chance
-        if (graphql and b"podFindAndDeployOnDemand" in body) or (self.command == "POST" and path == "/v2/pods"):
+        if (graphql and b"podFindAndDeployOnDemand" in body) or (
+            self.command == "POST" and path in ("/v2/pods", ENDPOINTS)
+        ):
             found = _ORDER.search(body)
             name = found[1].decode(errors="replace") if found else "order"
             possible: tuple[PodFault, ...] = (
                 *(PodFault.CREATE_FAILS, PodFault.CREATE_LANDS, PodFault.CREATE_HANGS, PodFault.CREATE_LATE),
             )
-        elif (graphql and b"podTerminate" in body) or (self.command == "DELETE" and path.startswith("/v2/pods/")):
+        elif (graphql and b"podTerminate" in body) or (
+            self.command == "DELETE" and path.startswith(("/v2/pods/", f"{ENDPOINTS}/"))
+        ):
             name = "terminate"
             possible = (PodFault.TERMINATE_LANDS, PodFault.TERMINATE_FAILS)
         else:
