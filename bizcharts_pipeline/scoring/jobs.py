@@ -49,6 +49,7 @@ _log = logging.getLogger(__name__)
 POSTS = 100  # in a job
 WARMING = "warm"  # in place of a question's key, for jobs without posts
 POLL_SECONDS = 2.0
+FAILURES = 3  # jobs, of which none was completed, after which no more are sent for a while
 # After its longest life and the half hour for which RunPod keeps results, a job cannot be collected.
 KEPT = timedelta(minutes=30)
 FORGOTTEN = timedelta(hours=3)  # longer than any job and its results last
@@ -97,6 +98,18 @@ class Jobs:
             if not self._ledger.is_alive(batch.run_id):
                 lose(self._ledger, batch.run_key, "its run was stopped before its id was known", self._clock())
         return self._any_left()
+
+    def pause(self, since: datetime) -> Closing | None:
+        """Return why no job is sent now, if several that ended since a time all failed: each may be paid for."""
+        with self._ledger.reading() as connection:
+            failed, collected = connection.execute(
+                "SELECT count(*), coalesce(sum(state = 'collected'), 0) FROM batches WHERE provider = ? AND model = ? "
+                "AND endpoint = ? AND state NOT IN ('intent', 'running') AND updated_at > ?",
+                (self._version.provider, self._version.model, self._version.endpoint, since.isoformat()),
+            ).fetchone()
+        if collected or failed < FAILURES:
+            return None
+        return Closing("silence", f"none of its last {failed} jobs was completed; it gets another some minutes later")
 
     def send(self, inquiries: Sequence[Inquiry], wait_seconds: float, until: float) -> None:
         """Send open questions, a job at a time, and wait for each job for ``wait_seconds``; send none after ``until``,

@@ -179,7 +179,7 @@ class VisionScorer:
         row = worker_of(self._place, self.model_version)
         jobs = _jobs(ledger, version, self._prompt, run, row, self._place.vision)
         waits = jobs.collect()
-        self._closed = self._closed or jobs.closing or _pause(ledger, version, run.now)
+        self._closed = self._closed or jobs.closing or jobs.pause(run.now - PAUSE)
         if waits and self._place.seconds is not None:
             self._closed = self._closed or Closing("silence", "an earlier job has not ended")
         if self._closed is None:
