@@ -12,9 +12,9 @@ import pytest
 from vision_world import NOON, VisionWorld
 
 from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
-from bizcharts_pipeline.demo.label_apis.openai import error_page, read_chat
+from bizcharts_pipeline.demo.label_apis.openai import read_chat
 from bizcharts_pipeline.demo.label_apis.server import SimulatedLabelApis
-from bizcharts_pipeline.demo.label_apis.wire import LabelFault, Refusal
+from bizcharts_pipeline.demo.label_apis.wire import LabelFault
 from bizcharts_pipeline.demo.pods.control import PodControl
 from bizcharts_pipeline.demo.pods.faults import PodFaults
 from bizcharts_pipeline.demo.pods.serverless import Serverless
@@ -84,16 +84,14 @@ def worker_world(
     """A world with a deployed worker; the answers are those of a simulated model."""
     apis = SimulatedLabelApis()  # is never started: its model answers on the worker
 
-    def answer(body: Any) -> tuple[int, dict[str, Any]]:
-        fault = None
-        try:
-            asked = read_chat(body, also=apis.openai.adapters)
-            fault = apis.fault_of(asked.text)
-            reply = apis.openai.answer(asked, body, None if fault is LabelFault.SERVER_ERROR else fault)
-        except Refusal as refusal:
-            reply = error_page(refusal)
-        status = 500 if fault is LabelFault.SERVER_ERROR else reply.page.status
-        return status, json.loads(reply.page.body)
+    def answer(body: Any) -> tuple[int, Any]:
+        fault = apis.fault_of(body["messages"][0]["content"][-1]["text"])
+        if fault is LabelFault.SERVER_ERROR:
+            return 500, {"error": {"message": "out of memory"}}
+        if fault is not None:
+            reply = apis.openai.answer(read_chat(body, also=apis.openai.adapters), body, fault)
+            return reply.page.status, json.loads(reply.page.body)
+        return apis.openai.completion(body)
 
     serverless = Serverless(answer, speed=speed)
     with PodControl(tmp_path / "cloud", faults or PodFaults(hang_seconds=0), serverless=serverless) as control:

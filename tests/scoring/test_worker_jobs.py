@@ -11,6 +11,8 @@ import pytest
 from vision_world import KIND, post
 from worker_world import WorkerWorld, worker_world
 
+from bizcharts_pipeline.autolabel.budget import BudgetSpent
+from bizcharts_pipeline.core.money import in_usd, nano_usd
 from bizcharts_pipeline.demo.label_apis.wire import LabelFault
 from bizcharts_pipeline.demo.pods.faults import PodFault, PodFaults
 from bizcharts_pipeline.endpoints.queue import Job
@@ -138,8 +140,9 @@ def check_one_lost(world: WorkerWorld) -> None:
     assert world.cost.assumed_usd == longest_usd(world)
 
 
-def longest_usd(world: WorkerWorld) -> object:
-    return pytest.approx(longest_ms(world.endpoint) * SECOND / 1000)
+def longest_usd(world: WorkerWorld) -> Decimal:
+    """The most that a job may cost, as the ledger rounds it up."""
+    return in_usd(nano_usd(longest_ms(world.endpoint) * SECOND / 1000))
 
 
 @pytest.mark.parametrize("fault", [PodFault.RUN_FAILS, PodFault.RUN_LANDS, PodFault.RUN_HANGS])
@@ -154,7 +157,44 @@ def test_a_job_whose_receipt_is_not_known_counts_in_full_but_is_not_the_posts_fa
     world.score()
     assert set(world.methods.values()) == {KIND}
     assert world.until_stopped() <= world.cost.usd
-    assert world.cost.assumed_usd == pytest.approx(4 * longest_ms(world.endpoint) * SECOND / 1000)
+    assert world.cost.assumed_usd == 4 * longest_usd(world)
+
+
+def test_after_three_failed_jobs_no_more_are_sent_for_a_while(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(vision, "PAUSE", timedelta(minutes=10))
+    post(world.database, WORDS)
+    for _ in range(5):
+        world.control.fail_next(PodFault.RUN_FAILS)
+        with caplog.at_level(logging.WARNING):
+            world.score()
+    assert "none of its last 3 jobs was completed" in caplog.text
+    assert world.cost.usd == 3 * longest_usd(world)
+
+
+def test_the_worker_can_be_warmed_up_and_that_is_booked_as_any_start(world: WorkerWorld) -> None:
+    with vision.jobs_of(world.home, world.vision, world.endpoint) as sent:
+        assert sent.warm().delay_ms
+    assert world.cost.posts == 0
+    post(world.database, WORDS)
+    world.score()
+    check_books(world)
+    world.usd_per_day = Decimal("0.01")
+    with vision.jobs_of(world.home, world.vision, world.endpoint) as sent, pytest.raises(BudgetSpent):
+        sent.warm()
+
+
+def test_the_key_is_sent_to_runpod_alone_and_reaches_no_ledger(
+    world: WorkerWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    post(world.database, WORDS)
+    world.control.fail_next(PodFault.RUN_FAILS)
+    world.score()
+    world.score()
+    for file in (world.home / "ledgers").iterdir():
+        assert not file.is_file() or world.control.key.encode() not in file.read_bytes()
+    assert world.control.key not in caplog.text
 
 
 def test_a_job_that_was_refused_costs_nothing(world: WorkerWorld) -> None:

@@ -3,10 +3,10 @@ of serverless endpoints.
 
     python -m bizcharts_pipeline.demo.pods.control --port 8801 --faults '{"seed": 1, "no_capacity": 0.2}'
 
-prints one line of JSON with its address (``RUNPOD_API_BASE_URL``) and key (``RUNPOD_API_KEY``), runs until it is
-terminated, then terminates its pods and prints the bill. In addition to the two APIs it answers ``GET /demo/bill``,
-``POST /demo/fail_next`` (a JSON list of faults) and ``POST /demo/retire`` (a JSON object from API to status, for an API
-that is switched off).
+prints one line of JSON with its addresses (``RUNPOD_API_BASE_URL``, ``RUNPOD_ENDPOINT_BASE_URL``) and key
+(``RUNPOD_API_KEY``), runs until it is terminated, then terminates its pods and prints the bill. In addition to the APIs
+it answers ``GET /demo/bill``, ``POST /demo/fail_next`` (a JSON list of faults) and ``POST /demo/retire`` (a JSON object
+from API to status, for an API that is switched off).
 
 Limitations: pods are not containers. Their SSH sessions run as the user who started the server, and see the host's
 files. GraphQL does not report an SSH user and clients assume root, so unless the server runs as root, pods can be
@@ -30,6 +30,9 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
+from bizcharts_pipeline.demo.label_apis.billing import Books
+from bizcharts_pipeline.demo.label_apis.openai import OpenAIApi
+from bizcharts_pipeline.demo.label_apis.oracle import Oracle
 from bizcharts_pipeline.demo.pods import graphql as pod_graphql
 from bizcharts_pipeline.demo.pods import rest as pod_rest
 from bizcharts_pipeline.demo.pods.billing import PodBill
@@ -112,6 +115,10 @@ class PodControl:
     def bill(self) -> PodBill:
         """Return the charges of all pods so far."""
         return self.cloud.bill()
+
+    def bill_document(self) -> dict[str, Any]:
+        """Return the charges of pods and of serverless workers as JSON."""
+        return {**bill_document(self.bill()), "serverless": self.serverless.bill_document()}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -273,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _demo(self, path: str, body: bytes) -> None:
         control = self.server.control
         if path == "/demo/bill":
-            self._json(200, bill_document(control.bill()))
+            self._json(200, control.bill_document())
         elif path == "/demo/fail_next" and self.command == "POST":
             control.fail_next(*json.loads(body))
             self._json(200, {})
@@ -341,6 +348,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--folder", type=Path, help="where pods live; a temporary folder unless given")
     parser.add_argument("--key", help="the account's key; made up unless given")
+    parser.add_argument("--adapters", nargs="*", default=[], help="models that serverless workers have")
     parser.add_argument("--faults", default="{}", help="fields of PodFaults as JSON")
     chosen = parser.parse_args(arguments)
     faults = TypeAdapter(PodFaults).validate_json(chosen.faults)
@@ -349,10 +357,13 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(number, lambda *_: stop.set())
     with tempfile.TemporaryDirectory(prefix="bizcharts-pods-", ignore_cleanup_errors=True) as temporary:
         folder = chosen.folder or Path(temporary)
-        with PodControl(folder, faults, port=chosen.port, account_key=chosen.key) as control:
-            _say({"url": control.url, "key": control.key})
+        simulated = OpenAIApi(Oracle(), Books())
+        simulated.adapters.update(chosen.adapters)
+        serverless = Serverless(simulated.completion)
+        with PodControl(folder, faults, port=chosen.port, account_key=chosen.key, serverless=serverless) as control:
+            _say({"url": control.url, "queue_url": control.queue_url, "key": control.key})
             stop.wait()
-        _say(bill_document(control.bill()))
+        _say(control.bill_document())
 
 
 def _say(document: dict[str, Any]) -> None:

@@ -146,6 +146,15 @@ class Serverless:
         with self._lock:
             return sum((life.usd(self.now()) for life in self.lives), Decimal(0))
 
+    def bill_document(self) -> dict[str, Any]:
+        """Return the cost of each worker as JSON; amounts are strings in USD."""
+        with self._lock:
+            charges = [
+                {"endpoint": life.endpoint, "usd": str(life.usd(self.now())), "stopped": life.stopped is not None}
+                for life in self.lives
+            ]
+        return {"usd": str(self.bill()), "workers": charges}
+
     @property
     def running(self) -> int:
         """The number of workers that are billed now."""
