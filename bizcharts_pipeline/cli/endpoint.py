@@ -28,9 +28,10 @@ class NoSuchEndpoint(BizchartsError):
 
 @click.group()
 def endpoint() -> None:
-    """Manage the serverless worker that scores posts with the vision model.
+    """Manage the serverless vision worker.
 
-    RunPod's key is read from RUNPOD_API_KEY. docs/vision-scoring.md explains the worker and its cost.
+    It scores posts with the vision model. RunPod's key is read from RUNPOD_API_KEY. docs/vision-scoring.md explains
+    worker and cost.
     """
 
 
