@@ -16,7 +16,7 @@ from bizcharts_pipeline.core.sqlite import is_known
 from bizcharts_pipeline.endpoints.control import MOST_WORKERS, Control, Endpoint
 from bizcharts_pipeline.endpoints.ledger import LEDGER, EndpointLedger, EndpointRow
 from bizcharts_pipeline.endpoints.queue import Queue
-from bizcharts_pipeline.pods.errors import PodError, Uncertain, WrongSetting
+from bizcharts_pipeline.pods.errors import AccessDenied, PodError, Uncertain, WrongSetting
 from bizcharts_pipeline.pods.identity import installation_id, job_key
 from bizcharts_pipeline.pods.lock import JobBusy, hold
 from bizcharts_pipeline.pods.names import key_of, pod_name
@@ -108,11 +108,17 @@ def reap(settings: Settings, open_control: Callable[[], Control] = Control) -> R
     report = ReapReport((), (), ())
     try:
         with hold(settings.home_path / FOLDER):
-            control, ledger = open_control(), EndpointLedger(settings.home_path / LEDGER)
-            wanted = {row.name: row for row in ledger.rows() if row.state == "deployed"}
+            rows = {row.name: row for row in EndpointLedger(settings.home_path / LEDGER).rows()}
+            try:
+                control = open_control()
+            except AccessDenied:
+                if any(row.state != "deleted" for row in rows.values()):
+                    raise
+                return None
             for endpoint in control.every():
-                if (name := _ours(settings, endpoint)) is not None:
-                    report += _reaped(control, endpoint, wanted.get(name))
+                name = endpoint.name.removesuffix(_FLASHBOOT)
+                if name in rows or _is_ours(settings, name):
+                    report += _reaped(control, endpoint, rows.get(name))
     except JobBusy:  # it is being deployed, scaled or deleted
         return report
     return report
@@ -121,7 +127,7 @@ def reap(settings: Settings, open_control: Callable[[], Control] = Control) -> R
 def _reaped(control: Control, endpoint: Endpoint, row: EndpointRow | None) -> ReapReport:
     endpoint_id = endpoint.endpoint_id
     try:
-        if row is None or row.endpoint_id != endpoint_id:
+        if row is None or row.state != "deployed" or row.endpoint_id != endpoint_id:
             _delete(control, endpoint_id)
             return ReapReport((endpoint_id,), (), ())
         if endpoint.workers_min > 0 or endpoint.workers_max > MOST_WORKERS:
@@ -160,12 +166,11 @@ def _name(settings: Settings, model_version: str) -> str:
     return pod_name(settings.pods.name, installation, job_key("endpoint", model_version)) + _SUFFIX
 
 
-def _ours(settings: Settings, endpoint: Endpoint) -> str | None:
-    """Return the name under which the ledger may have an endpoint; ``None`` if it is not of this installation."""
-    name = endpoint.name.removesuffix(_FLASHBOOT)
+def _is_ours(settings: Settings, name: str) -> bool:
+    """Return whether an endpoint's name is one that this installation gives."""
     installation = installation_id((settings.home_path / LEDGER).parent)
-    known = name.endswith(_SUFFIX) and key_of(settings.pods.name, installation, name.removesuffix(_SUFFIX))
-    return name if known else None
+    key = key_of(settings.pods.name, installation, name.removesuffix(_SUFFIX))
+    return name.endswith(_SUFFIX) and key is not None
 
 
 def _deployed(ledger: EndpointLedger, endpoint_id: str) -> EndpointRow:

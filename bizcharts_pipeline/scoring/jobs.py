@@ -166,7 +166,10 @@ class Jobs:
                 budget.settle(connection, reservation, "warmed", charged, self._clock())
 
     def _running(self) -> list[Batch]:
-        return ledger_batches.batches(self._ledger, self._version, "running")
+        """Return the jobs in the queue that no other run waits for."""
+        running = ledger_batches.batches(self._ledger, self._version, "running")
+        mine = self._run.run_id
+        return [batch for batch in running if batch.run_id == mine or not self._ledger.is_alive(batch.run_id)]
 
     def _any_left(self) -> bool:
         """Look all jobs up; return whether any has not ended."""

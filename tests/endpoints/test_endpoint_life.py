@@ -19,7 +19,7 @@ from bizcharts_pipeline.demo.pods.faults import PodFault
 from bizcharts_pipeline.endpoints.control import Control
 from bizcharts_pipeline.endpoints.ledger import LEDGER, EndpointLedger
 from bizcharts_pipeline.endpoints.life import UnknownEndpoint, delete, deploy, reap, scale
-from bizcharts_pipeline.pods.errors import NotOffered, OrderRefused, Uncertain, WrongSetting
+from bizcharts_pipeline.pods.errors import AccessDenied, NotOffered, OrderRefused, Uncertain, WrongSetting
 from bizcharts_pipeline.settings import Settings
 
 DEPLOY = """
@@ -141,6 +141,19 @@ def test_scaling_to_nothing_removes_waiting_jobs_and_starts_no_worker(world: Wor
     assert Queue(endpoint_id).status("another") is None
     with pytest.raises(OrderRefused):
         Queue("another").run({"input": {}})
+
+
+def test_without_a_key_the_reaper_complains_only_while_something_may_exist(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint_id = world.endpoint.endpoint_id or ""
+    with monkeypatch.context() as without:
+        without.delenv("RUNPOD_API_KEY")
+        with pytest.raises(AccessDenied):
+            reap(world.settings)
+    delete(world.settings, endpoint_id, Control(), NOON)
+    monkeypatch.delenv("RUNPOD_API_KEY")
+    assert reap(world.settings) is None
 
 
 def test_nothing_is_asked_where_no_endpoint_was_ever_ordered(tmp_path: Path) -> None:

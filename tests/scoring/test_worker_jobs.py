@@ -8,16 +8,21 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from vision_world import KIND, post
+from vision_world import KIND, NOON, post
 from worker_world import WorkerWorld, worker_world
 
-from bizcharts_pipeline.autolabel.budget import BudgetSpent
+from bizcharts_pipeline.autolabel.budget import BudgetSpent, Caps
+from bizcharts_pipeline.autolabel.cost import Size
+from bizcharts_pipeline.autolabel.keys import Inquiry, Run
+from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
+from bizcharts_pipeline.autolabel.ledger_batches import batches, mark_running, open_batch
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.money import in_usd, nano_usd
 from bizcharts_pipeline.demo.label_apis.wire import LabelFault
 from bizcharts_pipeline.demo.pods.faults import PodFault, PodFaults
 from bizcharts_pipeline.endpoints.queue import Job
 from bizcharts_pipeline.scoring import jobs, vision
-from bizcharts_pipeline.scoring.jobs import billed_ms, longest_ms
+from bizcharts_pipeline.scoring.jobs import billed_ms, longest_ms, worker_terms
 
 WORDS = {n: f"{'sell it all' if n % 2 else 'we are so back'}, number {n}" for n in range(1, 9)}
 SECOND = Decimal("1.12") / 3600  # USD of a worker
@@ -94,6 +99,25 @@ def test_history_goes_in_jobs_of_a_hundred_and_waits_for_them(world: WorkerWorld
     assert len(world.serverless.endpoints[0].jobs) == 3
     check_books(world)
     assert world.cost.usd_per_thousand == 1000 * world.cost.usd / 250
+
+
+def test_a_tick_is_not_held_up_by_the_jobs_of_history(world: WorkerWorld) -> None:
+    post(world.database, {1: WORDS[1]})
+    run = Run("history", NOON)
+    version = vision._version(world.version, vision.scoring_prompt())
+    question = version.question("one of history's", None)
+    with AutoLabelLedger(world.home / "ledgers" / "scores.sqlite") as ledger, ledger.working(run):
+        ledger.use_prompt(vision.scoring_prompt(), NOON)
+        ledger.register(version, [Inquiry(99, (question,))], NOON)
+        size, terms, caps = Size(0, False, 1, 1.0), worker_terms(world.endpoint), Caps(None, None)
+        run_key, _ = open_batch(ledger, version, run, [question], [size], terms, caps, 0.0)
+        mark_running(ledger, run_key, f"{world.endpoint.endpoint_id}/its-own", utc_now())
+        assert world.score().methods == {KIND: 1}
+        assert [batch.run_key for batch in batches(ledger, version, "running")] == [run_key]
+    post(world.database, {2: WORDS[2]})
+    world.score()  # when that run has ended, the job is looked up; the queue does not know it
+    with AutoLabelLedger(world.home / "ledgers" / "scores.sqlite") as ledger:
+        assert batches(ledger, version, "running") == []
 
 
 def test_a_worker_that_was_stopped_starts_again_and_each_start_is_booked(world: WorkerWorld) -> None:

@@ -287,21 +287,23 @@ class Serverless:
             time.sleep(_TICK)
         handler = Worker(self._answer, self.now)
         idle_since = self.now()
-        alive = True
+        alive, stops = True, 0.0
         while alive and not self._closed.is_set() and endpoint.workers["max"] > 0:
+            idles_until = idle_since + endpoint.workers["idleTimeout"]
             with self._lock:
+                if self.now() >= idles_until:
+                    stops = idles_until
+                    break
                 job = self._next(endpoint)
                 if job is not None:
                     job.state, job.taken = "IN_PROGRESS", self.now()
-                elif self.now() - idle_since >= endpoint.workers["idleTimeout"]:
-                    break
             if job is None:
                 time.sleep(_TICK)
                 continue
             alive = self._execute(handler, job)
-            idle_since = self.now()
+            idle_since = job.ended or self.now()
         with self._lock:
-            life.stopped = self.now()
+            life.stopped = stops or self.now()
             endpoint.worker = None
             self._wake(endpoint)
 
@@ -313,12 +315,12 @@ class Serverless:
             self._pass(job.limit)
             self._end(job, "TIMED_OUT", "job timed out")
             return False
+        self._pass(self.post_seconds * len(requests))
         try:
             output = handler({"id": job.job_id, "input": job.input})
         except Exception as error:  # as the SDK does around a handler
             self._end(job, "FAILED", f"{type(error).__name__}: {error}")
             return True
-        self._pass(self.post_seconds * len(requests))
         if self.chance.meets(PodFault.JOB_RETRIED, "job"):
             with self._lock:
                 job.state, job.taken, job.retries = "IN_QUEUE", None, job.retries + 1
