@@ -70,9 +70,9 @@ def warm() -> None:
 @endpoint.command("scale")
 @click.argument("workers", type=click.IntRange(0, 1))
 def scale_workers(workers: int) -> None:
-    """Allow one worker (1) or none (0), and apply `idle_seconds` of [endpoint].
+    """Allow one worker (1) or none (0).
 
-    With none, waiting jobs are removed, and posts wait.
+    `idle_seconds` of [endpoint] is applied, too. With no worker, waiting jobs are removed, and posts wait.
     """
     from bizcharts_pipeline.endpoints import life
     from bizcharts_pipeline.endpoints.control import Control
@@ -100,9 +100,9 @@ def delete(endpoint_id: str | None) -> None:
 @endpoint.command()
 @as_json
 def reap(json_output: bool) -> None:
-    """Delete endpoints of this installation that are not deployed according to its ledger.
+    """Delete this installation's lost endpoints.
 
-    The service does so every five minutes.
+    These are all that are not deployed according to its ledger. The service does so every five minutes.
     """
     from bizcharts_pipeline.endpoints import life
     from bizcharts_pipeline.pods.reaper import ReapReport
@@ -116,7 +116,7 @@ def reap(json_output: bool) -> None:
 @endpoint.command()
 @as_json
 def cost(json_output: bool) -> None:
-    """Print what scoring has cost, by 1,000 posts, according to the ledger."""
+    """Print the cost by 1,000 posts, from the ledger."""
     from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
     from bizcharts_pipeline.scoring.jobs import worker_cost
     from bizcharts_pipeline.scoring.vision import LEDGER

@@ -16,7 +16,7 @@ COMPLETED = "COMPLETED"
 FAILED = frozenset({"FAILED", "TIMED_OUT", "CANCELLED"})
 _SECONDS = 20.0  # for the answer to a short request
 _MARGIN_SECONDS = 10.0  # beyond the time for which RunPod holds a synchronous request
-_SHORTEST_WAIT = 1.0
+_SHORTEST_WAIT, _LONGEST_WAIT = 1.0, 300.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Queue:
 
     def run_sync(self, body: Mapping[str, Any], seconds: float) -> Job:
         """Put a job into the queue and wait for its end, ``seconds`` at most."""
-        wait = max(seconds, _SHORTEST_WAIT)
+        wait = min(max(seconds, _SHORTEST_WAIT), _LONGEST_WAIT)
         query = {"wait": f"{1000 * wait:.0f}"}
         return _job(self._ask("POST", "runsync", body=body, query=query, seconds=wait + _MARGIN_SECONDS))
 

@@ -27,6 +27,7 @@ from bizcharts_pipeline.autolabel.ledger_batches import Batch
 from bizcharts_pipeline.autolabel.protocol import Answer, Outcome, Price, Prompt, Question, Usage
 from bizcharts_pipeline.autolabel.providers.failures import Refusal, failure
 from bizcharts_pipeline.autolabel.providers.replies import first_token_answer, safe
+from bizcharts_pipeline.autolabel.results import failed_since
 from bizcharts_pipeline.core.clock import to_epoch
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.money import in_usd, nano_usd
@@ -49,10 +50,12 @@ _log = logging.getLogger(__name__)
 POSTS = 100  # in a job
 WARMING = "warm"  # in place of a question's key, for jobs without posts
 POLL_SECONDS = 2.0
-FAILURES = 3  # jobs, of which none was completed, after which no more are sent for a while
+FAILURES = 3  # jobs without any answer, after which no more are sent for a while
 # After its longest life and the half hour for which RunPod keeps results, a job cannot be collected.
 KEPT = timedelta(minutes=30)
 FORGOTTEN = timedelta(hours=3)  # longer than any job and its results last
+_ANSWERED = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.BAD_IMAGE})
+_POSTPONED = frozenset({Outcome.UNUSABLE, Outcome.TRANSIENT})
 _ROUNDING_MS = 1_000  # RunPod rounds a worker's time up to a second
 _MILLION = Decimal(1_000_000)
 
@@ -70,6 +73,7 @@ class Jobs:
 
     Attributes:
         closing: why no more is sent in this run.
+        answered: whether the worker has answered any question since the caller's pass began.
     """
 
     def __init__(
@@ -82,10 +86,12 @@ class Jobs:
         caps: Caps,
         *,
         worked: bool,
+        answered: bool = False,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.closing: Closing | None = None
+        self.answered = answered
         self._ledger, self._version, self._prompt, self._run = ledger, version, prompt, run
         self._row, self._caps, self._clock, self._sleep = row, caps, clock, sleep
         self._terms = worker_terms(row)
@@ -100,16 +106,16 @@ class Jobs:
         return self._any_left()
 
     def pause(self, since: datetime) -> Closing | None:
-        """Return why no job is sent now, if several that ended since a time all failed: each may be paid for."""
+        """Return why no job is sent now, if several ended since a time without any answer: each may be paid for."""
         with self._ledger.reading() as connection:
-            failed, collected = connection.execute(
-                "SELECT count(*), coalesce(sum(state = 'collected'), 0) FROM batches WHERE provider = ? AND model = ? "
-                "AND endpoint = ? AND state NOT IN ('intent', 'running') AND updated_at > ?",
+            (ended,) = connection.execute(
+                "SELECT count(*) FROM batches WHERE provider = ? AND model = ? AND endpoint = ? "
+                "AND state NOT IN ('intent', 'running') AND updated_at > ?",
                 (self._version.provider, self._version.model, self._version.endpoint, since.isoformat()),
             ).fetchone()
-        if collected or failed < FAILURES:
+        if ended < FAILURES or not failed_since(self._ledger, self._version, since):
             return None
-        return Closing("silence", f"none of its last {failed} jobs was completed; it gets another some minutes later")
+        return Closing("silence", f"none of its last {ended} jobs was answered; it gets another some minutes later")
 
     def send(self, inquiries: Sequence[Inquiry], wait_seconds: float, until: float) -> None:
         """Send open questions, a job at a time, and wait for each job for ``wait_seconds``; send none after ``until``,
@@ -257,26 +263,43 @@ class Jobs:
             ledger_batches.give_up(self._ledger, run_key, "failed", why, self._clock(), billed=True, counts=executed)
             self.closing = self.closing or Closing("silence", why)
             return
-        unusable: list[str] = []
-
-        def answers() -> Iterator[tuple[str, Answer]]:
-            for key, answer in answers_in(job, self._row):
-                answer = checked(answer, self._version.model, worked=self._worked)
-                self._worked = self._worked or answer.outcome is Outcome.OK
-                if answer.outcome is Outcome.STOP:
-                    self.closing = Closing("stop", f"{answer.outcome}: {answer.detail}")
-                elif answer.outcome in (Outcome.UNUSABLE, Outcome.TRANSIENT):
-                    unusable.append(key)
-                yield key, answer
-
+        answers = self._checked(job)
+        if not answers:
+            why = "a job was completed without answers; is `image` of [endpoint] the one of deploy/serverless?"
+            self.closing = Closing("stop", why)
+            lose(self._ledger, run_key, why, self._clock())
+            return
         taken = ledger_batches.store_answers(
-            self._ledger, self._version, run_key, answers(), self._terms, self._clock(), expired=False
+            self._ledger, self._version, run_key, answers, self._terms, self._clock(), expired=False
         )
-        self._ledger.count_rounds(unusable)
+        postponed = [key for key, answer in answers if answer.outcome in _POSTPONED]
+        if any(answer.outcome in _ANSWERED for _, answer in answers):
+            self.answered = True
+        elif self.closing is None:
+            self.closing = Closing("silence", f"a job has no answer to any post: {answers[0][1].detail}")
+        # A worker that answers nothing has a fault, which no post is to blame for that was never left out before.
+        self._ledger.count_rounds(postponed if self.answered else self._left_out_before(postponed))
         if taken.doubt:
             self.closing = Closing("stop", taken.doubt)
-        elif not taken.answers:
-            self.closing = Closing("stop", "a job was completed without answers; is `image` of [endpoint] BizCharts'?")
+
+    def _left_out_before(self, keys: Sequence[str]) -> list[str]:
+        with self._ledger.reading() as connection:
+            rows = connection.execute(
+                "SELECT key FROM requests WHERE rounds > 0 AND key IN (SELECT value FROM json_each(?))",
+                (json.dumps(keys),),
+            )
+            return [key for (key,) in rows]
+
+    def _checked(self, job: Job) -> list[tuple[str, Answer]]:
+        """Return question key and answer of each post in a completed job; one by a wrong setup closes the run."""
+        found = []
+        for key, raw in answers_in(job, self._row):
+            answer = checked(raw, self._version.model, worked=self._worked)
+            self._worked = self._worked or answer.outcome is Outcome.OK
+            if answer.outcome is Outcome.STOP:
+                self.closing = Closing("stop", f"{answer.outcome}: {answer.detail}")
+            found.append((key, answer))
+        return found
 
     def _give_up(self, run_key: str, why: str) -> None:
         """Close a job that was not sent."""

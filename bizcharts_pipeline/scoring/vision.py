@@ -177,7 +177,7 @@ class VisionScorer:
     def _send_jobs(self, ledger: AutoLabelLedger, version: Version, run: Run, posts: Sequence[Post]) -> None:
         """Send questions to a serverless worker, many in a job."""
         row = worker_of(self._place, self.model_version)
-        jobs = _jobs(ledger, version, self._prompt, run, row, self._place.vision)
+        jobs = _jobs(ledger, version, self._prompt, run, row, self._place.vision, answered=self._answered)
         waits = jobs.collect()
         self._closed = self._closed or jobs.closing or jobs.pause(run.now - PAUSE)
         if waits and self._place.seconds is not None:
@@ -190,6 +190,7 @@ class VisionScorer:
                 until = time.monotonic() + self._place.seconds
                 jobs.send(inquiries, self._place.vision.timeout_seconds, until)
             self._closed = jobs.closing
+        self._answered = jobs.answered
 
     def _endpoint(self, ledger: AutoLabelLedger, version: Version) -> VisionEndpoint:
         return VisionEndpoint(self.model_version, self._place.vision, worked=has_answers(ledger, version))
@@ -273,10 +274,17 @@ def jobs_of(home: Path, settings: VisionSettings, row: EndpointRow) -> Iterator[
 
 
 def _jobs(
-    ledger: AutoLabelLedger, version: Version, prompt: Prompt, run: Run, row: EndpointRow, settings: VisionSettings
+    ledger: AutoLabelLedger,
+    version: Version,
+    prompt: Prompt,
+    run: Run,
+    row: EndpointRow,
+    settings: VisionSettings,
+    *,
+    answered: bool = False,
 ) -> Jobs:
     caps, worked = endpoint_caps(settings), has_answers(ledger, version)
-    return Jobs(ledger, version, prompt, run, row, caps, worked=worked, clock=utc_now)
+    return Jobs(ledger, version, prompt, run, row, caps, worked=worked, answered=answered, clock=utc_now)
 
 
 def _new_run() -> Run:

@@ -23,6 +23,7 @@ from bizcharts_pipeline.demo.pods.faults import PodFault, PodFaults
 from bizcharts_pipeline.endpoints.queue import Job
 from bizcharts_pipeline.scoring import jobs, vision
 from bizcharts_pipeline.scoring.jobs import billed_ms, longest_ms, worker_terms
+from bizcharts_pipeline.training.onpod.queue_worker import Worker
 
 WORDS = {n: f"{'sell it all' if n % 2 else 'we are so back'}, number {n}" for n in range(1, 9)}
 SECOND = Decimal("1.12") / 3600  # USD of a worker
@@ -193,7 +194,7 @@ def test_after_three_failed_jobs_no_more_are_sent_for_a_while(
         world.control.fail_next(PodFault.RUN_FAILS)
         with caplog.at_level(logging.WARNING):
             world.score()
-    assert "none of its last 3 jobs was completed" in caplog.text
+    assert "none of its last 3 jobs was answered" in caplog.text
     assert world.cost.usd == 3 * longest_usd(world)
 
 
@@ -258,6 +259,30 @@ def test_what_the_model_refuses_and_what_it_cannot_answer_is_the_fallbacks_for_g
     answered = len(world.serverless.answered)
     world.score(None)
     assert len(world.serverless.answered) == answered
+
+
+def test_a_worker_with_a_fault_or_another_image_decides_nothing(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    post(world.database, WORDS)
+    right = world.serverless._answer
+    world.serverless._answer = lambda body: (500, {"error": {"message": "out of memory"}})
+    for _ in range(4):
+        with caplog.at_level(logging.WARNING):
+            world.score()
+    assert "a job has no answer to any post: 500: out of memory" in caplog.text
+    handled = Worker.__call__
+    monkeypatch.setattr(Worker, "__call__", lambda self, job: {"text": "hello"})
+    for _ in range(4):
+        with caplog.at_level(logging.WARNING):
+            world.score()
+    assert "is `image` of [endpoint] the one of deploy/serverless?" in caplog.text
+    assert world.counted() == {(world.fallback, "endpoint"): len(WORDS)}
+    monkeypatch.setattr(Worker, "__call__", handled)
+    world.serverless._answer = right
+    world.until_stopped()
+    assert world.score().methods == {KIND: len(WORDS)}
+    assert world.until_stopped() <= world.cost.usd
 
 
 def test_a_worker_of_another_model_and_an_unknown_one_get_no_post(
