@@ -46,6 +46,8 @@ REMOVED_WITH_THE_AVERAGE = frozenset(
     | {"smoothing_half_life_hours", "replicates"}
 )
 _MISSPELT_PREFIX = re.compile(r"BIZ_?CHARTS?_+")
+QUEUE_SCHEME = "runpod:"  # of `[vision] endpoint`, before the id of a serverless endpoint
+_QUEUE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
@@ -62,6 +64,10 @@ def _http_url(text: str) -> str:
 
 
 def _server_url(text: str) -> str:
+    if text.strip().startswith(QUEUE_SCHEME):
+        if not _QUEUE_ID.fullmatch(text.strip().removeprefix(QUEUE_SCHEME)):
+            raise ValueError(f"must be {QUEUE_SCHEME} and the id of a serverless endpoint")
+        return text.strip()
     if "?" in text or "#" in text:
         raise ValueError("must be an address without ? and #; a key belongs into VISION_API_KEY")
     return _http_url(text.strip()) if text.strip() else ""
@@ -327,7 +333,9 @@ class VisionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     endpoint: Annotated[str, AfterValidator(_server_url)] = Field(
-        "", description="address of an OpenAI-compatible server, as https://host/v1; empty: a text model scores"
+        "",
+        description="OpenAI-compatible server, as https://host/v1, or serverless worker, as runpod:ID; empty: a text "
+        "model scores",
     )
     usd_per_million_input_tokens: Decimal = Field(
         Decimal(0), ge=0, decimal_places=6, description="price of the server; 0 for one of your own"
@@ -471,6 +479,25 @@ class PodSettings(BaseModel):
     ssh_known_hosts: Path = Field(Path("~/.ssh/known_hosts"), description="file that must contain that host's key")
 
 
+class EndpointSettings(BaseModel):
+    """The serverless worker of the vision model (``[endpoint]``); docs/vision-scoring.md explains it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    image: str = Field(
+        "", pattern=r"^[\x21-\x7e]{0,250}$", description="container image of the worker, built from deploy/serverless"
+    )
+    pools: Annotated[tuple[str, ...], Items] = Field(
+        ("ADA_24", "AMPERE_24"), min_length=1, description="RunPod's pools of GPUs with 24 GB, in order of preference"
+    )
+    disk_gb: int = Field(20, ge=5, le=500, description="GB of a worker's disk, without the image")
+    idle_seconds: int = Field(
+        5, ge=1, le=3600, description="seconds for which a worker is kept, and paid, without work"
+    )
+    start_seconds: int = Field(180, ge=5, le=900, description="maximum seconds in which a worker starts; reserved")
+    job_seconds: int = Field(120, ge=6, le=3600, description="time-out of a job of up to 100 posts; reserved")
+
+
 class ServeSettings(BaseModel):
     """Address of the unattended service's web server (``[serve]``); docs/security.md explains its access control."""
 
@@ -611,6 +638,7 @@ class Settings(BaseModel):
         "runpod", description="where the vision model trains: a rented pod, a host of yours, or this machine"
     )
     pods: PodSettings = Field(PodSettings(), description="rented GPUs")
+    endpoint: EndpointSettings = Field(EndpointSettings(), description="the serverless worker of the vision model")
     serve: ServeSettings = Field(ServeSettings(), description="the unattended service")
     api: ApiSettings = Field(ApiSettings(), description="the API over HTTP")
     alerts: AlertSettings = Field(AlertSettings(), description="what to alert about")

@@ -92,6 +92,25 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
             DatabaseLost: the home was in use before, but is empty, so the ledger is lost too.
         """
         check_home(Path(self.home))
+        pods, endpoints = self._reap_pods(is_running, seconds), self._reap_endpoints(seconds)
+        return pods + endpoints if pods is not None and endpoints is not None else pods or endpoints
+
+    def _reap_endpoints(self, seconds: float) -> "ReapReport | None":
+        """Delete this installation's endpoints that nothing asked for; a failure does not affect the pods."""
+        if not is_known(Path(self.home) / "ledgers" / "endpoints.sqlite"):
+            return None
+        from bizcharts_pipeline.endpoints.life import reap
+        from bizcharts_pipeline.http.deadline import cut_off_after
+        from bizcharts_pipeline.pods.errors import PodError
+        from bizcharts_pipeline.pods.reaper import ReapReport
+
+        try:
+            with cut_off_after(seconds):
+                return reap(self.settings())
+        except PodError as error:
+            return ReapReport((), (), (str(error),))
+
+    def _reap_pods(self, is_running: Callable[[str], bool], seconds: float) -> "ReapReport | None":
         if not is_known(self.ledger_path()) and not (self.provider == "runpod" and os.environ.get(KEY)):
             return None
         from bizcharts_pipeline.pods.every_provider import reap_everywhere

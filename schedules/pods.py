@@ -1,4 +1,4 @@
-"""Sensor that terminates abandoned pods."""
+"""Sensor that terminates abandoned pods, and endpoints that nothing asked for."""
 
 import time
 
@@ -15,7 +15,8 @@ TICK_SECONDS = 40.0  # Dagster's limit for a sensor is 60
     minimum_interval_seconds=REAP_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Terminates pods that this installation rented, from any provider, and that no run manages. The pod of a "
+        "Terminates pods that this installation rented, from any provider, and that no run manages, and its serverless "
+        "endpoints that are not deployed according to the ledger. The pod of a "
         "crashed run is kept until its lease ends, so that the next run can re-attach to it. Sends no request "
         "without a key if the ledger has no live pod."
     ),

@@ -119,12 +119,19 @@ def was_readable(ledger: AutoLabelLedger, run_key: str) -> None:
 
 
 def give_up(
-    ledger: AutoLabelLedger, run_key: str, state: BatchLedgerState, why: str, now: datetime, *, billed: bool = False
+    ledger: AutoLabelLedger,
+    run_key: str,
+    state: BatchLedgerState,
+    why: str,
+    now: datetime,
+    *,
+    billed: bool = False,
+    counts: bool = True,
 ) -> None:
     """Close a batch that the service refused or lost, and reopen its questions. With ``billed``, it may have been
-    billed."""
+    billed; ``counts``: this then counts towards the failure of its questions."""
     with ledger.transaction() as connection:
-        _release(connection, run_key, now, None if billed else 0)
+        _release(connection, run_key, now, None if billed else 0, counts=counts)
         _mark(connection, run_key, state, why, now)
 
 
@@ -271,7 +278,9 @@ def _times(connection: sqlite3.Connection, key: str, outcome: Outcome) -> int:
     return int(row[0])
 
 
-def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed: int | None) -> int:
+def _release(
+    connection: sqlite3.Connection, run_key: str, now: datetime, billed: int | None, *, counts: bool = True
+) -> int:
     """Reopen the questions of a batch that have no answer; return their number.
 
     The ``billed`` most expensive of them count as billed; ``None``: all.
@@ -289,7 +298,7 @@ def _release(connection: sqlite3.Connection, run_key: str, now: datetime, billed
         freed = connection.execute(
             "UPDATE requests SET owner = NULL, state = 'pending' WHERE key = ? AND owner = ?", (key, run_key)
         )
-        if paid and freed.rowcount:
+        if paid and counts and freed.rowcount:
             _count_paid_without_answer(connection, key)
     return len(unanswered)
 

@@ -16,6 +16,7 @@ import click
 from bizcharts_pipeline.cli.alerts import alerts
 from bizcharts_pipeline.cli.app import open_app
 from bizcharts_pipeline.cli.backup import backup, repair, restore, snapshot
+from bizcharts_pipeline.cli.endpoint import endpoint
 from bizcharts_pipeline.cli.index import coins, index
 from bizcharts_pipeline.cli.installation import init, repair_clock
 from bizcharts_pipeline.cli.lab import backtest
@@ -451,6 +452,7 @@ bizcharts.add_command(label)
 bizcharts.add_command(labels)
 bizcharts.add_command(models)
 bizcharts.add_command(pods)
+bizcharts.add_command(endpoint)
 bizcharts.add_command(alerts)
 bizcharts.add_command(serve)
 bizcharts.add_command(run)

@@ -40,6 +40,10 @@ class Uncertain(PodError):
     retry = True
 
 
+class Unsent(Uncertain):
+    """No connection was established, so nothing was sent."""
+
+
 class OutOfTime(Uncertain):
     """The caller's deadline was reached before the answer."""
 

@@ -62,31 +62,36 @@ class VisionEndpoint:
         )
 
     def ask(self, prompt: Prompt, question: Question) -> Answer:
-        """Send one request, once, and return the answer.
-
-        Until the model has given a usable answer, an unusable one is taken for a wrong setup, which stops the run. An
-        answer by another model always is.
-        """
+        """Send one request, once, and return the answer, :func:`checked`."""
         try:
-            reply = self._client.chat.completions.with_raw_response.create(**_request(self.model, question))
+            reply = self._client.chat.completions.with_raw_response.create(**chat_body(self.model, question))
             if "html" in reply.headers.get("content-type", ""):
                 answer = Answer(Outcome.TRANSIENT, reply.text, detail=HTML_PAGE, served=True)
             else:
                 answer = first_token_answer(reply.text, reply.headers.get("x-request-id"))
         except Exception as error:
             answer = openai_failure(error, gateway=True, address="`endpoint` of [vision]", model=NAME_ON_SERVER)
-        if answer.outcome is Outcome.OK and answer.model_returned not in (None, self.model):
-            detail = f"the model {answer.model_returned!r:.80} answered; {NAME_ON_SERVER} must be {self.model}"
-            answer = replace(answer, outcome=Outcome.STOP, detail=detail, label=None, probabilities=None)
-        elif answer.outcome is Outcome.OK:
-            self._worked = True
-        elif answer.outcome in (Outcome.UNUSABLE, Outcome.BUG):  # BUG: the server refuses this request, not the model
-            answer = replace(answer, outcome=Outcome.UNUSABLE if self._worked else Outcome.STOP)
+        answer = checked(answer, self.model, worked=self._worked)
+        self._worked = self._worked or answer.outcome is Outcome.OK
         return safe(answer, self._key)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def checked(answer: Answer, model: str, *, worked: bool) -> Answer:
+    """Return an answer with its meaning for ``model``.
+
+    An answer by another model is taken for a wrong setup, which stops the run; so is an unusable one until the model
+    has ever ``worked``.
+    """
+    if answer.outcome is Outcome.OK and answer.model_returned not in (None, model):
+        detail = f"the model {answer.model_returned!r:.80} answered; {NAME_ON_SERVER} must be {model}"
+        return replace(answer, outcome=Outcome.STOP, detail=detail, label=None, probabilities=None)
+    if answer.outcome in (Outcome.UNUSABLE, Outcome.BUG):  # BUG: the server refuses this request, not the model
+        return replace(answer, outcome=Outcome.UNUSABLE if worked else Outcome.STOP)
+    return answer
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,11 @@ def scoring_prompt() -> Prompt:
 def endpoint_terms(model_version: str, settings: VisionSettings) -> Terms:
     """Return the server's prices, as the ledger reserves and charges them."""
     entry, output = settings.usd_per_million_input_tokens, settings.usd_per_million_output_tokens
-    price = Price(entry, output, entry, entry)
+    return terms_at(model_version, Price(entry, output, entry, entry))
+
+
+def terms_at(model_version: str, price: Price) -> Terms:
+    """Return terms with one price, for whichever model answers."""
     return Terms(
         price,
         IMAGE_TOKENS,
@@ -155,7 +164,8 @@ def endpoint_caps(settings: VisionSettings) -> Caps:
     return Caps(per_run=None, per_month=None, per_day=nano_usd(settings.usd_per_day))
 
 
-def _request(model: str, question: Question) -> dict[str, Any]:
+def chat_body(model: str, question: Question) -> dict[str, Any]:
+    """Return the body of a chat completion that asks ``question``."""
     text = question.text.removeprefix(f"{PICTURE}\n")
     content: list[dict[str, Any]] = [{"type": "text", "text": text}]
     if question.image is not None:

@@ -10,6 +10,7 @@ import random
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -22,26 +23,34 @@ from bizcharts_pipeline.autolabel.concurrency_limit import Closing, Gate
 from bizcharts_pipeline.autolabel.dispatcher import Dispatcher
 from bizcharts_pipeline.autolabel.keys import Inquiry, Run, Version
 from bizcharts_pipeline.autolabel.ledger import OPEN, UNDER_WAY, AutoLabelLedger
+from bizcharts_pipeline.autolabel.protocol import Prompt
 from bizcharts_pipeline.autolabel.results import Answered, answers_to, failed_since, has_answers
 from bizcharts_pipeline.autolabel.selection import FlaggedPosts
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.files import read_regular
+from bizcharts_pipeline.core.sqlite import is_known
+from bizcharts_pipeline.endpoints.ledger import LEDGER as ENDPOINTS
+from bizcharts_pipeline.endpoints.ledger import EndpointLedger, EndpointRow
 from bizcharts_pipeline.images.nsfw import may_be_sent
 from bizcharts_pipeline.images.structure import PictureRejected, media_type_of
+from bizcharts_pipeline.pods.providers.access import queue_access
 from bizcharts_pipeline.scoring.endpoint import (
     NAME,
+    NoEndpoint,
     VisionEndpoint,
     endpoint_access,
     endpoint_caps,
     endpoint_terms,
     scoring_prompt,
 )
+from bizcharts_pipeline.scoring.jobs import Jobs, lose_forgotten
 from bizcharts_pipeline.scoring.place import VISION_BATCH, Place
 from bizcharts_pipeline.sentiment.artifact import CorruptModel, read_artifact
 from bizcharts_pipeline.sentiment.calibrated import CALIBRATION
 from bizcharts_pipeline.sentiment.scorer import Picture, Post, Score, Scorer, WaitsFor, instead_of
 from bizcharts_pipeline.sentiment.temperature import at_temperature
+from bizcharts_pipeline.settings import QUEUE_SCHEME, VisionSettings
 from bizcharts_pipeline.text.question import question, readable
 from bizcharts_pipeline.warehouse.models import ModelVersion
 
@@ -129,14 +138,20 @@ class VisionScorer:
 
     def _ask(self, posts: Sequence[Post]) -> dict[int, Answered]:
         """Send the questions that have no answer yet, unless sending has stopped already; return all answers."""
-        now = utc_now()
-        run = Run(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", now)
-        with (
-            AutoLabelLedger(self._place.home / LEDGER) as ledger,
-            closing(self._endpoint(ledger)) as provider,
-            ledger.working(run),
-        ):
-            ledger.use_prompt(self._prompt, now)
+        run, prompt = _new_run(), self._prompt
+        version = _version(self.model_version, prompt)
+        with AutoLabelLedger(self._place.home / LEDGER) as ledger, ledger.working(run):
+            ledger.use_prompt(prompt, run.now)
+            # In another order each run, so that no post that is always slow to be answered holds up the same others.
+            shuffled = random.Random(run.run_id).sample(posts, len(posts))
+            send = self._send_jobs if is_worker(self._place.vision) else self._send_requests
+            send(ledger, version, run, shuffled)
+            return answers_to(ledger, version, [post.thread_id or 0 for post in posts])
+
+    def _send_requests(self, ledger: AutoLabelLedger, version: Version, run: Run, posts: Sequence[Post]) -> None:
+        """Send questions to an OpenAI-compatible server, one in a request."""
+        lose_forgotten(ledger, version, run.now)
+        with closing(self._endpoint(ledger, version)) as provider:
             dispatcher = Dispatcher(
                 provider,
                 self._prompt,
@@ -147,13 +162,10 @@ class VisionScorer:
                 most_at_once=self._place.vision.most_at_once,
                 clock=utc_now,
             )
-            if self._closed is None:
-                self._closed = _pause(ledger, dispatcher.version, now)
-            # In another order each run, so that no post that is always slow to be answered holds up the same others.
-            shuffled = random.Random(run.run_id).sample(posts, len(posts))
+            self._closed = self._closed or _pause(ledger, version, run.now)
             if self._closed is None:
                 with _closed_after(dispatcher.gate, self._place.seconds):
-                    for _thread in dispatcher.ask(self._inquiries(dispatcher.version, shuffled)):
+                    for _thread in dispatcher.ask(self._inquiries(version, posts)):
                         pass
                 self._closed = dispatcher.gate.closing
                 self._answered = self._answered or dispatcher.answered
@@ -161,11 +173,26 @@ class VisionScorer:
                     dispatcher.finish_run()
                 elif dispatcher.postponed:  # the server is down, which no question is to blame for
                     self._closed = self._closed or Closing("silence", "no request was answered")
-            return answers_to(ledger, dispatcher.version, [post.thread_id or 0 for post in posts])
 
-    def _endpoint(self, ledger: AutoLabelLedger) -> VisionEndpoint:
-        prompt = self._prompt
-        version = Version(NAME, self.model_version, VisionEndpoint.endpoint, prompt.version, prompt.sha256)
+    def _send_jobs(self, ledger: AutoLabelLedger, version: Version, run: Run, posts: Sequence[Post]) -> None:
+        """Send questions to a serverless worker, many in a job."""
+        row = worker_of(self._place, self.model_version)
+        jobs = _jobs(ledger, version, self._prompt, run, row, self._place.vision, answered=self._answered)
+        waits = jobs.collect()
+        self._closed = self._closed or jobs.closing or jobs.pause(run.now - PAUSE)
+        if waits and self._place.seconds is not None:
+            self._closed = self._closed or Closing("silence", "an earlier job has not ended")
+        if self._closed is None:
+            inquiries = [inquiry for chunk in self._inquiries(version, posts) for inquiry in chunk]
+            if self._place.seconds is None:
+                jobs.send_all(inquiries)
+            else:
+                until = time.monotonic() + self._place.seconds
+                jobs.send(inquiries, self._place.vision.timeout_seconds, until)
+            self._closed = jobs.closing
+        self._answered = jobs.answered
+
+    def _endpoint(self, ledger: AutoLabelLedger, version: Version) -> VisionEndpoint:
         return VisionEndpoint(self.model_version, self._place.vision, worked=has_answers(ledger, version))
 
     def _inquiries(self, version: Version, posts: Sequence[Post]) -> Iterator[list[Inquiry]]:
@@ -205,12 +232,68 @@ def vision_scorer(model: ModelVersion, place: Place, fallback: Scorer) -> Vision
 
     Raises:
         CorruptModel: a file was changed or is malformed.
-        NoEndpoint: no request may be sent to the address.
+        NoEndpoint: no request may be sent to the address, or this installation has no such worker for the model.
+        AccessDenied: RunPod's key is missing.
     """
     folder = place.home / (model.path or "")
     read_artifact(folder, model.sha256 or "")
-    endpoint_access(place.vision)
+    if is_worker(place.vision):
+        worker_of(place, model.model_version)
+        queue_access()
+    else:
+        endpoint_access(place.vision)
     return VisionScorer(model, _calibration(folder), fallback, place)
+
+
+def is_worker(settings: VisionSettings) -> bool:
+    """Return whether the model runs on a serverless worker."""
+    return settings.endpoint.startswith(QUEUE_SCHEME)
+
+
+def worker_of(place: Place, model_version: str) -> EndpointRow:
+    """Return the deployed worker that `endpoint` of [vision] names.
+
+    Raises:
+        NoEndpoint: this installation has not deployed it, or for another model.
+    """
+    endpoint_id = place.vision.endpoint.removeprefix(QUEUE_SCHEME)
+    row = EndpointLedger(place.home / ENDPOINTS).deployed(endpoint_id) if is_known(place.home / ENDPOINTS) else None
+    if row is None:
+        raise NoEndpoint(f"no worker {endpoint_id} is deployed here; run `bizcharts endpoint deploy`")
+    if row.model_version != model_version:
+        raise NoEndpoint(f"the worker {endpoint_id} has {row.model_version}; deploy one for {model_version}")
+    return row
+
+
+@contextmanager
+def jobs_of(home: Path, settings: VisionSettings, row: EndpointRow) -> Iterator[Jobs]:
+    """Yield the jobs of a run of its own at a worker, under the cap of ``settings``."""
+    run, prompt = _new_run(), scoring_prompt()
+    with AutoLabelLedger(home / LEDGER) as ledger, ledger.working(run):
+        yield _jobs(ledger, _version(row.model_version, prompt), prompt, run, row, settings)
+
+
+def _jobs(
+    ledger: AutoLabelLedger,
+    version: Version,
+    prompt: Prompt,
+    run: Run,
+    row: EndpointRow,
+    settings: VisionSettings,
+    *,
+    answered: bool = False,
+) -> Jobs:
+    caps, worked = endpoint_caps(settings), has_answers(ledger, version)
+    return Jobs(ledger, version, prompt, run, row, caps, worked=worked, answered=answered, clock=utc_now)
+
+
+def _new_run() -> Run:
+    now = utc_now()
+    return Run(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", now)
+
+
+def _version(model_version: str, prompt: Prompt) -> Version:
+    return Version(NAME, model_version, VisionEndpoint.endpoint, prompt.version, prompt.sha256)
 
 
 def _calibration(folder: Path) -> VisionCalibration:

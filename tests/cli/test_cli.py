@@ -64,7 +64,7 @@ def test_a_backup_comes_back_and_the_replaced_database_is_kept(
 
 
 def test_the_lists_of_commands_are_whole_at_80_columns() -> None:
-    for group in ([], ["labels"], ["models"], ["pods"]):
+    for group in ([], ["labels"], ["models"], ["pods"], ["endpoint"]):
         listed = CliRunner().invoke(bizcharts, [*group, "--help"], terminal_width=80).stdout.partition("Commands:")[2]
         assert listed.count("\n") > 2
         assert "..." not in listed

@@ -42,7 +42,8 @@ from bizcharts_pipeline.pods.protocol import PUBLIC_KEY, Candidate, Job, Order, 
 from bizcharts_pipeline.pods.providers import open_provider, runpod_rest
 from bizcharts_pipeline.pods.providers.answers import pod_of, pods_of, price_of
 from bizcharts_pipeline.pods.providers.own_host import OwnHost
-from bizcharts_pipeline.pods.providers.runpod_rest import Busy, RunPodRest
+from bizcharts_pipeline.pods.providers.rest import Busy
+from bizcharts_pipeline.pods.providers.runpod_rest import RunPodRest
 from bizcharts_pipeline.settings import PodSettings, Settings
 
 GPU = "NVIDIA GeForce RTX 4090"
@@ -433,7 +434,7 @@ def test_a_failed_order_means_what_it_proves_and_tells_no_secret(
         asked = provider_of(dialect)
         waits: list[float] = []
         if dialect == "rest":
-            monkeypatch.setattr(asked._provider, "_sleep", waits.append)  # type: ignore[attr-defined]
+            monkeypatch.setattr(asked._provider._api, "_sleep", waits.append)  # type: ignore[attr-defined]
         with pytest.raises(PodError) as failed:
             asked.create(order())
     assert type(failed.value) is meaning

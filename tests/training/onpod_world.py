@@ -89,7 +89,7 @@ _NEEDED = (
         "outcome",
         "processor",
     ),
-    *("report", "rows", "scoring", "serve_qwen", "spec", "train_qwen"),
+    *("queue_worker", "report", "rows", "scoring", "serve_qwen", "spec", "train_qwen"),
 )
 
 

@@ -14,7 +14,10 @@ from threading import Thread
 import onpod_world as world
 import pytest
 
+from bizcharts_pipeline.autolabel.protocol import Question
+from bizcharts_pipeline.autolabel.providers.replies import first_token_answer
 from bizcharts_pipeline.demo.tiny_vlm import build_tiny_vlm
+from bizcharts_pipeline.scoring.endpoint import chat_body
 from bizcharts_pipeline.scoring.place import Place
 from bizcharts_pipeline.scoring.vision import vision_scorer
 from bizcharts_pipeline.sentiment.artifact import new_model, publish
@@ -201,6 +204,15 @@ def test_a_served_adapter_says_of_posts_what_the_training_says_of_them(
         place = Place(tmp_path, VisionSettings(endpoint=endpoint, timeout_seconds=120))
         scores = vision_scorer(row, place, LexiconScorer()).score(posts)
         server.shutdown()
+        serve_qwen, model = world.module("serve_qwen"), server.RequestHandlerClass.model
+        worker = world.module("queue_worker").Worker(lambda body: serve_qwen.answered(model, body))
+        bodies = {
+            str(n): chat_body(row.model_version, Question("", each["question"], None)) for n, each in enumerate(asked)
+        }
+        outputs = worker({"input": {"requests": bodies | {"odd": {"model": "another"}}}})
+    assert outputs["answers"].pop("odd")["status"] == 404
+    assert {key: reply["status"] for key, reply in outputs["answers"].items()} == dict.fromkeys(bodies, 200)
+    assert all(first_token_answer(json.dumps(reply["body"])).probabilities for reply in outputs["answers"].values())
     assert {score.method for score in scores} == {"qlora"}
     temperature = trained.read("scores.json")["temperature"]
     for score, gold in zip(scores, trained.read("scores.json")["gold"], strict=True):

@@ -88,6 +88,14 @@ class OpenAIApi:
         asked = read_chat(body, also=self.adapters) if path == "/chat/completions" else read_decision(body)
         return self.answer(asked, body, pick(asked))
 
+    def completion(self, body: Mapping[str, Any]) -> tuple[int, Any]:
+        """Return status and body of the response to a chat completion, as a server of one's own gives it."""
+        try:
+            reply = self.answer(read_chat(body, also=self.adapters), body, None)
+        except Refusal as refusal:
+            reply = error_page(refusal)
+        return reply.page.status, json.loads(reply.page.body)
+
     def answer(self, asked: Asked, body: Mapping[str, Any], fault: LabelFault | None) -> Reply:
         """Process a request and bill it."""
         if fault is LabelFault.BLOCKED:

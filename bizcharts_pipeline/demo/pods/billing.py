@@ -16,6 +16,8 @@ class GpuOffer:
     memory_gb: int
     secure: Decimal | None
     community: Decimal | None
+    pool: str  # of serverless workers
+    serverless: Decimal
 
     def usd_per_hour(self, cloud: str) -> Decimal | None:
         return {"SECURE": self.secure, "COMMUNITY": self.community}.get(cloud)
@@ -23,11 +25,11 @@ class GpuOffer:
 
 # Similar to the prices listed in 2026, otherwise made up.
 OFFERS = (
-    GpuOffer("NVIDIA GeForce RTX 4090", "RTX 4090", 24, Decimal("0.69"), Decimal("0.34")),
-    GpuOffer("NVIDIA GeForce RTX 3090", "RTX 3090", 24, Decimal("0.46"), Decimal("0.22")),
-    GpuOffer("NVIDIA RTX A5000", "RTX A5000", 24, Decimal("0.27"), Decimal("0.16")),
-    GpuOffer("NVIDIA L4", "L4", 24, Decimal("0.39"), None),
-    GpuOffer("NVIDIA A40", "A40", 48, Decimal("0.40"), None),
+    GpuOffer("NVIDIA GeForce RTX 4090", "RTX 4090", 24, Decimal("0.69"), Decimal("0.34"), "ADA_24", Decimal("1.12")),
+    GpuOffer("NVIDIA GeForce RTX 3090", "RTX 3090", 24, Decimal("0.46"), Decimal("0.22"), "AMPERE_24", Decimal("0.69")),
+    GpuOffer("NVIDIA RTX A5000", "RTX A5000", 24, Decimal("0.27"), Decimal("0.16"), "AMPERE_24", Decimal("0.69")),
+    GpuOffer("NVIDIA L4", "L4", 24, Decimal("0.39"), None, "AMPERE_24", Decimal("0.69")),
+    GpuOffer("NVIDIA A40", "A40", 48, Decimal("0.40"), None, "AMPERE_48", Decimal("1.22")),
 )
 
 

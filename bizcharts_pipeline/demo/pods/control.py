@@ -1,11 +1,12 @@
-"""RunPod's control plane on loopback: GraphQL and REST v2 for one account, with real sshds as pods.
+"""RunPod on loopback: its control plane (GraphQL and REST v2) for one account, with real sshds as pods, and the queues
+of serverless endpoints.
 
     python -m bizcharts_pipeline.demo.pods.control --port 8801 --faults '{"seed": 1, "no_capacity": 0.2}'
 
-prints one line of JSON with its address (``RUNPOD_API_BASE_URL``) and key (``RUNPOD_API_KEY``), runs until it is
-terminated, then terminates its pods and prints the bill. In addition to the two APIs it answers ``GET /demo/bill``,
-``POST /demo/fail_next`` (a JSON list of faults) and ``POST /demo/retire`` (a JSON object from API to status, for an API
-that is switched off).
+prints one line of JSON with its addresses (``RUNPOD_API_BASE_URL``, ``RUNPOD_ENDPOINT_BASE_URL``) and key
+(``RUNPOD_API_KEY``), runs until it is terminated, then terminates its pods and prints the bill. In addition to the APIs
+it answers ``GET /demo/bill``, ``POST /demo/fail_next`` (a JSON list of faults) and ``POST /demo/retire`` (a JSON object
+from API to status, for an API that is switched off).
 
 Limitations: pods are not containers. Their SSH sessions run as the user who started the server, and see the host's
 files. GraphQL does not report an SSH user and clients assume root, so unless the server runs as root, pods can be
@@ -29,13 +30,17 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
+from bizcharts_pipeline.demo.label_apis.billing import Books
+from bizcharts_pipeline.demo.label_apis.openai import OpenAIApi
+from bizcharts_pipeline.demo.label_apis.oracle import Oracle
 from bizcharts_pipeline.demo.pods import graphql as pod_graphql
 from bizcharts_pipeline.demo.pods import rest as pod_rest
 from bizcharts_pipeline.demo.pods.billing import PodBill
 from bizcharts_pipeline.demo.pods.cloud import Cloud
-from bizcharts_pipeline.demo.pods.faults import OF_API, Chance, PodFault, PodFaults
+from bizcharts_pipeline.demo.pods.faults import OF_API, OF_RUN, Chance, PodFault, PodFaults
+from bizcharts_pipeline.demo.pods.serverless import ENDPOINTS, QUEUES, Serverless, no_model
 
-_MAX_BYTES = 1_000_000
+_MAX_BYTES = 20_000_000
 _ORDER = re.compile(rb'name"?\s*:\s*\\?"([^"\\]+)')
 _SORRY = "Something went wrong. Please try again later or contact support."
 _HTML = b"<!DOCTYPE html><html><head><title>502</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -58,9 +63,12 @@ class PodControl:
         *,
         port: int = 0,
         account_key: str | None = None,
+        serverless: Serverless | None = None,
     ) -> None:
         self.chance = Chance(faults)
         self.cloud = Cloud(folder, account_key or f"rpa_{secrets.token_hex(20)}", self.chance)
+        self.serverless = serverless or Serverless(no_model)
+        self.serverless.chance = self.chance
         self.api_calls = {"graphql": 0, "rest": 0}
         self.closing = threading.Event()
         self.retired: dict[str, int] = {}
@@ -76,6 +84,11 @@ class PodControl:
     def url(self) -> str:
         """Value for RUNPOD_API_BASE_URL."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def queue_url(self) -> str:
+        """Value for RUNPOD_ENDPOINT_BASE_URL."""
+        return f"{self.url}{QUEUES}"
 
     @property
     def key(self) -> str:
@@ -103,6 +116,10 @@ class PodControl:
         """Return the charges of all pods so far."""
         return self.cloud.bill()
 
+    def bill_document(self) -> dict[str, Any]:
+        """Return the charges of pods and of serverless workers as JSON."""
+        return {**bill_document(self.bill()), "serverless": self.serverless.bill_document()}
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -118,6 +135,7 @@ class PodControl:
             timer.cancel()
             timer.join()
         self.cloud.close()
+        self.serverless.close()
 
     def api_fault(self) -> PodFault | None:
         """Return the fault of the next request; a random fault affects several consecutive requests."""
@@ -183,6 +201,9 @@ class _Handler(BaseHTTPRequestHandler):
         if key != control.key and scope is None:
             self._refuse(401, graphql)
             return
+        if path.startswith(f"{QUEUES}/") and scope is None:
+            self._queue(path.removeprefix(f"{QUEUES}/"), query, body)
+            return
         self._work(graphql, path, query, body, scope)
 
     do_POST = do_DELETE = do_PATCH = do_GET
@@ -198,6 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
         def deed() -> tuple[int, Any]:
             if graphql:
                 return pod_graphql.answer(cloud, _query_of(body), scope)
+            if path.startswith(ENDPOINTS) and scope is None:
+                return self.server.control.serverless.manage(command, path, body)
             return pod_rest.answer(cloud, command, path, query, body, scope)
 
         command = self.command
@@ -217,16 +240,37 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(500, graphql)
 
+    def _queue(self, path: str, query: str, body: bytes) -> None:
+        """Answer a request to the queue of an endpoint."""
+        control = self.server.control
+        puts = path.endswith(("/run", "/runsync"))
+        fault = next((fault for fault in OF_RUN if puts and control.chance.meets(fault, "run")), None)
+        if fault is PodFault.RUN_429:
+            self._refuse(429, graphql=False)
+            return
+        status, answer = 500, pod_rest.problem(500, _SORRY)[1]
+        if fault is not PodFault.RUN_FAILS:
+            found = control.serverless.queue(self.command, path, query, body, control.closing)
+            status, answer = (status, answer) if fault is PodFault.RUN_LANDS else found
+        if fault is PodFault.RUN_HANGS:
+            self.close_connection = True
+            return
+        self._json(status, answer)
+
     def _fault_of_deed(self, graphql: bool, path: str, body: bytes) -> tuple[PodFault | None, str]:
         """Return the fault of an order or a termination request, and the name under which it was drawn."""
         chance = self.server.control.chance
-        if (graphql and b"podFindAndDeployOnDemand" in body) or (self.command == "POST" and path == "/v2/pods"):
+        if (graphql and b"podFindAndDeployOnDemand" in body) or (
+            self.command == "POST" and path in ("/v2/pods", ENDPOINTS)
+        ):
             found = _ORDER.search(body)
             name = found[1].decode(errors="replace") if found else "order"
             possible: tuple[PodFault, ...] = (
                 *(PodFault.CREATE_FAILS, PodFault.CREATE_LANDS, PodFault.CREATE_HANGS, PodFault.CREATE_LATE),
             )
-        elif (graphql and b"podTerminate" in body) or (self.command == "DELETE" and path.startswith("/v2/pods/")):
+        elif (graphql and b"podTerminate" in body) or (
+            self.command == "DELETE" and path.startswith(("/v2/pods/", f"{ENDPOINTS}/"))
+        ):
             name = "terminate"
             possible = (PodFault.TERMINATE_LANDS, PodFault.TERMINATE_FAILS)
         else:
@@ -236,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _demo(self, path: str, body: bytes) -> None:
         control = self.server.control
         if path == "/demo/bill":
-            self._json(200, bill_document(control.bill()))
+            self._json(200, control.bill_document())
         elif path == "/demo/fail_next" and self.command == "POST":
             control.fail_next(*json.loads(body))
             self._json(200, {})
@@ -304,6 +348,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--folder", type=Path, help="where pods live; a temporary folder unless given")
     parser.add_argument("--key", help="the account's key; made up unless given")
+    parser.add_argument("--adapters", nargs="*", default=[], help="models that serverless workers have")
     parser.add_argument("--faults", default="{}", help="fields of PodFaults as JSON")
     chosen = parser.parse_args(arguments)
     faults = TypeAdapter(PodFaults).validate_json(chosen.faults)
@@ -312,10 +357,13 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(number, lambda *_: stop.set())
     with tempfile.TemporaryDirectory(prefix="bizcharts-pods-", ignore_cleanup_errors=True) as temporary:
         folder = chosen.folder or Path(temporary)
-        with PodControl(folder, faults, port=chosen.port, account_key=chosen.key) as control:
-            _say({"url": control.url, "key": control.key})
+        simulated = OpenAIApi(Oracle(), Books())
+        simulated.adapters.update(chosen.adapters)
+        serverless = Serverless(simulated.completion)
+        with PodControl(folder, faults, port=chosen.port, account_key=chosen.key, serverless=serverless) as control:
+            _say({"url": control.url, "queue_url": control.queue_url, "key": control.key})
             stop.wait()
-        _say(bill_document(control.bill()))
+        _say(control.bill_document())
 
 
 def _say(document: dict[str, Any]) -> None:

@@ -41,9 +41,21 @@ class PodFault(StrEnum):
     # Of a termination request.
     TERMINATE_LANDS = "terminate_lands"  # answered with 500, but executed
     TERMINATE_FAILS = "terminate_fails"  # answered with 500, not executed
+    # Of a request that puts a job into the queue of a serverless endpoint.
+    RUN_FAILS = "run_fails"  # answered with 500, not executed
+    RUN_LANDS = "run_lands"  # answered with 500, but executed
+    RUN_HANGS = "run_hangs"  # executed; the connection is closed without an answer
+    RUN_429 = "run_429"
+    # Of a job.
+    JOB_FAILS = "job_fails"  # its worker dies, and it has failed
+    JOB_RETRIED = "job_retried"  # its worker dies, and another one takes it
+    JOB_HANGS = "job_hangs"  # it runs into its time-out
+    JOB_FORGOTTEN = "job_forgotten"  # its result is not kept
+    SLOW_START = "slow_start"  # of its worker, if it starts one
 
 
 OF_API = (PodFault.API_429, PodFault.API_500, PodFault.API_401, PodFault.API_410)
+OF_RUN = (PodFault.RUN_FAILS, PodFault.RUN_LANDS, PodFault.RUN_HANGS, PodFault.RUN_429)
 OF_HOST = (PodFault.NO_GPU, PodFault.OLD_DRIVER, PodFault.DISK_FULL)
 
 
@@ -78,6 +90,15 @@ class PodFaults:
     api_410: float = 0.0
     terminate_lands: float = 0.0
     terminate_fails: float = 0.0
+    run_fails: float = 0.0
+    run_lands: float = 0.0
+    run_hangs: float = 0.0
+    run_429: float = 0.0
+    job_fails: float = 0.0
+    job_retried: float = 0.0
+    job_hangs: float = 0.0
+    job_forgotten: float = 0.0
+    slow_start: float = 0.0
     boot_seconds: float = 0.4  # of a healthy pod, until its sshd answers
     slow_boot_seconds: float = 5.0
     event_seconds: tuple[float, float] = (0.5, 8.0)  # after the boot, until a pod is killed or reset

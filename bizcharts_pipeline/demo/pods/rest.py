@@ -127,12 +127,16 @@ def _gpu(offer: GpuOffer, query: dict[str, list[str]]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "id": offer.gpu,
         "name": offer.displayed,
-        "pool": "ADA_24",
+        "pool": offer.pool,
         "manufacturer": "NVIDIA",
         "memory": offer.memory_gb,
         "secure": offer.secure is not None,
         "community": offer.community is not None,
-        "price": {"secure": float(offer.secure or 0), "community": float(offer.community or 0)},
+        "price": {
+            "secure": float(offer.secure or 0),
+            "community": float(offer.community or 0),
+            "serverless": float(offer.serverless),
+        },
         "maxCount": 8,
     }
     if query.get("include") == ["AVAILABILITY"]:

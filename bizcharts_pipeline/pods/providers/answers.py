@@ -47,7 +47,7 @@ def pod_of(answer: object) -> Pod | None:
         status=status,
         address=_address(fields) if status is PodStatus.RUNNING else None,
         gpu=_gpu(fields),
-        usd_per_hour=_usd(fields.get("cost", fields.get("costPerHr"))) if status is not PodStatus.ENDED else None,
+        usd_per_hour=usd_of(fields.get("cost", fields.get("costPerHr"))) if status is not PodStatus.ENDED else None,
         machine=_machine(fields),
     )
 
@@ -76,7 +76,7 @@ def price_of(answer: object, cloud: str) -> Decimal | None:
     if fields.get(side, fields.get(f"{side}Cloud")) is False or fields.get("availability") == "NONE":
         return None
     price = fields.get("price")
-    return _usd(price.get(side) if isinstance(price, Mapping) else fields.get(f"{side}Price"))
+    return usd_of(price.get(side) if isinstance(price, Mapping) else fields.get(f"{side}Price"))
 
 
 def short_name(gpu: str) -> str:
@@ -131,7 +131,7 @@ def _born(fields: Mapping[str, Any]) -> datetime:
     return local - shift if found[2] == "+" else local + shift
 
 
-def _usd(value: object) -> Decimal | None:
+def usd_of(value: object) -> Decimal | None:
     """Return an amount exactly as written; ``None`` if it is missing, zero or invalid."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         return None

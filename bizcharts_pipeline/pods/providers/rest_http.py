@@ -8,11 +8,12 @@ from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
+from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from bizcharts_pipeline.http.deadline import cut_off_after, seconds_left
 from bizcharts_pipeline.http.exchange import BodyRefused, BoundedSession
-from bizcharts_pipeline.pods.errors import OutOfTime, Uncertain
-from bizcharts_pipeline.pods.providers.access import access
+from bizcharts_pipeline.pods.errors import OutOfTime, Uncertain, Unsent
+from bizcharts_pipeline.pods.providers.access import Access, access
 
 SECONDS = 60.0  # for a complete answer; creating a pod takes a while
 MAX_BYTES = 8 * 1024 * 1024
@@ -50,25 +51,38 @@ class _KeyOnly(requests.auth.AuthBase):
         return request
 
 
-def ask(method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None) -> Reply:
+def ask(
+    method: str,
+    path: str,
+    *,
+    query: Mapping[str, str] | None = None,
+    body: object = None,
+    at: Access | None = None,
+    seconds: float | None = None,
+) -> Reply:
     """Return the response to one request.
+
+    Args:
+        at: address and key; the control plane's unless given.
+        seconds: time limit for the complete answer; :data:`SECONDS` unless given.
 
     Raises:
         AccessDenied: the key is missing.
         OutOfTime: the caller's deadline was reached, and nothing was sent (see `http.deadline`).
+        Unsent: no connection was established.
         Uncertain: the response is incomplete or missing.
     """
-    opens = access()
+    opens = at or access()
     left = seconds_left()
     if left <= 0:
         raise OutOfTime(f"RunPod, {method} {path}: no time left for the request; the next run retries it")
-    lost = ""
-    with BoundedSession() as session, cut_off_after(SECONDS) as watchdog:
+    lost: Exception | str = ""
+    with BoundedSession() as session, cut_off_after(seconds or SECONDS) as watchdog:
         try:
             with session.exchange(
                 method,
                 f"{opens.url}{path}",
-                timeouts=(min(_CONNECT_SECONDS, left), _READ_SECONDS),
+                timeouts=(min(_CONNECT_SECONDS, left), max(_READ_SECONDS, seconds or 0)),
                 headers={"Accept": "application/json"},
                 params=query,
                 json=body,
@@ -79,9 +93,11 @@ def ask(method: str, path: str, *, query: Mapping[str, str] | None = None, body:
             if watchdog.expired:
                 lost = "it was too slow"
         except (requests.RequestException, Urllib3Error, BodyRefused) as error:
-            lost = type(error).__name__
+            lost = error
     if lost:
-        raise Uncertain(f"RunPod, {method} {path}: incomplete or missing response ({lost}); try again later.")
+        why = lost if isinstance(lost, str) else type(lost).__name__
+        kind = Unsent if isinstance(lost, Exception) and _is_unsent(lost) else Uncertain
+        raise kind(f"RunPod, {method} {path}: incomplete or missing response ({why}); try again later.")
     body_read = _json(content)
     text = "" if body_read is not None else _words(content).replace(opens.key, "<key>")
     return Reply(status, body_read, _seconds(headers.get("Retry-After", "")), text)
@@ -107,6 +123,13 @@ def post(url: str, *, headers: Mapping[str, str], data: str, timeout: float) -> 
         if watchdog.expired:
             raise requests.Timeout("it was too slow")
         return answer
+
+
+def _is_unsent(error: Exception) -> bool:
+    """Return whether no connection was established, so that nothing was sent."""
+    cause = error.args[0] if error.args else None
+    refused = isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
+    return refused or isinstance(error, requests.ConnectTimeout)
 
 
 def _json(content: bytes) -> Any:

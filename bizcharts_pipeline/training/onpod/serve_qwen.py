@@ -150,6 +150,18 @@ def completion(model: Model, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def answered(model: Model, body: Any) -> tuple[int, dict[str, Any]]:
+    """Return status and body of the response to a chat completion, also where there is no answer."""
+    try:
+        if not isinstance(body, dict):
+            raise Refused(400, "the body is not an object")
+        return 200, completion(model, body)
+    except Refused as error:
+        return error.status, _error(str(error), error.code)
+    except Exception as error:  # out of memory, for instance; the next request may succeed
+        return 500, _error(f"{type(error).__name__}: {error}")
+
+
 def _read(messages: Any, scratch: Path) -> tuple[str, tuple[Path, ...]]:
     match messages:
         case [{"role": "user", "content": [*parts]}]:
@@ -201,15 +213,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             body = json.loads(self.rfile.read(int(length)))
-            if not isinstance(body, dict):
-                raise Refused(400, "the body is not an object")
-            self._answer(200, completion(self.model, body))
-        except Refused as error:
-            self._answer(error.status, _error(str(error), error.code))
         except ValueError as error:
             self._answer(400, _error(f"the body is not JSON: {error}"))
-        except Exception as error:  # out of memory, for instance; the next request may succeed
-            self._answer(500, _error(f"{type(error).__name__}: {error}"))
+            return
+        self._answer(*answered(self.model, body))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: posts do not belong into a log."""

@@ -1,0 +1,179 @@
+"""Commands ``bizcharts endpoint …``: the serverless worker of the vision model."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import click
+
+from bizcharts_pipeline.cli.output import as_json, print_table, show, to_json
+from bizcharts_pipeline.core.clock import utc_now
+from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.settings import QUEUE_SCHEME, Settings, load_settings
+
+if TYPE_CHECKING:
+    from bizcharts_pipeline.endpoints.ledger import EndpointRow
+
+DAYS = 30  # over which `cost` adds up
+
+
+class NoModel(BizchartsError):
+    """There is no vision model to deploy."""
+
+
+class NoSuchEndpoint(BizchartsError):
+    """This installation has deployed no endpoint, or several."""
+
+
+@click.group()
+def endpoint() -> None:
+    """Manage the serverless vision worker.
+
+    It scores posts with the vision model. RunPod's key is read from RUNPOD_API_KEY. docs/vision-scoring.md explains
+    worker and cost.
+    """
+
+
+@endpoint.command()
+@click.option("--model", help="Version of the model in the image; by default the champion.")
+def deploy(model: str | None) -> None:
+    """Create the endpoint, or update the one that exists.
+
+    No worker runs, and nothing is billed, until posts are sent to it.
+    """
+    from bizcharts_pipeline.endpoints import life
+    from bizcharts_pipeline.endpoints.control import Control
+
+    settings = _settings()
+    row = life.deploy(settings, model or _champion(settings), Control(), utc_now())
+    click.echo(
+        f"deployed {row.model_version} as {row.endpoint_id}; a worker that runs costs ${row.usd_per_hour:f} an hour"
+    )
+    click.echo(f'put into settings.toml:\n\n[vision]\nendpoint = "{QUEUE_SCHEME}{row.endpoint_id}"')
+
+
+@endpoint.command()
+def warm() -> None:
+    """Start the worker now, and wait until it is ready.
+
+    It stops after `idle_seconds` of [endpoint] without posts. The start is booked as that of any job.
+    """
+    from bizcharts_pipeline.scoring.vision import jobs_of
+
+    settings = _settings()
+    with jobs_of(settings.home_path, settings.vision, _deployed(settings)) as jobs:
+        job = jobs.warm()
+    click.echo(f"ready; the start took {(job.delay_ms or 0) / 1000:.1f} seconds")
+
+
+@endpoint.command("scale")
+@click.argument("workers", type=click.IntRange(0, 1))
+def scale_workers(workers: int) -> None:
+    """Allow one worker (1) or none (0).
+
+    `idle_seconds` of [endpoint] is applied, too. With no worker, waiting jobs are removed, and posts wait.
+    """
+    from bizcharts_pipeline.endpoints import life
+    from bizcharts_pipeline.endpoints.control import Control
+
+    settings = _settings()
+    row = life.scale(settings, _deployed(settings).endpoint_id or "", workers, Control(), utc_now())
+    click.echo(
+        f"{row.endpoint_id}: {counted(workers, 'worker')} at most, stopped after {row.idle_seconds} idle seconds"
+    )
+
+
+@endpoint.command()
+@click.option("--id", "endpoint_id", help="Id of the endpoint, if there are several.")
+def delete(endpoint_id: str | None) -> None:
+    """Delete the endpoint."""
+    from bizcharts_pipeline.endpoints import life
+    from bizcharts_pipeline.endpoints.control import Control
+
+    settings = _settings()
+    endpoint_id = endpoint_id or _deployed(settings).endpoint_id or ""
+    life.delete(settings, endpoint_id, Control(), utc_now())
+    click.echo(f"deleted {endpoint_id}")
+
+
+@endpoint.command()
+@as_json
+def reap(json_output: bool) -> None:
+    """Delete this installation's lost endpoints.
+
+    These are all that are not deployed according to its ledger. The service does so every five minutes.
+    """
+    from bizcharts_pipeline.endpoints import life
+    from bizcharts_pipeline.pods.reaper import ReapReport
+
+    report = life.reap(_settings()) or ReapReport((), (), ())
+    show(report, json_output, f"deleted: {', '.join(report.ended) or 'none'}")
+    if report.failed:
+        raise BizchartsError("; ".join(report.failed))
+
+
+@endpoint.command()
+@as_json
+def cost(json_output: bool) -> None:
+    """Print the cost by 1,000 posts, from the ledger."""
+    from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
+    from bizcharts_pipeline.scoring.jobs import worker_cost
+    from bizcharts_pipeline.scoring.vision import LEDGER
+
+    settings, now = _settings(), utc_now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    with AutoLabelLedger(settings.home_path / LEDGER) as ledger:
+        found = {
+            "today": worker_cost(ledger, midnight),
+            f"{DAYS} days": worker_cost(ledger, midnight - timedelta(days=DAYS - 1)),
+        }
+    if json_output:
+        rows = [
+            {"period": name, "usd_per_thousand": each.usd_per_thousand, **vars(each)} for name, each in found.items()
+        ]
+        click.echo(to_json({"usd_per_day": settings.vision.usd_per_day, "periods": rows}))
+        return
+    print_table(
+        ["period", "posts", "USD", "of it assumed", "USD by 1,000 posts"],
+        [[name, f"{each.posts:,}", _usd(each.usd), _usd(each.assumed_usd), _usd(each.usd_per_thousand)]
+         for name, each in found.items()],
+    )  # fmt: skip
+    click.echo(f"limit of a day: {settings.vision.usd_per_day:f} USD")
+
+
+def _usd(amount: Decimal | None) -> str:
+    return "" if amount is None else f"{amount:.4f}"
+
+
+def _settings() -> Settings:
+    from bizcharts_pipeline.warehouse.installation import check_home
+
+    settings = load_settings()
+    check_home(settings.home_path)
+    return settings
+
+
+def _champion(settings: Settings) -> str:
+    from bizcharts_pipeline.scoring.champion import VISION_KINDS
+    from bizcharts_pipeline.warehouse.database import Database
+    from bizcharts_pipeline.warehouse.models import champion
+
+    with Database(settings.database_path, settings.database_wait_seconds).read() as connection:
+        current = champion(connection)
+    if current is None or current.kind not in VISION_KINDS:
+        raise NoModel("The champion is no vision model; promote one, or name one with --model.")
+    return current.model_version
+
+
+def _deployed(settings: Settings) -> "EndpointRow":
+    """Return the endpoint that `endpoint` of [vision] names, or the only one that is deployed."""
+    from bizcharts_pipeline.endpoints.ledger import LEDGER, EndpointLedger
+
+    rows = [row for row in EndpointLedger(settings.home_path / LEDGER).rows() if row.state == "deployed"]
+    named = [row for row in rows if f"{QUEUE_SCHEME}{row.endpoint_id}" == settings.vision.endpoint]
+    if len(named or rows) != 1:
+        ids = ", ".join(str(row.endpoint_id) for row in rows)
+        several = f"Several are deployed ({ids}); name one as `endpoint` of [vision]."
+        raise NoSuchEndpoint(several if rows else "No endpoint is deployed; run `bizcharts endpoint deploy`.")
+    return (named or rows)[0]

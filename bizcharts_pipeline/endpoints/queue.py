@@ -1,0 +1,122 @@
+"""The queue of a serverless endpoint: jobs with a result, their states and times."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bizcharts_pipeline.pods.errors import OrderRefused, Uncertain
+from bizcharts_pipeline.pods.providers.access import queue_access
+from bizcharts_pipeline.pods.providers.orders import check_id
+from bizcharts_pipeline.pods.providers.rest import refused
+from bizcharts_pipeline.pods.providers.rest_http import Reply, ask
+
+MOST_BYTES = 8 * 1024 * 1024  # of a job; RunPod's limit for `run` is 10 MB
+WAITING = frozenset({"IN_QUEUE", "IN_PROGRESS", "RUNNING"})
+COMPLETED = "COMPLETED"
+FAILED = frozenset({"FAILED", "TIMED_OUT", "CANCELLED"})
+_SECONDS = 20.0  # for the answer to a short request
+_MARGIN_SECONDS = 10.0  # beyond the time for which RunPod holds a synchronous request
+_SHORTEST_WAIT, _LONGEST_WAIT = 1.0, 300.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's state. Times are in milliseconds: until a worker took it, and of its execution; ``None``: not stated.
+    ``retried``: a worker was lost, and the job began again."""
+
+    job_id: str
+    state: str
+    delay_ms: int | None = None
+    execution_ms: int | None = None
+    retried: bool = False
+    output: Any = field(default=None, repr=False)
+    error: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in WAITING
+
+
+class Queue:
+    """The queue of one endpoint.
+
+    Raises:
+        AccessDenied: the key is missing or refused.
+        OutOfFunds, OrderRefused: from every method: nothing was done.
+        Unsent, Busy: likewise, and a later request may succeed.
+        Uncertain: it is unknown whether the request was carried out.
+    """
+
+    def __init__(self, endpoint_id: str) -> None:
+        self._access = queue_access()
+        self._path = f"/{check_id(endpoint_id)}"
+
+    def run(self, body: Mapping[str, Any]) -> Job:
+        """Put a job into the queue."""
+        return _job(self._ask("POST", "run", body=body))
+
+    def run_sync(self, body: Mapping[str, Any], seconds: float) -> Job:
+        """Put a job into the queue and wait for its end, ``seconds`` at most."""
+        wait = min(max(seconds, _SHORTEST_WAIT), _LONGEST_WAIT)
+        query = {"wait": f"{1000 * wait:.0f}"}
+        return _job(self._ask("POST", "runsync", body=body, query=query, seconds=wait + _MARGIN_SECONDS))
+
+    def status(self, job_id: str) -> Job | None:
+        """Return the job; ``None`` if the queue has forgotten it."""
+        reply = ask("GET", f"{self._path}/status/{check_id(job_id)}", at=self._access, seconds=_SECONDS)
+        if reply.status == 404 and reply.body is not None:
+            return None
+        return _job(_success(reply))
+
+    def purge(self) -> None:
+        """Remove the jobs that wait for a worker."""
+        self._ask("POST", "purge-queue")
+
+    def workers(self) -> dict[str, int]:
+        """Return the number of workers by state."""
+        body = self._ask("GET", "health").body
+        workers = body.get("workers") if isinstance(body, Mapping) else None
+        if not isinstance(workers, Mapping):
+            raise Uncertain("RunPod's answer does not name the workers; try again later.")
+        return {str(state): count for state, count in workers.items() if isinstance(count, int)}
+
+    def _ask(
+        self,
+        method: str,
+        operation: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        seconds: float = _SECONDS,
+    ) -> Reply:
+        path = f"{self._path}/{operation}"
+        return _success(ask(method, path, at=self._access, body=body, query=query, seconds=seconds))
+
+
+def _success(reply: Reply) -> Reply:
+    if reply.status == 200:
+        return reply
+    if reply.status in (400, 404, 413, 422) and reply.body is not None:
+        raise OrderRefused(f"RunPod's queue refuses the request ({reply.status}): {reply.detail}")
+    raise refused(reply)
+
+
+def _job(reply: Reply) -> Job:
+    body = reply.body if isinstance(reply.body, Mapping) else {}
+    job_id, state = body.get("id"), body.get("status")
+    if not isinstance(job_id, str) or state not in WAITING | FAILED | {COMPLETED}:
+        raise Uncertain(f"RunPod's answer does not describe a job: {reply.detail}")
+    return Job(
+        job_id,
+        state,
+        _milliseconds(body.get("delayTime")),
+        _milliseconds(body.get("executionTime")),
+        bool(body.get("retries")),
+        body.get("output"),
+        str(body.get("error") or "")[:300],
+    )
+
+
+def _milliseconds(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9 else None
