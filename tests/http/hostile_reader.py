@@ -56,7 +56,7 @@ class Reader:
         with self._session(number) as session:
             client = FourchanClient(session, url, url, "biz")
             self.polls += 1
-            poll_catalog(client, self.spool, self.database, NOW + timedelta(minutes=self.polls))
+            poll_catalog(client, self.spool, self.database, NOW + timedelta(seconds=2 * self.polls))
         return "stored"
 
     def archive(self, number: int) -> str:

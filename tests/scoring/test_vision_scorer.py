@@ -211,7 +211,11 @@ def test_classes_that_begin_with_the_same_token_are_not_decided_by_it(world: Vis
     world.server.openai.shared_prefix = shared_prefix
     world.score()
     found = world.counted()
-    assert (KIND, None) in found if not shared_prefix else found[world.fallback, "endpoint"] > 30
+    assert (KIND, None) in found if not shared_prefix else found[world.fallback, "endpoint"] >= 26
+    with world.database.read() as connection:
+        query = "SELECT bool_and(p_neutral > 0.5) FROM scored_posts WHERE method = ?"
+        (only_neutral,) = connection.execute(query, [KIND]).fetchone() or (None,)
+    assert only_neutral in ((None, True) if shared_prefix else (False,))  # its token begins no other class
 
 
 def test_the_days_cap_is_never_passed_and_the_rest_waits_for_the_budget(world: VisionWorld) -> None:
