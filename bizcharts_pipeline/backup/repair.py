@@ -16,6 +16,7 @@ from bizcharts_pipeline.backup.errors import RepairRefused
 from bizcharts_pipeline.backup.files import dataset_problems, model_problems
 from bizcharts_pipeline.backup.ledgers import find_problem, readable_rows
 from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import is_special, link, read_regular, write_atomically
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
 from bizcharts_pipeline.core.sqlite_seal import (
@@ -28,6 +29,7 @@ from bizcharts_pipeline.core.sqlite_seal import (
     ledger_paths,
     lost,
     seal_path,
+    warn_of_cut,
     write_seal,
 )
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
@@ -44,6 +46,7 @@ from bizcharts_pipeline.warehouse.models import models
 _POINTER = re.compile(r" `bizcharts repair` shows what [a-z ]+[.,]")
 _LAST_POINTER = re.compile(f";{_POINTER.pattern}$")
 RESTORE = "`bizcharts restore FILE --only {part}` restores a backup."
+REBUILD = "`bizcharts labels restore` then rebuilds it from the labels of the database."
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,11 @@ def _find(database: Database, home: Path, check: Callable[[Database], object] = 
     clean_up(database, home)
     found = _find_in_database(database, home, check)
     for path in ledger_paths(home):
-        found += _find_in_ledger(path)
+        try:
+            found += _find_in_ledger(path, home)
+        except OSError as error:  # a folder or a pipe in the place of one of its files
+            problem = f"{path} cannot be read ({reason_of(error)})."
+            found.append(_Found(Damage(path, _with_hint(problem, "ledgers"))))
     if not found:
         found = _find_old_ledger(database, home)
     for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home)).items():
@@ -212,7 +219,7 @@ def _unseal(database: Database) -> None:
         closed.unseal(database.path)
 
 
-def _find_in_ledger(path: Path) -> list[_Found]:
+def _find_in_ledger(path: Path, home: Path) -> list[_Found]:
     with exclusive_lock(path) as exclusive:
         if exclusive and is_lost(path):
             damage = Damage(path, lost(path), accept="A new, empty one is created.")
@@ -221,17 +228,23 @@ def _find_in_ledger(path: Path) -> list[_Found]:
             damage = Damage(log, foreign(log, path), "It is moved away.")
             return [_Found(damage, lambda end: _quarantine_ledger_log(path, log, None, end))]
         fault = find_fault(path) if exclusive else None
+        if fault and fault.cut:
+            warn_of_cut(path, fault)
+            fault = None
         is_changed = exclusive and not fault and is_broken(path)
-    if fault and not fault.cut:
+    if fault:
         what = f"It is moved away; commits before the damage are kept. {_rows(path)}"
         damage = Damage(log_path(path), f"{fault.text}.", what)
         return [_Found(damage, lambda end: _quarantine_ledger_log(path, log_path(path), fault, end))]
     if not (problem := find_problem(path)):
         return []
-    if is_changed and (rows := readable_rows(path)) and None not in rows.values():
+    if is_changed and (rows := readable_rows(path)) and all(table.all for table in rows.values()):
         damage = Damage(path, problem, accept=f"It is accepted as it is. {_rows(path)}")
         return [_Found(damage, accept=lambda: _accept_ledger(path))]
-    return [_Found(Damage(path, _with_hint(f"{problem} {_rows(path)}", "ledgers")))]
+    problem = _with_hint(f"{problem} {_rows(path)}", "ledgers")
+    if path == home / LEDGER:
+        problem += f" Or move {path.name} away, with the files {path.name}-*: {REBUILD}"
+    return [_Found(Damage(path, problem))]
 
 
 def _find_old_ledger(database: Database, home: Path) -> list[_Found]:
@@ -253,7 +266,7 @@ def _with_hint(problem: str, part: str) -> str:
 
 def _rows(path: Path) -> str:
     rows = readable_rows(path)
-    tables = ", ".join(f"{table} {'not all' if count is None else f'{count:,}'}" for table, count in rows.items())
+    tables = ", ".join(f"{name} {table.rows:,}{'' if table.all else ' (not all)'}" for name, table in rows.items())
     return f"Readable rows: {tables or 'none'}."
 
 
