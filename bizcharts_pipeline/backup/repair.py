@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bizcharts_pipeline.backup.drafts import clean_up
 from bizcharts_pipeline.backup.errors import RepairRefused
-from bizcharts_pipeline.backup.files import dataset_problems, model_problems
+from bizcharts_pipeline.backup.files import IMAGES, damaged_images, dataset_problems, model_problems, some_of
 from bizcharts_pipeline.backup.ledgers import find_problem, readable_rows
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import reason_of
@@ -79,18 +79,21 @@ class _Found:
     accept: Callable[[], None] | None = None
 
 
-def find_damage(database: Database, home: Path, check: Callable[[Database], object] = check_database) -> list[Damage]:
-    """Check everything in ``home`` that a backup holds, except images, and return the damage.
+def find_damage(
+    database: Database, home: Path, check: Callable[[Database], object] = check_database, *, images: bool = True
+) -> list[Damage]:
+    """Check everything in ``home`` that a backup holds, and return the damage.
 
     An interrupted restore is finished, and leftovers of killed backups are removed.
 
     Args:
         check: reads the database completely, and raises like :func:`check_database`; a backup copies it meanwhile.
+        images: check the images too.
 
     Raises:
         DatabaseError: the database is in use for too long, or inaccessible.
     """
-    damages = [found.damage for found in _find(database, home, check)]
+    damages = [found.damage for found in _find(database, home, check, images=images)]
     return [replace(damage, problem=_without_pointer(damage.problem)) for damage in damages]
 
 
@@ -129,7 +132,9 @@ def _is_new(found: _Found, done: list[Repaired]) -> bool:
     return all(found.damage.path != repaired.path for repaired in done)
 
 
-def _find(database: Database, home: Path, check: Callable[[Database], object] = check_database) -> list[_Found]:
+def _find(
+    database: Database, home: Path, check: Callable[[Database], object] = check_database, *, images: bool = True
+) -> list[_Found]:
     clean_up(database, home)
     found = _find_in_database(database, home, check)
     for path in ledger_paths(home):
@@ -143,6 +148,11 @@ def _find(database: Database, home: Path, check: Callable[[Database], object] = 
     for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home)).items():
         damage = Damage(path, problem, "It is moved away; train the model, or make the data set, again.")
         found.append(_Found(damage, _move_folder(path)))
+    if images and (damaged := damaged_images(home)):
+        what = "They are moved away; `bizcharts restore FILE --only images` restores those of a backup."
+        names = some_of([path.name for path in damaged])
+        problem = f"{home / IMAGES}: {counted(len(damaged), 'image')} damaged: {names}."
+        found.append(_Found(Damage(home / IMAGES, problem, what), lambda ending: _move_images(home, damaged, ending)))
     return found
 
 
@@ -298,6 +308,14 @@ def _locked(path: Path) -> Iterator[None]:
         if not exclusive:
             raise RepairRefused(f"{path} is in use; stop the service and the labeller, and try again.")
         yield
+
+
+def _move_images(home: Path, damaged: list[Path], ending: str) -> Repaired:
+    kept = home / "set-aside" / f"{IMAGES}.{ending}"
+    kept.mkdir(mode=0o700, parents=True)
+    for path in damaged:
+        os.rename(path, kept / path.name)
+    return Repaired(home / IMAGES, f"{counted(len(damaged), 'image')} moved away", kept)
 
 
 def _move_folder(path: Path) -> Callable[[str], Repaired]:
