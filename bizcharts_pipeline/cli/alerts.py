@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
+from bizcharts_pipeline.cli.output import as_json, moment, print_table, require_home, to_json
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.settings import load_settings
 
@@ -77,4 +77,5 @@ def _ledger() -> "AlertLedger":
 
     settings = load_settings()
     check_home(settings.home_path)
+    require_home(settings.home_path, "what was sent is unknown")
     return AlertLedger(settings.home_path / LEDGER)
