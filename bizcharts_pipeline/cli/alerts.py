@@ -57,6 +57,7 @@ def list_alerts(most: int, json_output: bool) -> None:
     from bizcharts_pipeline.core.sqlite import is_known
 
     ledger = _ledger()
+    require_home(load_settings().home_path, "what was sent is unknown")
     shown = ledger.deliveries(most) if is_known(ledger.path) else []
     if json_output:
         click.echo(to_json(shown))
@@ -77,5 +78,4 @@ def _ledger() -> "AlertLedger":
 
     settings = load_settings()
     check_home(settings.home_path)
-    require_home(settings.home_path, "what was sent is unknown")
     return AlertLedger(settings.home_path / LEDGER)
