@@ -38,7 +38,13 @@ from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
 from bizcharts_pipeline.warehouse.copies import all_readable, check_database, replay_log
 from bizcharts_pipeline.warehouse.database import NOT_A_FILE, Database
-from bizcharts_pipeline.warehouse.errors import DatabaseChanged, DatabaseCorrupt, DatabaseError, DatabaseLogCorrupt
+from bizcharts_pipeline.warehouse.errors import (
+    DatabaseChanged,
+    DatabaseCorrupt,
+    DatabaseError,
+    DatabaseLogCorrupt,
+    DatabaseUnavailable,
+)
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 from bizcharts_pipeline.warehouse.log import read_log, wal
 from bizcharts_pipeline.warehouse.models import models
@@ -91,7 +97,7 @@ def find_damage(
         images: check the images too.
 
     Raises:
-        DatabaseError: the database is in use for too long, or inaccessible.
+        DatabaseError: the database is in use for too long.
     """
     damages = [found.damage for found in _find(database, home, check, images=images)]
     return [replace(damage, problem=_without_pointer(damage.problem)) for damage in damages]
@@ -182,6 +188,10 @@ def _find_in_database(database: Database, home: Path, check: Callable[[Database]
             return [_Found(Damage(path, _with_hint(str(error), "database")))]
         what = "It is rewritten from its tables, which can all be read: nothing is lost."
         return [_Found(Damage(path, str(error), what), lambda ending: _rewrite(database, ending))]
+    except DatabaseUnavailable as error:
+        return [_Found(Damage(path, str(error)))]
+    except OSError as error:  # a folder or a pipe in the place of a file beside it
+        return [_Found(Damage(path, f"{path} cannot be read ({reason_of(error)})."))]
     return []
 
 

@@ -350,8 +350,12 @@ class Database:
 
         Raises:
             DatabaseLogCorrupt: the log has no valid header, or belongs to another database.
+            DatabaseUnavailable: it cannot be read; a folder may be in its place.
         """
-        log = read_log(self.path)
+        try:
+            log = read_log(self.path)
+        except OSError as error:
+            raise DatabaseUnavailable(f"{self.path}: its log cannot be read: {reason_of(error)}") from None
         if log and not log.head:
             raise opening_error(self.path, "the WAL file has no valid header")
         if log and closed.has_foreign_log(self.path):

@@ -108,16 +108,20 @@ def test_a_text_of_a_ledger_that_is_not_utf8_is_named_and_the_ledger_is_rebuilt_
     assert repair.find_damage(world.database, world.home) == []
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal", ".lock", ".seal"])
-def test_a_folder_in_the_place_of_a_ledgers_file_does_not_hide_other_damages(world: World, suffix: str) -> None:
-    place, emptied = world.home / "ledgers" / f"labels.sqlite{suffix}", world.home / "ledgers" / "requests.sqlite"
+@pytest.mark.parametrize(
+    "name",
+    [f"ledgers/labels.sqlite{suffix}" for suffix in ("", "-wal", ".lock", ".seal")]
+    + [f"bizcharts.duckdb{suffix}" for suffix in ("", ".wal", ".lock", ".closed")],
+)
+def test_a_folder_in_the_place_of_a_file_does_not_hide_other_damages(world: World, name: str) -> None:
+    place, emptied = world.home / name, world.home / "ledgers" / "requests.sqlite"
     place.unlink(missing_ok=True)
     place.mkdir()
     emptied.write_bytes(b"")
     next(world.home.glob("models/*/weights.json")).write_bytes(b"{}")
     problems = [damage.problem for damage in repair.find_damage(world.database, world.home)]
     assert len(problems) == 3
-    assert f"labels.sqlite{suffix}" in problems[0]
+    assert place.name in problems[0]
     assert "folder" in problems[0]
     assert problems[1].startswith(f"{emptied} is missing or empty")
 
