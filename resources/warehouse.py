@@ -32,10 +32,12 @@ class Warehouse(DuckDBResource):
     _lock: run_locks.RunLock | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Hold a lock that shows that this run is alive; not in a lost home, in which no folder must be created."""
+        """Hold a lock that shows that this run is alive; not in a lost home, nor beside a file that is no database:
+        no folder must be created there."""
         try:
             if self.home:
                 Installation(Path(self.home), Path(self.database)).check()
+            Database(Path(self.database)).check_kind()
         except BizchartsError:
             return  # the asset reports the reason
         if context.run is not None and self._lock is None:

@@ -16,7 +16,7 @@ import duckdb
 from bizcharts_pipeline.backup import archive
 from bizcharts_pipeline.backup.drafts import Draft, new_draft
 from bizcharts_pipeline.backup.errors import BackupFailed, SourceDamaged
-from bizcharts_pipeline.backup.files import DATASETS, IMAGES, image_problems, part_files
+from bizcharts_pipeline.backup.files import DATASETS, IMAGES, missing_images, part_files
 from bizcharts_pipeline.backup.ledgers import copy_ledger
 from bizcharts_pipeline.backup.repair import Damage, find_damage
 from bizcharts_pipeline.core.files import owner_only, sync
@@ -29,11 +29,12 @@ from bizcharts_pipeline.warehouse.errors import BackupError
 
 @dataclass(frozen=True)
 class Made:
-    """A created backup: file, size in bytes, and number of files by part."""
+    """A created backup: file, size in bytes, number of files by part, and which images had no file."""
 
     file: Path
     bytes: int
     parts: Mapping[str, int]
+    missing_images: str | None = None
 
     def __str__(self) -> str:
         parts = ", ".join(f"{part} ({count:,} files)" if count > 1 else part for part, count in self.parts.items())
@@ -58,10 +59,10 @@ def create(database: Database, home: Path, file: Path, now: datetime, *, images:
         raise BackupFailed(f"{file}: the folder {file.parent} does not exist; create it first.")
     with new_draft(home) as draft:
         sources = _Sources(draft, home, images)
-        damages = find_damage(database, home, sources.add_database)
-        problems = [damage.problem for damage in damages] + (list(image_problems(home).values()) if images else [])
-        if problems:
-            raise SourceDamaged(problems, sources.intact(damages))
+        damages = find_damage(database, home, sources.add_database, images=images)
+        if damages:
+            raise SourceDamaged([damage.problem for damage in damages], sources.intact(damages))
+        missing = missing_images(database, home) if images else None
         sources.add_ledgers()
         sources.add_files()
         if not sources.files:
@@ -84,7 +85,7 @@ def create(database: Database, home: Path, file: Path, now: datetime, *, images:
             raise BackupFailed(f"{file} differs from what was written; check the disk. No backup was made.")
         _put(written, file)
     counts = {part: sum(member.part == part for member in manifest.members) for part in archive.PARTS}
-    return Made(file, file.stat().st_size, {part: count for part, count in counts.items() if count})
+    return Made(file, file.stat().st_size, {part: count for part, count in counts.items() if count}, missing)
 
 
 class _Sources:

@@ -3,16 +3,24 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import TEMPORARY_PREFIX, open_regular, read_regular
 from bizcharts_pipeline.sentiment.artifact import MANIFEST as MODEL_MANIFEST
 from bizcharts_pipeline.sentiment.artifact import MODELS, CorruptModel, read_artifact
 from bizcharts_pipeline.training import sharegpt
+from bizcharts_pipeline.warehouse.database import Database
+from bizcharts_pipeline.warehouse.errors import DatabaseError
+from bizcharts_pipeline.warehouse.installation import is_missing
+from bizcharts_pipeline.warehouse.pictures import stored_hashes
 
 DATASETS, IMAGES = "datasets", "images"  # below the home
+MAX_NAMED = 3
+SHA256_DIGITS = 64  # the name of an image
 VERSION_DIGITS = 12  # of a hash, at the end of a name
 _VERSION = re.compile(rf".+-[0-9a-f]{{{VERSION_DIGITS}}}")
 
@@ -51,13 +59,41 @@ def dataset_problems(home: Path) -> dict[Path, str]:
     return found
 
 
-def image_problems(home: Path) -> dict[Path, str]:
+def damaged_images(home: Path) -> list[Path]:
     """Return the images that do not match the SHA-256 in their name."""
-    return {
-        path: f"{path} is damaged."
-        for path in part_files(home, IMAGES, images=True)
-        if len(path.stem) == 64 and _sha256(path) != path.stem
-    }
+    found = []
+    for path in _images(home):
+        with suppress(FileNotFoundError):  # retention has deleted it meanwhile
+            if _sha256(path) != path.stem:
+                found.append(path)
+    return found
+
+
+def missing_images(database: Database, home: Path) -> str | None:
+    """Return which images of ``database`` have no file in ``home``; ``None`` if all have one, or if the database cannot
+    be read."""
+    if is_missing(database.path):
+        return None
+    with suppress(DatabaseError), database.read() as connection:  # which keeps writers from removing images meanwhile
+        stored = stored_hashes(connection)
+        missing = sorted(stored - {path.stem for path in _images(home)})
+        if missing:
+            return (
+                f"{len(missing):,} of {counted(len(stored), 'image')} of the database have no file in {home / IMAGES}: "
+                f"{some_of(missing)}. Check that its disk is mounted; `bizcharts restore FILE --only images` restores "
+                "those of a backup."
+            )
+    return None
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first few of ``names``, and the number of the others."""
+    rest = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + rest
+
+
+def _images(home: Path) -> Iterator[Path]:
+    return (path for path in part_files(home, IMAGES, images=True) if len(path.stem) == SHA256_DIGITS)
 
 
 def _hash_by_name(folder: Path) -> str:

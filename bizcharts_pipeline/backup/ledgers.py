@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,13 +22,22 @@ from bizcharts_pipeline.core.sqlite_seal import (
 )
 
 MAX_PROBLEMS = 3
-UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # a name in a damaged schema may be invalid UTF-8
+UNREADABLE = (sqlite3.Error, UnicodeError)  # a name in a damaged schema may be invalid UTF-8
+
+
+@dataclass(frozen=True)
+class Readable:
+    """Number of readable rows of a table; ``all``: whether it has no others."""
+
+    rows: int
+    all: bool
 
 
 def find_problem(path: Path) -> str | None:
     """Return the fault of the ledger ``path``; ``None`` if it is intact.
 
-    Its seal and its log can be checked only while no process has it open; its structure always.
+    Its seal and its log can be checked only while no process has it open; its structure and text always. A log that
+    ends in an incomplete commit is no fault: a kill leaves it so.
     """
     try:
         with exclusive_lock(path) as exclusive:
@@ -36,13 +46,15 @@ def find_problem(path: Path) -> str | None:
                     return lost(path)
                 if log := foreign_log(path):
                     return foreign(log, path)
-                if fault := find_fault(path):
+                if (fault := find_fault(path)) and not fault.cut:
                     return f"{fault.text}."
                 if is_broken(path):
                     return broken(path)
             with closing(_read_only(path)) as connection:
-                return _structural_problem(path, connection)
-    except (*UNREADABLE, OSError) as error:
+                return _structural_problem(path, connection) or _text_problem(path, connection)
+    except UnicodeError:
+        return f"{path} cannot be read (its schema has text that is not UTF-8)."
+    except (sqlite3.Error, OSError) as error:
         return f"{path} cannot be read ({getattr(error, 'strerror', None) or error})."
 
 
@@ -68,19 +80,41 @@ def copy_ledger(path: Path, draft: Path) -> dict[str, int]:
     return {table: rows for table, (rows, _) in after.items()}
 
 
-def readable_rows(path: Path) -> dict[str, int | None]:
-    """Return the number of readable rows of each table, ``None`` if not all; empty if nothing is readable."""
-    found: dict[str, int | None] = {}
+def readable_rows(path: Path) -> dict[str, Readable]:
+    """Return what is readable of each table; empty if nothing is."""
+    found: dict[str, Readable] = {}
     try:
         with closing(_read_only(path)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")  # a damaged entry of the schema then hides only itself
             for table in _tables(connection):
-                try:
-                    found[table] = sum(1 for _ in connection.execute(f'SELECT * FROM "{table}"'))
-                except UNREADABLE:
-                    found[table] = None
+                found[table] = _readable(connection, table)
     except UNREADABLE:
         return found
     return found
+
+
+def _readable(connection: sqlite3.Connection, table: str) -> Readable:
+    """Count the rows up to the first page that SQLite cannot read, without those that have damaged text."""
+    damaged_texts = 0
+
+    def decode(content: bytes) -> str:
+        nonlocal damaged_texts
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            damaged_texts += 1
+            return _as_text(content)
+
+    sound = damaged = 0
+    connection.text_factory = decode
+    try:
+        for _ in connection.execute(f'SELECT * FROM "{table}"'):
+            sound, damaged, damaged_texts = sound + (not damaged_texts), damaged + bool(damaged_texts), 0
+    except UNREADABLE:
+        return Readable(sound, all=False)
+    finally:
+        connection.text_factory = _as_text
+    return Readable(sound, all=not damaged)
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
@@ -98,6 +132,17 @@ def _as_text(content: bytes) -> str:
 def _structural_problem(path: Path, connection: sqlite3.Connection) -> str | None:
     rows = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})")]
     return None if rows == ["ok"] else f"{path} is damaged ({'; '.join(rows)})."
+
+
+def _text_problem(path: Path, connection: sqlite3.Connection) -> str | None:
+    connection.text_factory = str
+    for table in ("sqlite_schema", *_tables(connection)):
+        try:
+            for _ in connection.execute(f'SELECT * FROM "{table}"'):
+                pass
+        except UNREADABLE:
+            return f"{path} is damaged (a text in the table {table} is not UTF-8)."
+    return None
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:

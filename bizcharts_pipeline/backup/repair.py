@@ -13,9 +13,10 @@ from pathlib import Path
 
 from bizcharts_pipeline.backup.drafts import clean_up
 from bizcharts_pipeline.backup.errors import RepairRefused
-from bizcharts_pipeline.backup.files import dataset_problems, model_problems
+from bizcharts_pipeline.backup.files import IMAGES, damaged_images, dataset_problems, model_problems, some_of
 from bizcharts_pipeline.backup.ledgers import find_problem, readable_rows
 from bizcharts_pipeline.core.counted import counted
+from bizcharts_pipeline.core.errors import reason_of
 from bizcharts_pipeline.core.files import is_special, link, read_regular, write_atomically
 from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, log_path
 from bizcharts_pipeline.core.sqlite_seal import (
@@ -28,6 +29,7 @@ from bizcharts_pipeline.core.sqlite_seal import (
     ledger_paths,
     lost,
     seal_path,
+    warn_of_cut,
     write_seal,
 )
 from bizcharts_pipeline.labels.ledger import LEDGER, LabelLedger
@@ -36,7 +38,13 @@ from bizcharts_pipeline.warehouse import closed
 from bizcharts_pipeline.warehouse.compact import rewrite
 from bizcharts_pipeline.warehouse.copies import all_readable, check_database, replay_log
 from bizcharts_pipeline.warehouse.database import NOT_A_FILE, Database
-from bizcharts_pipeline.warehouse.errors import DatabaseChanged, DatabaseCorrupt, DatabaseError, DatabaseLogCorrupt
+from bizcharts_pipeline.warehouse.errors import (
+    DatabaseChanged,
+    DatabaseCorrupt,
+    DatabaseError,
+    DatabaseLogCorrupt,
+    DatabaseUnavailable,
+)
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 from bizcharts_pipeline.warehouse.log import read_log, wal
 from bizcharts_pipeline.warehouse.models import models
@@ -44,6 +52,7 @@ from bizcharts_pipeline.warehouse.models import models
 _POINTER = re.compile(r" `bizcharts repair` shows what [a-z ]+[.,]")
 _LAST_POINTER = re.compile(f";{_POINTER.pattern}$")
 RESTORE = "`bizcharts restore FILE --only {part}` restores a backup."
+REBUILD = "`bizcharts labels restore` then rebuilds it from the labels of the database."
 
 
 @dataclass(frozen=True)
@@ -76,18 +85,21 @@ class _Found:
     accept: Callable[[], None] | None = None
 
 
-def find_damage(database: Database, home: Path, check: Callable[[Database], object] = check_database) -> list[Damage]:
-    """Check everything in ``home`` that a backup holds, except images, and return the damage.
+def find_damage(
+    database: Database, home: Path, check: Callable[[Database], object] = check_database, *, images: bool = True
+) -> list[Damage]:
+    """Check everything in ``home`` that a backup holds, and return the damage.
 
     An interrupted restore is finished, and leftovers of killed backups are removed.
 
     Args:
         check: reads the database completely, and raises like :func:`check_database`; a backup copies it meanwhile.
+        images: check the images too.
 
     Raises:
-        DatabaseError: the database is in use for too long, or inaccessible.
+        DatabaseError: the database is in use for too long.
     """
-    damages = [found.damage for found in _find(database, home, check)]
+    damages = [found.damage for found in _find(database, home, check, images=images)]
     return [replace(damage, problem=_without_pointer(damage.problem)) for damage in damages]
 
 
@@ -126,16 +138,27 @@ def _is_new(found: _Found, done: list[Repaired]) -> bool:
     return all(found.damage.path != repaired.path for repaired in done)
 
 
-def _find(database: Database, home: Path, check: Callable[[Database], object] = check_database) -> list[_Found]:
+def _find(
+    database: Database, home: Path, check: Callable[[Database], object] = check_database, *, images: bool = True
+) -> list[_Found]:
     clean_up(database, home)
     found = _find_in_database(database, home, check)
     for path in ledger_paths(home):
-        found += _find_in_ledger(path)
+        try:
+            found += _find_in_ledger(path, home)
+        except OSError as error:  # a folder or a pipe in the place of one of its files
+            problem = f"{path} cannot be read ({reason_of(error)})."
+            found.append(_Found(Damage(path, _with_hint(problem, "ledgers"))))
     if not found:
         found = _find_old_ledger(database, home)
     for path, problem in (model_problems(home, _registered(database)) | dataset_problems(home)).items():
         damage = Damage(path, problem, "It is moved away; train the model, or make the data set, again.")
         found.append(_Found(damage, _move_folder(path)))
+    if images and (damaged := damaged_images(home)):
+        what = "They are moved away; `bizcharts restore FILE --only images` restores those of a backup."
+        names = some_of([path.name for path in damaged])
+        problem = f"{home / IMAGES}: {counted(len(damaged), 'image')} damaged: {names}."
+        found.append(_Found(Damage(home / IMAGES, problem, what), lambda ending: _move_images(home, damaged, ending)))
     return found
 
 
@@ -165,6 +188,10 @@ def _find_in_database(database: Database, home: Path, check: Callable[[Database]
             return [_Found(Damage(path, _with_hint(str(error), "database")))]
         what = "It is rewritten from its tables, which can all be read: nothing is lost."
         return [_Found(Damage(path, str(error), what), lambda ending: _rewrite(database, ending))]
+    except DatabaseUnavailable as error:
+        return [_Found(Damage(path, str(error)))]
+    except OSError as error:  # a folder or a pipe in the place of a file beside it
+        return [_Found(Damage(path, f"{path} cannot be read ({reason_of(error)})."))]
     return []
 
 
@@ -212,7 +239,7 @@ def _unseal(database: Database) -> None:
         closed.unseal(database.path)
 
 
-def _find_in_ledger(path: Path) -> list[_Found]:
+def _find_in_ledger(path: Path, home: Path) -> list[_Found]:
     with exclusive_lock(path) as exclusive:
         if exclusive and is_lost(path):
             damage = Damage(path, lost(path), accept="A new, empty one is created.")
@@ -221,17 +248,23 @@ def _find_in_ledger(path: Path) -> list[_Found]:
             damage = Damage(log, foreign(log, path), "It is moved away.")
             return [_Found(damage, lambda end: _quarantine_ledger_log(path, log, None, end))]
         fault = find_fault(path) if exclusive else None
+        if fault and fault.cut:
+            warn_of_cut(path, fault)
+            fault = None
         is_changed = exclusive and not fault and is_broken(path)
-    if fault and not fault.cut:
+    if fault:
         what = f"It is moved away; commits before the damage are kept. {_rows(path)}"
         damage = Damage(log_path(path), f"{fault.text}.", what)
         return [_Found(damage, lambda end: _quarantine_ledger_log(path, log_path(path), fault, end))]
     if not (problem := find_problem(path)):
         return []
-    if is_changed and (rows := readable_rows(path)) and None not in rows.values():
+    if is_changed and (rows := readable_rows(path)) and all(table.all for table in rows.values()):
         damage = Damage(path, problem, accept=f"It is accepted as it is. {_rows(path)}")
         return [_Found(damage, accept=lambda: _accept_ledger(path))]
-    return [_Found(Damage(path, _with_hint(f"{problem} {_rows(path)}", "ledgers")))]
+    problem = _with_hint(f"{problem} {_rows(path)}", "ledgers")
+    if path == home / LEDGER:
+        problem += f" Or move {path.name} away, with the files {path.name}-*: {REBUILD}"
+    return [_Found(Damage(path, problem))]
 
 
 def _find_old_ledger(database: Database, home: Path) -> list[_Found]:
@@ -253,7 +286,7 @@ def _with_hint(problem: str, part: str) -> str:
 
 def _rows(path: Path) -> str:
     rows = readable_rows(path)
-    tables = ", ".join(f"{table} {'not all' if count is None else f'{count:,}'}" for table, count in rows.items())
+    tables = ", ".join(f"{name} {table.rows:,}{'' if table.all else ' (not all)'}" for name, table in rows.items())
     return f"Readable rows: {tables or 'none'}."
 
 
@@ -285,6 +318,14 @@ def _locked(path: Path) -> Iterator[None]:
         if not exclusive:
             raise RepairRefused(f"{path} is in use; stop the service and the labeller, and try again.")
         yield
+
+
+def _move_images(home: Path, damaged: list[Path], ending: str) -> Repaired:
+    kept = home / "set-aside" / f"{IMAGES}.{ending}"
+    kept.mkdir(mode=0o700, parents=True)
+    for path in damaged:
+        os.rename(path, kept / path.name)
+    return Repaired(home / IMAGES, f"{counted(len(damaged), 'image')} moved away", kept)
 
 
 def _move_folder(path: Path) -> Callable[[str], Repaired]:

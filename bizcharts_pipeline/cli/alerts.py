@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
+from bizcharts_pipeline.cli.output import as_json, moment, print_table, require_home, to_json
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.settings import load_settings
 
@@ -57,6 +57,7 @@ def list_alerts(most: int, json_output: bool) -> None:
     from bizcharts_pipeline.core.sqlite import is_known
 
     ledger = _ledger()
+    require_home(load_settings().home_path, "what was sent is unknown")
     shown = ledger.deliveries(most) if is_known(ledger.path) else []
     if json_output:
         click.echo(to_json(shown))

@@ -21,7 +21,7 @@ def backup(file: Path, images: bool, json_output: bool) -> None:
     """Back all data up to the new FILE.
 
     FILE holds the database, the ledgers, models and data sets. All of them are checked first; if one is damaged, it is
-    named and no backup is made. The service may run meanwhile.
+    named and no backup is made. Exit status 1 also if --images finds images missing. The service may run meanwhile.
     """
     from bizcharts_pipeline.backup.create import create
     from bizcharts_pipeline.core.sqlite_seal import ledger_paths
@@ -35,7 +35,12 @@ def backup(file: Path, images: bool, json_output: bool) -> None:
         database = Database(settings.database_path, settings.database_wait_seconds, installation)
     else:
         database = Database.existing(settings)
-    show(create(database, home, file, utc_now(), images=images), json_output)
+    made = create(database, home, file, utc_now(), images=images)
+    show(made, json_output)
+    if made.missing_images:
+        # A file is made of what is left, but the status keeps the nightly timer from deleting older ones.
+        click.echo(f"bizcharts: {made.missing_images}", err=True)
+        sys.exit(1)
 
 
 @click.command()
@@ -66,6 +71,7 @@ def repair(aside: bool, taken: bool, json_output: bool) -> None:
     Nothing is changed without an option, and nothing is ever deleted. Exit status 1 if damage is left.
     """
     from bizcharts_pipeline.backup import repair as repairs
+    from bizcharts_pipeline.backup.files import missing_images
     from bizcharts_pipeline.warehouse.database import Database
 
     settings = load_settings()
@@ -76,6 +82,8 @@ def repair(aside: bool, taken: bool, json_output: bool) -> None:
     done = repairs.set_aside(database, home, utc_now()) if aside else []
     done += repairs.accept(database, home) if taken else []
     left = repairs.find_damage(database, home)
+    if missing := missing_images(database, home):  # no damage: a backup made without images lacks all of them
+        click.echo(f"bizcharts: {missing}", err=True)
     if json_output:
         click.echo(to_json({"repaired": list(map(asdict, done)), "damaged": list(map(asdict, left))}))
     else:

@@ -10,9 +10,15 @@ from typing import Any
 
 import click
 
+from bizcharts_pipeline.core.errors import BizchartsError
+
 MAX_TABLE_WIDTH = 10_000
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
+
+
+class NoHome(BizchartsError):
+    """The home does not exist; an empty one would pretend that nothing has happened in it."""
 
 
 class RegularFile(click.Path):
@@ -49,6 +55,16 @@ class Day(click.DateTime):
 
 
 DAY = Day()
+
+
+def require_home(home: Path, unknown: str) -> None:
+    """Check that ``home`` exists; ``unknown`` says in the error what its ledgers would tell.
+
+    Raises:
+        NoHome: it does not exist.
+    """
+    if not home.is_dir():
+        raise NoHome(f"{home}: there is no such folder, so {unknown}. Correct BIZCHARTS_HOME.")
 
 
 def check_order(first: date | None, last: date | None) -> None:

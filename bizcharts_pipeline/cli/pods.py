@@ -1,25 +1,20 @@
 """Commands ``bizcharts pods …``: list and terminate the pods of this installation without Dagster."""
 
 import sys
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import click
 
-from bizcharts_pipeline.cli.output import as_json, moment, print_table, to_json
+from bizcharts_pipeline.cli.output import as_json, moment, print_table, require_home, to_json
+from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.counted import counted
-from bizcharts_pipeline.core.errors import BizchartsError
 from bizcharts_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.pods.ledger import PodLedger
     from bizcharts_pipeline.pods.reaper import Listed
-
-
-class NoHome(BizchartsError):
-    """The home does not exist; an empty one would pretend that no pod is rented."""
 
 
 @click.group()
@@ -40,14 +35,20 @@ def list_pods(json_output: bool) -> None:
     the end of the ordered time. A pod that gets no requests from a run terminates itself sooner, after its lease
     (lease_minutes).
     """
-    from bizcharts_pipeline.pods.every_provider import overview
+    from bizcharts_pipeline.core.sqlite import is_known
+    from bizcharts_pipeline.pods.budget import Spent
+    from bizcharts_pipeline.pods.every_provider import Overview, overview
+    from bizcharts_pipeline.pods.identity import INSTALLATION
+    from bizcharts_pipeline.pods.steady_clock import open_clock
 
-    settings, ledger, clock = _open()
-    now = clock()
-    found = overview(settings, ledger, now, _not_here)
+    settings, ledger = _ledger()
+    if is_known(ledger.path) or (ledger.path.parent / INSTALLATION).exists():
+        now = open_clock(ledger.path.parent)()
+        found, spent = overview(settings, ledger, now, _not_here), ledger.spent(f"{now:%Y-%m}")
+    else:  # nothing was ever rented, and a command that reads creates no ledger
+        now, found, spent = utc_now(), Overview((), ()), Spent(Decimal(), Decimal(), 0)
     listed = found.pods
     month = f"{now:%Y-%m}"
-    spent = ledger.spent(month)
     if json_output:
         click.echo(
             to_json(
@@ -82,8 +83,10 @@ def reap(json_output: bool) -> None:
     """
     from bizcharts_pipeline.pods.every_provider import reap_everywhere
     from bizcharts_pipeline.pods.reaper import ReapReport
+    from bizcharts_pipeline.pods.steady_clock import open_clock
 
-    settings, ledger, clock = _open()
+    settings, ledger = _ledger()
+    clock = open_clock(ledger.path.parent)
     report = reap_everywhere(settings, ledger, clock, _not_here) or ReapReport((), (), ())
     if json_output:
         click.echo(to_json(report))
@@ -113,20 +116,14 @@ def _row(pod: "Listed") -> list[str]:
     ]
 
 
-def _open() -> "tuple[Settings, PodLedger, Callable[[], datetime]]":
-    """Return the settings, the pod ledger, and the clock for billing."""
+def _ledger() -> "tuple[Settings, PodLedger]":
     from bizcharts_pipeline.pods.ledger import LEDGER, PodLedger
-    from bizcharts_pipeline.pods.steady_clock import open_clock
     from bizcharts_pipeline.warehouse.installation import check_home
 
     settings = load_settings()
     check_home(settings.home_path)
-    if not settings.home_path.is_dir():
-        raise NoHome(
-            f"{settings.home_path}: there is no such folder, so the rented pods are unknown. Correct BIZCHARTS_HOME."
-        )
-    path = settings.home_path / LEDGER
-    return settings, PodLedger(path), open_clock(path.parent)
+    require_home(settings.home_path, "the rented pods are unknown")
+    return settings, PodLedger(settings.home_path / LEDGER)
 
 
 def _not_here(run_id: str) -> bool:

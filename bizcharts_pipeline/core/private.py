@@ -80,7 +80,7 @@ def check_owner(home: Path) -> None:
     """
     try:
         owner = home.stat().st_uid
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except PermissionError:
         raise ForeignHome(f"{home}: {_name(os.geteuid())} has no access to it; {_AS_OWNER}") from None

@@ -12,18 +12,33 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from bizcharts_pipeline.core import sqlite_seal
 
 BUSY_SECONDS = 30.0
 SQLITE_BEGIN = b"SQLite format 3\0"  # first bytes of every non-empty SQLite file
 _PAUSE_SECONDS = 0.01
+_BAD_TEXT = "a text in it is damaged (not UTF-8); `bizcharts repair` shows what can be kept"
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that ends its use of the ledger when it is closed."""
+    """A connection that ends its use of the ledger when it is closed, and reports damaged text as a
+    :class:`sqlite3.DatabaseError`."""
 
     use: sqlite_seal.Use | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.text_factory = _decode
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        with _named_text_error():
+            return super().execute(*arguments)
+
+    def executescript(self, *arguments: Any) -> sqlite3.Cursor:
+        with _named_text_error():
+            return super().executescript(*arguments)
 
     def close(self) -> None:
         super().close()
@@ -90,7 +105,7 @@ def is_known(path: Path) -> bool:
 
 def _copy_to_read(path: Path, *, one_thread: bool) -> sqlite3.Connection:
     """Return an in-memory copy of a ledger and its write-ahead log: SQLite cannot open one in a read-only folder."""
-    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=one_thread)
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=one_thread, factory=_Connection)
     try:
         with tempfile.TemporaryDirectory(prefix="bizcharts-") as folder:
             for suffix in ("", "-wal"):
@@ -124,6 +139,21 @@ def upgrade(connection: sqlite3.Connection, steps: Sequence[str]) -> bool:
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {max(_version(connection), len(steps))}")
     return _version(connection) <= len(steps)
+
+
+@contextmanager
+def _named_text_error() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError:  # from a value, or from SQLite's own message, which quotes a damaged schema
+        raise sqlite3.DatabaseError(_BAD_TEXT) from None
+
+
+def _decode(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise sqlite3.DatabaseError(_BAD_TEXT) from None
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -1,7 +1,8 @@
 """Integrity check of a SQLite write-ahead log (WAL).
 
 SQLite reads a log up to the first frame with a wrong checksum and silently drops all commits after it. A kill leaves
-such a frame only at the end of the log, so a bad frame with further frames behind it is damage.
+such a frame only at the end of the log, so a bad frame with further frames of the log's current run behind it, also
+shifted ones, is damage.
 """
 
 import struct
@@ -15,6 +16,7 @@ from bizcharts_pipeline.core.files import open_regular
 MAX_RUNS = 1 << 20  # restarts of one log before it is truncated
 _HEAD = struct.Struct(">8I")  # magic, version, page size, sequence, two salts, two checksums
 _FRAME = struct.Struct(">6I")  # page, size of the database after a commit, two salts, two checksums
+_SALTS = slice(8, 16)  # of a frame
 _MAGICS = {0x377F0682: "<", 0x377F0683: ">"}  # byte order of what the checksums are made over
 
 
@@ -74,12 +76,14 @@ def find_fault(path: Path) -> Fault | None:
             return Fault(f"{log} is damaged in its first bytes", cut=False)
         frames = list(_frames(file, page_bytes, order, head))
         rest = (log.stat().st_size - _HEAD.size) % (_FRAME.size + page_bytes)
-    sound = next((number for number, frame in enumerate(frames) if not frame.sound), len(frames))
+        sound = next((number for number, frame in enumerate(frames) if not frame.sound), len(frames))
+        file.seek(_HEAD.size + sound * (_FRAME.size + page_bytes) + _SALTS.stop)
+        goes_on = head[16:24] in file.read()  # the salts of this run, in the head of a later frame
     last = max((number for number, frame in enumerate(frames) if frame.current), default=-1)
     committed = max((number + 1 for number, frame in enumerate(frames[:sound]) if frame.commits), default=0)
     sound_bytes = _HEAD.size + committed * (_FRAME.size + page_bytes) if committed else 0
-    if sound < last:
-        return Fault(f"{log} is damaged at frame {sound + 1} of {last + 1}", False, sound_bytes)
+    if goes_on:
+        return Fault(f"{log} is damaged at frame {sound + 1}", False, sound_bytes)
     if sound == last or (sound and not frames[sound - 1].commits) or rest or any(frame.foreign for frame in frames):
         return Fault(f"{log} ends in the middle of a commit", True, sound_bytes)
     return None
@@ -90,7 +94,7 @@ def _frames(file: BinaryIO, page_bytes: int, order: str, head: bytes) -> Iterato
     sound = True
     while len(frame := file.read(_FRAME.size + page_bytes)) == _FRAME.size + page_bytes:
         _, size, salt, _, first, second = _FRAME.unpack_from(frame)
-        current = frame[8:16] == salts
+        current = frame[_SALTS] == salts
         if sound and current:
             running = _checksum(frame[:8] + frame[_FRAME.size :], order, running)
         sound = sound and current and running == (first, second)

@@ -29,7 +29,7 @@ from bizcharts_pipeline.core.files import (
     sync,
     write_atomically,
 )
-from bizcharts_pipeline.core.sqlite_log import find_fault, has_log, log_path
+from bizcharts_pipeline.core.sqlite_log import Fault, find_fault, has_log, log_path
 
 FOLDER = "ledgers"  # of a home
 KNOWN = "known-ledgers"  # beside it; one empty file for each ledger that has existed
@@ -37,6 +37,7 @@ PAUSE_SECONDS = 0.01
 SQLITE_OPEN_BYTE = 128  # WAL_SHM_DMS in SQLite's os_unix.c
 _SHA256 = re.compile(rb"([0-9a-f]{64})\n")
 _logger = logging.getLogger(__name__)
+_warned: set[tuple[str, int]] = set()  # texts, with the time of change in ns of the file that each is about
 
 
 class Use:
@@ -300,7 +301,28 @@ def _check_unused(path: Path) -> None:
     if fault := find_fault(path):
         if not fault.cut:
             raise sqlite3.DatabaseError(f"{fault.text}; `bizcharts repair` shows what can be kept")
-        _logger.warning("%s, because of a kill or damage; the incomplete commit is dropped.", fault.text)
+        warn_of_cut(path, fault)
+
+
+def warn_of_cut(path: Path, fault: Fault) -> None:
+    """Log, once, that the log of the ledger ``path`` ends in an incomplete commit, which SQLite drops.
+
+    If the log was shortened, complete commits may be missing too: a log that was cut looks the same.
+    """
+    text = (
+        f"{fault.text}, as a kill or a power cut leaves it: that commit was not complete, and is dropped. If neither "
+        f"happened, the file was cut, and the newest entries of {path.name} are missing; a backup may have them."
+    )
+    _warn_once(text, log_path(path))
+
+
+def _warn_once(text: str, about: Path) -> None:
+    """Log the warning ``text``, unless this process has done so since ``about`` last changed."""
+    with suppress(FileNotFoundError):
+        warning = (text, about.stat().st_mtime_ns)
+        if warning not in _warned:
+            _warned.add(warning)
+            _logger.warning("%s", text)
 
 
 def _unseal(path: Path) -> None:
@@ -313,7 +335,7 @@ def _unseal(path: Path) -> None:
         if seal_path(path).exists():  # else another user has deleted it and written since
             if not _is_sound(path):
                 raise sqlite3.DatabaseError(broken(path))
-            _logger.warning("%s", broken(path))
+            _warn_once(broken(path), seal_path(path))
         return
     if seal_path(path).exists():
         seal_path(path).unlink(missing_ok=True)

@@ -51,6 +51,8 @@ class PictureStore:
     def files(self) -> Iterator[tuple[str | None, Path]]:
         """Yield every file with the content hash in its name; ``None`` for a partial file of a killed process."""
         for path in self.folder.glob("??/??/*"):
+            if not path.is_file():
+                continue
             if name := _NAME.fullmatch(path.name):
                 yield name[1], path
             elif path.name.startswith(TEMPORARY_PREFIX):

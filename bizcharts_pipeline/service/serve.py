@@ -22,6 +22,7 @@ from bizcharts_pipeline.service.jobs import MODULE, environment, instance_folder
 from bizcharts_pipeline.service.login import VARIABLE, password_of
 from bizcharts_pipeline.service.supervisor import Child, Supervisor
 from bizcharts_pipeline.settings import Settings, is_loopback
+from bizcharts_pipeline.warehouse.database import Database
 from bizcharts_pipeline.warehouse.installation import Installation, is_missing
 
 LOCK = "serve.lock"  # in the home; holds the id of the process
@@ -54,9 +55,11 @@ def serve(settings: Settings, say: Callable[[str], object], level: str = LEVEL) 
         ServiceError: the port is taken, or a service of this home or in this ``DAGSTER_HOME`` is already running.
         NoInstance: ``DAGSTER_HOME`` is not a usable folder.
         DatabaseLost: the database is missing, although the installation has had one.
+        DatabaseError: the database is no file of DuckDB, or a file is in the place of the home.
     """
     home, installation = settings.home_path, Installation.of(settings)
     installation.check()
+    Database(settings.database_path).check_kind()
     has_login = password_of() is not None
     if not home.exists():  # check the port first: a mistake must not create a folder
         check_port(settings.serve.host, settings.serve.port)
@@ -218,7 +221,6 @@ class _Hourly:
 def current_index(settings: Settings) -> str:
     """Return the newest hour's reading in a line, or the reason why there is none."""
     from bizcharts_pipeline.warehouse.as_of import newest_readings
-    from bizcharts_pipeline.warehouse.database import Database
     from bizcharts_pipeline.warehouse.errors import DatabaseError
 
     try:

@@ -132,7 +132,6 @@ class Database:
         """
         path, installation = settings.database_path, Installation.of(settings)
         installation.check()
-        installation.tighten()
         if is_missing(path) and not swap.journal(path).exists():
             folder = path.parent
             fault = f"{folder} is not a folder" if folder.exists() else f"the folder {folder} does not exist"
@@ -141,6 +140,7 @@ class Database:
                 f"{path}: there is no database{where}. Correct BIZCHARTS_HOME or BIZCHARTS_DATABASE, or create one "
                 "with `bizcharts poll --once` or `bizcharts import --from DAY`."
             )
+        installation.tighten()
         return cls(path, settings.database_wait_seconds, installation)
 
     @contextmanager
@@ -162,6 +162,8 @@ class Database:
             passed_on(connection),
         ):
             outdated = self._pending(connection)
+            if self.installation:
+                self.installation.tighten_database()
             if not outdated:
                 with self._named_errors():
                     yield connection
@@ -191,6 +193,8 @@ class Database:
             self._named_errors(),
         ):
             migrations.apply(connection, self._pending(connection), utc_now())
+            if self.installation:
+                self.installation.tighten_database()
             with transaction(connection):
                 yield connection
 
@@ -255,7 +259,7 @@ class Database:
     def _locked(self, *, exclusive: bool, deadline: float) -> Iterator[None]:
         if not self.path.parent.is_dir():
             raise DatabaseUnavailable(f"{self.path}: the folder {self.path.parent} does not exist; create it first.")
-        self._check_kind()
+        self.check_kind()
         try:
             lock = locks.acquire(self.path, exclusive=exclusive, deadline=deadline)
         except locks.LockTimeout as timeout:
@@ -313,8 +317,13 @@ class Database:
             connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         return connection
 
-    def _check_kind(self) -> None:
-        """Refuse what cannot be a database before lock files are created beside it."""
+    def check_kind(self) -> None:
+        """Refuse what cannot be a database before anything is created beside it.
+
+        Raises:
+            DatabaseUnavailable: it is no file.
+            DatabaseCorrupt: it is a file of another kind.
+        """
         if is_special(self.path):
             raise DatabaseUnavailable(f"{self.path} {NOT_A_FILE}")
         if not is_missing(self.path) and not locks.lock_path(self.path).exists() and not is_duckdb(self.path):
@@ -341,8 +350,12 @@ class Database:
 
         Raises:
             DatabaseLogCorrupt: the log has no valid header, or belongs to another database.
+            DatabaseUnavailable: it cannot be read; a folder may be in its place.
         """
-        log = read_log(self.path)
+        try:
+            log = read_log(self.path)
+        except OSError as error:
+            raise DatabaseUnavailable(f"{self.path}: its log cannot be read: {reason_of(error)}") from None
         if log and not log.head:
             raise opening_error(self.path, "the WAL file has no valid header")
         if log and closed.has_foreign_log(self.path):

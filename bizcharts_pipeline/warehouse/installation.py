@@ -18,9 +18,10 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.files import is_special, read_regular, write_atomically
 from bizcharts_pipeline.core.private import check_owner, tighten
 from bizcharts_pipeline.settings import REPOSITORY_ROOT, Settings
-from bizcharts_pipeline.warehouse.errors import DatabaseLost
+from bizcharts_pipeline.warehouse.errors import DatabaseLost, DatabaseUnavailable
 from bizcharts_pipeline.warehouse.swap import journal
 
+DATABASE = "bizcharts.duckdb"  # in the home, if the settings name no other file
 MARK = "installation.json"  # in the home: the installation has had a database
 FIRST_START = "installation.new"  # in the home: the first database is being created
 OUTSIDE = "installations"  # folder in DAGSTER_HOME, one file per home
@@ -30,6 +31,7 @@ _REMEDY = (
 )
 FOLDERS = ("ledgers", "known-ledgers", "spool", "models", "images", "datasets", "pods", "staged", "runs", "http")
 _TIGHTENED: set["Installation"] = set()
+_TIGHTENED_DATABASES: set[Path] = set()
 # Files found only in the home of an installation that had a database.
 _LEFTOVERS = (
     "ledgers/labels.sqlite",
@@ -58,9 +60,17 @@ class Installation:
         """Check that the database exists or that this is a first start.
 
         Raises:
+            DatabaseUnavailable: a file is in the place of the home or of a folder above it.
+            DatabaseCorrupt: another file than a database is in its place.
             DatabaseLost: the database is missing or empty, and the installation has had one.
             ForeignHome: the home belongs to another user, and this one has no access.
         """
+        folders = (self.home, *self.home.parents, *self.database.parents)
+        if blocked := next((path for path in folders if os.path.isfile(path)), None):
+            raise DatabaseUnavailable(
+                f"{self.database}: there is no database ({blocked} is not a folder). Correct BIZCHARTS_HOME or "
+                "BIZCHARTS_DATABASE."
+            )
         if not os.access(self.home, os.R_OK | os.X_OK):
             check_owner(self.home)
         if journal(self.database).exists():
@@ -91,13 +101,29 @@ class Installation:
                 write_atomically(self.home / FIRST_START, b"The first database of this installation is being made.\n")
 
     def tighten(self) -> None:
-        """Remove other users' access left by an older version or a copy; once per process."""
-        if self not in _TIGHTENED:
+        """Remove other users' access to the home, left by an older version or a copy; once per process.
+
+        A folder that is not known as a home is left alone: ``BIZCHARTS_HOME`` may be mistyped.
+        """
+        if self not in _TIGHTENED and self._is_home():
             _TIGHTENED.add(self)
             own = self.home if self.home not in (Path.home(), REPOSITORY_ROOT) else self.home / "ledgers"
+            tighten([own, *(self.home / name for name in FOLDERS)], [])
+
+    def _is_home(self) -> bool:
+        """Whether the home has a mark of BizCharts, or is empty."""
+        marks = (MARK, FIRST_START, "known-ledgers", "ledgers/labels.sqlite", "ledgers/pods.sqlite", "serve.lock")
+        if any((self.home / mark).exists() for mark in marks) or not is_missing(self.home / DATABASE):
+            return True
+        return self.home.is_dir() and not any(self.home.iterdir())
+
+    def tighten_database(self) -> None:
+        """Remove other users' access to the database and the files beside it, which has been opened: it is BizCharts's
+        own; once per process."""
+        if self.database not in _TIGHTENED_DATABASES:
+            _TIGHTENED_DATABASES.add(self.database)
             suffixes = ("", ".wal", ".lock", ".turn", ".checkpoint", ".closed", ".changed")
-            logs = [Path(f"{self.database}{suffix}") for suffix in suffixes]
-            tighten([own, *(self.home / name for name in FOLDERS)], logs)
+            tighten([], [Path(f"{self.database}{suffix}") for suffix in suffixes])
 
     def confirm(self) -> None:
         """Mark that the installation has a database; if it is marked already, this costs two file checks."""
@@ -143,7 +169,7 @@ def check_home(home: Path) -> None:
     """
     outside = _outside_mark(home)
     if outside is not None and outside.exists() and not (home / MARK).exists():
-        Installation(home, home / "bizcharts.duckdb").check()
+        Installation(home, home / DATABASE).check()
 
 
 def is_missing(path: Path) -> bool:

@@ -10,6 +10,7 @@ from receiver import receiver
 from bizcharts_pipeline.alerts.destinations import VARIABLE
 from bizcharts_pipeline.alerts.errors import AlertsError, BadDestination
 from bizcharts_pipeline.cli.main import bizcharts
+from bizcharts_pipeline.cli.output import NoHome
 
 CANARY = "canary0123456789"
 
@@ -47,6 +48,10 @@ def test_no_destination_and_a_refused_one_are_said_in_one_line(monkeypatch: pyte
     assert CANARY not in str(refused)
 
 
-def test_list_in_an_installation_without_alerts_creates_nothing(tmp_path: Path) -> None:
-    assert run("list", "--json").output == "[]\n"
+def test_list_in_an_installation_without_alerts_creates_nothing_and_refuses_a_missing_home(tmp_path: Path) -> None:
+    missing = run("list").exception
+    assert isinstance(missing, NoHome)
     assert not (tmp_path / "home").exists()
+    (tmp_path / "home").mkdir()
+    assert run("list", "--json").output == "[]\n"
+    assert list((tmp_path / "home").iterdir()) == []

@@ -17,6 +17,7 @@ from bizcharts_pipeline.backup.create import create
 from bizcharts_pipeline.backup.errors import BackupDamaged, BackupFailed, NewerBackup, RestoreRefused, SourceDamaged
 from bizcharts_pipeline.backup.restore import restore
 from bizcharts_pipeline.core.files import replacing_marker
+from bizcharts_pipeline.images.withdrawal import tidy_store
 from bizcharts_pipeline.warehouse import errors
 from bizcharts_pipeline.warehouse.copies import snapshot
 
@@ -63,6 +64,46 @@ def test_images_are_part_of_a_backup_on_request_alone(world: World, tmp_path: Pa
         back_up(world, tmp_path / "damaged", images=True)
     restore(world.database, world.home, with_images, NOW)
     assert path.read_bytes() == picture
+
+
+def test_repair_names_the_damaged_image_that_backup_refuses_and_missing_images_are_counted_by_both(
+    world: World, tmp_path: Path
+) -> None:
+    hashes = [archive.hashlib.sha256(f"{number}".encode()).hexdigest() for number in range(5)]
+    paths = [world.home / "images" / name[:2] / name[2:4] / f"{name}.jpg" for name in hashes]
+    with world.database.write() as connection:
+        for number, (path, name) in enumerate(zip(paths, hashes, strict=True)):
+            path.parent.mkdir(parents=True)
+            path.write_bytes(f"{number}".encode())
+            connection.execute(
+                "INSERT INTO thumbnails (thread_id, kind, status, sha256, media_type, attempts, fetched_at) "
+                "VALUES (?, 'thumbnail', 'stored', ?, 'image/jpeg', 1, ?)",
+                [number, name, NOW],
+            )
+    place = {"BIZCHARTS_HOME": str(world.home)}
+    installation = Installation(tmp_path / "installation", "http://127.0.0.1:9", extra=place)
+    assert installation.run_here("repair").returncode == 0
+    paths[0].write_bytes(b"another")
+    refused = installation.run_here("backup", str(tmp_path / "refused"), "--images")
+    assert f"1 image damaged: {paths[0].name}" in refused.stderr
+    assert not (tmp_path / "refused").exists()
+    assert f"1 image damaged: {paths[0].name}" in installation.run_here("repair").stdout
+    assert back_up(world, tmp_path / "without").exists()
+    assert installation.run_here("repair", "--set-aside").returncode == 0
+    for path in paths[1:4]:
+        path.unlink()
+    paths[3].mkdir()
+    said = f"4 of 5 images of the database have no file in {world.home / 'images'}: {', '.join(sorted(hashes[:4])[:3])}"
+    made = installation.run_here("backup", str(tmp_path / "made"), "--images")
+    assert made.returncode == 1
+    assert f"{said} and 1 more. " in made.stderr
+    kept = [member.name for member in archive.read(tmp_path / "made").members if member.name.startswith("images/")]
+    assert kept == [str(paths[4].relative_to(world.home))]
+    repaired = installation.run_here("repair")
+    assert (repaired.returncode, repaired.stdout) == (0, "Nothing is damaged.\n")
+    assert said in repaired.stderr
+    tidied = tidy_store(world.database, world.home, NOW, dry_run=True)
+    assert tidied.problem
 
 
 def test_what_a_restore_replaces_is_kept_and_one_part_can_be_restored_alone(world: World, tmp_path: Path) -> None:

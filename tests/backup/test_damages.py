@@ -20,6 +20,7 @@ from bizcharts_pipeline.backup import repair
 from bizcharts_pipeline.backup.create import create
 from bizcharts_pipeline.backup.restore import restore
 from bizcharts_pipeline.core.errors import BizchartsError
+from bizcharts_pipeline.core.sqlite_log import find_fault
 
 PAGE = 4096
 FAST = 28
@@ -115,8 +116,11 @@ def choose(what: str, world: World, random: Random) -> Path:
             return random.choice(sorted(path for path in home.glob("datasets/**/*.json") if path.is_file()))
 
 
-def try_damage(originals: Originals, seed: int, folder: Path) -> str:
-    """Do one damage, and assert that it is named; return what it was."""
+def try_damage(originals: Originals, seed: int, folder: Path, caplog: pytest.LogCaptureFixture) -> str:
+    """Do one damage, and assert that it is named; return what it was.
+
+    A ledger's log that looks as a kill leaves it is named by a warning, and refuses no backup.
+    """
     random = Random(seed)
     what = WHAT[seed % len(WHAT)]
     if what == "backup":
@@ -138,6 +142,14 @@ def try_damage(originals: Originals, seed: int, folder: Path) -> str:
     # Which of two sound logs is its database's own cannot be known without a seal.
     how = damage_file(path, other, random, exchanged="log" not in what)
     name = path.name.removesuffix("-wal")
+    fault = find_fault(path.with_name(name)) if what == "ledger log" else None
+    if fault and fault.cut:
+        caplog.clear()
+        create(world.database, world.home, folder / "file", NOW)
+        assert f"{fault.text}, as a kill or a power cut leaves it" in caplog.text
+        assert repair.find_damage(world.database, world.home) == []
+        check_rest(world, originals.clean[0], what, path)
+        return f"{what} {how}"
     if what in ("model", "data set"):
         name = relative.parts[1]
     with pytest.raises(BizchartsError, match=re.escape(name)):
@@ -158,13 +170,13 @@ def check_rest(world: World, sound: World, what: str, path: Path) -> None:
         assert len(world.labels.standing()) == len(sound.labels.standing())
 
 
-def run(originals: Originals, tmp_path: Path, seeds: range) -> None:
+def run(originals: Originals, tmp_path: Path, seeds: range, caplog: pytest.LogCaptureFixture) -> None:
     done: dict[str, int] = {}
     for seed in seeds:
         folder = tmp_path / f"{seed}"
         folder.mkdir()
         try:
-            kind = try_damage(originals, seed, folder)
+            kind = try_damage(originals, seed, folder, caplog)
         except BaseException as error:
             error.add_note(f"seed {seed}: {WHAT[seed % len(WHAT)]}")
             raise
@@ -174,13 +186,17 @@ def run(originals: Originals, tmp_path: Path, seeds: range) -> None:
     assert {kind.rpartition(" ")[0] for kind in done} == set(WHAT)
 
 
-def test_random_damages_are_named_and_never_called_good(originals: Originals, tmp_path: Path) -> None:
-    run(originals, tmp_path, range(FAST))
+def test_random_damages_are_named_and_never_called_good(
+    originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(originals, tmp_path, range(FAST), caplog)
 
 
 @pytest.mark.acceptance
-def test_four_hundred_random_damages_are_named_and_never_called_good(originals: Originals, tmp_path: Path) -> None:
-    run(originals, tmp_path, range(1000, 1000 + MANY))
+def test_four_hundred_random_damages_are_named_and_never_called_good(
+    originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(originals, tmp_path, range(1000, 1000 + MANY), caplog)
 
 
 def test_sound_homes_and_backups_are_called_good(originals: Originals, tmp_path: Path) -> None:

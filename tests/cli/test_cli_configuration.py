@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 from installation import Installation
 
@@ -47,6 +48,7 @@ def installation(board: SimulatedBoard, tmp_path: Path) -> Installation:
         ["labels", "imports"],
         ["labels", "undo-import", "1"],
         ["pods", "list"],
+        ["alerts", "list"],
         ["pods", "reap"],
         ["labels", "export", "labels.csv"],
         ["labels", "estimate"],
@@ -68,22 +70,85 @@ def test_a_command_on_a_home_that_is_not_there_says_so_and_makes_nothing(
     assert sorted(installation.folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("database", ["never made", "lost"])
+def test_commands_that_read_create_nothing_in_a_home_without_a_database(
+    installation: Installation, database: str
+) -> None:
+    installation.home.mkdir()
+    if database == "lost":
+        (installation.home / "installation.json").write_text("{}")
+
+    def there() -> list[Path]:
+        return [path for path in installation.folder.rglob("*") if installation.dagster_home not in path.parents]
+
+    before = sorted(there())
+    for words in (
+        ["index"],
+        ["coins"],
+        ["moved"],
+        ["health"],
+        ["stats"],
+        ["coverage"],
+        ["labels", "stats"],
+        ["labels", "imports"],
+        ["labels", "estimate"],
+        ["models", "list"],
+        ["pods", "list"],
+        ["alerts", "list"],
+        ["repair"],
+        ["maintain", "--dry-run"],
+        ["repair-clock", "--dry-run"],
+        ["backup", str(installation.folder / "file")],
+        ["export", str(installation.folder / "files")],
+    ):
+        installation.run_here(*words, now=datetime(2026, 3, 2, 12))
+        assert sorted(there()) == before, words
+
+
 def test_nothing_is_created_beside_a_file_that_is_no_database(installation: Installation) -> None:
     foreign = installation.folder / "notes.txt"
     foreign.write_text("notes\n" * 1000)
     installation.extra["BIZCHARTS_DATABASE"] = str(foreign)
     installation.home.mkdir()
-    for command in (["stats"], ["index"], ["poll", "--once"]):
+    for command in (["stats"], ["index"], ["poll", "--once"], ["serve"]):
         refused = installation.run_command(*command, now=datetime(2026, 3, 2, 12))
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
         assert f"{foreign} is not a DuckDB database" in refused.stderr
+    installation.run_job("live", datetime(2026, 3, 2, 12), fails=True)
     assert [path.name for path in installation.folder.glob("notes*")] == ["notes.txt"]
+    assert not (installation.folder / "runs").exists()
 
 
-def test_a_home_that_is_a_file_is_called_that(installation: Installation) -> None:
+def test_a_mistyped_database_or_home_keeps_its_modes(installation: Installation) -> None:
+    elsewhere = installation.folder / "elsewhere"
+    (elsewhere / "models").mkdir(parents=True)
+    names = ["notes.txt", "notes.txt.lock", "notes.txt.wal", "other.duckdb", "other.duckdb.lock", "models/weights"]
+    for name in names:
+        (elsewhere / name).write_text("notes\n" * 1000)
+    (elsewhere / "other.duckdb").unlink()
+    duckdb.connect(str(elsewhere / "other.duckdb")).execute("CREATE TABLE t (n INTEGER)").close()
+    for part in (elsewhere, *elsewhere.rglob("*")):
+        part.chmod(0o755 if part.is_dir() else 0o644)
+    installation.home.mkdir()
+    modes = {part: part.stat().st_mode for part in (elsewhere, *elsewhere.rglob("*"))}
+    for variable, value in [
+        ("BIZCHARTS_DATABASE", elsewhere / "notes.txt"),
+        ("BIZCHARTS_DATABASE", elsewhere / "other.duckdb"),
+        ("BIZCHARTS_HOME", elsewhere),
+    ]:
+        installation.extra = {variable: str(value)}
+        assert installation.run_command("stats").returncode == 1
+        assert {part: part.stat().st_mode for part in modes} == modes, value
+
+
+@pytest.mark.parametrize("below", ["", "home"])
+def test_a_home_that_is_a_file_is_called_that(installation: Installation, below: str) -> None:
     installation.home.write_text("notes")
-    refused = installation.run_command("stats")
-    assert f"({installation.home} is not a folder)" in refused.stderr
+    installation.extra["BIZCHARTS_HOME"] = str(installation.home / below)
+    for command in (["stats"], ["serve"], ["poll", "--once"]):
+        refused = installation.run_command(*command, now=datetime(2026, 3, 2, 12))
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert f"({installation.home} is not a folder)" in refused.stderr
 
 
 @pytest.mark.parametrize(
