@@ -2,13 +2,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve test acceptance bench lock licences sbom app label install-alerts install-app install-auto-labels install-lab install-ml install-noise install-ocr install-pods
+.PHONY: help demo dev serve check test test-all acceptance bench lock licences sbom app label install-alerts install-app install-auto-labels install-lab install-ml install-noise install-ocr install-pods
 
 help: ## shows this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 LOCKED := $(PIP) install --require-hashes --no-deps
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 30
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 # Every package by the hashes of its files, then the project itself without asking for anything more.
@@ -46,15 +47,20 @@ serve: .venv/.installed ## runs the service on the live board; Dagster UI on 127
 	@exec $(BIN)/bizcharts serve
 
 # Many processes with several threads each would spend their time waiting for one another.
-test acceptance: export OMP_NUM_THREADS ?= 1
+test test-all acceptance: export OMP_NUM_THREADS ?= 1
 
-test: .venv/.installed-test ## runs every check and every test
+check: .venv/.installed-test ## runs ruff, mypy and lint-imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd bizcharts_pipeline/training/onpod && ../../../$(BIN)/mypy --config-file ../../../pyproject.toml --cache-dir ../../../.mypy_cache/onpod --exclude nothing --explicit-package-bases .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m 'not acceptance' -n auto --maxprocesses 4 --dist loadfile --durations 30
+
+test: check ## runs the checks, and the tests that take seconds
+	$(PYTEST) -m 'not slow and not acceptance'
+
+test-all: check ## runs the checks and every test but the long runs
+	$(PYTEST) -m 'not acceptance'
 
 acceptance: .venv/.installed-test ## runs the long tests
 	$(BIN)/python -m pytest -m acceptance --timeout 3600

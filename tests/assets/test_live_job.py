@@ -120,7 +120,9 @@ def test_a_run_that_is_killed_anywhere_and_repeated_leaves_what_an_undisturbed_o
                 )
                 reached.add(progress(killed, board.now))
                 killed.run_job(now=board.now)
-            assert dump(killed) == expected, share
+            found = dump(killed)
+            for table, rows in expected.items():
+                assert found[table] == rows, (share, table, sorted(set(rows) ^ set(found[table]), key=str)[:4])
     assert len(reached) >= 3, reached
 
 
