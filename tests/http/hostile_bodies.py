@@ -182,7 +182,7 @@ def _redirects(rng: Random) -> Answer:
     targets = [
         *(
             "http://elsewhere.example\\@127.0.0.1/x",
-            "http://:password@127.0.0.1/",
+            "http://:canary-1f0c@127.0.0.1/",
             "//127.0.0.1\t.example/",
             "http://[",
         ),

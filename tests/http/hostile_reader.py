@@ -121,7 +121,7 @@ def main(home: Path, url: str, first: int, count: int) -> None:
         try:
             outcome = read(number)
         except BizchartsError as error:
-            outcome = "told a password" if "password" in str(error) else type(error).__name__
+            outcome = "told a password" if "canary" in str(error) else type(error).__name__
         line = {
             "number": number,
             "client": read.__name__,
