@@ -40,7 +40,7 @@ def endpoint() -> None:
 def deploy(model: str | None) -> None:
     """Create the endpoint, or update the one that exists.
 
-    No worker runs, and nothing is billed, until posts are sent to it.
+    It starts no worker. Billing begins with the first posts, or with `bizcharts endpoint warm`.
     """
     from bizcharts_pipeline.endpoints import life
     from bizcharts_pipeline.endpoints.control import Control
@@ -72,7 +72,7 @@ def warm() -> None:
 def scale_workers(workers: int) -> None:
     """Allow one worker (1) or none (0).
 
-    `idle_seconds` of [endpoint] is applied, too. With no worker, waiting jobs are removed, and posts wait.
+    `idle_seconds` of [endpoint] and the current price are applied, too. With no worker, waiting jobs are removed, and posts wait.
     """
     from bizcharts_pipeline.endpoints import life
     from bizcharts_pipeline.endpoints.control import Control
@@ -102,7 +102,7 @@ def delete(endpoint_id: str | None) -> None:
 def reap(json_output: bool) -> None:
     """Delete this installation's lost endpoints.
 
-    These are all that are not deployed according to its ledger. The service does so every five minutes.
+    These carry its id, and its ledger does not record them as deployed. The service does so every five minutes.
     """
     from bizcharts_pipeline.endpoints import life
     from bizcharts_pipeline.pods.reaper import ReapReport
@@ -116,7 +116,7 @@ def reap(json_output: bool) -> None:
 @endpoint.command()
 @as_json
 def cost(json_output: bool) -> None:
-    """Print the cost by 1,000 posts, from the ledger."""
+    """Print the cost per 1,000 posts, from the ledger."""
     from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
     from bizcharts_pipeline.scoring.jobs import worker_cost
     from bizcharts_pipeline.scoring.vision import LEDGER
