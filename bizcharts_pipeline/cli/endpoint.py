@@ -72,7 +72,8 @@ def warm() -> None:
 def scale_workers(workers: int) -> None:
     """Allow one worker (1) or none (0).
 
-    `idle_seconds` of [endpoint] and the current price are applied, too. With no worker, waiting jobs are removed, and posts wait.
+    `idle_seconds` of [endpoint] and the current price are applied, too. With no worker, waiting jobs are removed, and
+    posts wait.
     """
     from bizcharts_pipeline.endpoints import life
     from bizcharts_pipeline.endpoints.control import Control

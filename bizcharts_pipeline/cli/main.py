@@ -363,7 +363,9 @@ def search(query: str, most: int, json_output: bool) -> None:
 @bizcharts.command("import")
 @click.option("--from", "first", type=DAY, metavar="YYYY-MM-DD", help="First day (UTC).")
 @click.option("--to", "last", type=DAY, metavar="YYYY-MM-DD", help="Last day; default: yesterday.")
-@click.option("--last", "recent", type=click.IntRange(1, 36_600), metavar="N", help="The last N whole UTC days, up to yesterday.")
+@click.option(
+    "--last", "recent", type=click.IntRange(1, 36_600), metavar="N", help="The last N whole UTC days, up to yesterday."
+)
 @click.option(
     "--pages", type=click.IntRange(1, 10_000), metavar="N", help="The newest N index pages, at once, without Dagster."
 )

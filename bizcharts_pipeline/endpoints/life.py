@@ -52,8 +52,11 @@ def deploy(
         there = _named(control, name)
         limits = (chosen.idle_seconds, chosen.start_seconds, chosen.job_seconds)
         row = EndpointRow(name, model_version, None, price, *limits)
-        ledger.write(row, now)
-        endpoint = there[0] if there else _create(control, name, settings, sleep)
+        before = next((each for each in ledger.rows() if each.name == name and each.state == "deployed"), None)
+        in_use = [each for each in there if before and each.endpoint_id == before.endpoint_id]
+        # An endpoint in use stays deployed: the reaper must not delete it if the update fails or is killed.
+        ledger.write(_at_most(row, before) if before and in_use else row, now)
+        endpoint = next(iter(in_use or there), None) or _create(control, name, settings, sleep)
         if there:
             control.update(endpoint.endpoint_id, chosen)
         row = replace(row, endpoint_id=endpoint.endpoint_id, state="deployed")
@@ -72,15 +75,13 @@ def scale(settings: Settings, endpoint_id: str, most: int, control: Control, now
         row = _deployed(ledger, endpoint_id)
         idle = settings.endpoint.idle_seconds
         price = control.usd_per_hour(settings.endpoint.pools)
-        # The longer time and the higher price are booked until RunPod has confirmed the change.
-        between = replace(row, idle_seconds=max(idle, row.idle_seconds), usd_per_hour=max(price, row.usd_per_hour))
-        ledger.write(between, now)
+        changed = replace(row, idle_seconds=idle, usd_per_hour=price)
+        ledger.write(_at_most(changed, row), now)
         control.scale(endpoint_id, most, idle)
         if not most:
             Queue(endpoint_id).purge()
-        row = replace(between, idle_seconds=idle, usd_per_hour=price)
-        ledger.write(row, now)
-        return row
+        ledger.write(changed, now)
+        return changed
 
 
 def delete(settings: Settings, endpoint_id: str, control: Control, now: datetime) -> None:
@@ -135,6 +136,18 @@ def _reaped(control: Control, endpoint: Endpoint, row: EndpointRow | None) -> Re
     except PodError as error:
         return ReapReport((), (), (f"{endpoint_id}: {reason_of(error)}",))
     return ReapReport((), (endpoint_id,), ())
+
+
+def _at_most(changed: EndpointRow, before: EndpointRow) -> EndpointRow:
+    """Return the endpoint of ``before`` with the longer times and the higher price of both: what is booked until RunPod
+    has confirmed a change."""
+    return replace(
+        before,
+        usd_per_hour=max(changed.usd_per_hour, before.usd_per_hour),
+        idle_seconds=max(changed.idle_seconds, before.idle_seconds),
+        start_seconds=max(changed.start_seconds, before.start_seconds),
+        job_seconds=max(changed.job_seconds, before.job_seconds),
+    )
 
 
 def _create(control: Control, name: str, settings: Settings, sleep: Callable[[float], None]) -> Endpoint:

@@ -15,8 +15,6 @@ WAITING = frozenset({"IN_QUEUE", "IN_PROGRESS", "RUNNING"})
 COMPLETED = "COMPLETED"
 FAILED = frozenset({"FAILED", "TIMED_OUT", "CANCELLED"})
 _SECONDS = 20.0  # for the answer to a short request
-_MARGIN_SECONDS = 10.0  # beyond the time for which RunPod holds a synchronous request
-_SHORTEST_WAIT, _LONGEST_WAIT = 1.0, 300.0
 
 
 @dataclass(frozen=True)
@@ -56,18 +54,16 @@ class Queue:
         """Put a job into the queue."""
         return _job(self._ask("POST", "run", body=body))
 
-    def run_sync(self, body: Mapping[str, Any], seconds: float) -> Job:
-        """Put a job into the queue and wait for its end, ``seconds`` at most."""
-        wait = min(max(seconds, _SHORTEST_WAIT), _LONGEST_WAIT)
-        query = {"wait": f"{1000 * wait:.0f}"}
-        return _job(self._ask("POST", "runsync", body=body, query=query, seconds=wait + _MARGIN_SECONDS))
-
     def status(self, job_id: str) -> Job | None:
         """Return the job; ``None`` if the queue has forgotten it."""
         reply = ask("GET", f"{self._path}/status/{check_id(job_id)}", at=self._access, seconds=_SECONDS)
         if reply.status == 404 and reply.body is not None:
             return None
         return _job(_success(reply))
+
+    def cancel(self, job_id: str) -> None:
+        """End a job that waits or is executed."""
+        self._ask("POST", f"cancel/{check_id(job_id)}")
 
     def purge(self) -> None:
         """Remove the jobs that wait for a worker."""
@@ -81,17 +77,9 @@ class Queue:
             raise Uncertain("RunPod's answer does not name the workers; try again later.")
         return {str(state): count for state, count in workers.items() if isinstance(count, int)}
 
-    def _ask(
-        self,
-        method: str,
-        operation: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
-        seconds: float = _SECONDS,
-    ) -> Reply:
+    def _ask(self, method: str, operation: str, *, body: Mapping[str, Any] | None = None) -> Reply:
         path = f"{self._path}/{operation}"
-        return _success(ask(method, path, at=self._access, body=body, query=query, seconds=seconds))
+        return _success(ask(method, path, at=self._access, body=body, seconds=_SECONDS))
 
 
 def _success(reply: Reply) -> Reply:

@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -57,6 +58,7 @@ FORGOTTEN = timedelta(hours=3)  # longer than any job and its results last
 _ANSWERED = frozenset({Outcome.OK, Outcome.REFUSED, Outcome.BAD_IMAGE})
 _POSTPONED = frozenset({Outcome.UNUSABLE, Outcome.TRANSIENT})
 _ROUNDING_MS = 1_000  # RunPod rounds a worker's time up to a second
+_LATE_STOP_MS = 30_000  # a worker that was idle for little longer than allowed may have been billed for all of it
 _MILLION = Decimal(1_000_000)
 
 _COST = """
@@ -124,8 +126,11 @@ class Jobs:
             if time.monotonic() > until:
                 self.closing = Closing("ended", "the pass has no time left")
                 return
-            self._submit(questions, lambda body: self._queue.run_sync(body, wait_seconds))
-            if self.closing is None and self._running():
+            self._submit(questions)
+            waited_for = time.monotonic() + wait_seconds
+            while (waits := self._any_left()) and time.monotonic() < waited_for:
+                self._sleep(POLL_SECONDS)
+            if self.closing is None and waits:
                 self.closing = Closing("silence", "a job has not ended yet; its answers are collected later")
             if self.closing is not None:
                 return
@@ -133,7 +138,7 @@ class Jobs:
     def send_all(self, inquiries: Sequence[Inquiry]) -> None:
         """Send all open questions, and wait until their jobs and earlier ones have ended."""
         for questions in self._chunks(inquiries):
-            self._submit(questions, self._queue.run)
+            self._submit(questions)
             if self.closing is not None:
                 break
         while self._any_left():
@@ -154,22 +159,33 @@ class Jobs:
             booked = budget.booked_nano(connection, reservation)
         charged = Charge("assumed", booked)
         try:
-            job: Job | None = self._queue.run(self._body({}))
-            while job is not None and job.waits:
-                self._sleep(POLL_SECONDS)
-                job = self._queue.status(job.job_id)
+            try:
+                sent = self._queue.run(self._body({}))
+            except (Unsent, Busy, AccessDenied, OutOfFunds, OrderRefused):
+                charged = Charge("free", 0)
+                raise
+            job = self._ended(sent)
             if job is None or job.state != COMPLETED:
                 raise JobFailed(f"The worker did not start: {(job and job.error) or 'no result'}.", "failed")
             if (spent := billed_ms(job, self._row)) is not None:
                 usage = Usage(0, spent)
                 charged = Charge("known", nano_usd(self._terms.price.cost(usage)), usage)
             return job
-        except (Unsent, Busy, AccessDenied, OutOfFunds, OrderRefused):
-            charged = Charge("free", 0)
-            raise
         finally:
             with self._ledger.transaction() as connection:
                 budget.settle(connection, reservation, "warmed", charged, self._clock())
+
+    def _ended(self, sent: Job) -> Job | None:
+        """Wait for a job's end, for as long as it can take; ``None`` if it is not known then."""
+        until = time.monotonic() + longest_ms(self._row) / 1000
+        job: Job | None = sent
+        while job is not None and job.waits and time.monotonic() < until:
+            self._sleep(POLL_SECONDS)
+            try:
+                job = self._queue.status(sent.job_id)
+            except (Unsent, Busy, Uncertain) as error:
+                _log.info("The job %s cannot be looked up now: %s", sent.job_id, reason_of(error))
+        return job if job is None or not job.waits else None
 
     def _running(self) -> list[Batch]:
         """Return the jobs in the queue that no other run waits for."""
@@ -197,8 +213,12 @@ class Jobs:
         if chunk:
             yield chunk
 
-    def _submit(self, questions: list[Question], put: Callable[[Mapping[str, Any]], Job]) -> None:
-        """Record a job, its maximum cost reserved with its first question, and put it into the queue."""
+    def _submit(self, questions: list[Question]) -> None:
+        """Record a job, its maximum cost reserved with its first question, and put it into the queue.
+
+        By RunPod's `run`, whose answer has the id at once, and whose results are kept for half an hour; those of
+        `runsync` for a minute.
+        """
         overrun = self._ledger.overrun(self._version, self._run.now)
         sizes = [Size(0, False, longest_ms(self._row) if n == 0 else 0, overrun) for n in range(len(questions))]
         run = self._run.at(self._clock())
@@ -215,7 +235,9 @@ class Jobs:
             self._give_up(run_key, "another run sends its posts")
             return
         try:
-            job = put(self._body({question.key: chat_body(self._version.model, question) for question in taken}))
+            job = self._queue.run(
+                self._body({question.key: chat_body(self._version.model, question) for question in taken})
+            )
         except (Unsent, Busy) as error:
             self._give_up(run_key, reason_of(error))
             self.closing = Closing("silence", reason_of(error))
@@ -247,6 +269,9 @@ class Jobs:
                 _log.info("The job %s cannot be looked up now: %s", job_id, reason_of(error))
                 return False
             job = None
+        if job is not None and job.waits and late:  # its posts are sent again, so it should not answer them too
+            with suppress(PodError):
+                Queue(endpoint_id).cancel(job_id)
         if job is None or (job.waits and late):
             lose(self._ledger, batch.run_key, "its result is not available any more", self._clock())
             return True
@@ -342,8 +367,8 @@ def longest_ms(row: EndpointRow) -> int:
 def billed_ms(job: Job, row: EndpointRow) -> int | None:
     """Return what a completed job adds to the bill of its worker; ``None`` if its answer does not tell.
 
-    The worker reports how long it was idle before the job (``None``: it is its first). After more than the idle time it
-    had been stopped and was revived.
+    The worker reports how long it was idle before the job (``None``: it is its first). After clearly more than the idle
+    time it had been stopped and was revived; after little more, both are counted.
     """
     output = job.output if isinstance(job.output, Mapping) else {}
     idle = output.get("idle_ms")
@@ -352,7 +377,9 @@ def billed_ms(job: Job, row: EndpointRow) -> int | None:
     if isinstance(idle, int) and not isinstance(idle, bool) and 0 <= idle <= 1000 * row.idle_seconds:
         return job.execution_ms + idle
     if idle is None or isinstance(idle, int):
-        return job.delay_ms + job.execution_ms + 1000 * row.idle_seconds + _ROUNDING_MS
+        beyond = (idle or 0) - 1000 * row.idle_seconds
+        counted = beyond if 0 < beyond <= _LATE_STOP_MS else 0
+        return job.delay_ms + job.execution_ms + 1000 * row.idle_seconds + counted + _ROUNDING_MS
     return None
 
 

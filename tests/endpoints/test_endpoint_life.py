@@ -115,6 +115,27 @@ def test_only_this_installations_endpoints_are_reaped_and_none_keeps_a_worker_wi
     assert ours.workers == {"min": 0, "max": 1, "idleTimeout": 5}
 
 
+def test_an_update_that_fails_leaves_the_endpoint_in_use_deployed_and_the_reaper_leaves_it(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint_id = world.endpoint.endpoint_id or ""
+    chosen = world.settings.endpoint.model_copy(update={"idle_seconds": 1})
+
+    def refuse(*_: object) -> None:
+        raise OrderRefused("no such image")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Control, "update", refuse)
+        with pytest.raises(OrderRefused):
+            deploy(world.settings.model_copy(update={"endpoint": chosen}), world.version, Control(), NOON)
+    row = EndpointLedger(world.home / LEDGER).deployed(endpoint_id)
+    assert row is not None
+    assert row.idle_seconds == world.endpoint.idle_seconds  # the longer one is booked
+    report = reap(world.settings)
+    assert report is not None
+    assert (report.ended, there(world)) == ((), [endpoint_id])
+
+
 def test_an_interrupted_deletion_is_completed_by_the_reaper(world: WorkerWorld) -> None:
     world.control.fail_next(PodFault.TERMINATE_FAILS)
     with pytest.raises(Uncertain):

@@ -20,7 +20,10 @@ from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.money import in_usd, nano_usd
 from bizcharts_pipeline.demo.label_apis.wire import LabelFault
 from bizcharts_pipeline.demo.pods.faults import PodFault, PodFaults
-from bizcharts_pipeline.endpoints.queue import Job
+from bizcharts_pipeline.endpoints.ledger import EndpointRow
+from bizcharts_pipeline.endpoints.queue import Job, Queue
+from bizcharts_pipeline.pods.errors import AccessDenied, PodError, Uncertain, Unsent
+from bizcharts_pipeline.pods.providers.rest import Busy
 from bizcharts_pipeline.scoring import jobs, vision
 from bizcharts_pipeline.scoring.jobs import billed_ms, longest_ms, worker_terms
 from bizcharts_pipeline.training.onpod.queue_worker import Worker
@@ -208,6 +211,38 @@ def test_the_worker_can_be_warmed_up_and_that_is_booked_as_any_start(world: Work
     world.usd_per_day = Decimal("0.01")
     with vision.jobs_of(world.home, world.vision, world.endpoint) as sent, pytest.raises(BudgetSpent):
         sent.warm()
+
+
+@pytest.mark.parametrize("error", [Busy("429", None), Unsent("refused"), Uncertain("500"), AccessDenied("401")])
+def test_a_start_that_was_sent_is_never_booked_as_free(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch, error: PodError
+) -> None:
+    answers = iter([error])
+    status = Queue.status
+
+    def once(queue: Queue, job_id: str) -> Job | None:
+        for failure in answers:
+            raise failure
+        return status(queue, job_id)
+
+    monkeypatch.setattr(Queue, "status", once)
+    with vision.jobs_of(world.home, world.vision, world.endpoint) as sent:
+        if isinstance(error, AccessDenied):
+            with pytest.raises(AccessDenied):
+                sent.warm()
+            assert world.cost.usd == longest_usd(world)
+        else:
+            sent.warm()
+            check_books(world)
+
+
+def test_a_worker_that_stops_late_is_booked_with_its_idle_time() -> None:
+    row = EndpointRow("a", "model", "id", Decimal("1.12"), idle_seconds=5, start_seconds=60, job_seconds=60)
+
+    def cost(idle_ms: int | None) -> int | None:
+        return billed_ms(Job("1", "COMPLETED", 2_000, 3_000, output={"idle_ms": idle_ms}), row)
+
+    assert (cost(None), cost(4_000), cost(20_000), cost(90_000)) == (11_000, 7_000, 26_000, 11_000)
 
 
 def test_the_key_is_sent_to_runpod_alone_and_reaches_no_ledger(
