@@ -92,6 +92,7 @@ class ImportPlan:
     new: tuple[Label, ...]
     repeated: tuple[Label, ...]  # labels of the ledger that the file has too
     rejected: tuple[Rejected, ...]
+    replaced: int  # new labels that rate differently than one of another file, labeller, post and time being equal
     ask_for_scale: bool  # the file may be on another scale than ours, and none was given
 
     @property
@@ -207,7 +208,8 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
 
     A row without the column ``origin`` gets the file's, and is known if the ledger has an equal label of any origin. A
     label that was taken back stays so; labels of an undone import may be imported again. Of several labels of one
-    labeller and thread the newest counts; of two that contradict each other at the same time, the second is rejected.
+    labeller and thread the newest counts. Of two that contradict each other at the same time, the second is rejected if
+    both are of one file (or origin); that of another file, such as a corrected one, replaces the first, and is counted.
 
     Raises:
         LabelFileError: the numbers within 1 to 3 may still be on another scale, and none was given.
@@ -223,6 +225,7 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
     new: list[Label] = []
     repeated: list[Label] = []
     rejected = list(file.rejected)
+    replaced = 0
     for entry in file.labels:
         if "origin" not in entry.columns and entry.label.labeled_at > now + CLOCK_TOLERANCE:
             rejected.append(_rejected(file, entry, f"labeled_at {entry.label.labeled_at} is in the future"))
@@ -232,14 +235,15 @@ def plan(file: LabelFile, ledger: LabelLedger, now: datetime) -> ImportPlan:
         if equal := [label for label in (mine if "origin" in entry.columns else same) if _equals(label, entry)]:
             repeated += equal
             continue
-        if mine or any(label.sentiment_rating != entry.label.sentiment_rating for label in same):
+        if mine:
             reason = "another label of the same thread, labeller and time is in the ledger, or above in the file"
             rejected.append(_rejected(file, entry, reason))
             continue
+        replaced += any(label.sentiment_rating != entry.label.sentiment_rating for label in same)
         same.append(entry.label)
         new.append(entry.label)
     rejected.sort(key=lambda row: row.line)
-    return ImportPlan(file, tuple(new), tuple(repeated), tuple(rejected), ask_for_scale=foreign)
+    return ImportPlan(file, tuple(new), tuple(repeated), tuple(rejected), replaced, ask_for_scale=foreign)
 
 
 def carry_out(plan: ImportPlan, ledger: LabelLedger, aside: Path, now: datetime) -> ImportReport:
@@ -274,7 +278,7 @@ def carry_out(plan: ImportPlan, ledger: LabelLedger, aside: Path, now: datetime)
         rejected=rejected,
         aside=kept,
         unknown_columns=file.unknown_columns,
-        notes=tuple(_notes(file, plan.new, record if plan.ask_for_scale else None)),
+        notes=(*_replaced_note(plan), *_notes(file, plan.new, record if plan.ask_for_scale else None)),
     )
 
 
@@ -351,6 +355,13 @@ def _compare(file: LabelFile, ledger: LabelLedger) -> tuple[int, int]:
         if label.thread_id in here and (rating := label.sentiment_rating) in (1, 3)
     ]
     return sum(theirs == 4 - ours for ours, theirs in pairs), sum(theirs == ours for ours, theirs in pairs)
+
+
+def _replaced_note(plan: ImportPlan) -> list[str]:
+    if not plan.replaced:
+        return []
+    rates = counted(plan.replaced, "new label rates", "new labels rate")
+    return [f"{rates} differently than a known one of the same labeller, post and time; the new one counts"]
 
 
 def _notes(file: LabelFile, new: Iterable[Label], record: LabelImport | None) -> Iterable[str]:

@@ -292,14 +292,15 @@ def test_of_contradicting_ratings_the_newest_counts_and_one_of_the_same_time_is_
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_rating_that_contradicts_one_of_another_file_at_the_same_time_replaces_nothing(
+def test_a_rating_that_contradicts_one_of_another_file_at_the_same_time_replaces_it_and_that_is_said(
     tmp_path: Path, door: str
 ) -> None:
     bring(tmp_path, door, rows_of([1, 2, 3]))
     (tmp_path / "b.csv").write_text(HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows_of([3, 2, 1])))
     report = import_labels(tmp_path / "b.csv", ledger_of(tmp_path), tmp_path / "aside", now=IMPORTED)
-    assert (report.new, report.known) == (0, 1)
-    assert all("another label of the same thread" in row.reason for row in report.rejected)
+    assert (report.new, report.known, report.rejected) == (2, 1, ())
+    assert "2 new labels rate differently than a known one of the same labeller, post and time" in str(report)
+    undo_import(ledger_of(tmp_path), report.import_id or 0, IMPORTED)
     assert ratings(tmp_path) == [1, 2, 3]
 
 
