@@ -43,6 +43,7 @@ def open_to_others(folder: Path) -> list[str]:
     return [str(part) for part in parts if stat.S_IMODE(part.lstat().st_mode) & 0o077 and not part.is_symlink()]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_usual_umask")
 def test_nothing_of_an_installation_is_open_to_others(installation: Installation, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"

@@ -71,6 +71,7 @@ def outcomes(installation: Installation, *prefix: str, elsewhere: Path) -> list[
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_read_only_mount_can_be_read(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> None:
     mounts = ["unshare", "--mount", "sh", "-c"]
     bind = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
@@ -84,6 +85,7 @@ def test_a_read_only_mount_can_be_read(installation: Installation, tmp_path_fact
         assert "cannot be written: Read-only file system" in errors or words != ["coverage"]
 
 
+@pytest.mark.slow
 def test_a_home_that_may_not_be_written_can_be_read(installation: Installation) -> None:
     """As the same user, whose folders have lost their write permission."""
     if os.getuid() != 0 or not shutil.which("setpriv"):

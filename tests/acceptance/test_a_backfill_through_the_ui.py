@@ -61,6 +61,7 @@ SMALL = Scale(troubled=3, quiet=2, seconds=0.1, kills=1, threads_per_day=100)
 WHOLE = Scale(troubled=30, quiet=60, seconds=0.5, kills=3, threads_per_day=300)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("scale", [SMALL, pytest.param(WHOLE, marks=pytest.mark.acceptance)], ids=["small", "whole"])
 def test_days_from_the_ui_with_kills_blocks_and_restarts_in_between(tmp_path: Path, scale: Scale) -> None:

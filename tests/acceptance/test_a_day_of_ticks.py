@@ -19,6 +19,7 @@ NEIGHBOURS = Path(__file__).with_name("neighbours.py")
 BATCH = 20
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("ticks", [12, pytest.param(1440, marks=pytest.mark.acceptance)])
 def test_a_day_of_ticks_beside_three_busy_processes(

@@ -75,6 +75,7 @@ def training() -> None:
     failing()
 
 
+@pytest.mark.slow
 def test_the_first_tick_sends_nothing_of_the_past_and_each_event_is_one_run_and_one_message(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_delivery_error_is_seen_in_the_run_and_no_record_has_the_address(
         assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.slow
 def test_the_job_runs_in_a_process_of_its_own_and_leaves_no_part_of_an_address_anywhere(tmp_path: Path) -> None:
     with receiver() as server:
         urls = f"{server.url(f'{CANARY}/200')} {server.url(f'{CANARY}/404')}"

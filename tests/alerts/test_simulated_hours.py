@@ -40,6 +40,7 @@ def expected() -> dict[str, Event]:
     return {event.key: event for event in events}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_thousand_hours_with_kills_send_each_event_once_lose_none_and_double_none(
     tmp_path: Path,

@@ -99,12 +99,14 @@ def zoom(page: Page, start: float, end: float) -> None:
     expect(chart(page)).not_to_have_attribute("data-view", "null")
 
 
+@pytest.mark.slow
 def test_a_link_is_the_first_that_a_server_is_asked_for(filled: Path, page: Page) -> None:
     with app_server(filled) as address:
         open_page(page, App(filled, address), "coins")
         expect(page.get_by_role("link", name="What moved it")).to_be_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES)
 def test_no_request_leaves_the_server(app: App, page: Page, path: str) -> None:
     with watched(page, app.address):
@@ -114,6 +116,7 @@ def test_no_request_leaves_the_server(app: App, page: Page, path: str) -> None:
         page.wait_for_timeout(500)
 
 
+@pytest.mark.slow
 def test_the_pages_lead_to_each_other(app: App, page: Page) -> None:
     with watched(page, app.address):
         open_page(page, app)
@@ -124,6 +127,7 @@ def test_the_pages_lead_to_each_other(app: App, page: Page) -> None:
         chart(page)
 
 
+@pytest.mark.slow
 def test_a_click_on_an_hour_opens_its_posts_and_the_link_holds_it(app: App, page: Page) -> None:
     with watched(page, app.address):
         open_page(page, app, "?range=1+week")
@@ -135,6 +139,7 @@ def test_a_click_on_an_hour_opens_its_posts_and_the_link_holds_it(app: App, page
         expect(page.locator(".post")).to_have_count(len(HOSTILE), timeout=SECONDS)
 
 
+@pytest.mark.slow
 def test_the_zoom_survives_a_click_and_a_refresh_with_new_data(app: App, page: Page) -> None:
     page.clock.install()
     open_page(page, app, "?range=1+month")
@@ -157,6 +162,7 @@ def test_the_zoom_survives_a_click_and_a_refresh_with_new_data(app: App, page: P
     expect(chart(page)).to_have_attribute("data-view", "null")
 
 
+@pytest.mark.slow
 def test_the_chart_is_used_by_keyboard(app: App, page: Page) -> None:
     open_page(page, app, "?range=1+week")
     chart(page).focus()
@@ -174,6 +180,7 @@ def test_the_chart_is_used_by_keyboard(app: App, page: Page) -> None:
     assert "newest" in (chart(page).get_attribute("aria-label") or "")
 
 
+@pytest.mark.slow
 def test_a_coin_of_the_board_opens_its_page(app: App, page: Page) -> None:
     open_page(page, app, "coins")
     board = page.get_by_test_id("stDataFrame").first
@@ -203,6 +210,7 @@ def test_strangers_text_does_nothing_in_the_browser(app: App, page: Page, path: 
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_on_a_telephone_each_page_fits_and_axe_finds_no_fault(

@@ -85,6 +85,7 @@ def test_what_moved_it_adds_up_to_the_change_in_every_table(home: Path) -> None:
     assert posts(page).count('class="post"') == 10
 
 
+@pytest.mark.slow
 def test_two_moments_of_a_link_are_those_explained(home: Path) -> None:
     said = words(opened("moved", to="2026-03-10T11:40", **{"from": "2026-03-10T09:00"}))
     assert "From 2026-03-10 09:00 UTC to 2026-03-10 11:40 UTC." in said
@@ -287,6 +288,7 @@ def _board(**address: str) -> list[str]:
     return list(opened("coins", **address).dataframe[0].value["coin"])
 
 
+@pytest.mark.slow
 def test_coins_rank_by_the_ends_of_their_intervals_and_not_by_the_mean(home: Path) -> None:
     with Database(home / "bizcharts.duckdb").write() as connection:  # few posts: the highest mean, and a wide interval
         connection.execute("UPDATE coin_sentiment SET lo = -0.5, hi = 0.9 WHERE coin_symbol = 'DOGE'")
@@ -404,6 +406,7 @@ def test_a_busy_database_is_said_and_no_error(home: Path, monkeypatch: pytest.Mo
         assert "The database is busy at the moment" in words(opened("now"))
 
 
+@pytest.mark.slow
 def test_an_unchanged_database_is_not_opened_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIZCHARTS_DATABASE_WAIT_SECONDS", "0.1")
     before = {page: words(opened(page)) for page in PAGES}

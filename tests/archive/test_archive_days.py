@@ -73,6 +73,7 @@ def test_where_the_search_finds_nothing_without_words_the_index_is_walked(
         assert counts == {number: reader.server.replies(number) for number in counts}
 
 
+@pytest.mark.slow
 def test_a_day_of_more_matches_than_the_archive_gives_is_taken_from_both_sides(tmp_path: Path) -> None:
     crowded = World(6, START, 3, threads_per_day=4000)
     with reading(crowded, tmp_path, now=START + 3 * DAY, generation="B") as reader:
@@ -210,6 +211,7 @@ def start_reading(server: SimulatedArchive, home: Path, day: date) -> subprocess
     return subprocess.Popen([sys.executable, "-c", READ_A_DAY, server.url, str(home), day.isoformat(), NOW.isoformat()])
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_at_the_page_where_it_was(world: World, tmp_path: Path) -> None:
     with SimulatedArchive(world, now=NOW) as server:
         undisturbed = reader_of(server, tmp_path / "undisturbed")

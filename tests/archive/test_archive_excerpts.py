@@ -19,6 +19,7 @@ def world() -> World:
     return World(5, START, 12, threads_per_day=120)
 
 
+@pytest.mark.slow
 def test_a_search_brings_the_newest_posts_with_the_words_in_text_or_subject(world: World, tmp_path: Path) -> None:
     with reading(world, tmp_path) as reader:
         report = import_search(reader.archive, reader.database, "bitcoin", 500, NOW, silently)

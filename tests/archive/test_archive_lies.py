@@ -132,6 +132,7 @@ def test_what_a_search_hides_the_other_ways_find(world: World, tmp_path: Path, l
         assert reader.stored() == reader.truth(MIDDLE)
 
 
+@pytest.mark.slow
 def test_order_ignored_on_a_crowded_day_is_not_taken_for_its_end(tmp_path: Path) -> None:
     with LyingArchive(World(6, START, 3, threads_per_day=5600), now=START + 3 * DAY) as server:
         reader = reader_of(server, tmp_path)
@@ -192,6 +193,7 @@ def test_pages_of_another_address_are_not_read_as_this_ones(world: World, tmp_pa
         assert reader.stored() == reader.truth(MIDDLE)
 
 
+@pytest.mark.slow
 def test_an_excerpt_does_not_put_a_wrong_time_over_a_right_one(world: World, tmp_path: Path) -> None:
     quirks = Quirks(wrong_times_before=NOW, removed_files=0.3)
     with SimulatedArchive(world, now=NOW, quirks=quirks) as server:

@@ -18,6 +18,7 @@ from resources.warehouse import Warehouse
 NOW = datetime(2026, 3, 2, 12, 0)
 
 
+@pytest.mark.slow
 def test_the_asset_shows_the_image_first_and_says_how_many_days_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

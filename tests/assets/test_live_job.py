@@ -41,6 +41,7 @@ def dump(installation: Installation) -> dict[str, list[tuple[Any, ...]]]:
     return {table: installation.query(f"SELECT * FROM {table} ORDER BY ALL") for table in TABLES}
 
 
+@pytest.mark.slow
 def test_real_catalogues_go_through_the_job_with_exact_counts(shared_data: Path, tmp_path: Path) -> None:
     """Two catalogues 111 s apart share 149 threads, 18 of them with a new reply count; then nothing is new."""
     captures = shared_data / "4chan_api"
@@ -87,6 +88,7 @@ def progress(installation: Installation, now: datetime) -> str:
     return "read" if installation.query(f"SELECT 1 FROM fear_greed_index WHERE computed_at = '{now}'") else "scored"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "shares",
@@ -126,6 +128,7 @@ def test_a_run_that_is_killed_anywhere_and_repeated_leaves_what_an_undisturbed_o
     assert len(reached) >= 3, reached
 
 
+@pytest.mark.slow
 def test_a_database_held_by_somebody_delays_a_snapshot_and_never_loses_one(world: World, tmp_path: Path) -> None:
     with SimulatedBoard(world, now=START) as board:
         installation = Installation(tmp_path, board.url, extra={"BIZCHARTS_DATABASE_WAIT_SECONDS": "1"})
@@ -146,6 +149,7 @@ def test_a_database_held_by_somebody_delays_a_snapshot_and_never_loses_one(world
     assert not list((installation.home / "spool").glob("*.gz"))
 
 
+@pytest.mark.slow
 def test_garbage_fails_the_run_by_name_is_kept_aside_and_costs_no_later_poll(world: World, tmp_path: Path) -> None:
     with SimulatedBoard(world, now=START) as board:
         installation = Installation(tmp_path, board.url)
@@ -161,6 +165,7 @@ def test_garbage_fails_the_run_by_name_is_kept_aside_and_costs_no_later_poll(wor
     assert installation.query("SELECT count(*) >= 140 FROM scored_posts") == [(True,)]
 
 
+@pytest.mark.slow
 def test_a_tick_imports_nothing_heavy_and_not_more_than_its_budget_of_modules(world: World, tmp_path: Path) -> None:
     """Every minutely run pays for each import. DuckDB's client imports pandas, a quarter of a second, as soon as it is
     handed a parameter."""

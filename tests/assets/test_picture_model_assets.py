@@ -70,6 +70,7 @@ def materialise(
     }
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_pictures_becomes_champion_where_only_they_say_something(
     world: LabelledWorld, instance: dg.DagsterInstance
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_model_that_reads_pictures_becomes_champion_where_only_they_say_someth
     assert chosen.refit_of
 
 
+@pytest.mark.slow
 def test_without_pictures_the_run_says_so_and_succeeds(world: LabelledWorld, instance: dg.DagsterInstance) -> None:
     made = materialise(world, instance, human_labels, image_model, fusion_model)
     for name in ("image_model", "fusion_model"):

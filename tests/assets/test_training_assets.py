@@ -96,6 +96,7 @@ def query(world: LabelledWorld, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
+@pytest.mark.slow
 def test_models_are_trained_registered_and_judged_and_the_champion_follows_the_gate(
     world: LabelledWorld, instance: dg.DagsterInstance
 ) -> None:
@@ -124,6 +125,7 @@ def test_models_are_trained_registered_and_judged_and_the_champion_follows_the_g
     assert said["dagster/data_version"] == (champions[0][0] if champions else "none")
 
 
+@pytest.mark.slow
 def test_a_person_who_overrides_the_gate_is_recorded_and_one_without_a_reason_is_not_heard(
     world: LabelledWorld, instance: dg.DagsterInstance
 ) -> None:
@@ -211,6 +213,7 @@ def test_a_broken_paid_result_is_put_aside_and_neither_taken_nor_paid_for_again(
     assert len(rented) == 2
 
 
+@pytest.mark.slow
 def test_the_vision_model_is_trained_judged_and_registered_on_this_machine_as_on_a_pod(
     world: LabelledWorld, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -242,6 +245,7 @@ def test_the_vision_model_is_trained_judged_and_registered_on_this_machine_as_on
     assert not any((world.home / "staged").iterdir())
 
 
+@pytest.mark.slow
 def test_a_text_model_is_trained_on_a_pod_where_the_settings_say_so_and_judged_here(
     world: LabelledWorld, instance: dg.DagsterInstance
 ) -> None:

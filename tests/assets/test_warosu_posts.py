@@ -60,6 +60,7 @@ def materialized(instance: dg.DagsterInstance) -> set[str]:
     return set(instance.get_materialized_partitions(dg.AssetKey("warosu_posts")))
 
 
+@pytest.mark.slow
 def test_each_day_is_shown_when_it_is_stored_and_the_checks_are_made_in_the_same_run(
     installation: Installation, archive: SimulatedArchive
 ) -> None:
@@ -77,6 +78,7 @@ def test_each_day_is_shown_when_it_is_stored_and_the_checks_are_made_in_the_same
     assert {row[0] for row in installation.query("SELECT thread_id FROM thread_ops")} == truth
 
 
+@pytest.mark.slow
 def test_a_day_that_fails_costs_only_itself_and_says_why(installation: Installation, archive: SimulatedArchive) -> None:
     with dg.DagsterInstance.from_config(str(installation.dagster_home)) as instance:
         archive.fail_next(Fault.NEW_LAYOUT, Fault.NEW_LAYOUT)
@@ -89,6 +91,7 @@ def test_a_day_that_fails_costs_only_itself_and_says_why(installation: Installat
         assert f"{START + DAY:%Y-%m-%d}" in materialized(instance)
 
 
+@pytest.mark.slow
 def test_a_block_stops_the_run_and_keeps_what_was_done(installation: Installation, archive: SimulatedArchive) -> None:
     with dg.DagsterInstance.from_config(str(installation.dagster_home)) as instance:
         assert run(instance, START + DAY, START + DAY).success

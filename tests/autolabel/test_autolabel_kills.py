@@ -59,6 +59,7 @@ def wait_until(apis: SimulatedLabelApis, asked: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_every_post_ends_labelled_and_only_what_hung_is_paid_twice(
     world: LabelWorld, apis: SimulatedLabelApis
 ) -> None:
@@ -95,6 +96,7 @@ def test_killed_at_any_moment_every_post_ends_labelled_and_only_what_hung_is_pai
     assert apis.bill() == bill
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_share_the_work_and_the_budget(world: LabelWorld, apis: SimulatedLabelApis) -> None:
     posts = 120
     world.put(*(thread(number) for number in range(1, posts + 1)))

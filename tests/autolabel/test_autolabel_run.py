@@ -231,6 +231,7 @@ def test_the_second_is_not_asked_about_everything_when_the_first_has_no_key(worl
     assert len(second.asked) == 1
 
 
+@pytest.mark.slow
 def test_an_outage_puts_no_post_to_blame(world: LabelWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bizcharts_pipeline.autolabel.dispatcher.FIRST_BACK_OFF_SECONDS", 0.001)
     world.put(*(thread(number) for number in range(1, 101)))
@@ -256,6 +257,7 @@ def test_a_provider_that_breaks_the_protocol_ends_its_part_and_stays_booked(worl
     assert statuses(world) == {1: "pending"}
 
 
+@pytest.mark.slow
 def test_the_cap_of_a_run_and_of_the_month_hold_and_the_rest_waits(world: LabelWorld) -> None:
     world.put(*(thread(number) for number in range(1, 201)))
     provider = FakeProvider(seconds=0.002)

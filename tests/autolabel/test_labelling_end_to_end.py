@@ -34,6 +34,7 @@ def labelling(tmp_path: Path) -> Callable[..., Labelling]:
     return made
 
 
+@pytest.mark.slow
 def test_every_post_ends_with_a_label_or_a_reason_and_the_books_are_the_bill(
     labelling: Callable[..., Labelling],
 ) -> None:
@@ -58,6 +59,7 @@ def test_every_post_ends_with_a_label_or_a_reason_and_the_books_are_the_bill(
     assert sorted(books.usd_of_runs.values())[-1] <= posts.usd_per_run
 
 
+@pytest.mark.slow
 def test_a_batch_that_expired_and_one_that_was_never_acknowledged_are_paid_once(
     labelling: Callable[..., Labelling],
 ) -> None:

@@ -48,6 +48,7 @@ def rows(installation: Installation) -> dict[int, str]:
     return {row["thread_id"]: row["labelled_by"] for row in listed}
 
 
+@pytest.mark.slow
 def test_a_provider_that_cannot_be_used_fails_its_check_and_the_data_set_is_made(
     tmp_path: Path, apis: SimulatedLabelApis
 ) -> None:

@@ -27,6 +27,7 @@ def back_up(world: World, file: Path, **options: bool) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_backup_restored_to_a_second_home_holds_everything_and_works_there(world: World, tmp_path: Path) -> None:
     there = Installation(tmp_path / "second", "http://127.0.0.1:9", extra={"BIZCHARTS_POD_PROVIDER": "local"})
     first = Installation(tmp_path, "http://127.0.0.1:9")

@@ -186,6 +186,7 @@ def run(originals: Originals, tmp_path: Path, seeds: range, caplog: pytest.LogCa
     assert {kind.rpartition(" ")[0] for kind in done} == set(WHAT)
 
 
+@pytest.mark.slow
 def test_random_damages_are_named_and_never_called_good(
     originals: Originals, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -199,6 +200,7 @@ def test_four_hundred_random_damages_are_named_and_never_called_good(
     run(originals, tmp_path, range(1000, 1000 + MANY), caplog)
 
 
+@pytest.mark.slow
 def test_sound_homes_and_backups_are_called_good(originals: Originals, tmp_path: Path) -> None:
     for number, world in enumerate((*originals.clean, *originals.logged)):
         copied = world.copy(tmp_path / f"home{number}")
@@ -209,6 +211,7 @@ def test_sound_homes_and_backups_are_called_good(originals: Originals, tmp_path:
         assert second.contents() == {name: value for name, value in copied.contents().items() if "/images/" not in name}
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_anywhere_in_a_backup_is_found(originals: Originals, tmp_path: Path) -> None:
     """Every region of the format, byte by byte where it is small: headers, padding, manifest, checksum, end."""
     content = originals.backups[0].read_bytes()

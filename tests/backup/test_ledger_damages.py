@@ -44,6 +44,7 @@ def damage_text(path: Path, text: bytes) -> None:
     Path(f"{path}.seal").unlink()
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_a_commit_is_noted_in_one_line_and_is_no_damage(world: World, tmp_path: Path) -> None:
     paths = [world.home / "ledgers" / f"{name}.sqlite" for name in LEDGERS]
     for path in paths:

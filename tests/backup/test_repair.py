@@ -46,6 +46,7 @@ def posts(world: World) -> int:
         return int(connection.execute("SELECT count(*) FROM thread_ops").fetchall()[0][0])
 
 
+@pytest.mark.slow
 def test_a_damaged_log_is_set_aside_and_the_transactions_before_the_damage_are_kept(
     world: World, tmp_path: Path
 ) -> None:
@@ -174,6 +175,7 @@ def test_a_ledger_that_is_lost_is_named_and_not_begun_anew(
     assert repair.find_damage(world.database, world.home) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["labels", "pods", "requests"])
 def test_a_ledger_deleted_with_all_files_beside_it_is_named_by_repair_backup_and_health_and_not_begun_anew(
     world: World, tmp_path: Path, name: str
@@ -367,6 +369,7 @@ def test_a_problem_is_said_in_words_and_the_advice_once(world: World) -> None:
     assert sum(text.count("bizcharts restore") for text in problems) == 1
 
 
+@pytest.mark.slow
 def test_an_older_label_ledger_is_named_by_repair_and_health_with_what_to_do(world: World, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(world.labels.path.parent, old)

@@ -321,6 +321,7 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     JSON_VALUES | st.lists(st.fixed_dictionaries({"page": JSON_VALUES, "threads": st.lists(JSON_VALUES, max_size=4)}))
 )
@@ -345,6 +346,7 @@ BASELINE = parse(PAGES)
 FIELDS = sorted({key for page in PAGES for entry in page["threads"] for key in entry})
 
 
+@pytest.mark.slow
 @given(
     place=st.integers(0, 149),
     corruption=st.dictionaries(st.sampled_from(FIELDS), JSON_VALUES, min_size=1, max_size=5) | JSON_VALUES,

@@ -108,6 +108,7 @@ _POISON_KILLS = (
 _KILLED_WAITING = "Database.write = lambda database: os.kill(os.getpid(), 9)"
 
 
+@pytest.mark.slow
 def test_a_poll_that_kills_two_runs_is_set_aside_by_the_third_which_stores_its_own(tmp_path: Path) -> None:
     bodies = [catalogue({"no": 1, "com": text}) for text in ("poison", "gm", "gn", "wagmi")]
     with ReplayBoard([(body, MODIFIED) for body in bodies]) as board:
@@ -136,6 +137,7 @@ def test_a_poll_that_kills_two_runs_is_set_aside_by_the_third_which_stores_its_o
     assert str(tmp_path / "attempts") in finding
 
 
+@pytest.mark.slow
 def test_a_poll_whose_runs_are_killed_while_they_wait_for_the_database_is_stored(
     board: ReplayBoard, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def test_a_poll_fills_the_database_and_stats_show_it(installation: Installation)
     assert f"{total}" in shown
 
 
+@pytest.mark.slow
 def test_a_backup_comes_back_and_the_replaced_database_is_kept(
     installation: Installation, board: SimulatedBoard
 ) -> None:
@@ -93,6 +94,7 @@ def fails_in_one_line(finished: subprocess.CompletedProcess[str]) -> str:
     return finished.stderr
 
 
+@pytest.mark.slow
 def test_a_failure_is_one_line_that_names_the_thing(installation: Installation) -> None:
     assert "not a valid backup" in fails_in_one_line(installation.run_command("restore", __file__))
     assert "SQLite" in fails_in_one_line(installation.run_command("import-sqlite", __file__))

@@ -52,6 +52,7 @@ def test_pages_and_searches_come_in_at_once(installation: Installation) -> None:
     assert installation.query("SELECT count(*) BETWEEN 20 AND 27 FROM thread_ops WHERE source = 'warosu'") == [(True,)]
 
 
+@pytest.mark.slow
 def test_days_become_a_backfill_in_dagster_without_those_that_are_complete(installation: Installation) -> None:
     installation.database.path.parent.mkdir(parents=True)
     with installation.database.write() as connection:
@@ -116,6 +117,7 @@ def test_a_page_that_is_none_is_an_error_that_says_where_it_is_kept(
     assert str(kept) in finished.stderr
 
 
+@pytest.mark.slow
 def test_coverage_and_a_dry_run_of_maintenance_show_tables_and_change_nothing(installation: Installation) -> None:
     installation.run_command("import", "--pages", "3", now=NOW)
     before = installation.query("SELECT * FROM thread_ops ORDER BY ALL")

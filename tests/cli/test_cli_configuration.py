@@ -70,6 +70,7 @@ def test_a_command_on_a_home_that_is_not_there_says_so_and_makes_nothing(
     assert sorted(installation.folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["never made", "lost"])
 def test_commands_that_read_create_nothing_in_a_home_without_a_database(
     installation: Installation, database: str
@@ -105,6 +106,7 @@ def test_commands_that_read_create_nothing_in_a_home_without_a_database(
         assert sorted(there()) == before, words
 
 
+@pytest.mark.slow
 def test_nothing_is_created_beside_a_file_that_is_no_database(installation: Installation) -> None:
     foreign = installation.folder / "notes.txt"
     foreign.write_text("notes\n" * 1000)
@@ -169,6 +171,7 @@ def test_a_hash_that_is_none_is_refused_before_the_database_is_opened_to_write(t
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_commands_and_dagster_read_the_same_dotenv(installation: Installation, tmp_path: Path) -> None:
     """A home that only .env names is the home of both, also where Dagster is started in the folder of .env."""
     environment = installation.environment(NOW)
@@ -194,6 +197,7 @@ def test_a_misspelt_variable_stops_commands_and_dagster(installation: Installati
     assert not installation.home.exists()
 
 
+@pytest.mark.slow
 def test_a_job_runs_in_the_instance_of_the_repository_and_says_how_it_went(
     installation: Installation, board: SimulatedBoard
 ) -> None:
@@ -272,6 +276,7 @@ def test_a_pretended_time_that_is_none_is_refused_by_readers_too(installation: I
         assert "BIZCHARTS_NOW is not an ISO 8601 time" in refused.stderr
 
 
+@pytest.mark.slow
 def test_health_of_a_home_without_a_database_says_that_nothing_was_polled(installation: Installation) -> None:
     installation.home.mkdir()
     found = installation.run_command("health", "--json")
@@ -289,6 +294,7 @@ def test_health_of_an_instance_that_never_ran_creates_nothing_in_it(installation
     assert list(installation.dagster_home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_instance_without_a_configuration_gets_the_projects(installation: Installation) -> None:
     configuration = installation.dagster_home / "dagster.yaml"
     ours = configuration.read_bytes()

@@ -208,6 +208,7 @@ def served(installation: Installation, *words: str) -> Iterator[subprocess.Popen
         process.kill()
 
 
+@pytest.mark.slow
 def test_the_first_line_is_the_address_and_nobody_labels_at_two_servers(with_database: Installation) -> None:
     installation = with_database
     with served(installation, "--port", "0", "--labeller", "ann") as first:

@@ -22,6 +22,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         yield Installation(tmp_path, board.url)
 
 
+@pytest.mark.slow
 def test_the_contributions_are_printed_and_add_up(installation: Installation) -> None:
     assert installation.run_command("poll", "--once", now=NOW).returncode == 0
     (first,) = installation.query("SELECT min(bucket_start) FROM fear_greed_index WHERE bucket = 'hour'")[0]
@@ -51,6 +52,7 @@ def test_the_contributions_are_printed_and_add_up(installation: Installation) ->
     assert max(map(len, shown.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_without_a_stored_state_the_answer_comes_and_nothing_is_registered(installation: Installation) -> None:
     assert installation.run_command("poll", "--once", now=NOW).returncode == 0
     with installation.database.write() as connection:
@@ -62,6 +64,7 @@ def test_without_a_stored_state_the_answer_comes_and_nothing_is_registered(insta
     assert installation.query("SELECT count(*) FROM model_versions") == [(0,)]
 
 
+@pytest.mark.slow
 def test_moments_that_make_no_sense_are_bad_usage(installation: Installation) -> None:
     assert installation.run_command("poll", "--once", now=NOW).returncode == 0
     for arguments, said in (

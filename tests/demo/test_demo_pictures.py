@@ -30,6 +30,7 @@ def test_a_picture_carries_the_stance_where_the_text_does_not() -> None:
     assert 0.4 < carried[False] / len(threads) < 0.5
 
 
+@pytest.mark.slow
 def test_the_kinds_of_the_boards_pictures_are_told_apart() -> None:
     threads = World(4, START, 3).threads_between(START, END)
     random.Random(1).shuffle(threads)
@@ -43,6 +44,7 @@ def test_the_kinds_of_the_boards_pictures_are_told_apart() -> None:
     assert sum(n for (drawn, told), n in counts.items() if drawn == told) >= 0.9 * counts.total(), counts
 
 
+@pytest.mark.slow
 def test_pictures_that_carry_the_stance_lower_the_indexs_error_and_others_do_no_harm(pool: Pool) -> None:
     speaking = compare(pool, speaking=True, boards=4, fitted=4)
     assert speaking.gain > 0.08, speaking.gain

@@ -49,6 +49,7 @@ def test_without_a_demo_the_ui_says_how_to_make_one(installation: Installation) 
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_ui_of_the_demo_answers_and_leaves_nothing_running(installation: Installation) -> None:
     home = installation.home / "demo"
     home.mkdir(parents=True)

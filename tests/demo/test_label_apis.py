@@ -418,6 +418,7 @@ def test_a_batch_of_gemini_is_told_apart_by_its_metadata(apis: SimulatedLabelApi
     assert len(list(client.batches.list(config={"page_size": 1}))) == 2
 
 
+@pytest.mark.slow
 def test_faults_come_at_their_rate_whatever_the_order_and_the_count_of_threads() -> None:
     rates = {LabelFault.RATE: 0.1, LabelFault.SERVER_ERROR: 0.1, LabelFault.REFUSAL: 0.1}
 

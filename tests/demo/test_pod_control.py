@@ -254,6 +254,7 @@ def test_every_pod_function_of_the_sdk_is_answered(control: PodControl) -> None:
 # Faults.
 
 
+@pytest.mark.slow
 def test_a_reset_container_is_another_host_with_an_empty_folder_at_another_port(
     control: PodControl, tenant: Tenant
 ) -> None:

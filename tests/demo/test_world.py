@@ -56,6 +56,7 @@ def test_the_catalogue_has_the_boards_shape_from_the_first_moment_on(world: Worl
             assert all(entry["time"] <= reply["time"] <= to_epoch(moment) for reply in shown)
 
 
+@pytest.mark.slow
 def test_counts_never_go_down_and_what_has_sunk_never_comes_back(world: World) -> None:
     counts: dict[int, int] = {}
     present: set[int] = set()
@@ -122,6 +123,7 @@ def test_the_mood_stays_within_its_bounds_and_runs_on_smoothly(world: World) -> 
     assert max(abs(later - earlier) for earlier, later in pairwise(path)) < 0.5
 
 
+@pytest.mark.slow
 def test_only_raids_repeat_a_text(world: World) -> None:
     threads = world.threads_between(START, START + timedelta(days=7))
     shingles = [_shingles(f"{thread.subject or ''} {thread.html}") for thread in threads]

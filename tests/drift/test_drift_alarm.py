@@ -17,11 +17,13 @@ def assert_false_alarms_are_as_rare_as_stated(seen: list[Seen], days: int) -> No
     assert alarms <= poisson.isf(RARE, seen[0].stated * len(seen) * days / MONTH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NO_DRIFT)
 def test_a_calm_board_a_moving_price_and_another_class_mix_raise_no_alarm(kind: str) -> None:
     assert not any(see((kind, seed)).alarms for seed in range(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DRIFT)
 def test_a_model_that_goes_stale_raises_the_alarm(kind: str) -> None:
     seen = [see((kind, seed)) for seed in range(2)]

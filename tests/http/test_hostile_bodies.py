@@ -31,6 +31,7 @@ def read_hostile(home: Path, seed: int, count: int, seconds: float) -> list[dict
     return read
 
 
+@pytest.mark.slow
 def test_a_few_hostile_bodies_of_each_kind_are_refused_or_read_within_a_gigabyte(tmp_path: Path) -> None:
     read_hostile(tmp_path, 1, 2 * len(KINDS), 280)
 

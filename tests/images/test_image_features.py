@@ -115,6 +115,7 @@ def test_what_is_no_picture_is_refused_and_the_next_is_read(reader: FeatureReade
     assert reader.read(line("green", rises=True)).kind == "chart"
 
 
+@pytest.mark.slow
 def test_each_content_is_read_once_and_a_limited_pass_is_continued_by_the_next(world: PictureWorld) -> None:
     a, b, c = (encoded(drawn(seed), "JPEG") for seed in (1, 2, 3))
     world.poll(world.thread(1, a), world.thread(2, a), world.thread(3, b), world.thread(4, c))
@@ -126,6 +127,7 @@ def test_each_content_is_read_once_and_a_limited_pass_is_continued_by_the_next(w
     assert computed(world).counts == {}
 
 
+@pytest.mark.slow
 def test_another_extractor_reads_all_again(world: PictureWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     world.poll(world.thread(1, encoded(drawn(1), "JPEG")))
     world.fetch()
@@ -137,6 +139,7 @@ def test_another_extractor_reads_all_again(world: PictureWorld, monkeypatch: pyt
     assert found.extractor == features_module.extractor_version()
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_picture(world: PictureWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = {number: encoded(drawn(number), "JPEG") for number in range(1, 9)}
     world.poll(*(world.thread(number, content) for number, content in pictures.items()))
@@ -169,6 +172,7 @@ def test_a_picture_without_features_is_named_and_not_tried_again(world: PictureW
     assert computed(world).problems == ()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_there_is_named_and_tried_again(world: PictureWorld) -> None:
     content = encoded(drawn(1), "JPEG")
     world.poll(world.thread(1, content))
@@ -181,6 +185,7 @@ def test_a_file_that_is_not_there_is_named_and_tried_again(world: PictureWorld) 
     assert len(stored(world)) == 1
 
 
+@pytest.mark.slow
 def test_features_go_with_a_blocked_picture_and_stay_with_another_post_of_a_purged_one(world: PictureWorld) -> None:
     a, b = (encoded(drawn(seed), "JPEG") for seed in (1, 2))
     world.poll(world.thread(1, a), world.thread(2, b), world.thread(3, b))
@@ -218,6 +223,7 @@ def test_without_text_recognition_the_rest_works_and_the_report_says_so(
     assert (found.kind, found.ocr_text) == ("chart", None)
 
 
+@pytest.mark.slow
 @OCR
 def test_a_coin_that_only_the_picture_names_is_a_mention_and_survives_a_second_pass(world: PictureWorld) -> None:
     content = captioned("$LINK 1000 EOY", Image.new("RGB", (400, 300), "grey"))

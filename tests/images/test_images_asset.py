@@ -32,6 +32,7 @@ def resources(world: PictureWorld) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_run_says_what_became_of_every_picture(world: PictureWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIZCHARTS_NOW", (NOON + timedelta(minutes=1)).isoformat())
     world.poll(

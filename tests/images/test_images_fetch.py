@@ -86,6 +86,7 @@ def test_spoilered_deleted_and_missing_pictures_are_states_and_no_problems(world
     assert world.board.asked == ["/biz/0000000000004s.jpg", "/biz/1700000000000s.jpg"]
 
 
+@pytest.mark.slow
 def test_every_hostile_file_is_named_and_costs_only_itself(world: PictureWorld) -> None:
     hostile = {**refused_unread(), "a text bomb": (bomb_in_text(), "Decompressed data too large")}
     threads = [world.thread(10 + place, content) for place, (content, _) in enumerate(hostile.values())]
@@ -303,6 +304,7 @@ def _is_decoder(pid: int) -> bool:
     return b"worker.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_simulated_board_gives_every_thread_its_picture_or_its_state(tmp_path: Path) -> None:
     start = datetime(2026, 1, 1)
     simulated = World(5, start, 3)

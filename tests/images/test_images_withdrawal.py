@@ -47,6 +47,7 @@ def dated(world: PictureWorld, days_ago: float, paths: Iterable[Path]) -> None:
         os.utime(path, (at, at), follow_symlinks=False)
 
 
+@pytest.mark.slow
 def test_a_blocked_picture_goes_everywhere_and_never_comes_back(world: PictureWorld) -> None:
     world.poll(world.thread(1, A), world.thread(2, A), world.thread(3, A_AGAIN), world.thread(4, B))
     world.fetch()
@@ -130,6 +131,7 @@ def test_a_list_that_is_an_old_copy_purges_nothing(world: PictureWorld) -> None:
     assert world.rows() == {1: "stored"}
 
 
+@pytest.mark.slow
 def test_a_thread_whose_entry_can_not_be_read_is_not_taken_for_deleted(world: PictureWorld) -> None:
     world.board.archived = [99]
     pass_after(world, 0, world.thread(1, A), world.thread(2, B))

@@ -93,6 +93,7 @@ def test_twenty_cuts_in_time_change_nothing_before(tmp_path):
             np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.slow
 def test_ticks_and_a_full_run_give_the_same_values(tmp_path):
     made, columns = world(), ", ".join(COLUMNS)
     ticking, whole = new_database(tmp_path / "ticks"), new_database(tmp_path / "whole")

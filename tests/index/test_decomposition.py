@@ -41,6 +41,7 @@ def total(found: Contributions) -> float:
     return float(sum(getattr(found, name).sum() for name in PER_POST) + found.begin + found.mixture)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),

@@ -75,6 +75,7 @@ def test_both_ends_are_the_published_stances_and_every_view_adds_up_to_the_chang
         assert change.named_from < start
 
 
+@pytest.mark.slow
 def test_the_views_are_sums_over_the_threads_whose_effect_their_coins_share_equally(database: Database) -> None:
     change = explain(database, END - timedelta(hours=9), END, most=10_000)
     assert len(change.threads) == sum(part.threads for part in change.scorers)
@@ -110,6 +111,7 @@ def test_no_post_after_the_later_moment_enters(database: Database, tmp_path: Pat
     assert all(thread.posted_at <= end for thread in whole.threads)
 
 
+@pytest.mark.slow
 def test_as_of_leaves_out_what_was_stored_later(tmp_path: Path) -> None:
     start, end = END - timedelta(days=2), END - timedelta(days=1)
     late = [post for post in world() if start < post.posted_at <= end and post.thread_id % 4 == 0]
@@ -142,6 +144,7 @@ def test_as_of_is_refused_where_the_filters_state_has_posts_of_later(tmp_path: P
         explain(database, end - timedelta(days=1), end, as_of=end)
 
 
+@pytest.mark.slow
 def test_leaving_a_thread_out_equals_an_index_that_never_saw_it(database: Database, tmp_path: Path) -> None:
     start = END - timedelta(days=1)
     change = explain(database, start, END, most=3)

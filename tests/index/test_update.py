@@ -68,6 +68,7 @@ def assert_same(ours, theirs, numbers, places, tolerance):
                 assert value == other[place], (one, other)
 
 
+@pytest.mark.slow
 def test_hourly_ticks_end_where_a_full_rebuild_does(tmp_path):
     made = random_posts(seed=11, days=16, per_day=70)
     ticking, whole = new_database(tmp_path), new_database(tmp_path / "..")
@@ -108,6 +109,7 @@ def test_a_second_update_changes_nothing(tmp_path):
         assert [rows_of(database, table, where="final") for table in TABLES] == published
 
 
+@pytest.mark.slow
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1000), hour=st.integers(24, 7 * 24), minute=st.integers(0, 59))
 def test_what_comes_later_changes_nothing_before(tmp_path_factory, seed, hour, minute):
@@ -357,6 +359,7 @@ def test_thinned_observations_and_polls_change_no_reading(tmp_path):
     assert (again.new_readings, again.new_coin_readings) == (0, 0)
 
 
+@pytest.mark.slow
 def test_what_retention_has_deleted_changes_no_reading_past_or_to_come(tmp_path):
     made = random_posts(seed=9, days=34, per_day=40)
     first, end = START + timedelta(days=30, hours=3), START + timedelta(days=34)

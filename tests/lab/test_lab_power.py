@@ -46,15 +46,18 @@ def assert_false_discoveries_are_as_rare_as_stated(worlds: int, repetitions: int
     assert outside <= binom.isf(RARE, worlds, 1.6 * ALPHA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lead", [1, 2, 3])
 def test_a_planted_lead_of_one_to_three_days_is_found(lead: int) -> None:
     assert_a_planted_lead_is_found(lead, 0.05, seeds=30, repetitions=199)
 
 
+@pytest.mark.slow
 def test_worlds_without_a_lead_show_none() -> None:
     assert_false_discoveries_are_as_rare_as_stated(60, repetitions=199)
 
 
+@pytest.mark.slow
 def test_the_size_that_a_report_names_is_found_as_often_as_it_says() -> None:
     """On worlds of their own seeds, whose mood follows the price; over the leads that the report speaks of."""
     size = detectable_r2(world(77, DAYS), 14, seed=1)

@@ -98,6 +98,7 @@ def test_a_later_vintage_and_a_later_day_change_nothing_of_before(installation: 
     assert now.mood[:300] == pytest.approx(world(21, DAYS).mood[:300]), "of an hour's vintages the first counts"
 
 
+@pytest.mark.slow
 def test_as_of_a_moment_equals_a_database_that_was_cut_then(installation: Installation, tmp_path: Path) -> None:
     as_of = BEGIN + 299 * DAY + timedelta(hours=20)
     whole = backtest(installation.database, tmp_path / "one", COINS, NOW, as_of)
@@ -115,6 +116,7 @@ def test_as_of_a_moment_equals_a_database_that_was_cut_then(installation: Instal
     assert stored_report(tmp_path / "one") is None
 
 
+@pytest.mark.slow
 def test_the_command_answers_in_words_first_and_stores_the_report(installation: Installation) -> None:
     done = installation.run_here("backtest", now=NOW)
     assert done.returncode == 0, done.stderr

@@ -40,6 +40,7 @@ def test_of_672_real_labels_150_are_gold_by_whole_groups_and_in_proportion(
     assert torn == []
 
 
+@pytest.mark.slow
 def test_the_draw_depends_on_the_seed_and_not_on_order_and_a_second_draws_nothing(
     tmp_path: Path, shared_data: Path
 ) -> None:

@@ -4,6 +4,7 @@ import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ LABELS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.lists(LABELS, min_size=1, max_size=12))
 @example([Label(1, 1, "ann", NOON, origin="a.csv"), Label(1, 3, "ann", NOON, origin="b.csv")])

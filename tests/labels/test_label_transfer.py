@@ -155,6 +155,7 @@ LABELS = st.builds(
 SKIPS = LABELS.map(lambda label: replace(label, sentiment_rating=None, skipped=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     labels=st.lists(LABELS | SKIPS, min_size=1, max_size=6),

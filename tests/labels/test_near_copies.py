@@ -43,6 +43,7 @@ def test_the_check_of_data_sets_tells_them_by_a_measure_of_its_own(name: str) ->
         assert Copies(post(1, gold).texts).has(post(2, changed(gold, rng, "another edition", name)).whole_text)
 
 
+@pytest.mark.slow
 def test_generals_that_have_only_their_form_in_common_are_no_copies() -> None:
     posts = [post(number, general(Random(number))) for number in range(40)]
     for one in posts:

@@ -57,6 +57,7 @@ def test_any_beginning_has_about_the_shares_of_the_whole(sizes: list[int]) -> No
         assert [thread for stratum, thread in order if stratum == name] == threads
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10_000),
     labels=st.integers(0, 150),
@@ -239,6 +240,7 @@ def test_no_label_is_spent_on_a_copy_however_late_it_comes(tmp_path: Path) -> No
     assert 25 / 650 < chance <= 39 / 650
 
 
+@pytest.mark.slow
 def test_disputed_and_other_labels_are_drawn_again_with_the_chance_that_is_stored(tmp_path: Path) -> None:
     made = openings(60, copies=0)
     database, ledger = board(tmp_path, made)

@@ -8,6 +8,7 @@ from labels.queue_world import openings
 from benchmarks.label_simulation import LAST_LABELS, simulate
 
 
+@pytest.mark.slow
 def test_on_noise_nothing_helps_and_a_repetition_gives_the_same() -> None:
     pytest.importorskip("sklearn")
     posts = openings(500, copies=0.1)
@@ -20,6 +21,7 @@ def test_on_noise_nothing_helps_and_a_repetition_gives_the_same() -> None:
     assert all(outcome.labels_to_goal <= LAST_LABELS == outcome.curve[-1][0] for outcome in outcomes)
 
 
+@pytest.mark.slow
 def test_where_few_posts_matter_being_unsure_finds_them() -> None:
     pytest.importorskip("sklearn")
     rare = [post for post in openings(4000, copies=0) if post.rating == 3][:60]

@@ -4,6 +4,7 @@ import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ def in_force(ledger: LabelLedger) -> set[tuple[object, ...]]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(steps=st.lists(STEPS, min_size=1, max_size=6), data=st.data())
 def test_the_labels_in_force_are_those_without_the_undone_imports(steps: list[object], data: st.DataObject) -> None:

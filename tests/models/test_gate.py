@@ -34,6 +34,7 @@ from bizcharts_pipeline.warehouse.model_evaluations import Decision, append_deci
 from bizcharts_pipeline.warehouse.models import register_candidate
 
 
+@pytest.mark.slow
 def test_a_better_model_is_promoted_once_as_its_refit_on_all_labels(gated: GateWorld) -> None:
     winner = gated.train().model.model_version
     decision = gated.decide()[winner]
@@ -56,6 +57,7 @@ def test_a_better_model_is_promoted_once_as_its_refit_on_all_labels(gated: GateW
     assert [made.promoted for made in gated.decisions()] == [True]
 
 
+@pytest.mark.slow
 def test_a_worse_model_is_not_promoted(gated: GateWorld) -> None:
     gated.train()
     gated.decide()
@@ -70,6 +72,7 @@ def test_a_worse_model_is_not_promoted(gated: GateWorld) -> None:
     assert gated.champion() == before
 
 
+@pytest.mark.slow
 def test_an_equally_good_model_is_not_promoted_and_saying_so_twice_is_one_row(gated: GateWorld) -> None:
     gated.train()
     gated.decide()
@@ -162,6 +165,7 @@ def test_a_model_that_says_no_number_is_neither_registered_nor_weighed(gated: Ga
     assert decision.reason.startswith("corrupt: ")
 
 
+@pytest.mark.slow
 def test_gold_wears_out_with_each_model_that_it_has_judged(gated: GateWorld) -> None:
     version = gated.train().model.model_version
     (fresh,) = gated.evaluate().judgements
@@ -216,6 +220,7 @@ def test_of_two_winners_the_better_one_is_promoted(gated: GateWorld) -> None:
     assert gated.champion().refit_of == good
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_promotion_leaves_the_old_champion_and_the_next_run_goes_on(gated: GateWorld) -> None:
     winner = gated.train().model.model_version
     script = (

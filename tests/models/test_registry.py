@@ -74,6 +74,7 @@ def test_training_again_mends_damaged_files(gated: GateWorld) -> None:
     assert read_artifact(folder, row.sha256 or "").model_version == row.model_version
 
 
+@pytest.mark.slow
 def test_the_files_of_models_that_nobody_needs_go_after_a_week_and_the_rows_stay(gated: GateWorld) -> None:
     winner = gated.train().model.model_version
     gated.decide()

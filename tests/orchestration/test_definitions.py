@@ -86,6 +86,7 @@ def test_asset_keys_groups_and_lineage_are_as_promised(loaded: dg.Definitions) -
     }
 
 
+@pytest.mark.slow
 def test_the_whole_code_location_loads_as_the_web_server_loads_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"]
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}

@@ -25,6 +25,7 @@ from bizcharts_pipeline.pods.steady_clock import open_clock
 from bizcharts_pipeline.pods.transport import LocalTransport
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_a_result_is_fetched_keeps_the_pod_and_the_next_run_pays_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def assert_trained(world: PodWorld, seed: int) -> None:
     assert weights.read_bytes() == adapter(seed)
 
 
+@pytest.mark.slow
 @DIALECTS
 def test_a_training_streams_into_its_run_brings_its_adapter_and_leaves_no_pod(
     tmp_path: Path, control: PodControl, api: str
@@ -98,6 +99,7 @@ def test_a_training_streams_into_its_run_brings_its_adapter_and_leaves_no_pod(
     assert control.key not in said
 
 
+@pytest.mark.slow
 def test_a_script_that_fails_fails_the_run_with_the_end_of_its_log_and_is_not_paid_again(
     tmp_path: Path, control: PodControl
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_script_that_fails_fails_the_run_with_the_end_of_its_log_and_is_not_pa
     assert len(control.bill().charges) == 1
 
 
+@pytest.mark.slow
 def test_a_pod_whose_creation_was_answered_with_an_error_is_found_and_used(tmp_path: Path, control: PodControl) -> None:
     pods = world(tmp_path, control, training(9))
     control.fail_next(PodFault.CREATE_LANDS)
@@ -121,6 +124,7 @@ def test_a_pod_whose_creation_was_answered_with_an_error_is_found_and_used(tmp_p
     assert len(control.bill().charges) == 1
 
 
+@pytest.mark.slow
 def test_after_kill_9_the_next_run_takes_the_same_pod_up(tmp_path: Path, control: PodControl) -> None:
     pods = world(tmp_path, control, training(10, steps=30, seconds=0.1), "rest")
     first = pods.start(0)
@@ -157,6 +161,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return run
 
 
+@pytest.mark.slow
 def test_a_pod_that_nobody_looks_after_is_listed_and_reaped_by_the_command_line_and_another_homes_is_not(
     tmp_path: Path, control: PodControl, command: Callable[..., Result]
 ) -> None:
@@ -182,6 +187,7 @@ def test_where_nothing_was_ever_rented_no_key_is_needed_to_say_so(
         assert says in told.stdout
 
 
+@pytest.mark.slow
 def test_after_the_provider_changes_its_pods_are_listed_and_reaped_all_the_same(
     tmp_path: Path, control: PodControl, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +214,7 @@ def test_after_the_provider_changes_its_pods_are_listed_and_reaped_all_the_same(
     assert installation.ledger.live() == []
 
 
+@pytest.mark.slow
 def test_a_pretended_time_reaches_no_pod_and_a_training_that_hangs_is_ended_all_the_same(
     tmp_path: Path, control: PodControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +240,7 @@ def booked_at_least(installation: PodWorld, control: PodControl) -> bool:
     return bill.alive == 0 and bill.usd <= installation.ledger.spent().ended_usd + rounding
 
 
+@pytest.mark.slow
 @DIALECTS
 def test_a_pod_that_is_neither_listed_nor_found_for_a_while_is_waited_for(tmp_path: Path, api: str) -> None:
     faults = PodFaults(late_get=1, late_list=1, lag_seconds=(1, 2.5), dearer=1)
@@ -245,6 +253,7 @@ def test_a_pod_that_is_neither_listed_nor_found_for_a_while_is_waited_for(tmp_pa
         assert installation.ledger.live() == []
 
 
+@pytest.mark.slow
 @DIALECTS
 def test_a_pod_that_lands_late_is_ended_while_the_other_works(tmp_path: Path, api: str) -> None:
     with PodControl(tmp_path / "cloud", PodFaults(late_seconds=(5.5, 5.5), page_pods=1)) as control:
@@ -259,6 +268,7 @@ def test_a_pod_that_lands_late_is_ended_while_the_other_works(tmp_path: Path, ap
         assert installation.ledger.live() == []
 
 
+@pytest.mark.slow
 def test_a_pod_that_lands_when_its_run_is_over_is_reaped_by_its_name(
     tmp_path: Path, command: Callable[..., Result]
 ) -> None:
@@ -277,6 +287,7 @@ def test_a_pod_that_lands_when_its_run_is_over_is_reaped_by_its_name(
         assert booked_at_least(installation, control)
 
 
+@pytest.mark.slow
 def test_a_refused_key_while_a_pod_boots_does_not_end_it(tmp_path: Path, control: PodControl) -> None:
     installation = world(tmp_path, control, training(17), "rest")
     process = installation.start(0)
@@ -287,6 +298,7 @@ def test_a_refused_key_while_a_pod_boots_does_not_end_it(tmp_path: Path, control
     assert len(control.bill().charges) == 1
 
 
+@pytest.mark.slow
 @DIALECTS
 def test_an_api_that_is_switched_off_while_a_pod_works_loses_neither_pod_nor_result(
     tmp_path: Path, control: PodControl, api: str
@@ -308,6 +320,7 @@ LEASE = {"api": "rest", "lease_minutes": 0.12}
 SLOW = 1_000_000  # bytes a second; a few megabytes wait in buffers and look as if they had arrived
 
 
+@pytest.mark.slow
 def test_a_result_that_travels_for_longer_than_the_lease_is_fetched_and_paid_once(tmp_path: Path) -> None:
     with PodControl(tmp_path / "cloud", PodFaults(link_bytes_per_second=SLOW)) as control:
         of = training(20, adapter_bytes=15 * SLOW)
@@ -319,6 +332,7 @@ def test_a_result_that_travels_for_longer_than_the_lease_is_fetched_and_paid_onc
         assert control.bill().alive == 0
 
 
+@pytest.mark.slow
 def test_an_upload_that_breaks_off_after_more_than_the_lease_goes_on_to_the_same_pod(tmp_path: Path) -> None:
     cut = PodFaults(link_bytes_per_second=SLOW, link_dropped=1, link_bytes=(10 * SLOW, 10 * SLOW))
     with PodControl(tmp_path / "cloud", cut) as control:
@@ -330,6 +344,7 @@ def test_an_upload_that_breaks_off_after_more_than_the_lease_goes_on_to_the_same
         assert len(control.bill().charges) == 1
 
 
+@pytest.mark.slow
 def test_stopping_the_run_ends_the_pod(tmp_path: Path, control: PodControl) -> None:
     dagster = Dagster(world(tmp_path, control, training(11, steps=1_000, seconds=0.1)))
     process = dagster.start()
@@ -341,6 +356,7 @@ def test_stopping_the_run_ends_the_pod(tmp_path: Path, control: PodControl) -> N
     assert dagster.world.ledger.live("runpod") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_the_run_while_its_result_is_fetched_ends_the_pod_and_leaves_no_half_result(
     tmp_path: Path, stop: signal.Signals

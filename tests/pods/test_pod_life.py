@@ -863,6 +863,7 @@ FAULTS = given(
 IN_ONE_FOLDER = [HealthCheck.function_scoped_fixture]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, suppress_health_check=IN_ONE_FOLDER)
 @FAULTS
 def test_whatever_goes_wrong_no_pod_outlives_run_and_reaper_and_every_cent_is_booked(

@@ -194,6 +194,7 @@ def test_what_is_no_plain_file_is_not_sent(tmp_path: Path, sshd: Sshd, keys: Pat
         way(sshd.port, keys).push(mine, str(tmp_path / "far"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_rsync", [True, False])
 @pytest.mark.parametrize("direction", ["push", "pull"])
 def test_a_transfer_that_broke_off_goes_on_where_it_was(
@@ -231,6 +232,7 @@ def without_rsync(folder: Path) -> Path:
     return folder / "bin"
 
 
+@pytest.mark.slow
 def test_an_sshd_killed_in_mid_transfer_costs_nothing_but_time(
     sshd: Sshd, keys: Path, tmp_path: Path, far: str
 ) -> None:
@@ -260,6 +262,7 @@ def test_an_sshd_killed_in_mid_transfer_costs_nothing_but_time(
     assert manifest.of_folder(Path(far)) == manifest.of_folder(mine)
 
 
+@pytest.mark.slow
 def test_a_line_that_falls_silent_is_given_up(
     sshd: Sshd, keys: Path, tmp_path: Path, far: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -655,6 +655,7 @@ SHAPED = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(answer=SHAPED)
 def test_no_answer_whatsoever_breaks_more_than_certainty(answer: Any) -> None:
     for read in (pod_of, lambda told: pods_of([told], ""), lambda told: price_of(told, "SECURE")):
@@ -706,6 +707,7 @@ def test_a_host_of_ones_own_keeps_pods_as_names(own: OwnHost) -> None:
     assert own.find("") == [second]
 
 
+@pytest.mark.slow
 def test_ending_a_pod_on_a_host_of_ones_own_ends_its_job_and_leaves_no_folder(own: OwnHost, tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "train.sh").write_text("touch running; sleep 1000 & sleep 1000")

@@ -331,6 +331,7 @@ def test_a_pod_that_nobody_asks_after_ends_its_job_and_itself(pod: Pod, control:
     assert KEY.encode() not in b"".join(path.read_bytes() for path in pod.root.iterdir() if path.is_file())
 
 
+@pytest.mark.slow
 def test_polls_keep_a_job_alive_and_the_pod_goes_when_its_result_is_safe(pod: Pod, control: Control) -> None:
     rented(pod.workspace, control)
     control.refused.add("DELETE")
@@ -563,6 +564,7 @@ def test_a_pod_whose_end_cannot_be_written_down_ends_all_the_same(pod: Pod, cont
     assert not pod.pids()
 
 
+@pytest.mark.slow
 def test_messages_and_log_come_whole_and_once_over_a_line_that_breaks(pod: Pod, tmp_path: Path) -> None:
     script = """
 import random, time

@@ -122,6 +122,7 @@ def test_whatever_ails_the_first_source_the_next_one_answers(
     assert prices == {symbol: pytest.approx(hosts.price(symbol, NOW), rel=1e-6) for symbol in ("BTC", "ETH")}
 
 
+@pytest.mark.slow
 def test_a_blocked_source_is_left_alone_also_by_the_next_process(hosts: SimulatedPrices, tmp_path: Path) -> None:
     """Binance answers 451 to some countries; a day of passes asks it seven times and not at each of them."""
     hosts.troubles = {"binance": 451}
@@ -416,6 +417,7 @@ def test_without_any_source_the_error_has_each_ones_reason(hosts: SimulatedPrice
         assert reason in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_assets_show_source_differences_and_budget_and_dagster_never_sees_a_key(
     hosts: SimulatedPrices, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_trained_champion_scores_posts_and_what_they_say_of_coins(database: Da
     assert mentions == [(row.model_version, "BTC"), (row.model_version, "ETH")]
 
 
+@pytest.mark.slow
 def test_where_the_champion_cannot_run_the_lexicon_says_so_and_its_posts_are_scored_again(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -70,6 +70,7 @@ def survive(world: VisionWorld, posts: int, fault_rate: float) -> None:
     assert len(world.server.requests) == before
 
 
+@pytest.mark.slow
 def test_two_kills_and_faults_lose_no_post_and_pay_for_none_twice(tmp_path: Path) -> None:
     with serving() as server:
         survive(VisionWorld(tmp_path, server), 300, 0.01)

@@ -95,6 +95,7 @@ def test_a_post_is_scored_again_when_its_picture_is_there_and_then_never_again(
     assert len(sent(world)) == 2
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_leaves_no_post_without_a_score_and_each_is_asked_once_when_it_is_back(
     world: VisionWorld,
 ) -> None:
@@ -121,6 +122,7 @@ def test_what_the_model_refuses_is_the_fallbacks_for_good(world: VisionWorld) ->
     assert len(world.server.requests) == before
 
 
+@pytest.mark.slow
 def test_an_unusable_answer_holds_up_no_other_post_and_is_asked_for_in_three_runs_at_most(world: VisionWorld) -> None:
     world.server.fault_of = lambda text: LabelFault.EMPTY if text.endswith("number 2") else None
     post(world.database, {1: WORDS[1]})
@@ -172,6 +174,7 @@ def test_a_model_that_the_server_does_not_have_is_told_in_terms_of_this_servers_
     assert "[openai]" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_nothing_is_left_alone_for_a_while(
     world: VisionWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -235,6 +238,7 @@ def test_the_days_cap_is_never_passed_and_the_rest_waits_for_the_budget(world: V
     assert (world.books.usd, world.server.bill().paid_twice) == (world.server.bill().usd, 0)
 
 
+@pytest.mark.slow
 def test_faults_of_every_kind_lose_no_post_and_the_books_say_what_the_server_bills(world: VisionWorld) -> None:
     world.charge(Decimal(5))
     world.timeout_seconds = 0.5

@@ -70,6 +70,7 @@ def test_posts_are_scored_in_one_job_and_the_ledger_has_the_workers_bill(world: 
     assert len(world.serverless.answered) == len(set(world.serverless.answered)) == len(WORDS)
 
 
+@pytest.mark.slow
 def test_a_cold_start_makes_nobody_wait_and_its_job_is_collected_by_the_next_tick_and_paid_once(
     slow: WorkerWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_tick_is_not_held_up_by_the_jobs_of_history(world: WorkerWorld) -> Non
         assert batches(ledger, version, "running") == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_stopped_starts_again_and_each_start_is_booked(world: WorkerWorld) -> None:
     for n in WORDS:
         post(world.database, {n: WORDS[n]})
@@ -146,6 +148,7 @@ def test_a_failed_retried_or_hanging_job_counts_in_full_and_its_posts_are_sent_a
     check_one_lost(world)
 
 
+@pytest.mark.slow
 def test_a_job_whose_result_was_not_kept_counts_in_full_and_its_posts_are_sent_again(slow: WorkerWorld) -> None:
     slow.timeout_seconds = 0.1
     slow.serverless.ready.clear()
@@ -173,6 +176,7 @@ def longest_usd(world: WorkerWorld) -> Decimal:
     return in_usd(nano_usd(longest_ms(world.endpoint) * SECOND / 1000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [PodFault.RUN_FAILS, PodFault.RUN_LANDS, PodFault.RUN_HANGS])
 def test_a_job_whose_receipt_is_not_known_counts_in_full_but_is_not_the_posts_fault(
     world: WorkerWorld, fault: PodFault
@@ -267,6 +271,7 @@ def test_a_job_that_was_refused_costs_nothing(world: WorkerWorld) -> None:
     check_books(world)
 
 
+@pytest.mark.slow
 def test_the_days_cap_is_never_passed_and_the_rest_waits_for_the_budget(world: WorkerWorld) -> None:
     world.usd_per_day = Decimal("0.07")  # one job may cost 0.058 until it has ended
     for n in range(1, 30):
@@ -296,6 +301,7 @@ def test_what_the_model_refuses_and_what_it_cannot_answer_is_the_fallbacks_for_g
     assert len(world.serverless.answered) == answered
 
 
+@pytest.mark.slow
 def test_a_worker_with_a_fault_or_another_image_decides_nothing(
     world: WorkerWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -350,6 +356,7 @@ def test_the_cost_of_a_job_follows_from_its_times(world: WorkerWorld) -> None:
         assert billed_ms(replace(job, output={"answers": {}, "idle_ms": odd}), row) in (None, 15_700)
 
 
+@pytest.mark.slow
 def test_random_faults_lose_no_post_and_pass_no_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = (
         "run_fails",

@@ -69,6 +69,7 @@ def survive(world: WorkerWorld, posts: int) -> None:
     assert world.serverless.running == 0
 
 
+@pytest.mark.slow
 def test_kills_and_faults_lose_no_post_pass_no_cap_and_leave_no_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

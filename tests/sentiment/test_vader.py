@@ -42,6 +42,7 @@ def agrees(text: str) -> None:
     assert FAST.polarity(text)._asdict() == PACKAGE.polarity_scores(text)
 
 
+@pytest.mark.slow
 @settings(max_examples=1500)
 @given(_texts)
 @example("It is NOT good, but it is not without doubt VERY good")

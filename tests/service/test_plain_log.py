@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from installation import REPOSITORY, Installation
 
 from bizcharts_pipeline.service.plain_log import MAX_BYTES, MAX_LINE, REPEAT_SECONDS, VARIABLE, OneLine
@@ -94,6 +95,7 @@ def test_equal_lines_are_written_once_in_five_minutes_and_long_ones_are_cut(tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["details.log", "details.log.1"]
 
 
+@pytest.mark.slow
 def test_assets_that_the_ui_materialises_add_nothing_to_the_log_of_the_service(tmp_path: Path) -> None:
     """The UI starts such a run without a logger of its own, as this command does."""
     installation = Installation(tmp_path, "http://127.0.0.1:9")

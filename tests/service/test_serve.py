@@ -61,6 +61,7 @@ def test_no_password_comes_from_the_settings_file(installation: Installation) ->
     assert "unknown setting" in refused.stderr
 
 
+@pytest.mark.slow
 def test_an_unguarded_web_server_cannot_listen(installation: Installation) -> None:
     """Dagster's own last step, if it is taken after all, finds no address to listen at."""
     workspace = installation.folder / "workspace.yaml"
@@ -144,6 +145,7 @@ def test_pauses_grow_while_the_board_cannot_be_reached(tmp_path: Path) -> None:
         assert unreachable_pause(instance, datetime.now(UTC)) is None
 
 
+@pytest.mark.slow
 def test_a_code_server_that_starts_again_leaves_no_stack_trace_in_the_log(installation: Installation) -> None:
     workspace = installation.folder / "workspace.yaml"
     workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {installation.folder}/none.sock\n")

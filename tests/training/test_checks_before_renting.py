@@ -70,6 +70,7 @@ def test_with_text_alone_their_posts_stay_and_the_datasheet_says_why_they_have_n
     assert "| image too narrow | 1 |" in report.datasheet
 
 
+@pytest.mark.slow
 def test_an_older_data_set_with_an_image_that_is_refused_fails_its_check_and_rents_nothing(
     world: TrainingWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_setting_that_the_script_refuses_is_named_before_a_pod_is_rented(world
         raise AssertionError("a pod would have been rented")
 
 
+@pytest.mark.slow
 def test_gold_whose_image_is_refused_is_asked_by_its_text_or_not_at_all_and_judges_both_models_or_none(
     gated: GateWorld, shared_data: Path, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
+@pytest.mark.slow
 def test_it_learns_from_examples_and_a_reload_says_exactly_the_same(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ def test_it_learns_from_examples_and_a_reload_says_exactly_the_same(
     assert not [path for path in folder.rglob("*") if str(base.parent) in path.read_bytes().decode(errors="replace")]
 
 
+@pytest.mark.slow
 def test_the_same_examples_and_seed_give_the_same_files(base: Path, tmp_path: Path) -> None:
     first, again, other = (
         train(base, tmp_path / f"{number}", toy_examples(60, 1), seed)[0] for number, seed in enumerate((1, 1, 2))
@@ -87,6 +89,7 @@ def test_the_same_examples_and_seed_give_the_same_files(base: Path, tmp_path: Pa
     assert first.files != other.files
 
 
+@pytest.mark.slow
 def test_classes_are_known_by_their_names_in_whatever_order_the_base_has_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -394,6 +394,7 @@ def test_each_end_has_its_own_status() -> None:
     assert status(OSError(errno.EACCES, "no")) == status(KeyError("x")) == 1
 
 
+@pytest.mark.slow
 def test_the_environment_is_made_once_and_named_by_its_requirements(tmp_path: Path) -> None:
     """Without packages, so without a network: what is installed is the tools' affair."""
     (tmp_path / "none.txt").write_text("")

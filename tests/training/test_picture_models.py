@@ -68,6 +68,7 @@ def test_captions_teach_what_colours_do_not(home: Path, tmp_path: Path) -> None:
     assert accuracy(image, [e.post for e in grey[100:]], grey[100:]) > 0.8
 
 
+@pytest.mark.slow
 def test_fusion_reads_what_the_text_does_not_say(home: Path) -> None:
     fused = scorer("fusion", home)
     silent = pictured(90, seed=4, text=False)
@@ -91,6 +92,7 @@ def test_a_post_without_a_usable_picture_is_scored_by_its_text_exactly_and_says_
     assert (read.method, read.waits_for) == (None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["image", "fusion"])
 def test_the_same_examples_and_seed_give_the_same_files(kind: str, home: Path, tmp_path: Path) -> None:
     recipe = ImageRecipe() if kind == "image" else FusionRecipe(BETTER)
@@ -147,6 +149,7 @@ def test_fitted_weights_are_used_only_where_they_prove_better() -> None:
     assert not pool.inverts
 
 
+@pytest.mark.slow
 def test_ironic_texts_are_read_in_reverse_only_where_labels_show_that_this_helps() -> None:
     parts, examples = made_up_parts((0.9, 0.9, 0.2, 0.2), 900)
     assert not choose_pool(parts, examples, BETTER, seed=1).inverts

@@ -27,6 +27,7 @@ def train(home: Path, kind: str, step: str = "to the end") -> CompletedProcess[s
     return CompletedProcess([kind, step], process.returncode, out, err)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["setfit", "qlora"])
 def test_a_kill_at_any_step_after_the_fetch_registers_the_same_paid_result_and_rents_no_second_pod(
     gated: GateWorld, kind: str
@@ -52,6 +53,7 @@ def test_a_kill_at_any_step_after_the_fetch_registers_the_same_paid_result_and_r
     assert not any((gated.home / "staged").iterdir())
 
 
+@pytest.mark.slow
 def test_what_a_kill_leaves_of_a_deleted_result_is_swept(gated: GateWorld) -> None:
     gated.build(text_only=True)
     assert train(gated.home, "qlora", STEPS[-1]).returncode == -9
@@ -62,6 +64,7 @@ def test_what_a_kill_leaves_of_a_deleted_result_is_swept(gated: GateWorld) -> No
     assert not any((gated.home / "staged").iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_registering_keeps_the_paid_result_for_the_next_run(
     gated: GateWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def abouts(world: TrainingWorld, report: DatasetReport) -> list[dict[str, str | 
     return list(json.loads((folder_of(world, report) / ROWS).read_bytes()))
 
 
+@pytest.mark.slow
 def test_of_672_real_labels_nothing_alike_to_gold_is_in_any_file(world: TrainingWorld, shared_data: Path) -> None:
     labels = {label.thread_id: label for label in real_labels(shared_data)}
     world.illustrated(labels.values())
@@ -200,6 +201,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_no_half_data_set(world: TrainingWorld) -> None:
     world.illustrated(made_up(range(600)))
     program = BUILD.format(tests=str(Path(__file__).parent.parent), home=str(world.home))
@@ -374,6 +376,7 @@ def test_the_check_finds_near_copies_of_gold_that_a_blind_selection_lets_in(
     assert any(line.startswith("train.json, row") for line in found)  # where the cut leaves enough of a text
 
 
+@pytest.mark.slow
 def test_each_check_fails_on_what_it_is_for(world: TrainingWorld) -> None:
     rare = [Label(5000 + n, 3, "ann", NOW, text_snapshot=f"{chr(97 + n) * 9}", posted_at=NOW) for n in range(2)]
     world.illustrated([*made_up(range(0, 120, 3)), *made_up(range(1, 120, 3)), *rare])

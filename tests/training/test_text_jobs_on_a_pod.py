@@ -90,6 +90,7 @@ def on_pod(script: TextScript, examples: list[TextExample], settings: Settings, 
     return asked(settings.home_path, row.model_version, row.sha256)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_one_thread")
 def test_cryptobert_from_a_pod_is_what_it_would_have_been_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, pod = make_base(tmp_path / "tiny"), Pod(tmp_path / "pod")
@@ -105,6 +106,7 @@ def test_cryptobert_from_a_pod_is_what_it_would_have_been_here(tmp_path: Path, m
     assert not list((tmp_path / "home" / "staged").iterdir())
 
 
+@pytest.mark.slow
 def test_setfit_from_a_pod_works_here(tmp_path: Path) -> None:
     values = {"training": {"text_tokens": 16, "setfit_pairs": 32}}
     pod = Pod(tmp_path / "pod")

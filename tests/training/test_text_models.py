@@ -74,6 +74,7 @@ def load(home: Path, artifact: Artifact) -> Scorer:
     return load_scorer(model_path(home, artifact.model_version), artifact.sha256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RECIPES)
 def test_a_model_learns_and_scores_alike_wherever_its_folder_is(
     kind: str, trained: Callable[[str], Artifact], home: Path, tmp_path: Path
@@ -89,6 +90,7 @@ def test_a_model_learns_and_scores_alike_wherever_its_folder_is(
     assert scorer.score([]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RECIPES)
 def test_the_same_examples_and_seed_give_the_same_files(
     kind: str, trained: Callable[[str], Artifact], tmp_path: Path

@@ -118,6 +118,7 @@ def resumed(_killed_meanwhile: Future[Trained]) -> Trained:
     return _killed_meanwhile.result()
 
 
+@pytest.mark.slow
 def test_a_tiny_model_learns_to_see_and_to_read(trained: Trained) -> None:
     report, scores = trained.read("report.json"), trained.read("scores.json")
     losses = [loss for _, loss in report["loss"]]
@@ -141,6 +142,7 @@ def test_what_it_writes_is_what_others_read(trained: Trained) -> None:
     assert endings == {".json", ".safetensors", ".jinja"}
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_in_the_same_bits(trained: Trained, resumed: Trained) -> None:
     assert resumed.adapter() == trained.adapter()
     assert resumed.read("scores.json") == trained.read("scores.json")
@@ -246,6 +248,7 @@ def test_the_first_token_says_what_the_whole_label_says(trained: Trained, monkey
     assert np.abs(np.exp(quick) - np.exp(whole)).max() < 0.2
 
 
+@pytest.mark.slow
 def test_training_stops_where_nothing_is_gained_and_keeps_the_best(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import duckdb
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from published_rows import DAY, HOUR, CoinRow, IndexRow, insert_coins, insert_index, published_hour
@@ -94,6 +95,7 @@ def answers(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> li
     ]
 
 
+@pytest.mark.slow
 @given(index=index_rows(), coins=coin_rows(), at=_minutes)
 @ABOUT
 def test_an_answer_as_of_a_moment_is_that_of_a_database_cut_there(
@@ -112,6 +114,7 @@ def test_an_answer_as_of_a_moment_is_that_of_a_database_cut_there(
         schema.rollback()
 
 
+@pytest.mark.slow
 @given(index=index_rows(), coins=coin_rows(), most=st.integers(1, 6), at=st.none() | _minutes)
 @ABOUT
 def test_the_first_and_the_newest_rows_are_those_of_the_whole_series(

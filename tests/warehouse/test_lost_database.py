@@ -55,6 +55,7 @@ def refuses(installation: Installation, *words: str) -> str:
     return finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mount_point_stays", [True, False])
 def test_no_door_starts_from_nothing_on_an_unmounted_disk(
     installation: Installation, tmp_path: Path, mount_point_stays: bool

@@ -50,6 +50,7 @@ def torn(before: bytes, after: bytes) -> Iterator[tuple[int, bytes]]:
         yield offset, bytes(state)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_torn_at_any_page_is_undone_and_nothing_committed_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "board.duckdb"
     database = Database(path)

@@ -61,6 +61,7 @@ def schema(database: Database) -> list[Any]:
         return connection.execute(SCHEMA).fetchall()
 
 
+@pytest.mark.slow
 def test_space_is_really_given_back_and_nothing_else_changes(database: Database) -> None:
     before, tables = contents(database), schema(database)
     size = database.path.stat().st_size
@@ -89,6 +90,7 @@ def test_a_file_without_much_space_to_give_back_is_left_alone(tmp_path: Path) ->
     assert database.path.stat().st_ino == inode
 
 
+@pytest.mark.slow
 def test_polls_wait_for_a_compaction_and_none_is_lost(database: Database) -> None:
     done, recorded, failures = threading.Event(), [], []
 
@@ -120,6 +122,7 @@ def test_polls_wait_for_a_compaction_and_none_is_lost(database: Database) -> Non
         assert connection.execute("SELECT count(*) FROM catalog_snapshots").fetchall() == [(len(recorded),)]
 
 
+@pytest.mark.slow
 def test_a_compaction_that_is_killed_at_any_point_leaves_a_whole_database(database: Database) -> None:
     before, rng, unfinished = contents(database), random.Random(5), []
     for _ in range(8):
@@ -139,6 +142,7 @@ def test_a_compaction_that_is_killed_at_any_point_leaves_a_whole_database(databa
     assert leftovers(database) == []
 
 
+@pytest.mark.slow
 def test_the_tables_bytes_sum_up_to_what_is_in_use(database: Database) -> None:
     compact(database)
     with database.read() as connection:
@@ -159,12 +163,14 @@ if __name__ == "__main__":
     compact(Database(Path(sys.argv[1]), 60))
 
 
+@pytest.mark.slow
 def test_the_files_permissions_stay(database: Database) -> None:
     database.path.chmod(0o600)
     assert compact(database).done
     assert database.path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_not_called_damage(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compact_module, "MEMORY", "3MB")
     before = contents(database)

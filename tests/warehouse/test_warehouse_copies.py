@@ -64,6 +64,7 @@ def polling(database: Database) -> Iterator[list[int]]:
     assert not failures
 
 
+@pytest.mark.slow
 def test_copies_made_while_others_poll_hold_one_whole_moment(database: Database, tmp_path: Path) -> None:
     with polling(database) as recorded:
         for number in range(4):

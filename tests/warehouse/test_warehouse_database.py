@@ -47,6 +47,7 @@ def count(database: Database, what: str = "count(*)") -> int:
         return int(row[0])
 
 
+@pytest.mark.slow
 def test_twelve_processes_lose_and_double_nothing_and_see_no_half_batch(database: Database, start: Start) -> None:
     with database.write() as connection:
         connection.execute("INSERT INTO warosu_days (day, rows, complete) VALUES ('2026-01-01', 0, FALSE)")
@@ -76,6 +77,7 @@ def test_a_writer_killed_between_two_inserts_leaves_nothing_and_frees_the_lock(
     assert count(Database(database.path, wait_seconds=5)) == 0
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_whole_batches_only(database: Database, start: Start) -> None:
     database.migrate()
     moments = random.Random(7)

@@ -100,6 +100,7 @@ def test_many_labels_arrive_and_are_counted_by_labeller(database: Database, ledg
         assert labellers(connection).rows == [("ann", 12_000, 4002, 3999, 3999, 0, "2026-03-02 12:00")]
 
 
+@pytest.mark.slow
 def test_the_asset_shows_the_real_labels_and_passes_its_checks(
     tmp_path: Path, ledger: LabelLedger, database: Database, shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

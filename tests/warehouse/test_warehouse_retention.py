@@ -84,6 +84,7 @@ def test_nothing_goes_where_every_period_is_for_ever(database: Database) -> None
     assert contents(database) == before
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_will_be_done_and_does_nothing(database: Database) -> None:
     fill(database, threads=60)
     before = contents(database)
@@ -117,6 +118,7 @@ def test_stripped_html_is_no_other_text_to_a_later_poll_or_import(database: Data
     assert rows(database, "SELECT op_text FROM thread_ops WHERE thread_id = 1") == [("<b>edited</b>",)]
 
 
+@pytest.mark.slow
 def test_threads_go_with_all_that_is_said_of_them_but_for_those_that_stay_for_ever(database: Database) -> None:
     old = 400
     take_in(database, post(1, old), days=old)
@@ -152,6 +154,7 @@ def test_threads_go_with_all_that_is_said_of_them_but_for_those_that_stay_for_ev
     assert rows(database, "SELECT what, gone_before FROM retention_marks") == marks
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 40 * 96), st.sampled_from([None, 3, 4])), min_size=1, max_size=80),
@@ -231,6 +234,7 @@ def test_thinned_prices_keep_the_close_of_every_day_and_source(database: Databas
     assert len([at for source, at in found if source == "a" and at > datetime(2026, 2, 26)]) == 3 * 288 - 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_by_the_next(tmp_path: Path) -> None:
     killed, whole = Database(tmp_path / "killed.duckdb", 30), Database(tmp_path / "whole.duckdb", 30)
     for database in (killed, whole):

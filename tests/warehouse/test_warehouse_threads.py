@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import duckdb
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import NOON, minute, prepared
@@ -188,6 +189,7 @@ ARCHIVE = st.fixed_dictionaries({"reply_count": st.integers(0, 9), "image_count"
 ORDER_DEPENDS = {"ingested_at", "text_known_at"}
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     sightings=st.lists(LIVE, max_size=4),
@@ -216,6 +218,7 @@ def test_any_order_of_live_and_archive_batches_ends_in_the_same_row(
     assert outcome(data.draw(st.permutations(batches))) == outcome(batches)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3), LIVE), min_size=1, max_size=6))
 def test_recording_the_last_batch_twice_is_recording_it_once(

@@ -82,6 +82,7 @@ def without_date(
     return lambda client, now: replace(poll_catalog(client, now), served_at=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("online", [True, False], ids=["online", "offline"])
 def test_a_wrong_clock_writes_and_deletes_nothing(installation: Installation, online: bool) -> None:
     before = everything(installation)
@@ -96,6 +97,7 @@ def test_a_wrong_clock_writes_and_deletes_nothing(installation: Installation, on
     assert everything(installation) == before
 
 
+@pytest.mark.slow
 def test_the_jobs_refuse_a_wrong_clock_and_keep_dagsters_records(installation: Installation) -> None:
     before = everything(installation)
     for job, off in (("maintenance", 400), ("history", 30), ("live", -YEARS)):
@@ -105,6 +107,7 @@ def test_the_jobs_refuse_a_wrong_clock_and_keep_dagsters_records(installation: I
     assert everything(installation) == before
 
 
+@pytest.mark.slow
 def test_a_machine_that_was_off_for_weeks_goes_on(installation: Installation, board: SimulatedBoard) -> None:
     board.now = NOW + timedelta(days=20)
     assert installation.run_here("maintain", now=board.now).returncode == 0
@@ -112,6 +115,7 @@ def test_a_machine_that_was_off_for_weeks_goes_on(installation: Installation, bo
     assert polled.returncode == 0, polled.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [-14, -2, 2, 14])
 def test_a_clock_in_another_time_zone_is_refused_where_a_source_answers(
     installation: Installation, board: SimulatedBoard, hours: int
@@ -161,6 +165,7 @@ def test_a_poll_that_a_wrong_clock_left_in_the_spool_is_set_aside(
     assert polls == [(4, True)]
 
 
+@pytest.mark.slow
 def test_rows_of_the_future_are_repaired(
     installation: Installation, board: SimulatedBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def rebinding_browser(playwright: Playwright) -> Iterator[Browser]:
     opened.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("origin", ["evil.example", "localhost"])
 def test_a_page_of_another_origin_neither_reads_nor_launches_nor_configures(
     service: Service, rebinding_browser: Browser, origin: str
@@ -118,6 +119,7 @@ def test_a_link_of_another_site_opens_a_page_of_the_ui(service: Service, rebindi
         page.context.close()
 
 
+@pytest.mark.slow
 def test_the_ui_works_it_loads_launches_a_run_and_follows_it(service: Service, rebinding_browser: Browser) -> None:
     """After the attacks: what they tried works from the UI's own origin."""
     page: Page = rebinding_browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
@@ -150,6 +152,7 @@ def test_the_ui_works_it_loads_launches_a_run_and_follows_it(service: Service, r
     page.context.close()
 
 
+@pytest.mark.slow
 def test_with_a_password_the_ui_asks_for_it_and_then_works(
     rebinding_browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

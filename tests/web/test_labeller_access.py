@@ -95,6 +95,7 @@ def caller(home: Home) -> Iterator[Caller]:
         yield caller
 
 
+@pytest.mark.slow
 def test_the_token_becomes_a_cookie_that_no_script_can_read(stranger: tuple[Caller, Home]) -> None:
     caller, _ = stranger
     assert caller.entered.status == 303
@@ -179,6 +180,7 @@ def test_without_the_token_the_page_says_what_to_do(stranger: tuple[Caller, Home
     assert "bizcharts label" in answer.body
 
 
+@pytest.mark.slow
 def test_a_request_that_is_sent_twice_is_one_label_and_one_undo(caller: Caller, home: Home) -> None:
     thread = caller.view()["upcoming"][0]["thread_id"]
     at = utc_now().isoformat(timespec="milliseconds") + "Z"
@@ -233,6 +235,7 @@ def test_what_no_page_sends_is_refused_and_harms_nothing(stranger: tuple[Caller,
     assert len(home.ledger.standing()) == 1
 
 
+@pytest.mark.slow
 def test_who_does_not_know_the_last_key_changes_nothing_and_is_told_how_things_stand(
     caller: Caller, home: Home
 ) -> None:
@@ -246,6 +249,7 @@ def test_who_does_not_know_the_last_key_changes_nothing_and_is_told_how_things_s
     assert [(x.thread_id, x.sentiment_rating) for x in home.ledger.standing()] == [(first, 1)]
 
 
+@pytest.mark.slow
 def test_while_the_ledger_is_held_a_key_fails_soon_and_nothing_else_waits(caller: Caller, home: Home) -> None:
     first, second = (post["thread_id"] for post in caller.view()["upcoming"][:2])
     caller.label(first, 1)
@@ -305,6 +309,7 @@ def test_what_was_flagged_as_illegal_goes_also_where_the_same_person_rated_the_p
     assert not list((home.path / "images").glob("??/??/*"))
 
 
+@pytest.mark.slow
 def test_while_the_database_is_held_labelling_goes_on_with_what_is_ready(home: Home) -> None:
     fill(home, 600, 0)
     with labeller(home.path) as server:
@@ -322,6 +327,7 @@ def test_while_the_database_is_held_labelling_goes_on_with_what_is_ready(home: H
     assert len({label.thread_id for label in home.ledger.all()}) == 130
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_in_silence_and_the_token_is_printed_once(home: Home) -> None:
     fill(home, 20, 0)
     with labeller(home.path) as server:
@@ -335,6 +341,7 @@ def test_ctrl_c_ends_it_in_silence_and_the_token_is_printed_once(home: Home) -> 
     assert caller.token not in said
 
 
+@pytest.mark.slow
 def test_only_files_of_the_store_are_served(home: Home) -> None:
     threads = fill(home, 8, 8)
     (home.path / "secret.jpg").write_bytes(b"secret")

@@ -26,6 +26,7 @@ def at_rest(page: Page, left: int) -> None:
     page.wait_for_selector(f'body[data-state="ready"]:has(#left:text-is("{left}"))')
 
 
+@pytest.mark.slow
 def test_fifty_posts_by_keyboard_alone_are_fifty_rows_through_undo_reload_and_kill(home: Home, page: Page) -> None:
     threads = fill(home, 400, 30)
     expected: list[tuple[int, int | None, str | None, str | None]] = []
@@ -75,6 +76,7 @@ def test_fifty_posts_by_keyboard_alone_are_fifty_rows_through_undo_reload_and_ki
         assert label.suggestion is None
 
 
+@pytest.mark.slow
 def test_a_kill_between_keys_loses_nothing_and_the_post_that_was_not_saved_stays(home: Home, page: Page) -> None:
     fill(home, 60, 0)
     with labeller(home.path) as server:
@@ -107,6 +109,7 @@ def test_a_key_that_is_held_down_labels_one_post_and_one_pressed_twice_two(home:
     assert home.ledger.count() == 3
 
 
+@pytest.mark.slow
 def test_keys_pressed_blindly_are_as_many_rows_in_order(home: Home, page: Page) -> None:
     fill(home, 200, 20)
     with labeller(home.path) as server:
@@ -130,6 +133,7 @@ def test_keys_pressed_blindly_are_as_many_rows_in_order(home: Home, page: Page) 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("awaited", ["post", "answer"])
 def test_who_presses_as_soon_as_the_last_key_shows_loses_none(home: Home, page: Page, awaited: str) -> None:
     fill(home, 100, 0)
@@ -159,6 +163,7 @@ def test_who_presses_as_soon_as_the_last_key_shows_loses_none(home: Home, page: 
     assert len(home.ledger.all()) == 24
 
 
+@pytest.mark.slow
 def test_keys_that_wait_for_a_save_are_forgotten_when_it_fails(home: Home, page: Page) -> None:
     fill(home, 30, 0)
     with labeller(home.path) as server, closing(sqlite3.connect(home.ledger.path, isolation_level=None)) as other:
@@ -175,6 +180,7 @@ def test_keys_that_wait_for_a_save_are_forgotten_when_it_fails(home: Home, page:
     assert [(x.thread_id, x.sentiment_rating) for x in home.ledger.all()] == [(first, 3)]
 
 
+@pytest.mark.slow
 def test_what_is_typed_while_a_save_is_under_way_means_the_next_post(home: Home, page: Page) -> None:
     fill(home, 30, 0)
     with labeller(home.path) as server:
@@ -197,6 +203,7 @@ def test_caps_lock_changes_nothing_where_no_capital_has_a_meaning(home: Home, pa
     assert [(x.thread_id, x.notes) for x in home.ledger.standing()] == [(first, "skip: cannot tell")]
 
 
+@pytest.mark.slow
 def test_a_second_tab_that_is_behind_shows_how_things_stand_and_changes_nothing(home: Home, page: Page) -> None:
     fill(home, 30, 0)
     with labeller(home.path) as server:
@@ -216,6 +223,7 @@ def test_a_second_tab_that_is_behind_shows_how_things_stand_and_changes_nothing(
     assert [x.sentiment_rating for x in home.ledger.standing()] == [1]
 
 
+@pytest.mark.slow
 def test_marks_are_whole_and_the_note_alone_gives_way(home: Home, page: Page) -> None:
     threads = fill(home, 30, 0)
     with home.database.write() as connection:
@@ -235,6 +243,7 @@ def test_marks_are_whole_and_the_note_alone_gives_way(home: Home, page: Page) ->
         assert [cut for _, cut in widths] == [False, False, True, False]
 
 
+@pytest.mark.slow
 def test_looking_back_shows_the_label_and_a_key_there_labels_anew(home: Home, page: Page) -> None:
     fill(home, 60, 0)
     with labeller(home.path) as server:
@@ -253,6 +262,7 @@ def test_looking_back_shows_the_label_and_a_key_there_labels_anew(home: Home, pa
     assert home.ledger.count() == 4
 
 
+@pytest.mark.slow
 def test_a_database_that_somebody_holds_open_is_not_felt(home: Home, page: Page) -> None:
     fill(home, 60, 0)
     with labeller(home.path) as server:
@@ -267,6 +277,7 @@ def test_a_database_that_somebody_holds_open_is_not_felt(home: Home, page: Page)
     assert len(home.ledger.standing()) == 12
 
 
+@pytest.mark.slow
 def test_pictures_are_blurred_until_asked_for_and_explicit_ones_each_time(home: Home, page: Page) -> None:
     threads = fill(home, 30, 0)
     home.add_pictures({thread: drawn(90, 60, (place * 8, 90, 90)) for place, thread in enumerate(threads)}, nsfw=None)
@@ -345,6 +356,7 @@ def test_what_the_model_thinks_is_hidden_until_asked_for_and_then_kept_with_the_
     assert [label.suggestion for label in home.ledger.all()] == [None, "bullish", None]
 
 
+@pytest.mark.slow
 def test_an_illegal_picture_is_hidden_at_once_and_deleted_however_busy_the_database_is(home: Home, page: Page) -> None:
     fill(home, 30, 30)
     with home.database.read() as connection:

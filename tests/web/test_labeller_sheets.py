@@ -8,6 +8,7 @@ WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 SCROLLED = "() => document.querySelector('.sheet:not([hidden]) .scrolls').scrollTop"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_choices_of_a_sheet_can_be_clicked(home: Home, page: Page, size: dict[str, int]) -> None:
     fill(home, 30, 0)
@@ -38,6 +39,7 @@ def test_choices_of_a_sheet_can_be_clicked(home: Home, page: Page, size: dict[st
     ]
 
 
+@pytest.mark.slow
 def test_space_presses_the_focused_button_once_and_nothing_else(home: Home, page: Page) -> None:
     fill(home, 30, 0)
     with labeller(home.path) as server:
@@ -63,6 +65,7 @@ def test_space_presses_the_focused_button_once_and_nothing_else(home: Home, page
     assert [(x.thread_id, x.sentiment_rating) for x in home.ledger.all()] == [(threads[0], 3), (threads[1], 3)]
 
 
+@pytest.mark.slow
 def test_a_sheet_that_scrolls_says_so_and_keys_scroll_it(home: Home, page: Page) -> None:
     fill(home, 30, 0)
     with labeller(home.path) as server:
@@ -87,6 +90,7 @@ def test_a_sheet_that_scrolls_says_so_and_keys_scroll_it(home: Home, page: Page)
             page.keyboard.press("Escape")
 
 
+@pytest.mark.slow
 def test_a_label_remembers_whether_the_picture_was_to_be_seen(home: Home, page: Page) -> None:
     threads = fill(home, 12, 0)
     home.add_posts(

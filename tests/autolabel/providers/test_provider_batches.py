@@ -112,6 +112,7 @@ def test_a_batch_of_openai_carries_every_post_and_its_run_key(store: OpenAIStore
     assert openai.state(batch_id) is BatchState.RUNNING
 
 
+@pytest.mark.slow
 def test_a_batch_of_openai_is_found_by_its_run_key_alone(store: OpenAIStore, openai: OpenAIBatches) -> None:
     made = [openai.submit(f"run-{number}", PROMPT, QUESTIONS[:1]) for number in range(5)]
     again = OpenAIBatches(access("openai"), "gpt-4o-mini", 20.0)
@@ -217,6 +218,7 @@ def test_too_many_bytes_are_oversized_before_they_are_sent(
     assert not service.asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reply", [Reply(openai_error(None), 404), Reply("{}"), Reply("<html>", content_type="text/html"), Reply(way="hang")]
 )
