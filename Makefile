@@ -56,7 +56,7 @@ check: .venv/.installed-test ## runs ruff, mypy and lint-imports
 	cd bizcharts_pipeline/training/onpod && ../../../$(BIN)/mypy --config-file ../../../pyproject.toml --cache-dir ../../../.mypy_cache/onpod --exclude nothing --explicit-package-bases .
 	$(BIN)/lint-imports
 
-test: check ## runs the checks, and the tests that take seconds
+test: check ## runs the checks and the quick tests
 	$(PYTEST) -m 'not slow and not acceptance'
 
 test-all: check ## runs the checks and every test but the long runs
