@@ -30,7 +30,7 @@ PREFIX = "BIZCHARTS_"
 SETTINGS_FILE = "BIZCHARTS_SETTINGS_FILE"
 ENV_FILE = "BIZCHARTS_ENV_FILE"
 DEBUG, DOWNLOADS = f"{PREFIX}DEBUG", f"{PREFIX}HUB_DOWNLOADS"
-SWITCHED_ON, SWITCHED_OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
+_ON, _OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 # Variables of this prefix that are not settings: for operators, for tests, and for the scripts on a pod.
 OTHER_VARIABLES = frozenset(
     {SETTINGS_FILE, ENV_FILE}
@@ -64,13 +64,14 @@ def _http_url(text: str) -> str:
 
 
 def _server_url(text: str) -> str:
-    if text.strip().startswith(QUEUE_SCHEME):
-        if not _QUEUE_ID.fullmatch(text.strip().removeprefix(QUEUE_SCHEME)):
+    text = text.strip()
+    if text.startswith(QUEUE_SCHEME):
+        if not _QUEUE_ID.fullmatch(text.removeprefix(QUEUE_SCHEME)):
             raise ValueError(f"must be {QUEUE_SCHEME} and the id of a serverless endpoint")
-        return text.strip()
+        return text
     if "?" in text or "#" in text:
         raise ValueError("must be an address without ? and #; a key belongs into VISION_API_KEY")
-    return _http_url(text.strip()) if text.strip() else ""
+    return _http_url(text) if text else ""
 
 
 def _words(value: object) -> object:
@@ -691,8 +692,13 @@ def load_environment() -> None:
             hint = f"; did you mean {without}?" if without in API_KEYS else _nearest(without, known, PREFIX)
             raise SettingsError(f"{name}: unknown setting{hint}")
     for name in (DEBUG, DOWNLOADS):
-        if os.environ.get(name, "").lower() not in SWITCHED_ON | SWITCHED_OFF:
+        if os.environ.get(name, "").lower() not in _ON | _OFF:
             raise SettingsError(f"{name}: must be true or false")
+
+
+def is_switched_on(variable: str) -> bool:
+    """Whether a switch in the environment (:data:`DEBUG`, :data:`DOWNLOADS`) is on."""
+    return os.environ.get(variable, "").lower() in _ON
 
 
 def known_variables() -> frozenset[str]:

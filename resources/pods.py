@@ -92,13 +92,17 @@ class RunPodResource(dg.ConfigurableResource["RunPodResource"]):
             DatabaseLost: the home was in use before, but is empty, so the ledger is lost too.
         """
         check_home(Path(self.home))
-        pods, endpoints = self._reap_pods(is_running, seconds), self._reap_endpoints(seconds)
+        until = time.monotonic() + seconds
+        pods = self._reap_pods(is_running, seconds)
+        endpoints = self._reap_endpoints(until - time.monotonic())
         return pods + endpoints if pods is not None and endpoints is not None else pods or endpoints
 
     def _reap_endpoints(self, seconds: float) -> "ReapReport | None":
         """Delete this installation's endpoints that nothing asked for; a failure does not affect the pods."""
-        if not is_known(Path(self.home) / "ledgers" / "endpoints.sqlite"):
-            return None
+        from bizcharts_pipeline.endpoints.ledger import LEDGER as ENDPOINTS
+
+        if not is_known(Path(self.home) / ENDPOINTS):
+            return None  # before the imports of a client that most installations never need
         from bizcharts_pipeline.endpoints.life import reap
         from bizcharts_pipeline.http.deadline import cut_off_after
         from bizcharts_pipeline.pods.errors import PodError

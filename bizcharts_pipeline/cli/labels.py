@@ -181,8 +181,9 @@ def stats(file: Path | None, json_output: bool) -> None:
     found = ledger_statistics(ledger, after)
     if not settings.labelling.text_only:
         try:
-            Installation.of(settings).check()
-            database = None if is_missing(settings.database_path) else Database.existing(settings)
+            lost = Installation.of(settings).has_lost_database()
+            never_made = is_missing(settings.database_path) and not lost
+            database = None if never_made else Database.existing(settings)
             found = replace(found, without_picture=posts_without_picture(database, ledger))
         except DatabaseError as error:  # labels are also counted while another process holds the database
             click.echo(f"Posts without a stored picture are not counted: {error}", err=True)

@@ -45,7 +45,7 @@ from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError, reason_of
 from bizcharts_pipeline.core.private import make_private
 from bizcharts_pipeline.core.progress import on_terminal
-from bizcharts_pipeline.settings import DEBUG, REPOSITORY_ROOT, SWITCHED_ON, load_environment, load_settings
+from bizcharts_pipeline.settings import DEBUG, REPOSITORY_ROOT, is_switched_on, load_environment, load_settings
 
 if TYPE_CHECKING:
     from bizcharts_pipeline.labels.scales import Scale
@@ -491,7 +491,7 @@ def main(command: Callable[..., Any] = bizcharts) -> None:
     number for a signal.
     """
     make_private()
-    debug = os.environ.get(DEBUG, "").lower() in SWITCHED_ON
+    debug = is_switched_on(DEBUG)
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="bizcharts: %(message)s")
     try:
         command(standalone_mode=False)

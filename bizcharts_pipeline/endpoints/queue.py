@@ -52,7 +52,7 @@ class Queue:
 
     def run(self, body: Mapping[str, Any]) -> Job:
         """Put a job into the queue."""
-        return _job(self._ask("POST", "run", body=body))
+        return _job(self._post("run", body))
 
     def status(self, job_id: str) -> Job | None:
         """Return the job; ``None`` if the queue has forgotten it."""
@@ -63,23 +63,14 @@ class Queue:
 
     def cancel(self, job_id: str) -> None:
         """End a job that waits or is executed."""
-        self._ask("POST", f"cancel/{check_id(job_id)}")
+        self._post(f"cancel/{check_id(job_id)}")
 
     def purge(self) -> None:
         """Remove the jobs that wait for a worker."""
-        self._ask("POST", "purge-queue")
+        self._post("purge-queue")
 
-    def workers(self) -> dict[str, int]:
-        """Return the number of workers by state."""
-        body = self._ask("GET", "health").body
-        workers = body.get("workers") if isinstance(body, Mapping) else None
-        if not isinstance(workers, Mapping):
-            raise Uncertain("RunPod's answer does not name the workers; try again later.")
-        return {str(state): count for state, count in workers.items() if isinstance(count, int)}
-
-    def _ask(self, method: str, operation: str, *, body: Mapping[str, Any] | None = None) -> Reply:
-        path = f"{self._path}/{operation}"
-        return _success(ask(method, path, at=self._access, body=body, seconds=_SECONDS))
+    def _post(self, operation: str, body: Mapping[str, Any] | None = None) -> Reply:
+        return _success(ask("POST", f"{self._path}/{operation}", at=self._access, body=body, seconds=_SECONDS))
 
 
 def _success(reply: Reply) -> Reply:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bizcharts_pipeline.core.errors import BizchartsError
-from bizcharts_pipeline.settings import DOWNLOADS, SWITCHED_ON, key_address_problem
+from bizcharts_pipeline.settings import DOWNLOADS, is_switched_on, key_address_problem
 
 ENDPOINT = "HF_ENDPOINT"  # as read by the hub's library
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -65,7 +65,7 @@ def _from_hub(name: str, revision: str) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
         raise NoBase("Pretrained models need packages that are not installed: run `make install-ml`.") from None
-    download = os.environ.get(DOWNLOADS, "").lower() in SWITCHED_ON
+    download = is_switched_on(DOWNLOADS)
     if download and not _COMMIT.fullmatch(revision):
         raise NoBase(
             f"{name} needs a download at a commit: choose one under https://huggingface.co/{name}/commits/main that "

@@ -202,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(401, graphql)
             return
         if path.startswith(f"{QUEUES}/") and scope is None:
-            self._queue(path.removeprefix(f"{QUEUES}/"), query, body)
+            self._queue(path.removeprefix(f"{QUEUES}/"), body)
             return
         self._work(graphql, path, query, body, scope)
 
@@ -240,17 +240,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(500, graphql)
 
-    def _queue(self, path: str, query: str, body: bytes) -> None:
+    def _queue(self, path: str, body: bytes) -> None:
         """Answer a request to the queue of an endpoint."""
         control = self.server.control
-        puts = path.endswith(("/run", "/runsync"))
+        puts = path.endswith("/run")
         fault = next((fault for fault in OF_RUN if puts and control.chance.meets(fault, "run")), None)
         if fault is PodFault.RUN_429:
             self._refuse(429, graphql=False)
             return
         status, answer = 500, pod_rest.problem(500, _SORRY)[1]
         if fault is not PodFault.RUN_FAILS:
-            found = control.serverless.queue(self.command, path, query, body, control.closing)
+            found = control.serverless.queue(self.command, path, body)
             status, answer = (status, answer) if fault is PodFault.RUN_LANDS else found
         if fault is PodFault.RUN_HANGS:
             self.close_connection = True

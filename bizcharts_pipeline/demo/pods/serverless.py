@@ -2,10 +2,10 @@
 
 A worker is a thread with the real handler (`training/onpod/queue_worker.py`) around a simulated model. It starts when a
 job waits, takes one job at a time, and stops after its idle time; it is billed by the second from start to stop. Time
-passes ``speed`` times as fast as on the wall: all times that a client sees are simulated, except the ``wait`` of
-``runsync``.
+passes ``speed`` times as fast as on the wall: all times that a client sees are simulated.
 
-Limitation: an endpoint has one worker at most, whatever its maximum.
+Limitations: an endpoint has one worker at most, whatever its maximum; of the queue's requests it knows those that the
+client sends.
 """
 
 import json
@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qs
 
 from bizcharts_pipeline.demo.pods.billing import OFFERS
 from bizcharts_pipeline.demo.pods.faults import Chance, PodFault, PodFaults
@@ -27,7 +26,7 @@ from bizcharts_pipeline.training.onpod.queue_worker import Reply, Worker
 
 ENDPOINTS = "/v2/serverless"
 QUEUES = "/queues/v2"
-KEPT_SECONDS = {"run": 1800.0, "runsync": 60.0}  # after a job's end
+KEPT_SECONDS = 1800.0  # after a job's end
 _FIELDS = {"name", "image", "type", "disk", "env", "gpu", "workers", "scaling", "timeout", "flashboot"}
 _TICK = 0.002  # seconds, on the wall
 
@@ -44,7 +43,6 @@ class QueuedJob:
     """A job; times are simulated seconds."""
 
     job_id: str
-    kind: str  # 'run' or 'runsync'
     input: Any
     limit: float  # execution time-out
     ttl: float
@@ -209,7 +207,7 @@ class Serverless:
 
     # The queue.
 
-    def queue(self, method: str, path: str, query: str, body: bytes, closing: threading.Event) -> Answer:
+    def queue(self, method: str, path: str, body: bytes) -> Answer:
         """Answer a request to an endpoint's queue; ``path`` begins with the endpoint's id."""
         endpoint_id, _, rest = path.partition("/")
         operation, _, job_id = rest.partition("/")
@@ -217,9 +215,6 @@ class Serverless:
             endpoint = self._endpoints.get(endpoint_id)
             if endpoint is None:
                 return 404, {"error": "endpoint not found"}
-            if operation == "health":
-                running = int(endpoint.worker is not None)
-                return 200, {"jobs": {}, "workers": {"running": running, "idle": 0}}
             if operation == "purge-queue":
                 waiting = [job for job in endpoint.jobs.values() if job.state == "IN_QUEUE"]
                 for job in waiting:
@@ -227,22 +222,15 @@ class Serverless:
                 return 200, {"removed": len(waiting), "status": "completed"}
             if operation in ("status", "cancel"):
                 return self._status(endpoint, job_id, cancel=operation == "cancel")
-            if operation not in KEPT_SECONDS or method != "POST":
+            if operation != "run" or method != "POST":
                 return 404, {"error": "not found"}
-            job = self._put(endpoint, operation, json.loads(body))
-        if operation == "run":
-            return 200, {"id": job.job_id, "status": "IN_QUEUE"}
-        until = time.monotonic() + float(parse_qs(query).get("wait", ["90000"])[0]) / 1000
-        while job.ended is None and time.monotonic() < until and not closing.is_set():
-            time.sleep(_TICK)
-        with self._lock:
-            return 200, job.document()
+            return 200, {"id": self._put(endpoint, json.loads(body)).job_id, "status": "IN_QUEUE"}
 
-    def _put(self, endpoint: SimulatedEndpoint, kind: str, body: dict[str, Any]) -> QueuedJob:
+    def _put(self, endpoint: SimulatedEndpoint, body: dict[str, Any]) -> QueuedJob:
         policy = body.get("policy") or {}
         limit = policy.get("executionTimeout", endpoint.body.get("timeout", 600_000)) / 1000
-        job_id = f"{'sync-' if kind == 'runsync' else ''}{secrets.token_hex(16)}-u1"
-        job = QueuedJob(job_id, kind, body["input"], limit, policy.get("ttl", 86_400_000) / 1000, self.now())
+        job_id = f"{secrets.token_hex(16)}-u1"
+        job = QueuedJob(job_id, body["input"], limit, policy.get("ttl", 86_400_000) / 1000, self.now())
         endpoint.jobs[job.job_id] = job
         self._wake(endpoint)
         return job
@@ -259,7 +247,7 @@ class Serverless:
         """Whether the queue has forgotten the job."""
         if job.ended is None:
             return self.now() > job.queued + job.ttl
-        return job.forgotten or self.now() > job.ended + KEPT_SECONDS[job.kind]
+        return job.forgotten or self.now() > job.ended + KEPT_SECONDS
 
     # The workers.
 

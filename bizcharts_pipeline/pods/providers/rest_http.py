@@ -82,7 +82,7 @@ def ask(
             with session.exchange(
                 method,
                 f"{opens.url}{path}",
-                timeouts=(min(_CONNECT_SECONDS, left), max(_READ_SECONDS, seconds or 0)),
+                timeouts=(min(_CONNECT_SECONDS, left), _READ_SECONDS),
                 headers={"Accept": "application/json"},
                 params=query,
                 json=body,
