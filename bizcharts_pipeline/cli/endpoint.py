@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bizcharts_pipeline.cli.output import as_json, print_table, show, to_json
+from bizcharts_pipeline.cli.output import as_json, print_table, require_home, show, to_json
 from bizcharts_pipeline.core.clock import utc_now
 from bizcharts_pipeline.core.counted import counted
 from bizcharts_pipeline.core.errors import BizchartsError
@@ -119,16 +119,18 @@ def reap(json_output: bool) -> None:
 def cost(json_output: bool) -> None:
     """Print the cost per 1,000 posts, from the ledger."""
     from bizcharts_pipeline.autolabel.ledger import AutoLabelLedger
-    from bizcharts_pipeline.scoring.jobs import worker_cost
+    from bizcharts_pipeline.core.sqlite import is_known
+    from bizcharts_pipeline.scoring.jobs import WorkerCost, worker_cost
     from bizcharts_pipeline.scoring.vision import LEDGER
 
     settings, now = _settings(), utc_now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    with AutoLabelLedger(settings.home_path / LEDGER) as ledger:
-        found = {
-            "today": worker_cost(ledger, midnight),
-            f"{DAYS} days": worker_cost(ledger, midnight - timedelta(days=DAYS - 1)),
-        }
+    since = {"today": midnight, f"{DAYS} days": midnight - timedelta(days=DAYS - 1)}
+    if is_known(settings.home_path / LEDGER):
+        with AutoLabelLedger(settings.home_path / LEDGER) as ledger:
+            found = {name: worker_cost(ledger, moment) for name, moment in since.items()}
+    else:
+        found = dict.fromkeys(since, WorkerCost(Decimal(0), Decimal(0), 0))
     if json_output:
         rows = [
             {"period": name, "usd_per_thousand": each.usd_per_thousand, **vars(each)} for name, each in found.items()
@@ -136,7 +138,7 @@ def cost(json_output: bool) -> None:
         click.echo(to_json({"usd_per_day": settings.vision.usd_per_day, "periods": rows}))
         return
     print_table(
-        ["period", "posts", "USD", "of it assumed", "USD by 1,000 posts"],
+        ["period", "posts", "USD", "of it assumed", "USD per 1,000 posts"],
         [[name, f"{each.posts:,}", _usd(each.usd), _usd(each.assumed_usd), _usd(each.usd_per_thousand)]
          for name, each in found.items()],
     )  # fmt: skip
@@ -152,6 +154,7 @@ def _settings() -> Settings:
 
     settings = load_settings()
     check_home(settings.home_path)
+    require_home(settings.home_path, "its endpoints are unknown")
     return settings
 
 
@@ -169,9 +172,11 @@ def _champion(settings: Settings) -> str:
 
 def _deployed(settings: Settings) -> "EndpointRow":
     """Return the endpoint that `endpoint` of [vision] names, or the only one that is deployed."""
+    from bizcharts_pipeline.core.sqlite import is_known
     from bizcharts_pipeline.endpoints.ledger import LEDGER, EndpointLedger
 
-    rows = [row for row in EndpointLedger(settings.home_path / LEDGER).rows() if row.state == "deployed"]
+    path = settings.home_path / LEDGER
+    rows = [row for row in EndpointLedger(path).rows() if row.state == "deployed"] if is_known(path) else []
     named = [row for row in rows if f"{QUEUE_SCHEME}{row.endpoint_id}" == settings.vision.endpoint]
     if len(named or rows) != 1:
         ids = ", ".join(str(row.endpoint_id) for row in rows)
